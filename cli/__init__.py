@@ -1,0 +1,1 @@
+"""The `calotype` command: the embedded stack, and a client of the REST API."""

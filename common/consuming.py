@@ -1,0 +1,206 @@
+"""Reading from JetStream: handlers say what is to become of a message, only the runner here touches it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from nats.aio.msg import Msg
+from nats.errors import TimeoutError as NatsTimeoutError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig
+
+from common.jetstream import FAILURES, BrokerUnavailable, JetStream
+from common.logs import event
+from common.loops import pause_until
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerSpec:
+    """A durable pull consumer of one stream."""
+
+    stream: str
+    durable: str
+    subject: str
+    ack_wait_seconds: float = 30.0
+    max_ack_pending: int = 1000
+
+    def config(self) -> ConsumerConfig:
+        """The declaration in the library's words; deliveries are without limit, as the database counts attempts."""
+        return ConsumerConfig(
+            durable_name=self.durable,
+            filter_subject=self.subject,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=self.ack_wait_seconds,
+            max_ack_pending=self.max_ack_pending,
+            max_deliver=-1,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """A message as handlers see it."""
+
+    subject: str
+    body: bytes
+    headers: Mapping[str, str]
+    stream_sequence: int
+    delivered: int
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Done for good."""
+
+
+@dataclass(frozen=True)
+class Retry:
+    """Bring it again after so many seconds."""
+
+    after_seconds: float
+
+
+@dataclass(frozen=True)
+class Reject:
+    """It will never be right: to the dead letters, with the reason."""
+
+    reason: str
+
+
+Verdict = Ack | Retry | Reject
+HandleBatch = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
+
+
+class Subscription:
+    """A pull subscription that is built anew whenever the broker or the stream was away."""
+
+    def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
+        self._broker = broker
+        self._spec = spec
+        self._pull: JetStreamContext.PullSubscription | None = None
+
+    async def fetch(self, most: int, *, wait_seconds: float) -> list[Msg]:
+        """At most so many messages, as soon as there is one; none after the wait or while the broker is away."""
+        try:
+            if self._pull is None:
+                self._pull = await self._broker.context.pull_subscribe(
+                    self._spec.subject,
+                    durable=self._spec.durable,
+                    stream=self._spec.stream,
+                    config=self._spec.config(),
+                )
+            # The library's own timeout is watched from outside: it can stall after a reconnect.
+            fetched = self._pull.fetch(most, timeout=wait_seconds, heartbeat=min(wait_seconds / 3, 1.0))
+            return await asyncio.wait_for(fetched, wait_seconds * 2 + 1)
+        except NatsTimeoutError:
+            return []
+        except FAILURES as error:
+            event(
+                _LOG,
+                logging.DEBUG,
+                "subscription.rebuilt",
+                durable=self._spec.durable,
+                error=type(error).__name__,
+            )
+            await self.close()
+            await asyncio.sleep(0.2)
+            return []
+
+    async def close(self) -> None:
+        """Forget the subscription; the consumer stays at the broker."""
+        pull, self._pull = self._pull, None
+        if pull is not None:
+            try:
+                await pull.unsubscribe()
+            except FAILURES as error:
+                event(_LOG, logging.DEBUG, "subscription.not_closed", error=type(error).__name__)
+
+
+class Hints:
+    """Wake-ups: fetched, acknowledged at once, and counted; what they say does not matter."""
+
+    def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
+        self._subscription = Subscription(broker, spec)
+
+    async def wait(self, most: int, *, seconds: float) -> int:
+        """Wait for a hint, at most so long; returns how many came, at most `most`."""
+        messages = await self._subscription.fetch(most, wait_seconds=seconds)
+        for message in messages:
+            await message.ack()
+        return len(messages)
+
+
+async def consume(
+    broker: JetStream,
+    spec: ConsumerSpec,
+    handle: HandleBatch,
+    *,
+    stop: asyncio.Event,
+    may_fetch: Callable[[], bool] = lambda: True,
+    batch: int = 256,
+    dead_subject: str,
+) -> None:
+    """Hand batches to the handler and do to each message what it says, until `stop` is set.
+
+    Messages are acknowledged after the handler returned, and the acknowledgement is confirmed. While `may_fetch` says
+    no, nothing is fetched and nothing is lost: the stream keeps it.
+    """
+    subscription = Subscription(broker, spec)
+    while not stop.is_set():
+        if not may_fetch():
+            await pause_until(stop, seconds=0.2)
+            continue
+        messages = await subscription.fetch(batch, wait_seconds=1.0)
+        if messages:
+            verdicts = await handle([_seen(message) for message in messages])
+            await asyncio.gather(
+                *(
+                    _settle(broker, message, verdict, dead_subject)
+                    for message, verdict in zip(messages, verdicts, strict=True)
+                )
+            )
+    await subscription.close()
+
+
+async def _settle(broker: JetStream, message: Msg, verdict: Verdict, dead_subject: str) -> None:
+    try:
+        match verdict:
+            case Ack():
+                await message.ack_sync(timeout=5)
+            case Retry(after_seconds):
+                await message.nak(delay=after_seconds)
+            case Reject(reason):
+                await _bury(broker, message, reason, dead_subject)
+                await message.term()
+    except (*FAILURES, BrokerUnavailable) as error:
+        # The broker brings it again after the ack wait, and the handler must bear that anyway.
+        event(_LOG, logging.WARNING, "message.not_settled", subject=message.subject, error=type(error).__name__)
+
+
+async def _bury(broker: JetStream, message: Msg, reason: str, dead_subject: str) -> None:
+    seen = _seen(message)
+    headers = {
+        **{key: value for key, value in seen.headers.items() if not key.startswith("Nats-")},
+        "Calotype-Dead-Reason": reason[:500],
+        "Calotype-Dead-Subject": seen.subject,
+    }
+    await broker.publish(
+        dead_subject,
+        seen.body,
+        message_id=f"dead-{message.metadata.stream}-{seen.stream_sequence}",
+        headers=headers,
+    )
+    event(_LOG, logging.ERROR, "message.buried", subject=seen.subject, reason=reason)
+
+
+def _seen(message: Msg) -> Message:
+    about = message.metadata
+    return Message(
+        subject=message.subject,
+        body=message.data,
+        headers=dict(message.headers or {}),
+        stream_sequence=about.sequence.stream,
+        delivered=about.num_delivered,
+    )

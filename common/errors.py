@@ -1,0 +1,109 @@
+"""One error for every gRPC answer that is a no, written as `google.rpc.Status` and read back from it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+DOMAIN = "calotype"
+_DETAILS = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldViolation:
+    """A field that cannot be as it is."""
+
+    field: str
+    description: str
+
+
+# Not frozen: the machinery of exceptions sets attributes on what it carries.
+@dataclass(kw_only=True, eq=False)
+class ServiceError(Exception):
+    """An answer that is a no: gRPC status, reason of the catalogue, words for a person.
+
+    `detail` is one further message for the asker, such as the thing whose state was wrong.
+    """
+
+    status: grpc.StatusCode
+    reason: str
+    message: str
+    retry_after_seconds: float | None = None
+    field_violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    detail: Message | any_pb2.Any | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+def to_status(error: ServiceError) -> status_pb2.Status:
+    """The rich status: exactly one ErrorInfo, then what fits."""
+    status = status_pb2.Status(code=error.status.value[0], message=error.message)
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
+    ]
+    if error.retry_after_seconds is not None:
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    if error.field_violations:
+        fields = [
+            error_details_pb2.BadRequest.FieldViolation(field=one.field, description=one.description)
+            for one in error.field_violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=fields))
+    if error.status is grpc.StatusCode.FAILED_PRECONDITION:
+        violation = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
+        details.append(error_details_pb2.PreconditionFailure(violations=[violation]))
+    if error.detail is not None:
+        details.append(error.detail)
+    for detail in details:
+        if isinstance(detail, any_pb2.Any):
+            status.details.append(detail)
+        else:
+            status.details.add().Pack(detail)
+    return status
+
+
+def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
+    """The error that the other side meant; a bare transport failure keeps its status as reason."""
+    code: grpc.StatusCode = error.code()
+    metadata: Any = error.trailing_metadata() or ()
+    for key, value in metadata:
+        if key == _DETAILS:
+            return _from_status(status_pb2.Status.FromString(value), code)
+    # gRPC's own words name addresses and internals; they are for the log of the caller, not for its users.
+    return ServiceError(status=code, reason=code.name, message=f"The service answered {code.name}.")
+
+
+def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceError:
+    info, retry, bad = (
+        error_details_pb2.ErrorInfo(),
+        error_details_pb2.RetryInfo(),
+        error_details_pb2.BadRequest(),
+    )
+    known = (error_details_pb2.PreconditionFailure.DESCRIPTOR,)
+    seconds, detail = None, None
+    for packed in status.details:
+        if packed.Unpack(info) or packed.Unpack(bad) or any(packed.Is(one) for one in known):
+            continue
+        if packed.Unpack(retry):
+            seconds = retry.retry_delay.ToNanoseconds() / 1e9
+        else:
+            detail = packed
+    return ServiceError(
+        status=code,
+        reason=info.reason or code_pb2.Code.Name(status.code),
+        message=status.message,
+        retry_after_seconds=seconds,
+        field_violations=tuple(
+            FieldViolation(field=one.field, description=one.description) for one in bad.field_violations
+        ),
+        metadata=dict(info.metadata),
+        detail=detail,
+    )

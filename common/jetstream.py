@@ -1,0 +1,213 @@
+"""NATS JetStream: a connection that comes back, streams that are declared again, and publishing that tells the truth.
+
+The library's traps that are avoided here: `publish_async` never resolves on a server's error, reconnecting ends after
+sixty tries by default, and `publish` writes into the headers that it is given.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from common.health import Readiness
+from common.logs import event
+from common.loops import pause_until
+
+_LOG = logging.getLogger(__name__)
+#: What a broker that is away, going or not set up yet looks like.
+FAILURES = (NatsError, OSError, TimeoutError)
+
+
+class BrokerUnavailable(Exception):
+    """The broker could not be asked, or did not confirm in time; whether it took the message is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamSpec:
+    """A stream as it should be; ages and windows in seconds."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["workqueue", "limits"]
+    discard: Literal["old", "new"]
+    max_age_seconds: float | None
+    max_bytes: int | None
+    duplicate_window_seconds: float
+    replicas: int = 1
+
+    def config(self) -> StreamConfig:
+        """The declaration in the library's words."""
+        return StreamConfig(
+            name=self.name,
+            subjects=list(self.subjects),
+            retention=RetentionPolicy.WORK_QUEUE if self.retention == "workqueue" else RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.NEW if self.discard == "new" else DiscardPolicy.OLD,
+            max_age=self.max_age_seconds or 0,
+            max_bytes=self.max_bytes or -1,
+            duplicate_window=self.duplicate_window_seconds,
+            num_replicas=self.replicas,
+            storage=StorageType.FILE,
+        )
+
+
+class JetStream:
+    """One connection of a process to the broker."""
+
+    def __init__(self, client: Client, streams: Sequence[StreamSpec], ready: Readiness | None) -> None:
+        self._client = client
+        self._streams = streams
+        self._ready = ready
+        self._declaring = asyncio.Lock()
+        self.context: JetStreamContext = client.jetstream(timeout=5)
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker can be reached now."""
+        return bool(self._client.is_connected)
+
+    async def publish(
+        self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str], timeout: float = 5.0
+    ) -> None:
+        """Publish and wait for the broker's confirmation, once more after declaring streams anew.
+
+        The same `message_id` within a stream's duplicate window is stored once. Raises `BrokerUnavailable`.
+        """
+        told = {**headers, "Nats-Msg-Id": message_id}
+        for last in (False, True):
+            if not self._client.is_connected:
+                raise BrokerUnavailable("The broker is away.")
+            try:
+                await self.context.publish(subject, body, timeout=timeout, headers=dict(told))
+            except FAILURES as error:
+                if last:
+                    raise BrokerUnavailable(f"The broker did not confirm: {type(error).__name__}.") from error
+                await self.declare()
+            else:
+                return
+
+    async def publish_core(self, subject: str, body: bytes) -> None:
+        """Publish to whoever listens now; dropped while the broker is away."""
+        if self._client.is_connected:
+            await self._client.publish(subject, body)
+
+    async def subscribe_core(self, subject: str, callback: Callable[[str, bytes], Awaitable[None]]) -> None:
+        """Hear what is published from now on; survives reconnects, loses what came in between."""
+
+        async def hear(message: Msg) -> None:
+            await callback(message.subject, message.data)
+
+        await self._client.subscribe(subject, cb=hear)
+
+    async def declare(self) -> bool:
+        """Make the streams as they should be; tells whether that worked."""
+        async with self._declaring:
+            try:
+                for spec in self._streams:
+                    await self._declare(spec)
+            except FAILURES as error:
+                event(_LOG, logging.WARNING, "streams.not_declared", error=type(error).__name__)
+                self._tell(False, "streams are not declared yet")
+                return False
+            self._tell(True)
+            return True
+
+    async def _declare(self, spec: StreamSpec) -> None:
+        wanted = spec.config()
+        try:
+            found = (await self.context.stream_info(spec.name)).config
+        except NotFoundError:
+            await self.context.add_stream(wanted)
+            event(_LOG, logging.INFO, "stream.declared", stream=spec.name)
+            return
+        if any(
+            getattr(found, name) != getattr(wanted, name) for name in ("subjects", "max_age", "max_bytes", "discard")
+        ):
+            await self.context.update_stream(wanted)
+
+    def _tell(self, ok: bool, message: str = "") -> None:
+        if self._ready is not None:
+            self._ready.set("broker", ok, message)
+
+    async def on_disconnect(self) -> None:
+        """The connection broke."""
+        self._tell(False, "the broker is away")
+
+    async def on_reconnect(self) -> None:
+        """The connection is back, perhaps to a broker that forgot everything."""
+        await self.declare()
+
+    async def last_sequence(self, stream: str) -> int:
+        """Sequence of the stream's newest message."""
+        return int((await self.context.stream_info(stream)).state.last_seq)
+
+    async def ack_floor(self, stream: str, durable: str) -> int:
+        """Stream sequence up to which a consumer has acknowledged everything."""
+        info = await self.context.consumer_info(stream, durable)
+        return int(info.ack_floor.stream_seq) if info.ack_floor else 0
+
+
+@asynccontextmanager
+async def connect(
+    url: str, *, name: str, streams: Iterable[StreamSpec], ready: Readiness | None = None
+) -> AsyncIterator[JetStream]:
+    """Connect, for ever: a broker that is away at the start or later is waited for in the background."""
+    broker: JetStream | None = None
+
+    async def disconnected() -> None:
+        if broker is not None:
+            await broker.on_disconnect()
+
+    async def reconnected() -> None:
+        if broker is not None:
+            await broker.on_reconnect()
+
+    async def failed(error: Exception) -> None:
+        event(_LOG, logging.DEBUG, "broker.error", error=repr(error))
+
+    client = await _connect(
+        url,
+        name=name,
+        max_reconnect_attempts=-1,
+        reconnect_time_wait=0.25,
+        ping_interval=5,
+        max_outstanding_pings=2,
+        disconnected_cb=disconnected,
+        reconnected_cb=reconnected,
+        error_cb=failed,
+    )
+    broker = JetStream(client, tuple(streams), ready)
+    await broker.declare()
+    stop = asyncio.Event()
+    keeper = asyncio.create_task(_keep_declared(broker, stop))
+    try:
+        yield broker
+    finally:
+        stop.set()
+        await keeper
+        await client.close()
+
+
+async def _connect(url: str, **options: Any) -> Client:
+    while True:
+        try:
+            return await nats.connect(url, connect_timeout=2, **options)
+        except FAILURES as error:
+            event(_LOG, logging.WARNING, "broker.awaited", error=type(error).__name__)
+            await asyncio.sleep(0.5)
+
+
+async def _keep_declared(broker: JetStream, stop: asyncio.Event) -> None:
+    """A wiped broker that kept its connection is found too."""
+    while not await pause_until(stop, seconds=5):
+        if broker.is_connected:
+            await broker.declare()

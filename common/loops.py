@@ -1,0 +1,58 @@
+"""Loops: one function that ticks and survives, around one that works and returns counts."""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Mapping
+
+from common.logs import event
+
+_LOG = logging.getLogger(__name__)
+LONGEST_BACKOFF = 30.0
+
+RunOnce = Callable[[], Awaitable[Mapping[str, int] | None]]
+
+
+async def run_every(
+    name: str,
+    run_once: RunOnce,
+    *,
+    interval: float,
+    stop: asyncio.Event,
+    wake: asyncio.Event | None = None,
+    jitter: float = 0.2,
+) -> None:
+    """Run once per interval (seconds), or as soon as `wake` is set, until `stop` is set.
+
+    A run that raises is logged and tried again after a growing pause: a loop ends with its process only.
+    """
+    failures = 0
+    while not stop.is_set():
+        if wake is not None:
+            wake.clear()
+        try:
+            counts = await run_once()
+        except Exception:  # noqa: BLE001 - the loop's one duty is to survive; the failure is logged with its trace
+            failures += 1
+            _LOG.exception("%s.failed", name, extra={"failures": failures})
+        else:
+            failures = 0
+            if counts and any(counts.values()):
+                event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
+        pause = min(LONGEST_BACKOFF, interval * 2**failures) if failures else interval
+        # Spread, so that processes that started together do not ask together for ever.
+        await pause_until(stop, None if failures else wake, seconds=pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
+
+
+async def pause_until(*events: asyncio.Event | None, seconds: float) -> bool:
+    """Wait for any of the events, at most so long; tells whether one came."""
+    waiting = [asyncio.ensure_future(one.wait()) for one in events if one is not None]
+    try:
+        if not waiting:
+            await asyncio.sleep(seconds)
+            return False
+        done, _ = await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        return bool(done)
+    finally:
+        for task in waiting:
+            task.cancel()

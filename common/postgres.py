@@ -1,0 +1,132 @@
+"""PostgreSQL: whole units of work, each one transaction in one thread of a bounded pool."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+_LOG = logging.getLogger(__name__)
+T = TypeVar("T")
+
+SERIALIZATION_FAILURE = "40001"
+DEADLOCK_DETECTED = "40P01"
+_RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
+#: Classes of SQLSTATE that mean the server is away or going: connection exception, operator intervention.
+_AWAY = ("08", "57P")
+
+
+class DatabaseUnavailable(Exception):
+    """The database cannot be reached, or every connection is busy for too long."""
+
+
+def driver_url(url: str) -> str:
+    """The URL with its driver named: SQLAlchemy would choose another for a bare `postgresql://`."""
+    return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
+
+
+class Database:
+    """A pool of connections with server-side limits on whatever runs in them (milliseconds)."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        application: str,
+        pool_size: int = 8,
+        statement_timeout_ms: int = 10_000,
+        lock_timeout_ms: int = 5_000,
+        queue_timeout_seconds: float = 5.0,
+    ) -> None:
+        settings = {
+            "statement_timeout": statement_timeout_ms,
+            "lock_timeout": lock_timeout_ms,
+            "idle_in_transaction_session_timeout": statement_timeout_ms,
+            "timezone": "UTC",
+        }
+        self._engine = create_engine(
+            driver_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_pre_ping=True,
+            pool_timeout=queue_timeout_seconds,
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "application_name": application,
+                "connect_timeout": 3,
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "options": " ".join(f"-c {name}={value}" for name, value in settings.items()),
+            },
+        )
+        self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")
+        self._places = asyncio.Semaphore(pool_size)
+        self._queue_timeout = queue_timeout_seconds
+
+    async def run(self, work: Callable[[Connection], T], *, attempts: int = 3) -> T:
+        """Run a unit of work as one transaction; returns after COMMIT.
+
+        Deadlocks and serialization failures are tried again. A caller that is canceled meanwhile does not interrupt the
+        transaction: it ends in its thread. Raises `DatabaseUnavailable`.
+        """
+        try:
+            await asyncio.wait_for(self._places.acquire(), self._queue_timeout)
+        except TimeoutError:
+            raise DatabaseUnavailable("Every database connection is busy.") from None
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, attempts)
+        future.add_done_callback(self._done)
+        return await asyncio.shield(future)
+
+    def _done(self, future: "asyncio.Future[T]") -> None:
+        self._places.release()
+        if not future.cancelled():
+            # Read here, as a canceled caller will not: an unread exception would be reported as forgotten.
+            future.exception()
+
+    async def ping(self) -> None:
+        """Ask the database for a sign of life. Raises `DatabaseUnavailable`."""
+        await self.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
+
+    async def close(self) -> None:
+        """Let transactions end and close all connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._engine.dispose()
+
+    def _transact(self, work: Callable[[Connection], T], attempts: int) -> T:
+        for attempt in range(1, attempts + 1):
+            try:
+                with self._engine.begin() as connection:
+                    return work(connection)
+            except PoolTimeoutError as error:
+                raise DatabaseUnavailable("Every database connection is busy.") from error
+            except DBAPIError as error:
+                if _is_away(error):
+                    raise DatabaseUnavailable("The database cannot be reached.") from error
+                if sqlstate(error) not in _RETRYABLE or attempt == attempts:
+                    raise
+                _LOG.debug("transaction.repeated", extra={"sqlstate": sqlstate(error)})
+        raise AssertionError("unreachable")
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """PostgreSQL's five-character code of an error, or ""."""
+    return getattr(error.orig, "pgcode", None) or ""
+
+
+def constraint(error: DBAPIError) -> str:
+    """Name of the constraint that refused, or ""."""
+    diagnosis = getattr(error.orig, "diag", None)
+    return getattr(diagnosis, "constraint_name", None) or ""
+
+
+def _is_away(error: DBAPIError) -> bool:
+    if error.connection_invalidated or isinstance(error, InterfaceError):
+        return True
+    state = sqlstate(error)
+    return state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state)

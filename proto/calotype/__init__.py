@@ -1,0 +1,4 @@
+"""Calotype's contracts: messages and services by version, names of streams and of settings.
+
+Everybody may import this package; it imports none of Calotype's other packages.
+"""

@@ -1,0 +1,42 @@
+"""Names of all settings, without their prefix `CALOTYPE_`.
+
+A service reads the few that it needs and refuses to start with one that nobody knows: a typo is found at once.
+"""
+
+SETTINGS = frozenset(
+    {
+        "ADMIN_LISTEN",
+        "API_KEY",
+        "API_KEYS_FILE",
+        "BUCKET",
+        "DATABASE_URL",
+        "GENERATOR_SLOTS",
+        "GRACE_SECONDS",
+        "GRPC_LISTEN",
+        "HTTP_LISTEN",
+        "IDEMPOTENCY_RETENTION_DAYS",
+        "JOB_ADDRESS",
+        "LEASE_SECONDS",
+        "LOG_FORMAT",
+        "LOG_LEVEL",
+        "MAX_ATTEMPTS",
+        "MAX_GENERATING_SECONDS",
+        "MAX_PROCESSING_SECONDS",
+        "MAX_QUEUED_SECONDS",
+        "MAX_UPLOADING_SECONDS",
+        "MONITOR_INTERVAL_SECONDS",
+        "NATS_URL",
+        "NOTIFIER_ADDRESS",
+        "PROVIDERS_FILE",
+        "PUBLIC_BASE_URL",
+        "PUBLIC_CACHE_SECONDS",
+        "RETENTION_DAYS",
+        "REQUIRE_AUTH",
+        "STAGING_BUCKET",
+        "UPLOADER_SLOTS",
+        "URL",
+        "WEBHOOK_ALLOW_PRIVATE",
+        "WORKER_ADDRESS",
+        "WORKER_LISTEN",
+    }
+)

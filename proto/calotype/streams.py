@@ -1,0 +1,79 @@
+"""Names on the message broker: streams, their subjects and their limits.
+
+Each service declares all streams at its start, so that none waits for another to be deployed.
+"""
+
+from typing import Literal, TypedDict
+
+WAKE_GENERATE = "calotype.wake.generate"
+WAKE_UPLOAD = "calotype.wake.upload"
+WAKE_SETTLE = "calotype.wake.settle"
+WAKE_DELETE = "calotype.wake.delete"
+
+FACT_GENERATION = "calotype.fact.generation"
+FACT_UPLOAD = "calotype.fact.upload"
+
+DEAD = "calotype.dead"
+
+
+def event_subject(*, tenant: str, job_id: str) -> str:
+    """Subject of a job's stored events."""
+    return f"calotype.event.{tenant}.{job_id}"
+
+
+def progress_subject(*, tenant: str, job_id: str) -> str:
+    """Subject of a job's live progress; core NATS, never stored."""
+    return f"calotype.progress.{tenant}.{job_id}"
+
+
+class Stream(TypedDict):
+    """A stream's declaration; ages and windows in seconds, sizes in bytes."""
+
+    name: str
+    subjects: tuple[str, ...]
+    retention: Literal["workqueue", "limits"]
+    discard: Literal["old", "new"]
+    max_age_seconds: float | None
+    max_bytes: int | None
+    duplicate_window_seconds: float
+
+
+WORK: Stream = {
+    "name": "CALOTYPE_WORK",
+    "subjects": ("calotype.wake.*",),
+    "retention": "workqueue",
+    # A wake-up is a hint with a poll behind it: losing the oldest loses nothing.
+    "discard": "old",
+    "max_age_seconds": 600,
+    "max_bytes": 64 * 1024 * 1024,
+    "duplicate_window_seconds": 60,
+}
+FACTS: Stream = {
+    "name": "CALOTYPE_FACTS",
+    "subjects": ("calotype.fact.*.*",),
+    "retention": "workqueue",
+    # A fact waits for job-service however long that takes; a full stream refuses the newest, whose sender keeps it.
+    "discard": "new",
+    "max_age_seconds": None,
+    "max_bytes": 1024 * 1024 * 1024,
+    "duplicate_window_seconds": 120,
+}
+EVENTS: Stream = {
+    "name": "CALOTYPE_EVENTS",
+    "subjects": ("calotype.event.*.*",),
+    "retention": "limits",
+    "discard": "old",
+    "max_age_seconds": 7 * 24 * 3600,
+    "max_bytes": 1024 * 1024 * 1024,
+    "duplicate_window_seconds": 120,
+}
+DEAD_LETTERS: Stream = {
+    "name": "CALOTYPE_DEAD",
+    "subjects": ("calotype.dead.>",),
+    "retention": "limits",
+    "discard": "old",
+    "max_age_seconds": 30 * 24 * 3600,
+    "max_bytes": 256 * 1024 * 1024,
+    "duplicate_window_seconds": 120,
+}
+STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, DEAD_LETTERS)

@@ -1,0 +1,1 @@
+"""The services: independent programs that share contracts and mechanisms, never tables or code."""

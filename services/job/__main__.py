@@ -1,0 +1,87 @@
+"""Starts job-service: settings, adapters, servers, loops."""
+
+import asyncio
+import os
+import sys
+from contextlib import AsyncExitStack
+
+from calotype import streams
+from calotype.environment import SETTINGS
+
+from common import config, jetstream, lifecycle, logs
+from common.grpc_server import serve
+from common.health import Readiness
+from common.loops import run_every
+from common.postgres import Database, DatabaseUnavailable
+from common.tracing import tracing
+from services.job.consumer import FactConsumer
+from services.job.grpc_api.job_service import JobService
+from services.job.grpc_api.operations_service import OperationsService
+from services.job.grpc_api.worker_service import WorkerService
+from services.job.monitor import StaleJobMonitor
+from services.job.relay import OutboxRelay
+from services.job.settings import Settings
+from services.job.watching import Watchers
+
+#: A job brings at most 40 MiB of pictures.
+LARGEST_JOB = 48 * 1024 * 1024
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    settings = config.load(Settings, environ=os.environ, known=SETTINGS)
+    logs.configure(service="job", level=settings.log_level, form=settings.log_format)
+    ready = Readiness("database", "broker")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("job"))
+        database = Database(settings.database_url, application="calotype-job", pool_size=12)
+        stack.push_async_callback(database.close)
+        broker = await stack.enter_async_context(
+            jetstream.connect(
+                settings.nats_url,
+                name="job",
+                streams=[jetstream.StreamSpec(**stream) for stream in streams.STREAMS],
+                ready=ready,
+            )
+        )
+        relay, limits = OutboxRelay(database, broker), settings.limits
+        watchers, consumer = Watchers(database, broker), FactConsumer(database, broker, relay, limits)
+        monitor = StaleJobMonitor(database, broker, relay, limits, interval_seconds=settings.monitor_interval_seconds)
+        clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
+        workers = WorkerService(database, relay, limits)
+        operations = OperationsService(ready)
+
+        async def look() -> None:
+            await consumer.watch_database()
+            try:
+                await database.ping()
+            except DatabaseUnavailable as error:
+                ready.set("database", False, str(error))
+            else:
+                ready.set("database", True)
+
+        tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
+        await stack.enter_async_context(
+            serve(
+                settings.grpc_listen,
+                [clients.served(), operations.served()],
+                ready=ready,
+                max_message_bytes=LARGEST_JOB,
+            )
+        )
+        await stack.enter_async_context(
+            serve(
+                settings.worker_listen,
+                [workers.served()],
+                ready=ready,
+                max_message_bytes=LARGEST_JOB,
+            )
+        )
+        tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
+        for loop in (relay, consumer, monitor, watchers):
+            tasks.start(loop.run(stop), name=type(loop).__name__)
+        await stop.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(lifecycle.run(main))

@@ -1,0 +1,100 @@
+"""The ledger's side of a provider call: allowed before it leaves, told its operation after."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import Connection
+
+from common.ids import new_uuid7, prefixed
+from services.job.domain import transitions
+from services.job.domain.calls import OPEN, Phase, ProviderCall, check_purchase
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Fence, Job
+from services.job.domain.requests import Provider
+from services.job.domain.states import AT_GENERATOR
+from services.job.store import artifacts, calls, jobs, providers
+from services.job.store import transitions as store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purchase:
+    """What a generator wants to buy."""
+
+    fence: Fence
+    provider: str
+    model: str
+    image_indexes: tuple[int, ...]
+    request_digest: str
+
+
+def begin_provider_call(connection: Connection, purchase: Purchase) -> ProviderCall:
+    """Write a call down and move its job to GENERATING.
+
+    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_NOT_FOUND or INVALID_INPUT.
+    """
+    job = _held(connection, purchase.fence)
+    provider = _provider(connection, purchase.provider)
+    # Later statements than the lock: see `services.job.store.jobs.lock`.
+    ledger = calls.of_jobs(connection, [job.id])[job.id]
+    staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
+    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=ledger, staged=staged)
+    now = jobs.clock(connection)
+    call_id = prefixed("call", new_uuid7())
+    call = ProviderCall(
+        id=call_id,
+        job_id=job.id,
+        claim_number=job.claim_number,
+        provider=provider.name,
+        model=purchase.model,
+        phase=Phase.INTENDED,
+        image_indexes=tuple(sorted(set(purchase.image_indexes))),
+        idempotency_key=call_id,
+        request_digest=purchase.request_digest,
+        consent=consent,
+        timeout_seconds=provider.timeout_seconds,
+        created_at=now,
+    )
+    calls.add(connection, call, lifts=lifts)
+    store.write(connection, [transitions.begin_call(job, now=now)])
+    return call
+
+
+def resend_provider_call(connection: Connection, fence: Fence, call_id: str) -> ProviderCall:
+    """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing."""
+    job = _held(connection, fence)
+    call = calls.get(connection, call_id)
+    if call is None or call.job_id != job.id:
+        raise Refusal("CALL_NOT_FOUND", f"Job {job.id} has no call {call_id[:80]!r}.")
+    able = _provider(connection, call.provider).capabilities
+    if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
+        raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
+    calls.resend(connection, call.id, claim_number=job.claim_number)
+    store.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
+    return replace(call, claim_number=job.claim_number)
+
+
+def record_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
+    """Write down the provider's operation id: no fence, as it only adds to the ledger. Twice is fine."""
+    if not operation_id:
+        raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
+    if not calls.accept(connection, call_id, operation_id=operation_id, state=state):
+        raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
+
+
+def has_open_calls(ledger: list[ProviderCall]) -> bool:
+    """Whether a provider may still be at work."""
+    return any(call.phase in OPEN for call in ledger)
+
+
+def _held(connection: Connection, fence: Fence) -> Job:
+    job, _ = jobs.lock_one(connection, fence.job_id)
+    if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
+        raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held; begin nothing more for it.")
+    return job
+
+
+def _provider(connection: Connection, name: str) -> Provider:
+    provider = providers.catalogue(connection).get(name)
+    if provider is None:
+        raise Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name[:80]!r}.")
+    return provider

@@ -1,0 +1,141 @@
+"""Hand out work: each job to one worker, and the same jobs again to whoever asks again with the same tokens."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from services.job.domain import transitions
+from services.job.domain.calls import Consent, ProviderCall, given_consent
+from services.job.domain.failures import Refusal, Stage
+from services.job.domain.jobs import Artifact, Attempt, Fence, Job
+from services.job.domain.limits import Limits
+from services.job.domain.transitions import Change
+from services.job.store import artifacts, attempts, calls, claims, jobs, settlements
+from services.job.store import transitions as store
+
+MOST_AT_ONCE = 64
+MOST_RENEWALS = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claimed:
+    """A job in a worker's hands, with all that earlier claims left of it."""
+
+    job: Job
+    calls: Sequence[ProviderCall]
+    images: Sequence[Artifact]
+
+    @property
+    def may_pay_again(self) -> bool:
+        """Whether somebody consented to repeat a call whose outcome is unknown."""
+        return given_consent(self.job) is not Consent.NONE
+
+
+def claim_jobs(
+    connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], limits: Limits
+) -> list[Claimed]:
+    """Give a generator at most as many due jobs as it sent tokens."""
+
+    def decide(job: Job, token: UUID) -> Change:
+        return transitions.claim(
+            job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=jobs.clock(connection)
+        )
+
+    held, fresh = _sort_tokens(connection, tokens)
+    due = claims.lock_due_jobs(connection, most=len(fresh), providers=providers) if fresh else []
+    taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
+    if taken:
+        claims.remember_served(connection, [job.tenant for job in taken])
+    return _with_ledger(connection, held + taken)
+
+
+def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: Limits) -> list[Claimed]:
+    """Give an uploader at most as many jobs with staged images as it sent tokens."""
+
+    def decide(job: Job, token: UUID) -> Change:
+        return transitions.claim_upload(
+            job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=jobs.clock(connection)
+        )
+
+    held, fresh = _sort_tokens(connection, tokens)
+    due = claims.lock_due_uploads(connection, most=len(fresh)) if fresh else []
+    return _with_ledger(connection, held + _take(connection, due, fresh, decide, stage=Stage.UPLOADING))
+
+
+def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: Limits) -> list[tuple[str, str]]:
+    """Prolong leases; answers per token, in the order asked, `renewed`, `lost` or `canceled`."""
+    _refuse_too_many(fences)
+    renewed = claims.renew(connection, fences, seconds=limits.lease_seconds)
+    lost = [fence.job_id for fence in fences if str(fence.lease_token) not in renewed]
+    canceled = claims.canceled_among(connection, lost)
+
+    def outcome(fence: Fence) -> str:
+        if str(fence.lease_token) in renewed:
+            return "renewed"
+        return "canceled" if fence.job_id in canceled else "lost"
+
+    return [(str(fence.lease_token), outcome(fence)) for fence in fences]
+
+
+def renew_settlements(connection: Connection, tokens: Sequence[UUID], *, limits: Limits) -> list[tuple[str, str]]:
+    """Prolong settlements; answers per token, in the order asked, `renewed` or `lost`."""
+    _refuse_too_many(tokens)
+    renewed = settlements.renew(connection, tokens, seconds=limits.lease_seconds) if tokens else set()
+    return [(str(token), "renewed" if str(token) in renewed else "lost") for token in tokens]
+
+
+def _refuse_too_many(leases: Sequence[object]) -> None:
+    if len(leases) > MOST_RENEWALS:
+        raise Refusal("TOO_LARGE", f"At most {MOST_RENEWALS} leases in one renewal.")
+
+
+def _sort_tokens(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Job], list[UUID]]:
+    """Jobs that are held under these tokens already, and the tokens that were never used."""
+    if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
+        raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
+    used = attempts.by_tokens(connection, tokens)
+    locked, _ = jobs.lock(connection, [attempt.job_id for attempt in used])
+    held = [
+        job
+        for attempt in used
+        if (job := locked.get(attempt.job_id)) is not None
+        and job.is_held_by(Fence(job_id=job.id, claim_number=attempt.claim_number, lease_token=attempt.lease_token))
+    ]
+    known = {attempt.lease_token for attempt in used}
+    return held, [token for token in tokens if token not in known]
+
+
+def _take(
+    connection: Connection,
+    due: Sequence[Job],
+    tokens: Sequence[UUID],
+    decide: Callable[[Job, UUID], Change],
+    *,
+    stage: Stage,
+) -> list[Job]:
+    changes = [decide(job, token) for job, token in zip(due, tokens, strict=False)]
+    attempts.add(connection, [_attempt(change.after, stage) for change in changes])
+    store.write(connection, changes)
+    return [change.after for change in changes]
+
+
+def _attempt(job: Job, stage: Stage) -> Attempt:
+    assert job.lease is not None
+    return Attempt(
+        job_id=job.id,
+        claim_number=job.claim_number,
+        lease_token=job.lease.token,
+        stage=stage,
+        worker=job.lease.worker,
+        started_at=job.lease.locked_at,
+        counted=stage is Stage.GENERATING,
+    )
+
+
+def _with_ledger(connection: Connection, held: Sequence[Job]) -> list[Claimed]:
+    # A statement of its own, after every lock: it sees what was settled while a lock was waited for.
+    ids = [job.id for job in held]
+    ledger, images = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
+    return [Claimed(job=job, calls=ledger[job.id], images=images[job.id]) for job in held]

@@ -1,0 +1,74 @@
+"""Accept a job: once per key, whatever is repeated."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from common.ids import new_uuid7, prefixed
+from services.job.domain import transitions
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Snapshot
+from services.job.domain.requests import JobRequest, choose
+from services.job.store import idempotency, inputs, jobs, providers
+from services.job.store import transitions as store
+
+SCOPE = "jobs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewJob:
+    """What a caller asks for; `pictures` are input images that came as bytes, by index (-1 is the mask)."""
+
+    tenant: str
+    idempotency_key: str
+    fingerprint: str
+    request: JobRequest
+    pictures: Mapping[int, bytes] = field(default_factory=dict)
+    traceparent: str | None = None
+
+
+def create_job(connection: Connection, new: NewJob) -> tuple[Snapshot, bool]:
+    """Write a job down, or find the one that the key stands for; the second value tells which.
+
+    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, or whatever is wrong with the request.
+    """
+    job_id = prefixed("job", new_uuid7())
+    if new.idempotency_key:
+        key = idempotency.Key(tenant=new.tenant, scope=SCOPE, key=new.idempotency_key)
+        taken = idempotency.take(connection, key, fingerprint=new.fingerprint, job_id=job_id)
+        if taken is not None:
+            return replayed(connection, taken, new.fingerprint), True
+    provider, model = choose(new.request, providers.catalogue(connection))
+    job = transitions.submit(
+        job_id=job_id,
+        tenant=new.tenant,
+        request=new.request,
+        provider=provider.name,
+        model=model,
+        traceparent=new.traceparent,
+        now=jobs.clock(connection),
+    )
+    seen = store.write_new(connection, job)
+    inputs.add(connection, job_id, new.pictures)
+    return seen, False
+
+
+def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> Snapshot:
+    """The job that a key stands for, as it is now. Raises `Refusal` for another body or a job that is gone."""
+    if taken.fingerprint != fingerprint:
+        raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
+    job = jobs.get(connection, taken.job_id)
+    if job is None or job.deleted_at is not None:
+        raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
+    return store.snapshots(connection, [job])[job.id]
+
+
+def fingerprint_of(*parts: bytes) -> str:
+    """Digest by which replays are compared."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.hexdigest()

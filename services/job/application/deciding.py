@@ -1,0 +1,88 @@
+"""What users decide about a job: cancel it, or try it again."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from services.job.application.buying import has_open_calls
+from services.job.application.creating import replayed
+from services.job.domain import transitions
+from services.job.domain.calls import needs_consent
+from services.job.domain.failures import Refusal, job_not_found
+from services.job.domain.jobs import Job, Snapshot
+from services.job.domain.states import FINAL, State
+from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs
+from services.job.store import transitions as store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """A user's wish to have a failed job tried again."""
+
+    tenant: str
+    job_id: str
+    idempotency_key: str
+    fingerprint: str
+    consents: bool
+    expected_sequence: int | None
+
+
+def cancel_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
+    """End a job; asked again of a canceled one, answers the same. Raises `Refusal` WRONG_STATE when otherwise final."""
+    job = _lock(connection, tenant, job_id)
+    if job.state is State.CANCELED:
+        return store.snapshots(connection, [job])[job.id]
+    if job.state in FINAL:
+        raise Refusal("WRONG_STATE", f"The job is {job.state} already.", job=job)
+    open_calls = has_open_calls(calls.of_jobs(connection, [job.id])[job.id])
+    change = transitions.cancel(job, open_calls=open_calls, now=jobs.clock(connection))
+    if job.lease is not None:
+        attempts.end(connection, [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="canceled")])
+    if not open_calls:
+        deletions.add_staging(connection, [job.id])
+    return store.write(connection, [change])[job.id]
+
+
+def retry_job(connection: Connection, retry: Retry) -> tuple[Snapshot, bool]:
+    """Put a failed job back; the second value tells whether the key was known and nothing was done.
+
+    Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED.
+    """
+    job = _lock(connection, retry.tenant, retry.job_id)
+    if retry.idempotency_key:
+        key = idempotency.Key(tenant=retry.tenant, scope=f"jobs/{retry.job_id}/retry", key=retry.idempotency_key)
+        taken = idempotency.take(connection, key, fingerprint=retry.fingerprint, job_id=retry.job_id)
+        if taken is not None:
+            return replayed(connection, taken, retry.fingerprint), True
+    if retry.expected_sequence is not None and retry.expected_sequence != job.sequence:
+        raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.", job=job)
+    if job.state is not State.FAILED:
+        raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.", job=job)
+    staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
+    missing = set(range(job.image_count)) - staged
+    ledger = calls.of_jobs(connection, [job.id])[job.id]
+    if needs_consent(calls=ledger, missing=missing) and not retry.consents:
+        message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
+        raise Refusal("CONSENT_REQUIRED", message, job=job)
+    change = transitions.user_retry(job, resume_upload=not missing, consents=retry.consents, now=jobs.clock(connection))
+    return store.write(connection, [change])[job.id], False
+
+
+def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
+    """Let go of a final job's pictures, inputs and personal data; a tombstone and the ledger stay.
+
+    Raises `Refusal` JOB_NOT_FOUND, or WRONG_STATE unless final.
+    """
+    job = _lock(connection, tenant, job_id)
+    if job.state not in FINAL:
+        raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.", job=job)
+    deletions.add_staging(connection, [job.id])
+    deletions.add_public(connection, job.id)
+    erasure.erase(connection, job.id)
+
+
+def _lock(connection: Connection, tenant: str, job_id: str) -> Job:
+    job, _ = jobs.lock_one(connection, job_id)
+    if job is None or job.tenant != tenant or job.deleted_at is not None:
+        raise job_not_found(job_id)
+    return job

@@ -1,0 +1,133 @@
+"""Look at jobs, without changing them."""
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection
+
+from services.job.domain.calls import ProviderCall
+from services.job.domain.failures import Refusal, job_not_found
+from services.job.domain.jobs import Attempt, Job, Snapshot
+from services.job.domain.states import State
+from services.job.store import attempts, calls, events, jobs, listing, rows
+from services.job.store import transitions as store
+
+DEFAULT_PAGE = 20
+LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which jobs to list; all given ones must hold."""
+
+    tenant: str
+    states: tuple[str, ...] = ()
+    provider: str = ""
+    failure_stage: str = ""
+    failure_code: str = ""
+    end_user: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
+    """One job of the tenant. Raises `Refusal` JOB_NOT_FOUND, for another tenant's job too."""
+    job = find(connection, tenant, job_id)
+    seen = store.snapshots(connection, [job])[job.id]
+    if job.state is State.QUEUED:
+        return replace(seen, queue_position=listing.queue_position(connection, job))
+    return seen
+
+
+def find(connection: Connection, tenant: str, job_id: str) -> Job:
+    """One job of the tenant, unlocked."""
+    job = jobs.get(connection, job_id)
+    if job is None or job.tenant != tenant or job.deleted_at is not None:
+        raise job_not_found(job_id)
+    return job
+
+
+def list_jobs(
+    connection: Connection, filters: Filters, *, page_size: int, page_token: str
+) -> tuple[list[Snapshot], str]:
+    """A page of jobs, newest first, and the token of the next page ("" at the end).
+
+    The token binds the filters; pages stay right while jobs arrive, as they continue after the last job seen.
+    """
+    if page_size < 0:
+        raise Refusal("INVALID_INPUT", "page_size: 1 to 100.")
+    size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
+    after = _read_token(page_token, filters) if page_token else None
+    found = listing.page(connection, filters, after=after, size=size + 1)
+    shown = found[:size]
+    seen = store.snapshots(connection, shown)
+    token = _write_token(shown[-1], filters) if len(found) > size else ""
+    return [seen[job.id] for job in shown], token
+
+
+def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:
+    """Every claim of a job with the calls that were begun under it, oldest first."""
+    find(connection, tenant, job_id)
+    ledger = calls.of_jobs(connection, [job_id])[job_id]
+    return [
+        (attempt, [call for call in ledger if call.claim_number == attempt.claim_number])
+        for attempt in attempts.of_job(connection, job_id)
+    ]
+
+
+def list_final_events(
+    connection: Connection, *, since: datetime | None, page_size: int, page_token: str
+) -> tuple[list[Snapshot], str]:
+    """Final events after a time, oldest first, and the token of the next page ("" at the end)."""
+    size = min(page_size or 100, 1000)
+    after = _read_position(page_token) if page_token else (since or datetime.min.replace(tzinfo=UTC), "")
+    found = events.final_after(connection, after, most=size + 1)
+    shown = found[:size]
+    if len(found) <= size:
+        return shown, ""
+    last = shown[-1].job
+    return shown, _write_position(last.updated_at, last.id)
+
+
+def _write_position(*position: datetime | str | int) -> str:
+    body = json.dumps([one.isoformat() if isinstance(one, datetime) else one for one in position])
+    return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+
+
+def _read_position(token: str) -> tuple[datetime, str]:
+    moment, job_id, *_ = _decode(token)
+    return moment, job_id
+
+
+def _decode(token: str) -> tuple[datetime, str, Any]:
+    refusal = Refusal("INVALID_INPUT", "page_token: not one that this list gave for the same filters.")
+    try:
+        moment, job_id, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        position = (datetime.fromisoformat(moment), str(job_id))
+    except (binascii.Error, ValueError, TypeError) as error:
+        raise refusal from error
+    if position[0].tzinfo is None:
+        raise refusal
+    return *position, rest[0] if rest else None
+
+
+def _write_token(last: Job, filters: Filters) -> str:
+    return _write_position(last.created_at, last.id, _digest(filters))
+
+
+def _read_token(token: str, filters: Filters) -> tuple[datetime, str]:
+    moment, job_id, digest = _decode(token)
+    if digest != _digest(filters):
+        raise Refusal("INVALID_INPUT", "page_token: not one that this list gave for the same filters.")
+    return moment, job_id
+
+
+def _digest(filters: Filters) -> int:
+    """Binds a token to its filters; it protects from mistakes, and grants nothing that the tenant has not."""
+    return binascii.crc32(rows.as_json(rows.to_json(filters)).encode())

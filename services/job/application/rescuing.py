@@ -1,0 +1,154 @@
+"""The stale-job monitor's rules: what to do with a job that nobody moves any more.
+
+Each candidate is noted with the sequence at which it was seen, and judged again under its lock: a job that moved
+meanwhile is left alone.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import Connection
+
+from services.job.application.buying import has_open_calls
+from services.job.domain import budgets, closing, transitions
+from services.job.domain.calls import ProviderCall
+from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.jobs import Artifact, Job
+from services.job.domain.limits import Limits
+from services.job.domain.states import AT_GENERATOR, State
+from services.job.domain.transitions import Change
+from services.job.store import artifacts, attempts, calls, jobs, stale
+from services.job.store import transitions as store
+
+RECOVERIES = "recoveries"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A job that looked stale at a sequence and claim."""
+
+    job_id: str
+    sequence: int
+
+
+def candidates(connection: Connection, limits: Limits, *, most: int = 200) -> list[Candidate]:
+    """Jobs that break a rule now."""
+    return [
+        Candidate(job_id=job_id, sequence=sequence) for job_id, sequence in stale.find(connection, limits, most=most)
+    ]
+
+
+def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits) -> dict[str, int]:
+    """Act on candidates that are still stale and have not moved since; returns counts by what was done."""
+    seen = {candidate.job_id: candidate.sequence for candidate in noted}
+    free = stale.lock_free(connection, list(seen))
+    now = jobs.clock(connection)
+    ids = [job.id for job in free]
+    ledger, staged = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
+    changes: list[Change] = []
+    ends: list[attempts.End] = []
+    for job in free:
+        if job.sequence != seen[job.id]:
+            continue
+        change = judge(job, calls=ledger[job.id], staged=staged[job.id], limits=limits, now=now)
+        if change is not None:
+            changes.append(change)
+            if job.lease is not None:
+                ends.append(_end(job, change))
+    attempts.end(connection, ends)
+    store.write(connection, changes)
+    return _count(changes)
+
+
+def judge(
+    job: Job, *, calls: Sequence[ProviderCall], staged: Sequence[Artifact], limits: Limits, now: datetime
+) -> Change | None:
+    """What the rules say about a job, or None when it is not stale."""
+    if (late := _past_a_deadline(job, limits, now)) is not None:
+        return transitions.fail(job, late, now=now)
+    indexes = {image.image_index for image in staged}
+    expired = job.lease is not None and job.lease.expires_at <= now
+    if job.state in AT_GENERATOR and (expired or _claim_is_too_long(job, limits, now)):
+        failure = transitions.lease_ran_out(job) if expired else _too_long(job)
+        return _end_generating(
+            job, failure, open_call=has_open_calls(list(calls)), staged=indexes, limits=limits, now=now
+        )
+    if job.state is State.UPLOADING and expired:
+        return closing.end_of_claim(
+            job,
+            transitions.lease_ran_out(job),
+            staged=indexes,
+            deferred=False,
+            max_attempts=limits.max_attempts,
+            jitter=0.0,
+            now=now,
+        )
+    return None
+
+
+def _end_generating(
+    job: Job, failure: Failure, *, open_call: bool, staged: set[int], limits: Limits, now: datetime
+) -> Change:
+    recoveries = job.failure_counts.get(RECOVERIES, 0)
+    if open_call and recoveries < budgets.MAX_RECOVERIES:
+        # The claimer decides about the open call; a rescue as such costs nothing.
+        counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
+        return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
+    if not open_call and staged == set(range(job.image_count)):
+        return transitions.generated(job, warnings=(), now=now)
+    return closing.end_of_claim(
+        job, failure, staged=staged, deferred=False, max_attempts=limits.max_attempts, jitter=0.0, now=now
+    )
+
+
+def _claim_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
+    longest = limits.max_generating_seconds if job.state is State.GENERATING else limits.max_processing_seconds
+    return job.generating_since is not None and now - job.generating_since > timedelta(seconds=longest)
+
+
+def _too_long(job: Job) -> Failure:
+    stage = Stage.GENERATING if job.state is State.GENERATING else Stage.PROCESSING
+    return Failure(
+        stage=stage,
+        code=Code.TIMEOUT,
+        reason="STAGE_TIMEOUT",
+        message=f"The job was {job.state} for longer than any job may.",
+        retryable=True,
+    )
+
+
+def _past_a_deadline(job: Job, limits: Limits, now: datetime) -> Failure | None:
+    if job.state is not State.QUEUED:
+        return None
+    waited = job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
+    passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
+        job.finish_by is not None and job.finish_by <= now
+    )
+    if not passed and waited <= limits.max_queued_seconds:
+        return None
+    return Failure(
+        stage=Stage.QUEUED,
+        code=Code.TIMEOUT,
+        reason="DEADLINE_EXCEEDED",
+        message="The job waited for longer than it was allowed to.",
+        retryable=True,
+    )
+
+
+def _end(job: Job, change: Change) -> attempts.End:
+    failed = change.after.state is State.FAILED
+    return attempts.End(
+        job_id=job.id,
+        claim_number=job.claim_number,
+        outcome="failed" if failed else "rescued",
+        failure=change.after.failure or transitions.lease_ran_out(job),
+        counted=job.state is not State.UPLOADING,
+    )
+
+
+def _count(changes: Sequence[Change]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for change in changes:
+        counts[change.transition] = counts.get(change.transition, 0) + 1
+    return counts

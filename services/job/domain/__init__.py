@@ -1,0 +1,1 @@
+"""What a job is and may do: states, transitions, failures, budgets, purchases. Standard library only; no I/O."""

@@ -1,0 +1,146 @@
+"""The ledger of provider calls: phases, what covers an image, and when an image may be bought again."""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Cost, Job
+from services.job.domain.requests import OnAmbiguous
+
+
+class Phase(StrEnum):
+    """Where a provider call stands; meanings in `calotype.job.v1.CallPhase`."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+OPEN = frozenset({Phase.INTENDED, Phase.ACCEPTED})
+#: Phases in which an image may have been bought.
+MAY_HAVE_BOUGHT = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.SUCCEEDED, Phase.UNKNOWN})
+#: What a later word may still change: an open call, and one of which nobody knew the end.
+UNCERTAIN = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.UNKNOWN})
+
+
+class Consent(StrEnum):
+    """Who allowed a call that may pay a second time."""
+
+    NONE = "none"
+    JOB = "job"
+    USER = "user"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderError:
+    """What the vendor said, with secrets removed."""
+
+    http_status: int = 0
+    code: str = ""
+    message: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProviderCall:
+    """One row of the ledger."""
+
+    id: str
+    job_id: str
+    claim_number: int
+    provider: str
+    model: str
+    phase: Phase
+    image_indexes: tuple[int, ...]
+    idempotency_key: str
+    request_digest: str
+    consent: Consent
+    operation_id: str | None = None
+    operation_state: Mapping[str, str] = field(default_factory=dict)
+    cost_micros: int | None = None
+    provider_error: ProviderError | None = None
+    timeout_seconds: float
+    created_at: datetime
+    accepted_at: datetime | None = None
+    settled_at: datetime | None = None
+    #: Indexes that somebody consented to buy again.
+    lifted_indexes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallOutcome:
+    """How a call ended, as a worker states it."""
+
+    call_id: str
+    phase: Phase
+    operation_id: str | None = None
+    cost_micros: int | None = None
+    provider_error: ProviderError | None = None
+
+
+def given_consent(job: Job) -> Consent:
+    """Who allowed this job to pay again where an outcome is unknown."""
+    if job.user_consents:
+        return Consent.USER
+    if job.request is not None and job.request.on_ambiguous is OnAmbiguous.RETRY:
+        return Consent.JOB
+    return Consent.NONE
+
+
+def check_purchase(
+    job: Job, *, indexes: Collection[int], calls: Iterable[ProviderCall], staged: Collection[int]
+) -> tuple[Consent, tuple[str, ...]]:
+    """Decide whether the indexes may be bought now.
+
+    Returns the consent under which, and the ids of calls whose cover that consent lifts.
+    Raises `Refusal`: INVALID_INPUT for indexes that the job has not, ALREADY_BOUGHT, CONSENT_REQUIRED.
+    """
+    wanted = set(indexes)
+    if not wanted or not wanted <= set(range(job.image_count)):
+        raise Refusal("INVALID_INPUT", f"Image indexes must be among 0 to {job.image_count - 1}.")
+    if wanted & set(staged):
+        raise Refusal("ALREADY_BOUGHT", f"Image {min(wanted & set(staged))} is staged already.")
+    covering = [call for call in calls if _covers(call, wanted)]
+    if not covering:
+        return Consent.NONE, ()
+    for call in covering:
+        # A succeeded call whose images are nowhere is as lost as an unknown one: same consent.
+        if call.phase in OPEN:
+            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} may still bring the same image.")
+    consent = given_consent(job)
+    if consent is Consent.NONE:
+        raise Refusal(
+            "CONSENT_REQUIRED", f"Call {covering[0].id} may have been charged; nobody consented to pay again."
+        )
+    return consent, tuple(call.id for call in covering)
+
+
+def _covers(call: ProviderCall, wanted: set[int]) -> bool:
+    return call.phase in MAY_HAVE_BOUGHT and bool(wanted & set(call.image_indexes) - set(call.lifted_indexes))
+
+
+def needs_consent(*, calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
+    """Whether a missing image may have been paid for, so that another try may pay again."""
+    wanted = set(missing)
+    lost = (Phase.UNKNOWN, Phase.SUCCEEDED)
+    return any(call.phase in lost and _covers(call, wanted) for call in calls)
+
+
+def cost_of(calls: Iterable[ProviderCall]) -> Cost:
+    """Add up what is known. Calls that surely cost nothing are known; open and unknown ones are not."""
+    free_ends = (Phase.NOT_SENT,)
+    known: list[int] = []
+    complete = True
+    for call in calls:
+        if call.cost_micros is not None:
+            known.append(call.cost_micros)
+        elif call.phase not in free_ends:
+            complete = False
+    return Cost(amount_micros=sum(known) if known else None, complete=complete)

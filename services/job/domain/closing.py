@@ -1,0 +1,72 @@
+"""What the end of a claim means for its job: close the stage, try again, or give up."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from services.job.domain import budgets, transitions
+from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.jobs import Job, JobWarning
+from services.job.domain.states import State
+from services.job.domain.transitions import Change
+
+
+def close_generating(job: Job, *, staged: Collection[int], warnings: tuple[JobWarning, ...], now: datetime) -> Change:
+    """The generating stage says it is done: at least one image goes on, none fails the job."""
+    missing = sorted(set(range(job.image_count)) - set(staged))
+    if not staged:
+        nothing = Failure(
+            stage=Stage.PERSISTING,
+            code=Code.PERMANENT,
+            reason="RESULT_MISMATCH",
+            message="The generator reported success, but no image was staged.",
+            retryable=False,
+        )
+        return transitions.fail(job, nothing, now=now)
+    return transitions.generated(job, warnings=_one_per_index(missing, warnings), now=now)
+
+
+def end_of_claim(
+    job: Job,
+    failure: Failure,
+    *,
+    staged: Collection[int],
+    deferred: bool,
+    max_attempts: int,
+    jitter: float,
+    now: datetime,
+) -> Change:
+    """A claim ended with a failure: requeue within the budget; else keep what was had, or fail."""
+    if job.state is State.UPLOADING:
+        return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
+    if deferred:
+        wait = budgets.delay(failure, failures=1, jitter=jitter)
+        return transitions.requeue(job, delay_seconds=wait, counts=job.failure_counts, counted=False, now=now)
+    decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
+    if isinstance(decision, budgets.Requeue):
+        return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
+    if staged:
+        missing = sorted(set(range(job.image_count)) - set(staged))
+        warnings = tuple(_missing(index, failure) for index in missing)
+        return transitions.generated(job, warnings=warnings, now=now)
+    return transitions.fail(job, failure, counts=decision.counts, now=now)
+
+
+def _end_of_upload(job: Job, failure: Failure, *, max_attempts: int, jitter: float, now: datetime) -> Change:
+    decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
+    if isinstance(decision, budgets.Requeue):
+        return transitions.requeue_upload(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
+    return transitions.fail(job, failure, counts=decision.counts, now=now)
+
+
+def _one_per_index(missing: list[int], warnings: tuple[JobWarning, ...]) -> tuple[JobWarning, ...]:
+    named = {warning.image_index for warning in warnings}
+    unnamed = tuple(
+        JobWarning(reason="RESULT_LOST", message=f"Image {index} could not be had.", image_index=index)
+        for index in missing
+        if index not in named
+    )
+    return warnings + unnamed
+
+
+def _missing(index: int, failure: Failure) -> JobWarning:
+    return JobWarning(reason=failure.reason, message=f"Image {index} is missing: {failure.message}", image_index=index)

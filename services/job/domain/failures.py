@@ -1,0 +1,80 @@
+"""Failures: stage, code, reason. And refusals: what an asker is told when the answer is no."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from services.job.domain.jobs import Job
+
+
+class Stage(StrEnum):
+    """The part of a job's way in which a failure was caught, named by the code that caught it."""
+
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    GENERATING = "generating"
+    UPLOADING = "uploading"
+    PERSISTING = "persisting"
+
+
+class Code(StrEnum):
+    """Class of a failure; it alone decides the automatic retry."""
+
+    TEMPORARY = "TEMPORARY"
+    RATE_LIMIT = "RATE_LIMIT"
+    TIMEOUT = "TIMEOUT"
+    AUTH_ERROR = "AUTH_ERROR"
+    PERMANENT = "PERMANENT"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """Why a job or an attempt did not succeed.
+
+    `reason` is a name of the catalogue in `calotype.error.v1.Reason`, without its prefix.
+    """
+
+    stage: Stage
+    code: Code
+    reason: str
+    message: str
+    retryable: bool
+    retry_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Violation:
+    """One field that cannot be as it is."""
+
+    field: str
+    message: str
+
+
+class Refusal(Exception):
+    """A request that is answered with no.
+
+    `reason` is of the catalogue; `job` is the job as it stands, where that helps the asker.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        violations: tuple[Violation, ...] = (),
+        job: "Job | None" = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.violations = violations
+        self.job = job
+        self.retry_after_seconds = retry_after_seconds
+
+
+def job_not_found(job_id: str) -> Refusal:
+    """The same words for a job that never was and for another tenant's."""
+    return Refusal("JOB_NOT_FOUND", f"There is no job {job_id[:80]!r}.")

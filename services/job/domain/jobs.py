@@ -1,0 +1,164 @@
+"""A job and what belongs to it, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from services.job.domain.failures import Failure, Stage
+from services.job.domain.requests import JobRequest
+from services.job.domain.states import FINAL, State
+
+
+class ProviderCancel(StrEnum):
+    """What became of the wish to cancel at the provider."""
+
+    NOT_NEEDED = "not_needed"
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    UNSUPPORTED = "unsupported"
+    TOO_LATE = "too_late"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobWarning:
+    """Something that went less than perfectly in a job that went on."""
+
+    reason: str
+    message: str
+    image_index: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """A worker's right to move a job, until the database's clock says otherwise."""
+
+    worker: str
+    token: UUID
+    locked_at: datetime
+    expires_at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence:
+    """What a worker shows to prove its right."""
+
+    job_id: str
+    claim_number: int
+    lease_token: UUID
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One row of `jobs`: everything that decides what may happen next."""
+
+    id: str
+    tenant: str
+    state: State
+    sequence: int
+    priority: int
+    provider: str
+    model: str
+    image_count: int
+    request: JobRequest | None
+    metadata: Mapping[str, str]
+    end_user: str | None
+    traceparent: str | None
+
+    claim_number: int = 0
+    attempt_count: int = 0
+    retry_count: int = 0
+    failure_counts: Mapping[str, int] = field(default_factory=dict)
+    user_consents: bool = False
+    lease: Lease | None = None
+
+    run_at: datetime
+    start_by: datetime | None = None
+    finish_by: datetime | None = None
+    queued_at: datetime | None = None
+    queued_seconds: float = 0.0
+    generating_since: datetime | None = None
+    uploading_since: datetime | None = None
+
+    failure: Failure | None = None
+    provider_cancel: ProviderCancel | None = None
+    warnings: tuple[JobWarning, ...] = ()
+
+    created_at: datetime
+    updated_at: datetime
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    deleted_at: datetime | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing but a user's retry moves it any more."""
+        return self.state in FINAL
+
+    def is_held_by(self, fence: Fence) -> bool:
+        """Whether the fence is the job's present one. An expired lease that nobody took still counts."""
+        return (
+            self.lease is not None
+            and self.id == fence.job_id
+            and self.claim_number == fence.claim_number
+            and self.lease.token == fence.lease_token
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Artifact:
+    """One staged or public image of a job."""
+
+    id: str
+    job_id: str
+    image_index: int
+    call_id: str
+    staged_name: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    blurhash: str
+    seed: int | None = None
+    revised_prompt: str | None = None
+    c2pa: bool = False
+    public_name: str | None = None
+    staged_at: datetime
+    stored_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Sum of the known costs in millionths of a US dollar; None when none is known."""
+
+    amount_micros: int | None
+    complete: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """A job as others see it: the row, its public images and its cost. In events `job.request` is None."""
+
+    job: Job
+    artifacts: tuple[Artifact, ...]
+    cost: Cost
+    retry_needs_consent: bool = False
+    queue_position: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One claim of a job by a worker."""
+
+    job_id: str
+    claim_number: int
+    lease_token: UUID
+    stage: Stage
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str | None = None
+    failure: Failure | None = None
+    counted: bool = True

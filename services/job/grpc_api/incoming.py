@@ -1,0 +1,249 @@
+"""Protobuf messages as domain values."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from calotype.artifact.v1 import artifact_pb2
+from calotype.error.v1 import error_pb2
+from calotype.fact.v1 import fact_pb2
+from calotype.job.v1 import job_pb2, worker_service_pb2
+from calotype.provider.v1 import provider_pb2
+from google.protobuf import json_format
+
+from common.ids import new_uuid7, prefixed
+from services.job.domain import facts
+from services.job.domain.calls import CallOutcome, Phase, ProviderError
+from services.job.domain.failures import Code, Failure, Refusal, Stage
+from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
+from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, OnAmbiguous, Priority, Provider
+from services.job.grpc_api.enums import PRIORITY_IN, member, reason_name
+from services.job.store.inputs import MASK
+
+T = TypeVar("T")
+
+
+class Undecodable(Exception):
+    """A message that no version of its sender may write."""
+
+
+def token(written: str, field: str = "lease_token") -> UUID:
+    """A UUID. Raises `Refusal` INVALID_INPUT."""
+    try:
+        return UUID(written)
+    except ValueError as error:
+        raise Refusal("INVALID_INPUT", f"{field}: not a UUID.") from error
+
+
+def fence(told: worker_service_pb2.Lease | fact_pb2.Fence) -> Fence:
+    """The right under which something is asked or told."""
+    return Fence(job_id=told.job_id, claim_number=told.claim_number, lease_token=token(told.lease_token))
+
+
+def request(wanted: job_pb2.JobRequest) -> JobRequest:
+    """What a caller asks for; pictures as digests only."""
+    options = json_format.MessageToDict(wanted.provider_options) if wanted.HasField("provider_options") else {}
+    return JobRequest(
+        prompt=wanted.prompt,
+        negative_prompt=_given(wanted, "negative_prompt"),
+        provider=_given(wanted, "provider"),
+        model=_given(wanted, "model"),
+        fallback=tuple(wanted.fallback),
+        n=wanted.n or 1,
+        size=_given(wanted, "size"),
+        aspect_ratio=_given(wanted, "aspect_ratio"),
+        seed=_given(wanted, "seed"),
+        quality=_given(wanted, "quality"),
+        output_format=_given(wanted, "output_format"),
+        input_images=tuple(input_image(one) for one in wanted.input_images),
+        mask=input_image(wanted.mask) if wanted.HasField("mask") else None,
+        provider_options=options,
+        priority=PRIORITY_IN.get(wanted.priority, Priority.NORMAL),
+        start_within_seconds=_given(wanted, "start_within_seconds"),
+        finish_within_seconds=_given(wanted, "finish_within_seconds"),
+        on_ambiguous=member(OnAmbiguous, job_pb2.OnAmbiguous, "ON_AMBIGUOUS", wanted.on_ambiguous) or OnAmbiguous.FAIL,
+        fallback_on_refusal=wanted.fallback_on_refusal,
+        callback_url=_given(wanted, "callback_url"),
+        end_user=_given(wanted, "end_user"),
+        metadata=dict(wanted.metadata),
+    )
+
+
+def input_image(image: job_pb2.InputImage) -> InputImage:
+    """An input picture as it is remembered."""
+    if image.WhichOneof("source") == "url":
+        return InputImage(url=image.url, content_type=image.content_type)
+    return InputImage(
+        content_type=image.content_type,
+        sha256=hashlib.sha256(image.data).hexdigest(),
+        size_bytes=len(image.data),
+    )
+
+
+def pictures(wanted: job_pb2.JobRequest) -> dict[int, bytes]:
+    """Input pictures that came as bytes, by index."""
+    named = [*enumerate(wanted.input_images), *([(MASK, wanted.mask)] if wanted.HasField("mask") else [])]
+    return {index: image.data for index, image in named if image.WhichOneof("source") == "data"}
+
+
+def moment(message: Any, field: str) -> datetime | None:
+    """A timestamp in UTC, or nothing."""
+    return getattr(message, field).ToDatetime(tzinfo=UTC) if message.HasField(field) else None
+
+
+def provider(told: provider_pb2.Provider) -> Provider:
+    """An entry of the catalogue."""
+    able: dict[str, Any] = {
+        field.name: tuple(value) if field.is_repeated else value
+        for field in provider_pb2.Capabilities.DESCRIPTOR.fields
+        for value in [getattr(told.capabilities, field.name)]
+    }
+    return Provider(
+        name=told.name,
+        kind=told.kind,
+        is_default=told.is_default,
+        default_model=told.default_model,
+        models=tuple(
+            Model(name=model.name, price_micros_per_image=_given(model, "price_micros_per_image"))
+            for model in told.models
+        ),
+        capabilities=Capabilities(**able),
+        max_concurrency=told.max_concurrency,
+        requests_per_minute=told.requests_per_minute,
+        timeout_seconds=told.timeout_seconds,
+    )
+
+
+def failure(told: error_pb2.Failure) -> Failure:
+    """A failure; one without stage or code cannot be understood."""
+    stage = member(Stage, error_pb2.Stage, "STAGE", told.stage)
+    if stage is None:
+        raise Undecodable("a failure names no stage")
+    return Failure(
+        stage=stage,
+        code=member(Code, error_pb2.Code, "CODE", told.code) or Code.UNKNOWN,
+        reason=reason_name(told.reason),
+        message=told.message[:2000],
+        retryable=told.retryable,
+        retry_after_seconds=_given(told, "retry_after_seconds"),
+    )
+
+
+def outcome(told: fact_pb2.CallOutcome) -> CallOutcome:
+    """How a call ended."""
+    phase = member(Phase, job_pb2.CallPhase, "CALL_PHASE", told.phase)
+    if phase is None or phase in (Phase.INTENDED, Phase.ACCEPTED):
+        raise Undecodable(f"call {told.call_id} did not end")
+    error = told.error
+    return CallOutcome(
+        call_id=told.call_id,
+        phase=phase,
+        operation_id=told.operation_id or None,
+        cost_micros=_given(told, "cost_micros"),
+        provider_error=ProviderError(
+            http_status=error.http_status,
+            code=error.code[:200],
+            message=error.message[:2000],
+            request_id=error.request_id[:200],
+        )
+        if told.HasField("error")
+        else None,
+    )
+
+
+def image(told: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Artifact:
+    """A staged image."""
+    if told.WhichOneof("source") != "staged":
+        raise Undecodable(f"image {told.index} is not staged")
+    return Artifact(
+        id=prefixed("img", new_uuid7()),
+        job_id=job_id,
+        image_index=told.index,
+        call_id=told.staged.call_id,
+        staged_name=told.staged.name,
+        content_type=told.content_type,
+        width=told.width,
+        height=told.height,
+        size_bytes=told.size_bytes,
+        sha256=told.sha256,
+        blurhash=told.blurhash,
+        seed=_given(told, "seed"),
+        revised_prompt=_given(told, "revised_prompt"),
+        c2pa=told.provenance.c2pa,
+        staged_at=now,
+    )
+
+
+def job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
+    """A fact about a job. Raises `Undecodable`."""
+    try:
+        return _job_fact(told, now=now)
+    except Refusal as error:
+        raise Undecodable(error.message) from error
+
+
+def _job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
+    match told.WhichOneof("fact"):
+        case "provider_call_accepted":
+            accepted = told.provider_call_accepted
+            return facts.CallAccepted(
+                job_id=accepted.job_id,
+                call_id=accepted.call_id,
+                operation_id=accepted.operation_id,
+                operation_state=dict(accepted.operation_state),
+            )
+        case "images_generated":
+            made = told.images_generated
+            return facts.ImagesGenerated(
+                fence=fence(made.fence),
+                calls=_all(outcome, made.calls),
+                images=_images(made.images, job_id=made.fence.job_id, now=now),
+                warnings=_all(warning, made.warnings),
+            )
+        case "images_stored":
+            kept = told.images_stored
+            names = {one.index: one.object_name for one in kept.images}
+            return facts.ImagesStored(fence=fence(kept.fence), names=names)
+        case "stage_failed":
+            ended = told.stage_failed
+            return facts.StageFailed(
+                fence=fence(ended.fence),
+                failure=failure(ended.failure),
+                calls=_all(outcome, ended.calls),
+                images=_images(ended.images, job_id=ended.fence.job_id, now=now),
+                deferred=ended.deferred,
+            )
+        case "call_settled":
+            settled = told.call_settled
+            cancel = member(ProviderCancel, job_pb2.ProviderCancel, "PROVIDER_CANCEL", settled.provider_cancel)
+            return facts.CallSettled(job_id=settled.job_id, outcome=outcome(settled.call), provider_cancel=cancel)
+        case "ledger_settled":
+            ledger = told.ledger_settled
+            return facts.LedgerSettled(
+                job_id=ledger.job_id,
+                calls=_all(outcome, ledger.calls),
+                images=_images(ledger.images, job_id=ledger.job_id, now=now),
+            )
+        case _:
+            raise Undecodable("the fact is of no job")
+
+
+def warning(told: job_pb2.Warning) -> JobWarning:
+    """A warning."""
+    return JobWarning(
+        reason=reason_name(told.reason), message=told.message[:500], image_index=_given(told, "image_index")
+    )
+
+
+def _images(told: Sequence[artifact_pb2.ImageArtifact], *, job_id: str, now: datetime) -> tuple[Artifact, ...]:
+    return tuple(image(one, job_id=job_id, now=now) for one in told)
+
+
+def _all(read: Any, told: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(read(one) for one in told)
+
+
+def _given(message: Any, field: str) -> Any:
+    return getattr(message, field) if message.HasField(field) else None

@@ -1,0 +1,217 @@
+"""JobService: clients ask, the application answers."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+
+from common.errors import ServiceError
+from common.grpc_server import Served
+from common.postgres import Database
+from common.tracing import traceparent
+from services.job.application import creating, deciding, reading
+from services.job.domain.failures import Code, Refusal, Stage, Violation
+from services.job.domain.jobs import Snapshot
+from services.job.domain.states import State
+from services.job.grpc_api import incoming, outgoing
+from services.job.grpc_api.enums import member
+from services.job.grpc_api.refusals import answer, to_service_error
+from services.job.relay import OutboxRelay
+from services.job.store import providers
+from services.job.watching import Watchers
+
+Context = Any
+LONGEST_KEY = 255
+
+
+class JobService(job_service_pb2_grpc.JobServiceServicer):
+    """Serves `calotype.job.v1.JobService`."""
+
+    def __init__(self, database: Database, relay: OutboxRelay, watchers: Watchers, *, public_base_url: str) -> None:
+        self._database = database
+        self._relay = relay
+        self._watchers = watchers
+        self._public_base_url = public_base_url
+
+    def served(self) -> Served:
+        """This service, as a server offers it."""
+        return Served(
+            name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=self
+        )
+
+    async def CreateJob(
+        self, request: job_service_pb2.CreateJobRequest, context: Context
+    ) -> job_service_pb2.CreateJobResponse:
+        """Write a job down and answer at once."""
+
+        async def work() -> tuple[Snapshot, bool]:
+            _check_names(request.tenant, request.idempotency_key)
+            new = creating.NewJob(
+                tenant=request.tenant,
+                idempotency_key=request.idempotency_key,
+                fingerprint=request.fingerprint or _fingerprint(request.request),
+                request=incoming.request(request.request),
+                pictures=incoming.pictures(request.request),
+                traceparent=traceparent(),
+            )
+            return await self._database.run(lambda connection: creating.create_job(connection, new))
+
+        seen, replayed = await answer(work)
+        self._relay.wake()
+        return job_service_pb2.CreateJobResponse(job=self._job(seen), replayed=replayed)
+
+    async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
+        """Return a job as it is now."""
+        seen = await answer(
+            lambda: self._database.run(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
+        )
+        return job_service_pb2.GetJobResponse(job=self._job(seen))
+
+    async def ListJobs(
+        self, request: job_service_pb2.ListJobsRequest, context: Context
+    ) -> job_service_pb2.ListJobsResponse:
+        """Return a page of jobs, newest first."""
+        seen, token = await answer(
+            lambda: self._database.run(
+                lambda connection: reading.list_jobs(
+                    connection, _filters(request), page_size=request.page_size, page_token=request.page_token
+                )
+            )
+        )
+        return job_service_pb2.ListJobsResponse(jobs=[self._job(one) for one in seen], next_page_token=token)
+
+    async def CancelJob(
+        self, request: job_service_pb2.CancelJobRequest, context: Context
+    ) -> job_service_pb2.CancelJobResponse:
+        """End a job that is not final."""
+        seen = await answer(
+            lambda: self._database.run(
+                lambda connection: deciding.cancel_job(connection, request.tenant, request.job_id)
+            )
+        )
+        self._relay.wake()
+        return job_service_pb2.CancelJobResponse(job=self._job(seen))
+
+    async def RetryJob(
+        self, request: job_service_pb2.RetryJobRequest, context: Context
+    ) -> job_service_pb2.RetryJobResponse:
+        """Put a failed job back."""
+        _check_names(request.tenant, request.idempotency_key)
+        consents = request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
+        expected = request.expected_sequence if request.HasField("expected_sequence") else None
+        retry = deciding.Retry(
+            tenant=request.tenant,
+            job_id=request.job_id,
+            idempotency_key=request.idempotency_key,
+            fingerprint=creating.fingerprint_of(str(consents).encode(), str(expected).encode()),
+            consents=consents,
+            expected_sequence=expected,
+        )
+        seen, replayed = await answer(
+            lambda: self._database.run(lambda connection: deciding.retry_job(connection, retry))
+        )
+        self._relay.wake()
+        return job_service_pb2.RetryJobResponse(job=self._job(seen), replayed=replayed)
+
+    async def DeleteJob(
+        self, request: job_service_pb2.DeleteJobRequest, context: Context
+    ) -> job_service_pb2.DeleteJobResponse:
+        """Remove a final job's pictures, inputs and personal data."""
+        await answer(
+            lambda: self._database.run(
+                lambda connection: deciding.delete_job(connection, request.tenant, request.job_id)
+            )
+        )
+        return job_service_pb2.DeleteJobResponse()
+
+    async def ListFinalEvents(
+        self, request: job_service_pb2.ListFinalEventsRequest, context: Context
+    ) -> job_service_pb2.ListFinalEventsResponse:
+        """Return final events since a time, oldest first."""
+        since = incoming.moment(request, "since")
+        seen, token = await answer(
+            lambda: self._database.run(
+                lambda connection: reading.list_final_events(
+                    connection, since=since, page_size=request.page_size, page_token=request.page_token
+                )
+            )
+        )
+        return job_service_pb2.ListFinalEventsResponse(jobs=[self._job(one) for one in seen], next_page_token=token)
+
+    async def ListAttempts(
+        self, request: job_service_pb2.ListAttemptsRequest, context: Context
+    ) -> job_service_pb2.ListAttemptsResponse:
+        """Return every claim of a job."""
+        found = await answer(
+            lambda: self._database.run(
+                lambda connection: reading.list_attempts(connection, request.tenant, request.job_id)
+            )
+        )
+        return job_service_pb2.ListAttemptsResponse(
+            attempts=[outgoing.attempt(attempt, ledger) for attempt, ledger in found]
+        )
+
+    async def ListProviders(
+        self, request: job_service_pb2.ListProvidersRequest, context: Context
+    ) -> job_service_pb2.ListProvidersResponse:
+        """Return the catalogue."""
+        known = await answer(lambda: self._database.run(providers.catalogue))
+        return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one) for one in known.values()])
+
+    async def WatchJob(
+        self, request: job_service_pb2.WatchJobRequest, context: Context
+    ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
+        """Stream a job's changes until the final one."""
+        seen = await answer(
+            lambda: self._database.run(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
+        )
+        after = request.after_sequence if request.HasField("after_sequence") else None
+        if after is None or after > seen.job.sequence:
+            yield job_service_pb2.WatchJobResponse(job=self._job(seen))
+            after = seen.job.sequence
+        if seen.job.is_final and after >= seen.job.sequence:
+            return
+        async for change in self._watchers.follow(request.tenant, request.job_id, after=after):
+            if isinstance(change, job_service_pb2.Progress):
+                yield job_service_pb2.WatchJobResponse(progress=change)
+            else:
+                yield job_service_pb2.WatchJobResponse(job=self._job(change))
+
+    def _job(self, seen: Snapshot) -> job_pb2.Job:
+        return outgoing.job(seen, public_base_url=self._public_base_url)
+
+
+def _check_names(tenant: str, key: str) -> None:
+    """A tenant is a token of a NATS subject; a key is visible ASCII."""
+    wrong: list[Violation] = []
+    if not tenant or len(tenant) > 64 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in tenant):
+        wrong.append(Violation(field="tenant", message="1 to 64 letters, digits, - or _."))
+    if len(key) > LONGEST_KEY or not all("!" <= character <= "~" for character in key):
+        wrong.append(Violation(field="idempotency_key", message="1 to 255 visible ASCII characters."))
+    if wrong:
+        raise _invalid(wrong)
+
+
+def _invalid(wrong: list[Violation]) -> ServiceError:
+    text = f"{wrong[0].field}: {wrong[0].message}"
+    return to_service_error(Refusal("INVALID_INPUT", text, violations=tuple(wrong)))
+
+
+def _fingerprint(request: job_pb2.JobRequest) -> str:
+    return creating.fingerprint_of(request.SerializeToString(deterministic=True))
+
+
+def _filters(request: job_service_pb2.ListJobsRequest) -> reading.Filters:
+    states = [member(State, job_pb2.Status, "STATUS", status) for status in request.statuses]
+    return reading.Filters(
+        tenant=request.tenant,
+        states=tuple(state for state in states if state is not None),
+        provider=request.provider,
+        failure_stage=member(Stage, error_pb2.Stage, "STAGE", request.failure_stage) or "",
+        failure_code=member(Code, error_pb2.Code, "CODE", request.code) or "",
+        end_user=request.end_user,
+        created_after=incoming.moment(request, "created_after"),
+        created_before=incoming.moment(request, "created_before"),
+        metadata=dict(request.metadata),
+    )

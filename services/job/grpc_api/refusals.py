@@ -1,0 +1,67 @@
+"""The one table by which a refusal becomes a gRPC status."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from grpc import StatusCode
+from sqlalchemy.exc import IntegrityError
+
+from common.errors import FieldViolation, ServiceError
+from common.postgres import DatabaseUnavailable, constraint
+from services.job.domain.calls import cost_of
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Snapshot
+from services.job.domain.transitions import IllegalTransition
+from services.job.grpc_api import outgoing
+
+T = TypeVar("T")
+
+STATUS = {
+    "JOB_NOT_FOUND": StatusCode.NOT_FOUND,
+    "CALL_NOT_FOUND": StatusCode.NOT_FOUND,
+    "PROVIDER_NOT_FOUND": StatusCode.INVALID_ARGUMENT,
+    "INVALID_INPUT": StatusCode.INVALID_ARGUMENT,
+    "TOO_LARGE": StatusCode.INVALID_ARGUMENT,
+    "IDEMPOTENCY_KEY_REUSED": StatusCode.INVALID_ARGUMENT,
+    "WRONG_STATE": StatusCode.FAILED_PRECONDITION,
+    "SEQUENCE_CHANGED": StatusCode.ABORTED,
+    "CONSENT_REQUIRED": StatusCode.FAILED_PRECONDITION,
+    "ALREADY_BOUGHT": StatusCode.FAILED_PRECONDITION,
+    "JOB_DELETED": StatusCode.FAILED_PRECONDITION,
+    "LEASE_LOST": StatusCode.ABORTED,
+    "SERVICE_UNAVAILABLE": StatusCode.UNAVAILABLE,
+}
+
+
+async def answer(work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work; raises `ServiceError` for every no that the domain or the database says."""
+    try:
+        return await work()
+    except Refusal as refusal:
+        raise to_service_error(refusal) from refusal
+    except IllegalTransition as error:
+        raise to_service_error(Refusal("WRONG_STATE", str(error), job=error.job)) from error
+    except IntegrityError as error:
+        # The database's own refusal of a second purchase; the domain says it first, this is the wall behind it.
+        if constraint(error) != "an_image_is_bought_once":
+            raise
+        raise to_service_error(Refusal("ALREADY_BOUGHT", "Another call covers one of these images.")) from error
+    except DatabaseUnavailable as error:
+        away = Refusal("SERVICE_UNAVAILABLE", "The job store is away; ask again.", retry_after_seconds=1)
+        raise to_service_error(away) from error
+
+
+def to_service_error(refusal: Refusal) -> ServiceError:
+    """A refusal as gRPC says it; the job as it stands goes along."""
+    detail = None
+    if refusal.job is not None:
+        seen = Snapshot(job=refusal.job, artifacts=(), cost=cost_of(()))
+        detail = outgoing.job(seen, public_base_url="")
+    return ServiceError(
+        status=STATUS[refusal.reason],
+        reason=refusal.reason,
+        message=refusal.message,
+        retry_after_seconds=refusal.retry_after_seconds,
+        field_violations=tuple(FieldViolation(field=one.field, description=one.message) for one in refusal.violations),
+        detail=detail,
+    )

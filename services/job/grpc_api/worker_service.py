@@ -1,0 +1,214 @@
+"""WorkerService: workers ask, the application decides."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
+
+from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from common.grpc_server import Served
+from common.postgres import Database, constraint
+from services.job.application import buying, claiming, releasing
+from services.job.domain.failures import Refusal
+from services.job.domain.limits import Limits
+from services.job.grpc_api import incoming, outgoing
+from services.job.grpc_api.refusals import answer
+from services.job.relay import OutboxRelay
+from services.job.store import deletions, inputs, jobs, providers, settlements
+
+Context = Any
+T = TypeVar("T")
+CHUNK_BYTES = 1024 * 1024
+BUCKETS = {worker_service_pb2.BUCKET_STAGING: "staging", worker_service_pb2.BUCKET_PUBLIC: "public"}
+
+
+class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
+    """Serves `calotype.job.v1.WorkerService`."""
+
+    def __init__(self, database: Database, relay: OutboxRelay, limits: Limits) -> None:
+        self._database = database
+        self._relay = relay
+        self._limits = limits
+
+    def served(self) -> Served:
+        """This service, as a server offers it."""
+        return Served(
+            name="calotype.job.v1.WorkerService",
+            add=worker_service_pb2_grpc.add_WorkerServiceServicer_to_server,
+            servicer=self,
+        )
+
+    async def RegisterProviders(
+        self, request: worker_service_pb2.RegisterProvidersRequest, context: Context
+    ) -> worker_service_pb2.RegisterProvidersResponse:
+        """Replace what is known of the named providers."""
+        known = [incoming.provider(one) for one in request.providers]
+        await self._ask(lambda connection: providers.register(connection, request.worker, known))
+        return worker_service_pb2.RegisterProvidersResponse()
+
+    async def ClaimJobs(
+        self, request: worker_service_pb2.ClaimJobsRequest, context: Context
+    ) -> worker_service_pb2.ClaimJobsResponse:
+        """Give due jobs, or the same again."""
+
+        def work(connection: Connection) -> list[claiming.Claimed]:
+            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens]
+            return claiming.claim_jobs(
+                connection,
+                worker=request.worker,
+                tokens=tokens,
+                providers=list(request.providers),
+                limits=self._limits,
+            )
+
+        claimed = await self._ask(lambda connection: _once_per_token(connection, work))
+        return worker_service_pb2.ClaimJobsResponse(jobs=[outgoing.claimed_job(one, self._limits) for one in claimed])
+
+    async def ClaimUploads(
+        self, request: worker_service_pb2.ClaimUploadsRequest, context: Context
+    ) -> worker_service_pb2.ClaimUploadsResponse:
+        """Give jobs whose images wait to be copied, or the same again."""
+
+        def work(connection: Connection) -> list[claiming.Claimed]:
+            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens]
+            return claiming.claim_uploads(connection, worker=request.worker, tokens=tokens, limits=self._limits)
+
+        claimed = await self._ask(lambda connection: _once_per_token(connection, work))
+        return worker_service_pb2.ClaimUploadsResponse(
+            uploads=[outgoing.claimed_upload(one, self._limits) for one in claimed]
+        )
+
+    async def ClaimSettlements(
+        self, request: worker_service_pb2.ClaimSettlementsRequest, context: Context
+    ) -> worker_service_pb2.ClaimSettlementsResponse:
+        """Give open calls of final jobs."""
+
+        def work(connection: Connection) -> list[settlements.Settlement]:
+            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
+            return settlements.claim(
+                connection, tokens=tokens, providers=list(request.providers), seconds=self._limits.lease_seconds
+            )
+
+        held = await self._ask(work)
+        return worker_service_pb2.ClaimSettlementsResponse(
+            settlements=[outgoing.settlement(one, self._limits) for one in held]
+        )
+
+    async def ClaimDeletions(
+        self, request: worker_service_pb2.ClaimDeletionsRequest, context: Context
+    ) -> worker_service_pb2.ClaimDeletionsResponse:
+        """Give folders to empty."""
+        tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[:64]]
+        bucket = BUCKETS.get(request.bucket, "staging")
+        found = await self._ask(
+            lambda connection: deletions.claim(
+                connection, bucket=bucket, tokens=tokens, seconds=2 * self._limits.lease_seconds
+            )
+        )
+        return worker_service_pb2.ClaimDeletionsResponse(
+            deletions=[
+                worker_service_pb2.Deletion(id=one.id, prefix=one.prefix, lease_token=str(one.lease_token))
+                for one in found
+            ]
+        )
+
+    async def GetJobInput(
+        self, request: worker_service_pb2.GetJobInputRequest, context: Context
+    ) -> AsyncIterator[worker_service_pb2.GetJobInputResponse]:
+        """Stream an input image of a held job."""
+
+        def work(connection: Connection) -> bytes:
+            fence = incoming.fence(request.lease)
+            job = jobs.get(connection, fence.job_id)
+            if job is None or not job.is_held_by(fence):
+                raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held.")
+            data = inputs.get(connection, fence.job_id, request.index)
+            if data is None:
+                raise Refusal("INVALID_INPUT", f"Job {fence.job_id} has no input image {request.index}.")
+            return data
+
+        data = await self._ask(work)
+        for start in range(0, len(data), CHUNK_BYTES):
+            yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + CHUNK_BYTES])
+
+    async def BeginProviderCall(
+        self, request: worker_service_pb2.BeginProviderCallRequest, context: Context
+    ) -> worker_service_pb2.BeginProviderCallResponse:
+        """Write a call down before it leaves."""
+
+        def work(connection: Connection) -> Any:
+            fence = incoming.fence(request.lease)
+            if request.resend_call_id:
+                return buying.resend_provider_call(connection, fence, request.resend_call_id)
+            purchase = buying.Purchase(
+                fence=fence,
+                provider=request.provider,
+                model=request.model,
+                image_indexes=tuple(request.image_indexes),
+                request_digest=request.request_digest,
+            )
+            return buying.begin_provider_call(connection, purchase)
+
+        call = await self._ask(work)
+        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(call))
+
+    async def RecordOperation(
+        self, request: worker_service_pb2.RecordOperationRequest, context: Context
+    ) -> worker_service_pb2.RecordOperationResponse:
+        """Write down the provider's operation id."""
+        await self._ask(
+            lambda connection: buying.record_operation(
+                connection,
+                request.call_id,
+                operation_id=request.operation_id,
+                state=dict(request.operation_state),
+            )
+        )
+        return worker_service_pb2.RecordOperationResponse()
+
+    async def RenewLeases(
+        self, request: worker_service_pb2.RenewLeasesRequest, context: Context
+    ) -> worker_service_pb2.RenewLeasesResponse:
+        """Prolong leases, and tell which were lost or canceled."""
+
+        def work(connection: Connection) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+            fences = [incoming.fence(lease) for lease in request.leases]
+            tokens = [incoming.token(one, "settlement_tokens") for one in request.settlement_tokens]
+            return (
+                claiming.renew_leases(connection, fences, limits=self._limits),
+                claiming.renew_settlements(connection, tokens, limits=self._limits),
+            )
+
+        leases, settled = await self._ask(work)
+        return worker_service_pb2.RenewLeasesResponse(
+            renewals=[outgoing.renewal(token, outcome, self._limits) for token, outcome in leases],
+            settlement_renewals=[outgoing.renewal(token, outcome, self._limits) for token, outcome in settled],
+        )
+
+    async def ReleaseJob(
+        self, request: worker_service_pb2.ReleaseJobRequest, context: Context
+    ) -> worker_service_pb2.ReleaseJobResponse:
+        """Take a job back at a worker's shutdown."""
+        await self._ask(
+            lambda connection: releasing.release_job(
+                connection, incoming.fence(request.lease), not_sent=list(request.not_sent_call_ids)
+            )
+        )
+        return worker_service_pb2.ReleaseJobResponse()
+
+    async def _ask(self, work: Callable[[Connection], T]) -> T:
+        answered = await answer(lambda: self._database.run(work))
+        self._relay.wake()
+        return answered
+
+
+def _once_per_token(connection: Connection, work: Callable[[Connection], T]) -> T:
+    """A claim that was asked twice at once: the second waits for the first, then finds what that took."""
+    try:
+        with connection.begin_nested():
+            return work(connection)
+    except IntegrityError as error:
+        if constraint(error) != "a_lease_token_serves_one_claim":
+            raise
+        return work(connection)

@@ -1,0 +1,23 @@
+"""Runs migrations over one connection, one transaction per migration, one runner at a time."""
+
+from alembic import context
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+#: Any constant will do, as long as every runner takes the same.
+MIGRATION_LOCK = 0x0CA107
+
+
+def _run() -> None:
+    engine = create_engine(context.config.attributes["database_url"], poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+        context.configure(connection=connection, transaction_per_migration=True)
+        with context.begin_transaction():
+            context.run_migrations()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
+        connection.commit()
+
+
+_run()

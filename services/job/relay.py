@@ -1,0 +1,120 @@
+"""The outbox relay: publishes what transactions left behind, in each job's order, until the broker has confirmed it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import groupby
+from uuid import UUID
+
+from calotype import streams
+from calotype.event.v1 import event_pb2
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import Connection
+
+from common.jetstream import BrokerUnavailable, JetStream
+from common.loops import run_every
+from common.postgres import Database
+from services.job.store import outbox
+from services.job.store.outbox import Due
+
+WAKE_SUBJECTS = {
+    "generate": streams.WAKE_GENERATE,
+    "upload": streams.WAKE_UPLOAD,
+    "settle": streams.WAKE_SETTLE,
+    "delete": streams.WAKE_DELETE,
+}
+SOURCE = "calotype/job"
+#: Rows at a time, and how long they are held in seconds: a relay that dies leaves them to the next after that.
+BATCH = 256
+HELD_SECONDS = 30.0
+
+
+class OutboxRelay:
+    """Publishes outbox rows; woken in-process after each commit, with a slow poll behind that."""
+
+    def __init__(self, database: Database, broker: JetStream) -> None:
+        self._database = database
+        self._broker = broker
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Say that a transaction was committed."""
+        self._woken.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Publish until told to stop."""
+        await run_every("outbox_relay", self.run_once, interval=0.5, wake=self._woken, stop=stop)
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Publish everything that is due; returns counts of rows published and kept."""
+        counts = {"published": 0, "kept": 0}
+        while self._broker.is_connected:
+            due = await self._database.run(
+                lambda connection: outbox.claim(connection, most=BATCH, seconds=HELD_SECONDS)
+            )
+            if not due:
+                break
+            by_job = [list(rows) for _, rows in groupby(due, key=lambda row: row.job_id)]
+            results = await asyncio.gather(*(self._publish_in_order(rows) for rows in by_job))
+            published = [one for confirmed in results for one in confirmed]
+            kept = list({row.id for row in due} - set(published))
+            await self._database.run(partial(_finish, published=published, kept=kept))
+            counts["published"] += len(published)
+            counts["kept"] += len(kept)
+            if kept:
+                break
+        return counts
+
+    async def _publish_in_order(self, rows: Sequence[Due]) -> list[UUID]:
+        """Publish one job's rows; stops at the first that the broker does not confirm."""
+        confirmed: list[UUID] = []
+        for row in rows:
+            try:
+                await self._publish(row)
+            except BrokerUnavailable:
+                break
+            confirmed.append(row.id)
+        return confirmed
+
+    async def _publish(self, row: Due) -> None:
+        message = event_pb2.JobEvent(
+            job_id=row.job_id, tenant=row.tenant, sequence=row.sequence, type=row.type, status=row.state
+        )
+        message.occurred_at.CopyFrom(_timestamp(row))
+        subject = streams.event_subject(tenant=row.tenant, job_id=row.job_id)
+        await self._broker.publish(
+            subject, message.SerializeToString(), message_id=str(row.id), headers=_headers(row, row.type)
+        )
+        if row.wake is not None:
+            await self._broker.publish(
+                WAKE_SUBJECTS[row.wake],
+                event_pb2.WakeUp().SerializeToString(),
+                message_id=f"{row.id}-wake",
+                headers=_headers(row, "work.due"),
+            )
+
+
+def _headers(row: Due, kind: str) -> dict[str, str]:
+    """CloudEvents in binary mode, and the trace of the job rather than of the relay."""
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": str(row.id),
+        "ce-source": SOURCE,
+        "ce-type": f"calotype.{kind}",
+        "ce-subject": row.job_id,
+        "ce-sequence": str(row.sequence),
+        "ce-time": row.occurred_at.isoformat(),
+        "content-type": "application/protobuf",
+    }
+    return headers | {"traceparent": row.traceparent} if row.traceparent else headers
+
+
+def _timestamp(row: Due) -> Timestamp:
+    written = Timestamp()
+    written.FromDatetime(row.occurred_at)
+    return written
+
+
+def _finish(connection: Connection, *, published: Sequence[UUID], kept: Sequence[UUID]) -> None:
+    outbox.delete(connection, published)
+    outbox.release(connection, kept)

@@ -1,0 +1,40 @@
+"""What job-service reads from its environment."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from services.job.domain.limits import Limits
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per `CALOTYPE_...` variable; times in seconds."""
+
+    database_url: str = field(metadata={"secret": True})
+    nats_url: str
+    #: JobService, for clients.
+    grpc_listen: str
+    #: WorkerService, for workers.
+    worker_listen: str
+    public_base_url: str
+    lease_seconds: float = field(default=30.0, metadata={"min": 0.5})
+    max_processing_seconds: float = field(default=60.0, metadata={"min": 1})
+    max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
+    max_uploading_seconds: float = field(default=120.0, metadata={"min": 1})
+    max_queued_seconds: float = field(default=86_400.0, metadata={"min": 1})
+    monitor_interval_seconds: float = field(default=5.0, metadata={"min": 0.05})
+    max_attempts: int = field(default=3, metadata={"min": 1, "max": 100})
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "json"
+
+    @property
+    def limits(self) -> Limits:
+        """The limits as the domain takes them."""
+        return Limits(
+            lease_seconds=self.lease_seconds,
+            max_processing_seconds=self.max_processing_seconds,
+            max_generating_seconds=self.max_generating_seconds,
+            max_uploading_seconds=self.max_uploading_seconds,
+            max_queued_seconds=self.max_queued_seconds,
+            max_attempts=self.max_attempts,
+        )

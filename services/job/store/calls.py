@@ -1,0 +1,147 @@
+"""The ledger: `provider_calls` and the images that each call covers."""
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall, ProviderError
+from services.job.store import rows
+
+CALLS_OF_JOBS = """
+SELECT provider_calls.*, coalesce(lifted.indexes, '{}') AS lifted_indexes
+FROM provider_calls
+LEFT JOIN LATERAL (
+    SELECT array_agg(image_index ORDER BY image_index) AS indexes
+    FROM provider_call_images WHERE call_id = provider_calls.id AND lifted
+) AS lifted ON true
+WHERE job_id = ANY(:job_ids)
+ORDER BY created_at, id
+"""
+
+# What is settled for certain stays; an open call takes any word, an unknown one takes a certain one.
+SETTLE_CALLS = """
+UPDATE provider_calls AS call SET
+    phase = told.phase,
+    operation_id = coalesce(told.operation_id, call.operation_id),
+    cost_micros = coalesce(told.cost_micros, call.cost_micros),
+    provider_error = coalesce(told.provider_error, call.provider_error),
+    settled_at = clock_timestamp(),
+    settle_token = NULL,
+    settle_expires_at = NULL
+FROM jsonb_to_recordset(CAST(:outcomes AS jsonb))
+    AS told (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb)
+WHERE call.id = told.call_id
+    AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
+RETURNING call.id
+"""
+
+ACCEPT_CALL = """
+UPDATE provider_calls SET
+    phase = 'accepted', operation_id = :operation_id, operation_state = CAST(:state AS jsonb),
+    accepted_at = clock_timestamp()
+WHERE id = :id AND phase = 'intended'
+"""
+
+# A call that was thought unknown or was settled before its acceptance was told still learns its operation.
+NAME_OPERATION = """
+UPDATE provider_calls SET operation_id = :operation_id, operation_state = CAST(:state AS jsonb)
+WHERE id = :id AND operation_id IS NULL
+"""
+
+LIFT_COVER = """
+UPDATE provider_call_images SET lifted = true
+WHERE call_id = ANY(:call_ids) AND image_index = ANY(:indexes)
+"""
+
+
+def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
+    """Every call of the jobs, oldest first."""
+    found: dict[str, list[ProviderCall]] = defaultdict(list)
+    for row in connection.execute(text(CALLS_OF_JOBS), {"job_ids": list(job_ids)}).mappings():
+        found[row["job_id"]].append(_from_row(row))
+    return found
+
+
+def get(connection: Connection, call_id: str) -> ProviderCall | None:
+    """Read one call."""
+    statement = text("SELECT *, CAST('{}' AS smallint[]) AS lifted_indexes FROM provider_calls WHERE id = :id")
+    row = connection.execute(statement, {"id": call_id}).mappings().first()
+    return _from_row(row) if row else None
+
+
+def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:
+    """Write a call down, lifting the cover of those that consent allows to repeat.
+
+    The database refuses a call that covers an image which another may have bought (`an_image_is_bought_once`).
+    """
+    if lifts:
+        connection.execute(text(LIFT_COVER), {"call_ids": list(lifts), "indexes": list(call.image_indexes)})
+    rows.insert(connection, "provider_calls", [_to_row(call)])
+    covered = [
+        {
+            "call_id": call.id,
+            "job_id": call.job_id,
+            "image_index": index,
+            "phase": call.phase,
+            "lifted": False,
+        }
+        for index in call.image_indexes
+    ]
+    rows.insert(connection, "provider_call_images", covered)
+
+
+def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
+    """An open call is sent again under its own key by a later claim."""
+    connection.execute(
+        text("UPDATE provider_calls SET claim_number = :claim WHERE id = :id AND phase = 'intended'"),
+        {"id": call_id, "claim": claim_number},
+    )
+
+
+def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
+    """Write down the provider's operation id; tells whether the call was known."""
+    parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
+    if connection.execute(text(ACCEPT_CALL), parameters).rowcount:
+        return True
+    connection.execute(text(NAME_OPERATION), parameters)
+    known = connection.execute(text("SELECT 1 FROM provider_calls WHERE id = :id"), {"id": call_id})
+    return known.first() is not None
+
+
+def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[str]:
+    """Write down how calls ended; returns the ids of those that changed. Late and repeated words change nothing."""
+    if not outcomes:
+        return []
+    told = rows.as_parameter([rows.to_json(outcome) for outcome in outcomes])
+    return list(connection.execute(text(SETTLE_CALLS), {"outcomes": told}).scalars())
+
+
+def _to_row(call: ProviderCall) -> dict[str, Any]:
+    row: dict[str, Any] = rows.to_json(call)
+    del row["lifted_indexes"]
+    # As PostgreSQL writes an array: a JSON list is taken for one too.
+    return row
+
+
+def _from_row(row: RowMapping) -> ProviderCall:
+    error = row["provider_error"]
+    known: dict[str, Any] = {name: row[name] for name in _PLAIN}
+    created: datetime = row["created_at"]
+    return ProviderCall(
+        **known,
+        phase=Phase(row["phase"]),
+        consent=Consent(row["consent"]),
+        image_indexes=tuple(row["image_indexes"]),
+        lifted_indexes=tuple(row["lifted_indexes"]),
+        provider_error=rows.from_json(ProviderError, error) if error else None,
+        created_at=created,
+    )
+
+
+_PLAIN = (
+    "id", "job_id", "claim_number", "provider", "model", "idempotency_key", "request_digest", "operation_id",
+    "operation_state", "cost_micros", "timeout_seconds", "accepted_at", "settled_at",
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""The table `job_events`: each change of a job, with the job as it was then."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from sqlalchemy import Connection, text
+
+from services.job.domain.jobs import Snapshot
+from services.job.domain.states import Transition
+from services.job.store import rows
+
+LATER_EVENTS = """
+SELECT event.job_id, event.snapshot
+FROM jsonb_each_text(CAST(:positions AS jsonb)) AS seen (job_id, sequence)
+JOIN job_events AS event ON event.job_id = seen.job_id AND event.sequence > CAST(seen.sequence AS bigint)
+ORDER BY event.job_id, event.sequence
+LIMIT :most
+"""
+
+FINAL_EVENTS = """
+SELECT snapshot FROM job_events
+WHERE type IN ('job.completed', 'job.failed', 'job.canceled', 'job.settled')
+    AND (occurred_at, job_id) > (:moment, :job_id)
+ORDER BY occurred_at, job_id LIMIT :most
+"""
+
+
+def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]]) -> None:
+    """Append one event per transition; `(job_id, sequence)` can exist once only."""
+    rows.insert(
+        connection,
+        "job_events",
+        [
+            {
+                "job_id": seen.job.id,
+                "sequence": seen.job.sequence,
+                "type": transition,
+                "state": seen.job.state,
+                "occurred_at": seen.job.updated_at,
+                "snapshot": rows.to_json(_public(seen)),
+            }
+            for transition, seen in changes
+        ],
+    )
+
+
+def later(connection: Connection, positions: Mapping[str, int], *, most: int = 1000) -> list[Snapshot]:
+    """Events after the given sequence of each job, per job in order, all jobs in one query."""
+    parameters = {"positions": rows.as_json(dict(positions)), "most": most}
+    found = connection.execute(text(LATER_EVENTS), parameters).mappings()
+    return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
+
+
+def final_after(connection: Connection, position: tuple[datetime, str], *, most: int) -> list[Snapshot]:
+    """Final events after a position of time and job, oldest first."""
+    parameters = {"moment": position[0], "job_id": position[1], "most": most}
+    found = connection.execute(text(FINAL_EVENTS), parameters).mappings()
+    return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
+
+
+def _public(seen: Snapshot) -> Snapshot:
+    # A request is large and never changes; a lease token is a right.
+    return replace(seen, job=replace(seen.job, request=None, lease=None))

@@ -1,0 +1,164 @@
+"""The table `jobs`: locking, reading, and the one guarded update by which a job changes."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, text
+
+from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
+from services.job.domain.requests import JobRequest
+from services.job.domain.states import State
+from services.job.domain.transitions import Change
+from services.job.store import rows
+
+#: Columns that a transition may change; the rest of a job is as it was submitted.
+MUTABLE = (
+    "state", "sequence", "claim_number", "attempt_count", "retry_count", "failure_counts", "user_consents",
+    "locked_by", "locked_at", "lease_token", "lease_expires_at",
+    "run_at", "start_by", "finish_by", "queued_at", "queued_seconds", "generating_since", "uploading_since",
+    "failure_stage", "failure_code", "failure_reason", "failure_message", "failure_retryable",
+    "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
+)  # fmt: skip
+
+APPLY_TRANSITIONS = f"""
+UPDATE jobs SET {", ".join(f"{column} = new.{column}" for column in MUTABLE)}
+FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb)) AS new
+JOIN jsonb_to_recordset(CAST(:guards AS jsonb)) AS guard (id text, state text, sequence bigint) ON guard.id = new.id
+WHERE jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
+"""  # noqa: S608
+
+LOCK_IN_ORDER = """
+SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
+"""
+
+
+class ConcurrentChangeError(Exception):
+    """A job changed although its row was locked: the guard of a transition did not hold."""
+
+
+def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], datetime]:
+    """Lock jobs in the order that every transaction takes; returns those that exist, and the database's time.
+
+    Read calls, artifacts and anything else that decides in a statement after this one: a statement that waited for
+    the lock still sees other tables as they were before it waited.
+    """
+    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
+    jobs = {row["id"]: from_row(row) for row in found}
+    return jobs, clock(connection)
+
+
+def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:
+    """Lock one job."""
+    jobs, now = lock(connection, [job_id])
+    return jobs.get(job_id), now
+
+
+def get(connection: Connection, job_id: str) -> Job | None:
+    """Read one job as last committed."""
+    row = connection.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job_id}).mappings().first()
+    return from_row(row) if row else None
+
+
+def get_many(connection: Connection, ids: Collection[str]) -> list[Job]:
+    """Read jobs as last committed, in the order of the ids."""
+    found = connection.execute(text("SELECT * FROM jobs WHERE id = ANY(:ids)"), {"ids": list(ids)}).mappings()
+    by_id = {row["id"]: from_row(row) for row in found}
+    return [by_id[job_id] for job_id in ids if job_id in by_id]
+
+
+def clock(connection: Connection) -> datetime:
+    """The database's time, now: not the start of the transaction."""
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now
+
+
+def add(connection: Connection, job: Job) -> None:
+    """Insert a new job."""
+    rows.insert(connection, "jobs", [to_row(job)])
+
+
+def apply(connection: Connection, changes: Sequence[Change]) -> None:
+    """Write transitions of locked jobs; at most one per job in a call.
+
+    Raises `ConcurrentChangeError` when a guard (state and sequence as decided upon) does not hold.
+    """
+    guards = [{"id": one.before.id, "state": one.before.state, "sequence": one.before.sequence} for one in changes]
+    parameters = {
+        "rows": rows.as_parameter([to_row(one.after) for one in changes]),
+        "guards": rows.as_parameter(guards),
+    }
+    changed = connection.execute(text(APPLY_TRANSITIONS), parameters).rowcount
+    if changed != len(changes):
+        raise ConcurrentChangeError(f"{len(changes) - changed} of {len(changes)} transitions did not apply.")
+
+
+def to_row(job: Job) -> dict[str, Any]:
+    """A job as the columns of its row."""
+    failure, lease = job.failure, job.lease
+    plain = {name: getattr(job, name) for name in _PLAIN}
+    return plain | {
+        "request": None if job.request is None else rows.to_json(job.request),
+        "metadata": dict(job.metadata),
+        "failure_counts": dict(job.failure_counts),
+        "warnings": [rows.to_json(warning) for warning in job.warnings],
+        "locked_by": lease.worker if lease else None,
+        "locked_at": lease.locked_at if lease else None,
+        "lease_token": lease.token if lease else None,
+        "lease_expires_at": lease.expires_at if lease else None,
+        "failure_stage": failure.stage if failure else None,
+        "failure_code": failure.code if failure else None,
+        "failure_reason": failure.reason if failure else None,
+        "failure_message": failure.message if failure else None,
+        "failure_retryable": failure.retryable if failure else None,
+        "failure_retry_after_seconds": failure.retry_after_seconds if failure else None,
+    }
+
+
+def from_row(row: RowMapping) -> Job:
+    """A job from its row."""
+    plain = {name: row[name] for name in _PLAIN}
+    cancel = row["provider_cancel"]
+    plain |= {"state": State(row["state"]), "provider_cancel": ProviderCancel(cancel) if cancel else None}
+    return Job(
+        **plain,
+        request=None if row["request"] is None else rows.from_json(JobRequest, row["request"]),
+        metadata=row["metadata"],
+        failure_counts=row["failure_counts"],
+        warnings=tuple(rows.from_json(JobWarning, warning) for warning in row["warnings"]),
+        lease=_lease(row),
+        failure=_failure(row),
+    )
+
+
+_PLAIN = (
+    "id", "tenant", "state", "sequence", "priority", "provider", "model", "image_count", "end_user", "traceparent",
+    "claim_number", "attempt_count", "retry_count", "user_consents", "run_at", "start_by", "finish_by", "queued_at",
+    "queued_seconds", "generating_since", "uploading_since", "provider_cancel", "created_at", "updated_at",
+    "started_at", "completed_at", "deleted_at",
+)  # fmt: skip
+
+
+def _lease(row: RowMapping) -> Lease | None:
+    if row["lease_token"] is None:
+        return None
+    return Lease(
+        worker=row["locked_by"],
+        token=row["lease_token"],
+        locked_at=row["locked_at"],
+        expires_at=row["lease_expires_at"],
+    )
+
+
+def _failure(row: RowMapping) -> Failure | None:
+    if row["failure_stage"] is None:
+        return None
+    return Failure(
+        stage=Stage(row["failure_stage"]),
+        code=Code(row["failure_code"]),
+        reason=row["failure_reason"],
+        message=row["failure_message"],
+        retryable=row["failure_retryable"],
+        retry_after_seconds=row["failure_retry_after_seconds"],
+    )

@@ -1,0 +1,31 @@
+"""The table `providers`: the catalogue that generators register."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from services.job.domain.requests import Provider
+from services.job.store import rows
+
+REGISTER_PROVIDERS = """
+INSERT INTO providers (name, description, is_default, registered_by, registered_at)
+SELECT told.name, told.description, told.is_default, :worker, clock_timestamp()
+FROM jsonb_to_recordset(CAST(:told AS jsonb)) AS told (name text, description jsonb, is_default boolean)
+ORDER BY told.name
+ON CONFLICT (name) DO UPDATE SET
+    description = excluded.description, is_default = excluded.is_default,
+    registered_by = excluded.registered_by, registered_at = excluded.registered_at
+"""
+
+
+def register(connection: Connection, worker: str, providers: Sequence[Provider]) -> None:
+    """Replace what is known of the named providers."""
+    told = [{"name": one.name, "description": rows.to_json(one), "is_default": one.is_default} for one in providers]
+    connection.execute(text(REGISTER_PROVIDERS), {"worker": worker, "told": rows.as_parameter(told)})
+
+
+def catalogue(connection: Connection) -> dict[str, Provider]:
+    """Every provider by name."""
+    found = connection.execute(text("SELECT description FROM providers ORDER BY name")).scalars()
+    providers = [rows.from_json(Provider, description) for description in found]
+    return {provider.name: provider for provider in providers}

@@ -1,0 +1,43 @@
+"""Which jobs nobody moves any more."""
+
+from collections.abc import Collection
+from dataclasses import asdict
+
+from sqlalchemy import Connection, text
+
+from services.job.domain.jobs import Job
+from services.job.domain.limits import Limits
+from services.job.store.jobs import from_row
+
+FIND_STALE_JOBS = """
+SELECT id, sequence FROM jobs
+WHERE state IN ('processing', 'generating') AND (
+    lease_expires_at <= clock_timestamp()
+    OR state = 'processing' AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds)
+    OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds))
+UNION ALL
+SELECT id, sequence FROM jobs WHERE state = 'uploading' AND lease_expires_at <= clock_timestamp()
+UNION ALL
+SELECT id, sequence FROM jobs
+WHERE state = 'queued' AND (
+    finish_by <= clock_timestamp()
+    OR (start_by <= clock_timestamp() AND started_at IS NULL)
+    OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
+LIMIT :most
+"""
+
+LOCK_FREE = """
+SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+
+
+def find(connection: Connection, limits: Limits, *, most: int) -> list[tuple[str, int]]:
+    """Id and sequence of jobs that break a rule of the monitor."""
+    found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most})
+    return [(row.id, row.sequence) for row in found]
+
+
+def lock_free(connection: Connection, ids: Collection[str]) -> list[Job]:
+    """Lock those jobs that nobody else is changing now."""
+    found = connection.execute(text(LOCK_FREE), {"ids": sorted(ids)}).mappings()
+    return [from_row(row) for row in found]

@@ -1,0 +1,118 @@
+"""Watchers of jobs: woken by events, fed from the database, one query per tick for all of them."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+
+from calotype.job.v1 import job_service_pb2
+
+from common.jetstream import JetStream
+from common.loops import run_every
+from common.postgres import Database
+from services.job.domain.jobs import Snapshot
+from services.job.store import events
+
+#: Changes that one slow reader may be behind before its stream is ended; it resumes by its last sequence.
+MOST_BEHIND = 256
+#: All watched jobs are looked at so often (seconds), whatever messages were lost.
+SLOW_POLL = 5.0
+
+
+@dataclass(eq=False)
+class _Watcher:
+    job_id: str
+    after: int
+    queue: "asyncio.Queue[Snapshot | job_service_pb2.Progress | None]" = field(
+        default_factory=lambda: asyncio.Queue(maxsize=MOST_BEHIND)
+    )
+
+    def offer(self, change: Snapshot | job_service_pb2.Progress) -> None:
+        if isinstance(change, Snapshot):
+            if change.job.sequence <= self.after:
+                return
+            self.after = change.job.sequence
+        if self.queue.full():
+            self.end()
+        else:
+            self.queue.put_nowait(change)
+
+    def end(self) -> None:
+        while not self.queue.empty():
+            self.queue.get_nowait()
+        self.queue.put_nowait(None)
+
+
+class Watchers:
+    """Everybody who follows a job through this process."""
+
+    def __init__(self, database: Database, broker: JetStream) -> None:
+        self._database = database
+        self._broker = broker
+        self._by_job: dict[str, set[_Watcher]] = defaultdict(set)
+        self._changed: set[str] = set()
+        self._woken = asyncio.Event()
+
+    async def follow(
+        self, tenant: str, job_id: str, *, after: int
+    ) -> AsyncIterator[Snapshot | job_service_pb2.Progress]:
+        """Every change after a sequence, in order; ends after a final one, or when the reader is too slow."""
+        watcher = _Watcher(job_id=job_id, after=after)
+        self._by_job[job_id].add(watcher)
+        self._wake(job_id)
+        try:
+            while (change := await watcher.queue.get()) is not None:
+                yield change
+                if isinstance(change, Snapshot) and change.job.is_final and watcher.queue.empty():
+                    return
+        finally:
+            self._by_job[job_id].discard(watcher)
+            if not self._by_job[job_id]:
+                del self._by_job[job_id]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Feed watchers until told to stop."""
+        await self._broker.subscribe_core("calotype.event.*.*", self._hear_event)
+        await self._broker.subscribe_core("calotype.progress.*.*", self._hear_progress)
+        poll = asyncio.create_task(run_every("watch_poll", self._wake_all, interval=SLOW_POLL, stop=stop))
+        await run_every("watchers", self.run_once, interval=SLOW_POLL, wake=self._woken, stop=stop)
+        await poll
+        for watchers in tuple(self._by_job.values()):
+            for watcher in tuple(watchers):
+                watcher.end()
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Read what changed of the watched jobs, for all their watchers at once."""
+        changed, self._changed = self._changed, set()
+        positions = {
+            job_id: min(watcher.after for watcher in self._by_job[job_id])
+            for job_id in changed
+            if self._by_job.get(job_id)
+        }
+        if not positions:
+            return {}
+        found = await self._database.run(lambda connection: events.later(connection, positions))
+        for seen in found:
+            for watcher in tuple(self._by_job.get(seen.job.id, ())):
+                watcher.offer(seen)
+        return {"changes": len(found)}
+
+    def _wake(self, job_id: str) -> None:
+        self._changed.add(job_id)
+        self._woken.set()
+
+    async def _wake_all(self) -> None:
+        for job_id in tuple(self._by_job):
+            self._wake(job_id)
+
+    async def _hear_event(self, subject: str, body: bytes) -> None:
+        job_id = subject.rpartition(".")[2]
+        if job_id in self._by_job:
+            self._wake(job_id)
+
+    async def _hear_progress(self, subject: str, body: bytes) -> None:
+        watchers = self._by_job.get(subject.rpartition(".")[2])
+        if watchers:
+            progress = job_service_pb2.Progress.FromString(body)
+            for watcher in tuple(watchers):
+                watcher.offer(progress)

@@ -1,0 +1,64 @@
+"""Fixtures on real servers: each is started once per run, by the first test that needs it."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import servers
+
+
+@pytest.fixture(scope="session")
+def server_folder() -> Iterator[Path]:
+    """A folder with a short path for the servers of this run."""
+    with tempfile.TemporaryDirectory(prefix="calotype-test-", ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres(server_folder: Path) -> Iterator[servers.Server]:
+    """PostgreSQL, for the whole run."""
+    with servers.postgres_server(server_folder / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template(postgres: servers.Server) -> str:
+    """The migrated database that each test gets a copy of."""
+    return servers.make_template(postgres.url)
+
+
+@pytest.fixture
+def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+    """A database of the test's own, with the newest schema."""
+    url = servers.copy_database(postgres.url, template)
+    yield url
+    servers.drop_database(postgres.url, url)
+
+
+@pytest.fixture
+def nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.Server]:
+    """A broker of the test's own."""
+    with servers.nats_server(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+def nats_url(nats: servers.Server) -> str:
+    """Where the test's broker is."""
+    return nats.url
+
+
+@pytest.fixture(scope="session")
+def storage(server_folder: Path) -> Iterator[servers.Server]:
+    """Object storage, for the whole run."""
+    with servers.storage_server(server_folder / "storage") as server:
+        yield server
+
+
+@pytest.fixture
+def storage_url(storage: servers.Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where object storage is; clients of this process find it too."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+    return storage.url

@@ -1,0 +1,36 @@
+"""The embedded servers come up, and serve what tests and the embedded stack rely on."""
+
+import urllib.request
+
+from sqlalchemy import create_engine, text
+
+from cli.stack.storage import make_bucket
+from common.postgres import driver_url
+from tests.support.servers import Server
+
+
+def test_each_test_gets_a_migrated_database(database_url: str) -> None:
+    engine = create_engine(driver_url(database_url))
+    with engine.connect() as connection:
+        tables = connection.execute(text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")).scalar_one()
+    engine.dispose()
+
+    assert tables >= 12
+
+
+def test_storage_serves_an_object_with_slashes_to_anybody(storage: Server) -> None:
+    make_bucket(storage.url, "public-bucket")
+    upload = urllib.request.Request(
+        f"{storage.url}/upload/storage/v1/b/public-bucket/o?uploadType=media&name=jobs/a%20b/0.png",
+        data=b"picture",
+        headers={"Content-Type": "image/png"},
+    )
+    urllib.request.urlopen(upload).close()
+    with urllib.request.urlopen(f"{storage.url}/public-bucket/jobs/a%20b/0.png") as answer:
+        body, kind = answer.read(), answer.headers["Content-Type"]
+
+    assert (body, kind) == (b"picture", "image/png")
+
+
+def test_nats_is_ready(nats: Server) -> None:
+    assert nats.child.is_alive

@@ -1,0 +1,1 @@
+"""What tests share: real servers, scripted neighbours, builders. Never imported by production code."""

@@ -1,0 +1,202 @@
+"""job-service's use cases, as one worker after the other would ask for them; each call is one transaction."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+from sqlalchemy import Connection, create_engine, text
+
+from common.postgres import driver_url
+from services.job.application import buying, claiming, creating, deciding, folding, reading, releasing
+from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
+from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
+from services.job.domain.limits import Limits
+from services.job.domain.requests import Capabilities, JobRequest, Provider
+from services.job.store import jobs, providers
+
+T = TypeVar("T")
+FREE = Provider(
+    name="procedural",
+    kind="procedural",
+    is_default=True,
+    default_model="v1",
+    capabilities=Capabilities(free=True, idempotent=True, seed=True, min_side=64, max_side=2048),
+)
+PAID = Provider(
+    name="paid",
+    kind="replicate",
+    is_default=False,
+    default_model="flux",
+    capabilities=Capabilities(max_images_per_call=4, resumable=True, cancelable=True),
+)
+
+
+@dataclass
+class JobDesk:
+    """The use cases against one database."""
+
+    run: Callable[[Callable[[Connection], Any]], Any]
+    limits: Limits = Limits()
+
+    def register(self, *known: Provider) -> None:
+        """Make providers known."""
+        self.run(lambda c: providers.register(c, "worker", known or (FREE, PAID)))
+
+    def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
+        """A new job, or the one of the key."""
+        new = creating.NewJob(
+            tenant=tenant,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+            request=JobRequest(**({"prompt": "a harbour"} | request)),
+            traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        )
+        seen, _ = self.run(lambda c: creating.create_job(c, new))
+        return seen
+
+    def claim(self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")) -> list[claiming.Claimed]:
+        """Claim jobs for generation."""
+        asked = list(tokens) or [uuid4() for _ in range(count)]
+        return self.run(
+            lambda c: claiming.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits)
+        )
+
+    def claim_uploads(self, count: int = 1) -> list[claiming.Claimed]:
+        """Claim jobs for upload."""
+        asked = [uuid4() for _ in range(count)]
+        return self.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
+
+    def begin(self, job: Job, *indexes: int, provider: str | None = None) -> ProviderCall:
+        """Write a provider call down."""
+        purchase = buying.Purchase(
+            fence=fence_of(job),
+            provider=provider or job.provider,
+            model=job.model,
+            image_indexes=indexes or tuple(range(job.image_count)),
+            request_digest="0" * 64,
+        )
+        return self.run(lambda c: buying.begin_provider_call(c, purchase))
+
+    def fold(self, *facts: JobFact) -> folding.Folded:
+        """Fold facts in one batch."""
+        return self.run(lambda c: folding.fold(c, facts, limits=self.limits))
+
+    def cancel(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
+        """Cancel as a user."""
+        return self.run(lambda c: deciding.cancel_job(c, tenant, job_id))
+
+    def retry(self, job_id: str, *, consents: bool = False, key: str = "", expected: int | None = None) -> Snapshot:
+        """Retry as a user."""
+        wish = deciding.Retry(
+            tenant="acme",
+            job_id=job_id,
+            idempotency_key=key,
+            fingerprint=str(consents),
+            consents=consents,
+            expected_sequence=expected,
+        )
+        seen, _ = self.run(lambda c: deciding.retry_job(c, wish))
+        return seen
+
+    def release(self, job: Job, *not_sent: str) -> None:
+        """Hand a job back."""
+        self.run(lambda c: releasing.release_job(c, fence_of(job), not_sent=not_sent))
+
+    def get(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
+        """The job as a client sees it."""
+        return self.run(lambda c: reading.get_job(c, tenant, job_id))
+
+    def job(self, job_id: str) -> Job:
+        """The row."""
+        found = self.run(lambda c: jobs.get(c, job_id))
+        assert found is not None
+        return found
+
+    def sql(self, statement: str, **parameters: Any) -> list[Any]:
+        """Whatever a test wants to know or to spoil."""
+        def work(connection: Connection) -> list[Any]:
+            result = connection.execute(text(statement), parameters)
+            return list(result.all()) if result.returns_rows else []
+        return self.run(work)
+
+    def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
+        """A job whose call is under way."""
+        self.create(**request)
+        [claimed] = self.claim()
+        call = self.begin(claimed.job)
+        return self.job(claimed.job.id), call
+
+    def upload(self, **request: Any) -> Job:
+        """A job whose images are staged and whose uploader holds it."""
+        job, call = self.generate(**request)
+        self.fold(generated(job, call))
+        [claimed] = self.claim_uploads()
+        return claimed.job
+
+
+@contextmanager
+def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
+    """The use cases on a database, with both providers registered."""
+    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
+
+    def run(work: Callable[[Connection], T]) -> T:
+        with engine.begin() as connection:
+            return work(connection)
+
+    desk = JobDesk(run, limits or Limits())
+    desk.register()
+    yield desk
+    engine.dispose()
+
+
+def fence_of(job: Job) -> Fence:
+    """The right that the job's present lease gives."""
+    assert job.lease is not None
+    return Fence(job_id=job.id, claim_number=job.claim_number, lease_token=job.lease.token)
+
+
+def image_of(job: Job, call: ProviderCall, index: int) -> Artifact:
+    """A staged image."""
+    return Artifact(
+        id=f"img_{uuid4().hex}",
+        job_id=job.id,
+        image_index=index,
+        call_id=call.id,
+        staged_name=f"{job.id}/{call.id}/{index}",
+        content_type="image/png",
+        width=64,
+        height=64,
+        size_bytes=100,
+        sha256=f"{index:064x}",
+        blurhash="L00000",
+        seed=index,
+        staged_at=job.updated_at,
+    )
+
+
+def succeeded(call: ProviderCall, *, cost: int | None = None) -> CallOutcome:
+    """The call made what was bought."""
+    return CallOutcome(call_id=call.id, phase=Phase.SUCCEEDED, cost_micros=cost)
+
+
+def generated(job: Job, call: ProviderCall, *indexes: int, cost: int | None = None) -> ImagesGenerated:
+    """The fact of a successful claim."""
+    images = tuple(image_of(job, call, index) for index in indexes or call.image_indexes)
+    return ImagesGenerated(fence=fence_of(job), calls=(succeeded(call, cost=cost),), images=images)
+
+
+def stored(job: Job) -> ImagesStored:
+    """The fact of a successful upload."""
+    names = {index: f"jobs/{job.id}/{index}-0000000000000000.png" for index in range(job.image_count)}
+    return ImagesStored(fence=fence_of(job), names=names)
+
+
+def failed(job: Job, *, stage: Stage = Stage.GENERATING, **changes: Any) -> StageFailed:
+    """The fact of a claim that ended badly."""
+    told = {name: changes.pop(name) for name in ("calls", "images", "deferred") if name in changes}
+    plain = Failure(stage=stage, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", message="It was away.", retryable=True)
+    return StageFailed(fence=fence_of(job), failure=replace(plain, **changes), **told)

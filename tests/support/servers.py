@@ -1,0 +1,91 @@
+"""The embedded servers, as tests start them."""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from cli.stack import nats, postgres, storage
+from cli.stack.child import Child
+from common.postgres import driver_url
+from services.job import migrations
+
+_NUMBERS = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that runs, and where."""
+
+    child: Child
+    url: str
+
+
+@contextmanager
+def postgres_server(folder: Path) -> Iterator[Server]:
+    """PostgreSQL with an empty cluster."""
+    postgres.prepare(folder / "data")
+    program, url = postgres.program(folder / "data", log=folder / "postgres.log")
+    with _running(Child(program), url) as server:
+        yield server
+
+
+@contextmanager
+def nats_server(folder: Path) -> Iterator[Server]:
+    """NATS with an empty store."""
+    program, url = nats.program(folder / "data", log=folder / "nats.log")
+    with _running(Child(program), url) as server:
+        yield server
+
+
+@contextmanager
+def storage_server(folder: Path) -> Iterator[Server]:
+    """Object storage without buckets."""
+    program, url = storage.program(folder / "data", log=folder / "storage.log")
+    with _running(Child(program), url) as server:
+        yield server
+
+
+@contextmanager
+def _running(child: Child, url: str) -> Iterator[Server]:
+    child.start()
+    try:
+        child.wait_ready(30)
+        yield Server(child, url)
+    finally:
+        child.stop(3)
+
+
+def make_template(admin_url: str) -> str:
+    """A migrated database that others are copied from."""
+    _execute(admin_url, "CREATE DATABASE template_calotype")
+    migrations.upgrade(_with_database(admin_url, "template_calotype"))
+    return "template_calotype"
+
+
+def copy_database(admin_url: str, template: str) -> str:
+    """A fresh copy of the template; its URL."""
+    name = f"test_{next(_NUMBERS)}"
+    # By file: as fast as it gets for a small database, and no checkpoint of the whole cluster.
+    _execute(admin_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY wal_log")
+    return _with_database(admin_url, name)
+
+
+def drop_database(admin_url: str, url: str) -> None:
+    """Drop a copy, whoever is still connected."""
+    _execute(admin_url, f"DROP DATABASE IF EXISTS {url.rpartition('/')[2]} WITH (FORCE)")
+
+
+def _with_database(url: str, name: str) -> str:
+    return f"{url.rpartition('/')[0]}/{name}"
+
+
+def _execute(url: str, statement: str) -> None:
+    engine = create_engine(driver_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
