@@ -23,6 +23,17 @@ def configure(*, service: str, level: str, form: Literal["text", "json"]) -> Non
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def set_level(level: str) -> str:
+    """Change the level of the whole process; returns the one before."""
+    root = logging.getLogger()
+    before = logging.getLevelName(root.level).lower()
+    root.setLevel(level.upper())
+    return before
+
+
 def event(logger: logging.Logger, level: int, name: str, **fields: Any) -> None:
     """Log an event `noun.verb_past` with its data as fields."""
     logger.log(level, name, extra=fields)

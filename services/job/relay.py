@@ -11,6 +11,7 @@ from calotype.event.v1 import event_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
+from common.cloud_events import headers
 from common.jetstream import BrokerUnavailable, JetStream
 from common.loops import run_every
 from common.postgres import Database
@@ -95,18 +96,11 @@ class OutboxRelay:
 
 
 def _headers(row: Due, kind: str) -> dict[str, str]:
-    """CloudEvents in binary mode, and the trace of the job rather than of the relay."""
-    headers = {
-        "ce-specversion": "1.0",
-        "ce-id": str(row.id),
-        "ce-source": SOURCE,
-        "ce-type": f"calotype.{kind}",
-        "ce-subject": row.job_id,
-        "ce-sequence": str(row.sequence),
-        "ce-time": row.occurred_at.isoformat(),
-        "content-type": "application/protobuf",
-    }
-    return headers | {"traceparent": row.traceparent} if row.traceparent else headers
+    """The trace is the job's rather than the relay's."""
+    told = headers(
+        event_id=str(row.id), source=SOURCE, kind=f"calotype.{kind}", subject=row.job_id, parent=row.traceparent
+    )
+    return told | {"ce-sequence": str(row.sequence), "ce-time": row.occurred_at.isoformat()}
 
 
 def _timestamp(row: Due) -> Timestamp:

@@ -1,6 +1,5 @@
 """OperationsService: what this process offers to those who run it."""
 
-import logging
 from importlib.metadata import version
 from typing import Any
 
@@ -10,8 +9,7 @@ from calotype.ops.v1 import operations_service_pb2, operations_service_pb2_grpc
 from common.errors import ServiceError
 from common.grpc_server import Served
 from common.health import Readiness
-
-LEVELS = ("debug", "info", "warning", "error")
+from common.logs import LEVELS, set_level
 
 
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
@@ -56,7 +54,4 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
                 reason="INVALID_INPUT",
                 message=f"level: one of {', '.join(LEVELS)}.",
             )
-        root = logging.getLogger()
-        before = logging.getLevelName(root.level).lower()
-        root.setLevel(request.level.upper())
-        return operations_service_pb2.SetLogLevelResponse(previous_level=before)
+        return operations_service_pb2.SetLogLevelResponse(previous_level=set_level(request.level))

@@ -1,0 +1,209 @@
+"""One bucket of Google Cloud Storage, from asyncio: create-only writes, copies inside the store, typed failures."""
+
+import asyncio
+import base64
+import os
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import google_crc32c
+import requests
+from google.api_core import exceptions as gcs
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.auth.exceptions import TransportError
+from google.cloud import storage
+from requests.adapters import HTTPAdapter
+
+T = TypeVar("T")
+TIMEOUT_SECONDS = 30.0
+PAGE = 1000
+
+
+class StorageUnavailable(Exception):
+    """The store could not be reached or answered with a fault that should pass; whether it did the work is unknown."""
+
+
+class StorageDenied(Exception):
+    """The store refuses this process's credential."""
+
+
+class ObjectMissing(Exception):
+    """There is no such object."""
+
+
+class ObjectConflict(Exception):
+    """There is an object of that name with other content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ObjectInfo:
+    """What the store says of an object; `crc32c` in base64, as the store writes it."""
+
+    name: str
+    size: int
+    crc32c: str
+    content_type: str
+    metadata: Mapping[str, str]
+
+
+class ObjectStore:
+    """A bucket. Every method may raise `StorageUnavailable` or `StorageDenied`; all may be repeated."""
+
+    def __init__(self, bucket: str, *, threads: int = 16) -> None:
+        self._client = _client(threads)
+        self._bucket = self._client.bucket(bucket)
+        self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
+
+    async def put(self, name: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
+        """Create an object; False when an equal one is there already. Raises `ObjectConflict` for another."""
+        return await self._run(self._put, name, data, content_type, metadata)
+
+    async def get(self, name: str) -> bytes:
+        """Read an object. Raises `ObjectMissing`."""
+        return await self._run(self._get, name)
+
+    async def stat(self, name: str) -> ObjectInfo | None:
+        """What the store knows of an object; None when there is none."""
+        return await self._run(self._stat, name)
+
+    async def find(self, prefix: str) -> list[ObjectInfo]:
+        """The first 1,000 objects whose names begin so."""
+        return await self._run(self._list, prefix)
+
+    async def copy_from(
+        self, source_bucket: str, source: str, name: str, *, content_type: str, cache_control: str
+    ) -> bool:
+        """Copy an object into this bucket without its bytes passing here; False when an equal one is there already.
+
+        Raises `ObjectMissing` for the source, `ObjectConflict` for another object of that name.
+        """
+        return await self._run(self._copy, source_bucket, source, name, content_type, cache_control)
+
+    async def delete(self, name: str) -> bool:
+        """Delete an object; False when there was none."""
+        return await self._run(self._delete, name)
+
+    async def empty(self, prefix: str) -> int:
+        """Delete every object whose name begins so, until there is none; returns how many there were."""
+        count = 0
+        while found := await self.find(prefix):
+            await asyncio.gather(*(self.delete(one.name) for one in found))
+            count += len(found)
+        return count
+
+    async def close(self) -> None:
+        """Let requests end and close connections."""
+        await asyncio.to_thread(self._threads.shutdown)
+        self._client.close()
+
+    async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, work, arguments)
+
+    def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
+        blob = self._bucket.blob(name)
+        blob.metadata = dict(metadata)
+        try:
+            blob.upload_from_string(
+                data,
+                content_type=content_type,
+                if_generation_match=0,
+                checksum="crc32c",
+                timeout=TIMEOUT_SECONDS,
+                retry=None,
+            )
+        except gcs.PreconditionFailed:
+            self._must_equal(name, size=len(data), crc32c=checksum(data))
+            return False
+        return True
+
+    def _must_equal(self, name: str, *, size: int, crc32c: str) -> None:
+        """A failed precondition may be the echo of a write whose answer was lost."""
+        there = self._stat(name)
+        if there is None or (there.size, there.crc32c) != (size, crc32c):
+            raise ObjectConflict(f"{name} is there with other content.")
+
+    def _get(self, name: str) -> bytes:
+        data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_SECONDS, retry=None)
+        return data
+
+    def _stat(self, name: str) -> ObjectInfo | None:
+        blob = self._bucket.get_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+        return None if blob is None else _info(blob)
+
+    def _list(self, prefix: str) -> list[ObjectInfo]:
+        found = self._client.list_blobs(
+            self._bucket, prefix=prefix, max_results=PAGE, timeout=TIMEOUT_SECONDS, retry=None
+        )
+        return [_info(blob) for blob in found]
+
+    def _copy(self, source_bucket: str, source: str, name: str, content_type: str, cache_control: str) -> bool:
+        original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
+        if original is None:
+            raise ObjectMissing(f"{source} is not in {source_bucket}.")
+        there = self._stat(name)
+        if there is not None:
+            self._must_equal(name, size=original.size, crc32c=original.crc32c)
+            return False
+        copy = self._bucket.blob(name)
+        copy.content_type, copy.cache_control = content_type, cache_control
+        try:
+            token, _, _ = copy.rewrite(original, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None)
+            while token is not None:
+                token, _, _ = copy.rewrite(
+                    original, token=token, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None
+                )
+        except gcs.PreconditionFailed:
+            self._must_equal(name, size=original.size, crc32c=original.crc32c)
+            return False
+        self._must_equal(name, size=original.size, crc32c=original.crc32c)
+        return True
+
+    def _delete(self, name: str) -> bool:
+        try:
+            self._bucket.delete_blob(name, timeout=TIMEOUT_SECONDS, retry=None)
+        except gcs.NotFound:
+            return False
+        return True
+
+
+def checksum(data: bytes) -> str:
+    """CRC32C in base64, as the store writes it."""
+    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+
+
+def _info(blob: Any) -> ObjectInfo:
+    return ObjectInfo(
+        name=blob.name,
+        size=blob.size,
+        crc32c=blob.crc32c,
+        content_type=blob.content_type or "",
+        metadata=dict(blob.metadata or {}),
+    )
+
+
+def _translated(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    try:
+        return work(*arguments)
+    except (gcs.Unauthorized, gcs.Forbidden) as error:
+        raise StorageDenied("The store refuses this service's credential.") from error
+    except gcs.NotFound as error:
+        raise ObjectMissing("There is no such object.") from error
+    except (gcs.GoogleAPIError, requests.RequestException, TransportError, ConnectionError) as error:
+        raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
+
+
+def _client(threads: int) -> Any:
+    emulator = os.environ.get("STORAGE_EMULATOR_HOST")
+    if emulator:
+        options = ClientOptions(api_endpoint=emulator)
+        client = storage.Client(project="calotype", credentials=AnonymousCredentials(), client_options=options)
+    else:
+        client = storage.Client()
+    # One connection per thread, none thrown away; the library's own retries are off, the caller's loop decides.
+    mounted = HTTPAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
+    client._http.mount("https://", mounted)
+    client._http.mount("http://", mounted)
+    return client

@@ -1,0 +1,66 @@
+"""Starts uploader-service: settings, adapters, server, loops."""
+
+import asyncio
+import os
+import socket
+import sys
+from contextlib import AsyncExitStack
+
+from calotype import streams
+from calotype.environment import SETTINGS
+
+from common import config, jetstream, lifecycle, logs
+from common.consuming import ConsumerSpec, Hints
+from common.grpc_client import channel
+from common.grpc_server import serve
+from common.health import Readiness
+from common.leased_work import LeasedWork
+from common.loops import run_every
+from common.object_store import ObjectStore
+from common.tracing import tracing
+from services.uploader.adapters.gcs_store import GcsPublicStore
+from services.uploader.adapters.grpc_desk import GrpcWorkDesk
+from services.uploader.adapters.nats_facts import NatsFacts
+from services.uploader.application import Uploader
+from services.uploader.grpc_api import OperationsService
+from services.uploader.settings import Settings
+
+WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="uploader-wake", subject=streams.WAKE_UPLOAD)
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    settings = config.load(Settings, environ=os.environ, known=SETTINGS)
+    logs.configure(service="uploader", level=settings.log_level, form=settings.log_format)
+    ready = Readiness("broker")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("uploader"))
+        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        connection = jetstream.connect(settings.nats_url, name="uploader", streams=declared, ready=ready)
+        broker = await stack.enter_async_context(connection)
+        opened = await stack.enter_async_context(channel(settings.worker_address))
+        bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)
+        stack.push_async_callback(bucket.close)
+        desk = GrpcWorkDesk(opened, worker_name=f"uploader/{socket.gethostname()}/{os.getpid()}")
+        store = GcsPublicStore(
+            bucket, staging_bucket=settings.staging_bucket, cache_seconds=settings.public_cache_seconds
+        )
+        uploader = Uploader(desk, store, NatsFacts(broker))
+        uploads = LeasedWork(
+            "uploads",
+            slots=settings.uploader_slots,
+            lease_seconds=settings.lease_seconds,
+            claim=desk.claim,
+            renew=desk.renew,
+            run=uploader.run,
+            hints=Hints(broker, WAKE_UPS),
+        )
+        tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
+        operations = OperationsService(ready, uploads)
+        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready))
+        tasks.start(run_every("deletions", uploader.delete_once, interval=3.0, stop=stop), name="deletions")
+        await uploads.work(stop, grace_seconds=settings.grace_seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(lifecycle.run(main))

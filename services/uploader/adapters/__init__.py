@@ -1,0 +1,1 @@
+"""The uploader's ports on gRPC, NATS and object storage."""

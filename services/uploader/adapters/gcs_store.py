@@ -1,0 +1,27 @@
+"""PublicStore on Google Cloud Storage."""
+
+from common.object_store import ObjectStore
+from services.uploader.domain import StagedImage
+
+
+class GcsPublicStore:
+    """The public bucket, filled from the staging bucket inside the store."""
+
+    def __init__(self, store: ObjectStore, *, staging_bucket: str, cache_seconds: int) -> None:
+        self._store = store
+        self._staging_bucket = staging_bucket
+        self._cache_control = f"public, max-age={cache_seconds}"
+
+    async def publish(self, image: StagedImage, name: str) -> None:
+        """Copy a staged image to its public name."""
+        await self._store.copy_from(
+            self._staging_bucket,
+            image.name,
+            name,
+            content_type=image.content_type,
+            cache_control=self._cache_control,
+        )
+
+    async def empty(self, prefix: str) -> int:
+        """Delete every object whose name begins so."""
+        return await self._store.empty(prefix)

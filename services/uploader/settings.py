@@ -1,0 +1,21 @@
+"""What uploader-service reads from its environment."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per `CALOTYPE_...` variable; times in seconds."""
+
+    worker_address: str
+    nats_url: str
+    bucket: str
+    staging_bucket: str
+    grpc_listen: str
+    uploader_slots: int = field(default=16, metadata={"min": 1, "max": 64})
+    lease_seconds: float = field(default=30.0, metadata={"min": 0.5})
+    public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
+    grace_seconds: float = field(default=330.0, metadata={"min": 0})
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "json"
