@@ -2,18 +2,25 @@
 
 import importlib.util
 import os
+import shutil
 import signal
-import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+#: A log that grew beyond this is moved aside, once.
+LARGEST_LOG = 20 * 1024 * 1024
 
 
 class ChildError(Exception):
     """A program did not start; the message says which, and where its log is."""
+
+
+class StartInterrupted(Exception):
+    """Somebody asked to stop while something was still starting."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +41,6 @@ class Child:
     def __init__(self, program: Program) -> None:
         self.program = program
         self._process: subprocess.Popen[bytes] | None = None
-        self._log: IO[bytes] | None = None
 
     @property
     def pid(self) -> int:
@@ -47,44 +53,52 @@ class Child:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended: an exit code, or a signal's negative number; None while it runs."""
+        return None if self._process is None else self._process.poll()
+
     def start(self) -> None:
         """Run the program in a session of its own, so that a Ctrl-C reaches its supervisor alone."""
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
-        self._close_log()
-        self._log = self.program.log.open("ab")
-        self._process = subprocess.Popen(
-            self.program.command,
-            env=dict(self.program.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        with self.program.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.program.command,
+                env=dict(self.program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
-    def wait_ready(self, seconds: float) -> None:
-        """Wait until it does its work. Raises `ChildError` when it ends first or takes too long."""
-        deadline = time.monotonic() + seconds
+    def wait_ready(self, seconds: float, stop: threading.Event | None = None) -> None:
+        """Wait until it does its work.
+
+        Raises `ChildError` when it ends first or takes too long, `StartInterrupted` when `stop` is set meanwhile.
+        """
+        stop, deadline = stop or threading.Event(), time.monotonic() + seconds
         while not self.program.is_ready():
             if not self.is_alive:
-                raise ChildError(f"{self.program.name} ended at its start: {self._last_line()} ({self.program.log})")
+                raise ChildError(f"{self.program.name} ended at its start: {self.last_line()} ({self.program.log})")
             if time.monotonic() > deadline:
                 raise ChildError(f"{self.program.name} was not ready after {seconds:.0f} s; see {self.program.log}")
-            time.sleep(0.02)
+            if stop.wait(0.03):
+                raise StartInterrupted
 
     def ask_to_stop(self) -> None:
         """Send the signal that asks it to end."""
-        if self.is_alive:
-            os.kill(self.pid, self.program.stop_signal)
+        if self._process is not None:
+            # Popen looks first whether the process was already waited for: its number may be another's by now.
+            self._process.send_signal(self.program.stop_signal)
 
     def stop(self, seconds: float = 10.0) -> None:
         """Ask it to end, wait so long, then end it."""
         self.ask_to_stop()
         if self._process is not None:
             try:
-                self._process.wait(seconds)
+                self._process.wait(max(seconds, 0.0))
             except subprocess.TimeoutExpired:
                 self.kill()
-        self._close_log()
 
     def kill(self) -> None:
         """End it at once, as a crash would."""
@@ -92,14 +106,19 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def _last_line(self) -> str:
-        lines = self.program.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+    def bound_log(self) -> None:
+        """Move a log that grew too large aside; the process goes on writing to its emptied file."""
+        log = self.program.log
+        if log.exists() and log.stat().st_size > LARGEST_LOG:
+            shutil.copyfile(log, log.with_name(f"{log.name}.1"))
+            os.truncate(log, 0)
 
-    def _close_log(self) -> None:
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+    def last_line(self) -> str:
+        """The last words in its log."""
+        with self.program.log.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
+            lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "it said nothing"
 
 
 def wheel_folder(package: str) -> Path:
@@ -108,20 +127,3 @@ def wheel_folder(package: str) -> Path:
     if found is None or found.origin is None:
         raise ChildError(f"The package {package} is not installed; make installs it.")
     return Path(found.origin).parent
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def accepts(port: int) -> bool:
-    """Whether somebody listens on a port of 127.0.0.1."""
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=0.5).close()
-    except OSError:
-        return False
-    return True

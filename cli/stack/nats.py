@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from cli.stack.child import ChildError, Program, free_port
+from cli.stack.child import ChildError, Program
+from cli.stack.ports import free_port
+from cli.stack.probes import http_ok
 
 CONFIGURATION = """
 listen: "127.0.0.1:{port}"
@@ -21,27 +21,19 @@ jetstream {{
 """
 
 
-def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
+def program(data: Path, *, log: Path, port: int | None = None, monitor: int | None = None) -> tuple[Program, str]:
     """The server with its store in the folder, and its URL."""
-    port, monitor = port or free_port(), free_port()
+    port, monitor = port or free_port(), monitor or free_port()
     data.mkdir(parents=True, exist_ok=True)
     configuration = data / "nats.conf"
     store = json.dumps(str(data / "store"), ensure_ascii=False)
     configuration.write_text(CONFIGURATION.format(port=port, monitor=monitor, store=store), encoding="utf-8")
-
-    def is_ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{monitor}/healthz", timeout=1) as answer:  # noqa: S310
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
     server = Program(
         name="nats",
         command=(str(binary()), "--config", str(configuration)),
         environment=dict(os.environ),
         log=log,
-        is_ready=is_ready,
+        is_ready=lambda: http_ok(f"http://127.0.0.1:{monitor}/healthz"),
     )
     return server, f"nats://127.0.0.1:{port}"
 

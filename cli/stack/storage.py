@@ -1,12 +1,13 @@
 """Embedded object storage: a server with Google Cloud Storage's API, from a wheel, files below one folder."""
 
+import json
 import os
 import platform
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from cli.stack.child import ChildError, Program, free_port, wheel_folder
+from cli.stack.child import ChildError, Program, wheel_folder
+from cli.stack.ports import free_port
+from cli.stack.probes import http_ok, http_status
 
 
 def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
@@ -21,15 +22,13 @@ def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program,
         *("-external-url", url, "-public-host", f"127.0.0.1:{port}"),
         *("-log-level", "warn"),
     )
-
-    def is_ready() -> bool:
-        try:
-            with urllib.request.urlopen(f"{url}/storage/v1/b", timeout=1) as answer:  # noqa: S310
-                return bool(answer.status == 200)
-        except (urllib.error.URLError, OSError):
-            return False
-
-    server = Program(name="storage", command=command, environment=dict(os.environ), log=log, is_ready=is_ready)
+    server = Program(
+        name="storage",
+        command=command,
+        environment=dict(os.environ),
+        log=log,
+        is_ready=lambda: http_ok(f"{url}/storage/v1/b"),
+    )
     return server, url
 
 
@@ -44,15 +43,8 @@ def binary() -> Path:
 
 
 def make_bucket(url: str, name: str) -> None:
-    """Make a bucket, unless it is there."""
-    request = urllib.request.Request(  # noqa: S310
-        f"{url}/storage/v1/b?project=calotype",
-        data=f'{{"name": "{name}"}}'.encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    try:
-        urllib.request.urlopen(request, timeout=5).close()  # noqa: S310
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code != 409:
-            raise
+    """Make a bucket, unless it is there. Raises `ChildError`."""
+    wanted = json.dumps({"name": name}).encode()
+    status = http_status(f"{url}/storage/v1/b?project=calotype", method="POST", json=wanted, seconds=5)
+    if status not in (200, 409):
+        raise ChildError(f"The bucket {name} could not be made: storage answered {status or 'nothing'}.")

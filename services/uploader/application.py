@@ -5,6 +5,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from uuid import uuid4
 
 from common.ids import new_uuid7
@@ -37,11 +38,11 @@ class Uploader:
         with span("upload images", parent=upload.traceparent or None, attributes={"job.id": upload.job_id}):
             try:
                 names = await self._store_all(slot)
-            except UploadError:
-                await self._tell(slot, lambda fact: self._facts.upload_failed(fact, upload, error))
+            except UploadError as error:
+                await self._tell(slot, partial(self._facts.upload_failed, upload=upload, error=error))
                 return
             if names is not None:
-                await self._tell(slot, lambda fact: self._facts.images_stored(fact, upload, names))
+                await self._tell(slot, partial(self._facts.images_stored, upload=upload, names=names))
             elif slot.is_held:
                 await self._desk.release(upload)
 

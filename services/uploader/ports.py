@@ -34,7 +34,7 @@ class WorkDesk(Protocol):
 
 
 class Facts(Protocol):
-    """Takes facts. A call returns when the fact is safe; until then it raises `BrokerUnavailable`, and may be repeated."""
+    """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
 
     async def images_stored(self, fact_id: str, upload: Upload, names: Mapping[int, str]) -> None:
         """Every image is public."""

@@ -74,6 +74,7 @@ class JobDesk:
         """Write a provider call down."""
         purchase = buying.Purchase(
             fence=fence_of(job),
+            call_id=f"call_{uuid4().hex}",
             provider=provider or job.provider,
             model=job.model,
             image_indexes=indexes or tuple(range(job.image_count)),

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from common.ids import new_uuid7, prefixed
 from services.job.domain import transitions
 from services.job.domain.calls import OPEN, Phase, ProviderCall, check_purchase
 from services.job.domain.failures import Refusal
@@ -21,6 +20,8 @@ class Purchase:
     """What a generator wants to buy."""
 
     fence: Fence
+    #: Chosen by the worker, so that asking again after a lost answer gives the same call.
+    call_id: str
     provider: str
     model: str
     image_indexes: tuple[int, ...]
@@ -33,22 +34,23 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> ProviderC
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_NOT_FOUND or INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
+    if (asked_before := calls.get(connection, purchase.call_id)) is not None:
+        return _same_call(job, asked_before)
     provider = _provider(connection, purchase.provider)
     # Later statements than the lock: see `services.job.store.jobs.lock`.
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=ledger, staged=staged)
     now = jobs.clock(connection)
-    call_id = prefixed("call", new_uuid7())
     call = ProviderCall(
-        id=call_id,
+        id=purchase.call_id,
         job_id=job.id,
         claim_number=job.claim_number,
         provider=provider.name,
         model=purchase.model,
         phase=Phase.INTENDED,
         image_indexes=tuple(sorted(set(purchase.image_indexes))),
-        idempotency_key=call_id,
+        idempotency_key=purchase.call_id,
         request_digest=purchase.request_digest,
         consent=consent,
         timeout_seconds=provider.timeout_seconds,
@@ -84,6 +86,12 @@ def record_operation(connection: Connection, call_id: str, *, operation_id: str,
 def has_open_calls(ledger: list[ProviderCall]) -> bool:
     """Whether a provider may still be at work."""
     return any(call.phase in OPEN for call in ledger)
+
+
+def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
+    if call.job_id != job.id or call.claim_number != job.claim_number:
+        raise Refusal("INVALID_INPUT", "call_id: names another call.")
+    return call
 
 
 def _held(connection: Connection, fence: Fence) -> Job:

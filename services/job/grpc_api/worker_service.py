@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from common.grpc_server import Served
+from common.ids import parse, prefixed
 from common.postgres import Database, constraint
 from services.job.application import buying, claiming, releasing
 from services.job.domain.failures import Refusal
@@ -143,6 +144,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 return buying.resend_provider_call(connection, fence, request.resend_call_id)
             purchase = buying.Purchase(
                 fence=fence,
+                call_id=_call_id(request.call_id),
                 provider=request.provider,
                 model=request.model,
                 image_indexes=tuple(request.image_indexes),
@@ -201,6 +203,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         answered = await answer(lambda: self._database.run(work))
         self._relay.wake()
         return answered
+
+
+def _call_id(written: str) -> str:
+    try:
+        return prefixed("call", parse("call", written))
+    except ValueError as error:
+        raise Refusal("INVALID_INPUT", "call_id: must be call_ and 32 hex digits.") from error
 
 
 def _once_per_token(connection: Connection, work: Callable[[Connection], T]) -> T:

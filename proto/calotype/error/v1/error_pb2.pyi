@@ -127,6 +127,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """TIMEOUT: the job's own start-within or finish-within passed, or it waited longer than any job may."""
     REASON_STAGE_TIMEOUT: _Reason.ValueType  # 44
     """TIMEOUT: a stage took longer than its limit."""
+    REASON_PROVIDER_CANCELED: _Reason.ValueType  # 45
+    """TIMEOUT: the provider stopped the operation, at somebody's wish or by its own deadline."""
     REASON_PROVIDER_AUTH: _Reason.ValueType  # 60
     """AUTH_ERROR: the provider refused the credential that Calotype holds for it."""
     REASON_UNAUTHENTICATED: _Reason.ValueType  # 61
@@ -213,6 +215,8 @@ REASON_DEADLINE_EXCEEDED: Reason.ValueType  # 43
 """TIMEOUT: the job's own start-within or finish-within passed, or it waited longer than any job may."""
 REASON_STAGE_TIMEOUT: Reason.ValueType  # 44
 """TIMEOUT: a stage took longer than its limit."""
+REASON_PROVIDER_CANCELED: Reason.ValueType  # 45
+"""TIMEOUT: the provider stopped the operation, at somebody's wish or by its own deadline."""
 REASON_PROVIDER_AUTH: Reason.ValueType  # 60
 """AUTH_ERROR: the provider refused the credential that Calotype holds for it."""
 REASON_UNAUTHENTICATED: Reason.ValueType  # 61

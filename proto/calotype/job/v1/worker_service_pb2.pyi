@@ -577,6 +577,7 @@ class BeginProviderCallRequest(_message.Message):
     IMAGE_INDEXES_FIELD_NUMBER: _builtins.int
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     RESEND_CALL_ID_FIELD_NUMBER: _builtins.int
+    CALL_ID_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider to call."""
     model: _builtins.str
@@ -587,6 +588,8 @@ class BeginProviderCallRequest(_message.Message):
     """Set: send an `intended` call of an earlier claim again under its own key. Allowed only where the provider is
     free or honours our key.
     """
+    call_id: _builtins.str
+    """`call_` and 32 hex digits of a UUID that the worker chose: asked again after a lost answer, the same call is given."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to the job."""
@@ -604,10 +607,11 @@ class BeginProviderCallRequest(_message.Message):
         image_indexes: _abc.Iterable[_builtins.int] | None = ...,
         request_digest: _builtins.str = ...,
         resend_call_id: _builtins.str = ...,
+        call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,41 @@
+"""The services' database inside the embedded PostgreSQL: a role that is no superuser, and its schema."""
+
+import psycopg2
+from psycopg2 import sql
+
+from cli.stack.child import ChildError
+from services.job import migrations
+
+NAME = "calotype"
+
+
+def prepare(admin_url: str, password: str) -> str:
+    """Make role and database unless they are there, bring the schema up to date; the URL for the services.
+
+    Raises `ChildError`.
+    """
+    try:
+        _make(admin_url, password)
+    except psycopg2.Error as error:
+        raise ChildError(f"The database could not be prepared: {str(error).strip()}") from error
+    url = f"postgresql://{NAME}:{password}@{admin_url.rpartition('@')[2].rpartition('/')[0]}/{NAME}"
+    migrations.upgrade(url)
+    return url
+
+
+def _make(admin_url: str, password: str) -> None:
+    connection = psycopg2.connect(admin_url, connect_timeout=5)
+    # CREATE DATABASE runs outside of transactions.
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (NAME,))
+            verb = sql.SQL("ALTER" if cursor.fetchone() else "CREATE")
+            role = sql.SQL("{} ROLE {} LOGIN PASSWORD {}")
+            cursor.execute(role.format(verb, sql.Identifier(NAME), sql.Literal(password)))
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (NAME,))
+            if not cursor.fetchone():
+                name = sql.Identifier(NAME)
+                cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
+    finally:
+        connection.close()

@@ -1,0 +1,155 @@
+"""The embedded stack as a whole: what is started after what, and what others are told about it."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack import database, keys, nats, postgres, services, storage
+from cli.stack.child import Child, Program
+from cli.stack.ports import Ports
+from cli.stack.state import SUPERVISOR, ProcessRecord, StackState, forget_state, write_processes
+from cli.stack.supervisor import Supervisor
+
+BUCKET = "calotype-public"
+STAGING_BUCKET = "calotype-staging"
+START_SECONDS = 60.0
+#: Phases of stopping: the servers last, and the truth after everything that writes to it.
+STOPPING_ORDER = (*services.STOPPING_ORDER, ("nats", "storage"), ("postgres",))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the user chose; `http` is `host:port` to listen on, `url` how it is reached."""
+
+    folder: Path
+    http: str
+    url: str
+    providers: Path | None
+    replicas: Mapping[str, int]
+    require_auth: bool
+    grace_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """Where the servers are."""
+
+    database_url: str
+    nats_url: str
+    storage_url: str
+
+    @property
+    def public_base_url(self) -> str:
+        """What public objects' names are appended to."""
+        return f"{self.storage_url}/{BUCKET}"
+
+
+class EmbeddedStack:
+    """Servers and services, each a process of its own, data in one folder."""
+
+    def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
+        self._options = options
+        self._tell = tell
+        self._children: dict[str, list[Child]] = {}
+        self._supervisor = Supervisor(tell=tell, changed=self._note)
+        self._describe: Callable[[], StackState] | None = None
+
+    def start(self, stop: threading.Event) -> None:
+        """Start everything in order; returns when all is ready. Raises `ChildError`, `StartInterrupted`."""
+        self._note()
+        secrets, keys_file = keys.load_or_make(self._options.folder)
+        ports = Ports(self._options.folder / "ports.json")
+        servers = self._start_servers(ports, secrets, stop)
+        assembled = services.assemble(self._wiring(servers, keys_file), ports)
+        ports.remember()
+        self._run(assembled.programs, stop)
+        self._describe = lambda: StackState(
+            http=self._options.url,
+            grpc=assembled.addresses,
+            database_url=servers.database_url,
+            nats_url=servers.nats_url,
+            storage_url=servers.storage_url,
+            public_base_url=servers.public_base_url,
+            bucket=BUCKET,
+            staging_bucket=STAGING_BUCKET,
+            api_key=secrets.api_key,
+            operator_key=secrets.operator_key,
+            pids={name: [child.pid for child in children] for name, children in self._children.items()},
+        )
+        self._note()
+
+    def keep_up(self, stop: threading.Event) -> None:
+        """Start whatever ends again, until `stop` is set."""
+        self._supervisor.run(stop)
+
+    def stop(self, hurry: threading.Event) -> None:
+        """Stop services, then servers; what is under way may end, unless `hurry` is set."""
+        phases = [[child for name in names for child in self._children.get(name, [])] for names in STOPPING_ORDER]
+        self._supervisor.stop(phases, grace_seconds=self._options.grace_seconds, hurry=hurry)
+        forget_state(self._options.folder)
+
+    def _start_servers(self, ports: Ports, secrets: keys.Keys, stop: threading.Event) -> Servers:
+        folder, logs = self._options.folder, self._logs
+        cluster = folder / "postgres"
+        postgres.prepare(cluster)
+        truth, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.take("postgres"))
+        broker, nats_url = nats.program(
+            folder / "nats", log=logs / "nats.log", port=ports.take("nats"), monitor=ports.take("nats-monitor")
+        )
+        objects, storage_url = storage.program(folder / "storage", log=logs / "storage.log", port=ports.take("storage"))
+        self._run({"postgres": [truth], "nats": [broker], "storage": [objects]}, stop)
+        for bucket in (BUCKET, STAGING_BUCKET):
+            storage.make_bucket(storage_url, bucket)
+        database_url = database.prepare(admin_url, secrets.database_password)
+        return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
+
+    def _wiring(self, servers: Servers, keys_file: Path) -> services.Wiring:
+        return services.Wiring(
+            settings={
+                "DATABASE_URL": servers.database_url,
+                "NATS_URL": servers.nats_url,
+                "BUCKET": BUCKET,
+                "STAGING_BUCKET": STAGING_BUCKET,
+                "PUBLIC_BASE_URL": servers.public_base_url,
+                "PROVIDERS_FILE": str(self._options.providers or ""),
+                "API_KEYS_FILE": str(keys_file),
+                "REQUIRE_AUTH": "true" if self._options.require_auth else "",
+            },
+            storage_url=servers.storage_url,
+            http=self._options.http,
+            logs=self._logs,
+            replicas=self._options.replicas,
+        )
+
+    def _run(self, programs: Mapping[str, list[Program]], stop: threading.Event) -> None:
+        """Start programs side by side and wait until each does its work."""
+        began = time.monotonic()
+        for name, replicas in programs.items():
+            for program in replicas:
+                child = Child(program)
+                self._children.setdefault(name, []).append(child)
+                self._supervisor.start(child)
+        for name in programs:
+            for child in self._children[name]:
+                child.wait_ready(START_SECONDS, stop)
+                self._tell(f"{child.program.name} is ready ({time.monotonic() - began:.1f} s)")
+
+    def _note(self) -> None:
+        """Write down what runs: at once, since whoever comes after a crash finds processes by it alone."""
+        own = ProcessRecord.of(SUPERVISOR, os.getpid())
+        running = [
+            ProcessRecord.of(name, child.pid)
+            for name, children in self._children.items()
+            for child in children
+            if child.is_alive
+        ]
+        write_processes(self._options.folder, [one for one in (own, *running) if one is not None])
+        if self._describe is not None:
+            self._describe().write(self._options.folder)
+
+    @property
+    def _logs(self) -> Path:
+        return self._options.folder / "logs"

@@ -1,0 +1,77 @@
+"""Ports of 127.0.0.1: free ones, and the same ones again after a restart."""
+
+import errno
+import json
+import random
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Below the range that systems take outgoing connections from: a client that knocks at a stopped server's port must
+#: neither take that port nor connect to itself.
+CANDIDATES = range(20_000, 32_000)
+TRIES = 200
+
+
+class NoFreePort(Exception):
+    """Nothing was free among many candidates."""
+
+
+class Ports:
+    """Ports by name, remembered in a file so that public addresses outlive a restart of the stack."""
+
+    def __init__(self, memory: Path) -> None:
+        self._memory = memory
+        self._known = _read(memory)
+        self._given: set[int] = set()
+
+    def take(self, name: str) -> int:
+        """The port of that name: the one of last time when it is still free."""
+        port = self._known.get(name)
+        if port is None or port in self._given or not is_free("127.0.0.1", port):
+            port = next(one for one in _free_ports() if one not in self._given)
+        self._given.add(port)
+        self._known[name] = port
+        return port
+
+    def remember(self) -> None:
+        """Write what was taken."""
+        self._memory.write_text(json.dumps(self._known, indent=1, sort_keys=True), encoding="utf-8")
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now. Raises `NoFreePort`."""
+    return next(_free_ports())
+
+
+def is_free(host: str, port: int) -> bool:
+    """Whether a server could listen there now. Raises `OSError` for a host that is not this machine's."""
+    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        # As servers do: connections that linger after a restart are no obstacle, a listener is.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def _free_ports() -> Iterator[int]:
+    for port in random.sample(CANDIDATES, TRIES):
+        if is_free("127.0.0.1", port):
+            yield port
+    raise NoFreePort(f"None of {TRIES} ports of 127.0.0.1 is free.")
+
+
+def _read(memory: Path) -> dict[str, int]:
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Lost or damaged: new ports do as well.
+        return {}
+    if not isinstance(known, dict):
+        return {}
+    return {name: port for name, port in known.items() if isinstance(port, int) and 0 < port < 65_536}

@@ -1,0 +1,152 @@
+"""The services of the embedded stack: which there are, and what each of them is told."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack.child import Program
+from cli.stack.ports import Ports
+from cli.stack.probes import grpc_ok, http_ok
+
+PREFIX = "CALOTYPE_"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A service: its module, and the names of the settings that it is given, without prefix."""
+
+    name: str
+    module: str
+    settings: frozenset[str]
+    uses_storage: bool = False
+    replicable: bool = True
+
+
+SERVICES = (
+    Service(
+        name="job",
+        module="services.job",
+        settings=frozenset({"DATABASE_URL", "NATS_URL", "PUBLIC_BASE_URL", "GRPC_LISTEN", "WORKER_LISTEN"}),
+    ),
+    Service(
+        name="generator",
+        module="services.generator",
+        settings=frozenset({"WORKER_ADDRESS", "NATS_URL", "STAGING_BUCKET", "PROVIDERS_FILE", "GRPC_LISTEN"}),
+        uses_storage=True,
+    ),
+    Service(
+        name="uploader",
+        module="services.uploader",
+        settings=frozenset({"WORKER_ADDRESS", "NATS_URL", "BUCKET", "STAGING_BUCKET", "GRPC_LISTEN"}),
+        uses_storage=True,
+    ),
+    Service(
+        name="gateway",
+        module="gateway",
+        settings=frozenset({"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH"}),
+        replicable=False,
+    ),
+)
+#: Phases of stopping: nobody loses whom it still needs.
+STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
+#: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
+_NOT_INHERITED = frozenset(
+    f"{PREFIX}{name}{suffix}"
+    for service in SERVICES
+    for name in service.settings | {"ADMIN_LISTEN", "URL", "API_KEY"}
+    for suffix in ("", "_FILE")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What services are told about the rest of the stack; settings by name, without prefix."""
+
+    settings: Mapping[str, str]
+    storage_url: str
+    http: str
+    logs: Path
+    replicas: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assembled:
+    """The programs of all services, and where they are asked; `addresses` of the first replica each."""
+
+    programs: dict[str, list[Program]]
+    addresses: dict[str, str]
+
+
+def assemble(wiring: Wiring, ports: Ports) -> Assembled:
+    """Give every replica its ports and settings."""
+    listens: dict[str, list[dict[str, str]]] = {}
+    for service in SERVICES:
+        count = wiring.replicas.get(service.name, 1)
+        listens[service.name] = [_listen(service, number, ports, wiring.http) for number in range(1, count + 1)]
+    shared = dict(wiring.settings) | {
+        "JOB_ADDRESS": _target(listens["job"], "GRPC_LISTEN"),
+        "WORKER_ADDRESS": _target(listens["job"], "WORKER_LISTEN"),
+    }
+    programs = {
+        service.name: [
+            _program(service, number, shared | listen, wiring)
+            for number, listen in enumerate(listens[service.name], start=1)
+        ]
+        for service in SERVICES
+    }
+    addresses = {name: first["GRPC_LISTEN"] for name, (first, *_) in listens.items() if "GRPC_LISTEN" in first}
+    return Assembled(programs=programs, addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]})
+
+
+def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:
+    found = {
+        name: f"127.0.0.1:{ports.take(f'{service.name}-{number}-{name.lower()}')}"
+        for name in ("GRPC_LISTEN", "WORKER_LISTEN")
+        if name in service.settings
+    }
+    return found | ({"HTTP_LISTEN": http} if "HTTP_LISTEN" in service.settings else {})
+
+
+def _target(listens: list[dict[str, str]], name: str) -> str:
+    """What a gRPC client connects to: with several replicas the first that answers."""
+    addresses = [listen[name] for listen in listens]
+    return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
+
+
+def _program(service: Service, number: int, settings: Mapping[str, str], wiring: Wiring) -> Program:
+    name = service.name if number == 1 else f"{service.name}-{number}"
+    environment = _inherited() | {
+        PREFIX + key: value for key, value in settings.items() if key in service.settings and value
+    }
+    if service.uses_storage:
+        environment["STORAGE_EMULATOR_HOST"] = wiring.storage_url
+    return Program(
+        name=name,
+        # -P: a folder of the same name in the caller's folder must not be taken for a service.
+        command=(sys.executable, "-P", "-m", service.module),
+        environment=environment,
+        log=wiring.logs / f"{name}.log",
+        is_ready=_readiness(settings),
+    )
+
+
+def _inherited() -> dict[str, str]:
+    """The caller's environment: tuning, credentials of providers and telemetry pass, wiring does not."""
+    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+    root = Path(__file__).parents[2]
+    paths = [str(root), str(root / "proto"), *filter(None, [kept.get("PYTHONPATH")])]
+    direct = {
+        name: ",".join(filter(None, [kept.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
+    }
+    kept.pop("STORAGE_EMULATOR_HOST", None)
+    return kept | direct | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def _readiness(settings: Mapping[str, str]) -> Callable[[], bool]:
+    """How a replica is asked whether it is ready."""
+    if address := settings.get("GRPC_LISTEN"):
+        return lambda: grpc_ok(address)
+    ready = f"http://{settings['HTTP_LISTEN']}/readyz"
+    return lambda: http_ok(ready)

@@ -1,0 +1,127 @@
+"""What a running stack tells others: `stack.json` for clients, `processes.json` to find what a killed stack left."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cli.stack.keys import write_private
+
+#: Systems tell a process's start to about a hundredth of a second; a number used anew differs by far more.
+SAME_START_SECONDS = 1.0
+SUPERVISOR = "supervisor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackState:
+    """The content of `stack.json`; addresses are `host:port`."""
+
+    http: str
+    grpc: dict[str, str]
+    database_url: str
+    nats_url: str
+    storage_url: str
+    public_base_url: str
+    bucket: str
+    staging_bucket: str
+    api_key: str
+    operator_key: str
+    pids: dict[str, list[int]]
+
+    def write(self, folder: Path) -> None:
+        """Replace the file in one step; it holds keys, so only its owner reads it."""
+        write_private(folder / "stack.json", json.dumps(asdict(self), indent=2))
+
+
+def read_state(folder: Path) -> StackState | None:
+    """The state that stands in the folder, unless its stack is gone."""
+    if find_supervisor(folder) is None:
+        return None
+    found = _read(folder / "stack.json")
+    try:
+        return StackState(**found) if isinstance(found, dict) else None
+    except TypeError:
+        return None
+
+
+def forget_state(folder: Path) -> None:
+    """Remove what tells of a running stack."""
+    for name in ("stack.json", "processes.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessRecord:
+    """A process that the stack started; number and start time together name it for ever."""
+
+    name: str
+    pid: int
+    started: float
+
+    @classmethod
+    def of(cls, name: str, pid: int) -> "ProcessRecord | None":
+        """A record of a process, unless it has ended."""
+        try:
+            return cls(name=name, pid=pid, started=psutil.Process(pid).create_time())
+        except psutil.NoSuchProcess:
+            return None
+
+    def find(self) -> psutil.Process | None:
+        """The process, while it runs."""
+        try:
+            found = psutil.Process(self.pid)
+            same = abs(found.create_time() - self.started) < SAME_START_SECONDS
+            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def write_processes(folder: Path, records: Iterable[ProcessRecord]) -> None:
+    """Note every process of the stack, its supervisor included."""
+    write_private(folder / "processes.json", json.dumps([asdict(one) for one in records], indent=1))
+
+
+def read_processes(folder: Path) -> list[ProcessRecord]:
+    """Every process that the last stack of the folder started."""
+    found = _read(folder / "processes.json")
+    try:
+        return [ProcessRecord(**one) for one in found or []]
+    except TypeError:
+        return []
+
+
+def find_supervisor(folder: Path) -> psutil.Process | None:
+    """The process that keeps the folder's stack up."""
+    return next((one.find() for one in read_processes(folder) if one.name == SUPERVISOR), None)
+
+
+def stop_leftovers(folder: Path, tell: Callable[[str], None], *, seconds: float = 10.0) -> None:
+    """Stop what a killed stack left behind: services before servers, politely first."""
+    left = [(one.name, found) for one in reversed(read_processes(folder)) if (found := one.find()) is not None]
+    if left:
+        tell(f"stopping {len(left)} processes that an earlier stack left: {', '.join(name for name, _ in left)}")
+    deadline = time.monotonic() + seconds
+    for name, process in left:
+        with suppress(psutil.NoSuchProcess):
+            # PostgreSQL waits for its clients at SIGTERM, and ends their sessions at SIGINT.
+            process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
+    _, alive = psutil.wait_procs([process for _, process in left], timeout=max(0.0, deadline - time.monotonic()))
+    for process in alive:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)
+    forget_state(folder)
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Absent, or torn by a full disk: the same as no stack.
+        return None

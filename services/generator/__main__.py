@@ -1,0 +1,92 @@
+"""Starts generator-service: settings, providers, adapters, server, loops."""
+
+import asyncio
+import os
+import socket
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from multiprocessing import get_context
+
+from calotype import streams
+from calotype.environment import SETTINGS
+
+from common import config, jetstream, lifecycle, logs
+from common.consuming import ConsumerSpec, Hints
+from common.grpc_client import channel
+from common.grpc_server import serve
+from common.health import Readiness
+from common.leased_work import LeasedWork
+from common.loops import run_every
+from common.object_store import ObjectStore
+from common.tracing import tracing
+from services.generator.adapters import provider_file, providers
+from services.generator.adapters.gcs_staging import GcsStaging
+from services.generator.adapters.grpc_desk import GrpcJobDesk
+from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.nats_facts import NatsFacts
+from services.generator.application.generation import Generator
+from services.generator.application.settling import Janitor, Settler
+from services.generator.grpc_api import OperationsService
+from services.generator.settings import Settings
+
+WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-wake", subject=streams.WAKE_GENERATE)
+SETTLE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-settle", subject=streams.WAKE_SETTLE)
+REGISTER_SECONDS = 30.0
+#: Drawing is pure computation: in processes of its own it neither stops the loop nor waits for it.
+RENDERERS = 2
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    settings = config.load(Settings, environ=os.environ, known=SETTINGS)
+    logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
+    known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
+    ready = Readiness("broker", "catalogue")
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing("generator"))
+        renderers = stack.enter_context(ProcessPoolExecutor(RENDERERS, mp_context=get_context("spawn")))
+        threads = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="decode"))
+        built = {one.name: providers.build(one, environ=os.environ, executor=renderers) for one in known.providers}
+        for provider in built.values():
+            stack.push_async_callback(provider.close)
+        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        connection = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready)
+        broker = await stack.enter_async_context(connection)
+        opened = await stack.enter_async_context(channel(settings.worker_address, max_message_bytes=64 * 1024 * 1024))
+        bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)
+        stack.push_async_callback(bucket.close)
+        fetch = GuardedFetch()
+        stack.push_async_callback(fetch.close)
+        worker_name = f"generator/{socket.gethostname()}/{os.getpid()}"
+        desk = GrpcJobDesk(opened, worker_name=worker_name, providers=list(built))
+        facts, staging, reader = NatsFacts(broker), GcsStaging(bucket), GuardedImageReader(fetch, threads)
+        generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
+        settler, janitor = Settler(facts, built), Janitor(desk, staging, facts)
+        catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
+        timing = {"lease_seconds": settings.lease_seconds}
+        jobs = LeasedWork(
+            "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
+            hints=Hints(broker, WAKE_UPS), **timing,
+        )  # fmt: skip
+        settlements = LeasedWork(
+            "settlements", slots=8, claim=desk.claim_settlements, renew=desk.renew_settlements, run=settler.run,
+            hints=Hints(broker, SETTLE_UPS), **timing,
+        )  # fmt: skip
+
+        async def register() -> None:
+            await desk.register(catalogue)
+            ready.set("catalogue", True)
+
+        tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
+        operations = OperationsService(ready, jobs)
+        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready))
+        tasks.start(run_every("catalogue", register, interval=REGISTER_SECONDS, stop=stop), name="catalogue")
+        tasks.start(run_every("deletions", janitor.run_once, interval=3.0, stop=stop), name="deletions")
+        tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")
+        await jobs.work(stop, grace_seconds=settings.grace_seconds)
+
+
+if __name__ == "__main__":
+    sys.exit(lifecycle.run(main))

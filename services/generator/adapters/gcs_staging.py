@@ -1,0 +1,51 @@
+"""Staging on Google Cloud Storage: each object's metadata says all that the ledger needs to adopt it."""
+
+import json
+from dataclasses import asdict, fields
+
+from common.object_store import ObjectConflict, ObjectInfo, ObjectStore
+from services.generator.domain.work import StagedImage
+
+_FACTS = tuple(field.name for field in fields(StagedImage) if field.name != "name")
+
+
+class GcsStaging:
+    """The private staging bucket."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
+        """Write an image; what an earlier writer put there is adopted."""
+        facts = {name: value for name, value in asdict(image).items() if name in _FACTS and value is not None}
+        # Header values are ASCII; a revised prompt need not be.
+        metadata = {name: json.dumps(value) for name, value in facts.items()} | {"count": str(count)}
+        try:
+            await self._store.put(image.name, data, content_type=image.content_type, metadata=metadata)
+        except ObjectConflict:
+            there = await self._store.stat(image.name)
+            adopted = _read(there) if there else None
+            if adopted is None:
+                raise
+            return adopted
+        return image
+
+    async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
+        """The images that a call has in staging, and how many it has in all."""
+        found = await self._store.find(f"{job_id}/{call_id}/")
+        images = [image for one in found if (image := _read(one)) is not None]
+        counts = [int(one.metadata["count"]) for one in found if one.metadata.get("count", "").isdecimal()]
+        return images, max(counts, default=0)
+
+    async def empty(self, prefix: str) -> int:
+        """Delete every object whose name begins so."""
+        return await self._store.empty(prefix)
+
+
+def _read(there: ObjectInfo) -> StagedImage | None:
+    """The image that an object's metadata describes; None for an object that we did not write."""
+    try:
+        facts = {name: json.loads(there.metadata[name]) for name in _FACTS if name in there.metadata}
+        return StagedImage(name=there.name, **facts)
+    except (ValueError, TypeError):
+        return None

@@ -1,0 +1,200 @@
+"""JobDesk over `calotype.job.v1.WorkerService`."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import grpc
+from calotype.artifact.v1 import artifact_pb2
+from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
+from calotype.job.v1 import worker_service_pb2 as worker
+from calotype.provider.v1 import provider_pb2
+from google.protobuf import json_format
+
+from common.grpc_client import call, stream
+from common.leased_work import Renewal
+from services.generator.domain.outcomes import Operation
+from services.generator.domain.work import Call, InputImage, Job, Phase, Request, StagedImage
+from services.generator.ports import Deletion, Settlement
+
+TIMEOUT_SECONDS = 5.0
+#: The provider has accepted already: what job-service cannot take at once is told as a fact.
+RECORD_TIMEOUT_SECONDS = 1.0
+MASK = -1
+RENEWALS = {
+    worker.Renewal.OUTCOME_RENEWED: Renewal.RENEWED,
+    worker.Renewal.OUTCOME_LOST: Renewal.LOST,
+    worker.Renewal.OUTCOME_CANCELED: Renewal.CANCELED,
+}
+
+
+class GrpcJobDesk:
+    """Asks job-service; `providers` are the names that this process can call."""
+
+    def __init__(self, channel: grpc.aio.Channel, *, worker_name: str, providers: Sequence[str]) -> None:
+        self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
+        self._worker = worker_name
+        self._providers = tuple(providers)
+
+    async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
+        """Jobs that are due."""
+        request = worker.ClaimJobsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
+        answer = await call(self._stub.ClaimJobs, request, timeout=TIMEOUT_SECONDS)
+        return [(one.lease.lease_token, _job(one)) for one in answer.jobs]
+
+    async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
+        """What became of each lease."""
+        request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(job) for job in jobs])
+        answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
+        return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.renewals}
+
+    async def begin_call(
+        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+    ) -> Call:
+        """Write a call down before it leaves."""
+        request = worker.BeginProviderCallRequest(
+            lease=_lease(job),
+            call_id=call_id,
+            provider=provider,
+            model=model,
+            image_indexes=indexes,
+            request_digest=digest,
+        )
+        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
+        return _call(answer.call)
+
+    async def resend_call(self, job: Job, earlier: Call) -> Call:
+        """Allow an earlier call to be sent again under its own key."""
+        request = worker.BeginProviderCallRequest(lease=_lease(job), resend_call_id=earlier.id)
+        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
+        return _call(answer.call)
+
+    async def record_operation(self, accepted: Call, operation: Operation) -> None:
+        """Write down the provider's operation id."""
+        request = worker.RecordOperationRequest(
+            call_id=accepted.id, operation_id=operation.id, operation_state=dict(operation.state)
+        )
+        await call(self._stub.RecordOperation, request, timeout=RECORD_TIMEOUT_SECONDS)
+
+    async def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
+        """An input image that came as bytes."""
+        request = worker.GetJobInputRequest(lease=_lease(job), index=index)
+        async for answer in stream(self._stub.GetJobInput, request):
+            yield answer.chunk
+
+    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
+        """Hand a job back."""
+        request = worker.ReleaseJobRequest(lease=_lease(job), not_sent_call_ids=not_sent)
+        await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=3)
+
+    async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
+        """Open calls of final jobs."""
+        request = worker.ClaimSettlementsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
+        answer = await call(self._stub.ClaimSettlements, request, timeout=TIMEOUT_SECONDS)
+        return [(one.lease_token, _settlement(one)) for one in answer.settlements]
+
+    async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
+        """What became of each settlement."""
+        tokens = [one.lease_token for one in settlements]
+        request = worker.RenewLeasesRequest(worker=self._worker, settlement_tokens=tokens)
+        answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
+        return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.settlement_renewals}
+
+    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
+        """Folders to empty."""
+        request = worker.ClaimDeletionsRequest(worker=self._worker, bucket=worker.BUCKET_STAGING, lease_tokens=tokens)
+        answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
+        return [Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+
+    async def register(self, providers: Sequence[provider_pb2.Provider]) -> None:
+        """Make the catalogue known."""
+        request = worker.RegisterProvidersRequest(worker=self._worker, providers=providers)
+        await call(self._stub.RegisterProviders, request, timeout=TIMEOUT_SECONDS)
+
+
+def _job(claimed: worker.ClaimedJob) -> Job:
+    return Job(
+        id=claimed.lease.job_id,
+        claim_number=claimed.lease.claim_number,
+        lease_token=claimed.lease.lease_token,
+        lease_seconds=claimed.lease_seconds,
+        tenant=claimed.job.tenant,
+        provider=claimed.job.provider,
+        model=claimed.job.model,
+        image_count=claimed.job.image_count,
+        request=_request(claimed.job.request),
+        calls=tuple(_call(one) for one in claimed.calls),
+        images=tuple(_image(one) for one in claimed.images),
+        traceparent=claimed.traceparent,
+        max_seconds=claimed.max_generating_seconds,
+        may_pay_again=claimed.may_pay_again,
+    )
+
+
+def _request(told: job_pb2.JobRequest) -> Request:
+    named = [*enumerate(told.input_images), *([(MASK, told.mask)] if told.HasField("mask") else [])]
+    inputs = [
+        InputImage(
+            index=index,
+            url=image.url if image.WhichOneof("source") == "url" else None,
+            content_type=image.content_type,
+        )
+        for index, image in named
+    ]
+
+    def given(name: str) -> str | None:
+        return getattr(told, name) if told.HasField(name) else None  # type: ignore[arg-type]
+
+    return Request(
+        prompt=told.prompt,
+        negative_prompt=given("negative_prompt"),
+        size=given("size"),
+        aspect_ratio=given("aspect_ratio"),
+        seed=told.seed if told.HasField("seed") else None,
+        quality=given("quality"),
+        output_format=given("output_format"),
+        inputs=tuple(inputs),
+        options=json_format.MessageToDict(told.provider_options),
+    )
+
+
+def _call(told: job_pb2.ProviderCall) -> Call:
+    return Call(
+        id=told.id,
+        provider=told.provider,
+        model=told.model,
+        phase=Phase(job_pb2.CallPhase.Name(told.phase).removeprefix("CALL_PHASE_").lower()),
+        image_indexes=tuple(told.image_indexes),
+        idempotency_key=told.idempotency_key,
+        operation_id=told.operation_id,
+        operation_state=dict(told.operation_state),
+    )
+
+
+def _image(told: artifact_pb2.ImageArtifact) -> StagedImage:
+    return StagedImage(
+        index=told.index,
+        name=told.staged.name,
+        call_id=told.staged.call_id,
+        content_type=told.content_type,
+        width=told.width,
+        height=told.height,
+        size_bytes=told.size_bytes,
+        sha256=told.sha256,
+        blurhash=told.blurhash,
+        seed=told.seed if told.HasField("seed") else None,
+        revised_prompt=told.revised_prompt if told.HasField("revised_prompt") else None,
+        c2pa=told.provenance.c2pa,
+    )
+
+
+def _settlement(told: worker.Settlement) -> Settlement:
+    return Settlement(
+        call=_call(told.call),
+        job_id=told.call.job_id,
+        lease_token=told.lease_token,
+        cancel=told.cancel,
+        traceparent=told.traceparent,
+    )
+
+
+def _lease(job: Job) -> worker.Lease:
+    return worker.Lease(job_id=job.id, claim_number=job.claim_number, lease_token=job.lease_token)

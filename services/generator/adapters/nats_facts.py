@@ -1,0 +1,149 @@
+"""Facts over NATS JetStream, progress over core NATS."""
+
+from collections.abc import Sequence
+
+from calotype import streams
+from calotype.artifact.v1 import artifact_pb2
+from calotype.error.v1 import error_pb2
+from calotype.fact.v1 import fact_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2
+
+from common.cloud_events import headers
+from common.jetstream import JetStream
+from services.generator.domain.outcomes import CancelOutcome, Operation, StageError
+from services.generator.domain.work import Call, Job, StagedImage
+from services.generator.ports import Deletion, Outcome, Settlement
+
+SOURCE = "calotype/generator"
+
+
+class NatsFacts:
+    """Publishes facts on `calotype.fact.generation.*`."""
+
+    def __init__(self, broker: JetStream) -> None:
+        self._broker = broker
+
+    async def call_accepted(self, fact_id: str, *, job: Job, call: Call, operation: Operation) -> None:
+        """A provider named an operation."""
+        accepted = fact_pb2.ProviderCallAccepted(
+            job_id=job.id, call_id=call.id, operation_id=operation.id, operation_state=dict(operation.state)
+        )
+        told = fact_pb2.Fact(id=fact_id, provider_call_accepted=accepted)
+        await self._publish("provider_call_accepted", told, about=job.id)
+
+    async def images_generated(
+        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+    ) -> None:
+        """The generating stage ended with images."""
+        made = fact_pb2.ImagesGenerated(
+            fence=_fence(job), calls=[_outcome(one) for one in calls], images=[_image(one) for one in images]
+        )
+        await self._publish("images_generated", fact_pb2.Fact(id=fact_id, images_generated=made), about=job.id)
+
+    async def stage_failed(
+        self,
+        fact_id: str,
+        *,
+        job: Job,
+        error: StageError,
+        calls: Sequence[Outcome],
+        images: Sequence[StagedImage],
+    ) -> None:
+        """The claim ended without its result."""
+        ended = fact_pb2.StageFailed(
+            fence=_fence(job),
+            failure=_failure(error),
+            calls=[_outcome(one) for one in calls],
+            images=[_image(one) for one in images],
+        )
+        await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=ended), about=job.id)
+
+    async def ledger_settled(
+        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+    ) -> None:
+        """Calls ended under a claim that moves the job no more."""
+        settled = fact_pb2.LedgerSettled(
+            job_id=job.id, calls=[_outcome(one) for one in calls], images=[_image(one) for one in images]
+        )
+        await self._publish("ledger_settled", fact_pb2.Fact(id=fact_id, ledger_settled=settled), about=job.id)
+
+    async def call_settled(
+        self, fact_id: str, *, settlement: Settlement, outcome: Outcome, cancel: CancelOutcome | None
+    ) -> None:
+        """A call of a final job ended."""
+        name = f"PROVIDER_CANCEL_{cancel.upper()}" if cancel else "PROVIDER_CANCEL_UNSPECIFIED"
+        settled = fact_pb2.CallSettled(
+            call=_outcome(outcome),
+            job_id=settlement.job_id,
+            provider_cancel=job_pb2.ProviderCancel.Value(name),
+            lease_token=settlement.lease_token,
+        )
+        told = fact_pb2.Fact(id=fact_id, call_settled=settled)
+        await self._publish("call_settled", told, about=settlement.job_id)
+
+    async def objects_deleted(self, fact_id: str, *, deletion: Deletion, count: int) -> None:
+        """A folder is empty."""
+        gone = fact_pb2.ObjectsDeleted(deletion_id=deletion.id, count=count, lease_token=deletion.lease_token)
+        await self._publish("objects_deleted", fact_pb2.Fact(id=fact_id, objects_deleted=gone), about=deletion.id)
+
+    async def progress(self, job: Job, *, percent: float) -> None:
+        """Live word of progress."""
+        subject = streams.progress_subject(tenant=job.tenant, job_id=job.id)
+        await self._broker.publish_core(subject, job_service_pb2.Progress(percent=percent).SerializeToString())
+
+    async def _publish(self, kind: str, told: fact_pb2.Fact, *, about: str) -> None:
+        await self._broker.publish(
+            f"{streams.FACT_GENERATION}.{kind}",
+            told.SerializeToString(),
+            message_id=told.id,
+            headers=headers(event_id=told.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
+        )
+
+
+def _fence(job: Job) -> fact_pb2.Fence:
+    return fact_pb2.Fence(job_id=job.id, claim_number=job.claim_number, lease_token=job.lease_token)
+
+
+def _failure(error: StageError) -> error_pb2.Failure:
+    return error_pb2.Failure(
+        stage=error_pb2.Stage.Value(f"STAGE_{error.stage}"),
+        code=error_pb2.Code.Value(f"CODE_{error.code}"),
+        reason=error_pb2.Reason.Value(f"REASON_{error.reason}"),
+        message=error.message,
+        retryable=error.retryable,
+        retry_after_seconds=error.retry_after_seconds,
+    )
+
+
+def _outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
+    vendor = outcome.vendor
+    return fact_pb2.CallOutcome(
+        call_id=outcome.call_id,
+        phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
+        operation_id=outcome.operation_id,
+        cost_micros=outcome.cost_micros,
+        error=None
+        if vendor is None
+        else job_pb2.ProviderError(
+            http_status=vendor.http_status,
+            code=vendor.code,
+            message=vendor.message,
+            request_id=vendor.request_id,
+        ),
+    )
+
+
+def _image(image: StagedImage) -> artifact_pb2.ImageArtifact:
+    return artifact_pb2.ImageArtifact(
+        index=image.index,
+        staged=artifact_pb2.StagedObject(name=image.name, call_id=image.call_id),
+        content_type=image.content_type,
+        width=image.width,
+        height=image.height,
+        size_bytes=image.size_bytes,
+        sha256=image.sha256,
+        blurhash=image.blurhash,
+        seed=image.seed,
+        revised_prompt=image.revised_prompt,
+        provenance=artifact_pb2.Provenance(c2pa=image.c2pa),
+    )

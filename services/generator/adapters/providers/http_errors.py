@@ -1,0 +1,111 @@
+"""What HTTP adapters share: from a vendor's answer, or the lack of one, to a classified error."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
+
+MOST_WORDS = 2000
+#: Answers are small; images come by other ways.
+MOST_BODY = 4 * 1024 * 1024
+_UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+MESSAGES = {
+    "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
+    "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",
+    "PROVIDER_REJECTED": "{name} does not know the model or the address that is configured.",
+    "INVALID_INPUT": "{name} does not accept a field of this request.",
+    "PROVIDER_RATE_LIMIT": "{name} asks to slow down.",
+    "CONTENT_POLICY": "{name} refused this request by its content policy.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """A status that means: the request was not taken, and why."""
+
+    status: int
+    code: str
+    reason: str
+    retryable: bool = False
+
+
+def classify(
+    name: str, answer: httpx.Response, rules: Iterable[Rule], *, retry_after: float | None = None
+) -> ProviderError:
+    """The error of an answer. What no rule knows may have been carried out, and is not repeated."""
+    vendor = VendorError(
+        http_status=answer.status_code,
+        code=_vendor_code(answer),
+        message=answer.text[:MOST_WORDS],
+        request_id=answer.headers.get("x-request-id", "")[:200],
+    )
+    rule = next((one for one in rules if one.status == answer.status_code), None)
+    if rule is not None:
+        return ProviderError(
+            code=rule.code,
+            reason=rule.reason,
+            message=MESSAGES[rule.reason].format(name=name),
+            retryable=rule.retryable,
+            retry_after_seconds=retry_after if retry_after is not None else _retry_after(answer),
+            acceptance=Acceptance.NOT_ACCEPTED,
+            vendor=vendor,
+        )
+    faulty = answer.status_code >= 500
+    return ProviderError(
+        code="TEMPORARY" if faulty else "UNKNOWN",
+        reason="PROVIDER_UNAVAILABLE" if faulty else "UNCLASSIFIED",
+        message=f"{name} answered with status {answer.status_code}.",
+        retryable=faulty,
+        acceptance=Acceptance.UNKNOWN,
+        vendor=vendor,
+    )
+
+
+def lost_answer(name: str, error: httpx.TransportError) -> ProviderError:
+    """No answer came: a refused connection surely sent nothing, anything later nobody knows."""
+    unsent = isinstance(error, _UNSENT)
+    timed_out = isinstance(error, httpx.TimeoutException) and not unsent
+    return ProviderError(
+        code="TIMEOUT" if timed_out else "TEMPORARY",
+        reason="PROVIDER_TIMEOUT" if timed_out else "PROVIDER_UNAVAILABLE",
+        message=f"{name} could not be reached." if unsent else f"{name} took the request and did not answer.",
+        retryable=True,
+        acceptance=Acceptance.NOT_ACCEPTED if unsent else Acceptance.UNKNOWN,
+        vendor=VendorError(message=type(error).__name__),
+    )
+
+
+def read_json(name: str, answer: httpx.Response) -> Mapping[str, Any]:
+    """The answer's object. Raises `ProviderError`: it may have been carried out, whatever it says."""
+    try:
+        body = answer.json() if len(answer.content) <= MOST_BODY else None
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise ProviderError(
+            code="UNKNOWN",
+            reason="UNCLASSIFIED",
+            message=f"{name} answered with something that is not its own format.",
+            retryable=False,
+            acceptance=Acceptance.UNKNOWN,
+            vendor=VendorError(http_status=answer.status_code, message=answer.text[:MOST_WORDS]),
+        )
+    return body
+
+
+def _retry_after(answer: httpx.Response) -> float | None:
+    try:
+        return max(float(answer.headers["retry-after"]), 0.0)
+    except (KeyError, ValueError):
+        return None
+
+
+def _vendor_code(answer: httpx.Response) -> str:
+    try:
+        body = answer.json()
+    except ValueError:
+        return ""
+    return str(body.get("title") or body.get("code") or "")[:200] if isinstance(body, dict) else ""

@@ -1,0 +1,104 @@
+"""The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
+
+import asyncio
+import hashlib
+from concurrent.futures import Executor
+from functools import partial
+from typing import Literal, cast
+
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.procedural import render
+from services.generator.adapters.provider_file import ProviderEntry
+from services.generator.domain.outcomes import CancelOutcome, Generated, ImageSource, Operation, Pending
+from services.generator.domain.plan import Traits
+from services.generator.ports import Order
+
+DEFAULT_SIZE = "1024x1024"
+SHORTEST_SIDE, LONGEST_SIDE = 64, 2048
+#: 53 bits: a seed survives JSON readers that know only floating-point numbers.
+SEED_BITS = 53
+ASPECT_RATIOS = {
+    "1:1": "1024x1024",
+    "16:9": "1344x756",
+    "9:16": "756x1344",
+    "4:3": "1184x888",
+    "3:4": "888x1184",
+    "3:2": "1254x836",
+    "2:3": "836x1254",
+}
+
+
+class ProceduralProvider:
+    """Draws synchronously in an executor; the same seed, prompt and size give the same picture."""
+
+    traits = Traits(free=True, idempotent=True, resumable=False)
+    max_images_per_call = 1
+    trusted_host: str | None = None
+    allow_private_addresses = False
+
+    def __init__(self, entry: ProviderEntry, executor: Executor) -> None:
+        self.name = entry.name
+        self.timeout_seconds = entry.timeout_seconds
+        self.poll_interval_seconds = entry.poll_interval_seconds
+        self._entry = entry
+        self._executor = executor
+
+    def describe(self, *, is_default: bool) -> provider_pb2.Provider:
+        """The entry of the catalogue."""
+        return provider_pb2.Provider(
+            name=self.name,
+            kind=self._entry.kind,
+            is_default=is_default,
+            default_model=self._entry.model,
+            models=[provider_pb2.Model(name=self._entry.model, price_micros_per_image=0)],
+            capabilities=provider_pb2.Capabilities(
+                max_images_per_call=self.max_images_per_call,
+                aspect_ratios=list(ASPECT_RATIOS),
+                min_side=SHORTEST_SIDE,
+                max_side=LONGEST_SIDE,
+                side_multiple=1,
+                output_formats=["png", "jpeg", "webp"],
+                seed=True,
+                negative_prompt=True,
+                idempotent=True,
+                free=True,
+            ),
+            max_concurrency=self._entry.max_concurrency,
+            requests_per_minute=self._entry.requests_per_minute,
+            timeout_seconds=int(self.timeout_seconds),
+        )
+
+    async def submit(self, order: Order) -> Generated:
+        """Draw."""
+        request = order.request
+        seed = order.seed if order.seed is not None else _seed_of(order.idempotency_key)
+        size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
+        width, height = (int(side) for side in size.split("x"))
+        draw = partial(
+            render,
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seed=seed,
+            width=width,
+            height=height,
+            output_format=cast("Literal['png', 'jpeg', 'webp']", request.output_format or "png"),
+        )
+        data = await asyncio.get_running_loop().run_in_executor(self._executor, draw)
+        return Generated(images=(ImageSource(data=data, seed=seed),), cost_micros=0)
+
+    async def poll(self, operation: Operation) -> Pending:
+        """Never asked: there are no operations."""
+        raise AssertionError(f"{self.name} has no operations")
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Never asked: there are no operations."""
+        return CancelOutcome.UNSUPPORTED
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def _seed_of(key: str) -> int:
+    """A seed for a call that has none: the same when the call is sent again."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> (64 - SEED_BITS)

@@ -1,0 +1,1 @@
+"""Use cases of generator-service: run a claimed job, settle open calls of final jobs, empty staging folders."""

@@ -1,0 +1,91 @@
+"""What a provider call can come to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Acceptance(StrEnum):
+    """Whether a request that failed may have been carried out, and charged."""
+
+    #: Surely not: it never left, or the provider said so.
+    NOT_ACCEPTED = "not_accepted"
+    #: Surely: the provider took it, then failed or refused.
+    ACCEPTED = "accepted"
+    #: Nobody knows.
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class VendorError:
+    """What the vendor said, with secrets removed."""
+
+    http_status: int = 0
+    code: str = ""
+    message: str = ""
+    request_id: str = ""
+
+
+@dataclass(kw_only=True, eq=False)
+class StageError(Exception):
+    """Why a claim ends without its result: names of the error catalogue, words for a person."""
+
+    stage: str = "GENERATING"
+    code: str
+    reason: str
+    message: str
+    retryable: bool
+    retry_after_seconds: float | None = None
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.message}"
+
+
+@dataclass(kw_only=True, eq=False)
+class ProviderError(StageError):
+    """A provider call failed; `acceptance` decides whether another may follow."""
+
+    acceptance: Acceptance
+    vendor: VendorError = VendorError()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSource:
+    """An image as the provider gave it: exactly one of bytes, base64 and URL."""
+
+    data: bytes | None = None
+    base64: str | None = None
+    url: str | None = None
+    seed: int | None = None
+    revised_prompt: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generated:
+    """A call's result; cost in millionths of a US dollar, None when unknown."""
+
+    images: tuple[ImageSource, ...]
+    cost_micros: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A call that the provider accepted and works on; `state` is whatever its adapter needs to follow it."""
+
+    id: str
+    state: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """An operation that is not done; progress from 0 to 1 where the provider tells it."""
+
+    progress: float | None = None
+
+
+class CancelOutcome(StrEnum):
+    """What became of the wish to cancel at the provider."""
+
+    CONFIRMED = "confirmed"
+    UNSUPPORTED = "unsupported"
+    TOO_LATE = "too_late"

@@ -1,0 +1,100 @@
+"""A claimed job, as the generator sees it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Phase(StrEnum):
+    """Where a call of the ledger stands."""
+
+    INTENDED = "intended"
+    ACCEPTED = "accepted"
+    SUCCEEDED = "succeeded"
+    REFUSED = "refused"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputImage:
+    """A picture that the caller brought: an address, or bytes to be asked for by index (-1 is the mask)."""
+
+    index: int
+    url: str | None
+    content_type: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be made."""
+
+    prompt: str
+    negative_prompt: str | None = None
+    size: str | None = None
+    aspect_ratio: str | None = None
+    seed: int | None = None
+    quality: str | None = None
+    output_format: str | None = None
+    inputs: tuple[InputImage, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A row of the ledger, as told by job-service."""
+
+    id: str
+    provider: str
+    model: str
+    phase: Phase
+    image_indexes: tuple[int, ...]
+    idempotency_key: str
+    operation_id: str
+    operation_state: Mapping[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StagedImage:
+    """A verified image in staging."""
+
+    index: int
+    name: str
+    call_id: str
+    content_type: str
+    width: int
+    height: int
+    size_bytes: int
+    sha256: str
+    blurhash: str
+    seed: int | None = None
+    revised_prompt: str | None = None
+    c2pa: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job in this worker's hands; the first four fields are its right to move it."""
+
+    id: str
+    claim_number: int
+    lease_token: str
+    lease_seconds: float
+    tenant: str
+    provider: str
+    model: str
+    image_count: int
+    request: Request
+    calls: tuple[Call, ...]
+    images: tuple[StagedImage, ...]
+    traceparent: str
+    max_seconds: float
+    may_pay_again: bool
+
+    def missing(self, staged: Sequence[StagedImage]) -> list[int]:
+        """Indexes that are not staged yet."""
+        have = {image.index for image in staged}
+        return [index for index in range(self.image_count) if index not in have]

@@ -1,0 +1,209 @@
+"""What the generator needs of the world, in its own words."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from common.leased_work import Renewal
+from services.generator.domain.outcomes import (
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    StageError,
+    VendorError,
+)
+from services.generator.domain.plan import Traits
+from services.generator.domain.work import Call, Job, Phase, Request, StagedImage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """One provider call: how many images, from which inputs, under which key.
+
+    `seed` is the seed of the first image; `inputs` are encoded images in the order of the request, the mask last.
+    """
+
+    call_id: str
+    idempotency_key: str
+    model: str
+    count: int
+    request: Request
+    seed: int | None = None
+    inputs: tuple[bytes, ...] = ()
+    report: Callable[[float], None] = field(default=lambda progress: None)
+
+
+class ImageProvider(Protocol):
+    """A provider of images. Methods raise `ProviderError`, classified by the adapter's own map.
+
+    A synchronous provider answers `submit` with `Generated`; an asynchronous one with an `Operation` to poll.
+    """
+
+    name: str
+    traits: Traits
+    max_images_per_call: int
+    timeout_seconds: float
+    poll_interval_seconds: float
+    trusted_host: str | None
+    allow_private_addresses: bool
+
+    async def submit(self, order: Order) -> Generated | Operation:
+        """Send the request."""
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Look how an operation stands. An operation that is gone raises RESULT_LOST."""
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Ask the provider to stop."""
+
+    async def close(self) -> None:
+        """Let go of connections."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a call ended, for the ledger."""
+
+    call_id: str
+    phase: Phase
+    operation_id: str = ""
+    cost_micros: int | None = None
+    vendor: VendorError | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """An open call of a final job, in this worker's hands."""
+
+    call: Call
+    job_id: str
+    lease_token: str
+    cancel: bool
+    traceparent: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """A folder of staged objects that is to go."""
+
+    id: str
+    prefix: str
+    lease_token: str
+
+
+class JobDesk(Protocol):
+    """Decides. Every method raises `ServiceError` when it is refused or cannot be asked."""
+
+    async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
+        """Jobs that are due, at most one per token; the same again for the same tokens."""
+
+    async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
+        """What became of each lease, by token."""
+
+    async def begin_call(
+        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+    ) -> Call:
+        """Write a call down before it leaves; the same id again gives the same call."""
+
+    async def resend_call(self, job: Job, call: Call) -> Call:
+        """Allow an earlier call to be sent again under its own key."""
+
+    async def record_operation(self, call: Call, operation: Operation) -> None:
+        """Write down the provider's operation id; answers within a second or not at all."""
+
+    def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
+        """An input image that came as bytes, in chunks."""
+
+    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
+        """Hand a job back."""
+
+    async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
+        """Open calls of final jobs."""
+
+    async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
+        """What became of each settlement, by token."""
+
+    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
+        """Folders to empty."""
+
+    async def register(self, providers: Sequence[Any]) -> None:
+        """Make the catalogue known."""
+
+
+class Facts(Protocol):
+    """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
+
+    async def call_accepted(self, fact_id: str, *, job: Job, call: Call, operation: Operation) -> None:
+        """A provider named an operation."""
+
+    async def images_generated(
+        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+    ) -> None:
+        """The generating stage ended with images."""
+
+    async def stage_failed(
+        self,
+        fact_id: str,
+        *,
+        job: Job,
+        error: StageError,
+        calls: Sequence[Outcome],
+        images: Sequence[StagedImage],
+    ) -> None:
+        """The claim ended without its result."""
+
+    async def ledger_settled(
+        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+    ) -> None:
+        """Calls ended under a claim that moves the job no more."""
+
+    async def call_settled(
+        self, fact_id: str, *, settlement: Settlement, outcome: Outcome, cancel: CancelOutcome | None
+    ) -> None:
+        """A call of a final job ended."""
+
+    async def objects_deleted(self, fact_id: str, *, deletion: Deletion, count: int) -> None:
+        """A folder is empty."""
+
+    async def progress(self, job: Job, *, percent: float) -> None:
+        """Live word of progress; lost if nobody listens."""
+
+
+class Staging(Protocol):
+    """The private bucket; methods raise the errors of `common.object_store`."""
+
+    async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
+        """Write an image; what an earlier writer put there is adopted and returned."""
+
+    async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
+        """The images that a call has in staging, and how many it has in all (0 when none is there)."""
+
+    async def empty(self, prefix: str) -> int:
+        """Delete every object whose name begins so."""
+
+
+class ImageReader(Protocol):
+    """Turns what a provider or a caller gave into bytes, and bytes into facts. Raises `StageError`."""
+
+    async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
+        """The encoded image of a source; URLs are fetched behind a guard."""
+
+    async def read_input(self, url: str) -> bytes:
+        """An input image from the caller's address, fetched behind the guard."""
+
+    async def inspect(self, data: bytes) -> "Inspected":
+        """Decode and measure."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspected:
+    """What an encoded image is, by its bytes."""
+
+    content_type: str
+    width: int
+    height: int
+    sha256: str
+    blurhash: str
+    c2pa: bool
