@@ -13,6 +13,10 @@ DOMAIN = "calotype"
 _DETAILS = "grpc-status-details-bin"
 
 
+class Unavailable(Exception):
+    """Something that this process depends on is away; it should pass, and the message says what it is."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FieldViolation:
     """A field that cannot be as it is."""

@@ -19,6 +19,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from common.errors import Unavailable
 from common.health import Readiness
 from common.logs import event
 from common.loops import pause_until
@@ -28,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 FAILURES = (NatsError, OSError, TimeoutError)
 
 
-class BrokerUnavailable(Exception):
+class BrokerUnavailable(Unavailable):
     """The broker could not be asked, or did not confirm in time; whether it took the message is unknown."""
 
 

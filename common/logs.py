@@ -19,7 +19,17 @@ def configure(*, service: str, level: str, form: Literal["text", "json"]) -> Non
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     # These tell of every request and every retry; their owners report what matters.
-    for noisy in ("httpx", "httpcore", "urllib3", "nats", "google.auth", "asyncio", "opentelemetry.exporter"):
+    for noisy in (
+        "httpx",
+        "httpcore",
+        "urllib3",
+        "nats",
+        "google.auth",
+        "asyncio",
+        "grpc",
+        "PIL",
+        "opentelemetry.exporter",
+    ):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
 
 

@@ -17,12 +17,14 @@ from google.auth.exceptions import TransportError
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
+from common.errors import Unavailable
+
 T = TypeVar("T")
 TIMEOUT_SECONDS = 30.0
 PAGE = 1000
 
 
-class StorageUnavailable(Exception):
+class StorageUnavailable(Unavailable):
     """The store could not be reached or answered with a fault that should pass; whether it did the work is unknown."""
 
 

@@ -11,6 +11,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from common.errors import Unavailable
+
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -21,7 +23,7 @@ _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 _AWAY = ("08", "57P")
 
 
-class DatabaseUnavailable(Exception):
+class DatabaseUnavailable(Unavailable):
     """The database cannot be reached, or every connection is busy for too long."""
 
 
