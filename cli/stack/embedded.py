@@ -22,11 +22,10 @@ STOPPING_ORDER = (*services.STOPPING_ORDER, ("nats", "storage"), ("postgres",))
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user chose; `http` is `host:port` to listen on, `url` how it is reached."""
+    """What the user chose; `http` is where to listen, with port 0 for any free one."""
 
     folder: Path
-    http: str
-    url: str
+    http: tuple[str, int]
     providers: Path | None
     replicas: Mapping[str, int]
     require_auth: bool
@@ -50,8 +49,9 @@ class Servers:
 class EmbeddedStack:
     """Servers and services, each a process of its own, data in one folder."""
 
-    def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: Options, address: tuple[str, str], tell: Callable[[str], None]) -> None:
         self._options = options
+        self._listen, self.url = address
         self._tell = tell
         self._children: dict[str, list[Child]] = {}
         self._supervisor = Supervisor(tell=tell, changed=self._note)
@@ -67,7 +67,7 @@ class EmbeddedStack:
         ports.remember()
         self._run(assembled.programs, stop)
         self._describe = lambda: StackState(
-            http=self._options.url,
+            http=self.url,
             grpc=assembled.addresses,
             database_url=servers.database_url,
             nats_url=servers.nats_url,
@@ -119,7 +119,7 @@ class EmbeddedStack:
                 "REQUIRE_AUTH": "true" if self._options.require_auth else "",
             },
             storage_url=servers.storage_url,
-            http=self._options.http,
+            http=self._listen,
             logs=self._logs,
             replicas=self._options.replicas,
         )

@@ -135,13 +135,17 @@ def _program(service: Service, number: int, settings: Mapping[str, str], wiring:
 def _inherited() -> dict[str, str]:
     """The caller's environment: tuning, credentials of providers and telemetry pass, wiring does not."""
     kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
-    root = Path(__file__).parents[2]
-    paths = [str(root), str(root / "proto"), *filter(None, [kept.get("PYTHONPATH")])]
     direct = {
         name: ",".join(filter(None, [kept.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
     }
     kept.pop("STORAGE_EMULATOR_HOST", None)
-    return kept | direct | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    return kept | direct | {"PYTHONPATH": source_path(kept), "PYTHONUNBUFFERED": "1"}
+
+
+def source_path(environment: Mapping[str, str]) -> str:
+    """A PYTHONPATH under which the code that runs now is found again, wherever it lies."""
+    root = Path(__file__).parents[2]
+    return os.pathsep.join(filter(None, [str(root), str(root / "proto"), environment.get("PYTHONPATH")]))
 
 
 def _readiness(settings: Mapping[str, str]) -> Callable[[], bool]:

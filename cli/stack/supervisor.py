@@ -60,6 +60,7 @@ class Supervisor:
         self._now = now
         self._watched: list[Watched] = []
         self._noted = True
+        self._trouble = ""
 
     def start(self, child: Child) -> None:
         """Start a child and watch it from now on."""
@@ -72,15 +73,22 @@ class Supervisor:
         started = sum(one.look(self._tell) for one in self._watched)
         self._noted = self._noted and not started
         try:
-            for one in self._watched:
-                one.child.bound_log()
-            if not self._noted:
-                self._changed()
-                self._noted = True
+            self._keep_books()
         except OSError as error:
             # A full disk is no reason to stop what runs; the next look tries again.
-            self._tell(f"the folder could not be written: {error}")
+            if str(error) != self._trouble:
+                self._tell(f"the stack's folder cannot be written: {error}")
+            self._trouble = str(error)
+        else:
+            self._trouble = ""
         return started
+
+    def _keep_books(self) -> None:
+        for one in self._watched:
+            one.child.bound_log()
+        if not self._noted:
+            self._changed()
+            self._noted = True
 
     def run(self, stop: threading.Event) -> None:
         """Keep all children running until `stop` is set."""

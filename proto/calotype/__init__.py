@@ -2,3 +2,5 @@
 
 Everybody may import this package; it imports none of Calotype's other packages.
 """
+
+__version__ = "0.1.0"

@@ -1,8 +1,8 @@
 """OperationsService: what this process offers to those who run it."""
 
-from importlib.metadata import version
 from typing import Any
 
+import calotype
 import grpc
 from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
@@ -35,7 +35,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         conditions = [ops.Condition(name=one.name, ok=one.ok, message=one.message) for one in self._ready.report()]
         return ops.GetStatusResponse(
             service="uploader",
-            version=version("calotype"),
+            version=calotype.__version__,
             ready=self._ready.ok,
             conditions=conditions,
             draining=self._uploads.draining,

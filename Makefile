@@ -1,0 +1,70 @@
+# Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help demo up test check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
+
+PY := .venv/bin/python
+PROTOS = $$(find proto/calotype -name '*.proto' | sort)
+
+help: ## Show what there is.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
+
+demo: run-packages ## Start everything, make one picture, save it as out/demo.png, stop everything.
+	@$(PY) -P -m cli.demo
+
+up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
+	@$(PY) -P -m cli up
+
+test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some.
+	@$(PY) -m pytest -n 2 $(ARGS)
+
+check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
+
+format: dev-packages ## Format the code, and mend what can be mended.
+	@$(PY) -m ruff format .
+	@$(PY) -m ruff check --fix .
+
+lint: dev-packages
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+
+types: dev-packages
+	$(PY) -m mypy
+
+imports: dev-packages
+	$(PY) -c "import sys; sys.path[:0] = ['.', 'proto']; from importlinter.cli import lint_imports_command as run; run()"
+
+stubs: dev-packages
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(MAKE) -s generate OUT="$$fresh" \
+	&& for file in $$(cd "$$fresh" && find . -type f); do cmp -s "$$fresh/$$file" "proto/$$file" \
+	|| { echo "proto/$$file is not what its .proto says: run make generate" >&2; exit 1; }; done \
+	&& echo "stubs are fresh"
+
+contracts: dev-packages
+	.venv/bin/buf lint
+	.venv/bin/buf breaking --against proto/baseline.binpb
+
+locks:
+	@if grep -nE '://|^(-i|--(extra-)?index-url|--find-links)' requirements/*.txt; then \
+	echo "a lock file names a host: run make lock" >&2; exit 1; fi
+
+OUT := proto
+generate: dev-packages ## Make the Python stubs from the contracts.
+	@PATH="$$PWD/.venv/bin:$$PATH" $(PY) -m grpc_tools.protoc -I proto --python_out="$(OUT)" --grpc_python_out="$(OUT)" \
+	--mypy_out=quiet:"$(OUT)" --mypy_grpc_out=quiet:"$(OUT)" $(PROTOS)
+
+lock: ## Choose the newest allowed versions; needs uv.
+	uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 --upgrade --generate-hashes \
+	--no-header --no-emit-index-url -o requirements/run.txt
+	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/dev.txt
+
+clean: ## Remove what was built; data folders of stacks stay.
+	rm -rf .venv out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+run-packages:
+	@./.ci/python cli/bootstrap.py run
+
+dev-packages:
+	@./.ci/python cli/bootstrap.py dev

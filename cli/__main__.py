@@ -1,0 +1,63 @@
+"""The `calotype` command: which commands there are, and how each of them ends."""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from cli.errors import CommandFailed, ExitCode
+
+#: Command name -> where it stands. Loaded when it is run: a client command needs no database driver.
+COMMANDS = {
+    "up": "cli.stack.commands:up",
+    "down": "cli.stack.commands:down",
+    "status": "cli.stack.commands:status",
+    "migrate": "cli.stack.commands:migrate",
+    "doctor": "cli.doctor:doctor",
+    "generate": "cli.api.generate:generate",
+    "jobs": "cli.api.jobs:jobs",
+    "providers": "cli.api.jobs:providers",
+}
+
+
+class Commands(click.Group):
+    """A group that loads commands by need, and tells errors in one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, loaded now."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run, and end the process with the documented exit code."""
+        try:
+            result = super().main(*args, **kwargs | {"standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            sys.exit(ExitCode.USAGE)
+        except CommandFailed as error:
+            click.echo(f"calotype: {error.message}", err=True)
+            sys.exit(error.code)
+        except click.ClickException as error:
+            click.echo(f"calotype: {error.format_message()}", err=True)
+            sys.exit(ExitCode.USAGE)
+        except (click.Abort, KeyboardInterrupt):
+            sys.exit(ExitCode.INTERRUPTED)
+        sys.exit(result if isinstance(result, int) else ExitCode.DONE)
+
+
+@click.group(cls=Commands)
+def main() -> None:
+    """Image-generation jobs that are paid for once and never lost."""
+
+
+if __name__ == "__main__":
+    main(prog_name="calotype")

@@ -1,0 +1,97 @@
+"""Makes `.venv` with exactly the locked packages; needs nothing but Python, and does nothing the second time.
+
+Run as a script: `python -P cli/bootstrap.py run|dev`.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from pathlib import Path
+
+OLDEST, NEWEST = (3, 11), (3, 14)
+ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = ROOT / ".venv"
+PYTHON = ENVIRONMENT / "bin" / "python"
+#: Download in megabytes, measured on Linux; the development packages contain the others.
+MEGABYTES = {"run": 90, "dev": 140}
+#: A set that is installed contains these sets, too.
+CONTAINS = {"run": ("run",), "dev": ("run", "dev")}
+LAUNCHER = """#!/bin/sh
+exec "$(dirname "$0")/python" -m cli "$@"
+"""
+
+
+def main(wanted: str) -> int:
+    """Install a set of packages unless it is there; an exit code."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
+        return _fail(f"Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} is needed, this is {sys.version}.")
+    if _is_done(wanted):
+        return 0
+    began = time.monotonic()
+    if not _works():
+        print(f"making .venv with Python {sys.version_info[0]}.{sys.version_info[1]}", flush=True)
+        shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        venv.create(ENVIRONMENT, with_pip=True, symlinks=True)
+    lock = _lock(wanted)
+    count = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
+    print(f"installing {count} locked packages, about {MEGABYTES[wanted]} MB to download unless cached", flush=True)
+    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
+    command += ["--only-binary", ":all:", "--require-hashes", "-r", str(lock)]
+    if subprocess.run(command, check=False).returncode:
+        return _fail("The packages could not be installed: see above. Is there a connection to the package index?")
+    _point_to_source()
+    for contained in CONTAINS[wanted]:
+        _stamp(contained).write_text(_fingerprint(contained), encoding="ascii")
+    print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
+    return 0
+
+
+def _is_done(wanted: str) -> bool:
+    stamp = _stamp(wanted)
+    return stamp.exists() and stamp.read_text(encoding="ascii") == _fingerprint(wanted) and _works()
+
+
+def _works() -> bool:
+    """Whether the environment has a Python of a supported version that runs (it may have been removed since)."""
+    check = f"import pip, sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
+    if not PYTHON.exists():
+        return False
+    return subprocess.run([str(PYTHON), "-c", check], check=False, capture_output=True).returncode == 0
+
+
+def _point_to_source() -> None:
+    """Let the environment find the project where it lies.
+
+    Relative to the environment, and so in ASCII: Python 3.11 reads these files in the locale's encoding.
+    """
+    [packages] = (ENVIRONMENT / "lib").glob("python3.*/site-packages")
+    paths = [os.path.relpath(folder, packages) for folder in (ROOT, ROOT / "proto")]
+    (packages / "calotype.pth").write_text("\n".join([*paths, ""]), encoding="ascii")
+    launcher = ENVIRONMENT / "bin" / "calotype"
+    launcher.write_text(LAUNCHER, encoding="ascii")
+    launcher.chmod(0o755)
+
+
+def _fingerprint(wanted: str) -> str:
+    return hashlib.sha256(_lock(wanted).read_bytes()).hexdigest()
+
+
+def _lock(wanted: str) -> Path:
+    return ROOT / "requirements" / f"{wanted}.txt"
+
+
+def _stamp(wanted: str) -> Path:
+    return ENVIRONMENT / f"calotype-{wanted}.stamp"
+
+
+def _fail(message: str) -> int:
+    print(f"calotype: {message}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,142 @@
+"""`calotype up`, `down`, `status`, `migrate`."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import psutil
+from calotype.environment import SETTINGS
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy.exc import SQLAlchemyError
+
+from cli.errors import CommandFailed, ExitCode
+from cli.stack import detached, foreground
+from cli.stack.embedded import Options
+from cli.stack.options import Address, Replicas, data_option
+from cli.stack.readiness import Row, look
+from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
+from common import config
+from services.job import migrations
+
+#: `down` waits for what is under way, as long as the services' own grace may last.
+LONGEST_STOP = 400.0
+
+
+@click.command()
+@click.option("--http", type=Address(), default="127.0.0.1:8080", show_default=True, help="Where the gateway listens.")
+@data_option
+@click.option(
+    "--providers",
+    type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
+    envvar="CALOTYPE_PROVIDERS_FILE",
+    help="Provider file; without one there is the provider procedural.",
+)
+@click.option("--replicas", type=Replicas(), default="", help="E.g. generator=2,uploader=2.")
+@click.option("--require-auth", is_flag=True, help="Ask for a key on this machine, too.")
+@click.option("--detach", is_flag=True, help="Return when all is ready.")
+@click.option("--grace-seconds", envvar="CALOTYPE_GRACE_SECONDS", type=float, default=330.0, hidden=True)
+def up(
+    http: tuple[str, int],
+    data: Path,
+    providers: Path | None,
+    replicas: dict[str, int],
+    require_auth: bool,
+    detach: bool,
+    grace_seconds: float,
+) -> int:
+    """Run everything on this machine: PostgreSQL, NATS, object storage and the services."""
+    options = Options(
+        folder=data,
+        http=http,
+        providers=providers,
+        replicas=replicas,
+        require_auth=require_auth,
+        grace_seconds=grace_seconds,
+    )
+    if not detach:
+        return foreground.run(options, _say)
+    click.echo(detached.start(options).http)
+    return ExitCode.DONE
+
+
+@click.command()
+@data_option
+def down(data: Path) -> int:
+    """Stop the stack of a folder; its data stays."""
+    supervisor = find_supervisor(data)
+    if supervisor is None:
+        if data.exists():
+            stop_leftovers(data, _say)
+        _say(f"no stack runs in {data}")
+        return ExitCode.DONE
+    with suppress(psutil.NoSuchProcess):
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(LONGEST_STOP)
+        except psutil.TimeoutExpired:
+            raise CommandFailed(f"The stack still stops; `calotype status --data {data}` shows what runs.") from None
+    _say("stopped; the data stays")
+    return ExitCode.DONE
+
+
+@click.command()
+@data_option
+def status(data: Path) -> int:
+    """Show each process of the stack, and whether it does its work."""
+    state = running(data)
+    rows = look(state)
+    table = Table("process", "pid", "state", "where", box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(row.name, str(row.pid), _word(row), row.where)
+    Console().print(table)
+    click.echo(f"{state.http}  data in {data}")
+    return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
+
+
+@dataclass(frozen=True, kw_only=True)
+class MigrateSettings:
+    """What `migrate` reads from its environment."""
+
+    database_url: str = field(default="", metadata={"secret": True})
+
+
+@click.command()
+@data_option
+def migrate(data: Path) -> int:
+    """Bring a database to the newest schema: CALOTYPE_DATABASE_URL, or that of the running stack."""
+    try:
+        url = config.load(MigrateSettings, environ=os.environ, known=SETTINGS).database_url
+    except config.ConfigError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error
+    url = url or running(data).database_url
+    began = time.monotonic()
+    try:
+        migrations.upgrade(url)
+    except SQLAlchemyError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CommandFailed(f"The database could not be migrated: {reason}", ExitCode.NOT_REACHABLE) from error
+    _say(f"the schema is the newest ({time.monotonic() - began:.1f} s)")
+    return ExitCode.DONE
+
+
+def running(data: Path) -> StackState:
+    """The state of the folder's stack. Raises `CommandFailed`."""
+    state = read_state(data)
+    if state is None:
+        raise CommandFailed(f"No stack runs in {data}; start one with: calotype up", ExitCode.NOT_REACHABLE)
+    return state
+
+
+def _word(row: Row) -> str:
+    if not row.alive:
+        return "[red]ended[/]"
+    return {True: "[green]ready[/]", False: "[yellow]not ready[/]", None: "runs"}[row.ready]
+
+
+def _say(line: str) -> None:
+    click.echo(f"{time.strftime('%H:%M:%S')} {line}", err=True)

@@ -1,0 +1,71 @@
+"""Runs a stack in a process of its own, and returns when it is ready."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from cli.errors import CommandFailed, ExitCode
+from cli.stack.child import LARGEST_LOG
+from cli.stack.embedded import Options
+from cli.stack.services import source_path
+from cli.stack.state import StackState, find_supervisor, read_state
+
+START_SECONDS = 180.0
+
+
+def start(options: Options) -> StackState:
+    """Start the stack and wait until it is ready. Raises `CommandFailed`; a stack that is late is stopped."""
+    log = options.folder / "logs" / "stack.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        options.folder.chmod(0o700)
+        with log.open("wb" if log.exists() and log.stat().st_size > LARGEST_LOG else "ab") as out:
+            began = out.tell()
+            process = _spawn(options, out.fileno())
+    except OSError as error:
+        raise CommandFailed(f"The folder {options.folder} cannot be used: {error.strerror}.", ExitCode.USAGE) from error
+    try:
+        return _wait(process, options.folder, log, began)
+    except BaseException:
+        # Ctrl-C, or too late: nothing is left behind.
+        process.send_signal(signal.SIGTERM)
+        raise
+
+
+def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:
+    host, port = options.http
+    command = [sys.executable, "-P", "-m", "cli", "up", "--http", f"{host}:{port}", "--data", str(options.folder)]
+    if options.providers:
+        command += ["--providers", str(options.providers)]
+    if options.replicas:
+        command += ["--replicas", ",".join(f"{name}={count}" for name, count in options.replicas.items())]
+    if options.require_auth:
+        command.append("--require-auth")
+    environment = dict(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], folder: Path, log: Path, began: int) -> StackState:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        supervisor = find_supervisor(folder)
+        if supervisor is not None and supervisor.pid == process.pid and (state := read_state(folder)):
+            return state
+        try:
+            code = process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        raise CommandFailed(_last_words(log, began), ExitCode.USAGE if code == ExitCode.USAGE else ExitCode.FAILED)
+    raise CommandFailed(f"The stack was not ready after {START_SECONDS:.0f} s; see {log}")
+
+
+def _last_words(log: Path, began: int) -> str:
+    """What the stack said of why it ended."""
+    said = log.read_bytes()[began:].decode("utf-8", errors="replace").strip().splitlines()
+    named = [line.removeprefix("calotype: ") for line in said if line.startswith("calotype: ")]
+    return (named or said or [f"The stack ended at once; see {log}"])[-1]

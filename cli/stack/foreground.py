@@ -1,0 +1,91 @@
+"""Runs a stack in this process until a signal ends it; one stack per folder."""
+
+import fcntl
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from cli.errors import CommandFailed, ExitCode
+from cli.stack.child import ChildError, StartInterrupted
+from cli.stack.embedded import EmbeddedStack, Options
+from cli.stack.options import url_of
+from cli.stack.ports import NoFreePort, free_port, is_free
+from cli.stack.state import read_state, stop_leftovers
+
+
+class Signals:
+    """The first signal asks to stop, the second to hurry; until one comes, both events are clear."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.hurry = threading.Event()
+
+    def listen(self) -> None:
+        """Take SIGINT, SIGTERM and SIGHUP from now on."""
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(one, lambda *_: self.receive())
+
+    def receive(self) -> None:
+        """One signal came."""
+        (self.hurry if self.stop.is_set() else self.stop).set()
+
+
+def run(options: Options, tell: Callable[[str], None]) -> ExitCode:
+    """Run the stack until it is told to stop. Raises `CommandFailed`."""
+    with hold(options.folder):
+        stop_leftovers(options.folder, tell)
+        signals = Signals()
+        signals.listen()
+        stack = EmbeddedStack(options, address_for(options), tell)
+        began = time.monotonic()
+        try:
+            stack.start(signals.stop)
+            tell(f"ready at {stack.url} after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+            stack.keep_up(signals.stop)
+        except StartInterrupted:
+            return ExitCode.INTERRUPTED
+        except (ChildError, NoFreePort) as error:
+            raise CommandFailed(str(error)) from error
+        finally:
+            tell("stopping: calls under way may end; Ctrl-C again ends them")
+            stack.stop(signals.hurry)
+            tell("stopped; the data stays")
+    return ExitCode.DONE
+
+
+def address_for(options: Options) -> tuple[str, str]:
+    """Where the gateway listens, and its URL. Raises `CommandFailed` when it cannot listen there."""
+    host, port = options.http
+    try:
+        port = port or free_port()
+        free = is_free(host.strip("[]"), port)
+    except (OSError, NoFreePort) as error:
+        raise CommandFailed(f"The gateway cannot listen on {host}:{port}: {error}", ExitCode.USAGE) from error
+    if not free:
+        raise CommandFailed(
+            f"{host}:{port} is in use or not allowed; choose another: --http {host}:PORT", ExitCode.USAGE
+        )
+    return f"{host}:{port}", url_of(host, port)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep every other stack out of the folder. Raises `CommandFailed`."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        lock = (folder / "lock").open("w")
+    except OSError as error:
+        raise CommandFailed(f"The folder {folder} cannot be used: {error.strerror}.", ExitCode.USAGE) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            state = read_state(folder)
+            where = f" at {state.http}" if state else ""
+            raise CommandFailed(
+                f"A stack already runs in {folder}{where}; stop it with: calotype down", ExitCode.USAGE
+            ) from None
+        yield

@@ -1,0 +1,65 @@
+"""What users may say to the stack's commands, checked as it is read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.stack.services import SERVICES
+
+MOST_REPLICAS = 8
+#: What listens everywhere is asked on the machine itself.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104 - compared, not listened on
+
+
+class Address(click.ParamType[tuple[str, int]]):
+    """`HOST:PORT`; port 0 means any free one."""
+
+    name = "HOST:PORT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Host and port."""
+        if isinstance(value, tuple):
+            return value
+        host, _, port = str(value).rpartition(":")
+        if not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
+            self.fail(f"{value!r} is not HOST:PORT, e.g. 127.0.0.1:8080.", param, ctx)
+        return host, int(port)
+
+
+class Replicas(click.ParamType[dict[str, int]]):
+    """`service=count,...`."""
+
+    name = "SERVICE=N,..."
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
+        """Count by service."""
+        if isinstance(value, dict):
+            return value
+        allowed = [service.name for service in SERVICES if service.replicable]
+        replicas = {}
+        for part in filter(None, str(value).split(",")):
+            name, _, count = part.partition("=")
+            if name not in allowed:
+                self.fail(f"{name!r} has no replicas; those that have: {', '.join(allowed)}.", param, ctx)
+            if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MOST_REPLICAS:
+                self.fail(f"{part!r} is not {name}=N with N from 1 to {MOST_REPLICAS}.", param, ctx)
+            replicas[name] = int(count)
+        return replicas
+
+
+def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The folder of a stack, made absolute."""
+    return click.option(
+        "--data",
+        type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
+        default=".calotype",
+        show_default="./.calotype",
+        help="Folder of the stack's data.",
+    )(command)
+
+
+def url_of(host: str, port: int) -> str:
+    """How a listening address is reached from this machine."""
+    return f"http://{_EVERYWHERE.get(host, host)}:{port}"

@@ -1,0 +1,44 @@
+"""A checked body as protobuf."""
+
+from calotype.job.v1 import job_pb2
+
+from gateway.schemas.requests import CreateJob, InputImage
+
+
+def job_request(body: CreateJob) -> job_pb2.JobRequest:
+    """What a client asks for."""
+    written = job_pb2.JobRequest(
+        prompt=body.prompt,
+        negative_prompt=body.negative_prompt,
+        provider=body.provider,
+        model=body.model,
+        fallback=body.fallback,
+        n=body.n,
+        size=body.size,
+        aspect_ratio=body.aspect_ratio,
+        seed=body.seed,
+        quality=body.quality,
+        output_format=body.output_format,
+        input_images=[_image(one) for one in body.input_images],
+        mask=None if body.mask is None else _image(body.mask),
+        priority=job_pb2.Priority.Value(f"PRIORITY_{body.priority.upper()}"),
+        start_within_seconds=body.start_within_seconds,
+        finish_within_seconds=body.finish_within_seconds,
+        on_ambiguous=on_ambiguous(body.on_ambiguous),
+        fallback_on_refusal=body.fallback_on_refusal,
+        callback_url=body.callback_url,
+        end_user=body.end_user,
+        metadata=body.metadata,
+    )
+    if body.provider_options:
+        written.provider_options.update(body.provider_options)
+    return written
+
+
+def on_ambiguous(named: str) -> job_pb2.OnAmbiguous.ValueType:
+    """What to do about an unknown outcome."""
+    return job_pb2.OnAmbiguous.Value(f"ON_AMBIGUOUS_{named.upper()}")
+
+
+def _image(image: InputImage) -> job_pb2.InputImage:
+    return job_pb2.InputImage(url=image.url, data=image.data, content_type=image.content_type or "")

@@ -1,0 +1,91 @@
+"""job-service, as the gateway asks it: every call with a deadline, every no a `Problem`."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import grpc
+from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.provider.v1 import provider_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from common import grpc_client
+from common.errors import ServiceError
+from gateway.problems import from_service_error
+
+if TYPE_CHECKING:
+    from calotype.job.v1.job_service_pb2_grpc import JobServiceAsyncStub
+
+T = TypeVar("T")
+CALL_SECONDS = 5.0
+HEALTH_SECONDS = 1.0
+
+
+class JobClient:
+    """The calls of `calotype.job.v1.JobService`. All but `watch` raise `Problem`; all are for one tenant."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = cast("JobServiceAsyncStub", job_service_pb2_grpc.JobServiceStub(channel))
+        self._health = health_pb2_grpc.HealthStub(channel)
+
+    async def create(
+        self, tenant: str, request: job_pb2.JobRequest, *, key: str, fingerprint: str
+    ) -> job_service_pb2.CreateJobResponse:
+        """Write a job down; asked again by itself, as the key makes that safe."""
+        asked = job_service_pb2.CreateJobRequest(
+            tenant=tenant, idempotency_key=key, request=request, fingerprint=fingerprint
+        )
+        return await _ask(self._stub.CreateJob, asked, attempts=3)
+
+    async def get(self, tenant: str, job_id: str) -> job_pb2.Job:
+        """A job as it is now."""
+        asked = job_service_pb2.GetJobRequest(tenant=tenant, job_id=job_id)
+        return (await _ask(self._stub.GetJob, asked, attempts=2)).job
+
+    async def list(self, asked: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:
+        """A page of jobs."""
+        return await _ask(self._stub.ListJobs, asked, attempts=2)
+
+    async def cancel(self, tenant: str, job_id: str) -> job_pb2.Job:
+        """End a job; a second time changes nothing."""
+        asked = job_service_pb2.CancelJobRequest(tenant=tenant, job_id=job_id)
+        return (await _ask(self._stub.CancelJob, asked, attempts=2)).job
+
+    async def retry(self, asked: job_service_pb2.RetryJobRequest) -> job_service_pb2.RetryJobResponse:
+        """Put a failed job back; its key makes asking again safe."""
+        return await _ask(self._stub.RetryJob, asked, attempts=3)
+
+    async def delete(self, tenant: str, job_id: str) -> None:
+        """Delete a job; asked once, as a second answer would say that there is none."""
+        await _ask(self._stub.DeleteJob, job_service_pb2.DeleteJobRequest(tenant=tenant, job_id=job_id), attempts=1)
+
+    async def attempts(self, tenant: str, job_id: str) -> list[job_pb2.Attempt]:
+        """Every claim of a job."""
+        asked = job_service_pb2.ListAttemptsRequest(tenant=tenant, job_id=job_id)
+        return [*(await _ask(self._stub.ListAttempts, asked, attempts=2)).attempts]
+
+    async def providers(self) -> "list[provider_pb2.Provider]":
+        """The catalogue."""
+        asked = job_service_pb2.ListProvidersRequest()
+        return [*(await _ask(self._stub.ListProviders, asked, attempts=2)).providers]
+
+    async def watch(
+        self, tenant: str, job_id: str, *, after: int | None
+    ) -> AsyncIterator[job_pb2.Job | job_service_pb2.Progress]:
+        """A job's changes; leaving the iteration cancels the call. Raises `ServiceError`."""
+        asked = job_service_pb2.WatchJobRequest(tenant=tenant, job_id=job_id, after_sequence=after)
+        async with aclosing(cast("Any", grpc_client.stream(self._stub.WatchJob, asked))) as updates:
+            async for update in updates:
+                yield update.job if update.WhichOneof("update") == "job" else update.progress
+
+    async def serves(self) -> bool:
+        """Whether job-service says that it can do its work. Raises `ServiceError` when it does not answer."""
+        answer = await grpc_client.call(self._health.Check, health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+async def _ask(method: Callable[..., Awaitable[T]], request: Any, *, attempts: int) -> T:
+    try:
+        return await grpc_client.call(method, request, timeout=CALL_SECONDS, attempts=attempts)
+    except ServiceError as error:
+        raise from_service_error(error) from error

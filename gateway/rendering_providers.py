@@ -1,0 +1,46 @@
+"""The catalogue of providers as JSON."""
+
+from calotype.provider.v1 import provider_pb2
+
+from gateway.protobuf import given
+from gateway.schemas.catalogue import CapabilitiesView, ModelView, ProviderView
+
+
+def provider(one: provider_pb2.Provider) -> ProviderView:
+    """One provider; a limit of 0 means that there is none."""
+    return ProviderView(
+        name=one.name,
+        kind=one.kind,
+        is_default=one.is_default,
+        default_model=one.default_model,
+        models=[
+            ModelView(name=model.name, price_micros_per_image=given(model, "price_micros_per_image"))
+            for model in one.models
+        ],
+        capabilities=_capabilities(one.capabilities),
+        max_concurrency=one.max_concurrency or None,
+        requests_per_minute=one.requests_per_minute or None,
+        timeout_seconds=one.timeout_seconds,
+    )
+
+
+def _capabilities(able: provider_pb2.Capabilities) -> CapabilitiesView:
+    return CapabilitiesView(
+        max_images_per_call=able.max_images_per_call,
+        sizes=list(able.sizes),
+        aspect_ratios=list(able.aspect_ratios),
+        min_side=able.min_side or None,
+        max_side=able.max_side or None,
+        side_multiple=able.side_multiple or 1,
+        output_formats=list(able.output_formats),
+        qualities=list(able.qualities),
+        seed=able.seed,
+        negative_prompt=able.negative_prompt,
+        max_input_images=able.max_input_images,
+        mask=able.mask,
+        resumable=able.resumable,
+        cancelable=able.cancelable,
+        idempotent=able.idempotent,
+        free=able.free,
+        max_prompt_characters=able.max_prompt_characters or None,
+    )

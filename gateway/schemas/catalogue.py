@@ -1,0 +1,83 @@
+"""What a frontend may look up: providers, and the states that it can show."""
+
+from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
+from gateway.schemas.wire import View
+
+
+class ModelView(View):
+    """One model of a provider."""
+
+    name: str
+    price_micros_per_image: int | None
+
+
+class CapabilitiesView(View):
+    """What a provider can do; a request that goes beyond it is refused."""
+
+    max_images_per_call: int
+    sizes: list[str]
+    aspect_ratios: list[str]
+    min_side: int | None
+    max_side: int | None
+    side_multiple: int
+    output_formats: list[str]
+    qualities: list[str]
+    seed: bool
+    negative_prompt: bool
+    max_input_images: int
+    mask: bool
+    resumable: bool
+    cancelable: bool
+    idempotent: bool
+    free: bool
+    max_prompt_characters: int | None
+
+
+class ProviderView(View):
+    """One provider that jobs may name."""
+
+    name: str
+    kind: str
+    is_default: bool
+    default_model: str
+    models: list[ModelView]
+    """Empty: any name is passed on."""
+    capabilities: CapabilitiesView
+    max_concurrency: int | None
+    requests_per_minute: int | None
+    timeout_seconds: int
+
+
+class ProviderList(View):
+    """The catalogue; empty until a generator has registered."""
+
+    providers: list[ProviderView]
+
+
+class UiCondition(View):
+    """When a state is shown; null means any."""
+
+    status: Status
+    failure_stage: Stage | None
+    code: Code | None
+    reason: str | None
+    provider_cancel: ProviderCancel | None
+    images_missing: bool | None
+
+
+class UiStateView(View):
+    """One state that a frontend can show."""
+
+    when: UiCondition
+    key: str
+    title: str
+    message: str
+    tone: Tone
+    percent: int | None
+    actions: list[Action]
+
+
+class UiStateList(View):
+    """Every state; the first whose condition holds is shown."""
+
+    states: list[UiStateView]

@@ -1,0 +1,188 @@
+"""What comes in: strict types, unknown fields refused, every string and list bounded."""
+
+import base64
+import binascii
+import json
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+MAX_PROMPT = 32_000
+MAX_INPUT_BYTES = 20 * 1024 * 1024
+MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
+MAX_OPTIONS_BYTES = 64 * 1024
+MAX_INT32 = 2**31 - 1
+#: Larger whole numbers would lose digits on their way, as JSON numbers travel as doubles.
+MAX_EXACT = 2**53
+
+
+def refused(message: str) -> PydanticCustomError:
+    """A validator's no, in words that are shown as they are."""
+    return PydanticCustomError("refused", "{text}", {"text": message})
+
+
+def _one_line(written: str) -> str:
+    if any(character in written for character in "\t\n\r"):
+        raise refused("Must be one line.")
+    return written
+
+
+def _web_address(written: str) -> str:
+    try:
+        parts = urlsplit(written)
+        _ = parts.port
+    except ValueError:
+        raise refused("Not a valid address.") from None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise refused("Must be an http or https address.")
+    if "@" in parts.netloc:
+        raise refused("Must not hold a user name or password.")
+    if any(character.isspace() for character in written):
+        raise refused("Must not hold spaces.")
+    return written
+
+
+def _decoded(written: Any) -> bytes:
+    if not isinstance(written, str):
+        raise refused("Must be base64 text.")
+    try:
+        data = base64.b64decode(written, validate=True)
+    except (binascii.Error, ValueError):
+        raise refused("Is not base64 that decodes.") from None
+    if not data:
+        raise refused("Must not be empty.")
+    if len(data) > MAX_INPUT_BYTES:
+        raise refused(f"At most {MAX_INPUT_BYTES:,} bytes, decoded.")
+    return data
+
+
+def _options(options: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(options)) > MAX_OPTIONS_BYTES:
+        raise refused(f"At most {MAX_OPTIONS_BYTES:,} bytes.")
+    _refuse_inexact(options)
+    return options
+
+
+def _refuse_inexact(value: Any) -> None:
+    if isinstance(value, int) and abs(value) > MAX_EXACT:
+        raise refused("Holds a whole number beyond 2^53; write it as text.")
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_inexact(inner)
+
+
+def _line(longest: int) -> Any:
+    return Annotated[str, StringConstraints(min_length=1, max_length=longest), AfterValidator(_one_line)]
+
+
+_PROVIDER, _END_USER, _QUALITY, _MODEL = _line(100), _line(128), _line(64), _line(200)
+_Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT)]
+_Address = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web_address)]
+_Seconds = Annotated[int, Field(ge=1, le=MAX_INT32)]
+_Data = Annotated[
+    bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 4})
+]
+
+
+class Body(BaseModel):
+    """A JSON object that a client sends."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class InputImage(Body):
+    """A picture that the caller brings: its address or its bytes, not both."""
+
+    url: _Address | None = None
+    """Fetched by the generator; http or https, without credentials."""
+    data: _Data | None = None
+    """The encoded picture in base64, at most 20 MiB decoded."""
+    content_type: Annotated[str, StringConstraints(pattern=r"^image/[a-z0-9][a-z0-9.+-]{0,62}$")] | None = None
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> Self:
+        if (self.url is None) == (self.data is None):
+            raise refused("Give either url or data.")
+        return self
+
+
+class CreateJob(Body):
+    """What is wanted; only `prompt` is required."""
+
+    prompt: _Prompt
+    negative_prompt: _Prompt | None = None
+    provider: _PROVIDER | None = None
+    """Null: the default provider."""
+    model: _MODEL | None = None
+    """Null: the provider's default."""
+    fallback: Annotated[list[_PROVIDER], Field(max_length=5)] = []
+    """Providers to try in order when surely nothing was bought."""
+    n: Annotated[int, Field(ge=1, le=10)] = 1
+    size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
+    """Pixels; excludes `aspect_ratio`."""
+    aspect_ratio: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    quality: _QUALITY | None = None
+    output_format: Literal["png", "jpeg", "webp"] | None = None
+    input_images: Annotated[list[InputImage], Field(max_length=8)] = []
+    """At most 40 MiB together with the mask."""
+    mask: InputImage | None = None
+    provider_options: Annotated[dict[str, Any], AfterValidator(_options)] = {}
+    priority: Literal["high", "normal", "low"] = "normal"
+    start_within_seconds: _Seconds | None = None
+    finish_within_seconds: _Seconds | None = None
+    on_ambiguous: Literal["fail", "retry"] = "fail"
+    """What to do when a paid call's outcome is unknown."""
+    fallback_on_refusal: bool = False
+    callback_url: _Address | None = None
+    end_user: _END_USER | None = None
+    metadata: Annotated[
+        dict[_line(40), Annotated[str, StringConstraints(max_length=500)]],  # type: ignore[misc]
+        Field(max_length=16),
+    ] = {}
+
+    @field_validator("aspect_ratio")
+    @classmethod
+    def _excludes_size(cls, ratio: str | None, info: ValidationInfo) -> str | None:
+        if ratio is not None and info.data.get("size") is not None:
+            raise refused("Name a size or an aspect ratio, not both.")
+        return ratio
+
+    @field_validator("input_images")
+    @classmethod
+    def _fit_together(cls, images: list[InputImage]) -> list[InputImage]:
+        _refuse_heavy(images)
+        return images
+
+    @field_validator("mask")
+    @classmethod
+    def _fits_too(cls, mask: InputImage | None, info: ValidationInfo) -> InputImage | None:
+        if mask is not None:
+            _refuse_heavy([mask, *info.data.get("input_images", ())])
+        return mask
+
+
+def _refuse_heavy(images: list[InputImage]) -> None:
+    if sum(len(image.data or b"") for image in images) > MAX_INPUT_BYTES_TOGETHER:
+        raise refused(f"At most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
+
+
+class RetryJob(Body):
+    """How to try a failed job again; all optional."""
+
+    on_ambiguous: Literal["fail", "retry"] = "fail"
+    """`retry` consents to pay again where an outcome is unknown."""
+    expected_sequence: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    """Refuse unless the job is still at this sequence."""

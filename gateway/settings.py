@@ -1,0 +1,18 @@
+"""What the gateway reads from its environment."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One field per `CALOTYPE_...` variable."""
+
+    http_listen: str
+    job_address: str
+    api_keys_file: Path | None = None
+    #: Whether callers on this machine need a key too.
+    require_auth: bool = False
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["text", "json"] = "json"
