@@ -14,7 +14,7 @@ COMMANDS = {
     "down": "cli.stack.commands:down",
     "status": "cli.stack.commands:status",
     "migrate": "cli.stack.commands:migrate",
-    "doctor": "cli.doctor:doctor",
+    "doctor": "cli.doctor.command:doctor",
     "generate": "cli.api.generate:generate",
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.jobs:providers",

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from gateway.schemas.jobs import Code
+
 NOTHING_HELPS = "Asking again in the same way will not help."
 ASK_AGAIN = "Ask again; it should pass by itself."
 
@@ -10,7 +12,7 @@ ASK_AGAIN = "Ask again; it should pass by itself."
 class Entry:
     """What a reason means: its code, the HTTP status of an answer that carries it, and what to do."""
 
-    code: str
+    code: Code
     status: int
     title: str
     advice: str
@@ -21,7 +23,7 @@ class Entry:
         return self.code in ("TEMPORARY", "RATE_LIMIT", "TIMEOUT")
 
 
-def _entries(code: str, *rows: tuple[str, int, str, str]) -> dict[str, Entry]:
+def _entries(code: Code, *rows: tuple[str, int, str, str]) -> dict[str, Entry]:
     return {
         reason: Entry(code=code, status=status, title=title, advice=advice) for reason, status, title, advice in rows
     }

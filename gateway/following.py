@@ -31,9 +31,7 @@ class Pace:
     send: float = 30.0
 
 
-async def follow(
-    jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace: Pace
-) -> AsyncGenerator[Change, None]:
+async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace: Pace) -> AsyncGenerator[Change, None]:
     """Changes of a job that was just `seen`: first as it is now, or only those after a sequence.
 
     Ends after the final state, and at most `pace.patience` later while the provider was not heard of a cancel; also

@@ -41,4 +41,9 @@ def on_ambiguous(named: str) -> job_pb2.OnAmbiguous.ValueType:
 
 
 def _image(image: InputImage) -> job_pb2.InputImage:
-    return job_pb2.InputImage(url=image.url, data=image.data, content_type=image.content_type or "")
+    written = job_pb2.InputImage(content_type=image.content_type or "")
+    if image.url is not None:
+        written.url = image.url
+    if image.data is not None:
+        written.data = image.data
+    return written

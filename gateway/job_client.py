@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import grpc
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
@@ -13,9 +13,6 @@ from common import grpc_client
 from common.errors import ServiceError
 from gateway.problems import from_service_error
 
-if TYPE_CHECKING:
-    from calotype.job.v1.job_service_pb2_grpc import JobServiceAsyncStub
-
 T = TypeVar("T")
 CALL_SECONDS = 5.0
 HEALTH_SECONDS = 1.0
@@ -25,7 +22,7 @@ class JobClient:
     """The calls of `calotype.job.v1.JobService`. All but `watch` raise `Problem`; all are for one tenant."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = cast("JobServiceAsyncStub", job_service_pb2_grpc.JobServiceStub(channel))
+        self._stub = job_service_pb2_grpc.JobServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
 
     async def create(
@@ -42,7 +39,7 @@ class JobClient:
         asked = job_service_pb2.GetJobRequest(tenant=tenant, job_id=job_id)
         return (await _ask(self._stub.GetJob, asked, attempts=2)).job
 
-    async def list(self, asked: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:
+    async def page(self, asked: job_service_pb2.ListJobsRequest) -> job_service_pb2.ListJobsResponse:
         """A page of jobs."""
         return await _ask(self._stub.ListJobs, asked, attempts=2)
 
@@ -64,7 +61,7 @@ class JobClient:
         asked = job_service_pb2.ListAttemptsRequest(tenant=tenant, job_id=job_id)
         return [*(await _ask(self._stub.ListAttempts, asked, attempts=2)).attempts]
 
-    async def providers(self) -> "list[provider_pb2.Provider]":
+    async def providers(self) -> list[provider_pb2.Provider]:
         """The catalogue."""
         asked = job_service_pb2.ListProvidersRequest()
         return [*(await _ask(self._stub.ListProviders, asked, attempts=2)).providers]

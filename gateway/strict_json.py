@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly: UTF-8, no key twice, no NaN, nothing that cannot be stored, bounded in depth and number."""
+"""JSON bodies, read strictly: UTF-8, no key twice, no NaN, nothing that cannot be stored, bounded."""
 
 import hashlib
 import json

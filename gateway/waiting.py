@@ -10,7 +10,7 @@ from common.errors import ServiceError
 from common.grpc_client import is_unavailable
 from gateway.following import Pace, follow, is_final
 from gateway.job_client import JobClient
-from gateway.problems import Problem
+from gateway.problems import Problem, from_service_error
 
 Enough = Callable[[job_pb2.Job], bool]
 
@@ -32,7 +32,7 @@ async def wait_until(
             watch.result()
     except ServiceError as error:
         if not is_unavailable(error):
-            raise
+            raise from_service_error(error) from error
     finally:
         for task in (watch, drain):
             task.cancel()

@@ -1,13 +1,10 @@
 """Examines a running stack: its processes, what the broker confirms, the buckets."""
 
-import json
-import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from cli.doctor.findings import Finding, fail, ok
-from cli.stack.ports import Ports
+from cli.doctor.findings import Finding, fail, ok, warn
+from cli.stack import nats
 from cli.stack.probes import http_ok
 from cli.stack.readiness import Row, look
 from cli.stack.state import StackState
@@ -16,7 +13,7 @@ from cli.stack.state import StackState
 def examine(state: StackState, data: Path) -> Iterator[Finding]:
     """Everything about the stack."""
     yield from (process(row, data) for row in look(state))
-    yield broker(monitor_report(data))
+    yield broker(nats.writes_each_message(data / "nats"))
     for bucket in (state.bucket, state.staging_bucket):
         if http_ok(f"{state.storage_url}/storage/v1/b/{bucket}"):
             yield ok(f"bucket {bucket} can be reached")
@@ -30,3 +27,12 @@ def process(row: Row, data: Path) -> Finding:
         return ok(f"{row.name} is ready" if row.ready else f"{row.name} runs")
     word = "is not ready" if row.alive else "ended"
     return fail(f"{row.name} {word}", f"it is started again by itself; if not, see {data / 'logs'}")
+
+
+def broker(writes_each_message: bool | None) -> Finding:
+    """Whether a message that the broker confirmed survives a loss of power."""
+    if writes_each_message is None:
+        return fail("the broker does not tell its settings", "it is started again by itself; look again")
+    if writes_each_message:
+        return ok("NATS writes each message to disk before it confirms")
+    return warn("NATS confirms before it writes to disk", "set jetstream sync_interval: always, or run three replicas")

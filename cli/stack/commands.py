@@ -1,30 +1,21 @@
 """`calotype up`, `down`, `status`, `migrate`."""
 
-import os
-import signal
 import time
-from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import click
-import psutil
-from calotype.environment import SETTINGS
 from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
 from cli.errors import CommandFailed, ExitCode
 from cli.stack import detached, foreground
+from cli.stack.database import from_environment
 from cli.stack.embedded import Options
 from cli.stack.options import Address, Replicas, data_option
 from cli.stack.readiness import Row, look
-from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
-from common import config
+from cli.stack.state import StackState, read_state
 from services.job import migrations
-
-#: `down` waits for what is under way, as long as the services' own grace may last.
-LONGEST_STOP = 400.0
 
 
 @click.command()
@@ -68,19 +59,8 @@ def up(
 @data_option
 def down(data: Path) -> int:
     """Stop the stack of a folder; its data stays."""
-    supervisor = find_supervisor(data)
-    if supervisor is None:
-        if data.exists():
-            stop_leftovers(data, _say)
-        _say(f"no stack runs in {data}")
-        return ExitCode.DONE
-    with suppress(psutil.NoSuchProcess):
-        supervisor.send_signal(signal.SIGTERM)
-        try:
-            supervisor.wait(LONGEST_STOP)
-        except psutil.TimeoutExpired:
-            raise CommandFailed(f"The stack still stops; `calotype status --data {data}` shows what runs.") from None
-    _say("stopped; the data stays")
+    ran = detached.stop(data, _say)
+    _say("stopped; the data stays" if ran else f"no stack runs in {data}")
     return ExitCode.DONE
 
 
@@ -98,22 +78,11 @@ def status(data: Path) -> int:
     return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
 
 
-@dataclass(frozen=True, kw_only=True)
-class MigrateSettings:
-    """What `migrate` reads from its environment."""
-
-    database_url: str = field(default="", metadata={"secret": True})
-
-
 @click.command()
 @data_option
 def migrate(data: Path) -> int:
     """Bring a database to the newest schema: CALOTYPE_DATABASE_URL, or that of the running stack."""
-    try:
-        url = config.load(MigrateSettings, environ=os.environ, known=SETTINGS).database_url
-    except config.ConfigError as error:
-        raise CommandFailed(str(error), ExitCode.USAGE) from error
-    url = url or running(data).database_url
+    url = from_environment() or running(data).database_url
     began = time.monotonic()
     try:
         migrations.upgrade(url)

@@ -1,9 +1,15 @@
 """The services' database inside the embedded PostgreSQL: a role that is no superuser, and its schema."""
 
+import os
+from dataclasses import dataclass, field
+
 import psycopg2
+from calotype.environment import SETTINGS
 from psycopg2 import sql
 
+from cli.errors import CommandFailed, ExitCode
 from cli.stack.child import ChildError
+from common import config
 from services.job import migrations
 
 NAME = "calotype"
@@ -39,3 +45,16 @@ def _make(admin_url: str, password: str) -> None:
                 cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, name))
     finally:
         connection.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settings:
+    database_url: str = field(default="", metadata={"secret": True})
+
+
+def from_environment() -> str:
+    """The database that CALOTYPE_DATABASE_URL names, or "". Raises `CommandFailed`."""
+    try:
+        return config.load(_Settings, environ=os.environ, known=SETTINGS).database_url
+    except config.ConfigError as error:
+        raise CommandFailed(str(error), ExitCode.USAGE) from error

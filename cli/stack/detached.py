@@ -5,15 +5,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from cli.errors import CommandFailed, ExitCode
 from cli.stack.child import LARGEST_LOG
 from cli.stack.embedded import Options
 from cli.stack.services import source_path
-from cli.stack.state import StackState, find_supervisor, read_state
+from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
 START_SECONDS = 180.0
+#: Stopping waits for what is under way, a little longer than the services' own grace.
+LONGEST_STOP = 400.0
 
 
 def start(options: Options) -> StackState:
@@ -33,6 +39,22 @@ def start(options: Options) -> StackState:
         # Ctrl-C, or too late: nothing is left behind.
         process.send_signal(signal.SIGTERM)
         raise
+
+
+def stop(folder: Path, tell: Callable[[str], None] = lambda line: None) -> bool:
+    """Stop the folder's stack, or what a killed one left; whether one ran. Raises `CommandFailed`."""
+    supervisor = find_supervisor(folder)
+    if supervisor is None:
+        if folder.exists():
+            stop_leftovers(folder, tell)
+        return False
+    with suppress(psutil.NoSuchProcess):
+        supervisor.send_signal(signal.SIGTERM)
+        try:
+            supervisor.wait(LONGEST_STOP)
+        except psutil.TimeoutExpired:
+            raise CommandFailed(f"The stack still stops; `calotype status --data {folder}` shows what runs.") from None
+    return True
 
 
 def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:

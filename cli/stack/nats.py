@@ -2,13 +2,15 @@
 
 import json
 import os
+import re
 import shutil
 import sys
+from http import HTTPStatus
 from pathlib import Path
 
 from cli.stack.child import ChildError, Program
 from cli.stack.ports import free_port
-from cli.stack.probes import http_ok
+from cli.stack.probes import http_answer, http_ok
 
 CONFIGURATION = """
 listen: "127.0.0.1:{port}"
@@ -36,6 +38,18 @@ def program(data: Path, *, log: Path, port: int | None = None, monitor: int | No
         is_ready=lambda: http_ok(f"http://127.0.0.1:{monitor}/healthz"),
     )
     return server, f"nats://127.0.0.1:{port}"
+
+
+def writes_each_message(data: Path) -> bool | None:
+    """Whether the running server of a folder syncs each message before it confirms; None when it does not answer."""
+    try:
+        configured = re.search(r'^http: "(.+)"$', (data / "nats.conf").read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError:
+        return None
+    answer = http_answer(f"http://{configured[1]}/varz") if configured else None
+    if answer is None or answer[0] != HTTPStatus.OK:
+        return None
+    return bool(json.loads(answer[1])["jetstream"]["config"].get("sync_always"))
 
 
 def binary() -> Path:

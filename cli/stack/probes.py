@@ -9,15 +9,18 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 SECONDS = 1.0
 
 
-def http_status(url: str, *, method: str = "GET", json: bytes | None = None, seconds: float = SECONDS) -> int | None:
-    """The status of the answer; None when there is none."""
+def http_answer(
+    url: str, *, method: str = "GET", json: bytes | None = None, seconds: float = SECONDS
+) -> tuple[int, bytes] | None:
+    """Status and body of the answer; None when there is none."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
     headers = {"Content-Type": "application/json"} if json is not None else {}
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     try:
         connection.request(method, target, body=json, headers=headers)
-        return connection.getresponse().status
+        answer = connection.getresponse()
+        return answer.status, answer.read()
     except (OSError, http.client.HTTPException):
         return None
     finally:
@@ -26,7 +29,8 @@ def http_status(url: str, *, method: str = "GET", json: bytes | None = None, sec
 
 def http_ok(url: str) -> bool:
     """Whether a GET is answered with 200."""
-    return http_status(url) == http.client.OK
+    answer = http_answer(url)
+    return answer is not None and answer[0] == http.client.OK
 
 
 def grpc_ok(address: str) -> bool:

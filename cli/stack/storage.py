@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.stack.child import ChildError, Program, wheel_folder
 from cli.stack.ports import free_port
-from cli.stack.probes import http_ok, http_status
+from cli.stack.probes import http_answer, http_ok
 
 
 def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
@@ -45,6 +45,6 @@ def binary() -> Path:
 def make_bucket(url: str, name: str) -> None:
     """Make a bucket, unless it is there. Raises `ChildError`."""
     wanted = json.dumps({"name": name}).encode()
-    status = http_status(f"{url}/storage/v1/b?project=calotype", method="POST", json=wanted, seconds=5)
-    if status not in (200, 409):
-        raise ChildError(f"The bucket {name} could not be made: storage answered {status or 'nothing'}.")
+    answer = http_answer(f"{url}/storage/v1/b?project=calotype", method="POST", json=wanted, seconds=5)
+    if answer is None or answer[0] not in (200, 409):
+        raise ChildError(f"The bucket {name} could not be made: storage said {answer or 'nothing'}.")

@@ -83,11 +83,10 @@ def _refuse_inexact(value: Any) -> None:
         _refuse_inexact(inner)
 
 
-def _line(longest: int) -> Any:
-    return Annotated[str, StringConstraints(min_length=1, max_length=longest), AfterValidator(_one_line)]
-
-
-_PROVIDER, _END_USER, _QUALITY, _MODEL = _line(100), _line(128), _line(64), _line(200)
+_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line)]
+_Provider = Annotated[_Line, StringConstraints(max_length=100)]
+_Key = Annotated[_Line, StringConstraints(max_length=40)]
+_Value = Annotated[str, StringConstraints(max_length=500)]
 _Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT)]
 _Address = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web_address)]
 _Seconds = Annotated[int, Field(ge=1, le=MAX_INT32)]
@@ -123,18 +122,18 @@ class CreateJob(Body):
 
     prompt: _Prompt
     negative_prompt: _Prompt | None = None
-    provider: _PROVIDER | None = None
+    provider: _Provider | None = None
     """Null: the default provider."""
-    model: _MODEL | None = None
+    model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
     """Null: the provider's default."""
-    fallback: Annotated[list[_PROVIDER], Field(max_length=5)] = []
+    fallback: Annotated[list[_Provider], Field(max_length=5)] = []
     """Providers to try in order when surely nothing was bought."""
     n: Annotated[int, Field(ge=1, le=10)] = 1
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
     """Pixels; excludes `aspect_ratio`."""
     aspect_ratio: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")] | None = None
     seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
-    quality: _QUALITY | None = None
+    quality: Annotated[_Line, StringConstraints(max_length=64)] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     input_images: Annotated[list[InputImage], Field(max_length=8)] = []
     """At most 40 MiB together with the mask."""
@@ -147,11 +146,8 @@ class CreateJob(Body):
     """What to do when a paid call's outcome is unknown."""
     fallback_on_refusal: bool = False
     callback_url: _Address | None = None
-    end_user: _END_USER | None = None
-    metadata: Annotated[
-        dict[_line(40), Annotated[str, StringConstraints(max_length=500)]],  # type: ignore[misc]
-        Field(max_length=16),
-    ] = {}
+    end_user: Annotated[_Line, StringConstraints(max_length=128)] | None = None
+    metadata: Annotated[dict[_Key, _Value], Field(max_length=16)] = {}
 
     @field_validator("aspect_ratio")
     @classmethod

@@ -58,12 +58,12 @@ class JobDesk:
         seen, _ = self.run(lambda c: creating.create_job(c, new))
         return seen
 
-    def claim(self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")) -> list[claiming.Claimed]:
+    def claim(
+        self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
+    ) -> list[claiming.Claimed]:
         """Claim jobs for generation."""
         asked = list(tokens) or [uuid4() for _ in range(count)]
-        return self.run(
-            lambda c: claiming.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits)
-        )
+        return self.run(lambda c: claiming.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits))
 
     def claim_uploads(self, count: int = 1) -> list[claiming.Claimed]:
         """Claim jobs for upload."""
@@ -119,9 +119,11 @@ class JobDesk:
 
     def sql(self, statement: str, **parameters: Any) -> list[Any]:
         """Whatever a test wants to know or to spoil."""
+
         def work(connection: Connection) -> list[Any]:
             result = connection.execute(text(statement), parameters)
             return list(result.all()) if result.returns_rows else []
+
         return self.run(work)
 
     def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
@@ -199,5 +201,7 @@ def stored(job: Job) -> ImagesStored:
 def failed(job: Job, *, stage: Stage = Stage.GENERATING, **changes: Any) -> StageFailed:
     """The fact of a claim that ended badly."""
     told = {name: changes.pop(name) for name in ("calls", "images", "deferred") if name in changes}
-    plain = Failure(stage=stage, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", message="It was away.", retryable=True)
+    plain = Failure(
+        stage=stage, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", message="It was away.", retryable=True
+    )
     return StageFailed(fence=fence_of(job), failure=replace(plain, **changes), **told)

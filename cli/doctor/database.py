@@ -1,0 +1,68 @@
+"""Examines a database: whether what it commits is kept, and whether its clock is this machine's."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+
+import psycopg2
+
+from cli.doctor.findings import Finding, fail, ok, warn
+
+SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
+#: Leases and deadlines are told by the database's clock; people compare them with their own.
+SKEW = timedelta(seconds=2)
+
+
+def examine(url: str) -> Iterator[Finding]:
+    """Everything about the database."""
+    try:
+        settings, skew = _ask(url)
+    except psycopg2.Error as error:
+        reason = str(error).strip().splitlines()[0]
+        yield fail(f"the database cannot be asked: {reason}", "start it, or check CALOTYPE_DATABASE_URL")
+        return
+    yield from durability(settings)
+    yield clock(skew)
+
+
+def durability(settings: Mapping[str, str]) -> Iterator[Finding]:
+    """Whether a committed job can be lost."""
+    for name in ("fsync", "full_page_writes"):
+        if settings[name] != "on":
+            yield fail(f"{name} is {settings[name]}: a crash of the machine loses or damages data", f"set {name} = on")
+    if settings["synchronous_commit"] in ("off", "local"):
+        yield fail(
+            f"synchronous_commit is {settings['synchronous_commit']}: a crash or failover loses accepted jobs",
+            "set synchronous_commit = on",
+        )
+    else:
+        yield ok(f"the database confirms what is on disk (synchronous_commit {settings['synchronous_commit']})")
+    if settings["synchronous_standby_names"]:
+        yield ok("a synchronous standby keeps every commit")
+    else:
+        yield warn(
+            "no synchronous standby: losing the database's disk loses jobs",
+            "fine on one machine; in production set synchronous_standby_names",
+        )
+
+
+def clock(skew: timedelta) -> Finding:
+    """Whether database and machine agree on the time."""
+    seconds = skew.total_seconds()
+    if abs(skew) <= SKEW:
+        return ok(f"the database's clock differs by {abs(seconds):.1f} s")
+    return warn(f"the database's clock differs by {seconds:+.1f} s", "let both follow the same time server (NTP)")
+
+
+def _ask(url: str) -> tuple[dict[str, str], timedelta]:
+    connection = psycopg2.connect(url, connect_timeout=3)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(SETTINGS),))
+            settings = dict(cursor.fetchall())
+            cursor.execute("SELECT clock_timestamp()")
+            answered = cursor.fetchone()
+        assert answered is not None
+        skew: timedelta = answered[0] - datetime.now(UTC)
+        return settings, skew
+    finally:
+        connection.close()

@@ -1,0 +1,63 @@
+"""Starts the gateway: settings, keys, channel, application, server."""
+
+import asyncio
+import logging
+import os
+import sys
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from functools import partial
+
+from calotype.environment import SETTINGS
+
+from common import config, lifecycle, logs
+from common.grpc_client import channel
+from common.health import Readiness
+from common.loops import run_every
+from common.tracing import tracing
+from gateway import keys, readiness, server
+from gateway.app import create_app
+from gateway.auth import Authenticator, Key
+from gateway.job_client import JobClient
+from gateway.routes.parts import Parts
+from gateway.settings import Settings
+
+#: A job brings at most 40 MiB of pictures.
+LARGEST_MESSAGE = 48 * 1024 * 1024
+_LOG = logging.getLogger(__name__)
+
+
+async def main(stop: asyncio.Event) -> None:
+    """Run until told to stop."""
+    settings = config.load(Settings, environ=os.environ, known=SETTINGS)
+    logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
+    authenticator = Authenticator(_keys(settings), required=settings.require_auth)
+    opened = server.bind(settings.http_listen)
+    ready = Readiness(readiness.NAME)
+    async with AsyncExitStack() as stack:
+        stack.enter_context(opened)
+        stack.enter_context(tracing("gateway"))
+        jobs = JobClient(
+            await stack.enter_async_context(channel(settings.job_address, max_message_bytes=LARGEST_MESSAGE))
+        )
+        parts = Parts(
+            jobs=jobs, authenticator=authenticator, ready=ready, draining=stop, clock=lambda: datetime.now(UTC)
+        )
+        tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
+        look = partial(readiness.look, jobs, ready)
+        tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
+        host, port, *_ = opened.getsockname()
+        logs.event(_LOG, logging.INFO, "http.opened", host=host, port=port)
+        await server.serve(create_app(parts), opened, stop=stop)
+
+
+def _keys(settings: Settings) -> tuple[Key, ...] | None:
+    if settings.api_keys_file is not None:
+        return keys.load(settings.api_keys_file)
+    if settings.require_auth:
+        raise config.ConfigError("CALOTYPE_REQUIRE_AUTH needs CALOTYPE_API_KEYS_FILE, which names the keys.")
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(lifecycle.run(main))

@@ -1,0 +1,57 @@
+"""The application: routes, the edge around them, and every error as a problem."""
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from gateway import openapi
+from gateway.edge import Edge, instance_of, request_id_of
+from gateway.problems import Problem, Violation, invalid, respond
+from gateway.routes import catalogue, decisions, events, health, jobs, pages
+from gateway.routes.parts import Parts
+
+_NO_PAGE, _NO_METHOD = 404, 405
+
+
+def create_app(parts: Parts) -> FastAPI:
+    """The ASGI application on its parts."""
+    app = FastAPI(title="Calotype", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    app.state.parts = parts
+    for noun in (jobs, decisions, events, catalogue, health, pages):
+        app.include_router(noun.router)
+    app.add_middleware(Edge)
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    app.openapi = openapi.document(app)  # type: ignore[method-assign]
+    return app
+
+
+async def _problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return _answer(request, error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """What the router says by itself: no such page, or no such method there."""
+    assert isinstance(error, HTTPException)
+    words = {_NO_PAGE: "There is no such page.", _NO_METHOD: f"{request.method} is not possible here."}
+    problem = Problem(
+        reason="NOT_FOUND" if error.status_code in words else "MALFORMED",
+        detail=words.get(error.status_code, "The request cannot be served."),
+        status=error.status_code,
+        headers=dict(error.headers or {}),
+    )
+    return _answer(request, problem)
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = [
+        Violation(field=".".join(map(str, one["loc"][1:])) or "request", message=one["msg"]) for one in error.errors()
+    ]
+    return _answer(request, invalid(wrong))
+
+
+def _answer(request: Request, problem: Problem) -> Response:
+    return respond(problem, instance=instance_of(request.scope), request_id=request_id_of(request.scope))

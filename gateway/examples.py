@@ -1,0 +1,188 @@
+"""One example for every call, shown in the documentation and checked against the shapes."""
+
+from typing import Any
+
+_ROOT = "http://127.0.0.1:8080"
+_ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
+_JOB = f"{_ROOT}/v1/jobs/{_ID}"
+_NONE = dict.fromkeys(
+    ("negative_prompt", "model", "aspect_ratio", "quality", "output_format", "mask", "callback_url", "end_user")
+)
+
+CREATE_JOB: dict[str, Any] = {
+    "prompt": "A harbour at dawn, calotype print",
+    "provider": "procedural",
+    "size": "512x512",
+    "seed": 7,
+    "metadata": {"order": "1042"},
+}
+RETRY_JOB: dict[str, Any] = {"on_ambiguous": "fail", "expected_sequence": 7}
+JOB: dict[str, Any] = {
+    "id": _ID,
+    "status": "completed",
+    "failure_stage": None,
+    "error": None,
+    "attempt_count": 1,
+    "retry_count": 0,
+    "sequence": 5,
+    "provider": "procedural",
+    "model": "v1",
+    "request": {
+        **_NONE,
+        **CREATE_JOB,
+        "fallback": [],
+        "n": 1,
+        "input_images": [],
+        "provider_options": {},
+        "priority": "normal",
+        "start_within_seconds": None,
+        "finish_within_seconds": None,
+        "on_ambiguous": "fail",
+        "fallback_on_refusal": False,
+    },
+    "artifacts": [
+        {
+            "id": "img_0193a6b0d3e47f708b9c0d1e2f3a4b5c",
+            "index": 0,
+            "url": f"https://images.example.com/jobs/{_ID}/0-9f86d081884c7d65.png",
+            "content_type": "image/png",
+            "width": 512,
+            "height": 512,
+            "size_bytes": 183_204,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+            "seed": 7,
+            "revised_prompt": None,
+        }
+    ],
+    "display": {
+        "key": "completed",
+        "title": "Done",
+        "message": "Your pictures are ready.",
+        "tone": "success",
+        "percent": 100,
+        "actions": [],
+        "poll_after_ms": None,
+    },
+    "queue_position": None,
+    "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
+    "provider_cancel": None,
+    "warnings": [],
+    "metadata": {"order": "1042"},
+    "end_user": None,
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "updated_at": "2026-01-31T12:00:02.250000Z",
+    "started_at": "2026-01-31T12:00:00.120000Z",
+    "completed_at": "2026-01-31T12:00:02.250000Z",
+    "links": {
+        "self": _JOB,
+        "events": f"{_JOB}/events",
+        "cancel": f"{_JOB}/cancel",
+        "retry": f"{_JOB}/retry",
+        "attempts": f"{_JOB}/attempts",
+        "trace": None,
+    },
+}
+QUEUED_JOB: dict[str, Any] = {
+    **JOB,
+    "status": "queued",
+    "attempt_count": 0,
+    "sequence": 1,
+    "artifacts": [],
+    "display": {
+        "key": "queued",
+        "title": "In the queue",
+        "message": "Your pictures will be made as soon as it is their turn.",
+        "tone": "info",
+        "percent": 0,
+        "actions": ["cancel"],
+        "poll_after_ms": 1000,
+    },
+    "queue_position": 1,
+    "cost": {"amount_micros": None, "currency": "USD", "complete": True},
+    "updated_at": "2026-01-31T12:00:00.000000Z",
+    "started_at": None,
+    "completed_at": None,
+}
+JOB_PAGE: dict[str, Any] = {"jobs": [JOB], "next_page_token": None}
+ATTEMPTS: dict[str, Any] = {
+    "attempts": [
+        {
+            "number": 1,
+            "stage": "generating",
+            "worker": "generator/host-1/4711",
+            "started_at": "2026-01-31T12:00:00.120000Z",
+            "ended_at": "2026-01-31T12:00:02.000000Z",
+            "outcome": "succeeded",
+            "failure_stage": None,
+            "error": None,
+            "counted": True,
+            "provider_calls": [
+                {
+                    "id": "call_0193a6b0c2f37081929394959697989a",
+                    "provider": "procedural",
+                    "model": "v1",
+                    "phase": "succeeded",
+                    "operation_id": None,
+                    "image_indexes": [0],
+                    "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
+                    "consent": "none",
+                    "provider_error": None,
+                    "created_at": "2026-01-31T12:00:00.150000Z",
+                    "settled_at": "2026-01-31T12:00:01.980000Z",
+                }
+            ],
+        }
+    ]
+}
+PROVIDERS: dict[str, Any] = {
+    "providers": [
+        {
+            "name": "procedural",
+            "kind": "procedural",
+            "is_default": True,
+            "default_model": "v1",
+            "models": [{"name": "v1", "price_micros_per_image": 0}],
+            "capabilities": {
+                "max_images_per_call": 10,
+                "sizes": [],
+                "aspect_ratios": ["1:1", "3:2"],
+                "min_side": 64,
+                "max_side": 2048,
+                "side_multiple": 1,
+                "output_formats": ["png", "jpeg", "webp"],
+                "qualities": [],
+                "seed": True,
+                "negative_prompt": False,
+                "max_input_images": 0,
+                "mask": False,
+                "resumable": False,
+                "cancelable": False,
+                "idempotent": True,
+                "free": True,
+                "max_prompt_characters": None,
+            },
+            "max_concurrency": 4,
+            "requests_per_minute": None,
+            "timeout_seconds": 60,
+        }
+    ]
+}
+EVENTS = (
+    'retry: 2000\n\nevent: job\nid: 1\ndata: {...}\n\nevent: progress\ndata: {"percent": 40.0, ...}\n\n: still here\n\n'
+)
+PROBLEM: dict[str, Any] = {
+    "type": "/problems/invalid-input",
+    "title": "A field is wrong",
+    "status": 422,
+    "detail": "n: Input should be less than or equal to 10",
+    "instance": "/v1/jobs",
+    "code": "PERMANENT",
+    "reason": "INVALID_INPUT",
+    "retryable": False,
+    "request_id": "0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
+    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+    "errors": [{"field": "n", "message": "Input should be less than or equal to 10"}],
+    "job": None,
+}
+READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}

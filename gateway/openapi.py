@@ -1,0 +1,116 @@
+"""The OpenAPI document: what the routes declare, and what FastAPI cannot derive from strictly read bodies."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from gateway import examples
+from gateway.problems import MEDIA_TYPE
+from gateway.schemas.problems import ProblemView
+from gateway.schemas.queries import ListJobs
+from gateway.schemas.requests import CreateJob, RetryJob
+
+_REF = "#/components/schemas/{model}"
+_PURPOSE = {
+    400: "The request cannot be read.",
+    401: "No key, or one that is not known.",
+    404: "Not there, or another tenant's.",
+    409: "The job's state does not allow this; `job` tells how it stands.",
+    410: "The job that the Idempotency-Key made was deleted.",
+    413: "The body is too large.",
+    415: "The body is not application/json.",
+    422: "A field is wrong; `errors` names each.",
+    500: "A defect of the service.",
+    503: "The service cannot take it now; ask again after Retry-After.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Responses that are a no, as a route declares them; every call may answer 401, 500 and 503 too."""
+    shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}, "example": examples.PROBLEM}
+    return {
+        status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
+        for status in sorted({*statuses, 401, 500, 503})
+    }
+
+
+def success(description: str, example: Any, *, model: type[BaseModel] | None = None, **more: Any) -> dict[str, Any]:
+    """A response that is a yes."""
+    shown: dict[str, Any] = {"description": description, "content": {"application/json": {"example": example}}, **more}
+    return shown if model is None else {**shown, "model": model}
+
+
+def body(model: type[BaseModel], example: Any, *, required: bool = True) -> dict[str, Any]:
+    """A request body that the route reads itself."""
+    shape = {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}
+    return {"requestBody": {"required": required, "content": {"application/json": shape}}}
+
+
+def parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
+    """A parameter that the route reads itself."""
+    return {"name": name, "in": where, "required": False, "description": description, "schema": schema}
+
+
+IDEMPOTENCY_KEY = parameter(
+    "Idempotency-Key",
+    "header",
+    "The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare.",
+    type="string",
+    maxLength=512,
+)
+PREFER = parameter("Prefer", "header", "`wait=N` holds the answer for up to N seconds, 1 to 60.", type="string")
+IF_NONE_MATCH = parameter("If-None-Match", "header", "The ETag that the client has; 304 if current.", type="string")
+LAST_EVENT_ID = parameter("Last-Event-ID", "header", "The last id that was received.", type="string")
+AFTER = parameter("after", "query", "The same, where headers cannot be set.", type="integer", minimum=0)
+
+
+def filters() -> list[dict[str, Any]]:
+    """The query parameters of the list of jobs."""
+    schema = ListJobs.model_json_schema()
+    written = []
+    for name, shape in schema["properties"].items():
+        described = str(shape.pop("description", ""))
+        if name == "metadata":
+            words = "Jobs whose metadata holds this value under KEY; may be given for up to 16 keys."
+            written.append(parameter("metadata.KEY", "query", words, type="string"))
+        else:
+            written.append(parameter(name, "query", described, **shape))
+    return written
+
+
+def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """What makes the app's document, once."""
+
+    def make() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = _complete(
+                get_openapi(
+                    title="Calotype",
+                    version=version("calotype"),
+                    summary="Image-generation jobs that are paid for once and never lost.",
+                    routes=app.routes,
+                )
+            )
+        return app.openapi_schema
+
+    return make
+
+
+def _complete(written: dict[str, Any]) -> dict[str, Any]:
+    _, definitions = models_json_schema(
+        [(CreateJob, "validation"), (RetryJob, "validation"), (ProblemView, "serialization")], ref_template=_REF
+    )
+    components = written.setdefault("components", {})
+    components.setdefault("schemas", {}).update(definitions["$defs"])
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    # No key is needed on the machine itself, unless the operator says so.
+    for path, operations in written["paths"].items():
+        if path.startswith("/v1/"):
+            for operation in operations.values():
+                operation["security"] = [{"key": []}, {}]
+    return written

@@ -1,0 +1,37 @@
+"""What a frontend may look up: providers, and the states that it can show."""
+
+from fastapi import APIRouter, Response
+
+from gateway import display, examples, openapi
+from gateway.rendering_providers import provider
+from gateway.routes.parts import CallerOf, PartsOf, answer
+from gateway.schemas.catalogue import ProviderList, UiStateList
+
+router = APIRouter(prefix="/v1", tags=["catalogue"])
+
+
+@router.get(
+    "/providers",
+    operation_id="listProviders",
+    summary="List providers",
+    response_model=ProviderList,
+    responses={200: openapi.success("Every provider and what it can do.", examples.PROVIDERS), **openapi.problems()},
+)
+async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
+    """Every provider that jobs may name."""
+    return answer(ProviderList(providers=[provider(one) for one in await parts.jobs.providers()]))
+
+
+@router.get(
+    "/ui-states",
+    operation_id="listUiStates",
+    summary="List what a frontend can show",
+    response_model=UiStateList,
+    responses={
+        200: openapi.success("Every state.", {"states": [display.STATES[0].model_dump(mode="json")]}),
+        **openapi.problems(),
+    },
+)
+async def list_ui_states(caller: CallerOf) -> Response:
+    """Every state that `display` of a job can be in; the first whose condition holds is shown."""
+    return answer(UiStateList(states=list(display.STATES)))

@@ -1,0 +1,60 @@
+"""`/v1/jobs/{id}/events`: follow a job."""
+
+from calotype.job.v1 import job_pb2
+from fastapi import APIRouter, Request, Response
+
+from gateway import examples, openapi, preferences
+from gateway.following import follow, is_final
+from gateway.problems import Problem, Violation, invalid
+from gateway.routes.parts import CallerOf, JobId, PartsOf
+from gateway.schemas.jobs import JobView
+from gateway.sse import EventStream, events
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.get(
+    "/{job_id}/events",
+    operation_id="watchJob",
+    summary="Follow a job",
+    responses={
+        200: {
+            "description": "`job` events with the sequence as id, lossy `progress` events, heartbeats as comments.",
+            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}},
+        },
+        204: {"description": "There is nothing later, and will be nothing unless the user retries the job."},
+        **openapi.problems(404, 422),
+    },
+    response_class=EventStream,
+    openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER]},
+)
+async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """First the job as it is now, then every change; with `Last-Event-ID` exactly the later ones."""
+    after = _after(request)
+    seen = await parts.jobs.get(caller.tenant, job_id)
+    if after is not None and is_final(seen) and after >= seen.sequence:
+        return Response(status_code=204)
+    if parts.streams.full or parts.draining.is_set():
+        raise Problem(
+            reason="SERVICE_UNAVAILABLE",
+            detail="No further stream can be opened here now; poll, or ask again.",
+            retry_after_seconds=2,
+        )
+
+    def render(job: job_pb2.Job) -> JobView:
+        return parts.renderer(request).job(job)
+
+    changes = follow(parts.jobs, seen, after=after, pace=parts.pace)
+    chunks = events(changes, render=render, pace=parts.pace, draining=parts.draining)
+    return EventStream(chunks, streams=parts.streams, pace=parts.pace)
+
+
+def _after(request: Request) -> int | None:
+    """The last sequence that the client has. A browser's header is newer than the address that it began with."""
+    if (header := request.headers.get("last-event-id")) is not None:
+        return preferences.sequence_of(header.strip())
+    if (query := request.query_params.get("after")) is None:
+        return None
+    if (after := preferences.sequence_of(query)) is None:
+        raise invalid([Violation(field="after", message="Must be the sequence of a job.")])
+    return after

@@ -1,0 +1,43 @@
+"""Whether the gateway lives and can serve."""
+
+from fastapi import APIRouter, Response
+
+from gateway import examples, openapi
+from gateway.routes.parts import PartsOf, answer
+from gateway.schemas.health import AliveView, ConditionView, ReadyView
+
+router = APIRouter(tags=["health"])
+
+
+@router.get(
+    "/healthz",
+    operation_id="isAlive",
+    summary="Whether the process lives",
+    response_model=AliveView,
+    responses={200: openapi.success("It does.", {"status": "ok"})},
+)
+async def is_alive() -> Response:
+    """The process answers; what it depends on is not asked."""
+    return answer(AliveView(status="ok"))
+
+
+@router.get(
+    "/readyz",
+    operation_id="isReady",
+    summary="Whether requests can be served",
+    response_model=ReadyView,
+    responses={
+        200: openapi.success("They can.", examples.READY),
+        503: openapi.success("They cannot now.", {**examples.READY, "status": "unavailable"}, model=ReadyView),
+    },
+)
+async def is_ready(parts: PartsOf) -> Response:
+    """Whether job-service can be reached and the gateway is not about to stop."""
+    conditions = [
+        *(ConditionView(name=one.name, ok=one.ok, message=one.message) for one in parts.ready.report()),
+        ConditionView(name="running", ok=not parts.draining.is_set(), message=""),
+    ]
+    ready = all(one.ok for one in conditions)
+    return answer(
+        ReadyView(status="ok" if ready else "unavailable", conditions=conditions), status=200 if ready else 503
+    )

@@ -1,0 +1,187 @@
+"""`/v1/jobs`: submit and look."""
+
+from typing import Any
+
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from gateway import bodies, examples, incoming, openapi, preferences, strict_json
+from gateway.display import retry_after
+from gateway.following import is_final
+from gateway.idempotency import HEADER, key_of
+from gateway.problems import Problem, invalid
+from gateway.rendering_ledger import attempt
+from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, answer
+from gateway.schemas.attempts import AttemptList
+from gateway.schemas.jobs import JobPage, JobView
+from gateway.schemas.queries import ListJobs
+from gateway.schemas.requests import CreateJob
+from gateway.waiting import wait_until
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+
+@router.post(
+    "",
+    operation_id="createJob",
+    summary="Submit a job",
+    status_code=202,
+    response_model=JobView,
+    responses={
+        200: openapi.success("The job is final already.", examples.JOB, model=JobView),
+        202: openapi.success("The job is accepted; Location names it.", examples.QUEUED_JOB),
+        **openapi.problems(400, 410, 413, 415, 422),
+    },
+    openapi_extra={
+        **openapi.body(CreateJob, examples.CREATE_JOB),
+        "parameters": [openapi.IDEMPOTENCY_KEY, openapi.PREFER],
+    },
+)
+async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """Write a job down and answer at once; no provider is called meanwhile."""
+    key = key_of(request)
+    async with parts.bodies.read(request) as raw:
+        wanted, fingerprint = await parts.digest(_accept, raw)
+        created = await _create(parts, caller.tenant, wanted, key=key, fingerprint=fingerprint)
+    headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
+    job = created.job
+    if (seconds := preferences.wait_seconds(request)) is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+        job = await wait_until(is_final, parts.jobs, job, seconds=seconds, pace=parts.pace, draining=parts.draining)
+    return shown(job, request, parts, status=200 if is_final(job) else 202, headers=headers, located=True)
+
+
+def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
+    sent = strict_json.parse(raw)
+    return incoming.job_request(bodies.check(CreateJob, sent)), strict_json.fingerprint(sent)
+
+
+async def _create(
+    parts: Parts, tenant: str, wanted: job_pb2.JobRequest, *, key: str, fingerprint: str
+) -> job_service_pb2.CreateJobResponse:
+    try:
+        return await parts.jobs.create(tenant, wanted, key=key, fingerprint=fingerprint)
+    except Problem as problem:
+        if problem.reason == "SERVICE_UNAVAILABLE":
+            # The job may be written down all the same: with this key, asking again is safe.
+            problem.headers = {**problem.headers, HEADER: f'"{_quoted(key)}"'}
+        raise
+
+
+def _quoted(key: str) -> str:
+    return key.replace("\\", r"\\").replace('"', r"\"")
+
+
+@router.get(
+    "",
+    operation_id="listJobs",
+    summary="List jobs, newest first",
+    response_model=JobPage,
+    responses={200: openapi.success("A page.", examples.JOB_PAGE), **openapi.problems(422)},
+    openapi_extra={"parameters": openapi.filters()},
+)
+async def list_jobs(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """A page of the tenant's jobs; pages stay right while jobs arrive."""
+    page = await parts.jobs.page(_filters(_query(request), caller.tenant))
+    render = parts.renderer(request)
+    return answer(JobPage(jobs=[render.job(one) for one in page.jobs], next_page_token=page.next_page_token or None))
+
+
+def _query(request: Request) -> ListJobs:
+    given: dict[str, Any] = {}
+    for name, value in request.query_params.multi_items():
+        if name == "status":
+            given.setdefault("status", []).append(value)
+        elif name.startswith("metadata."):
+            given.setdefault("metadata", {})[name.removeprefix("metadata.")] = value
+        else:
+            # A field that is no text would be taken for a parameter of that name.
+            given[name] = value
+    try:
+        return ListJobs.model_validate(given)
+    except ValidationError as error:
+        raise invalid(bodies.violations(error)) from None
+
+
+def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
+    asked = job_service_pb2.ListJobsRequest(
+        tenant=tenant,
+        statuses=[job_pb2.Status.Value(f"STATUS_{status.upper()}") for status in query.status],
+        provider=query.provider,
+        failure_stage=error_pb2.Stage.Value(f"STAGE_{(query.failure_stage or 'unspecified').upper()}"),
+        code=error_pb2.Code.Value(f"CODE_{query.code or 'UNSPECIFIED'}"),
+        end_user=query.end_user,
+        metadata=query.metadata,
+        page_size=query.page_size,
+        page_token=query.page_token,
+    )
+    for name in ("created_after", "created_before"):
+        if (moment := getattr(query, name)) is not None:
+            getattr(asked, name).FromDatetime(moment)
+    return asked
+
+
+@router.get(
+    "/{job_id}",
+    operation_id="getJob",
+    summary="Look at a job",
+    response_model=JobView,
+    responses={
+        200: openapi.success("The job as it is now.", examples.JOB),
+        304: {"description": "The job is as the client knows it."},
+        **openapi.problems(404),
+    },
+    openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH]},
+)
+async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed."""
+    job = await parts.jobs.get(caller.tenant, job_id)
+    known, headers = preferences.knows(request, job.sequence), {}
+    if (seconds := preferences.wait_seconds(request)) is not None:
+        headers["Preference-Applied"] = f"wait={seconds}"
+        conditional, before = "if-none-match" in request.headers, job.sequence
+        if known or not conditional:
+            job = await wait_until(
+                (lambda now: now.sequence != before) if conditional else is_final,
+                parts.jobs,
+                job,
+                seconds=seconds,
+                pace=parts.pace,
+                draining=parts.draining,
+            )
+            known = preferences.knows(request, job.sequence)
+    return shown(job, request, parts, status=304 if known else 200, headers=headers)
+
+
+def shown(
+    job: job_pb2.Job,
+    request: Request,
+    parts: Parts,
+    *,
+    status: int = 200,
+    headers: dict[str, str] | None = None,
+    located: bool = False,
+) -> Response:
+    """A job with the headers that go with it."""
+    view = parts.renderer(request).job(job)
+    every = {**(headers or {}), "ETag": preferences.etag(job.sequence), **retry_after(view.display)}
+    if located:
+        every["Location"] = view.links.self
+    if status == 304:
+        return Response(status_code=304, headers=every)
+    return answer(view, status=status, headers=every)
+
+
+@router.get(
+    "/{job_id}/attempts",
+    operation_id="listAttempts",
+    summary="See what was tried and what it bought",
+    response_model=AttemptList,
+    responses={200: openapi.success("Every attempt, oldest first.", examples.ATTEMPTS), **openapi.problems(404)},
+)
+async def list_attempts(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """Every claim of the job with its provider calls."""
+    found, render = await parts.jobs.attempts(caller.tenant, job_id), parts.renderer(request)
+    return answer(AttemptList(attempts=[attempt(one, render) for one in found]))

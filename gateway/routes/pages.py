@@ -1,0 +1,26 @@
+"""Pages for people: the documentation, and what each problem means."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from gateway import pages
+from gateway.catalogue import REASONS, slug
+from gateway.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+_REASON_BY_SLUG = {slug(reason): reason for reason in REASONS}
+_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+
+
+@router.get("/docs")
+async def docs(request: Request) -> HTMLResponse:
+    """Every call, from the OpenAPI document."""
+    return HTMLResponse(pages.documentation(request.app.openapi()), headers=_HEADERS)
+
+
+@router.get("/problems/{name}")
+async def problem(name: str) -> HTMLResponse:
+    """What a problem's `type` means and what to do."""
+    if name not in _REASON_BY_SLUG:
+        raise Problem(reason="NOT_FOUND", detail="There is no such problem.")
+    return HTMLResponse(pages.problem(_REASON_BY_SLUG[name]), headers=_HEADERS)

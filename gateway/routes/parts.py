@@ -1,0 +1,80 @@
+"""What every route has at hand."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+from fastapi import Depends, Request, Response
+from pydantic import BaseModel
+
+from common.health import Readiness
+from gateway.auth import Authenticator, Caller
+from gateway.following import Pace
+from gateway.job_client import JobClient
+from gateway.limits import BodyReader
+from gateway.problems import Problem
+from gateway.rendering import Renderer
+from gateway.sse import Streams
+
+T = TypeVar("T")
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+#: Bodies up to this size are read between two breaths of the loop; larger ones in a thread, one at a time.
+SMALL_BODY = 256 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """The gateway's parts; `draining` is set when it is about to stop."""
+
+    jobs: JobClient
+    authenticator: Authenticator
+    ready: Readiness
+    draining: asyncio.Event
+    clock: Callable[[], datetime]
+    pace: Pace = field(default_factory=Pace)
+    bodies: BodyReader = field(default_factory=BodyReader)
+    streams: Streams = field(default_factory=Streams)
+    _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def digest(self, work: Callable[[bytes], T], raw: bytes) -> T:
+        """Do work on a body, away from the loop when it is a large one."""
+        if len(raw) <= SMALL_BODY:
+            return work(raw)
+        async with self._thread:
+            return await asyncio.to_thread(work, raw)
+
+    def renderer(self, request: Request) -> Renderer:
+        """What renders for this client, now."""
+        return Renderer(root=str(request.base_url).rstrip("/"), now=self.clock())
+
+
+def _parts(request: Request) -> Parts:
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+PartsOf = Annotated[Parts, Depends(_parts)]
+
+
+def _caller(request: Request, parts: PartsOf) -> Caller:
+    return parts.authenticator.caller(request)
+
+
+CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+def _job_id(job_id: str) -> str:
+    if not _JOB_ID.fullmatch(job_id):
+        raise Problem(reason="JOB_NOT_FOUND", detail="There is no such job.")
+    return job_id
+
+
+JobId = Annotated[str, Depends(_job_id)]
+
+
+def answer(view: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """A view as JSON."""
+    return Response(view.model_dump_json(), status_code=status, headers=headers, media_type="application/json")

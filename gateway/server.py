@@ -1,0 +1,73 @@
+"""The HTTP server: bound before anything else starts, drained before anything else stops."""
+
+import asyncio
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from common.config import ConfigError
+from common.lifecycle import StartError
+
+#: Seconds that open requests have when the process is told to stop; no call of theirs takes longer.
+DRAIN_SECONDS = 15
+KEEP_ALIVE_SECONDS = 75
+MOST_CONNECTIONS = 4_096
+
+
+def bind(listen: str) -> socket.socket:
+    """A socket on `host:port`. Raises `ConfigError` for what is no address, `StartError` for one that is taken."""
+    host, _, port = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
+        raise ConfigError(f"CALOTYPE_HTTP_LISTEN: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080.")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
+        opened = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise StartError(f"Cannot listen on {listen}: {error.strerror}.") from error
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(address)
+        # Listening now, not when the server starts: until then another process could still bind the same port.
+        opened.listen(MOST_CONNECTIONS)
+    except OSError as error:
+        opened.close()
+        raise StartError(f"Cannot listen on {listen}: {error.strerror}; choose another port.") from error
+    opened.setblocking(False)
+    return opened
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals belong to the process, which sets `stop`."""
+        yield
+
+
+async def serve(app: ASGIApp, opened: socket.socket, *, stop: asyncio.Event) -> None:
+    """Serve until `stop` is set and open requests are answered."""
+    config = uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        backlog=MOST_CONNECTIONS,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[opened]))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        await serving
+    finally:
+        stopping.cancel()

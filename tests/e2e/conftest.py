@@ -1,0 +1,80 @@
+"""The whole embedded stack, as `calotype up` runs it, with a paid provider that the tests own."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cli.stack import detached
+from cli.stack.embedded import Options
+from cli.stack.state import StackState, find_supervisor
+from tests.support.collector import Collector, collector
+from tests.support.paid_provider import Books, paid_provider
+from tests.support.stack import Client
+
+PROVIDERS = """
+default: procedural
+providers:
+  - name: procedural
+    kind: procedural
+  - name: paid
+    kind: replicate
+    base_url: {url}
+    api_key_env: PAID_API_KEY
+    poll_interval_seconds: 0.1
+    timeout_seconds: 60
+    models: [{{name: test/model, price_micros_per_image: 40000}}]
+"""
+#: Short enough for tests to see a rescue, long enough for a busy machine.
+TIMING = {
+    "CALOTYPE_LEASE_SECONDS": "3",
+    "CALOTYPE_MONITOR_INTERVAL_SECONDS": "0.5",
+    "CALOTYPE_MAX_GENERATING_SECONDS": "60",
+    "CALOTYPE_GRACE_SECONDS": "2",
+    "CALOTYPE_LOG_FORMAT": "text",
+}
+
+
+@pytest.fixture(scope="session")
+def spans() -> Iterator[Collector]:
+    """Where the stack's spans arrive."""
+    with collector() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def books() -> Iterator[Books]:
+    """The paid provider's books."""
+    with paid_provider() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[StackState]:
+    """A running stack, one for all tests of the run."""
+    folder = server_folder / "stack"
+    providers = server_folder / "providers.yaml"
+    providers.write_text(PROVIDERS.format(url=books.url), encoding="utf-8")
+    settings = TIMING | {"PAID_API_KEY": "test-key", "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url}
+    os.environ.update(settings)
+    try:
+        options = Options(
+            folder=folder, http=("127.0.0.1", 0), providers=providers, replicas={}, require_auth=False, grace_seconds=2
+        )
+        yield detached.start(options)
+    finally:
+        for name in settings:
+            del os.environ[name]
+        supervisor = find_supervisor(folder)
+        if supervisor is not None:
+            supervisor.terminate()
+            supervisor.wait(30)
+
+
+@pytest.fixture
+def client(stack: StackState) -> Iterator[Client]:
+    """A frontend's view of the stack."""
+    with httpx.Client(base_url=stack.http, timeout=20, trust_env=False) as opened:
+        yield Client(opened)

@@ -1,0 +1,29 @@
+"""One job, one trace: from the HTTP request through every service."""
+
+from tests.support.collector import Collector
+from tests.support.stack import Client
+
+SERVICES = {"calotype-gateway", "calotype-job", "calotype-generator", "calotype-uploader"}
+
+
+def test_all_services_tell_of_a_job_in_one_trace(client: Client, spans: Collector) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    submitted = client.http.post(
+        "/v1/jobs",
+        json={"prompt": "a thread through a labyrinth", "size": "128x128"},
+        headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
+    ).json()
+    job = client.follow(submitted["id"])
+    seen = spans.wait_for(SERVICES, trace_id=trace_id, seconds=15)
+    names = {(span.service, span.name) for span in seen}
+
+    assert job["status"] == "completed"
+    assert {span.service for span in seen} == SERVICES
+    assert {
+        ("calotype-job", "calotype.job.v1.JobService/CreateJob"),
+        ("calotype-generator", "generate images"),
+        ("calotype-generator", "provider call"),
+        ("calotype-generator", "stage image"),
+        ("calotype-uploader", "upload images"),
+    } <= names
+    assert not [span for span in seen if span.is_error]

@@ -1,0 +1,153 @@
+"""A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
+
+Prompts: `good`, `slow` (until told to finish), `refused`, `failed`, and what its result is: `private`, `redirect`,
+`text`, `bomb`, `huge`, `gone`.
+"""
+
+import io
+import json
+import struct
+import threading
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from PIL import Image
+
+HUGE = 65 * 1024 * 1024
+
+
+class Books:
+    """What the provider was asked, and what it is to do."""
+
+    def __init__(self) -> None:
+        self.created: list[dict[str, Any]] = []
+        self.canceled: list[str] = []
+        self.finish = threading.Event()
+        self.asked = threading.Condition()
+        self.url = ""
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Book a prediction."""
+        with self.asked:
+            prediction = {"id": f"p{len(self.created)}", "prompt": body["input"]["prompt"]}
+            self.created.append(prediction)
+            self.asked.notify_all()
+        return prediction
+
+    def wait_for_create(self, prompt: str, *, seconds: float = 20.0) -> None:
+        """Wait until such a prompt was bought."""
+        with self.asked:
+            assert self.asked.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
+
+    def wait_for_cancel(self, *, seconds: float = 20.0) -> None:
+        """Wait until somebody canceled."""
+        with self.asked:
+            assert self.asked.wait_for(lambda: bool(self.canceled), timeout=seconds), "nobody canceled"
+
+    def count(self, prompt: str) -> int:
+        """How often such a prompt was bought."""
+        return sum(prompt in one["prompt"] for one in self.created)
+
+    def answer(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        """How a prediction stands."""
+        own = f"{self.url}/predictions/{prediction['id']}"
+        told: dict[str, Any] = {"id": prediction["id"], "urls": {"get": own, "cancel": f"{own}/cancel"}}
+        prompt = prediction["prompt"]
+        if prediction["id"] in self.canceled:
+            return told | {"status": "canceled"}
+        if "slow" in prompt and not self.finish.is_set():
+            return told | {"status": "processing"}
+        if "refused" in prompt:
+            return told | {"status": "failed", "error": "NSFW content detected"}
+        if "failed" in prompt:
+            return told | {"status": "failed", "error": "no such input"}
+        return told | {"status": "succeeded", "output": [self._result(prompt)]}
+
+    def _result(self, prompt: str) -> str:
+        if "private" in prompt:
+            return "http://127.0.0.1:9/picture.png"
+        known = ("redirect", "text", "bomb", "huge", "gone")
+        return f"{self.url}/files/{next((one for one in known if one in prompt), 'good')}.png"
+
+
+def _bomb() -> bytes:
+    """A small file whose header claims 60,000 by 60,000 pixels."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
+    chunks = [
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def _picture() -> bytes:
+    encoded = io.BytesIO()
+    Image.new("RGB", (96, 64), "teal").save(encoded, "PNG")
+    return encoded.getvalue()
+
+
+@contextmanager
+def paid_provider() -> Iterator[Books]:
+    """The provider on a free port of this machine."""
+    books = Books()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            if self.headers.get("Authorization") != "Bearer test-key":
+                self._json(401, {"title": "Unauthenticated"})
+            elif self.path.endswith("/cancel"):
+                with books.asked:
+                    books.canceled.append(self.path.split("/")[2])
+                    books.asked.notify_all()
+                self._json(200, books.answer(self._prediction()))
+            else:
+                self._json(201, books.answer(books.create(json.loads(body))))
+
+        def do_GET(self) -> None:
+            if self.path.startswith("/files/"):
+                self._file(self.path.removeprefix("/files/").removesuffix(".png"))
+            else:
+                self._json(200, books.answer(self._prediction()))
+
+        def _prediction(self) -> dict[str, Any]:
+            return books.created[int(self.path.split("/")[2].removeprefix("p"))]
+
+        def _file(self, name: str) -> None:
+            if name == "redirect":
+                self._send(302, b"", {"Location": "http://169.254.169.254/latest/meta-data"})
+            elif name == "gone":
+                self._send(404, b"gone", {})
+            elif name == "huge":
+                self._send(200, b"", {"Content-Length": str(HUGE)})
+            else:
+                self._send(200, {"text": b"<html>no</html>", "bomb": _bomb()}.get(name) or _picture(), {})
+
+        def _json(self, status: int, body: dict[str, Any]) -> None:
+            self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in ({"Content-Length": str(len(body))} | headers).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+            self.close_connection = "Content-Length" in headers
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    books.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield books
+    server.shutdown()
+    server.server_close()
+    thread.join()
