@@ -104,6 +104,22 @@ QUEUED_JOB: dict[str, Any] = {
     "started_at": None,
     "completed_at": None,
 }
+CANCELED_JOB: dict[str, Any] = {
+    **JOB,
+    "status": "canceled",
+    "artifacts": [],
+    "provider_cancel": "not_needed",
+    "display": {
+        "key": "canceled",
+        "title": "Canceled",
+        "message": "Nothing more will be made.",
+        "tone": "info",
+        "percent": None,
+        "actions": [],
+        "poll_after_ms": None,
+    },
+    "cost": {"amount_micros": None, "currency": "USD", "complete": True},
+}
 JOB_PAGE: dict[str, Any] = {"jobs": [JOB], "next_page_token": None}
 ATTEMPTS: dict[str, Any] = {
     "attempts": [
@@ -186,3 +202,43 @@ PROBLEM: dict[str, Any] = {
     "job": None,
 }
 READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}
+UI_STATES: dict[str, Any] = {
+    "states": [
+        {
+            "when": {
+                "status": "queued",
+                "failure_stage": None,
+                "code": None,
+                "reason": None,
+                "provider_cancel": None,
+                "images_missing": None,
+            },
+            "key": "queued",
+            "title": "In the queue",
+            "message": "Your pictures will be made as soon as it is their turn.",
+            "tone": "info",
+            "percent": 0,
+            "actions": ["cancel"],
+        }
+    ]
+}
+BODIES: dict[str, dict[str, Any]] = {"createJob": CREATE_JOB, "retryJob": RETRY_JOB}
+#: By operation and status.
+ANSWERS: dict[tuple[str, str], Any] = {
+    ("createJob", "200"): JOB,
+    ("createJob", "202"): QUEUED_JOB,
+    ("listJobs", "200"): JOB_PAGE,
+    ("getJob", "200"): JOB,
+    ("listAttempts", "200"): ATTEMPTS,
+    ("watchJob", "200"): EVENTS,
+    ("cancelJob", "200"): CANCELED_JOB,
+    ("retryJob", "202"): QUEUED_JOB,
+    ("listProviders", "200"): PROVIDERS,
+    ("listUiStates", "200"): UI_STATES,
+    ("isAlive", "200"): {"status": "ok"},
+    ("isReady", "200"): READY,
+    ("isReady", "503"): {
+        "status": "unavailable",
+        "conditions": [{"name": "job-service", "ok": False, "message": "does not answer (UNAVAILABLE)"}],
+    },
+}

@@ -1,7 +1,6 @@
 """The OpenAPI document: what the routes declare, and what FastAPI cannot derive from strictly read bodies."""
 
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -15,6 +14,8 @@ from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
 from gateway.schemas.requests import CreateJob, RetryJob
 
+#: Of the contract, not of the program.
+CONTRACT_VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
 _PURPOSE = {
     400: "The request cannot be read.",
@@ -32,22 +33,21 @@ _PURPOSE = {
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Responses that are a no, as a route declares them; every call may answer 401, 500 and 503 too."""
-    shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}, "example": examples.PROBLEM}
+    shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}}
     return {
         status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
         for status in sorted({*statuses, 401, 500, 503})
     }
 
 
-def success(description: str, example: Any, *, model: type[BaseModel] | None = None, **more: Any) -> dict[str, Any]:
-    """A response that is a yes."""
-    shown: dict[str, Any] = {"description": description, "content": {"application/json": {"example": example}}, **more}
-    return shown if model is None else {**shown, "model": model}
+def success(description: str, *, model: type[BaseModel] | None = None) -> dict[str, Any]:
+    """A response that is a yes; `model` for one that is not the route's main one."""
+    return {"description": description} if model is None else {"description": description, "model": model}
 
 
-def body(model: type[BaseModel], example: Any, *, required: bool = True) -> dict[str, Any]:
+def body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
     """A request body that the route reads itself."""
-    shape = {"schema": {"$ref": _REF.format(model=model.__name__)}, "example": example}
+    shape = {"schema": {"$ref": _REF.format(model=model.__name__)}}
     return {"requestBody": {"required": required, "content": {"application/json": shape}}}
 
 
@@ -91,7 +91,7 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
             app.openapi_schema = _complete(
                 get_openapi(
                     title="Calotype",
-                    version=version("calotype"),
+                    version=CONTRACT_VERSION,
                     summary="Image-generation jobs that are paid for once and never lost.",
                     routes=app.routes,
                 )
@@ -108,9 +108,25 @@ def _complete(written: dict[str, Any]) -> dict[str, Any]:
     components = written.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions["$defs"])
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    # No key is needed on the machine itself, unless the operator says so.
+    # FastAPI adds its own shape of a 422 where a route names none; no route answers so.
+    for own in ("HTTPValidationError", "ValidationError"):
+        components["schemas"].pop(own, None)
     for path, operations in written["paths"].items():
-        if path.startswith("/v1/"):
-            for operation in operations.values():
-                operation["security"] = [{"key": []}, {}]
+        for operation in operations.values():
+            _complete_operation(operation, keyed=path.startswith("/v1/"))
     return written
+
+
+def _complete_operation(operation: dict[str, Any], *, keyed: bool) -> None:
+    if keyed:
+        # No key is needed on the machine itself, unless the operator says so.
+        operation["security"] = [{"key": []}, {}]
+    responses = operation["responses"]
+    if "application/json" in responses.get("422", {}).get("content", ()):
+        del responses["422"]
+    name = operation["operationId"]
+    for shape in operation.get("requestBody", {}).get("content", {}).values():
+        shape["example"] = examples.BODIES[name]
+    for status, told in responses.items():
+        for kind, shape in told.get("content", {}).items():
+            shape["example"] = examples.PROBLEM if kind == MEDIA_TYPE else examples.ANSWERS[name, status]

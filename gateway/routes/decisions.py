@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from calotype.job.v1 import job_service_pb2
 from fastapi import APIRouter, Request, Response
 
-from gateway import bodies, examples, incoming, openapi, strict_json
+from gateway import bodies, incoming, openapi, strict_json
 from gateway.catalogue import entry
 from gateway.idempotency import key_of
 from gateway.problems import Problem
@@ -25,7 +25,7 @@ _CONFLICT = 409
     summary="Cancel a job",
     response_model=JobView,
     responses={
-        200: openapi.success("The canceled job; `provider_cancel` tells what becomes of open calls.", examples.JOB),
+        200: openapi.success("The canceled job; `provider_cancel` tells what becomes of open calls."),
         **openapi.problems(404, 409, 422),
     },
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
@@ -45,11 +45,11 @@ async def cancel_job(job_id: JobId, request: Request, parts: PartsOf, caller: Ca
     status_code=202,
     response_model=JobView,
     responses={
-        202: openapi.success("The job, put back.", examples.QUEUED_JOB),
+        202: openapi.success("The job, put back."),
         **openapi.problems(400, 404, 409, 410, 413, 415, 422),
     },
     openapi_extra={
-        **openapi.body(RetryJob, examples.RETRY_JOB, required=False),
+        **openapi.body(RetryJob, required=False),
         "parameters": [openapi.IDEMPOTENCY_KEY],
     },
 )

@@ -3,7 +3,7 @@
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Request, Response
 
-from gateway import examples, openapi, preferences
+from gateway import openapi, preferences
 from gateway.following import follow, is_final
 from gateway.problems import Problem, Violation, invalid
 from gateway.routes.parts import CallerOf, JobId, PartsOf
@@ -20,12 +20,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     responses={
         200: {
             "description": "`job` events with the sequence as id, lossy `progress` events, heartbeats as comments.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}, "example": examples.EVENTS}},
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         },
         204: {"description": "There is nothing later, and will be nothing unless the user retries the job."},
         **openapi.problems(404, 422),
     },
-    response_class=EventStream,
+    response_class=Response,
     openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER]},
 )
 async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:

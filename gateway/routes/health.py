@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from gateway import examples, openapi
+from gateway import openapi
 from gateway.routes.parts import PartsOf, answer
 from gateway.schemas.health import AliveView, ConditionView, ReadyView
 
@@ -14,7 +14,7 @@ router = APIRouter(tags=["health"])
     operation_id="isAlive",
     summary="Whether the process lives",
     response_model=AliveView,
-    responses={200: openapi.success("It does.", {"status": "ok"})},
+    responses={200: openapi.success("It does.")},
 )
 async def is_alive() -> Response:
     """The process answers; what it depends on is not asked."""
@@ -27,8 +27,8 @@ async def is_alive() -> Response:
     summary="Whether requests can be served",
     response_model=ReadyView,
     responses={
-        200: openapi.success("They can.", examples.READY),
-        503: openapi.success("They cannot now.", {**examples.READY, "status": "unavailable"}, model=ReadyView),
+        200: openapi.success("They can."),
+        503: openapi.success("They cannot now.", model=ReadyView),
     },
 )
 async def is_ready(parts: PartsOf) -> Response:

@@ -7,7 +7,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway import bodies, examples, incoming, openapi, preferences, strict_json
+from gateway import bodies, incoming, openapi, preferences, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
 from gateway.idempotency import HEADER, key_of
@@ -30,12 +30,12 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=202,
     response_model=JobView,
     responses={
-        200: openapi.success("The job is final already.", examples.JOB, model=JobView),
-        202: openapi.success("The job is accepted; Location names it.", examples.QUEUED_JOB),
+        200: openapi.success("The job is final already.", model=JobView),
+        202: openapi.success("The job is accepted; Location names it."),
         **openapi.problems(400, 410, 413, 415, 422),
     },
     openapi_extra={
-        **openapi.body(CreateJob, examples.CREATE_JOB),
+        **openapi.body(CreateJob),
         "parameters": [openapi.IDEMPOTENCY_KEY, openapi.PREFER],
     },
 )
@@ -79,7 +79,7 @@ def _quoted(key: str) -> str:
     operation_id="listJobs",
     summary="List jobs, newest first",
     response_model=JobPage,
-    responses={200: openapi.success("A page.", examples.JOB_PAGE), **openapi.problems(422)},
+    responses={200: openapi.success("A page."), **openapi.problems(422)},
     openapi_extra={"parameters": openapi.filters()},
 )
 async def list_jobs(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
@@ -129,7 +129,7 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
     summary="Look at a job",
     response_model=JobView,
     responses={
-        200: openapi.success("The job as it is now.", examples.JOB),
+        200: openapi.success("The job as it is now."),
         304: {"description": "The job is as the client knows it."},
         **openapi.problems(404),
     },
@@ -179,7 +179,7 @@ def shown(
     operation_id="listAttempts",
     summary="See what was tried and what it bought",
     response_model=AttemptList,
-    responses={200: openapi.success("Every attempt, oldest first.", examples.ATTEMPTS), **openapi.problems(404)},
+    responses={200: openapi.success("Every attempt, oldest first."), **openapi.problems(404)},
 )
 async def list_attempts(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
     """Every claim of the job with its provider calls."""

@@ -1,19 +1,20 @@
 """The whole embedded stack, as `calotype up` runs it, with a paid provider that the tests own."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
-from cli.stack import detached
-from cli.stack.embedded import Options
-from cli.stack.state import StackState, find_supervisor
+from cli.stack.state import StackState, read_state
 from tests.support.collector import Collector, collector
 from tests.support.paid_provider import Books, paid_provider
 from tests.support.stack import Client
 
+ROOT = Path(__file__).parents[2]
 PROVIDERS = """
 default: procedural
 providers:
@@ -57,20 +58,20 @@ def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[Stack
     folder = server_folder / "stack"
     providers = server_folder / "providers.yaml"
     providers.write_text(PROVIDERS.format(url=books.url), encoding="utf-8")
-    settings = TIMING | {"PAID_API_KEY": "test-key", "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url}
-    os.environ.update(settings)
+    settings = TIMING | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+        "PAID_API_KEY": "test-key",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
+    }
+    environment = {**os.environ, **settings}
+    command = [sys.executable, "-m", "cli", "up", "--detach", "--http", "127.0.0.1:0", "--data", str(folder)]
+    subprocess.run([*command, "--providers", str(providers)], env=environment, check=True, cwd=ROOT)
     try:
-        options = Options(
-            folder=folder, http=("127.0.0.1", 0), providers=providers, replicas={}, require_auth=False, grace_seconds=2
-        )
-        yield detached.start(options)
+        state = read_state(folder)
+        assert state is not None
+        yield state
     finally:
-        for name in settings:
-            del os.environ[name]
-        supervisor = find_supervisor(folder)
-        if supervisor is not None:
-            supervisor.terminate()
-            supervisor.wait(30)
+        subprocess.run([sys.executable, "-m", "cli", "down", "--data", str(folder)], check=True, cwd=ROOT)
 
 
 @pytest.fixture

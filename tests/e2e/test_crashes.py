@@ -28,7 +28,7 @@ def test_a_crash_while_a_provider_works_delays_a_job_and_buys_nothing_twice(
     prompt = f"slow while {victim} dies"
     books.finish.clear()
     job = client.submit(prompt, provider="paid")
-    books.wait_for_create(prompt)
+    client.wait_for_call(job["id"], phase="accepted")
     current = read_state(server_folder / "stack")
     assert current is not None
     kill(current, victim)
@@ -36,6 +36,24 @@ def test_a_crash_while_a_provider_works_delays_a_job_and_buys_nothing_twice(
     end = client.follow(job["id"])
 
     assert end["status"] == "completed", end["error"]
+    assert books.count(prompt) == 1
+
+
+def test_a_paid_call_of_unknown_outcome_is_not_repeated(
+    client: Client, books: Books, stack: StackState, server_folder: Path
+) -> None:
+    prompt = "hangs before it answers"
+    job = client.submit(prompt, provider="paid")
+    books.wait_for_create(prompt)
+    current = read_state(server_folder / "stack")
+    assert current is not None
+    kill(current, "generator")
+    books.answer_hanging()
+    end = client.follow(job["id"])
+
+    assert (end["status"], end["failure_stage"]) == ("failed", "generating")
+    assert (end["error"]["code"], end["error"]["reason"]) == ("TIMEOUT", "AMBIGUOUS_OUTCOME")
+    assert end["display"]["actions"] == ["retry_may_charge_again"]
     assert books.count(prompt) == 1
 
 

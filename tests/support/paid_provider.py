@@ -1,6 +1,6 @@
 """A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
 
-Prompts: `good`, `slow` (until told to finish), `refused`, `failed`, and what its result is: `private`, `redirect`,
+Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `refused`, `failed`, and what its result is: `private`, `redirect`,
 `text`, `bomb`, `huge`, `gone`.
 """
 
@@ -26,6 +26,7 @@ class Books:
         self.created: list[dict[str, Any]] = []
         self.canceled: list[str] = []
         self.finish = threading.Event()
+        self._hanging = threading.Event()
         self.asked = threading.Condition()
         self.url = ""
 
@@ -41,6 +42,15 @@ class Books:
         """Wait until such a prompt was bought."""
         with self.asked:
             assert self.asked.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
+
+    def hang(self, prompt: str) -> None:
+        """Take a request, and answer it only when told to."""
+        if "hangs" in prompt:
+            self._hanging.wait(60)
+
+    def answer_hanging(self) -> None:
+        """Let requests that hang be answered."""
+        self._hanging.set()
 
     def wait_for_cancel(self, *, seconds: float = 20.0) -> None:
         """Wait until somebody canceled."""
@@ -89,61 +99,67 @@ def _picture() -> bytes:
     return encoded.getvalue()
 
 
+class _Handler(BaseHTTPRequestHandler):
+    books: Books
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("Authorization") != "Bearer test-key":
+            self._json(401, {"title": "Unauthenticated"})
+        elif self.path.endswith("/cancel"):
+            with self.books.asked:
+                self.books.canceled.append(self.path.split("/")[2])
+                self.books.asked.notify_all()
+            self._json(200, self.books.answer(self._prediction()))
+        else:
+            prediction = self.books.create(json.loads(body))
+            self.books.hang(prediction["prompt"])
+            self._json(201, self.books.answer(prediction))
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/files/"):
+            self._file(self.path.removeprefix("/files/").removesuffix(".png"))
+        else:
+            self._json(200, self.books.answer(self._prediction()))
+
+    def _prediction(self) -> dict[str, Any]:
+        return self.books.created[int(self.path.split("/")[2].removeprefix("p"))]
+
+    def _file(self, name: str) -> None:
+        if name == "redirect":
+            self._send(302, b"", {"Location": "http://169.254.169.254/latest/meta-data"})
+        elif name == "gone":
+            self._send(404, b"gone", {})
+        elif name == "huge":
+            self._send(200, b"", {"Content-Length": str(HUGE)})
+        else:
+            self._send(200, {"text": b"<html>no</html>", "bomb": _bomb()}.get(name) or _picture(), {})
+
+    def _json(self, status: int, body: dict[str, Any]) -> None:
+        self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
+
+    def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.close_connection = "Content-Length" in headers
+
+
 @contextmanager
 def paid_provider() -> Iterator[Books]:
     """The provider on a free port of this machine."""
     books = Books()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            if self.headers.get("Authorization") != "Bearer test-key":
-                self._json(401, {"title": "Unauthenticated"})
-            elif self.path.endswith("/cancel"):
-                with books.asked:
-                    books.canceled.append(self.path.split("/")[2])
-                    books.asked.notify_all()
-                self._json(200, books.answer(self._prediction()))
-            else:
-                self._json(201, books.answer(books.create(json.loads(body))))
-
-        def do_GET(self) -> None:
-            if self.path.startswith("/files/"):
-                self._file(self.path.removeprefix("/files/").removesuffix(".png"))
-            else:
-                self._json(200, books.answer(self._prediction()))
-
-        def _prediction(self) -> dict[str, Any]:
-            return books.created[int(self.path.split("/")[2].removeprefix("p"))]
-
-        def _file(self, name: str) -> None:
-            if name == "redirect":
-                self._send(302, b"", {"Location": "http://169.254.169.254/latest/meta-data"})
-            elif name == "gone":
-                self._send(404, b"gone", {})
-            elif name == "huge":
-                self._send(200, b"", {"Content-Length": str(HUGE)})
-            else:
-                self._send(200, {"text": b"<html>no</html>", "bomb": _bomb()}.get(name) or _picture(), {})
-
-        def _json(self, status: int, body: dict[str, Any]) -> None:
-            self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
-
-        def _send(self, status: int, body: bytes, headers: dict[str, str]) -> None:
-            self.send_response(status)
-            for name, value in ({"Content-Length": str(len(body))} | headers).items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-            self.close_connection = "Content-Length" in headers
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    handler = type("Handler", (_Handler,), {"books": books})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    # A client that was killed is part of the test, not a fault of this server.
+    server.handle_error = lambda *_: None  # type: ignore[method-assign,assignment]
     books.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

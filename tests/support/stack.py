@@ -28,6 +28,16 @@ class Client:
         job: dict[str, Any] = self.http.get(f"/v1/jobs/{job_id}").json()
         return job
 
+    def wait_for_call(self, job_id: str, *, phase: str, seconds: float = 20.0) -> None:
+        """Wait until a provider call of the job has the phase."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            attempts = self.http.get(f"/v1/jobs/{job_id}/attempts").json()["attempts"]
+            if any(call["phase"] == phase for attempt in attempts for call in attempt["provider_calls"]):
+                return
+            threading.Event().wait(0.05)
+        raise AssertionError(f"no call of {job_id} became {phase}")
+
     def follow(self, job_id: str, *, until: tuple[str, ...] = FINAL, seconds: float = 60.0) -> dict[str, Any]:
         """The job once it has one of the states; asked as a patient frontend asks, whatever is away meanwhile."""
         deadline = time.monotonic() + seconds

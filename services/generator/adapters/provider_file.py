@@ -104,13 +104,19 @@ def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
         raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: is not YAML.") from error
     except ValidationError as error:
         raise ConfigError(_first_problem(path, root, error)) from error
-    for entry in found.providers:
-        if entry.timeout_seconds > max_timeout_seconds:
-            raise ConfigError(
-                f"{path}: provider {entry.name}: timeout_seconds is over"
-                f" MAX_GENERATING_SECONDS ({max_timeout_seconds:g})."
-            )
-    return found
+    return found.model_copy(
+        update={"providers": tuple(_within(path, entry, max_timeout_seconds) for entry in found.providers)}
+    )
+
+
+def _within(path: Path, entry: ProviderEntry, max_timeout_seconds: float) -> ProviderEntry:
+    if "timeout_seconds" not in entry.model_fields_set:
+        return entry.model_copy(update={"timeout_seconds": min(entry.timeout_seconds, max_timeout_seconds)})
+    if entry.timeout_seconds > max_timeout_seconds:
+        raise ConfigError(
+            f"{path}: provider {entry.name}: timeout_seconds is over MAX_GENERATING_SECONDS ({max_timeout_seconds:g})."
+        )
+    return entry
 
 
 def _first_problem(path: Path, root: Any, error: ValidationError) -> str:
