@@ -13,6 +13,9 @@ WAKE_DELETE = "calotype.wake.delete"
 FACT_GENERATION = "calotype.fact.generation"
 FACT_UPLOAD = "calotype.fact.upload"
 
+#: The consumer by which job-service folds facts; its acknowledgements tell what has been folded.
+FACTS_CONSUMER = "job-facts"
+
 DEAD = "calotype.dead"
 
 

@@ -18,13 +18,14 @@ from common.postgres import Database, DatabaseUnavailable
 from services.job.application import folding
 from services.job.domain.facts import JobFact
 from services.job.domain.limits import Limits
-from services.job.grpc_api.incoming import Undecodable, job_fact
+from services.job.messages.incoming import Undecodable, job_fact
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
 
 _LOG = logging.getLogger(__name__)
-DURABLE = "job-facts"
-FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable=DURABLE, subject="calotype.fact.>", ack_wait_seconds=30)
+FACTS = ConsumerSpec(
+    stream=streams.FACTS["name"], durable=streams.FACTS_CONSUMER, subject="calotype.fact.>", ack_wait_seconds=30
+)
 DEAD_SUBJECT = f"{streams.DEAD}.fact"
 #: A fact that only a newer version knows waits for that version, for about a day.
 UNKNOWN_TYPE_RETRY_SECONDS = 600.0

@@ -13,7 +13,6 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
 from services.job.application import rescuing
-from services.job.consumer import DURABLE
 from services.job.domain.limits import Limits
 from services.job.relay import OutboxRelay
 
@@ -50,7 +49,7 @@ class StaleJobMonitor:
         self._mind_the_gap(time.monotonic())
         counts: dict[str, int] = {}
         try:
-            floor = await self._broker.ack_floor(streams.FACTS["name"], DURABLE)
+            floor = await self._broker.ack_floor(streams.FACTS["name"], streams.FACTS_CONSUMER)
             last = await self._broker.last_sequence(streams.FACTS["name"])
             counts = await self._act(floor)
             found = await self._database.run(lambda connection: rescuing.candidates(connection, self._limits))

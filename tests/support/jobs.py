@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -40,7 +40,7 @@ class JobDesk:
     """The use cases against one database."""
 
     run: Callable[[Callable[[Connection], Any]], Any]
-    limits: Limits = Limits()
+    limits: Limits = field(default_factory=Limits)
 
     def register(self, *known: Provider) -> None:
         """Make providers known."""

@@ -1,7 +1,7 @@
 """A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
 
-Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `refused`, `failed`, and what its result is: `private`, `redirect`,
-`text`, `bomb`, `huge`, `gone`.
+Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `refused`, `failed`, and what
+its result is: `private`, `redirect`, `text`, `bomb`, `huge`, `gone`.
 """
 
 import io

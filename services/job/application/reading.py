@@ -3,8 +3,8 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,24 +16,10 @@ from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.states import State
 from services.job.store import attempts, calls, events, jobs, listing, rows
 from services.job.store import transitions as store
+from services.job.store.listing import Filters
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
-
-
-@dataclass(frozen=True, kw_only=True)
-class Filters:
-    """Which jobs to list; all given ones must hold."""
-
-    tenant: str
-    states: tuple[str, ...] = ()
-    provider: str = ""
-    failure_stage: str = ""
-    failure_code: str = ""
-    end_user: str = ""
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:

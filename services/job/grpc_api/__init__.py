@@ -1,1 +1,1 @@
-"""Protobuf in, domain out, and back: translation without rules."""
+"""The gRPC services: clients and workers ask, the application answers."""

@@ -14,11 +14,12 @@ from services.job.application import creating, deciding, reading
 from services.job.domain.failures import Code, Refusal, Stage, Violation
 from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State
-from services.job.grpc_api import incoming, outgoing
-from services.job.grpc_api.enums import member
 from services.job.grpc_api.refusals import answer, to_service_error
+from services.job.messages import incoming, outgoing
+from services.job.messages.enums import member
 from services.job.relay import OutboxRelay
 from services.job.store import providers
+from services.job.store.listing import Filters
 from services.job.watching import Watchers
 
 Context = Any
@@ -202,9 +203,9 @@ def _fingerprint(request: job_pb2.JobRequest) -> str:
     return creating.fingerprint_of(request.SerializeToString(deterministic=True))
 
 
-def _filters(request: job_service_pb2.ListJobsRequest) -> reading.Filters:
+def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
     states = [member(State, job_pb2.Status, "STATUS", status) for status in request.statuses]
-    return reading.Filters(
+    return Filters(
         tenant=request.tenant,
         states=tuple(state for state in states if state is not None),
         provider=request.provider,

@@ -12,7 +12,7 @@ from services.job.domain.calls import cost_of
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
 from services.job.domain.transitions import IllegalTransition
-from services.job.grpc_api import outgoing
+from services.job.messages import outgoing
 
 T = TypeVar("T")
 

@@ -13,8 +13,8 @@ from common.postgres import Database, constraint
 from services.job.application import buying, claiming, releasing
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
-from services.job.grpc_api import incoming, outgoing
 from services.job.grpc_api.refusals import answer
+from services.job.messages import incoming, outgoing
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, inputs, jobs, providers, settlements
 

@@ -1,7 +1,9 @@
 """Lists of jobs: keyset pages, newest first, and places in the queue."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Connection, text
 
@@ -9,8 +11,21 @@ from services.job.domain.jobs import Job
 from services.job.store import rows
 from services.job.store.jobs import from_row
 
-if TYPE_CHECKING:
-    from services.job.application.reading import Filters
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Which jobs to list; all given ones must hold."""
+
+    tenant: str
+    states: tuple[str, ...] = ()
+    provider: str = ""
+    failure_stage: str = ""
+    failure_code: str = ""
+    end_user: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
 
 PAGE = """
 SELECT * FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :size
@@ -25,7 +40,7 @@ SELECT count(*) FROM (
 """
 
 
-def page(connection: Connection, filters: "Filters", *, after: tuple[datetime, str] | None, size: int) -> list[Job]:
+def page(connection: Connection, filters: Filters, *, after: tuple[datetime, str] | None, size: int) -> list[Job]:
     """Jobs that the filters let through, after a position."""
     conditions, parameters = _conditions(filters)
     if after is not None:
@@ -42,7 +57,7 @@ def queue_position(connection: Connection, job: Job) -> int:
     return max(place, 1)
 
 
-def _conditions(filters: "Filters") -> tuple[list[str], dict[str, Any]]:
+def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
     known = (
         ("state = ANY(:states)", "states", list(filters.states)),
         ("provider = :provider", "provider", filters.provider),

@@ -1,5 +1,11 @@
-"""Temporary."""
-import io
-from PIL import Image
-def render(*, prompt, negative_prompt, seed, width, height, output_format, progress=None):
-    b = io.BytesIO(); Image.new("RGB", (width, height), (seed % 255, 30, 90)).save(b, output_format.upper()); return b.getvalue()
+"""The procedural renderer: pictures drawn by rules from the words of a prompt, offline and without any model.
+
+It owns how a prompt is read and drawn; it knows nothing of jobs or ports. Pure functions on numpy and Pillow: the adapter of
+the `procedural` provider calls `render` and nothing else. The way of a picture: `reading` (what the words ask for), `scene`
+(palette, horizon, light), `composition` (which layers), the layers, `styles`, `paper`, `encode`.
+"""
+
+from services.generator.adapters.procedural.encode import OutputFormat
+from services.generator.adapters.procedural.render import render
+
+__all__ = ["OutputFormat", "render"]

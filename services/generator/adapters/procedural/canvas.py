@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from services.generator.adapters.procedural.colour import Color
 from services.generator.adapters.procedural.curves import Point
@@ -89,6 +91,16 @@ class Canvas:
         for plane, tone in zip(self.planes, color, strict=True):
             plane *= np.float32(1 - strength + strength * tone)
 
+    def replace(self, image: Image.Image) -> None:
+        """Takes over an RGB image of the canvas's size."""
+        for plane, band in zip(self.planes, image.split(), strict=True):
+            plane[:] = np.asarray(band, dtype=np.float32) / np.float32(255)
+
+    def image(self) -> Image.Image:
+        """The picture in eight bits a channel."""
+        bands = [Image.fromarray(_eight_bits(plane)) for plane in self.planes]
+        return Image.merge("RGB", bands)
+
     def luminance(self) -> Field:
         """Brightness of every pixel, 0..1."""
         red, green, blue = self.planes
@@ -113,3 +125,9 @@ class Canvas:
             apart = np.sqrt((self.rows[top:bottom] - y) ** 2 + (self.columns[:, left:right] - x) ** 2)
             way = np.clip(apart / np.float32(max(1.0, shade.radius)), 0, 1)
         return [way * np.float32(b - a) + np.float32(a) for a, b in zip(first, last, strict=True)]
+
+
+def _eight_bits(plane: Field) -> NDArray[np.uint8]:
+    # Rounded from whole 1/8192ths: a last-bit difference between machines rarely reaches a level.
+    coarse = np.round(np.clip(plane, 0, 1) * np.float32(8192)) / np.float32(8192)
+    return np.asarray(np.floor(coarse * np.float32(255) + np.float32(0.5)), dtype=np.uint8)

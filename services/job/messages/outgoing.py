@@ -17,7 +17,7 @@ from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, S
 from services.job.domain.limits import Limits
 from services.job.domain.requests import InputImage, JobRequest, Priority, Provider
 from services.job.domain.states import State
-from services.job.grpc_api.enums import PRIORITY_OUT, number, reason_number
+from services.job.messages.enums import PRIORITY_OUT, number, reason_number
 from services.job.store.settlements import Settlement
 
 

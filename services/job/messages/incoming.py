@@ -19,7 +19,7 @@ from services.job.domain.calls import CallOutcome, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Refusal, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, OnAmbiguous, Priority, Provider
-from services.job.grpc_api.enums import PRIORITY_IN, member, reason_name
+from services.job.messages.enums import PRIORITY_IN, member, reason_name
 from services.job.store.inputs import MASK
 
 T = TypeVar("T")

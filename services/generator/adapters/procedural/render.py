@@ -1,0 +1,65 @@
+"""From a prompt to the bytes of a picture."""
+
+from collections.abc import Callable
+
+from services.generator.adapters.procedural.canvas import Canvas
+from services.generator.adapters.procedural.composition import Layer, plan
+from services.generator.adapters.procedural.encode import OutputFormat, encode
+from services.generator.adapters.procedural.paper import grain, vignette
+from services.generator.adapters.procedural.reading import read
+from services.generator.adapters.procedural.scene import Scene, stage
+from services.generator.adapters.procedural.styles import MANNERS
+
+SMALLEST_SIDE, LARGEST_SIDE = 64, 2048
+#: So many reports at least, whatever is drawn.
+_REPORTS = 8
+
+
+def render(
+    *,
+    prompt: str,
+    negative_prompt: str | None,
+    seed: int,
+    width: int,
+    height: int,
+    output_format: OutputFormat,
+    progress: Callable[[float], None] | None = None,
+) -> bytes:
+    """Draws the prompt by rules and returns the file.
+
+    Equal arguments give equal bytes on one platform with one version of numpy and Pillow. Across platforms the pixels are
+    meant to be equal too, since only exactly rounded arithmetic reaches them; what Pillow's codecs make of them may differ.
+    The design follows from prompt and seed alone: another size or format shows the same picture, and a negative prompt
+    leaves everything else where it was. Sides are 64..2048 pixels; others raise `ValueError`. `progress` is called with
+    0..1, rising, at least eight times; what it raises stops the drawing and reaches the caller.
+    """
+    for side, length in (("width", width), ("height", height)):
+        if not SMALLEST_SIDE <= length <= LARGEST_SIDE:
+            raise ValueError(f"{side} must be {SMALLEST_SIDE}..{LARGEST_SIDE} pixels, not {length}")
+    report = progress or _unheard
+    report(0.0)
+    scene = stage(read(prompt, negative_prompt), seed, width / height)
+    canvas = Canvas(width, height)
+    steps = _steps(scene)
+    for done, step in enumerate(steps, start=1):
+        step(canvas, scene)
+        report(round(0.95 * done / len(steps), 4))
+    picture = encode(canvas.image(), output_format, seed)
+    report(1.0)
+    return picture
+
+
+def _steps(scene: Scene) -> list[Layer]:
+    """All that is painted, padded with rests so that short plans report as often as long ones."""
+    painted = plan(scene)
+    manner = MANNERS.get(scene.reading.style or "")
+    steps = [*painted, *([manner] if manner else []), vignette, grain]
+    return [*[_rest] * max(0, _REPORTS - 2 - len(steps)), *steps]
+
+
+def _rest(canvas: Canvas, scene: Scene) -> None:
+    """Paints nothing."""
+
+
+def _unheard(share: float) -> None:
+    """Tells nobody."""

@@ -1,0 +1,1 @@
+"""Protobuf in, domain out, and back: translation without rules, for every edge of the service."""

@@ -1,0 +1,246 @@
+"""job-service as its clients see it, in memory: real gRPC, real state, no rules beyond the contract."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.provider.v1 import provider_pb2
+
+from common.errors import ServiceError
+from common.grpc_server import Served, serve
+from common.health import Readiness
+from common.ids import new_uuid7, prefixed
+
+FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
+NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
+Change = job_pb2.Job | job_service_pb2.Progress
+
+
+def refusal(status: grpc.StatusCode, reason: str, message: str = "No.", **more: Any) -> ServiceError:
+    """A no of the service."""
+    return ServiceError(status=status, reason=reason, message=message, **more)
+
+
+class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
+    """Keeps every version of every job; `refusals` are raised by the method of that name, each once, in order."""
+
+    def __init__(self) -> None:
+        self.history: dict[str, list[job_pb2.Job]] = {}
+        self.asked: list[Any] = []
+        self.parents: list[str | None] = []
+        self.refusals: dict[str, list[ServiceError]] = defaultdict(list)
+        self.providers: list[provider_pb2.Provider] = []
+        self.attempts: list[job_pb2.Attempt] = []
+        self.next_page_token = ""
+        self.watching = 0
+        self._keys: dict[tuple[str, str], tuple[str, str]] = {}
+        self._watchers: dict[str, list[asyncio.Queue[Change | None]]] = defaultdict(list)
+        self._stirred = asyncio.Event()
+
+    # What tests do to it.
+
+    def add(self, *, tenant: str = "default", **fields: Any) -> job_pb2.Job:
+        """A job that is there already."""
+        job = job_pb2.Job(
+            id=prefixed("job", new_uuid7()),
+            tenant=tenant,
+            status=job_pb2.STATUS_QUEUED,
+            sequence=1,
+            provider="procedural",
+            model="v1",
+            request=job_pb2.JobRequest(prompt="a harbour", n=1),
+            cost=job_pb2.Cost(currency="USD", complete=True),
+            image_count=1,
+        )
+        job.created_at.FromDatetime(NOON)
+        job.updated_at.FromDatetime(NOON)
+        job.MergeFrom(job_pb2.Job(**fields))
+        self.history[job.id] = [job]
+        return job
+
+    def move(self, job_id: str, **fields: Any) -> job_pb2.Job:
+        """The next version of a job; watchers hear of it, without its request."""
+        job = job_pb2.Job()
+        job.CopyFrom(self.history[job_id][-1])
+        job.MergeFrom(job_pb2.Job(**fields, sequence=job.sequence + 1))
+        self.history[job_id].append(job)
+        self._tell(job_id, _bare(job))
+        return job
+
+    def progress(self, job_id: str, percent: float) -> None:
+        """Live word from a provider."""
+        self._tell(job_id, job_service_pb2.Progress(percent=percent, step=int(percent), steps=100))
+
+    def break_streams(self, job_id: str) -> None:
+        """End every stream of a job, as a service that stops does."""
+        self._tell(job_id, None)
+
+    async def until(self, holds: Callable[["FakeJobService"], bool]) -> None:
+        """Wait until something holds that calls bring about."""
+        while not holds(self):
+            self._stirred.clear()
+            await self._stirred.wait()
+
+    def last(self, kind: type[Any]) -> Any:
+        """The last request of a kind."""
+        return next(one for one in reversed(self.asked) if isinstance(one, kind))
+
+    def served(self) -> Served:
+        """This service, as a server offers it."""
+        return Served(
+            name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=self
+        )
+
+    # What clients ask of it.
+
+    async def CreateJob(self, request: Any, context: Any) -> Any:
+        """The job of the key, or a new one."""
+        self._begin("CreateJob", request, context)
+        known = self._keys.get((request.tenant, request.idempotency_key))
+        if known is not None:
+            if known[1] != request.fingerprint:
+                raise refusal(grpc.StatusCode.INVALID_ARGUMENT, "IDEMPOTENCY_KEY_REUSED", "Another body.")
+            return job_service_pb2.CreateJobResponse(job=self.history[known[0]][-1], replayed=True)
+        wanted = request.request
+        job = self.add(
+            tenant=request.tenant,
+            request=wanted,
+            metadata=dict(wanted.metadata),
+            image_count=wanted.n,
+            queue_position=1,
+        )
+        self._keys[request.tenant, request.idempotency_key] = (job.id, request.fingerprint)
+        return job_service_pb2.CreateJobResponse(job=job)
+
+    async def GetJob(self, request: Any, context: Any) -> Any:
+        """The newest version."""
+        self._begin("GetJob", request, context)
+        return job_service_pb2.GetJobResponse(job=self._find(request))
+
+    async def ListJobs(self, request: Any, context: Any) -> Any:
+        """Every job of the tenant."""
+        self._begin("ListJobs", request, context)
+        jobs = [versions[-1] for versions in self.history.values() if versions[-1].tenant == request.tenant]
+        return job_service_pb2.ListJobsResponse(jobs=reversed(jobs), next_page_token=self.next_page_token)
+
+    async def CancelJob(self, request: Any, context: Any) -> Any:
+        """Cancel, unless final as something else."""
+        self._begin("CancelJob", request, context)
+        job = self._find(request)
+        if job.status in FINAL and job.status != job_pb2.STATUS_CANCELED:
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "The job is final already.", detail=job)
+        if job.status != job_pb2.STATUS_CANCELED:
+            job = self.move(job.id, status=job_pb2.STATUS_CANCELED, provider_cancel=job_pb2.PROVIDER_CANCEL_NOT_NEEDED)
+        return job_service_pb2.CancelJobResponse(job=job)
+
+    async def RetryJob(self, request: Any, context: Any) -> Any:
+        """Put a failed job back."""
+        self._begin("RetryJob", request, context)
+        job = self._find(request)
+        if job.status != job_pb2.STATUS_FAILED:
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a failed job.", detail=job)
+        return job_service_pb2.RetryJobResponse(job=self.move(job.id, status=job_pb2.STATUS_QUEUED, retry_count=1))
+
+    async def DeleteJob(self, request: Any, context: Any) -> Any:
+        """Forget a final job."""
+        self._begin("DeleteJob", request, context)
+        job = self._find(request)
+        if job.status not in FINAL:
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a final job.", detail=job)
+        del self.history[job.id]
+        return job_service_pb2.DeleteJobResponse()
+
+    async def ListAttempts(self, request: Any, context: Any) -> Any:
+        """The scripted attempts."""
+        self._begin("ListAttempts", request, context)
+        self._find(request)
+        return job_service_pb2.ListAttemptsResponse(attempts=self.attempts)
+
+    async def ListProviders(self, request: Any, context: Any) -> Any:
+        """The scripted catalogue."""
+        self._begin("ListProviders", request, context)
+        return job_service_pb2.ListProvidersResponse(providers=self.providers)
+
+    async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        """What is later, then what comes."""
+        self._begin("WatchJob", request, context)
+        job = self._find(request)
+        queue: asyncio.Queue[Change | None] = asyncio.Queue()
+        self._watchers[job.id].append(queue)
+        self.watching += 1
+        self._stirred.set()
+        try:
+            after = request.after_sequence if request.HasField("after_sequence") else None
+            if after is None or after > job.sequence:
+                yield job_service_pb2.WatchJobResponse(job=job)
+            else:
+                for version in self.history[job.id]:
+                    if version.sequence > after:
+                        yield job_service_pb2.WatchJobResponse(job=_bare(version))
+            if job.status in FINAL:
+                return
+            while (change := await queue.get()) is not None:
+                if isinstance(change, job_service_pb2.Progress):
+                    yield job_service_pb2.WatchJobResponse(progress=change)
+                    continue
+                yield job_service_pb2.WatchJobResponse(job=change)
+                if change.status in FINAL:
+                    return
+        finally:
+            self._watchers[job.id].remove(queue)
+            self.watching -= 1
+            self._stirred.set()
+
+    def _begin(self, method: str, request: Any, context: Any) -> None:
+        self.asked.append(request)
+        self.parents.append(dict(context.invocation_metadata()).get("traceparent"))
+        self._stirred.set()
+        if self.refusals[method]:
+            raise self.refusals[method].pop(0)
+
+    def _find(self, request: Any) -> job_pb2.Job:
+        versions = self.history.get(request.job_id)
+        if versions is None or versions[-1].tenant != request.tenant:
+            raise refusal(grpc.StatusCode.NOT_FOUND, "JOB_NOT_FOUND", "There is no such job.")
+        return versions[-1]
+
+    def _tell(self, job_id: str, change: Change | None) -> None:
+        for queue in self._watchers[job_id]:
+            queue.put_nowait(change)
+
+
+def _bare(job: job_pb2.Job) -> job_pb2.Job:
+    bare = job_pb2.Job()
+    bare.CopyFrom(job)
+    bare.ClearField("request")
+    return bare
+
+
+def failure(
+    code: str = "TEMPORARY", reason: str = "PROVIDER_UNAVAILABLE", stage: str = "GENERATING", **more: Any
+) -> error_pb2.Failure:
+    """Why a job failed."""
+    return error_pb2.Failure(
+        stage=error_pb2.Stage.Value(f"STAGE_{stage}"),
+        code=error_pb2.Code.Value(f"CODE_{code}"),
+        reason=error_pb2.Reason.Value(f"REASON_{reason}"),
+        message="It was away.",
+        retryable=True,
+        **more,
+    )
+
+
+@asynccontextmanager
+async def serving(fake: FakeJobService, listen: str = "127.0.0.1:0", *, ok: bool = True) -> AsyncIterator[str]:
+    """Serve it; yields its address."""
+    ready = Readiness()
+    ready.set("database", ok)
+    largest = 48 * 1024 * 1024
+    async with serve(listen, [fake.served()], ready=ready, max_message_bytes=largest, grace_seconds=0) as port:
+        yield f"127.0.0.1:{port}"

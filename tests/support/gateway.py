@@ -1,0 +1,73 @@
+"""The gateway on a given job-service: as an application in this process, or behind a real HTTP server."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from common.grpc_client import channel
+from common.health import Readiness
+from gateway import readiness, server
+from gateway.app import create_app
+from gateway.auth import Authenticator
+from gateway.job_client import JobClient
+from gateway.routes.parts import Parts
+from tests.support.fake_job_service import NOON
+
+LARGEST = 48 * 1024 * 1024
+
+
+@dataclass
+class Clock:
+    """A clock that stands."""
+
+    now: datetime = NOON
+
+    def __call__(self) -> datetime:
+        """The time."""
+        return self.now
+
+
+@asynccontextmanager
+async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Parts]]:
+    """The application and its parts; any part may be given."""
+    async with channel(address, max_message_bytes=LARGEST) as opened:
+        chosen: dict[str, Any] = {
+            "jobs": JobClient(opened),
+            "authenticator": Authenticator(None, required=False),
+            "ready": Readiness(readiness.NAME),
+            "draining": asyncio.Event(),
+            "clock": Clock(),
+            **parts,
+        }
+        made = Parts(**chosen)
+        yield create_app(made), made
+
+
+@asynccontextmanager
+async def in_process(
+    app: FastAPI, *, client: str = "127.0.0.1", host: str = "127.0.0.1:8080"
+) -> AsyncIterator[httpx.AsyncClient]:
+    """A client that calls the application without a network, as if from that address."""
+    transport = httpx.ASGITransport(app, client=(client, 50_000))
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=20) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def over_http(app: FastAPI, parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the application behind a real server, which drains when the block ends."""
+    opened = server.bind("127.0.0.1:0")
+    url = f"http://127.0.0.1:{opened.getsockname()[1]}"
+    async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+        serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining))
+        try:
+            yield client
+        finally:
+            parts.draining.set()
+            await serving
