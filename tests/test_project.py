@@ -6,6 +6,7 @@ from pathlib import Path
 
 import calotype
 from calotype.error.v1 import error_pb2
+
 from services.job.domain.states import LEGAL
 
 ROOT = Path(__file__).parents[1]

@@ -65,6 +65,8 @@ class EmbeddedStack:
         servers = self._start_servers(ports, secrets, stop)
         assembled = services.assemble(self._wiring(servers, keys_file), ports)
         ports.remember()
+        # The others ask it at their start: one that finds nobody waits before it asks again.
+        self._run({"job": assembled.programs.pop("job")}, stop)
         self._run(assembled.programs, stop)
         self._describe = lambda: StackState(
             http=self.url,

@@ -11,7 +11,7 @@ from gateway import bodies, incoming, openapi, preferences, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
 from gateway.idempotency import HEADER, key_of
-from gateway.problems import Problem, invalid
+from gateway.problems import Problem, Violation, invalid
 from gateway.rendering_ledger import attempt
 from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, answer
 from gateway.schemas.attempts import AttemptList
@@ -90,19 +90,23 @@ async def list_jobs(request: Request, parts: PartsOf, caller: CallerOf) -> Respo
 
 
 def _query(request: Request) -> ListJobs:
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"metadata": {}, "status": []}
+    wrong: list[Violation] = []
     for name, value in request.query_params.multi_items():
         if name == "status":
-            given.setdefault("status", []).append(value)
-        elif name.startswith("metadata."):
-            given.setdefault("metadata", {})[name.removeprefix("metadata.")] = value
-        else:
-            # A field that is no text would be taken for a parameter of that name.
-            given[name] = value
+            given["status"].append(value)
+            continue
+        where, key = (given["metadata"], name.removeprefix("metadata.")) if name.startswith("metadata.") else (given, name)
+        if key in where:
+            wrong.append(Violation(field=name, message="Write metadata.KEY=VALUE, and every parameter once."))
+        where.setdefault(key, value)
     try:
-        return ListJobs.model_validate(given)
+        query = ListJobs.model_validate(given)
     except ValidationError as error:
-        raise invalid(bodies.violations(error)) from None
+        wrong += bodies.violations(error)
+    if wrong:
+        raise invalid(wrong)
+    return query
 
 
 def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:

@@ -72,14 +72,7 @@ class JobDesk:
 
     def begin(self, job: Job, *indexes: int, provider: str | None = None) -> ProviderCall:
         """Write a provider call down."""
-        purchase = buying.Purchase(
-            fence=fence_of(job),
-            call_id=f"call_{uuid4().hex}",
-            provider=provider or job.provider,
-            model=job.model,
-            image_indexes=indexes or tuple(range(job.image_count)),
-            request_digest="0" * 64,
-        )
+        purchase = purchase_of(job, *indexes, provider=provider)
         return self.run(lambda c: buying.begin_provider_call(c, purchase))
 
     def fold(self, *facts: JobFact) -> folding.Folded:
@@ -89,6 +82,10 @@ class JobDesk:
     def cancel(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
         """Cancel as a user."""
         return self.run(lambda c: deciding.cancel_job(c, tenant, job_id))
+
+    def delete(self, job_id: str) -> None:
+        """Delete as a user."""
+        self.run(lambda c: deciding.delete_job(c, "acme", job_id))
 
     def retry(self, job_id: str, *, consents: bool = False, key: str = "", expected: int | None = None) -> Snapshot:
         """Retry as a user."""
@@ -154,6 +151,18 @@ def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
     desk.register()
     yield desk
     engine.dispose()
+
+
+def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> buying.Purchase:
+    """A wish to buy images of a held job: all of them unless some are named."""
+    return buying.Purchase(
+        fence=fence_of(job),
+        call_id=f"call_{uuid4().hex}",
+        provider=provider or job.provider,
+        model=job.model,
+        image_indexes=indexes or tuple(range(job.image_count)),
+        request_digest="0" * 64,
+    )
 
 
 def fence_of(job: Job) -> Fence:

@@ -1,0 +1,118 @@
+"""Each job goes to one worker, in a fair order, and to the same worker again when its answer was lost."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import uuid4
+
+import pytest
+
+from services.job.application import claiming
+from services.job.domain.failures import Refusal
+from services.job.domain.requests import Priority
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, fence_of
+
+COPY_JOB = """
+INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object(
+    'id', 'job_' || lpad(to_hex(number), 32, '0'), 'created_at', jobs.created_at - interval '1 hour',
+    'run_at', jobs.run_at - interval '1 hour'))).*
+FROM jobs, generate_series(1, 10000) AS number
+"""
+
+
+def test_two_workers_never_hold_one_job(desk: JobDesk) -> None:
+    for _ in range(40):
+        desk.create()
+    with ThreadPoolExecutor(8) as threads:
+        claimed = [one for found in threads.map(lambda _: desk.claim(10), range(8)) for one in found]
+    rest = desk.claim(40)
+    ids = [one.job.id for one in claimed + rest]
+
+    assert len(ids) == len(set(ids)) == 40
+
+
+def test_the_same_tokens_give_the_same_jobs(desk: JobDesk) -> None:
+    for _ in range(3):
+        desk.create()
+    tokens = [uuid4(), uuid4()]
+    first, again = desk.claim(tokens=tokens), desk.claim(tokens=tokens)
+
+    assert {one.job.id for one in first} == {one.job.id for one in again}
+    assert [one.job.claim_number for one in again] == [1, 1]
+    assert desk.sql("SELECT count(*) AS n FROM attempts")[0].n == 2
+
+
+def test_tokens_that_were_used_up_give_nothing(desk: JobDesk) -> None:
+    desk.create()
+    token = uuid4()
+    [claimed] = desk.claim(tokens=[token])
+    desk.release(claimed.job)
+
+    assert desk.claim(tokens=[token]) == []
+    assert desk.job(claimed.job.id).state is State.QUEUED
+
+
+def test_a_tenant_with_ten_thousand_jobs_does_not_delay_anothers_one(desk: JobDesk) -> None:
+    desk.create(tenant="crowd")
+    desk.sql(COPY_JOB)
+    desk.sql("ANALYZE jobs")
+    desk.create(tenant="single")
+    served = [desk.claim()[0].job.tenant for _ in range(2)]
+
+    assert "single" in served
+
+
+def test_priority_orders_a_tenants_own_jobs(desk: JobDesk) -> None:
+    low, high = desk.create(priority=Priority.LOW), desk.create(priority=Priority.HIGH)
+
+    assert [one.job.id for one in desk.claim(1) + desk.claim(1)] == [high.job.id, low.job.id]
+
+
+def test_only_jobs_of_the_workers_own_providers_are_given(desk: JobDesk) -> None:
+    desk.create(provider="paid")
+
+    assert desk.claim(only=["procedural"]) == []
+    assert len(desk.claim(only=["paid"])) == 1
+
+
+def test_a_job_that_waits_for_a_time_is_not_due(desk: JobDesk) -> None:
+    desk.create()
+    desk.sql("UPDATE jobs SET run_at = clock_timestamp() + interval '1 hour'")
+
+    assert desk.claim() == []
+
+
+def test_a_tenant_at_its_limit_waits(desk: JobDesk) -> None:
+    desk.create()
+    desk.create()
+    desk.sql("INSERT INTO tenant_load (tenant, max_in_flight) VALUES ('acme', 1)")
+
+    assert len(desk.claim(2)) == 1
+    assert desk.claim(2) == []
+
+
+def test_a_renewal_tells_what_became_of_each_lease(desk: JobDesk) -> None:
+    for _ in range(3):
+        desk.create()
+    held, canceled, lost = desk.claim(3)
+    desk.cancel(canceled.job.id)
+    desk.release(lost.job)
+    fences = [fence_of(one.job) for one in (held, canceled, lost)]
+    answers = desk.run(lambda c: claiming.renew_leases(c, fences, limits=desk.limits))
+
+    assert [outcome for _, outcome in answers] == ["renewed", "canceled", "lost"]
+
+
+def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobDesk) -> None:
+    desk.create()
+    [claimed] = desk.claim()
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 minute'")
+    answers = desk.run(lambda c: claiming.renew_leases(c, [fence_of(claimed.job)], limits=desk.limits))
+
+    assert answers[0][1] == "renewed"
+
+
+def test_a_claim_needs_different_tokens(desk: JobDesk) -> None:
+    token = uuid4()
+
+    with pytest.raises(Refusal, match="different lease tokens"):
+        desk.claim(tokens=[token, token])

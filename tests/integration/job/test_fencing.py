@@ -1,0 +1,131 @@
+"""A worker that lost its lease moves nothing, and settles its own call all the same."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection
+
+from services.job.application import claiming, deciding, folding
+from services.job.application.buying import begin_provider_call
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Job
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, failed, generated, purchase_of, stored
+
+WAITING = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+
+def lose_lease(desk: JobDesk, job: Job) -> Job:
+    """Another worker has the job now; returns it as that one holds it."""
+    desk.release(job)
+    [claimed] = desk.claim()
+    assert claimed.job.id == job.id
+    return claimed.job
+
+
+def behind(desk: JobDesk, first: Any, second: Any) -> Any:
+    """Run `first` and hold its locks until `second` waits for them; returns what `second` came to."""
+    locked = threading.Event()
+    go_on = threading.Event()
+
+    def hold(connection: Connection) -> None:
+        first(connection)
+        locked.set()
+        assert go_on.wait(20)
+
+    with ThreadPoolExecutor(2) as threads:
+        holding = threads.submit(desk.run, hold)
+        assert locked.wait(20)
+        waiting = threads.submit(desk.run, second)
+        while desk.sql(WAITING)[0].n == 0:
+            assert not waiting.done(), "nobody waited"
+        go_on.set()
+        holding.result()
+        return waiting
+
+
+@pytest.mark.parametrize("fact", [generated, lambda job, call: failed(job)], ids=["generated", "failed"])
+def test_a_late_generator_moves_nothing(desk: JobDesk, fact: Any) -> None:
+    job, call = desk.generate()
+    current = lose_lease(desk, job)
+    folded = desk.fold(fact(job, call))
+
+    assert (folded.moved, folded.late) == (0, 1)
+    assert desk.job(job.id) == current
+
+
+def test_a_late_generator_settles_its_own_call(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    lose_lease(desk, job)
+    desk.fold(generated(job, call, cost=40_000))
+    [row] = desk.sql("SELECT phase, cost_micros FROM provider_calls")
+
+    assert (row.phase, row.cost_micros) == (Phase.SUCCEEDED, 40_000)
+    assert desk.sql("SELECT count(*) AS n FROM artifacts")[0].n == 1
+
+
+def test_a_late_uploader_completes_nothing(desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.release(job)
+    desk.fold(stored(job))
+
+    assert desk.job(job.id).state is State.UPLOADING
+
+
+def test_a_late_generator_begins_no_call(desk: JobDesk) -> None:
+    desk.create()
+    [claimed] = desk.claim()
+    lose_lease(desk, claimed.job)
+
+    with pytest.raises(Refusal) as refusal:
+        desk.begin(claimed.job)
+    assert refusal.value.reason == "LEASE_LOST"
+    assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 0
+
+
+def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    token = job.lease.token if job.lease else None
+    assert token is not None
+    fact = failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),))
+    again = behind(
+        desk,
+        lambda c: folding.fold(c, [fact], limits=desk.limits),
+        lambda c: claiming.claim_jobs(c, worker="w", tokens=[token], providers=["paid"], limits=desk.limits),
+    )
+
+    # The claim asked again with its token waited, and no longer finds the job under it.
+    assert again.result() == []
+    desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
+    [claimed] = desk.claim()
+    assert [one.phase for one in claimed.calls] == [Phase.FAILED]
+
+
+def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:
+    desk.create(provider="paid")
+    [claimed] = desk.claim()
+    canceled = behind(
+        desk,
+        lambda c: begin_provider_call(c, purchase_of(claimed.job)),
+        lambda c: deciding.cancel_job(c, "acme", claimed.job.id),
+    )
+
+    assert canceled.result().job.provider_cancel == "pending"
+
+
+def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobDesk) -> None:
+    desk.create(provider="paid")
+    [claimed] = desk.claim()
+    begun = behind(
+        desk,
+        lambda c: deciding.cancel_job(c, "acme", claimed.job.id),
+        lambda c: begin_provider_call(c, purchase_of(claimed.job)),
+    )
+
+    with pytest.raises(Refusal) as refusal:
+        begun.result()
+    assert refusal.value.reason == "LEASE_LOST"
+    assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 0
