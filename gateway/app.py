@@ -2,6 +2,7 @@
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 
 from gateway import openapi
@@ -10,12 +11,27 @@ from gateway.problems import Problem, Violation, invalid, respond
 from gateway.routes import catalogue, decisions, events, health, jobs, pages
 from gateway.routes.parts import Parts
 
+#: The edge traces every request; the framework's own spans would repeat it, with the query, which may hold a token.
+_OFF: TelemetryConfig = {
+    "tracing": False,
+    "metrics": False,
+    "logs": False,
+    "operation_spans": False,
+    "auto_configure": False,
+}
 _NO_PAGE, _NO_METHOD = 404, 405
 
 
 def create_app(parts: Parts) -> FastAPI:
     """The ASGI application on its parts."""
-    app = FastAPI(title="Calotype", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    app = FastAPI(
+        title="Calotype",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+        redirect_slashes=False,
+        telemetry=_OFF,
+    )
     app.state.parts = parts
     for noun in (jobs, decisions, events, catalogue, health, pages):
         app.include_router(noun.router)

@@ -49,6 +49,7 @@ REASONS: dict[str, Entry] = {
         ("AMBIGUOUS_OUTCOME", 504, "It is unknown what the provider did", "A retry may be charged twice."),
         ("RESULT_LOST", 504, "A paid result can no longer be fetched", "A retry may be charged twice."),
         ("DEADLINE_EXCEEDED", 504, "The job's deadline passed", "Give the job more time."),
+        ("PROVIDER_CANCELED", 504, "The provider stopped it", "Try again."),
         ("STAGE_TIMEOUT", 504, "A stage took too long", "Try again."),
     ),
     **_entries(

@@ -96,7 +96,9 @@ def _query(request: Request) -> ListJobs:
         if name == "status":
             given["status"].append(value)
             continue
-        where, key = (given["metadata"], name.removeprefix("metadata.")) if name.startswith("metadata.") else (given, name)
+        where, key = (
+            (given["metadata"], name.removeprefix("metadata.")) if name.startswith("metadata.") else (given, name)
+        )
         if key in where:
             wrong.append(Violation(field=name, message="Write metadata.KEY=VALUE, and every parameter once."))
         where.setdefault(key, value)

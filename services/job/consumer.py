@@ -42,12 +42,13 @@ class FactConsumer:
         self._broker = broker
         self._relay = relay
         self._limits = limits
-        self._may_fetch = True
+        #: False while the database is known to be away.
+        self.may_fetch = True
 
     async def run(self, stop: asyncio.Event) -> None:
         """Fold until told to stop; nothing is fetched while the database is away."""
         await consume(
-            self._broker, FACTS, self.handle, stop=stop, may_fetch=self._database_answers, dead_subject=DEAD_SUBJECT
+            self._broker, FACTS, self.handle, stop=stop, may_fetch=lambda: self.may_fetch, dead_subject=DEAD_SUBJECT
         )
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
@@ -55,7 +56,7 @@ class FactConsumer:
         try:
             verdicts = await self._database.run(lambda connection: self._fold_all(connection, messages))
         except DatabaseUnavailable:
-            self._may_fetch = False
+            self.may_fetch = False
             return [Retry(1.0) for _ in messages]
         except (IntegrityError, DataError):
             verdicts = [await self._fold_one(message) for message in messages]
@@ -97,17 +98,14 @@ class FactConsumer:
             event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)
         return verdicts
 
-    def _database_answers(self) -> bool:
-        return self._may_fetch
-
     async def watch_database(self) -> dict[str, int]:
         """Look whether the database answers; fetching goes on when it does."""
         try:
             await self._database.ping()
         except DatabaseUnavailable:
-            self._may_fetch = False
+            self.may_fetch = False
         else:
-            self._may_fetch = True
+            self.may_fetch = True
         return {}
 
 

@@ -41,6 +41,7 @@ class JobDesk:
 
     run: Callable[[Callable[[Connection], Any]], Any]
     limits: Limits = field(default_factory=Limits)
+    dispose: Callable[[], None] = lambda: None
 
     def register(self, *known: Provider) -> None:
         """Make providers known."""
@@ -147,7 +148,7 @@ def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
         with engine.begin() as connection:
             return work(connection)
 
-    desk = JobDesk(run, limits or Limits())
+    desk = JobDesk(run, limits or Limits(), engine.dispose)
     desk.register()
     yield desk
     engine.dispose()

@@ -263,7 +263,7 @@ INVALID: list[tuple[bytes, str]] = [
     (_with(image_count=2), "image_count"),
     (_with(tenant="other"), "tenant"),
     (_with(id="job_1"), "id"),
-    (_with(**{"": 1}), ""),
+    (_with(**{"": 1}), "body"),
     (_with(**{"x" * 500: 1}), "x" * 100),
 ]
 

@@ -6,7 +6,7 @@ from services.generator.adapters.procedural.abstract_shapes import along, inks
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
 from services.generator.adapters.procedural.colour import Color, lift, luma, mix, rgb
 from services.generator.adapters.procedural.dice import Field
-from services.generator.adapters.procedural.noise import cells, cloud, profile, smooth
+from services.generator.adapters.procedural.noise import above, cells, cloud, profile, smooth
 from services.generator.adapters.procedural.scene import Scene
 
 
@@ -45,7 +45,7 @@ def marble(canvas: Canvas, scene: Scene) -> None:
     vein = 1 - smooth(0.0, 0.045, apart)
     broken = smooth(-0.1, 0.5, cells(dice, canvas.width, canvas.height, canvas.unit * 0.2, canvas.unit * 0.2))
     canvas.blend(mix(rgb("d9b36a"), palette.light, 0.3), vein * broken * np.float32(0.8))
-    slope = np.clip((field - np.roll(field, max(1, int(canvas.unit * 0.006)), axis=0)) * np.float32(9), -1, 1)
+    slope = np.clip((field - above(field, max(1, int(canvas.unit * 0.006)))) * np.float32(9), -1, 1)
     canvas.blend(palette.light, np.clip(slope, 0, 1) * np.float32(0.22))
     canvas.blend(palette.ink, np.clip(-slope, 0, 1) * np.float32(0.22))
 

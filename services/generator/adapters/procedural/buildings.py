@@ -1,8 +1,8 @@
 """Single buildings: a house with lit windows, a lighthouse on its rock."""
 
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
-from services.generator.adapters.procedural.colour import mix, rgb
-from services.generator.adapters.procedural.curves import jagged
+from services.generator.adapters.procedural.colour import Color, mix, rgb
+from services.generator.adapters.procedural.curves import Point, jagged
 from services.generator.adapters.procedural.noise import smooth
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
@@ -12,7 +12,7 @@ def house(canvas: Canvas, scene: Scene) -> None:
     """A gabled house; by water it stands on the far shore and is mirrored."""
     far = scene.shows("lake")
     x = canvas.width * (0.36 if scene.light_x > 0.5 else 0.64)
-    size = canvas.unit * (0.11 if far else 0.17)
+    size = canvas.unit * (0.14 if far else 0.17)
     foot = scene.horizon * canvas.height + canvas.unit * 0.022 if far else float(scene.near_edge(canvas)[int(x)]) + size * 0.06
     palette = scene.palette
     wall = scene.tint("house", mix(palette.paper, palette.haze, 0.25))
@@ -68,7 +68,7 @@ def _smoke(canvas: Canvas, scene: Scene, x: float, y: float, size: float) -> Non
 
 def lighthouse(canvas: Canvas, scene: Scene) -> None:
     """A banded tower on a rock, its beam in the air when it is dark enough."""
-    palette, dice, unit = scene.palette, scene.dice("lighthouse"), canvas.unit
+    palette, unit = scene.palette, canvas.unit
     side = 1 if scene.light_x < 0.5 else -1
     x = canvas.width * (0.5 + side * 0.2)
     base = canvas.height * (scene.horizon + 0.03)
@@ -79,11 +79,7 @@ def lighthouse(canvas: Canvas, scene: Scene) -> None:
     dim = palette.dark or scene.reading.hour in ("dusk", "night", "dawn") or "storm" in scene.reading.moods
     if dim:
         _beam(canvas, scene, lamp, -side)
-    far_foot = (x - side * unit * 0.34, base + canvas.height * 0.17)
-    cliff = [*jagged(far_foot, (x - side * unit * 0.1, base), dice, roughness=0.2),
-             *jagged((x + side * unit * 0.1, base), (x + side * canvas.width * 0.5, base + unit * 0.05), dice, roughness=0.12),
-             (x + side * canvas.width * 0.5, canvas.height * 0.98), (far_foot[0], canvas.height * 0.98)]  # fmt: skip
-    canvas.paint(Stencil(cliff), Gradient(top=mix(stone, palette.haze, 0.14), bottom=palette.ink, start=base, end=base + unit * 0.2))
+    _cliff(canvas, scene, (x, base), side, stone)
     wall = mix(palette.paper, palette.light, 0.2)
     band = scene.tint("lighthouse", mix(palette.accent, rgb("b8322c"), 0.6))
     if palette.dark or "storm" in scene.reading.moods:
@@ -92,6 +88,27 @@ def lighthouse(canvas: Canvas, scene: Scene) -> None:
     if dim:
         canvas.glow(*lamp, tall * 0.7, rgb("fff0b8"), 0.75)
     canvas.paint(Stencil().disc(*lamp, tall * 0.026), rgb("fff6d8"))
+
+
+def _cliff(canvas: Canvas, scene: Scene, at: Point, side: int, stone: Color) -> None:
+    """Rock that falls to the water in ledges, each catching some light, with foam at its foot."""
+    (x, base), palette, unit, dice = at, scene.palette, canvas.unit, scene.dice("cliff")
+    outer, deep = x + side * canvas.width, canvas.height * 1.02
+    toe = (x - side * unit * 0.42, canvas.height * 0.97)
+    brim = [*jagged(toe, (x - side * unit * 0.2, base + unit * 0.1), dice, roughness=0.22),
+            *jagged((x - side * unit * 0.15, base + unit * 0.03), (x - side * unit * 0.08, base), dice, roughness=0.2),
+            *jagged((x + side * unit * 0.1, base), (outer, base + unit * 0.09), dice, roughness=0.05)]  # fmt: skip
+    foam = [(u - side * unit * dice.between(0.004, 0.02), v + unit * 0.012) for u, v in brim[:33]]
+    canvas.paint(Stencil([*foam, (toe[0] + side * unit * 0.3, deep)]), mix(palette.paper, palette.haze, 0.35), 0.8)
+    shade = Gradient(top=mix(stone, palette.haze, 0.16), bottom=mix(palette.ink, stone, 0.2), start=base, end=canvas.height)
+    canvas.paint(Stencil([*brim, (outer, deep), (toe[0] - side * unit * 0.02, deep)]), shade)
+    for _ in range(13):
+        t, u = dice.between(0.05, 0.9), dice.between(0, 1)
+        y = base + (canvas.height - base) * t
+        start = x - side * unit * (0.1 + 0.26 * t) + side * unit * 0.75 * u
+        ledge = jagged((start, y), (start + side * unit * dice.between(0.1, 0.26), y + unit * dice.between(-0.01, 0.03)), dice)
+        under = [(p, q + unit * dice.between(0.006, 0.03)) for p, q in reversed(ledge)]
+        canvas.paint(Stencil([*ledge, *under]), mix(stone, palette.haze, 0.32 * (1 - 0.6 * t)), 0.5)
 
 
 def _tower(

@@ -54,7 +54,7 @@ def macro(canvas: Canvas, scene: Scene) -> None:
 def _bokeh(canvas: Canvas, scene: Scene) -> None:
     dice, palette = scene.dice("bokeh"), scene.palette
     green = mix(palette.land, rgb("4f8a55"), 0.4)
-    base = mix(green, palette.ink, 0.35)
+    base = mix(green, palette.ink, 0.12)
     canvas.blend(Gradient(top=mix(palette.horizon, palette.sky, 0.45), bottom=base, start=0, end=canvas.height * 0.95), 1.0)
     for size, count, opacity in ((0.2, 7, 0.22), (0.11, 13, 0.24), (0.05, 18, 0.32)):
         for tone in (palette.light, palette.horizon, lift(green, 0.12)):

@@ -123,9 +123,10 @@ def _cap(
 
 def _gullies(start: Point, end: Point, dice: Dice, height: float) -> list[Point]:
     teeth = []
-    for i in range(1, 8):
-        t = i / 8
-        drop = height * dice.between(0.02, 0.16) * (1 if i % 2 else -0.5)
+    count = 11
+    for i in range(1, count):
+        t = i / count
+        drop = height * (dice.between(0.0, 0.13) if i % 2 else dice.between(-0.07, 0.02))
         teeth.append((start[0] + (end[0] - start[0]) * t, start[1] + (end[1] - start[1]) * t + drop))
     return teeth
 

@@ -38,6 +38,13 @@ def cloud(dice: Dice, width: int, height: int, step: float, *, octaves: int = 5,
     return np.clip(total / np.float32(weights * 0.6), -1, 1)
 
 
+def above(field: Field, rows: int) -> Field:
+    """The field moved down by so many rows; the topmost row fills the gap."""
+    moved = np.roll(field, rows, axis=0)
+    moved[:rows] = field[:1]
+    return moved
+
+
 def profile(dice: Dice, length: int, step: float, *, octaves: int = 4, gain: float = 0.5) -> Line:
     """Fractal noise along a line of `length` pixels."""
     total = np.zeros(length)

@@ -24,8 +24,8 @@ def grain(canvas: Canvas, scene: Scene) -> None:
         return
     dice, wide, high = scene.dice("paper"), canvas.width, canvas.height
     fine = dice.field(high, wide) - np.float32(0.5)
-    fibre = cells(dice, wide, high, canvas.unit * 0.02, max(1.0, canvas.unit * 0.0016))
-    fibre += cells(dice, wide, high, max(1.0, canvas.unit * 0.0016), canvas.unit * 0.02)
+    long, thin = canvas.unit * 0.02, max(1.0, canvas.unit * 0.0016)
+    fibre = cells(dice, wide, high, long, thin) + cells(dice, wide, high, thin, long)
     blotch = cloud(dice, wide, high, canvas.unit * 0.25, octaves=3)
     tone = canvas.luminance()
     touch = (fine * np.float32(0.05) + fibre * np.float32(0.008) + blotch * np.float32(0.014)) * (

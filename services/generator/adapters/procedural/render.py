@@ -11,8 +11,6 @@ from services.generator.adapters.procedural.scene import Scene, stage
 from services.generator.adapters.procedural.styles import MANNERS
 
 SMALLEST_SIDE, LARGEST_SIDE = 64, 2048
-#: So many reports at least, whatever is drawn.
-_REPORTS = 8
 
 
 def render(
@@ -38,27 +36,25 @@ def render(
             raise ValueError(f"{side} must be {SMALLEST_SIDE}..{LARGEST_SIDE} pixels, not {length}")
     report = progress or _unheard
     report(0.0)
-    scene = stage(read(prompt, negative_prompt), seed, width / height)
+    reading = read(prompt, negative_prompt)
+    report(0.03)
+    scene = stage(reading, seed, width / height)
+    report(0.06)
     canvas = Canvas(width, height)
     steps = _steps(scene)
     for done, step in enumerate(steps, start=1):
         step(canvas, scene)
-        report(round(0.95 * done / len(steps), 4))
-    picture = encode(canvas.image(), output_format, seed)
+        report(round(0.06 + 0.82 * done / len(steps), 4))
+    image = canvas.image()
+    report(0.93)
+    picture = encode(image, output_format, seed)
     report(1.0)
     return picture
 
 
 def _steps(scene: Scene) -> list[Layer]:
-    """All that is painted, padded with rests so that short plans report as often as long ones."""
-    painted = plan(scene)
     manner = MANNERS.get(scene.reading.style or "")
-    steps = [*painted, *([manner] if manner else []), vignette, grain]
-    return [*[_rest] * max(0, _REPORTS - 2 - len(steps)), *steps]
-
-
-def _rest(canvas: Canvas, scene: Scene) -> None:
-    """Paints nothing."""
+    return [*plan(scene), *([manner] if manner else []), vignette, grain]
 
 
 def _unheard(share: float) -> None:

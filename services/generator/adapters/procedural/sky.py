@@ -5,7 +5,7 @@ import numpy as np
 from services.generator.adapters.procedural.canvas import Canvas, Gradient, Radial
 from services.generator.adapters.procedural.colour import WHITE, enrich, lift, mix, rgb
 from services.generator.adapters.procedural.curves import ring
-from services.generator.adapters.procedural.noise import cloud, profile, smooth
+from services.generator.adapters.procedural.noise import above, cloud, profile, smooth
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
@@ -54,12 +54,12 @@ def _seas_of_the_moon(canvas: Canvas, scene: Scene, x: float, y: float, radius: 
 def stars(canvas: Canvas, scene: Scene) -> None:
     """Stars that thin out towards the horizon; some shine with a cross of rays."""
     dice, unit = scene.dice("stars"), canvas.unit
-    count = int(520 * min(3.0, canvas.width * canvas.height / (unit * unit)))
+    count = int(560 * min(3.0, canvas.width * canvas.height / (unit * unit)))
     small, large = Stencil(), Stencil()
     for _ in range(count):
         x, y, size = dice.between(0, canvas.width), dice.between(0, 1), dice.between(0, 1)
         y = y * y * scene.horizon * canvas.height
-        if size > 0.985:
+        if size > 0.993:
             reach = unit * dice.between(0.008, 0.016)
             large.stroke([(x - reach, y), (x + reach, y)], unit * 0.0012)
             large.stroke([(x, y - reach), (x, y + reach)], unit * 0.0012)
@@ -94,7 +94,7 @@ def clouds(canvas: Canvas, scene: Scene) -> None:
     canvas.blend(shadow, body * np.float32(0.85 if storm else 0.5))
     # The same noise seen a little lower down: where it is thinner above, light falls in.
     step = max(1, int(canvas.unit * 0.022))
-    rim = np.clip(drift - np.roll(drift, step, axis=0), 0, 1) * body
+    rim = np.clip(drift - above(drift, step), 0, 1) * body
     crest = mix(scene.palette.light, scene.palette.horizon, 0.25)
     canvas.blend(crest, np.clip(rim * np.float32(2.6), 0, 0.9))
 

@@ -7,7 +7,7 @@ from services.generator.adapters.procedural.canvas import Canvas
 from services.generator.adapters.procedural.colour import mix, rgb
 from services.generator.adapters.procedural.curves import direction
 from services.generator.adapters.procedural.dice import Field
-from services.generator.adapters.procedural.noise import cells, cloud, smooth
+from services.generator.adapters.procedural.noise import above, cells, cloud, smooth
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
@@ -31,12 +31,12 @@ def watercolor(canvas: Canvas, scene: Scene) -> None:
         plane += np.float32(0.14)
         plane += (bloom + grit - edges) * (np.float32(1.02) - plane) * np.float32(1.5)
         np.clip(plane, 0, 1, out=plane)
-    ragged = cloud(dice, wide, high, unit * 0.09, octaves=5) * np.float32(unit * 0.035)
+    ragged = cloud(dice, wide, high, unit * 0.16, octaves=5) * np.float32(unit * 0.014)
     inside = np.minimum(np.minimum(canvas.columns, wide - canvas.columns), np.minimum(canvas.rows, high - canvas.rows)) + ragged
     paper = mix(scene.palette.paper, rgb("fbf8f0"), 0.7)
-    rim = np.clip(1 - np.abs(inside - np.float32(unit * 0.058)) / np.float32(unit * 0.006), 0, 1)
+    rim = np.clip(1 - np.abs(inside - np.float32(unit * 0.05)) / np.float32(unit * 0.006), 0, 1)
     canvas.blend(mix(scene.palette.zenith, scene.palette.ink, 0.3), rim * np.float32(0.16))
-    canvas.blend(paper, 1 - smooth(unit * 0.05, unit * 0.057, inside))
+    canvas.blend(paper, 1 - smooth(unit * 0.042, unit * 0.049, inside))
 
 
 def lines(canvas: Canvas, scene: Scene) -> None:
@@ -74,7 +74,8 @@ def pixel(canvas: Canvas, scene: Scene) -> None:
 
 def poster(canvas: Canvas, scene: Scene) -> None:
     """Flat steps of colour and a white mat, as a screen print has."""
-    _stepped(canvas, scene, 9)
+    if not scene.shows("geometry"):
+        _stepped(canvas, scene, 9)
     _mat(canvas, scene, 0.045)
 
 
@@ -150,13 +151,13 @@ def oil(canvas: Canvas, scene: Scene) -> None:
                          (x + a * long, y + b * long), (x + b * half, y - a * half)], fill=(red, green, blue))  # fmt: skip
     canvas.replace(sheet.reduce(scale) if scale > 1 else sheet)
     tone = canvas.luminance()
-    ridge = np.clip((tone - np.roll(tone, max(1, int(canvas.unit * 0.0015)), axis=0)) * np.float32(0.5), -0.06, 0.06)
+    ridge = np.clip((tone - above(tone, max(1, int(canvas.unit * 0.0015)))) * np.float32(0.5), -0.06, 0.06)
     for plane in canvas.planes:
         plane += ridge
 
 
 def _stepped(canvas: Canvas, scene: Scene, steps: int) -> None:
-    soft = cells(scene.dice("steps"), canvas.width, canvas.height, canvas.unit * 0.01, canvas.unit * 0.01) * np.float32(0.012)
+    soft = cells(scene.dice("steps"), canvas.width, canvas.height, canvas.unit * 0.05, canvas.unit * 0.05) * np.float32(0.006)
     tone = np.clip(_softened(canvas.luminance(), canvas.unit * 0.003) + soft, 0.004, 1)
     level = tone * np.float32(steps)
     whole = np.floor(level)

@@ -1,0 +1,56 @@
+"""State, event and outbox row are there together, or not at all."""
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from services.job.domain.jobs import Job
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, generated
+
+BREAK = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken on purpose'; END $$;
+CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+def counts(desk: JobDesk) -> list[int]:
+    """Rows of everything that a transition writes."""
+    tables = ("jobs", "job_events", "outbox", "attempts", "provider_calls", "artifacts")
+    return [desk.sql(f"SELECT count(*) AS n FROM {table}")[0].n for table in tables]
+
+
+@pytest.mark.parametrize("table", ["job_events", "outbox"])
+def test_a_submit_that_breaks_leaves_nothing(desk: JobDesk, table: str) -> None:
+    desk.sql(BREAK.format(table=table))
+
+    with pytest.raises(DBAPIError, match="broken on purpose"):
+        desk.create(key="k", fingerprint="f")
+    assert counts(desk) == [0, 0, 0, 0, 0, 0]
+    assert desk.sql("SELECT count(*) AS n FROM idempotency_keys")[0].n == 0
+
+
+@pytest.mark.parametrize("table", ["job_events", "outbox"])
+@pytest.mark.parametrize("step", ["claim", "begin", "generated", "cancel"])
+def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobDesk, table: str, step: str) -> None:
+    job, act = _prepared(desk, step)
+    before = (counts(desk), desk.job(job.id))
+    desk.sql(BREAK.format(table=table))
+
+    with pytest.raises(DBAPIError, match="broken on purpose"):
+        act()
+    assert (counts(desk), desk.job(job.id)) == before
+
+
+def _prepared(desk: JobDesk, step: str):  # type: ignore[no-untyped-def]
+    created = desk.create().job
+    if step == "claim":
+        return created, desk.claim
+    [claimed] = desk.claim()
+    if step == "begin":
+        return claimed.job, lambda: desk.begin(claimed.job)
+    call = desk.begin(claimed.job)
+    job: Job = desk.job(created.id)
+    assert job.state is State.GENERATING
+    if step == "generated":
+        return job, lambda: desk.fold(generated(job, call))
+    return job, lambda: desk.cancel(job.id)

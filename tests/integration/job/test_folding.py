@@ -1,0 +1,211 @@
+"""Facts come twice, late, out of order and together; the ledger takes all of them, the state only those that hold."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.facts import CallAccepted, CallSettled, LedgerSettled
+from services.job.domain.failures import Code, Stage
+from services.job.domain.jobs import ProviderCancel
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, failed, generated, image_of, stored, succeeded
+
+
+def phases(desk: JobDesk) -> list[str]:
+    """Phases of all calls, oldest first."""
+    return [row.phase for row in desk.sql("SELECT phase FROM provider_calls ORDER BY created_at, id")]
+
+
+def test_a_fact_that_comes_twice_counts_once(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    fact = generated(job, call)
+    folded = [desk.fold(fact), desk.fold(fact)]
+
+    assert [(one.moved, one.late) for one in folded] == [(1, 0), (0, 1)]
+    assert desk.job(job.id).sequence == job.sequence + 1
+
+
+def test_a_fact_that_comes_twice_in_one_batch_counts_once(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    folded = desk.fold(generated(job, call), generated(job, call))
+
+    assert (folded.moved, folded.late) == (1, 1)
+
+
+def test_two_facts_of_one_job_in_one_batch_are_folded_in_their_order(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    accepted = CallAccepted(job_id=job.id, call_id=call.id, operation_id="op")
+    folded = desk.fold(accepted, generated(job, call))
+    [row] = desk.sql("SELECT phase, operation_id FROM provider_calls")
+
+    assert (folded.moved, folded.late) == (1, 1)
+    assert (row.phase, row.operation_id) == ("succeeded", "op")
+
+
+def test_an_acceptance_that_comes_after_the_end_still_names_the_operation(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.fold(generated(job, call))
+    desk.fold(CallAccepted(job_id=job.id, call_id=call.id, operation_id="op"))
+    [row] = desk.sql("SELECT phase, operation_id FROM provider_calls")
+
+    assert (row.phase, row.operation_id) == ("succeeded", "op")
+
+
+def test_a_late_success_makes_an_unknown_call_certain_and_never_the_other_way(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    for phase in (Phase.UNKNOWN, Phase.SUCCEEDED, Phase.UNKNOWN, Phase.FAILED):
+        outcome = CallOutcome(call_id=call.id, phase=phase)
+        desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+
+    assert phases(desk) == ["succeeded"]
+
+
+def test_a_late_success_is_used_by_the_next_claim_without_a_call(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.release(job)
+    desk.fold(generated(job, call))
+    [claimed] = desk.claim()
+
+    assert [image.image_index for image in claimed.images] == [0]
+    assert [one.phase for one in claimed.calls] == [Phase.SUCCEEDED]
+
+
+def test_images_of_a_canceled_job_are_not_kept(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    desk.fold(generated(job, call))
+
+    assert desk.job(job.id).state is State.CANCELED
+    assert phases(desk) == ["succeeded"]
+    assert desk.sql("SELECT count(*) AS n FROM artifacts")[0].n == 0
+    assert [row.prefix for row in desk.sql("SELECT prefix FROM deletions")] == [f"{job.id}/"]
+
+
+def test_a_fact_of_a_job_that_is_not_there_harms_nobody(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    stranger = replace(generated(job, call), fence=replace(generated(job, call).fence, job_id="job_none"), images=())
+    folded = desk.fold(stranger, generated(job, call))
+
+    assert (folded.moved, folded.unknown) == (1, 1)
+
+
+def test_a_temporary_failure_is_tried_again_until_its_budget_is_spent(desk: JobDesk) -> None:
+    desk.create()
+    states = []
+    for _ in range(3):
+        desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
+        [claimed] = desk.claim()
+        desk.fold(failed(claimed.job, stage=Stage.PROCESSING))
+        states.append(desk.job(claimed.job.id).state)
+    job = desk.job(claimed.job.id)
+
+    assert states == [State.QUEUED, State.QUEUED, State.FAILED]
+    assert job.failure is not None
+    assert (job.failure.stage, job.attempt_count) == (Stage.PROCESSING, 3)
+
+
+@pytest.mark.parametrize("stage", [Stage.PROCESSING, Stage.GENERATING, Stage.PERSISTING])
+def test_the_stage_is_the_one_that_caught_the_failure(desk: JobDesk, stage: Stage) -> None:
+    job, _ = desk.generate()
+    desk.fold(failed(job, stage=stage, code=Code.PERMANENT, reason="RESULT_MISMATCH", retryable=False))
+    failure = desk.job(job.id).failure
+
+    assert failure is not None
+    assert failure.stage is stage
+
+
+def test_what_was_had_goes_on_with_a_warning_for_what_was_not(desk: JobDesk) -> None:
+    job, call = desk.generate(n=2)
+    refusal = failed(
+        job,
+        code=Code.PERMANENT,
+        reason="CONTENT_POLICY",
+        retryable=False,
+        calls=(succeeded(call),),
+        images=(image_of(job, call, 0),),
+    )
+    desk.fold(refusal)
+    after = desk.job(job.id)
+
+    assert after.state is State.UPLOADING
+    assert [(one.reason, one.image_index) for one in after.warnings] == [("CONTENT_POLICY", 1)]
+
+
+def test_a_partial_result_completes_with_its_warning(desk: JobDesk) -> None:
+    job, call = desk.generate(n=2)
+    desk.fold(generated(job, call, 0))
+    [claimed] = desk.claim_uploads()
+    desk.fold(replace(stored(claimed.job), names={0: "jobs/x/0.png"}))
+    seen = desk.get(job.id)
+
+    assert seen.job.state is State.COMPLETED
+    assert [image.image_index for image in seen.artifacts] == [0]
+    assert [one.image_index for one in seen.job.warnings] == [1]
+
+
+def test_a_success_without_any_image_fails_as_a_mismatch(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    desk.fold(replace(generated(job, call), images=()))
+    failure = desk.job(job.id).failure
+
+    assert failure is not None
+    assert (failure.stage, failure.reason) == (Stage.PERSISTING, "RESULT_MISMATCH")
+
+
+def test_a_deferral_counts_nothing(desk: JobDesk) -> None:
+    desk.create()
+    [claimed] = desk.claim()
+    desk.fold(failed(claimed.job, stage=Stage.PROCESSING, code=Code.RATE_LIMIT, deferred=True))
+    job = desk.job(claimed.job.id)
+
+    assert (job.state, job.attempt_count, dict(job.failure_counts)) == (State.QUEUED, 0, {})
+
+
+def test_a_failed_upload_is_tried_again_as_an_upload(desk: JobDesk) -> None:
+    job = desk.upload(provider="paid")
+    desk.fold(failed(job, stage=Stage.UPLOADING, reason="STORAGE_UNAVAILABLE"))
+    after = desk.job(job.id)
+
+    assert (after.state, after.attempt_count) == (State.UPLOADING, 1)
+    assert phases(desk) == ["succeeded"]
+
+
+def test_a_user_retry_of_a_failed_upload_resumes_the_upload(desk: JobDesk) -> None:
+    job = desk.upload(provider="paid")
+    desk.fold(failed(job, stage=Stage.UPLOADING, code=Code.AUTH_ERROR, reason="STORAGE_DENIED", retryable=False))
+    seen = desk.retry(job.id)
+
+    assert seen.job.state is State.UPLOADING
+    assert (seen.job.retry_count, seen.job.failure, dict(seen.job.failure_counts)) == (1, None, {})
+
+
+def test_an_upload_that_leaves_an_image_out_fails_as_a_mismatch(desk: JobDesk) -> None:
+    job = desk.upload(n=2)
+    desk.fold(replace(stored(job), names={0: "jobs/x/0.png"}))
+    failure = desk.job(job.id).failure
+
+    assert failure is not None
+    assert (failure.stage, failure.reason) == (Stage.PERSISTING, "RESULT_MISMATCH")
+
+
+def test_costs_of_all_calls_add_up(desk: JobDesk) -> None:
+    desk.create(n=2, provider="paid")
+    [claimed] = desk.claim()
+    first, second = desk.begin(claimed.job, 0), desk.begin(claimed.job, 1)
+    job = desk.job(claimed.job.id)
+    fact = generated(job, first, 0, cost=3)
+    desk.fold(replace(fact, calls=(succeeded(first, cost=3), succeeded(second, cost=4))))
+
+    assert desk.get(job.id).cost.amount_micros == 7
+
+
+def test_what_a_provider_says_after_a_cancel_changes_no_state(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    canceled = desk.cancel(job.id).job
+    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED))
+    after = desk.job(job.id)
+
+    assert (after.state, after.provider_cancel) == (State.CANCELED, ProviderCancel.CONFIRMED)
+    assert after.sequence == canceled.sequence + 1
