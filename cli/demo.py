@@ -18,6 +18,8 @@ from cli.stack.state import StackState
 
 FOLDER = Path(".calotype-demo")
 PICTURE = Path("out") / "demo.png"
+#: Seconds; a picture takes about one.
+LONGEST_JOB = 120
 PROMPT = "a lighthouse on a rocky coast at dusk, calm sea, first stars"
 
 
@@ -55,7 +57,11 @@ def _show(folder: Path) -> int:
 def _generate(state: StackState) -> int:
     command = [sys.executable, "-P", "-m", "cli", "generate", PROMPT, "--provider", "procedural", "-o", str(PICTURE)]
     reach = {"CALOTYPE_URL": state.http, "CALOTYPE_API_KEY": state.api_key, "PYTHONPATH": source_path(os.environ)}
-    return subprocess.run(command, env=dict(os.environ) | reach, check=False).returncode
+    try:
+        return subprocess.run(command, env=dict(os.environ) | reach, check=False, timeout=LONGEST_JOB).returncode
+    except subprocess.TimeoutExpired:
+        _say(f"the job did not end within {LONGEST_JOB} s")
+        return ExitCode.FAILED
 
 
 @contextmanager

@@ -6,37 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from nats.aio.msg import Msg
-from nats.errors import TimeoutError as NatsTimeoutError
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig
 
 from common.jetstream import FAILURES, BrokerUnavailable, JetStream
 from common.logs import event
 from common.loops import pause_until
+from common.pulling import ConsumerSpec, Subscription
 
 _LOG = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConsumerSpec:
-    """A durable pull consumer of one stream."""
-
-    stream: str
-    durable: str
-    subject: str
-    ack_wait_seconds: float = 30.0
-    max_ack_pending: int = 1000
-
-    def config(self) -> ConsumerConfig:
-        """The declaration in the library's words; deliveries are without limit, as the database counts attempts."""
-        return ConsumerConfig(
-            durable_name=self.durable,
-            filter_subject=self.subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=self.ack_wait_seconds,
-            max_ack_pending=self.max_ack_pending,
-            max_deliver=-1,
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,51 +47,6 @@ class Reject:
 
 Verdict = Ack | Retry | Reject
 HandleBatch = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
-
-
-class Subscription:
-    """A pull subscription that is built anew whenever the broker or the stream was away."""
-
-    def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
-        self._broker = broker
-        self._spec = spec
-        self._pull: JetStreamContext.PullSubscription | None = None
-
-    async def fetch(self, most: int, *, wait_seconds: float) -> list[Msg]:
-        """At most so many messages, as soon as there is one; none after the wait or while the broker is away."""
-        try:
-            if self._pull is None:
-                self._pull = await self._broker.context.pull_subscribe(
-                    self._spec.subject,
-                    durable=self._spec.durable,
-                    stream=self._spec.stream,
-                    config=self._spec.config(),
-                )
-            # The library's own timeout is watched from outside: it can stall after a reconnect.
-            fetched = self._pull.fetch(most, timeout=wait_seconds, heartbeat=min(wait_seconds / 3, 1.0))
-            return await asyncio.wait_for(fetched, wait_seconds * 2 + 1)
-        except NatsTimeoutError:
-            return []
-        except FAILURES as error:
-            event(
-                _LOG,
-                logging.DEBUG,
-                "subscription.rebuilt",
-                durable=self._spec.durable,
-                error=type(error).__name__,
-            )
-            await self.close()
-            await asyncio.sleep(0.2)
-            return []
-
-    async def close(self) -> None:
-        """Forget the subscription; the consumer stays at the broker."""
-        pull, self._pull = self._pull, None
-        if pull is not None:
-            try:
-                await pull.unsubscribe()
-            except FAILURES as error:
-                event(_LOG, logging.DEBUG, "subscription.not_closed", error=type(error).__name__)
 
 
 class Hints:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
@@ -108,6 +109,18 @@ class JetStream:
             await callback(message.subject, message.data)
 
         await self._client.subscribe(subject, cb=hear)
+
+    def new_inbox(self) -> str:
+        """A subject that nobody else uses."""
+        return str(self._client.new_inbox())
+
+    async def publish_raw(self, subject: str, body: bytes, *, reply: str) -> None:
+        """Publish a request of the broker's own protocol; its answers come to `reply`."""
+        await self._client.publish(subject, body, reply=reply)
+
+    async def subscribe_raw(self, subject: str, callback: Callable[[Msg], Awaitable[None]]) -> Subscription:
+        """Hear messages as the library has them; survives reconnects."""
+        return await self._client.subscribe(subject, cb=callback)
 
     async def declare(self) -> bool:
         """Make the streams as they should be; tells whether that worked."""

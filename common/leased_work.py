@@ -11,18 +11,19 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import uuid4
 
-from common.consuming import Hints
 from common.errors import ServiceError
 from common.logs import event
-from common.loops import pause_until
+from common.loops import pause_until, run_every
 
 _LOG = logging.getLogger(__name__)
 W = TypeVar("W")
 #: Behind the hints: work is asked for so often (seconds, with jitter), whatever messages were lost.
 POLL_SECONDS = 2.0
+#: Shorter waits (seconds) are not worth asking the broker for.
+SHORTEST_WAIT = 0.1
 
 
 class Renewal(StrEnum):
@@ -55,6 +56,13 @@ class Slot(Generic[W]):
         return self.is_held and not self.stopping.is_set()
 
 
+class Hints(Protocol):
+    """Says that work may be waiting."""
+
+    async def wait(self, most: int, *, seconds: float) -> int:
+        """Wait for a hint, at most so long; returns how many came, at most `most`."""
+
+
 Claim = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, W]]]]
 Renew = Callable[[Sequence[W]], Awaitable[Mapping[str, Renewal]]]
 Run = Callable[[Slot[W]], Awaitable[None]]
@@ -77,6 +85,7 @@ class LeasedWork(Generic[W]):
         renew: Renew[W],
         run: Run[W],
         hints: Hints | None,
+        poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._name = name
         self._slots = slots
@@ -85,6 +94,7 @@ class LeasedWork(Generic[W]):
         self._renew = renew
         self._run = run
         self._hints = hints
+        self._poll_seconds = poll_seconds
         self._busy: dict[str, Slot[W]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._unanswered: list[str] = []
@@ -99,7 +109,10 @@ class LeasedWork(Generic[W]):
     async def work(self, stop: asyncio.Event, *, grace_seconds: float) -> None:
         """Work until told to stop; then let work in hand end, for at most the grace."""
         done = asyncio.Event()
-        renewing = asyncio.create_task(self._keep_renewing(done))
+        renewals = run_every(
+            f"{self._name}.renewals", self.renew, interval=self._lease_seconds / 3, stop=done, jitter=0
+        )
+        renewing = asyncio.create_task(renewals)
         try:
             while not stop.is_set():
                 filled = await self.fill()
@@ -126,7 +139,9 @@ class LeasedWork(Generic[W]):
         try:
             given = await self._claim(tokens)
         except ServiceError as error:
-            event(_LOG, logging.DEBUG, f"{self._name}.claim_unanswered", reason=error.reason)
+            if not self._unanswered:
+                # Once per outage: it is asked again with every poll.
+                event(_LOG, logging.WARNING, f"{self._name}.claim_unanswered", reason=error.reason)
             self._unanswered = tokens
             return False
         self._unanswered = []
@@ -166,20 +181,28 @@ class LeasedWork(Generic[W]):
             del self._busy[slot.token]
             self._freed.set()
 
-    async def _keep_renewing(self, done: asyncio.Event) -> None:
-        while not await pause_until(done, seconds=self._lease_seconds / 3):
-            await self.renew()
-
     async def _wait_for_more(self, stop: asyncio.Event) -> None:
-        seconds = POLL_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, keeps no secret
+        seconds = self._poll_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, keeps no secret
         free = self._slots - len(self._busy)
         self._freed.clear()
         if free <= 0 or self.draining or self._hints is None:
             await pause_until(stop, self._freed, seconds=seconds)
             return
-        hint = asyncio.ensure_future(self._hints.wait(free, seconds=seconds))
+        hinted = asyncio.ensure_future(_hinted(self._hints, free, seconds=seconds))
         stopped = asyncio.ensure_future(stop.wait())
-        await asyncio.wait([hint, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for one in (hint, stopped):
-            one.cancel()
-        await asyncio.gather(hint, stopped, return_exceptions=True)
+        try:
+            await asyncio.wait([hinted, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if hinted.done():
+                hinted.result()
+        finally:
+            for one in (hinted, stopped):
+                one.cancel()
+            await asyncio.gather(hinted, stopped, return_exceptions=True)
+
+
+async def _hinted(hints: Hints, most: int, *, seconds: float) -> None:
+    """Wait for a hint for the whole of the time, though each try ends early while the broker is away."""
+    ends_at = time.monotonic() + seconds
+    while (left := ends_at - time.monotonic()) > SHORTEST_WAIT:
+        if await hints.wait(most, seconds=left):
+            return

@@ -40,6 +40,10 @@ class ObjectConflict(Exception):
     """There is an object of that name with other content."""
 
 
+class ObjectDiffers(Exception):
+    """The object to be copied is not the one that was meant."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
     """What the store says of an object; `crc32c` in base64, as the store writes it."""
@@ -76,13 +80,20 @@ class ObjectStore:
         return await self._run(self._list, prefix)
 
     async def copy_from(
-        self, source_bucket: str, source: str, name: str, *, content_type: str, cache_control: str
+        self,
+        source_bucket: str,
+        source: str,
+        name: str,
+        *,
+        content_type: str,
+        cache_control: str,
+        expected_size: int,
     ) -> bool:
         """Copy an object into this bucket without its bytes passing here; False when an equal one is there already.
 
-        Raises `ObjectMissing` for the source, `ObjectConflict` for another object of that name.
+        Raises `ObjectMissing` or `ObjectDiffers` for the source, `ObjectConflict` for another object of that name.
         """
-        return await self._run(self._copy, source_bucket, source, name, content_type, cache_control)
+        return await self._run(self._copy, source_bucket, source, name, content_type, cache_control, expected_size)
 
     async def delete(self, name: str) -> bool:
         """Delete an object; False when there was none."""
@@ -124,7 +135,9 @@ class ObjectStore:
     def _must_equal(self, name: str, *, size: int, crc32c: str) -> None:
         """A failed precondition may be the echo of a write whose answer was lost."""
         there = self._stat(name)
-        if there is None or (there.size, there.crc32c) != (size, crc32c):
+        if there is None:
+            raise StorageUnavailable(f"{name} went away meanwhile.")
+        if (there.size, there.crc32c) != (size, crc32c):
             raise ObjectConflict(f"{name} is there with other content.")
 
     def _get(self, name: str) -> bytes:
@@ -141,10 +154,14 @@ class ObjectStore:
         )
         return [_info(blob) for blob in found]
 
-    def _copy(self, source_bucket: str, source: str, name: str, content_type: str, cache_control: str) -> bool:
+    def _copy(
+        self, source_bucket: str, source: str, name: str, content_type: str, cache_control: str, expected_size: int
+    ) -> bool:
         original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
         if original is None:
             raise ObjectMissing(f"{source} is not in {source_bucket}.")
+        if original.size != expected_size:
+            raise ObjectDiffers(f"{source} has {original.size} bytes, not {expected_size}.")
         there = self._stat(name)
         if there is not None:
             self._must_equal(name, size=original.size, crc32c=original.crc32c)

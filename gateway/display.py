@@ -215,7 +215,7 @@ STATES: tuple[UiStateView, ...] = (
     _state(
         "failed_timeout",
         "Took too long",
-        "The provider did not finish in time. Nothing was bought; try again.",
+        "The provider did not finish in time. Try again.",
         actions=_RETRY,
         code="TIMEOUT",
     ),

@@ -23,7 +23,8 @@ class BodyReader:
     def __init__(self, *, largest: int = LARGEST_BODY, together: int = LARGEST_TOGETHER) -> None:
         self._largest = largest
         self._together = together
-        self._held = 0
+        #: Bytes that lie in memory now.
+        self.held = 0
 
     @asynccontextmanager
     async def read(self, request: Request, *, may_be_empty: bool = False) -> AsyncIterator[bytes]:
@@ -35,7 +36,7 @@ class BodyReader:
                 _check_type(request)
             yield bytes(raw)
         finally:
-            self._held -= len(raw)
+            self.held -= len(raw)
 
     async def _take(self, raw: bytearray, request: Request) -> None:
         try:
@@ -54,14 +55,14 @@ class BodyReader:
         async for chunk in chunks:
             if len(raw) + len(chunk) > self._largest:
                 await self._refuse(chunks)
-            if self._held + len(chunk) > self._together:
+            if self.held + len(chunk) > self._together:
                 raise Problem(
                     reason="SERVICE_UNAVAILABLE",
                     detail="Too many large requests are being read; ask again.",
                     retry_after_seconds=1,
                 )
             raw += chunk
-            self._held += len(chunk)
+            self.held += len(chunk)
 
     async def _refuse(self, chunks: AsyncIterator[bytes]) -> None:
         """A client that is still sending hears an answer only when what it sends is taken."""

@@ -106,10 +106,10 @@ class Child:
             self._process.kill()
             self._process.wait()
 
-    def bound_log(self) -> None:
+    def bound_log(self, largest: int = LARGEST_LOG) -> None:
         """Move a log that grew too large aside; the process goes on writing to its emptied file."""
         log = self.program.log
-        if log.exists() and log.stat().st_size > LARGEST_LOG:
+        if log.exists() and log.stat().st_size > largest:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)
 

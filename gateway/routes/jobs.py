@@ -41,10 +41,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
     """Write a job down and answer at once; no provider is called meanwhile."""
-    key = key_of(request)
-    async with parts.bodies.read(request) as raw:
-        wanted, fingerprint = await parts.digest(_accept, raw)
-        created = await _create(parts, caller.tenant, wanted, key=key, fingerprint=fingerprint)
+    created = await _submit(request, parts, caller.tenant, key=key_of(request))
     headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
     job = created.job
     if (seconds := preferences.wait_seconds(request)) is not None:
@@ -53,21 +50,22 @@ async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Resp
     return shown(job, request, parts, status=200 if is_final(job) else 202, headers=headers, located=True)
 
 
+async def _submit(request: Request, parts: Parts, tenant: str, *, key: str) -> job_service_pb2.CreateJobResponse:
+    """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
+    async with parts.bodies.read(request) as raw:
+        wanted, fingerprint = await parts.digest(_accept, raw)
+        try:
+            return await parts.jobs.create(tenant, wanted, key=key, fingerprint=fingerprint)
+        except Problem as problem:
+            if problem.reason == "SERVICE_UNAVAILABLE":
+                # The job may be written down all the same: with this key, asking again is safe.
+                problem.headers = {**problem.headers, HEADER: f'"{_quoted(key)}"'}
+            raise
+
+
 def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     sent = strict_json.parse(raw)
     return incoming.job_request(bodies.check(CreateJob, sent)), strict_json.fingerprint(sent)
-
-
-async def _create(
-    parts: Parts, tenant: str, wanted: job_pb2.JobRequest, *, key: str, fingerprint: str
-) -> job_service_pb2.CreateJobResponse:
-    try:
-        return await parts.jobs.create(tenant, wanted, key=key, fingerprint=fingerprint)
-    except Problem as problem:
-        if problem.reason == "SERVICE_UNAVAILABLE":
-            # The job may be written down all the same: with this key, asking again is safe.
-            problem.headers = {**problem.headers, HEADER: f'"{_quoted(key)}"'}
-        raise
 
 
 def _quoted(key: str) -> str:

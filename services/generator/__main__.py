@@ -12,13 +12,14 @@ from calotype import streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
-from common.consuming import ConsumerSpec, Hints
+from common.consuming import Hints
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.loops import run_every
 from common.object_store import ObjectStore
+from common.pulling import ConsumerSpec
 from common.tracing import tracing
 from services.generator.adapters import provider_file, providers
 from services.generator.adapters.gcs_staging import GcsStaging

@@ -11,10 +11,11 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
-from common.consuming import Ack, ConsumerSpec, Message, Reject, Retry, Verdict, consume
+from common.consuming import Ack, Message, Reject, Retry, Verdict, consume
 from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable
+from common.pulling import ConsumerSpec
 from services.job.application import folding
 from services.job.domain.facts import JobFact
 from services.job.domain.limits import Limits

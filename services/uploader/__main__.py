@@ -4,19 +4,21 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 from calotype import streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
-from common.consuming import ConsumerSpec, Hints
+from common.consuming import Hints
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.loops import run_every
 from common.object_store import ObjectStore
+from common.pulling import ConsumerSpec
 from common.tracing import tracing
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.adapters.grpc_desk import GrpcWorkDesk
@@ -55,10 +57,14 @@ async def main(stop: asyncio.Event) -> None:
             run=uploader.run,
             hints=Hints(broker, WAKE_UPS),
         )
+
+        async def delete() -> Mapping[str, int]:
+            return {} if uploads.draining else await uploader.delete_once()
+
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService(ready, uploads)
         await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready))
-        tasks.start(run_every("deletions", uploader.delete_once, interval=3.0, stop=stop), name="deletions")
+        tasks.start(run_every("deletions", delete, interval=3.0, stop=stop), name="deletions")
         await uploads.work(stop, grace_seconds=settings.grace_seconds)
 
 

@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from uuid import uuid4
 
+from common.errors import ServiceError
 from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable
-from common.leased_work import Slot
+from common.leased_work import Renewal, Slot
 from common.logs import event
 from common.loops import pause_until
-from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, StorageUnavailable
+from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from common.tracing import span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
-from services.uploader.ports import Facts, PublicStore, WorkDesk
+from services.uploader.ports import Deletion, Facts, PublicStore, WorkDesk
 
 _LOG = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -37,22 +38,39 @@ class Uploader:
         upload = slot.work
         with span("upload images", parent=upload.traceparent or None, attributes={"job.id": upload.job_id}):
             try:
-                names = await self._store_all(slot)
-            except UploadError as error:
-                await self._tell(slot, partial(self._facts.upload_failed, upload=upload, error=error))
-                return
-            if names is not None:
-                await self._tell(slot, partial(self._facts.images_stored, upload=upload, names=names))
-            elif slot.is_held:
-                await self._desk.release(upload)
+                told = await self._upload(slot)
+            except asyncio.CancelledError:
+                # The grace is over. Whoever gets the job next finds what was copied.
+                await self._release(slot)
+                raise
+            if not told:
+                await self._let_go(slot)
 
-    async def _store_all(self, slot: Slot[Upload]) -> Mapping[int, str] | None:
-        """Public names by index; None when the work was interrupted."""
+    async def _upload(self, slot: Slot[Upload]) -> bool:
+        """Copy everything and say how it ended; False when the work was interrupted before that."""
+        upload = slot.work
+        names = {image.index: domain.public_name(upload.job_id, image) for image in upload.images}
+        try:
+            if not await self._store_all(slot, names):
+                return False
+        except UploadError as error:
+            event(_LOG, logging.INFO, "upload.failed", job_id=upload.job_id, reason=error.reason, stage=error.stage)
+            return await self._tell(slot, partial(self._facts.upload_failed, upload=upload, error=error))
+        return await self._tell(slot, partial(self._facts.images_stored, upload=upload, names=names))
+
+    async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
+        """Copy the images side by side; the first that fails for good ends the others' tries."""
         upload = slot.work
         deadline = slot.claimed_at + upload.max_seconds
-        names = {image.index: domain.public_name(upload.job_id, image) for image in upload.images}
-        done = [self._store_one(slot, image, names[image.index], deadline) for image in upload.images]
-        return names if all(await asyncio.gather(*done)) else None
+        try:
+            async with asyncio.TaskGroup() as group:
+                copies = [
+                    group.create_task(self._store_one(slot, image, names[image.index], deadline))
+                    for image in upload.images
+                ]
+        except ExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        return all(copy.result() for copy in copies)
 
     async def _store_one(self, slot: Slot[Upload], image: StagedImage, name: str, deadline: float) -> bool:
         pause = FIRST_PAUSE
@@ -61,6 +79,8 @@ class Uploader:
                 await self._store.publish(image, name)
             except ObjectMissing as error:
                 raise domain.staged_image_missing(image.index) from error
+            except ObjectDiffers as error:
+                raise domain.staged_image_differs(image.index) from error
             except ObjectConflict as error:
                 raise domain.other_content(image.index) from error
             except StorageDenied as error:
@@ -74,8 +94,8 @@ class Uploader:
                 return True
         return False
 
-    async def _tell(self, slot: Slot[Upload], publish: Callable[[str], Awaitable[None]]) -> None:
-        """State a fact until it is safe; the lease is kept meanwhile, and the fact keeps its id."""
+    async def _tell(self, slot: Slot[Upload], publish: Callable[[str], Awaitable[None]]) -> bool:
+        """State a fact until it is safe; the lease is kept meanwhile, and the fact keeps its id. False: lease lost."""
         fact_id = str(new_uuid7())
         pause = FIRST_PAUSE
         while slot.is_held:
@@ -86,18 +106,46 @@ class Uploader:
                 await pause_until(slot.ended, seconds=pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                return
+                return True
+        return False
+
+    async def _let_go(self, slot: Slot[Upload]) -> None:
+        if slot.outcome is Renewal.CANCELED:
+            await self._take_back(slot.work)
+        elif slot.is_held:
+            await self._release(slot)
+
+    async def _release(self, slot: Slot[Upload]) -> None:
+        if not slot.is_held:
+            return
+        try:
+            await self._desk.release(slot.work)
+        except ServiceError as error:
+            # The lease runs out by itself then.
+            event(_LOG, logging.WARNING, "upload.not_released", job_id=slot.work.job_id, reason=error.reason)
+
+    async def _take_back(self, upload: Upload) -> None:
+        """A canceled job shows nothing: what was copied before the word came is deleted again."""
+        try:
+            await self._store.empty(domain.public_folder(upload.job_id))
+        except (StorageUnavailable, StorageDenied) as error:
+            event(_LOG, logging.WARNING, "upload.not_taken_back", job_id=upload.job_id, error=type(error).__name__)
 
     async def delete_once(self) -> Mapping[str, int]:
         """Empty the folders that are due; returns counts."""
         deletions = await self._desk.claim_deletions([str(uuid4()) for _ in range(DELETIONS_AT_ONCE)])
-        objects = 0
-        for deletion in deletions:
-            try:
-                count = await self._store.empty(deletion.prefix)
-                await self._facts.objects_deleted(str(new_uuid7()), deletion, count)
-                objects += count
-            except (StorageUnavailable, BrokerUnavailable) as error:
-                # The folder is due again when this claim of it runs out.
-                event(_LOG, logging.WARNING, "deletion.postponed", prefix=deletion.prefix, error=type(error).__name__)
-        return {"folders": len(deletions), "objects": objects}
+        objects = [await self._delete(deletion) for deletion in deletions]
+        return {"folders": sum(count is not None for count in objects), "objects": sum(filter(None, objects))}
+
+    async def _delete(self, deletion: Deletion) -> int | None:
+        """Empty one folder and say so; None when it is not done yet. It is due again when this claim runs out."""
+        if not domain.is_public_folder(deletion.prefix):
+            event(_LOG, logging.ERROR, "deletion.refused", prefix=deletion.prefix, why="it is no job's folder")
+            return None
+        try:
+            count = await self._store.empty(deletion.prefix)
+            await self._facts.objects_deleted(str(new_uuid7()), deletion, count)
+        except (StorageUnavailable, StorageDenied, BrokerUnavailable) as error:
+            event(_LOG, logging.WARNING, "deletion.postponed", prefix=deletion.prefix, error=type(error).__name__)
+            return None
+        return count

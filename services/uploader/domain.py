@@ -13,6 +13,7 @@ class StagedImage:
     name: str
     content_type: str
     sha256: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +40,21 @@ class UploadError(Exception):
     retryable: bool
 
 
+def public_folder(job_id: str) -> str:
+    """What the names of all public objects of a job begin with."""
+    return f"jobs/{job_id}/"
+
+
+def is_public_folder(prefix: str) -> bool:
+    """Whether a prefix is one job's folder: never the whole bucket, never the beginning of other jobs' names."""
+    head, _, job_id = prefix.removesuffix("/").partition("/")
+    return prefix.endswith("/") and head == "jobs" and bool(job_id) and "/" not in job_id
+
+
 def public_name(job_id: str, image: StagedImage) -> str:
     """Where an image is served. Its digest is in the name: what is there under it is a finished copy of the same."""
     extension = EXTENSIONS.get(image.content_type, "bin")
-    return f"jobs/{job_id}/{image.index}-{image.sha256[:16]}.{extension}"
+    return f"{public_folder(job_id)}{image.index}-{image.sha256[:16]}.{extension}"
 
 
 def storage_unavailable() -> UploadError:
@@ -74,6 +86,17 @@ def staged_image_missing(index: int) -> UploadError:
         code="PERMANENT",
         reason="RESULT_MISMATCH",
         message=f"Image {index} is recorded as staged, but is not in the store.",
+        retryable=False,
+    )
+
+
+def staged_image_differs(index: int) -> UploadError:
+    """What is staged is not what the ledger describes."""
+    return UploadError(
+        stage="PERSISTING",
+        code="PERMANENT",
+        reason="RESULT_MISMATCH",
+        message=f"Image {index} is not in the store as it was recorded.",
         retryable=False,
     )
 

@@ -50,7 +50,10 @@ class PublicStore(Protocol):
     """The public bucket; methods raise the errors of `common.object_store`."""
 
     async def publish(self, image: StagedImage, name: str) -> None:
-        """Copy a staged image to its public name; an equal one that is there already is fine."""
+        """Copy a staged image to its public name; an equal one that is there already is fine.
+
+        Raises `ObjectMissing` or `ObjectDiffers` for the staged one, `ObjectConflict` for another of that name.
+        """
 
     async def empty(self, prefix: str) -> int:
         """Delete every object whose name begins so; returns how many there were."""

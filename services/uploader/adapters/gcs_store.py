@@ -10,7 +10,8 @@ class GcsPublicStore:
     def __init__(self, store: ObjectStore, *, staging_bucket: str, cache_seconds: int) -> None:
         self._store = store
         self._staging_bucket = staging_bucket
-        self._cache_control = f"public, max-age={cache_seconds}"
+        # A name holds its content's digest, so what is there under it never changes.
+        self._cache_control = f"public, max-age={cache_seconds}, immutable"
 
     async def publish(self, image: StagedImage, name: str) -> None:
         """Copy a staged image to its public name."""
@@ -20,6 +21,7 @@ class GcsPublicStore:
             name,
             content_type=image.content_type,
             cache_control=self._cache_control,
+            expected_size=image.size_bytes,
         )
 
     async def empty(self, prefix: str) -> int:

@@ -56,7 +56,13 @@ def _upload(claimed: worker.ClaimedUpload) -> Upload:
         claim_number=claimed.lease.claim_number,
         lease_token=claimed.lease.lease_token,
         images=tuple(
-            StagedImage(index=one.index, name=one.staged.name, content_type=one.content_type, sha256=one.sha256)
+            StagedImage(
+                index=one.index,
+                name=one.staged.name,
+                content_type=one.content_type,
+                sha256=one.sha256,
+                size_bytes=one.size_bytes,
+            )
             for one in claimed.images
         ),
         traceparent=claimed.traceparent,

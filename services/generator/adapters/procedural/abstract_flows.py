@@ -35,7 +35,8 @@ def marble(canvas: Canvas, scene: Scene) -> None:
     dice, palette = scene.dice("marble"), scene.palette
     field = warped(canvas, scene, "marble", canvas.unit * 0.42, 0.42)
     colors = sorted(inks(scene), key=luma)
-    colors = [*colors, palette.paper] if not palette.dark else [palette.ink, *colors]
+    if palette.dark:
+        colors = [palette.ink, *colors]
     stops = np.array([along(colors, i / 255) for i in range(256)], dtype=np.float32)
     place = np.clip((field * np.float32(0.62) + np.float32(0.5)) * 255, 0, 255).astype(np.int32)
     for channel, plane in enumerate(canvas.planes):
@@ -75,6 +76,9 @@ def aerial(canvas: Canvas, scene: Scene) -> None:
     palette = scene.palette
     wet = 0.18 if scene.shows("sea", "waves") else -0.12 if scene.shows("lake", "river") or scene.reading.allows("sea") else -2.0
     field = warped(canvas, scene, "relief", canvas.unit * 0.5, 0.2)
+    if scene.reading.words & {"island", "islands"}:
+        u, v = canvas.columns / np.float32(canvas.width) * 2 - 1, canvas.rows / np.float32(canvas.height) * 2 - 1
+        field = field * np.float32(0.6) + np.float32(0.72) - np.sqrt(u * u + v * v) * np.float32(1.05)
     heights = [_lowland(scene), mix(palette.land, palette.horizon, 0.35), mix(palette.haze, palette.light, 0.3), palette.paper]
     stops = np.array([along(heights, i / 255) for i in range(256)], dtype=np.float32)
     up = np.clip((field - np.float32(wet)) / np.float32(0.95 - max(wet, -0.6)), 0, 1)

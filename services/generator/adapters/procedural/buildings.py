@@ -3,7 +3,7 @@
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
 from services.generator.adapters.procedural.colour import Color, mix, rgb
 from services.generator.adapters.procedural.curves import Point, jagged
-from services.generator.adapters.procedural.noise import smooth
+from services.generator.adapters.procedural.noise import cells, smooth
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
@@ -13,9 +13,26 @@ def house(canvas: Canvas, scene: Scene) -> None:
     far = scene.shows("lake")
     x = canvas.width * (0.36 if scene.light_x > 0.5 else 0.64)
     size = canvas.unit * (0.14 if far else 0.17)
-    foot = scene.horizon * canvas.height + canvas.unit * 0.022 if far else float(scene.near_edge(canvas)[int(x)]) + size * 0.06
-    palette = scene.palette
-    wall = scene.tint("house", mix(palette.paper, palette.haze, 0.25))
+    level = scene.horizon * canvas.height + canvas.unit * 0.022
+    foot = level if far else float(scene.near_edge(canvas)[int(x)]) + size * 0.06
+    _house(canvas, scene, (x, foot), size)
+    if scene.reading.allows("mist"):
+        _smoke(canvas, scene, x + size * 0.62, foot - size * 1.36, size)
+
+
+def village(canvas: Canvas, scene: Scene) -> None:
+    """Houses that huddle between the horizon and the near ground, nearer ones larger."""
+    dice, middle = scene.dice("village"), 0.38 if scene.light_x > 0.5 else 0.62
+    for index in range(9):
+        near = index / 8
+        x = canvas.width * (middle + (index * 0.618 % 1 - 0.5) * (0.5 + 0.2 * near) + dice.between(-0.02, 0.02))
+        y = canvas.height * (scene.horizon + 0.03 + (0.86 - scene.horizon) * near)
+        _house(canvas, scene, (x, y), canvas.unit * (0.045 + 0.065 * near))
+
+
+def _house(canvas: Canvas, scene: Scene, at: Point, size: float) -> None:
+    (x, foot), palette = at, scene.palette
+    wall = scene.tint("house", scene.tint("village", mix(palette.paper, palette.haze, 0.25)))
     if palette.dark:
         wall = mix(wall, palette.ink, 0.5)
     lit_right = scene.light_x * canvas.width > x
@@ -23,18 +40,17 @@ def house(canvas: Canvas, scene: Scene) -> None:
     roof = mix(mix(palette.accent, rgb("8a3b2c"), 0.5), palette.ink, 0.35)
     if scene.snowy:
         roof = mix(scene.ground, palette.paper, 0.4)
-    _front(canvas, x, foot, size, wall if not lit_right else shade)
-    canvas.paint(Stencil([(x, foot), (x, foot - size * 0.62), (x + size * 1.15, foot - size * 0.62), (x + size * 1.15, foot)]),
-                 wall if lit_right else shade)  # fmt: skip
-    ridge = [(x - size * 0.42, foot - size * 1.12), (x + size * 0.78, foot - size * 1.12)]
-    chimney = x + size * 0.55
-    canvas.paint(Stencil().bar(chimney, foot - size * 1.36, chimney + size * 0.14, foot - size * 0.9), mix(shade, palette.ink, 0.3))
-    canvas.paint(Stencil([ridge[0], ridge[1], (x + size * 1.24, foot - size * 0.58), (x - size * 0.02, foot - size * 0.58)]), roof)
-    eave = Stencil().stroke([(x - size * 0.88, foot - size * 0.53), ridge[0], (x + size * 0.03, foot - size * 0.53)], size * 0.075)
-    canvas.paint(eave, mix(roof, palette.ink, 0.25))
+    _front(canvas, x, foot, size, shade if lit_right else wall)
+    side = [(x, foot), (x, foot - size * 0.62), (x + size * 1.15, foot - size * 0.62), (x + size * 1.15, foot)]
+    canvas.paint(Stencil(side), wall if lit_right else shade)
+    left, right, ridge = x - size * 0.42, x + size * 0.78, foot - size * 1.12
+    chimney = Stencil().bar(x + size * 0.55, foot - size * 1.36, x + size * 0.69, foot - size * 0.9)
+    canvas.paint(chimney, mix(shade, palette.ink, 0.3))
+    slope = [(left, ridge), (right, ridge), (x + size * 1.24, foot - size * 0.58), (x - size * 0.02, foot - size * 0.58)]
+    canvas.paint(Stencil(slope), roof)
+    eave = [(x - size * 0.88, foot - size * 0.53), (left, ridge), (x + size * 0.03, foot - size * 0.53)]
+    canvas.paint(Stencil().stroke(eave, size * 0.075), mix(roof, palette.ink, 0.25))
     _openings(canvas, scene, x, foot, size)
-    if scene.reading.allows("mist"):
-        _smoke(canvas, scene, chimney + size * 0.07, foot - size * 1.36, size)
 
 
 def _front(canvas: Canvas, x: float, foot: float, size: float, wall: tuple[float, float, float]) -> None:
@@ -102,13 +118,12 @@ def _cliff(canvas: Canvas, scene: Scene, at: Point, side: int, stone: Color) -> 
     canvas.paint(Stencil([*foam, (toe[0] + side * unit * 0.3, deep)]), mix(palette.paper, palette.haze, 0.35), 0.8)
     shade = Gradient(top=mix(stone, palette.haze, 0.16), bottom=mix(palette.ink, stone, 0.2), start=base, end=canvas.height)
     canvas.paint(Stencil([*brim, (outer, deep), (toe[0] - side * unit * 0.02, deep)]), shade)
-    for _ in range(13):
-        t, u = dice.between(0.05, 0.9), dice.between(0, 1)
-        y = base + (canvas.height - base) * t
-        start = x - side * unit * (0.1 + 0.26 * t) + side * unit * 0.75 * u
-        ledge = jagged((start, y), (start + side * unit * dice.between(0.1, 0.26), y + unit * dice.between(-0.01, 0.03)), dice)
-        under = [(p, q + unit * dice.between(0.006, 0.03)) for p, q in reversed(ledge)]
-        canvas.paint(Stencil([*ledge, *under]), mix(stone, palette.haze, 0.32 * (1 - 0.6 * t)), 0.5)
+    cut = Stencil([*brim, (outer, deep), (toe[0], deep)]).cut(canvas.width, canvas.height)
+    if cut is not None:
+        (left, top, right, bottom), mask = cut
+        strata = cells(dice, right - left, bottom - top, unit * 0.11, unit * 0.028)
+        canvas.blend(mix(stone, palette.haze, 0.34), mask * smooth(0.12, 0.3, strata) * 0.32, (left, top, right, bottom))
+        canvas.blend(palette.ink, mask * smooth(0.2, 0.4, -strata) * 0.4, (left, top, right, bottom))
 
 
 def _tower(

@@ -15,6 +15,9 @@ Tower = tuple[float, float, float, str]
 def skyline(canvas: Canvas, scene: Scene) -> None:
     """Three depths of towers; the nearest stand on the picture's foot unless water lies before them."""
     wet = wet_street(scene)
+    if scene.palette.dark:
+        spread = canvas.unit * 0.95
+        canvas.glow(canvas.width * scene.light_x, canvas.height * scene.horizon, spread, scene.palette.horizon, 0.9)
     for index in range(3):
         near = index / 2
         dice = scene.dice(f"city {index}")

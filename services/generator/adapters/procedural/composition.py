@@ -6,6 +6,7 @@ from services.generator.adapters.procedural import (
     abstract_flows,
     abstract_shapes,
     buildings,
+    castle,
     city,
     creatures,
     flowers,
@@ -51,6 +52,8 @@ _LANDSCAPE: tuple[tuple[str, Layer], ...] = (
     ("far wood", trees.forest),
     ("city", city.skyline),
     ("far house", buildings.house),
+    ("castle", castle.castle),
+    ("village", buildings.village),
     ("lake", water.mirror),
     ("wood", trees.forest),
     ("meadow", flowers.meadow),
@@ -62,6 +65,7 @@ _LANDSCAPE: tuple[tuple[str, Layer], ...] = (
     ("palm", trees.palms),
     ("bird", creatures.bird),
     ("fox", creatures.fox),
+    ("dog", creatures.dog),
     ("cat", creatures.cat),
     ("rain", weather.rain),
     ("snow", weather.snow),
@@ -95,7 +99,7 @@ def _close_flower(scene: Scene) -> bool:
     reading = scene.reading
     if not reading.shows("flower"):
         return False
-    return reading.framing == "macro" or not reading.shows(*_GROUNDS, "house", "tree", "cat", "fox", "lighthouse", "boat")
+    return reading.framing == "macro" or not reading.shows(*_GROUNDS, "house", "village", "castle", "tree", "cat", "fox", "dog", "lighthouse", "boat")
 
 
 def _starlight(scene: Scene) -> list[Layer]:
@@ -117,6 +121,8 @@ def _wanted(scene: Scene) -> set[str]:
         wanted.discard("sea")
     if wanted & {"boat", "lighthouse", "palm"} and not water_near:
         wanted.add("sea")
+    if wanted & {"village", "castle"} and not water_near and reading.allows("hills"):
+        wanted.add("hills")
     if "flower" in wanted:
         wanted.add("meadow")
     if not wanted & set(_GROUNDS) and reading.allows("hills"):
@@ -149,12 +155,13 @@ def _placed(wanted: set[str], scene: Scene) -> set[str]:
         wanted -= {"river"}
     lake = "lake" in wanted
     if "forest" in wanted:
+        wanted -= {"river", "road"}
         wanted.add("far wood" if lake or wanted & {"sea", "waves"} else "wood")
     if lake and "house" in wanted:
         wanted = (wanted - {"house"}) | {"far house"}
     if lake and not wanted & {"mountain", "city", "forest"}:
         wanted.add("mountain" if scene.reading.allows("mountain") else "hills")
-    stands = wanted & {"house", "tree", "cat", "fox", "palm"}
+    stands = wanted & {"house", "tree", "cat", "fox", "dog", "palm"}
     if stands or (wanted == wanted & {*_SKY_ONLY, "disc"} and scene.reading.allows("hills")):
         wanted.add("ground")
     return wanted

@@ -27,6 +27,9 @@ _FOX_EAR = ((-0.165, -0.84), (-0.155, -1.13), (-0.02, -0.91))
 _CAT_TAIL = ((0.1, -0.03), (0.34, 0.015), (0.52, -0.02), (0.6, -0.13), (0.55, -0.26), (0.46, -0.27))
 _FOX_TAIL = ((0.14, -0.04), (0.36, 0.0), (0.52, -0.06), (0.6, -0.2), (0.63, -0.36))
 
+_DOG_EAR = ((-0.13, -0.9), (-0.2, -0.88), (-0.245, -0.76), (-0.22, -0.66), (-0.17, -0.7), (-0.13, -0.8))
+_DOG_TAIL = ((0.12, -0.04), (0.3, -0.02), (0.42, -0.1), (0.47, -0.24))
+
 _WINGS = (
     (-1.0, -0.3), (-0.6, -0.37), (-0.22, -0.15), (-0.07, -0.1), (-0.055, -0.2), (0.0, -0.27), (0.055, -0.2), (0.07, -0.1),
     (0.22, -0.15), (0.6, -0.37), (1.0, -0.3), (0.62, -0.2), (0.24, 0.04), (0.08, 0.12), (0.12, 0.3), (0.0, 0.25),
@@ -50,12 +53,19 @@ def fox(canvas: Canvas, scene: Scene) -> None:
     _sitting(canvas, scene, outlines, (_FOX_TAIL, 0.03, 0.1), fur)
 
 
+def dog(canvas: Canvas, scene: Scene) -> None:
+    """A dog that sits and looks into the picture."""
+    fur = scene.tint("dog", mix(rgb("8a5a34"), scene.palette.ink, 0.5 if scene.palette.dark else 0.3))
+    ears = [spline(_DOG_EAR), spline([(-x, y) for x, y in _DOG_EAR])]
+    outlines = [spline(_BODY, closed=True), spline(_CAT_HEAD), *ears]
+    _sitting(canvas, scene, outlines, (_DOG_TAIL, 0.03, 0.04), fur)
+
+
 def _sitting(
     canvas: Canvas, scene: Scene, outlines: Sequence[Sequence[Point]], tail: tuple[Sequence[Point], float, float], fur: Color
 ) -> None:
     side = 1 if scene.light_x < 0.5 else -1
-    both = scene.shows("cat") and scene.shows("fox")
-    x = canvas.width * (0.5 + side * 0.13 + (0.2 * (1 if fur == scene.palette.ink else -1) if both else 0))
+    x = canvas.width * (0.5 + side * 0.13)
     size = canvas.unit * 0.36
     edge = scene.near_edge(canvas)
     y = min(canvas.height * 0.93, float(edge[int(min(canvas.width - 1, max(0, x)))]) + size * 0.05)

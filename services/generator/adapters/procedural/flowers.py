@@ -53,10 +53,10 @@ def macro(canvas: Canvas, scene: Scene) -> None:
 
 def _bokeh(canvas: Canvas, scene: Scene) -> None:
     dice, palette = scene.dice("bokeh"), scene.palette
-    green = mix(palette.land, rgb("4f8a55"), 0.4)
+    green = mix(palette.land, rgb("6fa566"), 0.3 if palette.dark else 0.7)
     base = mix(green, palette.ink, 0.12)
-    canvas.blend(Gradient(top=mix(palette.horizon, palette.sky, 0.45), bottom=base, start=0, end=canvas.height * 0.95), 1.0)
-    for size, count, opacity in ((0.2, 7, 0.22), (0.11, 13, 0.24), (0.05, 18, 0.32)):
+    canvas.blend(Gradient(top=lift(mix(palette.horizon, palette.sky, 0.25), 0.02), bottom=base, start=0, end=canvas.height * 0.95), 1.0)
+    for size, count, opacity in ((0.2, 7, 0.26), (0.11, 16, 0.32), (0.05, 22, 0.42)):
         for tone in (palette.light, palette.horizon, lift(green, 0.12)):
             lights = Stencil()
             for _ in range(count // 3 + 1):

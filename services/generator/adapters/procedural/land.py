@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.generator.adapters.procedural.canvas import Canvas, Gradient, Shade
-from services.generator.adapters.procedural.colour import Color, lift, mix
+from services.generator.adapters.procedural.colour import Color, lift, mix, rgb
 from services.generator.adapters.procedural.curves import Point, jagged, spline
 from services.generator.adapters.procedural.dice import Dice
 from services.generator.adapters.procedural.noise import Line, cells, profile, smooth
@@ -133,7 +133,8 @@ def _gullies(start: Point, end: Point, dice: Dice, height: float) -> list[Point]
 
 def dunes(canvas: Canvas, scene: Scene) -> None:
     """Sand ridges with a sunlit back and a shaded lee, and ripples that the wind left."""
-    sand = scene.tint("dunes", mix(scene.palette.land, scene.palette.horizon, 0.12 if scene.palette.dark else 0.45))
+    bare = mix(scene.palette.land, scene.palette.horizon, 0.3 if scene.palette.dark else 0.45)
+    sand = scene.tint("dunes", mix(bare, rgb("dc9f5c"), 0.15 if scene.palette.dark else 0.45))
     for index in range(5):
         near = index / 4
         dice = scene.dice(f"dune {index}")
@@ -207,9 +208,15 @@ def river(canvas: Canvas, scene: Scene) -> None:
 
 
 def _winding(canvas: Canvas, scene: Scene, name: str, shade: Shade) -> None:
-    dice, width, height = scene.dice(name), canvas.width, canvas.height
+    left, right = course(canvas, scene, name)
+    canvas.paint(Stencil([*left, *reversed(right)]), shade)
+
+
+def course(canvas: Canvas, scene: Scene, name: str) -> tuple[list[Point], list[Point]]:
+    """Both banks of a river or edges of a road, from the horizon to the viewer."""
+    width, height = canvas.width, canvas.height
     start = scene.horizon * height + 0.02 * height
-    target, side = width * (0.35 + 0.3 * scene.light_x), dice.pick([-1, 1])
+    target, side = width * (0.35 + 0.3 * scene.light_x), scene.dice(name).pick([-1, 1])
     left: list[Point] = []
     right: list[Point] = []
     for i in range(7):
@@ -219,5 +226,4 @@ def _winding(canvas: Canvas, scene: Scene, name: str, shade: Shade) -> None:
         half = canvas.unit * (0.003 + 0.16 * t**1.8)
         left.append((middle - half, y))
         right.append((middle + half, y))
-    outline = [*spline(left, closed=False), *reversed(spline(right, closed=False))]
-    canvas.paint(Stencil(outline), shade)
+    return spline(left, closed=False), spline(right, closed=False)

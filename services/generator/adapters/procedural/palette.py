@@ -58,6 +58,7 @@ _BARE = {
     "sunlit": _palette("2f7fb5 7fc3cf f7e8c4 fff7dd c9dccb 5b8f67 1c3f42 ef6f45 f8f1df"),
     "peach": _palette("e9866b f5b38a fbe3b7 fff4d6 efc2a2 9a6a5f 3a2533 2f7f86 fbf0de"),
     "teal": _palette("17545f 4f9c98 d9e2c0 fff6d8 9cc4b4 2f6f66 0d2a33 f0894d f4f0df"),
+    "frost": _palette("6f9cc4 a9c6d8 eef0ea fffaf0 cfdde4 7f9db0 24405a e2694a f7f6f2"),
     "plum": _palette("4b3b6b a5668b f3b79a ffe9c2 cf98a0 6a4a6e 241a36 f4a63f f8eee2"),
 }
 
@@ -97,6 +98,10 @@ def _light(reading: Reading, dice: Dice) -> Palette:
         return mix_palettes(_HOURS[hour], _MISTY, 0.3) if "misty" in reading.moods else _HOURS[hour]
     if "misty" in reading.moods or reading.shows("rain"):
         return _MISTY
+    if reading.season == "winter":
+        return _BARE["frost"]
+    if reading.framing == "aerial":
+        return _HOURS["day"]
     if reading.shows("dunes"):
         return mix_palettes(_HOURS["golden"], _BARE["peach"], dice.between(0.1, 0.6))
     return dice.pick([*_BARE.values(), _HOURS["dawn"], _HOURS["dusk"], _HOURS["golden"]])

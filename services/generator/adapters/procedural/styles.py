@@ -81,7 +81,7 @@ def poster(canvas: Canvas, scene: Scene) -> None:
 
 def retro(canvas: Canvas, scene: Scene) -> None:
     """Faded inks, a halftone screen, one plate out of register."""
-    _stepped(canvas, scene, 6)
+    _stepped(canvas, scene, 8)
     tone = canvas.luminance()
     pitch = max(4.0, canvas.unit * 0.0085)
     u, v = direction(0.0416)
@@ -94,8 +94,8 @@ def retro(canvas: Canvas, scene: Scene) -> None:
     canvas.planes[0] = np.roll(canvas.planes[0], shift, axis=1)
     canvas.tint(rgb("ffeccc"), 0.9)
     for plane in canvas.planes:
-        plane *= np.float32(0.88)
-        plane += np.float32(0.07)
+        plane *= np.float32(0.92)
+        plane += np.float32(0.075)
     _mat(canvas, scene, 0.04)
 
 

@@ -1,50 +1,108 @@
 """Trees: conifer woods in rows, one broad crown alone, palms."""
 
-import numpy as np
+from dataclasses import dataclass
 
+from services.generator.adapters.procedural import land
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
 from services.generator.adapters.procedural.colour import Color, lift, mix, rgb
 from services.generator.adapters.procedural.curves import Point, direction, ring, spline
 from services.generator.adapters.procedural.dice import Dice
-from services.generator.adapters.procedural.noise import profile
+from services.generator.adapters.procedural.noise import Line, profile
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
 _MOST_PER_ROW = 130
+_AUTUMN = ("c8572a", "e08a2e", "a83a2a", "d9a93a")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    """One row of a wood: where it stands and how it looks."""
+
+    near: float
+    tall: float
+    edge: Line
+    tones: tuple[Color, ...]
+    dice: Dice
 
 
 def forest(canvas: Canvas, scene: Scene) -> None:
-    """Rows of conifers that come nearer; before a lake or the sea they stay on the far shore."""
+    """Rows of trees that come nearer; before a lake or the sea they stay on the far shore."""
     far_only = scene.shows("lake", "sea", "waves")
+    count = 2 if far_only else 4
+    rows = [_row(canvas, scene, index, count, far_only=far_only) for index in range(count)]
+    for row in rows:
+        top = float(row.edge.min())
+        tone = scene.far(scene.ground, 0.4 * (1 - row.near)) if scene.snowy else row.tones[0]
+        canvas.fill_under(row.edge, Gradient(top=tone, bottom=scene.far(tone, 0.3 * (1 - row.near)), start=top, end=top + row.tall))
+    banks: list[tuple[list[Point], list[Point]]] = []
+    for name, paint in (("river", land.river), ("road", land.road)):
+        if scene.shows(name) and not far_only:
+            paint(canvas, scene)
+            banks.append(land.course(canvas, scene, name))
+    for row in rows:
+        _stand(canvas, scene, row, banks)
+
+
+def _row(canvas: Canvas, scene: Scene, index: int, count: int, *, far_only: bool) -> _Row:
+    near, dice = (index + 1) / count, scene.dice(f"wood {index}")
+    level = scene.horizon + (0.012 * index + 0.01 if far_only else (1.02 - scene.horizon) * (near**1.5) * 0.9)
+    tall = canvas.unit * (0.05 + 0.03 * near if far_only else 0.06 + 0.2 * near**1.4)
+    roll = profile(dice, canvas.width, canvas.width * 0.4, octaves=2) * canvas.height * (0.008 if far_only else 0.035)
     leaf = scene.tint("forest", mix(scene.palette.land, rgb("1f5b45"), 0.15 if scene.palette.dark else 0.3))
-    rows = 2 if far_only else 4
-    for index in range(rows):
-        near = (index + 1) / rows
-        dice = scene.dice(f"wood {index}")
-        level = scene.horizon + (0.012 * index + 0.01 if far_only else (1.02 - scene.horizon) * (near**1.5) * 0.9)
-        tall = canvas.unit * (0.05 + 0.03 * near if far_only else 0.06 + 0.2 * near**1.4)
-        roll = profile(dice, canvas.width, canvas.width * 0.4, octaves=2) * canvas.height * (0.008 if far_only else 0.035)
-        edge = canvas.height * level + roll
-        tone = scene.far(mix(leaf, scene.palette.ink, 0.2 + 0.65 * near), 0.62 * (1 - near) + (0.15 if far_only else 0.0))
-        stand = Stencil()
-        x = -tall * 0.2
-        for _ in range(_MOST_PER_ROW):
-            if x > canvas.width + tall * 0.2:
-                break
-            foot = float(edge[int(min(canvas.width - 1, max(0, x)))]) + tall * 0.04
-            stand.shape(conifer(x, foot, tall * dice.between(0.55, 1.15), dice))
-            x += tall * dice.between(0.16, 0.42)
-        start = float(edge.min()) - tall
-        shade = Gradient(top=tone, bottom=scene.far(tone, 0.4 * (1 - near)), start=start, end=start + tall * 1.8)
-        canvas.fill_under(edge, shade)
+    leaves = [rgb(code) for code in _AUTUMN] if _leafy(scene) and "forest" not in scene.reading.tints else [leaf]
+    depth = 0.62 * (1 - near) + (0.15 if far_only else 0.0)
+    dark = (0.1 + 0.4 * near) if len(leaves) > 1 else (0.2 + 0.65 * near)
+    if scene.palette.dark:
+        dark = 0.3 + 0.55 * near
+    tones = tuple(scene.far(mix(tone, scene.palette.ink, dark), depth) for tone in leaves)
+    return _Row(near=near, tall=tall, edge=canvas.height * level + roll, tones=tones, dice=dice)
+
+
+def _leafy(scene: Scene) -> bool:
+    return scene.reading.season == "autumn" and not scene.reading.words & {"pine", "fir", "spruce", "conifer", "taiga"}
+
+
+def _stand(canvas: Canvas, scene: Scene, row: _Row, banks: list[tuple[list[Point], list[Point]]]) -> None:
+    stands, trunks = [Stencil() for _ in row.tones], Stencil()
+    tall, dice, x = row.tall, row.dice, -row.tall * 0.2
+    for _ in range(_MOST_PER_ROW):
+        if x > canvas.width + tall * 0.2:
+            break
+        foot = float(row.edge[int(min(canvas.width - 1, max(0, x)))]) + tall * 0.04
+        high, stand = tall * dice.between(0.55, 1.15), dice.pick(stands)
+        if not _in_the_way(x, foot, tall * 0.14, banks):
+            if len(stands) > 1:
+                stand.shape(crown(x, foot, high, dice))
+                trunks.bar(x - high * 0.02, foot - high * 0.4, x + high * 0.02, foot)
+            else:
+                stand.shape(conifer(x, foot, high, dice))
+        x += tall * dice.between(0.16, 0.42)
+    start = float(row.edge.min()) - tall
+    canvas.paint(trunks, mix(row.tones[0], scene.palette.ink, 0.5))
+    for stand, tone in zip(stands, row.tones, strict=True):
+        shade = Gradient(top=lift(tone, 0.03), bottom=scene.far(tone, 0.4 * (1 - row.near)), start=start, end=start + tall * 1.8)
         canvas.paint(stand, shade)
-        if scene.snowy:
-            _powder(canvas, scene, near, edge, tall)
 
 
-def _powder(canvas: Canvas, scene: Scene, near: float, edge: np.ndarray[tuple[int], np.dtype[np.float64]], tall: float) -> None:
-    white = scene.far(scene.ground, 0.3 * (1 - near))
-    canvas.fill_under(edge + tall * 0.03, Gradient(top=white, bottom=scene.far(white, 0.25), start=float(edge.min()), end=canvas.height))
+def _in_the_way(x: float, foot: float, margin: float, banks: list[tuple[list[Point], list[Point]]]) -> bool:
+    for left, right in banks:
+        for (a, y), (b, _) in zip(left, right, strict=True):
+            if y >= foot:
+                if a - margin < x < b + margin:
+                    return True
+                break
+    return False
+
+
+def crown(x: float, foot: float, tall: float, dice: Dice) -> list[Point]:
+    """The outline of a broad-leaved tree."""
+    knots = []
+    for i in range(11):
+        u, v = direction(i / 11)
+        swell = dice.between(0.82, 1.12)
+        knots.append((x + u * tall * 0.25 * swell, foot - tall * 0.62 + v * tall * 0.36 * swell))
+    return spline(knots, steps=4)
 
 
 def conifer(x: float, foot: float, tall: float, dice: Dice) -> list[Point]:
@@ -135,7 +193,7 @@ def palms(canvas: Canvas, scene: Scene) -> None:
             wood.disc(*point, tall * (0.022 - 0.010 * i / len(stem)))
         wood.stroke(stem, tall * 0.024)
         for frond in range(9):
-            _frond(leaves, dice, top, 0.5 + (frond + dice.between(-0.3, 0.3)) / 8 * 0.5 + 0.0, tall * dice.between(0.3, 0.42))
+            _frond(leaves, dice, top, 0.5 + (frond + dice.between(-0.3, 0.3)) / 8 * 0.5 + 0.0, tall * dice.between(0.36, 0.5))
     canvas.paint(wood, tone)
     canvas.paint(leaves, tone)
 
@@ -143,10 +201,10 @@ def palms(canvas: Canvas, scene: Scene) -> None:
 def _frond(leaves: Stencil, dice: Dice, base: Point, turns: float, long: float) -> None:
     u, v = direction(turns)
     bow = spline([base, (base[0] + u * long * 0.45, base[1] + v * long * 0.45 - long * 0.1),
-                  (base[0] + u * long * 0.85, base[1] + v * long * 0.6 + long * 0.12),
-                  (base[0] + u * long, base[1] + v * long * 0.5 + long * 0.42)], closed=False, steps=6)  # fmt: skip
+                  (base[0] + u * long * 0.85, base[1] + v * long * 0.55 + long * 0.02),
+                  (base[0] + u * long * 1.1, base[1] + v * long * 0.45 + long * 0.3)], closed=False, steps=6)  # fmt: skip
     leaves.stroke(bow, long * 0.02)
     for i, (x, y) in enumerate(bow[1:]):
-        reach = long * 0.26 * (1 - i / len(bow)) + long * 0.06
-        for drop in (0.5, 1.0):
-            leaves.shape([(x, y - long * 0.012), (x + u * reach * drop, y + reach * drop), (x - u * long * 0.04, y + long * 0.012)])
+        reach = long * 0.2 * (1 - (2 * i / len(bow) - 0.8) ** 2) + long * 0.03
+        for ahead, drop in ((0.9, 0.75), (1.0, -0.35), (0.35, 1.0)):
+            leaves.shape([(x - u * long * 0.03, y), (x + u * reach * ahead, y + reach * drop), (x + u * long * 0.03, y)])

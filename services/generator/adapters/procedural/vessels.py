@@ -41,7 +41,7 @@ def balloons(canvas: Canvas, scene: Scene) -> None:
     """Hot-air balloons: one at hand, others far."""
     dice, palette = scene.dice("balloons"), scene.palette
     side = 1 if scene.light_x < 0.5 else -1
-    places = [(0.5 + side * 0.18, 0.34, 0.155, 0.0), (0.5 - side * 0.27, 0.46, 0.06, 0.4), (0.5 - side * 0.08, 0.17, 0.038, 0.55)]
+    places = [(0.5 + side * 0.18, 0.27, 0.15, 0.0), (0.5 - side * 0.27, 0.4, 0.06, 0.4), (0.5 - side * 0.08, 0.17, 0.038, 0.55)]
     first = scene.tint("balloon", palette.accent)
     for u, v, size, depth in places:
         x, y = canvas.width * (u + dice.between(-0.03, 0.03)), canvas.height * (v + dice.between(-0.02, 0.02))

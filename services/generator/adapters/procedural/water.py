@@ -118,7 +118,7 @@ def mirror(canvas: Canvas, scene: Scene) -> None:
         plane[top:] = plane[rows, columns]
     box = (0, top, canvas.width, canvas.height)
     water = scene.tint("lake", mix(scene.palette.zenith, scene.palette.ink, 0.3))
-    canvas.blend(water, 0.12 + 0.38 * depth, box)
+    canvas.blend(water, 0.08 + 0.24 * depth, box)
     canvas.blend(scene.palette.light, smooth(0.55, 0.9, ripple) * depth * np.float32(0.22), box)
     shore = np.clip(1 - np.arange(high, dtype=np.float32)[:, None] / np.float32(max(1.5, canvas.unit * 0.006)), 0, 1)
     canvas.blend(mix(scene.palette.haze, scene.palette.light, 0.5), shore * np.float32(0.5), box)

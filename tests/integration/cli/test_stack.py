@@ -1,0 +1,241 @@
+"""`calotype up` and its companions, as somebody at a terminal sees them."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.stack.keys import Keys, load_or_make
+from cli.stack.state import StackState, find_supervisor, read_state
+
+ROOT = Path(__file__).parents[3]
+
+
+def calotype(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command as a user would."""
+    environment = dict(os.environ) | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
+        "CALOTYPE_GRACE_SECONDS": "5",
+    }
+    command = [sys.executable, "-P", "-m", "cli", *arguments]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def up(folder: Path, *more: str) -> StackState:
+    done = calotype("up", "--detach", "--http", "127.0.0.1:0", "--data", str(folder), *more)
+    assert done.returncode == 0, done.stderr
+    state = read_state(folder)
+    assert state is not None
+    assert done.stdout.strip() == state.http
+    return state
+
+
+def soon(question: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+    """Whether the answer becomes yes in time."""
+    deadline = time.monotonic() + seconds
+    while not question():
+        if time.monotonic() > deadline:
+            return False
+        threading.Event().wait(0.05)
+    return True
+
+
+def post_job(state: StackState, prompt: str) -> str:
+    request = urllib.request.Request(
+        f"{state.http}/v1/jobs",
+        data=json.dumps({"prompt": prompt, "size": "64x64"}).encode(),
+        headers={"Content-Type": "application/json", "Prefer": "wait=30"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        job = json.load(answer)
+    assert job["status"] == "completed", job
+    identity: str = job["id"]
+    return identity
+
+
+def pids_of(state: StackState) -> list[int]:
+    return [pid for pids in state.pids.values() for pid in pids]
+
+
+@pytest.fixture(scope="module")
+def folder(server_folder: Path) -> Path:
+    """A folder whose name is no obstacle to anything."""
+    return server_folder / "ein Ördner mit Leerzeichen"
+
+
+@pytest.fixture(scope="module")
+def stack(folder: Path) -> Iterator[StackState]:
+    """A running stack for the questions of this module."""
+    yield up(folder, "--replicas", "generator=2,job=2")
+    calotype("down", "--data", str(folder))
+
+
+def test_stack_json_has_exactly_the_documented_keys(stack: StackState, folder: Path) -> None:
+    told = json.loads((folder / "stack.json").read_text(encoding="utf-8"))
+
+    assert set(told) == {field.name for field in fields(StackState)}
+    assert set(told["pids"]) >= {"job", "generator", "uploader", "gateway", "postgres", "nats", "storage"}
+    assert set(told["grpc"]) >= {"job", "worker", "generator", "uploader"}
+    assert len(told["pids"]["generator"]) == 2
+
+
+def test_everything_listens_on_this_machine_alone(stack: StackState) -> None:
+    listening = [
+        connection.laddr.ip.removeprefix("::ffff:")
+        for pid in pids_of(stack)
+        for connection in psutil.Process(pid).net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+
+    assert len(listening) >= 8
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> None:
+    status = calotype("status", "--data", str(folder))
+    doctor = calotype("doctor", "--data", str(folder))
+
+    assert status.returncode == 0, status.stdout
+    assert stack.http in status.stdout
+    assert doctor.returncode == 0, doctor.stdout
+    assert "fail" not in doctor.stdout
+    assert "no synchronous standby" in doctor.stdout
+
+
+def test_a_second_stack_in_the_folder_is_refused_in_one_line(stack: StackState, folder: Path) -> None:
+    for more in ((), ("--detach",)):
+        done = calotype("up", "--http", "127.0.0.1:0", "--data", str(folder), *more)
+
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
+        assert stack.http in done.stderr
+
+
+def test_what_dies_is_started_again_with_its_data_on_its_port(stack: StackState, folder: Path) -> None:
+    job_id = post_job(stack, "kept over a crash")
+    for name in ("gateway", "postgres", "nats", "storage"):
+        os.kill(stack.pids[name][0], signal.SIGKILL)
+
+    def replaced() -> bool:
+        now = read_state(folder)
+        return now is not None and not set(pids_of(now)) & {
+            stack.pids[name][0] for name in ("gateway", "postgres", "nats", "storage")
+        }
+
+    assert soon(replaced)
+    assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
+    with urllib.request.urlopen(f"{stack.http}/v1/jobs/{job_id}") as answer:
+        job = json.load(answer)
+    with urllib.request.urlopen(job["artifacts"][0]["url"]) as picture:
+        assert picture.read().startswith(b"\x89PNG")
+
+
+def test_migrate_may_be_run_beside_a_running_stack(stack: StackState, folder: Path) -> None:
+    assert calotype("migrate", "--data", str(folder)).returncode == 0
+
+
+def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    first = up(tmp_path)
+    job_id = post_job(first, "kept over the death of its stack")
+    supervisor = find_supervisor(tmp_path)
+    assert supervisor is not None
+    supervisor.kill()
+    psutil.wait_procs([supervisor], timeout=10)
+    left = [psutil.Process(pid) for pid in pids_of(first)]
+
+    assert calotype("status", "--data", str(tmp_path)).returncode == 3
+    second = up(tmp_path)
+
+    assert not any(process.is_running() for process in left)
+    assert (second.api_key, second.storage_url) == (first.api_key, first.storage_url)
+    with urllib.request.urlopen(f"{second.http}/v1/jobs/{job_id}") as answer:
+        job = json.load(answer)
+    assert job["status"] == "completed"
+
+    assert calotype("down", "--data", str(tmp_path)).returncode == 0
+    assert not any(psutil.pid_exists(pid) for pid in pids_of(second))
+    assert not (tmp_path / "stack.json").exists()
+
+
+def test_a_key_is_needed_when_that_is_asked_for(tmp_path: Path) -> None:
+    state = up(tmp_path, "--require-auth")
+    try:
+        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+            urllib.request.urlopen(f"{state.http}/v1/jobs").close()
+        refused.value.close()
+        allowed = urllib.request.Request(f"{state.http}/v1/jobs", headers={"Authorization": f"Bearer {state.api_key}"})
+        with urllib.request.urlopen(allowed) as answer:
+            assert answer.status == 200
+    finally:
+        calotype("down", "--data", str(tmp_path))
+
+
+def test_a_busy_port_is_told_in_one_line_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        busy = f"127.0.0.1:{server.getsockname()[1]}"
+        for more in ((), ("--detach",)):
+            done = calotype("up", "--http", busy, "--data", str(tmp_path), *more)
+
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+            assert busy in done.stderr
+    assert find_supervisor(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("up", "--http", "nowhere"),
+        ("up", "--providers", "missing.yaml"),
+        ("up", "--replicas", "gateway=2"),
+        ("up", "--data", "/dev/null/x"),
+        ("up", "--http", "192.0.2.1:8080"),
+        ("fly",),
+    ],
+)
+def test_a_bad_value_is_told_in_one_line(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    data = () if "--data" in arguments or arguments == ("fly",) else ("--data", str(tmp_path))
+
+    done = calotype(*arguments, *data)
+
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+
+
+def test_a_bad_setting_ends_the_start_with_one_line_that_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALOTYPE_LEASE_SECOND", "3")
+
+    done = calotype("up", "--http", "127.0.0.1:0", "--detach", "--data", str(tmp_path))
+
+    assert done.returncode in (1, 2)
+    assert done.stderr.count("\n") == 1
+    assert "CALOTYPE_LEASE_SECOND is not a setting" in done.stderr
+    assert find_supervisor(tmp_path) is None
+
+
+def test_nothing_to_stop_is_no_failure(tmp_path: Path) -> None:
+    done = calotype("down", "--data", str(tmp_path))
+
+    assert done.returncode == 0
+    assert "no stack runs" in done.stderr
+
+
+def test_keys_are_kept_and_only_hashes_reach_the_gateway(tmp_path: Path) -> None:
+    first, accepted = load_or_make(tmp_path)
+    second, _ = load_or_make(tmp_path)
+
+    assert isinstance(first, Keys)
+    assert first == second
+    assert first.api_key not in accepted.read_text(encoding="utf-8")

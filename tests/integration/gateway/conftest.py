@@ -1,0 +1,44 @@
+"""The gateway behind a real HTTP server, on a fake job-service that is reached by real gRPC."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from gateway.following import Pace
+from gateway.routes.parts import Parts
+from gateway.sse import Streams
+from tests.support.fake_job_service import FakeJobService, serving
+from tests.support.gateway import assembled, over_http
+
+#: Streams as in production, but for what would make a test wait.
+QUICK = Pace(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
+
+
+@pytest.fixture
+async def service() -> FakeJobService:
+    """What answers the gateway."""
+    return FakeJobService()
+
+
+@pytest.fixture
+async def gateway(service: FakeJobService) -> AsyncIterator[tuple[httpx.AsyncClient, Parts]]:
+    """A client of the gateway, and the gateway's parts."""
+    async with (
+        serving(service) as address,
+        assembled(address, pace=QUICK, streams=Streams(most=4)) as (app, parts),
+        over_http(app, parts) as client,
+    ):
+        yield client, parts
+
+
+@pytest.fixture
+def client(gateway: tuple[httpx.AsyncClient, Parts]) -> httpx.AsyncClient:
+    """A client of the gateway."""
+    return gateway[0]
+
+
+@pytest.fixture
+def parts(gateway: tuple[httpx.AsyncClient, Parts]) -> Parts:
+    """The gateway's parts."""
+    return gateway[1]

@@ -1,0 +1,141 @@
+"""The gateway as a process: its start, its refusals to start, its readiness, its end."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from calotype.job.v1 import job_pb2
+
+from tests.support.event_source import events, next_job
+from tests.support.fake_job_service import FakeJobService, serving
+
+ROOT = Path(__file__).parents[3]
+
+
+async def _start(**settings: str) -> asyncio.subprocess.Process:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
+    environ |= {f"CALOTYPE_{name}": value for name, value in settings.items()}
+    environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", env=environ, cwd=ROOT, stderr=asyncio.subprocess.PIPE
+    )
+
+
+async def _refusal(**settings: str) -> tuple[int | None, str]:
+    process = await _start(**settings)
+    _, said = await asyncio.wait_for(process.communicate(), timeout=30)
+    return process.returncode, said.decode()
+
+
+async def _line(process: asyncio.subprocess.Process, word: bytes) -> bytes:
+    """Its log up to the line that holds a word."""
+    assert process.stderr is not None
+    while word not in (line := await process.stderr.readline()):
+        assert line, f"the process ended without {word!r}"
+    return line
+
+
+@asynccontextmanager
+async def _running(job_address: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    process = await _start(HTTP_LISTEN="127.0.0.1:0", JOB_ADDRESS=job_address, LOG_FORMAT="text")
+    try:
+        line = await asyncio.wait_for(_line(process, b"http.opened"), timeout=30)
+        port = line.decode().rpartition("port=")[2].strip()
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as client:
+            yield process, client
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def _ready(client: httpx.AsyncClient, status: int) -> httpx.Response:
+    """Readiness, once it is so; it is looked at once a second by the process itself."""
+    async with asyncio.timeout(20):
+        while (answer := await client.get("/readyz")).status_code != status:
+            await asyncio.to_thread(lambda: None)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0"}, "CALOTYPE_JOB_ADDRESS"),
+        ({"HTTP_LISTEN": "8080", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:99999", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "REQUIRE_AUTH": "1"}, "CALOTYPE_API_KEYS_FILE"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
+    ],
+)
+async def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], word: str) -> None:
+    code, said = await _refusal(**settings)
+    assert (code, said.count("\n"), word in said) == (2, 1, True), said
+
+
+async def test_a_busy_port_stops_the_start_with_one_line() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        listen = f"127.0.0.1:{busy.getsockname()[1]}"
+        code, said = await _refusal(HTTP_LISTEN=listen, JOB_ADDRESS="127.0.0.1:1")
+    assert (code, said.count("\n")) == (2, 1), said
+    assert f"Cannot listen on {listen}" in said
+
+
+async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_not() -> None:
+    service = FakeJobService()
+    async with serving(service) as address, _running(address) as (_, client):
+        assert (await client.get("/healthz")).json() == {"status": "ok"}
+        assert (await _ready(client, 200)).json()["status"] == "ok"
+        job = service.add()
+        assert (await client.get(f"/v1/jobs/{job.id}")).status_code == 200
+
+
+async def test_a_job_service_that_is_away_is_told_within_two_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+    async with _running(address) as (_, client):
+        assert (await client.get("/healthz")).status_code == 200
+        refused = await _ready(client, 503)
+        assert refused.json()["conditions"][0]["name"] == "job-service"
+        for method, path in (("POST", "/v1/jobs"), ("GET", "/v1/jobs"), ("GET", "/v1/jobs/job_1/events")):
+            async with asyncio.timeout(2):
+                answer = await client.request(method, path, json={"prompt": "a"} if method == "POST" else None)
+            assert (answer.status_code, answer.json()["reason"]) == (503, "SERVICE_UNAVAILABLE")
+            assert answer.headers["retry-after"] == "1"
+        service = FakeJobService()
+        async with serving(service, address):
+            await _ready(client, 200)
+            assert (await client.post("/v1/jobs", json={"prompt": "a"})).status_code == 202
+
+
+async def test_a_job_service_that_is_not_ready_makes_the_gateway_not_ready() -> None:
+    async with serving(FakeJobService(), ok=False) as address, _running(address) as (_, client):
+        async with asyncio.timeout(20):
+            while (await client.get("/readyz")).json()["conditions"][0]["message"] != "is not ready itself":
+                await asyncio.to_thread(lambda: None)
+
+
+async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zero() -> None:
+    service = FakeJobService()
+    async with serving(service) as address, _running(address) as (process, client):
+        job = service.add(status=job_pb2.STATUS_GENERATING)
+        async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
+            stream = events(answer)
+            await next_job(stream)
+            waiting = asyncio.create_task(client.get(f"/v1/jobs/{job.id}", headers={"Prefer": "wait=60"}))
+            await asyncio.wait_for(service.until(lambda now: now.watching == 2), timeout=10)
+            process.send_signal(signal.SIGTERM)
+            comments = [event.comment async for event in stream]
+        assert comments[-1] == "the gateway restarts; reconnect"
+        assert (await waiting).json()["status"] == "generating"
+        assert await asyncio.wait_for(process.wait(), timeout=10) == 0
+        with pytest.raises(httpx.ConnectError):
+            await client.get("/healthz")

@@ -1,0 +1,81 @@
+"""Each service is told what it needs, and nothing else."""
+
+from pathlib import Path
+
+import pytest
+from calotype.environment import SETTINGS
+
+from cli.stack.ports import Ports
+from cli.stack.services import SERVICES, Assembled, Wiring, assemble
+
+WIRING = {
+    "DATABASE_URL": "postgresql://calotype@127.0.0.1/calotype",
+    "NATS_URL": "nats://127.0.0.1:4222",
+    "BUCKET": "public",
+    "STAGING_BUCKET": "staging",
+    "PUBLIC_BASE_URL": "http://127.0.0.1:1/public",
+    "PROVIDERS_FILE": "",
+    "API_KEYS_FILE": "/keys.yaml",
+    "REQUIRE_AUTH": "",
+}
+
+
+def assembled(folder: Path, **replicas: int) -> Assembled:
+    wiring = Wiring(
+        settings=WIRING,
+        storage_url="http://127.0.0.1:1",
+        http="127.0.0.1:8080",
+        logs=folder,
+        replicas=replicas,
+    )
+    return assemble(wiring, Ports(folder / "ports.json"))
+
+
+def settings_of(found: Assembled, name: str) -> dict[str, str]:
+    environment = found.programs[name][0].environment
+    return {key.removeprefix("CALOTYPE_"): value for key, value in environment.items() if key.startswith("CALOTYPE_")}
+
+
+def test_only_job_service_knows_the_database(tmp_path: Path) -> None:
+    found = assembled(tmp_path)
+
+    assert [name for name in found.programs if "DATABASE_URL" in settings_of(found, name)] == ["job"]
+
+
+def test_the_callers_own_wiring_reaches_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALOTYPE_DATABASE_URL", "postgresql://elsewhere/production")
+    monkeypatch.setenv("CALOTYPE_API_KEY", "secret")
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://elsewhere")
+
+    found = assembled(tmp_path)
+
+    for programs in found.programs.values():
+        environment = programs[0].environment
+        assert "elsewhere" not in "".join(value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST")
+        assert "CALOTYPE_API_KEY" not in environment
+
+
+def test_tuning_and_credentials_of_providers_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALOTYPE_LEASE_SECONDS", "3")
+    monkeypatch.setenv("PAID_API_KEY", "secret")
+
+    environment = assembled(tmp_path).programs["generator"][0].environment
+
+    assert (environment["CALOTYPE_LEASE_SECONDS"], environment["PAID_API_KEY"]) == ("3", "secret")
+
+
+def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Path) -> None:
+    found = assembled(tmp_path, job=2, generator=2)
+    listens = [
+        program.environment["CALOTYPE_GRPC_LISTEN"] for name in ("job", "generator") for program in found.programs[name]
+    ]
+    workers = [program.environment["CALOTYPE_WORKER_LISTEN"] for program in found.programs["job"]]
+
+    assert len({*listens, *workers}) == 6
+    assert settings_of(found, "uploader")["WORKER_ADDRESS"] == f"ipv4:{','.join(workers)}"
+    assert found.addresses["worker"] == workers[0]
+    assert [program.name for program in found.programs["generator"]] == ["generator", "generator-2"]
+
+
+def test_every_setting_that_the_stack_gives_is_known(tmp_path: Path) -> None:
+    assert frozenset().union(*(service.settings for service in SERVICES)) <= SETTINGS
