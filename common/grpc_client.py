@@ -25,6 +25,7 @@ async def channel(address: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> 
         ("grpc.keepalive_permit_without_calls", 1),
         # A server that comes back is found within two seconds.
         ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_http_proxy", 0),
     ]

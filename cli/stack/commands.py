@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy.exc import SQLAlchemyError
 
+from cli.environment import check_names
 from cli.errors import CommandFailed, ExitCode
 from cli.stack import detached, foreground
 from cli.stack.database import from_environment
@@ -41,6 +42,7 @@ def up(
     grace_seconds: float,
 ) -> int:
     """Run everything on this machine: PostgreSQL, NATS, object storage and the services."""
+    check_names()
     options = Options(
         folder=data,
         http=http,

@@ -1,15 +1,12 @@
 """The services' database inside the embedded PostgreSQL: a role that is no superuser, and its schema."""
 
-import os
 from dataclasses import dataclass, field
 
 import psycopg2
-from calotype.environment import SETTINGS
 from psycopg2 import sql
 
-from cli.errors import CommandFailed, ExitCode
+from cli.environment import read
 from cli.stack.child import ChildError
-from common import config
 from services.job import migrations
 
 NAME = "calotype"
@@ -54,7 +51,4 @@ class _Settings:
 
 def from_environment() -> str:
     """The database that CALOTYPE_DATABASE_URL names, or "". Raises `CommandFailed`."""
-    try:
-        return config.load(_Settings, environ=os.environ, known=SETTINGS).database_url
-    except config.ConfigError as error:
-        raise CommandFailed(str(error), ExitCode.USAGE) from error
+    return read(_Settings).database_url

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from services.job.domain.calls import ProviderCall
-from services.job.domain.failures import Refusal, job_not_found
+from services.job.domain.failures import Refusal, Violation, job_not_found
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.states import State
 from services.job.store import attempts, calls, events, jobs, listing, rows
@@ -47,7 +47,7 @@ def list_jobs(
     The token binds the filters; pages stay right while jobs arrive, as they continue after the last job seen.
     """
     if page_size < 0:
-        raise Refusal("INVALID_INPUT", "page_size: 1 to 100.")
+        raise _wrong("page_size", "1 to 100.")
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
     after = _read_token(page_token, filters) if page_token else None
     found = listing.page(connection, filters, after=after, size=size + 1)
@@ -92,14 +92,13 @@ def _read_position(token: str) -> tuple[datetime, str]:
 
 
 def _decode(token: str) -> tuple[datetime, str, Any]:
-    refusal = Refusal("INVALID_INPUT", "page_token: not one that this list gave for the same filters.")
     try:
         moment, job_id, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
         position = (datetime.fromisoformat(moment), str(job_id))
     except (binascii.Error, ValueError, TypeError) as error:
-        raise refusal from error
+        raise _wrong("page_token", "Not one that this list gave for the same filters.") from error
     if position[0].tzinfo is None:
-        raise refusal
+        raise _wrong("page_token", "Not one that this list gave for the same filters.")
     return *position, rest[0] if rest else None
 
 
@@ -110,10 +109,14 @@ def _write_token(last: Job, filters: Filters) -> str:
 def _read_token(token: str, filters: Filters) -> tuple[datetime, str]:
     moment, job_id, digest = _decode(token)
     if digest != _digest(filters):
-        raise Refusal("INVALID_INPUT", "page_token: not one that this list gave for the same filters.")
+        raise _wrong("page_token", "Not one that this list gave for the same filters.")
     return moment, job_id
 
 
 def _digest(filters: Filters) -> int:
     """Binds a token to its filters; it protects from mistakes, and grants nothing that the tenant has not."""
     return binascii.crc32(rows.as_json(rows.to_json(filters)).encode())
+
+
+def _wrong(field: str, message: str) -> Refusal:
+    return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))

@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -52,11 +53,22 @@ def soon(question: Callable[[], bool], *, seconds: float = 20.0) -> bool:
     return True
 
 
+def bearer(state: StackState) -> dict[str, str]:
+    return {"Authorization": f"Bearer {state.api_key}"}
+
+
+def get_job(state: StackState, job_id: str) -> dict[str, Any]:
+    request = urllib.request.Request(f"{state.http}/v1/jobs/{job_id}", headers=bearer(state))
+    with urllib.request.urlopen(request) as answer:
+        job: dict[str, Any] = json.load(answer)
+    return job
+
+
 def post_job(state: StackState, prompt: str) -> str:
     request = urllib.request.Request(
         f"{state.http}/v1/jobs",
         data=json.dumps({"prompt": prompt, "size": "64x64"}).encode(),
-        headers={"Content-Type": "application/json", "Prefer": "wait=30"},
+        headers={"Content-Type": "application/json", "Prefer": "wait=30"} | bearer(state),
     )
     with urllib.request.urlopen(request) as answer:
         job = json.load(answer)
@@ -78,7 +90,7 @@ def folder(server_folder: Path) -> Path:
 @pytest.fixture(scope="module")
 def stack(folder: Path) -> Iterator[StackState]:
     """A running stack for the questions of this module."""
-    yield up(folder, "--replicas", "generator=2,job=2")
+    yield up(folder, "--replicas", "generator=2,job=2", "--require-auth")
     calotype("down", "--data", str(folder))
 
 
@@ -136,8 +148,7 @@ def test_what_dies_is_started_again_with_its_data_on_its_port(stack: StackState,
 
     assert soon(replaced)
     assert soon(lambda: calotype("status", "--data", str(folder)).returncode == 0)
-    with urllib.request.urlopen(f"{stack.http}/v1/jobs/{job_id}") as answer:
-        job = json.load(answer)
+    job = get_job(stack, job_id)
     with urllib.request.urlopen(job["artifacts"][0]["url"]) as picture:
         assert picture.read().startswith(b"\x89PNG")
 
@@ -160,26 +171,20 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
 
     assert not any(process.is_running() for process in left)
     assert (second.api_key, second.storage_url) == (first.api_key, first.storage_url)
-    with urllib.request.urlopen(f"{second.http}/v1/jobs/{job_id}") as answer:
-        job = json.load(answer)
-    assert job["status"] == "completed"
+    assert get_job(second, job_id)["status"] == "completed"
 
     assert calotype("down", "--data", str(tmp_path)).returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids_of(second))
     assert not (tmp_path / "stack.json").exists()
 
 
-def test_a_key_is_needed_when_that_is_asked_for(tmp_path: Path) -> None:
-    state = up(tmp_path, "--require-auth")
-    try:
-        with pytest.raises(urllib.error.HTTPError, match="401") as refused:
-            urllib.request.urlopen(f"{state.http}/v1/jobs").close()
-        refused.value.close()
-        allowed = urllib.request.Request(f"{state.http}/v1/jobs", headers={"Authorization": f"Bearer {state.api_key}"})
-        with urllib.request.urlopen(allowed) as answer:
-            assert answer.status == 200
-    finally:
-        calotype("down", "--data", str(tmp_path))
+def test_a_key_is_needed_when_that_is_asked_for(stack: StackState) -> None:
+    with pytest.raises(urllib.error.HTTPError, match="401") as refused:
+        urllib.request.urlopen(f"{stack.http}/v1/jobs").close()
+    refused.value.close()
+    allowed = urllib.request.Request(f"{stack.http}/v1/jobs", headers=bearer(stack))
+    with urllib.request.urlopen(allowed) as answer:
+        assert answer.status == 200
 
 
 def test_a_busy_port_is_told_in_one_line_and_nothing_is_left_behind(tmp_path: Path) -> None:

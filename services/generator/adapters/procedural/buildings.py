@@ -1,5 +1,6 @@
 """Single buildings: a house with lit windows, a lighthouse on its rock."""
 
+from services.generator.adapters.procedural import land
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
 from services.generator.adapters.procedural.colour import Color, mix, rgb
 from services.generator.adapters.procedural.curves import Point, jagged
@@ -23,6 +24,8 @@ def house(canvas: Canvas, scene: Scene) -> None:
 def village(canvas: Canvas, scene: Scene) -> None:
     """Houses that huddle between the horizon and the near ground, nearer ones larger."""
     dice, middle = scene.dice("village"), 0.38 if scene.light_x > 0.5 else 0.62
+    if scene.shows("sea", "waves", "lake"):
+        land.mound(canvas, scene, canvas.width * middle, canvas.height * (scene.horizon - 0.04), canvas.unit * 0.42)
     for index in range(9):
         near = index / 8
         x = canvas.width * (middle + (index * 0.618 % 1 - 0.5) * (0.5 + 0.2 * near) + dice.between(-0.02, 0.02))
@@ -121,8 +124,8 @@ def _cliff(canvas: Canvas, scene: Scene, at: Point, side: int, stone: Color) -> 
     cut = Stencil([*brim, (outer, deep), (toe[0], deep)]).cut(canvas.width, canvas.height)
     if cut is not None:
         (left, top, right, bottom), mask = cut
-        strata = cells(dice, right - left, bottom - top, unit * 0.11, unit * 0.028)
-        canvas.blend(mix(stone, palette.haze, 0.34), mask * smooth(0.12, 0.3, strata) * 0.32, (left, top, right, bottom))
+        strata = cells(dice, right - left, bottom - top, unit * 0.2, unit * 0.022)
+        canvas.blend(mix(stone, palette.haze, 0.34), mask * smooth(0.1, 0.5, strata) * 0.24, (left, top, right, bottom))
         canvas.blend(palette.ink, mask * smooth(0.2, 0.4, -strata) * 0.4, (left, top, right, bottom))
 
 
@@ -155,8 +158,8 @@ def _tower(
 def _beam(canvas: Canvas, scene: Scene, lamp: tuple[float, float], way: int) -> None:
     """Two cones of light that fade with the distance from the lamp."""
     x, y = lamp
-    for side, reach, strength in ((way, canvas.width * 0.95, 0.5), (-way, canvas.width * 0.5, 0.28)):
-        cone = Stencil([(x, y - 1), (x + side * reach, y - reach * 0.2), (x + side * reach, y + reach * 0.03), (x, y + 1)])
+    for side, reach, strength in ((way, canvas.width * 1.1, 0.62), (-way, canvas.width * 0.5, 0.36)):
+        cone = Stencil([(x, y - 1), (x + side * reach, y - reach * 0.13), (x + side * reach, y + reach * 0.02), (x, y + 1)])
         cut = cone.cut(canvas.width, canvas.height, canvas.unit * 0.006)
         if cut is not None:
             (left, top, right, bottom), mask = cut

@@ -1,6 +1,7 @@
 """A castle on its hill: walls, round towers with cone roofs, banners."""
 
-from services.generator.adapters.procedural.canvas import Canvas, Gradient
+from services.generator.adapters.procedural import land
+from services.generator.adapters.procedural.canvas import Canvas
 from services.generator.adapters.procedural.colour import Color, mix, rgb
 from services.generator.adapters.procedural.curves import ring
 from services.generator.adapters.procedural.scene import Scene
@@ -14,20 +15,18 @@ _TOWERS = (
 
 
 def castle(canvas: Canvas, scene: Scene) -> None:
-    """Stands on a mound of its own before whatever lies behind it."""
+    """Stands on a hill of its own before whatever lies behind it."""
     palette = scene.palette
     x = canvas.width * (0.4 if scene.light_x > 0.5 else 0.6)
     size, foot = canvas.unit * 0.4, canvas.height * (scene.horizon + 0.08)
     wall = scene.tint("castle", mix(palette.haze, palette.paper, 0.35))
     if palette.dark:
         wall = mix(wall, palette.ink, 0.45)
-    mound = mix(scene.ground, palette.ink, 0.35)
     for place, wide, tall, roofed in _TOWERS:
         depth = 0.35 if tall > 0.7 else 0.0
         _tower(canvas, scene, (x + place * size, foot), (wide * size, tall * size), scene.far(wall, depth), roofed=roofed)
     _wall(canvas, x, foot, size, wall, scene)
-    hill = ring(x, foot + size * 0.36, size * 1.15, size * 0.5, points=72)
-    canvas.paint(Stencil(hill), Gradient(top=mound, bottom=mix(mound, palette.ink, 0.4), start=foot - size * 0.1, end=foot + size * 0.6))
+    land.mound(canvas, scene, x, foot - size * 0.02, size * 1.1)
 
 
 def _tower(canvas: Canvas, scene: Scene, at: tuple[float, float], span: tuple[float, float], wall: Color, *, roofed: bool) -> None:

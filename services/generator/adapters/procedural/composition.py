@@ -39,6 +39,7 @@ _LANDSCAPE: tuple[tuple[str, Layer], ...] = (
     ("aurora", sky.aurora),
     ("disc", sky.disc),
     ("clouds", sky.clouds),
+    ("rainbow", sky.rainbow),
     ("far birds", lambda canvas, scene: sky.birds(canvas, scene, few=True)),
     ("mountain", land.mountains),
     ("balloon", vessels.balloons),
@@ -72,7 +73,7 @@ _LANDSCAPE: tuple[tuple[str, Layer], ...] = (
 )
 
 _GROUNDS = ("mountain", "hills", "dunes", "sea", "waves", "lake", "city", "forest", "meadow", "river", "road")
-_SKY_ONLY = ("sun", "moon", "stars", "clouds", "aurora", "balloon", "bird", "mist", "rain", "snow")
+_SKY_ONLY = ("sun", "moon", "stars", "clouds", "aurora", "rainbow", "balloon", "bird", "mist", "rain", "snow")
 
 
 def plan(scene: Scene) -> list[Layer]:

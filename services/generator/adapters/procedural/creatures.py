@@ -51,6 +51,9 @@ def fox(canvas: Canvas, scene: Scene) -> None:
     ears = [_FOX_EAR, [(-x, y) for x, y in _FOX_EAR]]
     outlines = [spline([(x * 0.86, y) for x, y in _BODY], closed=True), spline(_FOX_HEAD), *ears]
     _sitting(canvas, scene, outlines, (_FOX_TAIL, 0.03, 0.1), fur)
+    x, y, size, mirrored = _seat(canvas, scene)
+    tip = spline([(0.575, -0.25), (0.63, -0.46), (0.685, -0.25), (0.63, -0.29)])
+    canvas.paint(Stencil(placed(tip, x, y, size, mirrored=mirrored)), mix(scene.palette.paper, scene.palette.haze, 0.3))
 
 
 def dog(canvas: Canvas, scene: Scene) -> None:
@@ -64,25 +67,29 @@ def dog(canvas: Canvas, scene: Scene) -> None:
 def _sitting(
     canvas: Canvas, scene: Scene, outlines: Sequence[Sequence[Point]], tail: tuple[Sequence[Point], float, float], fur: Color
 ) -> None:
-    side = 1 if scene.light_x < 0.5 else -1
-    x = canvas.width * (0.5 + side * 0.13)
-    size = canvas.unit * 0.36
-    edge = scene.near_edge(canvas)
-    y = min(canvas.height * 0.93, float(edge[int(min(canvas.width - 1, max(0, x)))]) + size * 0.05)
+    x, y, size, mirrored = _seat(canvas, scene)
     if luma(fur) < 0.12:
         fur = mix(fur, scene.palette.ink, 0.4)
     shift = size * 0.016 * (1 if scene.light_x * canvas.width > x else -1)
     rim = mix(scene.palette.light, lift(fur, 0.2), 0.25)
     for dx, dy, tone in ((shift, -size * 0.012, rim), (0.0, 0.0, fur)):
-        shape = Stencil(*(placed(outline, x + dx, y + dy, size, mirrored=side < 0) for outline in outlines))
+        shape = Stencil(*(placed(outline, x + dx, y + dy, size, mirrored=mirrored) for outline in outlines))
         knots, thin, thick = tail
         curve = spline(knots, closed=False)
-        for i, (u, v) in enumerate(placed(curve, x + dx, y + dy, size, mirrored=side < 0)):
+        for i, (u, v) in enumerate(placed(curve, x + dx, y + dy, size, mirrored=mirrored)):
             t = i / len(curve)
             swell = thin + (thick - thin) * (1 - abs(2 * t - 1.1) ** 2)
             shape.disc(u, v, size * max(0.012, swell))
         canvas.paint(shape, tone)
     canvas.paint(Stencil(ring(x, y + size * 0.02, size * 0.42, size * 0.03)), BLACK, 0.25, soften=size * 0.02)
+
+
+def _seat(canvas: Canvas, scene: Scene) -> tuple[float, float, float, bool]:
+    """Where an animal sits: its place, its size, and whether it is mirrored to face the light."""
+    side = 1 if scene.light_x < 0.5 else -1
+    x, size = canvas.width * (0.5 + side * 0.13), canvas.unit * 0.36
+    edge = scene.near_edge(canvas)
+    return x, min(canvas.height * 0.93, float(edge[int(x)]) + size * 0.05), size, side < 0
 
 
 def bird(canvas: Canvas, scene: Scene) -> None:

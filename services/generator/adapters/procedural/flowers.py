@@ -66,7 +66,7 @@ def _bokeh(canvas: Canvas, scene: Scene) -> None:
 
 def _stem(canvas: Canvas, scene: Scene, head: Point, radius: float) -> None:
     x, y = head
-    green = mix(mix(scene.palette.land, rgb("3f7d3f"), 0.6), scene.palette.ink, 0.25)
+    green = mix(mix(scene.palette.land, rgb("3f8a45"), 0.85), scene.palette.ink, 0.12)
     foot = canvas.height * 1.05
     line = spline([(x, y), (x + radius * 0.06, y + (foot - y) * 0.5), (x - radius * 0.12, foot)], closed=False)
     for side, place, long in ((1, 0.62, 1.15), (-1, 0.78, 1.0)):

@@ -60,6 +60,26 @@ def mountains(canvas: Canvas, scene: Scene) -> None:
         foot = canvas.height * (scene.horizon + 0.035 * near)
         for peak in _peaks(canvas, dice, height, wide=index > 0):
             _peak(canvas, scene, dice, peak, foot, depth=0.78 * (1 - near) + 0.1, snow=index < ranges - 1 or scene.snowy)
+    _plain(canvas, scene)
+
+
+def _plain(canvas: Canvas, scene: Scene) -> None:
+    """The flat land between the mountains and the viewer."""
+    top = canvas.height * (scene.horizon + 0.03)
+    edge = top + profile(scene.dice("plain"), canvas.width, canvas.width * 0.4, octaves=2) * canvas.height * 0.006
+    near = scene.ground if scene.snowy else mix(scene.ground, scene.palette.ink, 0.25)
+    canvas.fill_under(edge, Gradient(top=scene.far(scene.ground, 0.6), bottom=near, start=top, end=canvas.height))
+    furrows(canvas, scene, edge, scene.far(near, 0.4), scene.dice("plain grass"))
+
+
+def mound(canvas: Canvas, scene: Scene, x: float, top: float, reach: float) -> None:
+    """A hill of its own, under what stands on it, falling away to both sides."""
+    away = (np.arange(canvas.width) + 0.5 - x) / reach
+    rough = profile(scene.dice("mound"), canvas.width, canvas.unit * 0.2, octaves=3)
+    edge = top + canvas.height * 0.3 * away * away + rough * canvas.unit * 0.012
+    tone = scene.ground if scene.snowy else mix(scene.ground, scene.palette.ink, 0.35)
+    slope(canvas, edge, tone, mix(tone, scene.palette.ink, 0.1 if scene.snowy else 0.45))
+    furrows(canvas, scene, edge, tone, scene.dice("mound grass"))
 
 
 def _peaks(canvas: Canvas, dice: Dice, height: float, *, wide: bool) -> list[tuple[float, float]]:

@@ -138,7 +138,7 @@ def _coloured(palette: Palette, reading: Reading) -> Palette:
         return palette
     if not free:
         first = reading.colours[0]
-        return _steered(replace(palette, accent=first), first, first, 0.2)
+        return _steered(replace(palette, accent=first), first, first, 0.1)
     first, second = free[0], free[min(1, len(free) - 1)]
     moved = _steered(palette, first, second, 0.72)
     return replace(moved, accent=free[-1] if len(free) > 1 else mix(palette.accent, first, 0.5))

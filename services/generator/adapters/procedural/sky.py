@@ -99,6 +99,16 @@ def clouds(canvas: Canvas, scene: Scene) -> None:
     canvas.blend(crest, np.clip(rim * np.float32(2.6), 0, 0.9))
 
 
+def rainbow(canvas: Canvas, scene: Scene) -> None:
+    """Seven bands of light on the side that the sun is not on."""
+    x, y = canvas.width * (1 - scene.light_x), canvas.height * (scene.horizon + 0.08)
+    radius, thick = canvas.unit * 0.52, canvas.unit * 0.017
+    for code in ("e8524a", "f08a3c", "f6d04a", "5fb85a", "3f9ed0", "4a5fc0", "8a55b8"):
+        band = Stencil().disc(x, y, radius).hole(ring(x, y, radius - thick, radius - thick, points=160))
+        canvas.paint(band, rgb(code), 0.5, soften=thick * 0.25)
+        radius -= thick
+
+
 def birds(canvas: Canvas, scene: Scene, *, few: bool = False) -> None:
     """A far flock, drawn as pen strokes."""
     dice, unit = scene.dice("far birds"), canvas.unit

@@ -36,6 +36,7 @@ THINGS = {
     "planet": "planet saturn jupiter mars orbit asteroid ringed",
     "aurora": "aurora northernlights borealis",
     "clouds": "cloud cloudy cumulus overcast sky",
+    "rainbow": "rainbow",
     "mist": "mist misty fog foggy haze hazy smoke smoky",
     "rain": "rain rainy drizzle downpour shower monsoon umbrella",
     "snow": "snow snowy snowfall blizzard snowflake",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
-from services.generator.adapters.procedural.colour import lift, mix
+from services.generator.adapters.procedural.colour import Color, lift, mix
 from services.generator.adapters.procedural.dice import Dice
 from services.generator.adapters.procedural.noise import Line, cells, profile, smooth
 from services.generator.adapters.procedural.scene import Scene
@@ -26,7 +26,7 @@ def sea(canvas: Canvas, scene: Scene) -> None:
 
 
 def dashes(
-    canvas: Canvas, scene: Scene, dice: Dice, count: int, column: float | None, color: tuple[float, float, float], opacity: float
+    canvas: Canvas, scene: Scene, dice: Dice, count: int, column: float | None, color: Color, opacity: float
 ) -> None:
     """Lens-shaped strokes on the water; around a column they are glitter."""
     top, unit = scene.horizon * canvas.height, canvas.unit
@@ -48,7 +48,7 @@ def dashes(
 
 def waves(canvas: Canvas, scene: Scene) -> None:
     """Rows of breaking waves with curling crests and foam, as a woodblock has them."""
-    palette, rows = scene.palette, 7
+    palette, rows = scene.palette, 8
     deep = scene.tint("waves", scene.tint("sea", mix(palette.zenith, palette.land, 0.45)))
     foam = mix(palette.paper, palette.light, 0.3)
     for index in range(rows):
@@ -61,7 +61,7 @@ def waves(canvas: Canvas, scene: Scene) -> None:
         spray = smooth(-0.1, 0.9, cells(dice, canvas.width, 1, canvas.unit * 0.06, 1))[0].astype(np.float64)
         canvas.fill_under(edge, scene.far(foam, 0.45 * (1 - near)), 0.95)
         canvas.fill_under(edge + canvas.unit * (0.002 + (0.002 + 0.013 * near) * (0.3 + spray)), body)
-        _streaks(canvas, dice, edge, scene.far(foam, 0.35), near)
+        _backs(canvas, dice, edge, (scene.far(mix(tone, foam, 0.4), 0.2), mix(tone, palette.ink, 0.5)), near)
         _spray(canvas, dice, edge, foam, near)
 
 
@@ -74,23 +74,29 @@ def _crests(canvas: Canvas, scene: Scene, dice: Dice, near: float) -> Line:
     peak = np.where(phase < 0.64, phase / 0.64, (1 - phase) / 0.36)
     swell = profile(dice, canvas.width, canvas.unit * 0.7, octaves=3)
     rise = canvas.height * (0.012 + 0.075 * near)
-    level = scene.horizon * canvas.height + canvas.height * (1.0 - scene.horizon) * (0.02 + 0.82 * near**1.25)
+    level = scene.horizon * canvas.height + canvas.height * (1.0 - scene.horizon) * (0.02 + 0.9 * near**1.25)
     crests: Line = level - rise * peak * peak * (0.75 + 0.5 * swell) + swell * rise * 0.5
     return crests
 
 
-def _streaks(canvas: Canvas, dice: Dice, edge: Line, color: tuple[float, float, float], near: float) -> None:
+def _backs(canvas: Canvas, dice: Dice, edge: Line, colors: tuple[Color, Color], near: float) -> None:
+    """Strokes that follow the swell below a crest, lighter where it lifts the light and darker in the trough."""
     top = int(max(0, edge.min()))
     if canvas.height - top < 4:
         return
-    size = canvas.unit * (0.01 + 0.02 * near)
-    below = (canvas.rows[top:] - edge.astype(np.float32)[None, :]) / np.float32(canvas.height * (0.03 + 0.1 * near))
-    lace = cells(dice, canvas.width, canvas.height - top, size * 5, size)
-    mask = smooth(0.45, 0.7, lace) * (1 - smooth(0.0, 1.0, below)) * smooth(0.0, 0.05, below)
-    canvas.blend(color, mask * np.float32(0.55), (0, top, canvas.width, canvas.height))
+    below = canvas.rows[top:] - edge.astype(np.float32)[None, :]
+    reach = np.float32(canvas.height * (0.02 + 0.11 * near))
+    bend = cells(dice, canvas.width, canvas.height - top, canvas.unit * 0.22, canvas.unit * 0.05)
+    phase = below / np.float32(canvas.unit * (0.008 + 0.02 * near)) + bend * np.float32(1.6)
+    stroke = smooth(0.45, 0.95, np.abs((phase - np.floor(phase)) * 2 - 1))
+    fade = smooth(0.05, 0.3, below / reach) * (1 - smooth(0.3, 1.3, below / reach))
+    broken = smooth(-0.25, 0.35, cells(dice, canvas.width, canvas.height - top, canvas.unit * 0.13, canvas.unit * 0.03))
+    box = (0, top, canvas.width, canvas.height)
+    canvas.blend(colors[1], smooth(0.2, 1.2, below / reach) * np.float32(0.4), box)
+    canvas.blend(colors[0], stroke * fade * broken * np.float32(0.6), box)
 
 
-def _spray(canvas: Canvas, dice: Dice, edge: Line, color: tuple[float, float, float], near: float) -> None:
+def _spray(canvas: Canvas, dice: Dice, edge: Line, color: Color, near: float) -> None:
     drops, high = Stencil(), float(np.percentile(edge, 30))
     for _ in range(int(20 + 90 * near)):
         x = dice.between(0, canvas.width - 1)
