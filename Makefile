@@ -10,7 +10,7 @@ help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo: run-packages ## Start everything, make one picture, save it as out/demo.png, stop everything.
-	@$(PY) -P -m cli.demo
+	@$(PY) -P -m cli demo
 
 up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
 	@$(PY) -P -m cli up

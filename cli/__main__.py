@@ -15,6 +15,7 @@ COMMANDS = {
     "status": "cli.stack.commands:status",
     "migrate": "cli.stack.commands:migrate",
     "doctor": "cli.doctor.command:doctor",
+    "demo": "cli.demo:demo",
     "generate": "cli.api.generate:generate",
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.jobs:providers",

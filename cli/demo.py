@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
+
 from cli.errors import CommandFailed, ExitCode
 from cli.stack import detached
 from cli.stack.embedded import Options
@@ -23,17 +25,12 @@ LONGEST_JOB = 120
 PROMPT = "a lighthouse on a rocky coast at dusk, calm sea, first stars"
 
 
-def main() -> int:
-    """Run the demo; an exit code."""
+@click.command(hidden=True)
+def demo() -> int:
+    """Start a stack of its own, make one picture, stop the stack."""
     signal.signal(signal.SIGTERM, _interrupt)
-    try:
-        with _alone(FOLDER.resolve()) as folder:
-            return _show(folder)
-    except CommandFailed as error:
-        _say(error.message)
-        return error.code
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
+    with _alone(FOLDER.resolve()) as folder:
+        return _show(folder)
 
 
 def _show(folder: Path) -> int:
@@ -82,8 +79,4 @@ def _interrupt(*_: object) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    click.echo(line, err=True)

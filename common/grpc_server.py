@@ -149,27 +149,29 @@ def _unary(inner: Any, method: str, parent: str | None) -> Any:
 
 def _stream(inner: Any, method: str, parent: str | None) -> Any:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        # No current span across yields: the consumer of a generator runs in another context.
-        with _span(method, parent) as span:
-            pass
+        # Not the current span: the consumer of a generator runs in another context.
+        span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
         try:
             async for response in inner(request, context):
                 yield response
         except BaseException as error:
             await _refuse(error, context, span, method)
             raise
+        finally:
+            span.end()
 
     return handle
 
 
 def _span(method: str, parent: str | None) -> Any:
-    service, _, name = method.lstrip("/").partition("/")
     return tracing.span(
-        method.lstrip("/"),
-        kind=SpanKind.SERVER,
-        parent=parent,
-        attributes={"rpc.system": "grpc", "rpc.service": service, "rpc.method": name},
+        method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method), judges_itself=True
     )
+
+
+def _about(method: str) -> dict[str, str | int | float | bool]:
+    service, _, name = method.lstrip("/").partition("/")
+    return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 
 async def _refuse(error: BaseException, context: grpc.aio.ServicerContext[Any, Any], span: Any, method: str) -> None:

@@ -13,7 +13,7 @@ import requests
 from google.api_core import exceptions as gcs
 from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
-from google.auth.exceptions import TransportError
+from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage
 from requests.adapters import HTTPAdapter
 
@@ -210,7 +210,11 @@ def _translated(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         raise StorageDenied("The store refuses this service's credential.") from error
     except gcs.NotFound as error:
         raise ObjectMissing("There is no such object.") from error
-    except (gcs.GoogleAPIError, requests.RequestException, TransportError, ConnectionError) as error:
+    except GoogleAuthError as error:
+        if error.retryable or isinstance(error, TransportError):
+            raise StorageUnavailable("The store's credential could not be had.") from error
+        raise StorageDenied("This service's credential is not valid any more.") from error
+    except (gcs.GoogleAPIError, requests.RequestException, ConnectionError) as error:
         raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
 
 

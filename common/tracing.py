@@ -61,10 +61,12 @@ def span(
     parent: str | None = None,
     links: Sequence[str] = (),
     attributes: Mapping[str, str | int | float | bool] | None = None,
+    judges_itself: bool = False,
 ) -> Iterator[Span]:
     """A span around a piece of work: child of `parent`, or of the current span when that is None.
 
     An exception that passes marks it as an error, by its type alone: messages may hold what others should not read.
+    A span that `judges_itself` has its status set by what is inside.
     """
     tracer = trace.get_tracer("calotype")
     context = context_from(parent) if parent else None
@@ -80,5 +82,19 @@ def span(
         try:
             yield current
         except BaseException as error:
+            if judges_itself:
+                raise
             current.set_status(Status(StatusCode.ERROR, type(error).__name__))
             raise
+
+
+def open_span(
+    name: str,
+    *,
+    kind: SpanKind,
+    parent: str | None,
+    attributes: Mapping[str, str | int | float | bool],
+) -> Span:
+    """A span that its owner ends, and that is never the current one."""
+    tracer = trace.get_tracer("calotype")
+    return tracer.start_span(name, context=context_from(parent), kind=kind, attributes=dict(attributes))

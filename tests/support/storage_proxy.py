@@ -8,12 +8,14 @@ copies and rewrites. Faults can be ordered for the next requests of a kind.
 import json
 import re
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
@@ -151,6 +153,16 @@ class StorageProxy:
         return there != asked.generation
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that goes in the midst of a request is none of our business."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class _Door(BaseHTTPRequestHandler):
     """One identity's way in."""
 
@@ -265,8 +277,7 @@ def storage_proxy(upstream: str, *, public: str, staging: str) -> Iterator[Stora
 @contextmanager
 def _door(proxy: StorageProxy, identity: str | None) -> Iterator[None]:
     handler: type[_Door] = type("Door", (_Door,), {"proxy": proxy, "identity": identity})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), handler)
     handler.url = proxy.doors[identity or "open"] = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()

@@ -1,6 +1,7 @@
 """Abstract pictures that flow: ribbons, marbled ink, the relief of a land seen from above."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from services.generator.adapters.procedural.abstract_shapes import along, inks
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
@@ -20,14 +21,19 @@ def ribbons(canvas: Canvas, scene: Scene) -> None:
     drift = profile(dice, canvas.width, canvas.width * 0.5, octaves=2, gain=0.35)
     for index in range(count):
         way = index / (count - 1)
-        drift = drift * 0.82 + profile(dice, canvas.width, canvas.width * dice.between(0.3, 0.6), octaves=2, gain=0.3) * 0.5
+        drift = (
+            drift * 0.82 + profile(dice, canvas.width, canvas.width * dice.between(0.3, 0.6), octaves=2, gain=0.3) * 0.5
+        )
         edge = canvas.height * (0.16 + 0.86 * way + drift * 0.17)
         tone = along(colors, way)
         for reach, opacity in ((0.03, 0.06), (0.016, 0.08), (0.007, 0.1)):
             canvas.fill_under(edge - canvas.unit * reach, palette.ink, opacity)
         top = float(edge.min())
         canvas.fill_under(edge, lift(tone, 0.1))
-        canvas.fill_under(edge + canvas.unit * 0.0035, Gradient(top=tone, bottom=mix(tone, palette.ink, 0.25), start=top, end=top + canvas.height * 0.32))
+        canvas.fill_under(
+            edge + canvas.unit * 0.0035,
+            Gradient(top=tone, bottom=mix(tone, palette.ink, 0.25), start=top, end=top + canvas.height * 0.32),
+        )
 
 
 def marble(canvas: Canvas, scene: Scene) -> None:
@@ -56,30 +62,47 @@ def warped(canvas: Canvas, scene: Scene, name: str, step: float, bend: float) ->
     wide, high = canvas.width, canvas.height
     field = cloud(scene.dice(f"{name} body"), wide, high, step, octaves=6)
     for turn in range(2):
-        along_x = cloud(scene.dice(f"{name} x {turn}"), wide, high, step, octaves=3) * np.float32(canvas.unit * bend * 0.55)
-        along_y = cloud(scene.dice(f"{name} y {turn}"), wide, high, step, octaves=3) * np.float32(canvas.unit * bend * 0.55)
+        along_x = cloud(scene.dice(f"{name} x {turn}"), wide, high, step, octaves=3) * np.float32(
+            canvas.unit * bend * 0.55
+        )
+        along_y = cloud(scene.dice(f"{name} y {turn}"), wide, high, step, octaves=3) * np.float32(
+            canvas.unit * bend * 0.55
+        )
         columns = _folded(canvas.columns + along_x, wide)
         rows = _folded(canvas.rows + along_y, high)
         field = field[rows, columns]
     # Reading whole pixels leaves steps; a light average takes them away.
-    return (field + np.roll(field, 1, axis=0) + np.roll(field, 1, axis=1) + np.roll(field, -1, axis=0)) * np.float32(0.25)
+    return (field + np.roll(field, 1, axis=0) + np.roll(field, 1, axis=1) + np.roll(field, -1, axis=0)) * np.float32(
+        0.25
+    )
 
 
-def _folded(place: Field, length: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int32]]:
+def _folded(place: Field, length: int) -> NDArray[np.int32]:
     """Places beyond an edge, mirrored back in."""
     inside = np.abs(place - 2 * length * np.round(place / np.float32(2 * length)))
-    return np.clip(inside, 0, length - 1).astype(np.int32)
+    return np.asarray(np.clip(inside, 0, length - 1), dtype=np.int32)
 
 
 def aerial(canvas: Canvas, scene: Scene) -> None:
     """A land from above: tinted heights, hill shade, contour lines, water in the low parts."""
     palette = scene.palette
-    wet = 0.18 if scene.shows("sea", "waves") else -0.12 if scene.shows("lake", "river") or scene.reading.allows("sea") else -2.0
+    wet = (
+        0.18
+        if scene.shows("sea", "waves")
+        else -0.12
+        if scene.shows("lake", "river") or scene.reading.allows("sea")
+        else -2.0
+    )
     field = warped(canvas, scene, "relief", canvas.unit * 0.5, 0.2)
     if scene.reading.words & {"island", "islands"}:
         u, v = canvas.columns / np.float32(canvas.width) * 2 - 1, canvas.rows / np.float32(canvas.height) * 2 - 1
         field = field * np.float32(0.6) + np.float32(0.72) - np.sqrt(u * u + v * v) * np.float32(1.05)
-    heights = [_lowland(scene), mix(palette.land, palette.horizon, 0.35), mix(palette.haze, palette.light, 0.3), palette.paper]
+    heights = [
+        _lowland(scene),
+        mix(palette.land, palette.horizon, 0.35),
+        mix(palette.haze, palette.light, 0.3),
+        palette.paper,
+    ]
     stops = np.array([along(heights, i / 255) for i in range(256)], dtype=np.float32)
     up = np.clip((field - np.float32(wet)) / np.float32(0.95 - max(wet, -0.6)), 0, 1)
     place = (up * 255).astype(np.int32)
@@ -92,7 +115,10 @@ def aerial(canvas: Canvas, scene: Scene) -> None:
     _contours(canvas, up, mix(palette.ink, palette.land, 0.3), 11, 0.5)
     if scene.shows("forest", "tree"):
         woods = cloud(scene.dice("woods"), canvas.width, canvas.height, canvas.unit * 0.12, octaves=6)
-        canvas.blend(mix(rgb("2c5c40"), palette.ink, 0.2), smooth(0.1, 0.2, woods) * (1 - smooth(0.45, 0.6, up)) * np.float32(0.8))
+        canvas.blend(
+            mix(rgb("2c5c40"), palette.ink, 0.2),
+            smooth(0.1, 0.2, woods) * (1 - smooth(0.45, 0.6, up)) * np.float32(0.8),
+        )
     _shallows(canvas, scene, field, wet)
 
 

@@ -32,7 +32,10 @@ def geometry(canvas: Canvas, scene: Scene) -> None:
     dice, colors, sheet = scene.dice("geometry"), inks(scene), ground(scene)
     canvas.blend(sheet, 1.0)
     side = canvas.unit / (3 if scene.reading.framing == "minimal" else dice.pick([4, 5]))
-    columns, rows = min(_MOST_TILES, max(1, round(canvas.width / side))), min(_MOST_TILES, max(1, round(canvas.height / side)))
+    columns, rows = (
+        min(_MOST_TILES, max(1, round(canvas.width / side))),
+        min(_MOST_TILES, max(1, round(canvas.height / side))),
+    )
     wide, high = canvas.width / columns, canvas.height / rows
     hero = (dice.whole(0, max(0, columns - 2)), dice.whole(0, max(0, rows - 2)))
     for row in range(rows):
@@ -44,7 +47,9 @@ def geometry(canvas: Canvas, scene: Scene) -> None:
         _figure(canvas, dice, (x + wide, y + high), min(wide, high), colors)
 
 
-def _tile(canvas: Canvas, dice: Dice, tile: tuple[float, float, float, float], colors: list[Color], sheet: Color) -> None:
+def _tile(
+    canvas: Canvas, dice: Dice, tile: tuple[float, float, float, float], colors: list[Color], sheet: Color
+) -> None:
     x, y, wide, high = tile
     back = dice.pick([sheet, sheet, *colors])
     front = dice.pick([c for c in colors if c != back] or [lift(back, 0.3)])
@@ -59,15 +64,25 @@ def _quarter(dice: Dice, x: float, y: float, wide: float, high: float) -> Stenci
     arc = [(corner[0] + u * wide, corner[1] + v * high) for u, v in (direction(start + i / 96) for i in range(25))]
     shape = Stencil([corner, *arc])
     if dice.chance(0.4):
-        inner = [(corner[0] + u * wide * 0.5, corner[1] + v * high * 0.5) for u, v in (direction(start + i / 96) for i in range(25))]
+        inner = [
+            (corner[0] + u * wide * 0.5, corner[1] + v * high * 0.5)
+            for u, v in (direction(start + i / 96) for i in range(25))
+        ]
         shape.hole([corner, *inner])
     return shape
 
 
 def _half(dice: Dice, x: float, y: float, wide: float, high: float) -> Stencil:
     if dice.chance(0.5):
-        return Stencil([(x + wide / 2 + u * wide / 2, y + high + v * high / 2) for u, v in (direction(0.5 + i / 64) for i in range(33))])
-    return Stencil([(x + u * wide / 2, y + high / 2 + v * high / 2) for u, v in (direction(0.75 + i / 64) for i in range(33))])
+        return Stencil(
+            [
+                (x + wide / 2 + u * wide / 2, y + high + v * high / 2)
+                for u, v in (direction(0.5 + i / 64) for i in range(33))
+            ]
+        )
+    return Stencil(
+        [(x + u * wide / 2, y + high / 2 + v * high / 2) for u, v in (direction(0.75 + i / 64) for i in range(33))]
+    )
 
 
 def _dot(dice: Dice, x: float, y: float, wide: float, high: float) -> Stencil:
@@ -101,15 +116,23 @@ def _figure(canvas: Canvas, dice: Dice, middle: Point, reach: float, colors: lis
     first, second = dice.pick(colors), dice.pick([order[0], order[-1]])
     canvas.paint(Stencil(ring(*middle, reach * 0.94, reach * 0.94, points=140)), first)
     turned = dice.pick([0.0, 0.25, 0.5, 0.75])
-    half = [(middle[0] + u * reach * 0.94, middle[1] + v * reach * 0.94) for u, v in (direction(turned + i / 128) for i in range(65))]
+    half = [
+        (middle[0] + u * reach * 0.94, middle[1] + v * reach * 0.94)
+        for u, v in (direction(turned + i / 128) for i in range(65))
+    ]
     canvas.paint(Stencil(half), mix(first, second, 0.8))
-    canvas.paint(Stencil(ring(*middle, reach * 0.3, reach * 0.3, points=96)), dice.pick([c for c in colors if c != first] or [second]))
+    canvas.paint(
+        Stencil(ring(*middle, reach * 0.3, reach * 0.3, points=96)),
+        dice.pick([c for c in colors if c != first] or [second]),
+    )
 
 
 def rings(canvas: Canvas, scene: Scene) -> None:
     """Circles around one centre, broken into arcs, with a disc in the middle."""
     dice, colors, palette = scene.dice("rings"), inks(scene), scene.palette
-    canvas.blend(Gradient(top=ground(scene), bottom=mix(ground(scene), palette.haze, 0.5), start=0, end=canvas.height), 1.0)
+    canvas.blend(
+        Gradient(top=ground(scene), bottom=mix(ground(scene), palette.haze, 0.5), start=0, end=canvas.height), 1.0
+    )
     at = (canvas.width * dice.between(0.42, 0.58), canvas.height * dice.between(0.42, 0.58))
     reach, radius = (canvas.width**2 + canvas.height**2) ** 0.5 * 0.56, canvas.unit * 0.085
     canvas.glow(*at, reach, palette.light, 0.35)
@@ -164,7 +187,13 @@ def facets(canvas: Canvas, scene: Scene) -> None:
     step = canvas.unit / 9
     columns, rows = min(60, int(canvas.width / step) + 2), min(60, int(canvas.height / step) + 2)
     wide, high = canvas.width / (columns - 1.5), canvas.height / (rows - 1.5)
-    knots = [[((c - 0.5 + dice.between(-0.38, 0.38)) * wide, (r - 0.5 + dice.between(-0.38, 0.38)) * high) for c in range(columns + 1)] for r in range(rows + 1)]
+    knots = [
+        [
+            ((c - 0.5 + dice.between(-0.38, 0.38)) * wide, (r - 0.5 + dice.between(-0.38, 0.38)) * high)
+            for c in range(columns + 1)
+        ]
+        for r in range(rows + 1)
+    ]
     sheet = Image.new("RGB", (canvas.width * 2, canvas.height * 2))
     pen = ImageDraw.Draw(sheet)
     lean = dice.between(0.3, 0.7)

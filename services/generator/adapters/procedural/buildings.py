@@ -49,14 +49,19 @@ def _house(canvas: Canvas, scene: Scene, at: Point, size: float) -> None:
     left, right, ridge = x - size * 0.42, x + size * 0.78, foot - size * 1.12
     chimney = Stencil().bar(x + size * 0.55, foot - size * 1.36, x + size * 0.69, foot - size * 0.9)
     canvas.paint(chimney, mix(shade, palette.ink, 0.3))
-    slope = [(left, ridge), (right, ridge), (x + size * 1.24, foot - size * 0.58), (x - size * 0.02, foot - size * 0.58)]
+    slope = [
+        (left, ridge),
+        (right, ridge),
+        (x + size * 1.24, foot - size * 0.58),
+        (x - size * 0.02, foot - size * 0.58),
+    ]
     canvas.paint(Stencil(slope), roof)
     eave = [(x - size * 0.88, foot - size * 0.53), (left, ridge), (x + size * 0.03, foot - size * 0.53)]
     canvas.paint(Stencil().stroke(eave, size * 0.075), mix(roof, palette.ink, 0.25))
     _openings(canvas, scene, x, foot, size)
 
 
-def _front(canvas: Canvas, x: float, foot: float, size: float, wall: tuple[float, float, float]) -> None:
+def _front(canvas: Canvas, x: float, foot: float, size: float, wall: Color) -> None:
     gable = [(x - size * 0.82, foot), (x - size * 0.82, foot - size * 0.58), (x - size * 0.42, foot - size * 1.1),
              (x, foot - size * 0.58), (x, foot)]  # fmt: skip
     canvas.paint(Stencil(gable), wall)
@@ -81,7 +86,9 @@ def _smoke(canvas: Canvas, scene: Scene, x: float, y: float, size: float) -> Non
     dice, puffs = scene.dice("chimney"), Stencil()
     for i in range(16):
         t = i / 15
-        puffs.disc(x + size * (0.75 * t * t + dice.between(-0.05, 0.05)), y - size * 1.25 * t, size * (0.035 + 0.11 * t))
+        puffs.disc(
+            x + size * (0.75 * t * t + dice.between(-0.05, 0.05)), y - size * 1.25 * t, size * (0.035 + 0.11 * t)
+        )
     canvas.paint(puffs, mix(scene.palette.haze, scene.palette.paper, 0.4), 0.42, soften=size * 0.06)
 
 
@@ -119,7 +126,9 @@ def _cliff(canvas: Canvas, scene: Scene, at: Point, side: int, stone: Color) -> 
             *jagged((x + side * unit * 0.1, base), (outer, base + unit * 0.09), dice, roughness=0.05)]  # fmt: skip
     foam = [(u - side * unit * dice.between(0.004, 0.02), v + unit * 0.012) for u, v in brim[:33]]
     canvas.paint(Stencil([*foam, (toe[0] + side * unit * 0.3, deep)]), mix(palette.paper, palette.haze, 0.35), 0.8)
-    shade = Gradient(top=mix(stone, palette.haze, 0.16), bottom=mix(palette.ink, stone, 0.2), start=base, end=canvas.height)
+    shade = Gradient(
+        top=mix(stone, palette.haze, 0.16), bottom=mix(palette.ink, stone, 0.2), start=base, end=canvas.height
+    )
     canvas.paint(Stencil([*brim, (outer, deep), (toe[0] - side * unit * 0.02, deep)]), shade)
     cut = Stencil([*brim, (outer, deep), (toe[0], deep)]).cut(canvas.width, canvas.height)
     if cut is not None:
@@ -129,9 +138,7 @@ def _cliff(canvas: Canvas, scene: Scene, at: Point, side: int, stone: Color) -> 
         canvas.blend(palette.ink, mask * smooth(0.2, 0.4, -strata) * 0.4, (left, top, right, bottom))
 
 
-def _tower(
-    canvas: Canvas, x: float, base: float, tall: float, tones: tuple[tuple[float, float, float], ...], lit: int
-) -> None:
+def _tower(canvas: Canvas, x: float, base: float, tall: float, tones: tuple[Color, Color, Color], lit: int) -> None:
     wall, band, ink = tones
     foot, head = tall * 0.115, tall * 0.068
 
@@ -139,18 +146,36 @@ def _tower(
         return foot + (head - foot) * t
 
     def slab(a: float, b: float) -> list[tuple[float, float]]:
-        return [(x - half(a), base - tall * a), (x - half(b), base - tall * b), (x + half(b), base - tall * b), (x + half(a), base - tall * a)]
+        return [
+            (x - half(a), base - tall * a),
+            (x - half(b), base - tall * b),
+            (x + half(b), base - tall * b),
+            (x + half(a), base - tall * a),
+        ]
 
     canvas.paint(Stencil(slab(0, 1)), wall)
     canvas.paint(Stencil(slab(0.14, 0.34), slab(0.54, 0.74)), band)
-    dark = Stencil([(x - lit * half(0) * 0.15, base), (x - lit * half(1) * 0.15, base - tall), (x - lit * half(1), base - tall), (x - lit * half(0), base)])
+    dark = Stencil(
+        [
+            (x - lit * half(0) * 0.15, base),
+            (x - lit * half(1) * 0.15, base - tall),
+            (x - lit * half(1), base - tall),
+            (x - lit * half(0), base),
+        ]
+    )
     canvas.paint(dark, ink, 0.38)
     top = base - tall
     gallery = Stencil().bar(x - head * 1.55, top - tall * 0.018, x + head * 1.55, top + tall * 0.012)
-    gallery.bar(x - head * 0.72, top - tall * 0.13, x - head * 0.6, top).bar(x + head * 0.6, top - tall * 0.13, x + head * 0.72, top)
-    gallery.shape([(x - head * 1.05, top - tall * 0.125), (x, top - tall * 0.215), (x + head * 1.05, top - tall * 0.125)])
+    gallery.bar(x - head * 0.72, top - tall * 0.13, x - head * 0.6, top).bar(
+        x + head * 0.6, top - tall * 0.13, x + head * 0.72, top
+    )
+    gallery.shape(
+        [(x - head * 1.05, top - tall * 0.125), (x, top - tall * 0.215), (x + head * 1.05, top - tall * 0.125)]
+    )
     gallery.bar(x - head * 0.05, top - tall * 0.26, x + head * 0.05, top - tall * 0.2)
-    canvas.paint(Stencil().bar(x - head * 0.65, top - tall * 0.13, x + head * 0.65, top), mix(wall, (1.0, 0.85, 0.5), 0.5))
+    canvas.paint(
+        Stencil().bar(x - head * 0.65, top - tall * 0.13, x + head * 0.65, top), mix(wall, (1.0, 0.85, 0.5), 0.5)
+    )
     canvas.paint(gallery, mix(ink, band, 0.15))
     canvas.paint(Stencil().bar(x - head * 0.25, base - tall * 0.46, x + head * 0.2, base - tall * 0.4), ink, 0.8)
 
@@ -159,9 +184,13 @@ def _beam(canvas: Canvas, scene: Scene, lamp: tuple[float, float], way: int) -> 
     """Two cones of light that fade with the distance from the lamp."""
     x, y = lamp
     for side, reach, strength in ((way, canvas.width * 1.1, 0.62), (-way, canvas.width * 0.5, 0.36)):
-        cone = Stencil([(x, y - 1), (x + side * reach, y - reach * 0.13), (x + side * reach, y + reach * 0.02), (x, y + 1)])
+        cone = Stencil(
+            [(x, y - 1), (x + side * reach, y - reach * 0.13), (x + side * reach, y + reach * 0.02), (x, y + 1)]
+        )
         cut = cone.cut(canvas.width, canvas.height, canvas.unit * 0.006)
         if cut is not None:
             (left, top, right, bottom), mask = cut
             fade = 1 - smooth(0.0, 1.0, abs(canvas.columns[:, left:right] - x) / reach)
-            canvas.blend(mix(scene.palette.light, rgb("ffe9a8"), 0.4), mask * fade * strength, (left, top, right, bottom))
+            canvas.blend(
+                mix(scene.palette.light, rgb("ffe9a8"), 0.4), mask * fade * strength, (left, top, right, bottom)
+            )

@@ -104,7 +104,8 @@ class Canvas:
     def luminance(self) -> Field:
         """Brightness of every pixel, 0..1."""
         red, green, blue = self.planes
-        return red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+        tone: Field = red * np.float32(0.299) + green * np.float32(0.587) + blue * np.float32(0.114)
+        return tone
 
     def _around(self, x: float, y: float, radius: float) -> Box | None:
         left, right = int(max(0, x - radius)), int(min(self.width, x + radius + 1))

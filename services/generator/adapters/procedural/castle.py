@@ -24,12 +24,16 @@ def castle(canvas: Canvas, scene: Scene) -> None:
         wall = mix(wall, palette.ink, 0.45)
     for place, wide, tall, roofed in _TOWERS:
         depth = 0.35 if tall > 0.7 else 0.0
-        _tower(canvas, scene, (x + place * size, foot), (wide * size, tall * size), scene.far(wall, depth), roofed=roofed)
+        _tower(
+            canvas, scene, (x + place * size, foot), (wide * size, tall * size), scene.far(wall, depth), roofed=roofed
+        )
     _wall(canvas, x, foot, size, wall, scene)
     land.mound(canvas, scene, x, foot - size * 0.02, size * 1.1)
 
 
-def _tower(canvas: Canvas, scene: Scene, at: tuple[float, float], span: tuple[float, float], wall: Color, *, roofed: bool) -> None:
+def _tower(
+    canvas: Canvas, scene: Scene, at: tuple[float, float], span: tuple[float, float], wall: Color, *, roofed: bool
+) -> None:
     (x, foot), (wide, tall), ink = at, span, scene.palette.ink
     top, half = foot - tall, wide / 2
     body = Stencil().bar(x - half, top, x + half, foot + wide)
@@ -44,9 +48,13 @@ def _tower(canvas: Canvas, scene: Scene, at: tuple[float, float], span: tuple[fl
     roof = mix(mix(scene.palette.accent, rgb("7a3b4a"), 0.4), ink, 0.3)
     if roofed:
         tip = top - wide * 1.5
-        canvas.paint(Stencil([(x - half * 1.4, top - wide * 0.14), (x, tip), (x + half * 1.4, top - wide * 0.14)]), roof)
+        canvas.paint(
+            Stencil([(x - half * 1.4, top - wide * 0.14), (x, tip), (x + half * 1.4, top - wide * 0.14)]), roof
+        )
         flag = Stencil([(x, tip - wide * 0.5), (x + wide * 0.5, tip - wide * 0.36), (x, tip - wide * 0.22)])
-        canvas.paint(flag.stroke([(x, tip + 1), (x, tip - wide * 0.5)], wide * 0.05), mix(roof, scene.palette.accent, 0.6))
+        canvas.paint(
+            flag.stroke([(x, tip + 1), (x, tip - wide * 0.5)], wide * 0.05), mix(roof, scene.palette.accent, 0.6)
+        )
     slit = Stencil()
     for level in (0.25, 0.55):
         slit.bar(x - wide * 0.07, top + tall * level, x + wide * 0.07, top + tall * level + wide * 0.28)
@@ -59,5 +67,7 @@ def _wall(canvas: Canvas, x: float, foot: float, size: float, wall: Color, scene
     for i in range(13):
         front.bar(left + (right - left) * i / 13, top - size * 0.045, left + (right - left) * (i + 0.55) / 13, top + 1)
     canvas.paint(front, mix(wall, scene.palette.ink, 0.12))
-    gate = Stencil(ring(x, foot - size * 0.12, size * 0.085, size * 0.1)).bar(x - size * 0.085, foot - size * 0.12, x + size * 0.085, foot)
+    gate = Stencil(ring(x, foot - size * 0.12, size * 0.085, size * 0.1)).bar(
+        x - size * 0.085, foot - size * 0.12, x + size * 0.085, foot
+    )
     canvas.paint(gate, mix(scene.palette.ink, wall, 0.1))

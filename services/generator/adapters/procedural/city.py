@@ -23,7 +23,9 @@ def skyline(canvas: Canvas, scene: Scene) -> None:
         dice = scene.dice(f"city {index}")
         base = canvas.height * (scene.horizon + (0.02 if wet else 0.02 + (0.99 - scene.horizon) * near))
         towers = _towers(canvas, dice, base, near, wet=wet)
-        block = mix(scene.tint("city", mix(scene.palette.land, scene.palette.zenith, 0.3)), scene.palette.ink, 0.25 + 0.6 * near)
+        block = mix(
+            scene.tint("city", mix(scene.palette.land, scene.palette.zenith, 0.3)), scene.palette.ink, 0.25 + 0.6 * near
+        )
         body = scene.far(block, 0.68 * (1 - near))
         top = min(top for _, top, _, _ in towers)
         foot = scene.far(body, 0.55 - 0.3 * near)
@@ -117,6 +119,8 @@ def _signs(canvas: Canvas, dice: Dice, towers: list[Tower]) -> None:
                 sign.bar(u, v, u + wide * 0.16, v + high)
             else:
                 for line in range(3):
-                    sign.bar(x + wide * 0.1, v + line * wide * 0.18, x + wide * 0.9, v + line * wide * 0.18 + wide * 0.06)
+                    sign.bar(
+                        x + wide * 0.1, v + line * wide * 0.18, x + wide * 0.9, v + line * wide * 0.18 + wide * 0.06
+                    )
             canvas.paint(sign, color, 0.9, soften=canvas.unit * 0.012)
             canvas.paint(sign, lift(color, 0.12))

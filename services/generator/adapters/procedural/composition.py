@@ -100,7 +100,9 @@ def _close_flower(scene: Scene) -> bool:
     reading = scene.reading
     if not reading.shows("flower"):
         return False
-    return reading.framing == "macro" or not reading.shows(*_GROUNDS, "house", "village", "castle", "tree", "cat", "fox", "dog", "lighthouse", "boat")
+    return reading.framing == "macro" or not reading.shows(
+        *_GROUNDS, "house", "village", "castle", "tree", "cat", "fox", "dog", "lighthouse", "boat"
+    )
 
 
 def _starlight(scene: Scene) -> list[Layer]:
@@ -122,6 +124,8 @@ def _wanted(scene: Scene) -> set[str]:
         wanted.discard("sea")
     if wanted & {"boat", "lighthouse", "palm"} and not water_near:
         wanted.add("sea")
+    if wanted & set(_GROUNDS) == {"mountain"} and reading.allows("hills"):
+        wanted.add("hills")
     if wanted & {"village", "castle"} and not water_near and reading.allows("hills"):
         wanted.add("hills")
     if "flower" in wanted:

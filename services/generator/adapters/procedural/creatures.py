@@ -31,9 +31,9 @@ _DOG_EAR = ((-0.13, -0.9), (-0.2, -0.88), (-0.245, -0.76), (-0.22, -0.66), (-0.1
 _DOG_TAIL = ((0.12, -0.04), (0.3, -0.02), (0.42, -0.1), (0.47, -0.24))
 
 _WINGS = (
-    (-1.0, -0.3), (-0.6, -0.37), (-0.22, -0.15), (-0.07, -0.1), (-0.055, -0.2), (0.0, -0.27), (0.055, -0.2), (0.07, -0.1),
-    (0.22, -0.15), (0.6, -0.37), (1.0, -0.3), (0.62, -0.2), (0.24, 0.04), (0.08, 0.12), (0.12, 0.3), (0.0, 0.25),
-    (-0.12, 0.3), (-0.08, 0.12), (-0.24, 0.04), (-0.62, -0.2),
+    (-1.0, -0.3), (-0.6, -0.37), (-0.22, -0.15), (-0.07, -0.1), (-0.055, -0.2), (0.0, -0.27), (0.055, -0.2),
+    (0.07, -0.1), (0.22, -0.15), (0.6, -0.37), (1.0, -0.3), (0.62, -0.2), (0.24, 0.04), (0.08, 0.12), (0.12, 0.3),
+    (0.0, 0.25), (-0.12, 0.3), (-0.08, 0.12), (-0.24, 0.04), (-0.62, -0.2),
 )  # fmt: skip
 
 
@@ -65,7 +65,11 @@ def dog(canvas: Canvas, scene: Scene) -> None:
 
 
 def _sitting(
-    canvas: Canvas, scene: Scene, outlines: Sequence[Sequence[Point]], tail: tuple[Sequence[Point], float, float], fur: Color
+    canvas: Canvas,
+    scene: Scene,
+    outlines: Sequence[Sequence[Point]],
+    tail: tuple[Sequence[Point], float, float],
+    fur: Color,
 ) -> None:
     x, y, size, mirrored = _seat(canvas, scene)
     if luma(fur) < 0.12:
@@ -105,5 +109,7 @@ def bird(canvas: Canvas, scene: Scene) -> None:
         size = canvas.unit * span
         outline = [(p * cosine - q * sine, p * sine + q * cosine) for p, q in spline(_WINGS)]
         shape = placed(outline, canvas.width * u, canvas.height * v, size)
-        canvas.paint(Stencil(placed(outline, canvas.width * u, canvas.height * v - size * 0.014, size)), lift(feathers, 0.12))
+        canvas.paint(
+            Stencil(placed(outline, canvas.width * u, canvas.height * v - size * 0.014, size)), lift(feathers, 0.12)
+        )
         canvas.paint(Stencil(shape), feathers)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from services.generator.adapters.procedural.dice import Dice
 
@@ -62,7 +63,7 @@ def jagged(start: Point, end: Point, dice: Dice, *, roughness: float = 0.16, hal
     points = [start, end]
     for _ in range(halvings):
         broken = [points[0]]
-        for a, b in zip(points, points[1:], strict=False):
+        for a, b in pairwise(points):
             reach = abs(b[0] - a[0]) + abs(b[1] - a[1])
             shift = dice.between(-roughness, roughness) * reach
             broken += [((a[0] + b[0]) / 2 + shift * 0.35, (a[1] + b[1]) / 2 + shift), b]

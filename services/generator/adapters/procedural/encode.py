@@ -56,7 +56,8 @@ def _xmp(seed: int) -> bytes:
         ' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:exif="http://ns.adobe.com/exif/1.0/"'
         ' xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"'
         f' xmp:CreatorTool="{escape(SOFTWARE)}" Iptc4xmpExt:DigitalSourceType="{SOURCE_TYPE}">'
-        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(DESCRIPTION)}</rdf:li></rdf:Alt></dc:description>'
+        f'<dc:description><rdf:Alt><rdf:li xml:lang="x-default">{escape(DESCRIPTION)}</rdf:li></rdf:Alt>'
+        "</dc:description>"
         f'<exif:UserComment><rdf:Alt><rdf:li xml:lang="x-default">Seed: {seed}</rdf:li></rdf:Alt></exif:UserComment>'
         '</rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
     ).encode()

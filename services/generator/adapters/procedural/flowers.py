@@ -25,14 +25,38 @@ class Species:
 
 _POPPY = Species(whorls=((4, 1.0, 1.35), (4, 0.82, 1.1)), blunt=0.74, heart=0.2, heart_color="23301f", inner=-0.2)
 _DAISY = Species(whorls=((17, 1.0, 0.24), (15, 0.92, 0.22)), blunt=0.74, heart=0.28, heart_color="e8a91c", inner=-0.1)
-_SUNFLOWER = Species(whorls=((20, 1.0, 0.27), (18, 0.88, 0.25)), blunt=0.5, heart=0.44, heart_color="4a2a14", inner=-0.16)
+_SUNFLOWER = Species(
+    whorls=((20, 1.0, 0.27), (18, 0.88, 0.25)), blunt=0.5, heart=0.44, heart_color="4a2a14", inner=-0.16
+)
 _ROSE = Species(
     whorls=((6, 1.0, 0.95), (6, 0.82, 0.8), (5, 0.64, 0.7), (5, 0.46, 0.56), (4, 0.3, 0.42), (3, 0.17, 0.3)),
     blunt=0.74, heart=0.03, heart_color="5a1424", inner=-0.2,
 )  # fmt: skip
-_LOTUS = Species(whorls=((10, 1.0, 0.4), (9, 0.8, 0.36), (8, 0.56, 0.28)), blunt=0.55, heart=0.14, heart_color="e0b23c", inner=0.12)
-_SPECIES = {"poppy": _POPPY, "anemone": _POPPY, "daisy": _DAISY, "chrysanthemum": _DAISY, "sunflower": _SUNFLOWER, "rose": _ROSE,
-            "peony": _ROSE, "dahlia": _LOTUS, "lotus": _LOTUS, "lily": _LOTUS, "orchid": _POPPY}  # fmt: skip
+_LOTUS = Species(
+    whorls=((10, 1.0, 0.4), (9, 0.8, 0.36), (8, 0.56, 0.28)), blunt=0.55, heart=0.14, heart_color="e0b23c", inner=0.12
+)
+_SPECIES = {
+    "poppy": _POPPY,
+    "anemone": _POPPY,
+    "orchid": _POPPY,
+    "daisy": _DAISY,
+    "chrysanthemum": _DAISY,
+    "sunflower": _SUNFLOWER,
+    "rose": _ROSE,
+    "peony": _ROSE,
+    "dahlia": _LOTUS,
+    "lotus": _LOTUS,
+    "lily": _LOTUS,
+}
+#: A tulip's petals as (direction in turns, length, width, lightness), the far ones first.
+_TULIP = (
+    (-0.31, 1.28, 0.62, -0.07),
+    (-0.19, 1.28, 0.62, -0.07),
+    (-0.25, 1.36, 0.7, -0.02),
+    (-0.335, 1.2, 0.6, 0.0),
+    (-0.165, 1.2, 0.6, 0.0),
+    (-0.25, 1.16, 0.78, 0.04),
+)
 
 
 def macro(canvas: Canvas, scene: Scene) -> None:
@@ -47,7 +71,15 @@ def macro(canvas: Canvas, scene: Scene) -> None:
         _cup(canvas, scene, dice, (x, y + radius * 0.75), radius, color)
         return
     _stem(canvas, scene, (x, y), radius)
-    known = next((_SPECIES[w] for word in sorted(scene.reading.words) for w in (word, word.removesuffix("s"), word.replace("ies", "y")) if w in _SPECIES), None)
+    known = next(
+        (
+            _SPECIES[w]
+            for word in sorted(scene.reading.words)
+            for w in (word, word.removesuffix("s"), word.replace("ies", "y"))
+            if w in _SPECIES
+        ),
+        None,
+    )
     _bloom(canvas, scene, dice, (x, y), radius, color, known or dice.pick([_POPPY, _DAISY, _LOTUS]))
 
 
@@ -55,12 +87,21 @@ def _bokeh(canvas: Canvas, scene: Scene) -> None:
     dice, palette = scene.dice("bokeh"), scene.palette
     green = mix(palette.land, rgb("6fa566"), 0.3 if palette.dark else 0.7)
     base = mix(green, palette.ink, 0.12)
-    canvas.blend(Gradient(top=lift(mix(palette.horizon, palette.sky, 0.25), 0.02), bottom=base, start=0, end=canvas.height * 0.95), 1.0)
+    canvas.blend(
+        Gradient(
+            top=lift(mix(palette.horizon, palette.sky, 0.25), 0.02), bottom=base, start=0, end=canvas.height * 0.95
+        ),
+        1.0,
+    )
     for size, count, opacity in ((0.2, 7, 0.26), (0.11, 16, 0.32), (0.05, 22, 0.42)):
         for tone in (palette.light, palette.horizon, lift(green, 0.12)):
             lights = Stencil()
             for _ in range(count // 3 + 1):
-                lights.disc(dice.between(0, 1) * canvas.width, dice.between(-0.05, 0.85) * canvas.height, canvas.unit * size * dice.between(0.6, 1.2))
+                lights.disc(
+                    dice.between(0, 1) * canvas.width,
+                    dice.between(-0.05, 0.85) * canvas.height,
+                    canvas.unit * size * dice.between(0.6, 1.2),
+                )
             canvas.paint(lights, tone, opacity, soften=canvas.unit * (0.004 + size * 0.06))
 
 
@@ -74,7 +115,13 @@ def _stem(canvas: Canvas, scene: Scene, head: Point, radius: float) -> None:
         leaf = petal(*root, radius * long, radius * 0.42, -0.09 if side > 0 else -0.41, blunt=0.5)
         canvas.paint(Stencil(leaf), Gradient(top=lift(green, 0.1), bottom=green, start=root[1] - radius, end=root[1]))
         u, v = direction(-0.09 if side > 0 else -0.41)
-        canvas.paint(Stencil().stroke([root, (root[0] + u * radius * long * 0.9, root[1] + v * radius * long * 0.9)], radius * 0.012), lift(green, 0.16), 0.7)
+        canvas.paint(
+            Stencil().stroke(
+                [root, (root[0] + u * radius * long * 0.9, root[1] + v * radius * long * 0.9)], radius * 0.012
+            ),
+            lift(green, 0.16),
+            0.7,
+        )
     canvas.paint(Stencil().stroke(line, radius * 0.075), green)
     canvas.paint(Stencil().stroke([(u - radius * 0.018, v) for u, v in line], radius * 0.018), lift(green, 0.14), 0.7)
 
@@ -91,7 +138,9 @@ def _bloom(canvas: Canvas, scene: Scene, dice: Dice, at: Point, radius: float, c
     _heart(canvas, dice, at, radius * kind.heart, rgb(kind.heart_color), kind)
 
 
-def _petal(canvas: Canvas, scene: Scene, dice: Dice, at: Point, outline: list[Point], long: float, color: Color, inner: float) -> None:
+def _petal(
+    canvas: Canvas, scene: Scene, dice: Dice, at: Point, outline: list[Point], long: float, color: Color, inner: float
+) -> None:
     tone = lift(color, dice.between(-0.035, 0.035))
     shadow = [(x + long * 0.012, y + long * 0.03) for x, y in outline]
     canvas.paint(Stencil(shadow), mix(color, scene.palette.ink, 0.7), 0.3, soften=long * 0.018)
@@ -100,14 +149,25 @@ def _petal(canvas: Canvas, scene: Scene, dice: Dice, at: Point, outline: list[Po
     for side in (-0.5, -0.25, 0.0, 0.25, 0.5):
         edge = outline[int(len(outline) * (0.5 + side * 0.34))]
         end = (at[0] + (edge[0] - at[0]) * 0.92, at[1] + (edge[1] - at[1]) * 0.92)
-        middle = (at[0] + (tip[0] - at[0]) * 0.45 + (edge[0] - tip[0]) * 0.3, at[1] + (tip[1] - at[1]) * 0.45 + (edge[1] - tip[1]) * 0.3)
+        middle = (
+            at[0] + (tip[0] - at[0]) * 0.45 + (edge[0] - tip[0]) * 0.3,
+            at[1] + (tip[1] - at[1]) * 0.45 + (edge[1] - tip[1]) * 0.3,
+        )
         veins.stroke(spline([at, middle, end], closed=False, steps=4), long * 0.006)
     canvas.paint(veins, lift(tone, -0.12), 0.35)
 
 
 def _heart(canvas: Canvas, dice: Dice, at: Point, radius: float, color: Color, kind: Species) -> None:
     canvas.paint(Stencil().disc(*at, radius * 1.25), lift(color, -0.1), 0.5, soften=radius * 0.15)
-    canvas.paint(Stencil().disc(*at, radius), Radial(centre=(at[0] - radius * 0.3, at[1] - radius * 0.3), inner=lift(color, 0.08), outer=lift(color, -0.05), radius=radius * 1.4))
+    canvas.paint(
+        Stencil().disc(*at, radius),
+        Radial(
+            centre=(at[0] - radius * 0.3, at[1] - radius * 0.3),
+            inner=lift(color, 0.08),
+            outer=lift(color, -0.05),
+            radius=radius * 1.4,
+        ),
+    )
     if kind is _ROSE:
         return
     seeds, pale = Stencil(), Stencil()
@@ -122,8 +182,7 @@ def _heart(canvas: Canvas, dice: Dice, at: Point, radius: float, color: Color, k
 
 def _cup(canvas: Canvas, scene: Scene, dice: Dice, base: Point, radius: float, color: Color) -> None:
     """A tulip from the side: the far petals first, the near one last."""
-    for turned, long, wide, tone in ((-0.31, 1.28, 0.62, -0.07), (-0.19, 1.28, 0.62, -0.07), (-0.25, 1.36, 0.7, -0.02),
-                                     (-0.335, 1.2, 0.6, 0.0), (-0.165, 1.2, 0.6, 0.0), (-0.25, 1.16, 0.78, 0.04)):  # fmt: skip
+    for turned, long, wide, tone in _TULIP:
         outline = petal(*base, radius * long, radius * wide, turned + dice.between(-0.008, 0.008), blunt=0.42)
         _petal(canvas, scene, dice, base, outline, radius * long, lift(color, tone), -0.12)
 
@@ -143,7 +202,10 @@ def meadow(canvas: Canvas, scene: Scene) -> None:
             heads = Stencil()
             for _ in range(int(60 * (1.25 - near) * min(3.0, canvas.width / canvas.unit))):
                 size = canvas.unit * (0.0022 + 0.016 * near**1.6) * dice.between(0.6, 1.25)
-                x, v = dice.between(0, 1) * canvas.width, y + dice.between(-0.5, 0.5) * (canvas.height - top) * 0.2 * (0.3 + near)
+                x, v = (
+                    dice.between(0, 1) * canvas.width,
+                    y + dice.between(-0.5, 0.5) * (canvas.height - top) * 0.2 * (0.3 + near),
+                )
                 _head(heads, dice, x, v, size, fine=near > 0.55)
             canvas.paint(heads, scene.far(tone, 0.35 * (1 - near)), 0.95)
 

@@ -36,7 +36,9 @@ def slope(canvas: Canvas, edge: Line, top: Color, bottom: Color) -> None:
     height = canvas.height
     start = float(edge.min())
     canvas.fill_under(edge, lift(top, 0.07))
-    canvas.fill_under(edge + canvas.unit * 0.004, Gradient(top=top, bottom=bottom, start=start, end=start + height * 0.3))
+    canvas.fill_under(
+        edge + canvas.unit * 0.004, Gradient(top=top, bottom=bottom, start=start, end=start + height * 0.3)
+    )
 
 
 def furrows(canvas: Canvas, scene: Scene, edge: Line, tone: Color, dice: Dice) -> None:
@@ -47,7 +49,9 @@ def furrows(canvas: Canvas, scene: Scene, edge: Line, tone: Color, dice: Dice) -
         return
     grass = cells(dice, canvas.width, high, canvas.unit * 0.09, canvas.unit * 0.012)
     under = smooth(0, canvas.unit * 0.05, canvas.rows[top:] - edge.astype(np.float32)[None, :])
-    canvas.blend(lift(tone, -0.06), smooth(0.1, 0.8, grass) * under * np.float32(0.5), (0, top, canvas.width, canvas.height))
+    canvas.blend(
+        lift(tone, -0.06), smooth(0.1, 0.8, grass) * under * np.float32(0.5), (0, top, canvas.width, canvas.height)
+    )
 
 
 def mountains(canvas: Canvas, scene: Scene) -> None:
@@ -56,10 +60,14 @@ def mountains(canvas: Canvas, scene: Scene) -> None:
     for index in range(ranges):
         near = (index + 1) / ranges
         dice = scene.dice(f"range {index}")
-        height = canvas.height * (0.38 - 0.2 * near + (0.05 if ranges == 2 else 0)) * (1 if scene.horizon < 0.7 else 0.9)
+        height = (
+            canvas.height * (0.38 - 0.2 * near + (0.05 if ranges == 2 else 0)) * (1 if scene.horizon < 0.7 else 0.9)
+        )
         foot = canvas.height * (scene.horizon + 0.035 * near)
         for peak in _peaks(canvas, dice, height, wide=index > 0):
-            _peak(canvas, scene, dice, peak, foot, depth=0.78 * (1 - near) + 0.1, snow=index < ranges - 1 or scene.snowy)
+            _peak(
+                canvas, scene, dice, peak, foot, depth=0.78 * (1 - near) + 0.1, snow=index < ranges - 1 or scene.snowy
+            )
     _plain(canvas, scene)
 
 
@@ -138,7 +146,9 @@ def _cap(
         outer = [p for p in flank if p[1] <= line]
         inner = [p for p in spine if p[1] <= line + height * 0.08]
         if len(outer) > 1 and len(inner) > 1:
-            canvas.paint(Stencil([*outer, *_gullies(outer[-1], inner[-1], dice, height), *inner[::-1]]), bright if lit else shade)
+            canvas.paint(
+                Stencil([*outer, *_gullies(outer[-1], inner[-1], dice, height), *inner[::-1]]), bright if lit else shade
+            )
 
 
 def _gullies(start: Point, end: Point, dice: Dice, height: float) -> list[Point]:
@@ -167,7 +177,9 @@ def dunes(canvas: Canvas, scene: Scene) -> None:
         edge = base - rise * bell * bell * (3 - 2 * bell) * 1.1 + swell * rise * 0.35
         lit = scene.far(mix(sand, scene.palette.light, 0.28 * (1 - near)), 0.55 * (1 - near))
         foot = scene.far(mix(sand, scene.palette.ink, 0.25 + 0.35 * near), 0.4 * (1 - near))
-        canvas.fill_under(edge, Gradient(top=lit, bottom=foot, start=float(edge.min()), end=float(edge.min()) + rise * 3))
+        canvas.fill_under(
+            edge, Gradient(top=lit, bottom=foot, start=float(edge.min()), end=float(edge.min()) + rise * 3)
+        )
         _ripples(canvas, edge, dice, lift(lit, -0.09), near)
         _lee(canvas, scene, edge, crest, rise, mix(foot, scene.palette.ink, 0.35 + 0.2 * near))
 
@@ -188,7 +200,10 @@ def _lee(canvas: Canvas, scene: Scene, edge: Line, crest: float, rise: float, co
     """The face that the light does not reach: from the crest down to a curving foot."""
     way = 1 if scene.light_x * canvas.width < crest else -1
     reach = canvas.width * 0.6
-    brim = [(x, float(edge[int(min(canvas.width - 1, max(0, x)))])) for x in (crest + way * reach * i / 40 for i in range(41))]
+    brim = [
+        (x, float(edge[int(min(canvas.width - 1, max(0, x)))]))
+        for x in (crest + way * reach * i / 40 for i in range(41))
+    ]
     (x0, y0), (x1, y1) = brim[0], brim[-1]
     foot = spline(
         [(x0, y0), (x0 + way * reach * 0.06, y0 + rise * 0.55), (x0 - way * reach * 0.04, y0 + rise * 1.1),
@@ -224,7 +239,9 @@ def river(canvas: Canvas, scene: Scene) -> None:
     """A river that winds to the horizon and carries the sky's colour."""
     top = scene.tint("river", mix(scene.palette.horizon, scene.palette.light, 0.3))
     bottom = scene.tint("river", mix(scene.palette.sky, scene.palette.zenith, 0.5))
-    _winding(canvas, scene, "river", Gradient(top=top, bottom=bottom, start=scene.horizon * canvas.height, end=canvas.height))
+    _winding(
+        canvas, scene, "river", Gradient(top=top, bottom=bottom, start=scene.horizon * canvas.height, end=canvas.height)
+    )
 
 
 def _winding(canvas: Canvas, scene: Scene, name: str, shade: Shade) -> None:

@@ -12,7 +12,8 @@ Line = NDArray[np.float64]
 def smooth(low: float, high: float, values: Field) -> Field:
     """0 below `low`, 1 above `high`, an S-curve between."""
     t = np.clip((values - np.float32(low)) / np.float32(high - low), 0, 1)
-    return t * t * (3 - 2 * t)
+    curve: Field = t * t * (3 - 2 * t)
+    return curve
 
 
 def cells(dice: Dice, width: int, height: int, step_x: float, step_y: float) -> Field:
@@ -35,7 +36,8 @@ def cloud(dice: Dice, width: int, height: int, step: float, *, octaves: int = 5,
         if step < 1:
             break
     # Octaves rarely peak together: 0.6 of the sum of weights fills the range without flattening it.
-    return np.clip(total / np.float32(weights * 0.6), -1, 1)
+    spread: Field = np.clip(total / np.float32(weights * 0.6), -1, 1)
+    return spread
 
 
 def above(field: Field, rows: int) -> Field:

@@ -15,7 +15,10 @@ def vignette(canvas: Canvas, scene: Scene) -> None:
         return
     u = canvas.columns / np.float32(canvas.width) * 2 - 1
     v = canvas.rows / np.float32(canvas.height) * 2 - 1
-    canvas.blend(scene.palette.ink, smooth(0.75, 2.1, u * u + v * v) * np.float32(0.22 if scene.reading.framing == "macro" else 0.36))
+    canvas.blend(
+        scene.palette.ink,
+        smooth(0.75, 2.1, u * u + v * v) * np.float32(0.22 if scene.reading.framing == "macro" else 0.36),
+    )
 
 
 def grain(canvas: Canvas, scene: Scene) -> None:

@@ -1,7 +1,7 @@
 """A portrait without features, as a poster has it: shoulders, neck, head, hair."""
 
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
-from services.generator.adapters.procedural.colour import lift, mix, rgb
+from services.generator.adapters.procedural.colour import lift, luma, mix, rgb
 from services.generator.adapters.procedural.curves import Point, placed, spline
 from services.generator.adapters.procedural.noise import cloud, smooth
 from services.generator.adapters.procedural.scene import Scene
@@ -19,8 +19,8 @@ _LONG_HAIR = ((0, -0.56), (0.22, -0.52), (0.35, -0.3), (0.37, 0.05), (0.42, 0.4)
               (-0.2, 0.56), (-0.36, 0.62), (-0.42, 0.4), (-0.37, 0.05), (-0.35, -0.3), (-0.22, -0.52))  # fmt: skip
 _SHORT_HAIR = ((0, -0.57), (0.2, -0.54), (0.3, -0.38), (0.29, -0.12), (0.25, -0.05), (0, -0.2), (-0.25, -0.05),
                (-0.29, -0.12), (-0.3, -0.38), (-0.2, -0.54))  # fmt: skip
-_FRINGE = ((-0.262, -0.04), (-0.24, -0.25), (-0.1, -0.33), (0.06, -0.3), (0.2, -0.2), (0.262, -0.02), (0.3, -0.2), (0.25, -0.45),
-           (0.0, -0.55), (-0.25, -0.45), (-0.3, -0.2))  # fmt: skip
+_FRINGE = ((-0.262, -0.04), (-0.24, -0.25), (-0.1, -0.33), (0.06, -0.3), (0.2, -0.2), (0.262, -0.02), (0.3, -0.2),
+           (0.25, -0.45), (0.0, -0.55), (-0.25, -0.45), (-0.3, -0.2))  # fmt: skip
 
 
 def portrait(canvas: Canvas, scene: Scene) -> None:
@@ -33,8 +33,9 @@ def portrait(canvas: Canvas, scene: Scene) -> None:
     side = 1 if scene.light_x > 0.5 else -1
     _halo(canvas, scene, x, y, size)
     skin = rgb(dice.pick(_SKINS))
+    hairs = [code for code in _HAIRS if luma(rgb(code)) < luma(skin) + 0.05]
     skin = mix(skin, palette.zenith, 0.28 if palette.dark else 0.08)
-    hair = mix(rgb(dice.pick(_HAIRS)), palette.ink, 0.25)
+    hair = mix(rgb(dice.pick(hairs)), palette.ink, 0.25)
     short = bool(scene.reading.words & _SHORT)
     coat = scene.tint("person", mix(palette.accent, palette.ink, 0.12))
 
@@ -42,15 +43,26 @@ def portrait(canvas: Canvas, scene: Scene) -> None:
         return placed(spline(outline), x + dx, y, size)
 
     canvas.paint(Stencil(at(_SHORT_HAIR if short else _LONG_HAIR)), hair)
-    canvas.paint(Stencil(at(_COAT)), Gradient(top=coat, bottom=mix(coat, palette.ink, 0.45), start=y, end=y + size * 1.3))
-    fold = Stencil(placed(((0.05 * side, 0.5), (-0.35 * side, 0.8), (-0.5 * side, 1.6), (-0.95 * side, 1.6), (-0.75 * side, 0.7)), x, y, size))
+    canvas.paint(
+        Stencil(at(_COAT)), Gradient(top=coat, bottom=mix(coat, palette.ink, 0.45), start=y, end=y + size * 1.3)
+    )
+    fold = Stencil(
+        placed(
+            ((0.05 * side, 0.5), (-0.35 * side, 0.8), (-0.5 * side, 1.6), (-0.95 * side, 1.6), (-0.75 * side, 0.7)),
+            x,
+            y,
+            size,
+        )
+    )
     canvas.paint(fold, mix(coat, palette.ink, 0.55), 0.35, soften=size * 0.02)
     neck = [(-0.12, 0.1), (-0.13, 0.4), (-0.17, 0.47), (0.0, 0.6), (0.17, 0.47), (0.13, 0.4), (0.12, 0.1)]
     canvas.paint(Stencil(placed(neck, x, y, size)), mix(skin, palette.ink, 0.28))
     canvas.paint(Stencil(at(_FACE)), skin)
     # The half that the light does not reach, with the line of a nose.
     line = [(0.0, -0.46), (-0.01, -0.12), (0.055, 0.02), (0.0, 0.06), (0.02, 0.26)]
-    half = [(u * side, v) for u, v in (*line, (-0.05, 0.25), (-0.16, 0.16), (-0.235, -0.02), (-0.25, -0.22), (-0.17, -0.42))]
+    half = [
+        (u * side, v) for u, v in (*line, (-0.05, 0.25), (-0.16, 0.16), (-0.235, -0.02), (-0.25, -0.22), (-0.17, -0.42))
+    ]
     canvas.paint(Stencil(placed(half, x, y, size)), mix(skin, palette.ink, 0.34), 0.75)
     canvas.paint(Stencil(at(_FRINGE)), lift(hair, 0.03))
 
@@ -59,4 +71,7 @@ def _halo(canvas: Canvas, scene: Scene, x: float, y: float, size: float) -> None
     light = scene.tint("sun", mix(scene.palette.light, scene.palette.accent, 0.12))
     top, radius = y - size * 0.12, size * 0.66
     canvas.glow(x, top, radius * 2.2, light, 0.5)
-    canvas.paint(Stencil().disc(x, top, radius), Gradient(top=light, bottom=mix(light, scene.palette.horizon, 0.6), start=top - radius, end=top + radius))
+    canvas.paint(
+        Stencil().disc(x, top, radius),
+        Gradient(top=light, bottom=mix(light, scene.palette.horizon, 0.6), start=top - radius, end=top + radius),
+    )

@@ -25,11 +25,11 @@ def render(
 ) -> bytes:
     """Draws the prompt by rules and returns the file.
 
-    Equal arguments give equal bytes on one platform with one version of numpy and Pillow. Across platforms the pixels are
-    meant to be equal too, since only exactly rounded arithmetic reaches them; what Pillow's codecs make of them may differ.
+    Promised: equal arguments give equal bytes on one platform with one version of numpy and Pillow. Meant, not
+    promised: equal pixels on all platforms, since only exactly rounded arithmetic and coarsely rounded constants reach them.
     The design follows from prompt and seed alone: another size or format shows the same picture, and a negative prompt
-    leaves everything else where it was. Sides are 64..2048 pixels; others raise `ValueError`. `progress` is called with
-    0..1, rising, at least eight times; what it raises stops the drawing and reaches the caller.
+    leaves the rest where it was. Sides are 64..2048 pixels, others raise `ValueError`. `progress` is called with 0..1,
+    rising, at least eight times; what it raises stops the drawing and reaches the caller.
     """
     for side, length in (("width", width), ("height", height)):
         if not SMALLEST_SIDE <= length <= LARGEST_SIDE:

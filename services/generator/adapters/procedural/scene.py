@@ -63,13 +63,14 @@ class Scene:
         swell = profile(dice, canvas.width, canvas.width * 0.7, octaves=2)
         lean = dice.between(-0.06, 0.06) * (canvas.columns[0] / canvas.width - 0.5)
         level = 0.9 if self.shows("lake", "sea", "waves", "city") else 0.82
-        return canvas.height * (level + lean) + swell * canvas.height * 0.045
+        edge: Line = canvas.height * (level + lean) + swell * canvas.height * 0.045
+        return edge
 
     def disc(self) -> str | None:
         """Which light stands in the sky: `sun`, `moon` or none."""
         asked = next((thing for thing in _DISCS if self.shows(thing)), None)
         fitting = "moon" if self.palette.dark and self.reading.hour not in ("dusk", "dawn", "golden") else "sun"
-        if asked is None and (self.shows("rain") or "neon" in self.reading.moods and not self.palette.dark):
+        if asked is None and (self.shows("rain") or ("neon" in self.reading.moods and not self.palette.dark)):
             return None
         found = asked or fitting
         return found if self.reading.allows(found) else None

@@ -33,7 +33,9 @@ def disc(canvas: Canvas, scene: Scene) -> None:
     canvas.glow(x, y, radius * 2.6, body, 0.4)
     face = Radial(centre=(x, y), inner=mix(body, WHITE, 0.45), outer=body, radius=radius)
     if kind == "moon" and "crescent" in scene.reading.words:
-        shape = Stencil().disc(x, y, radius).hole(ring(x + radius * 0.42, y - radius * 0.12, radius * 0.86, radius * 0.86))
+        shape = (
+            Stencil().disc(x, y, radius).hole(ring(x + radius * 0.42, y - radius * 0.12, radius * 0.86, radius * 0.86))
+        )
         canvas.paint(shape, face)
         return
     canvas.paint(Stencil().disc(x, y, radius), face)

@@ -15,7 +15,9 @@ def deep(canvas: Canvas, scene: Scene) -> None:
     dice, palette = scene.dice("deep"), scene.palette
     canvas.blend(mix(palette.ink, palette.zenith, 0.45), 1.0)
     slant = dice.between(0.25, 0.6) * dice.pick([-1, 1])
-    across = (canvas.rows / np.float32(canvas.height) - 0.5) + (canvas.columns / np.float32(canvas.width) - 0.5) * np.float32(slant)
+    across = (canvas.rows / np.float32(canvas.height) - 0.5) + (
+        canvas.columns / np.float32(canvas.width) - 0.5
+    ) * np.float32(slant)
     warp = cloud(dice, canvas.width, canvas.height, canvas.unit * 0.4, octaves=4) * np.float32(0.16)
     band = np.clip(1 - np.abs(across + warp) / np.float32(0.36), 0, 1)
     band = band * band * (3 - 2 * band)
@@ -23,15 +25,21 @@ def deep(canvas: Canvas, scene: Scene) -> None:
     if scene.reading.colours:
         hues = [*scene.reading.colours, lift(scene.reading.colours[0], 0.1), palette.sky][:3]
     for index, hue in enumerate(hues):
-        gas = cloud(scene.dice(f"gas {index}"), canvas.width, canvas.height, canvas.unit * (0.3 - 0.06 * index), octaves=6)
+        gas = cloud(
+            scene.dice(f"gas {index}"), canvas.width, canvas.height, canvas.unit * (0.3 - 0.06 * index), octaves=6
+        )
         canvas.blend(hue, smooth(-0.15, 0.9, gas) * band * np.float32(0.8))
     dust = cloud(scene.dice("dust lanes"), canvas.width, canvas.height, canvas.unit * 0.14, octaves=6)
     canvas.blend(mix(palette.ink, palette.zenith, 0.2), smooth(0.15, 0.75, dust) * band * np.float32(0.75))
-    core = np.clip(band * 1.6 - 0.95, 0, 1) * smooth(-0.5, 0.7, cloud(dice, canvas.width, canvas.height, canvas.unit * 0.2, octaves=5))
+    core = np.clip(band * 1.6 - 0.95, 0, 1) * smooth(
+        -0.5, 0.7, cloud(dice, canvas.width, canvas.height, canvas.unit * 0.2, octaves=5)
+    )
     canvas.blend(palette.light, core * np.float32(0.65))
     specks = dice.field(canvas.height, canvas.width)
     fine = cells(dice, canvas.width, canvas.height, 2, 2) if canvas.unit > 500 else specks * 2 - 1
-    canvas.blend(palette.light, smooth(0.985, 1.0, specks) * (0.25 + 0.75 * band) * np.clip(fine + 0.7, 0, 1) * np.float32(0.8))
+    canvas.blend(
+        palette.light, smooth(0.985, 1.0, specks) * (0.25 + 0.75 * band) * np.clip(fine + 0.7, 0, 1) * np.float32(0.8)
+    )
 
 
 def planet(canvas: Canvas, scene: Scene) -> None:
@@ -51,7 +59,14 @@ def planet(canvas: Canvas, scene: Scene) -> None:
     if ringed:
         for outer, inner, opacity in rings:
             canvas.paint(_annulus((x, y), radius, outer, inner, tilt, near=True), shell, opacity)
-    _sphere(canvas, scene, (x + side * radius * dice.between(1.2, 1.5), y - radius * 1.25), radius * 0.16, mix(palette.paper, palette.sky, 0.35), side)
+    _sphere(
+        canvas,
+        scene,
+        (x + side * radius * dice.between(1.2, 1.5), y - radius * 1.25),
+        radius * 0.16,
+        mix(palette.paper, palette.sky, 0.35),
+        side,
+    )
 
 
 def _annulus(at: Point, radius: float, outer: float, inner: float, tilt: float, *, near: bool) -> Stencil:
@@ -73,7 +88,9 @@ def _sphere(canvas: Canvas, scene: Scene, at: Point, radius: float, color: Color
     v = (canvas.rows[top:bottom] - np.float32(at[1])) / np.float32(radius)
     canvas.blend(color, mask, box)
     wide, high = right - left, bottom - top
-    bands = cells(dice, wide, high, radius * 3, radius * 0.14) + cells(dice, wide, high, radius * 0.5, radius * 0.07) * np.float32(0.4)
+    bands = cells(dice, wide, high, radius * 3, radius * 0.14) + cells(
+        dice, wide, high, radius * 0.5, radius * 0.07
+    ) * np.float32(0.4)
     canvas.blend(lift(color, 0.12), mask * smooth(0.05, 0.7, bands) * np.float32(0.7), box)
     canvas.blend(mix(color, scene.palette.ink, 0.5), mask * smooth(0.05, 0.7, -bands) * np.float32(0.55), box)
     depth = np.sqrt(np.clip(1 - u * u - v * v, 0, 1))

@@ -32,7 +32,10 @@ def watercolor(canvas: Canvas, scene: Scene) -> None:
         plane += (bloom + grit - edges) * (np.float32(1.02) - plane) * np.float32(1.5)
         np.clip(plane, 0, 1, out=plane)
     ragged = cloud(dice, wide, high, unit * 0.16, octaves=5) * np.float32(unit * 0.014)
-    inside = np.minimum(np.minimum(canvas.columns, wide - canvas.columns), np.minimum(canvas.rows, high - canvas.rows)) + ragged
+    inside = (
+        np.minimum(np.minimum(canvas.columns, wide - canvas.columns), np.minimum(canvas.rows, high - canvas.rows))
+        + ragged
+    )
     paper = mix(scene.palette.paper, rgb("fbf8f0"), 0.7)
     rim = np.clip(1 - np.abs(inside - np.float32(unit * 0.05)) / np.float32(unit * 0.006), 0, 1)
     canvas.blend(mix(scene.palette.zenith, scene.palette.ink, 0.3), rim * np.float32(0.16))
@@ -54,7 +57,9 @@ def lines(canvas: Canvas, scene: Scene) -> None:
         place = (canvas.columns + canvas.rows * np.float32(slant) + wander) / np.float32(pitch * (1 + 0.4 * abs(slant)))
         stripe = np.abs((place - np.floor(place)) * 2 - 1)
         weight = np.clip((np.float32(limit) - level) * 3, 0, 1)
-        canvas.blend(ink, smooth(0.62, 0.88, stripe * (0.55 + 0.45 * weight)) * smooth(0.0, 0.3, weight) * np.float32(0.72))
+        canvas.blend(
+            ink, smooth(0.62, 0.88, stripe * (0.55 + 0.45 * weight)) * smooth(0.0, 0.3, weight) * np.float32(0.72)
+        )
     canvas.blend(ink, contour * np.float32(0.95))
 
 
@@ -65,7 +70,9 @@ def pixel(canvas: Canvas, scene: Scene) -> None:
     wide, high = max(1, round(canvas.width / grain)), max(1, round(canvas.height / grain))
     small = canvas.image().resize((wide, high), Image.Resampling.BOX)
     values = np.asarray(small, dtype=np.float32)
-    bayer = np.array([[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.float32) / 16 - np.float32(0.47)
+    bayer = np.array(
+        [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]], dtype=np.float32
+    ) / 16 - np.float32(0.47)
     tiled = np.tile(bayer, (high // 4 + 1, wide // 4 + 1))[:high, :wide, None]
     dithered = Image.fromarray(np.clip(values + tiled * np.float32(22), 0, 255).astype(np.uint8))
     few = dithered.quantize(28, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).convert("RGB")
@@ -108,7 +115,10 @@ def blueprint(canvas: Canvas, scene: Scene) -> None:
     for pitch, opacity in ((unit / 40, 0.07), (unit / 8, 0.16)):
         for place in (canvas.columns, canvas.rows):
             apart = np.abs(place / np.float32(pitch) - np.round(place / np.float32(pitch))) * np.float32(pitch)
-            canvas.blend(chalk, np.clip(np.float32(max(0.6, unit * 0.0009)) - apart + np.float32(0.3), 0, 1) * np.float32(opacity))
+            canvas.blend(
+                chalk,
+                np.clip(np.float32(max(0.6, unit * 0.0009)) - apart + np.float32(0.3), 0, 1) * np.float32(opacity),
+            )
     canvas.blend(chalk, smooth(0.03, 0.14, edges) * np.float32(0.92))
     frame, inset, thick = Stencil(), unit * 0.03, unit * 0.003
     frame.bar(inset, inset, canvas.width - inset, canvas.height - inset)
@@ -147,8 +157,9 @@ def oil(canvas: Canvas, scene: Scene) -> None:
             long, half = canvas.unit * size * scale, canvas.unit * size * 0.2 * scale
             red, green, blue = (min(255, max(0, int(c + (shade - 0.5) * 26))) for c in pixels[y, x])
             x, y = x * scale, y * scale
-            pen.polygon([(x - a * long - b * half * 0.4, y - b * long + a * half * 0.4), (x - b * half, y + a * half),
-                         (x + a * long, y + b * long), (x + b * half, y - a * half)], fill=(red, green, blue))  # fmt: skip
+            ends = [(x - a * long - b * half * 0.4, y - b * long + a * half * 0.4), (x - b * half, y + a * half)]
+            ends += [(x + a * long, y + b * long), (x + b * half, y - a * half)]
+            pen.polygon(ends, fill=(red, green, blue))
     canvas.replace(sheet.reduce(scale) if scale > 1 else sheet)
     tone = canvas.luminance()
     ridge = np.clip((tone - above(tone, max(1, int(canvas.unit * 0.0015)))) * np.float32(0.5), -0.06, 0.06)
@@ -157,7 +168,9 @@ def oil(canvas: Canvas, scene: Scene) -> None:
 
 
 def _stepped(canvas: Canvas, scene: Scene, steps: int) -> None:
-    soft = cells(scene.dice("steps"), canvas.width, canvas.height, canvas.unit * 0.05, canvas.unit * 0.05) * np.float32(0.006)
+    soft = cells(scene.dice("steps"), canvas.width, canvas.height, canvas.unit * 0.05, canvas.unit * 0.05) * np.float32(
+        0.006
+    )
     tone = np.clip(_softened(canvas.luminance(), canvas.unit * 0.003) + soft, 0.004, 1)
     level = tone * np.float32(steps)
     whole = np.floor(level)
@@ -212,4 +225,3 @@ MANNERS = {
     "mono": mono,
     "oil": oil,
 }
-

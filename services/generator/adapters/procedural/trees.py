@@ -34,7 +34,9 @@ def forest(canvas: Canvas, scene: Scene) -> None:
     for row in rows:
         top = float(row.edge.min())
         tone = scene.far(scene.ground, 0.4 * (1 - row.near)) if scene.snowy else row.tones[0]
-        canvas.fill_under(row.edge, Gradient(top=tone, bottom=scene.far(tone, 0.3 * (1 - row.near)), start=top, end=top + row.tall))
+        canvas.fill_under(
+            row.edge, Gradient(top=tone, bottom=scene.far(tone, 0.3 * (1 - row.near)), start=top, end=top + row.tall)
+        )
     banks: list[tuple[list[Point], list[Point]]] = []
     for name, paint in (("river", land.river), ("road", land.road)):
         if scene.shows(name) and not far_only:
@@ -81,7 +83,9 @@ def _stand(canvas: Canvas, scene: Scene, row: _Row, banks: list[tuple[list[Point
     start = float(row.edge.min()) - tall
     canvas.paint(trunks, mix(row.tones[0], scene.palette.ink, 0.5))
     for stand, tone in zip(stands, row.tones, strict=True):
-        shade = Gradient(top=lift(tone, 0.03), bottom=scene.far(tone, 0.4 * (1 - row.near)), start=start, end=start + tall * 1.8)
+        shade = Gradient(
+            top=lift(tone, 0.03), bottom=scene.far(tone, 0.4 * (1 - row.near)), start=start, end=start + tall * 1.8
+        )
         canvas.paint(stand, shade)
 
 
@@ -116,7 +120,14 @@ def conifer(x: float, foot: float, tall: float, dice: Dice) -> list[Point]:
         left += [(x - half * dice.between(0.85, 1.15), y), (x - half * 0.45, y - tall * 0.012)]
         right += [(x + half * dice.between(0.85, 1.15), y), (x + half * 0.45, y - tall * 0.012)]
     trunk = tall * 0.022
-    return [*left, (x - trunk, foot - tall * 0.08), (x - trunk, foot), (x + trunk, foot), (x + trunk, foot - tall * 0.08), *right[::-1]]
+    return [
+        *left,
+        (x - trunk, foot - tall * 0.08),
+        (x - trunk, foot),
+        (x + trunk, foot),
+        (x + trunk, foot - tall * 0.08),
+        *right[::-1],
+    ]
 
 
 def tree(canvas: Canvas, scene: Scene) -> None:
@@ -144,7 +155,9 @@ def _leaf(scene: Scene) -> Color:
     return mix(scene.palette.land, rgb("3f7d4a"), 0.25 if scene.palette.dark else 0.55)
 
 
-def _branch(wood: Stencil, tips: list[Point], dice: Dice, foot: Point, limb: tuple[float, float, float], left: int) -> None:
+def _branch(
+    wood: Stencil, tips: list[Point], dice: Dice, foot: Point, limb: tuple[float, float, float], left: int
+) -> None:
     turns, length, thick = limb
     u, v = direction(turns)
     tip = (foot[0] + u * length, foot[1] + v * length)
@@ -164,7 +177,11 @@ def _branch(wood: Stencil, tips: list[Point], dice: Dice, foot: Point, limb: tup
 def _crown(canvas: Canvas, scene: Scene, dice: Dice, tips: list[Point], tall: float, leaf: Color) -> None:
     side = 1 if scene.light_x > 0.5 else -1
     dark = mix(leaf, scene.palette.ink, 0.5)
-    for tone, shift, size, share in ((dark, -0.02, 0.07, 1.0), (leaf, 0.0, 0.052, 0.95), (lift(leaf, 0.09), 0.028, 0.03, 0.6)):
+    for tone, shift, size, share in (
+        (dark, -0.02, 0.07, 1.0),
+        (leaf, 0.0, 0.052, 0.95),
+        (lift(leaf, 0.09), 0.028, 0.03, 0.6),
+    ):
         tufts = Stencil()
         for x, y in tips:
             for _ in range(3):
@@ -188,23 +205,35 @@ def palms(canvas: Canvas, scene: Scene) -> None:
         tall = canvas.unit * dice.between(0.42, 0.62)
         lean = -side * tall * dice.between(0.1, 0.32)
         top = (x + lean, foot - tall)
-        stem = spline([(x, foot), (x + lean * 0.2, foot - tall * 0.4), (x + lean * 0.6, foot - tall * 0.78), top], closed=False)
+        stem = spline(
+            [(x, foot), (x + lean * 0.2, foot - tall * 0.4), (x + lean * 0.6, foot - tall * 0.78), top], closed=False
+        )
         for i, point in enumerate(stem):
             wood.disc(*point, tall * (0.022 - 0.010 * i / len(stem)))
         wood.stroke(stem, tall * 0.024)
         for frond in range(9):
-            _frond(leaves, dice, top, 0.5 + (frond + dice.between(-0.3, 0.3)) / 8 * 0.5 + 0.0, tall * dice.between(0.36, 0.5))
+            _frond(
+                leaves,
+                dice,
+                top,
+                0.5 + (frond + dice.between(-0.3, 0.3)) / 8 * 0.5 + 0.0,
+                tall * dice.between(0.36, 0.5),
+            )
     canvas.paint(wood, tone)
     canvas.paint(leaves, tone)
 
 
 def _frond(leaves: Stencil, dice: Dice, base: Point, turns: float, long: float) -> None:
     u, v = direction(turns)
-    bow = spline([base, (base[0] + u * long * 0.45, base[1] + v * long * 0.45 - long * 0.1),
-                  (base[0] + u * long * 0.85, base[1] + v * long * 0.55 + long * 0.02),
-                  (base[0] + u * long * 1.1, base[1] + v * long * 0.45 + long * 0.3)], closed=False, steps=6)  # fmt: skip
+    x, y = base
+    knots = [(0.0, 0.0), (0.45, -0.1), (0.85, 0.02), (1.1, 0.3)]
+    falls = (0.0, 0.45, 0.55, 0.45)
+    bow = [(x + u * long * a, y + (v * fall + b) * long) for (a, b), fall in zip(knots, falls, strict=True)]
+    bow = spline(bow, closed=False, steps=6)
     leaves.stroke(bow, long * 0.02)
     for i, (x, y) in enumerate(bow[1:]):
         reach = long * 0.2 * (1 - (2 * i / len(bow) - 0.8) ** 2) + long * 0.03
         for ahead, drop in ((0.9, 0.75), (1.0, -0.35), (0.35, 1.0)):
-            leaves.shape([(x - u * long * 0.03, y), (x + u * reach * ahead, y + reach * drop), (x + u * long * 0.03, y)])
+            leaves.shape(
+                [(x - u * long * 0.03, y), (x + u * reach * ahead, y + reach * drop), (x + u * long * 0.03, y)]
+            )

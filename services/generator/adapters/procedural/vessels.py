@@ -2,7 +2,7 @@
 
 from services.generator.adapters.procedural.canvas import Canvas, Gradient
 from services.generator.adapters.procedural.colour import Color, lift, mix
-from services.generator.adapters.procedural.curves import Point, ring, spline
+from services.generator.adapters.procedural.curves import Point, placed, ring, spline
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
@@ -24,15 +24,29 @@ def boat(canvas: Canvas, scene: Scene) -> None:
         shadow.shape(ring(x + size * 0.03 * (i % 3 - 1), y + size * (0.05 + 0.62 * t), half, size * 0.028, points=16))
     canvas.paint(shadow, mix(mix(sail, palette.ink, 0.5), palette.zenith, 0.4), 0.42)
     mast = x - size * 0.04
-    main = spline([(mast, y - size * 1.45), (mast + size * 0.30, y - size * 0.75), (mast + size * 0.5, y - size * 0.2), (mast, y - size * 0.2)], closed=False)
-    jib = spline([(mast - size * 0.03, y - size * 1.3), (mast - size * 0.3, y - size * 0.62), (mast - size * 0.52, y - size * 0.17),
-                  (mast - size * 0.05, y - size * 0.24)], closed=False)  # fmt: skip
+    main = spline(
+        [
+            (mast, y - size * 1.45),
+            (mast + size * 0.30, y - size * 0.75),
+            (mast + size * 0.5, y - size * 0.2),
+            (mast, y - size * 0.2),
+        ],
+        closed=False,
+    )
+    luff = ((-0.03, -1.3), (-0.3, -0.62), (-0.52, -0.17), (-0.05, -0.24))
+    jib = spline(placed(luff, mast, y, size), closed=False)
     lit = Gradient(top=lift(sail, 0.03), bottom=mix(sail, palette.haze, 0.35), start=y - size * 1.4, end=y)
     canvas.paint(Stencil(main), lit)
-    canvas.paint(Stencil(jib), mix(sail, palette.haze, 0.45) if palette.accent == sail else mix(sail, palette.accent, 0.25))
+    canvas.paint(
+        Stencil(jib), mix(sail, palette.haze, 0.45) if palette.accent == sail else mix(sail, palette.accent, 0.25)
+    )
     canvas.paint(Stencil().stroke([(mast, y - size * 1.5), (mast, y)], size * 0.022), palette.ink)
-    body = spline([(x - size * 0.58, y - size * 0.14), (x, y - size * 0.1), (x + size * 0.55, y - size * 0.16)], closed=False)
-    under = spline([(x + size * 0.42, y + size * 0.05), (x, y + size * 0.085), (x - size * 0.4, y + size * 0.05)], closed=False)
+    body = spline(
+        [(x - size * 0.58, y - size * 0.14), (x, y - size * 0.1), (x + size * 0.55, y - size * 0.16)], closed=False
+    )
+    under = spline(
+        [(x + size * 0.42, y + size * 0.05), (x, y + size * 0.085), (x - size * 0.4, y + size * 0.05)], closed=False
+    )
     canvas.paint(Stencil([*body, *under]), hull)
     canvas.paint(Stencil().stroke(body, size * 0.025), mix(sail, hull, 0.25))
 
@@ -41,7 +55,11 @@ def balloons(canvas: Canvas, scene: Scene) -> None:
     """Hot-air balloons: one at hand, others far."""
     dice, palette = scene.dice("balloons"), scene.palette
     side = 1 if scene.light_x < 0.5 else -1
-    places = [(0.5 + side * 0.18, 0.27, 0.15, 0.0), (0.5 - side * 0.27, 0.4, 0.06, 0.4), (0.5 - side * 0.08, 0.17, 0.038, 0.55)]
+    places = [
+        (0.5 + side * 0.18, 0.27, 0.15, 0.0),
+        (0.5 - side * 0.27, 0.4, 0.06, 0.4),
+        (0.5 - side * 0.08, 0.17, 0.038, 0.55),
+    ]
     first = scene.tint("balloon", palette.accent)
     for u, v, size, depth in places:
         x, y = canvas.width * (u + dice.between(-0.03, 0.03)), canvas.height * (v + dice.between(-0.02, 0.02))

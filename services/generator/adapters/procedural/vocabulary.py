@@ -7,7 +7,9 @@ THINGS = {
     "mountain": "mountain mount peak summit alps alpine himalaya everest fuji ridge cliff volcano glacier rocky canyon",
     "hills": "hill valley countryside landscape pasture moor highland vineyard farmland knoll horizon",
     "dunes": "dune desert sahara sand sandy savanna arid oasis",
-    "sea": "sea ocean coast shore bay beach harbour harbor seaside maritime island pacific atlantic lagoon marine nautical",
+    "sea": (
+        "sea ocean coast shore bay beach harbour harbor seaside maritime island pacific atlantic lagoon marine nautical"
+    ),
     "waves": "wave surf stormysea tsunami breaker swell tide",
     "lake": "lake pond reflection fjord loch reservoir",
     "river": "river stream creek brook canal waterfall",
@@ -22,7 +24,10 @@ THINGS = {
     "lighthouse": "lighthouse beacon",
     "boat": "boat sailboat ship yacht sail vessel regatta schooner sailing",
     "balloon": "balloon hotairballoon airship zeppelin",
-    "flower": "flower poppy rose tulip daisy sunflower lily lotus blossom petal bloom peony dahlia orchid anemone chrysanthemum",
+    "flower": (
+        "flower poppy rose tulip daisy sunflower lily lotus blossom petal bloom peony dahlia orchid anemone"
+        " chrysanthemum"
+    ),
     "meadow": "meadow field garden prairie wildflower flowers grassland grass lavender bouquet",
     "cat": "cat kitten kitty feline tomcat",
     "fox": "fox vixen wolf",

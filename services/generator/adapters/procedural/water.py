@@ -22,7 +22,9 @@ def sea(canvas: Canvas, scene: Scene) -> None:
     dashes(canvas, scene, dice, 220, None, lift(far, 0.06), 0.5)
     if scene.disc() is not None:
         dashes(canvas, scene, dice, 380, scene.light_x * canvas.width, palette.light, 0.85)
-    canvas.blend(palette.light, (0.5 - np.clip(np.abs(canvas.rows - np.float32(top)) / np.float32(canvas.unit * 0.004), 0, 0.5)))
+    canvas.blend(
+        palette.light, (0.5 - np.clip(np.abs(canvas.rows - np.float32(top)) / np.float32(canvas.unit * 0.004), 0, 0.5))
+    )
 
 
 def dashes(

@@ -14,7 +14,9 @@ def mist(canvas: Canvas, scene: Scene) -> None:
     drift = cloud(scene.dice("mist"), canvas.width, canvas.height, canvas.unit * 0.16, octaves=4, stretch=4)
     away = np.abs(canvas.rows / np.float32(canvas.height) - np.float32(scene.horizon + 0.02))
     band = 1 - smooth(0.0, 0.2, away)
-    canvas.blend(mix(scene.palette.haze, scene.palette.light, 0.35), smooth(-0.45, 0.75, drift) * band * np.float32(0.9))
+    canvas.blend(
+        mix(scene.palette.haze, scene.palette.light, 0.35), smooth(-0.45, 0.75, drift) * band * np.float32(0.9)
+    )
 
 
 def rain(canvas: Canvas, scene: Scene) -> None:
@@ -38,5 +40,9 @@ def snow(canvas: Canvas, scene: Scene) -> None:
     for count, size, blur, opacity in ((420, 0.0016, 0.0, 0.7), (170, 0.003, 0.0008, 0.8), (34, 0.0075, 0.004, 0.6)):
         flakes = Stencil()
         for _ in range(int(count * area)):
-            flakes.disc(dice.between(0, 1) * canvas.width, dice.between(0, 1) * canvas.height, unit * size * dice.between(0.6, 1.3))
+            flakes.disc(
+                dice.between(0, 1) * canvas.width,
+                dice.between(0, 1) * canvas.height,
+                unit * size * dice.between(0.6, 1.3),
+            )
         canvas.paint(flakes, flake, opacity, soften=unit * blur)

@@ -1,0 +1,187 @@
+"""gRPC as services speak it: refusals keep their reason, spans keep the truth, nothing internal leaves."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from common.errors import FieldViolation, ServiceError
+from common.grpc_client import call, channel, stream
+from common.grpc_server import Served, serve
+from common.health import Readiness
+from common.tracing import span
+
+REFUSAL = ServiceError(
+    status=grpc.StatusCode.FAILED_PRECONDITION,
+    reason="WRONG_STATE",
+    message="It is completed.",
+    retry_after_seconds=1.5,
+    field_violations=(FieldViolation(field="job_id", description="is final"),),
+    metadata={"state": "completed"},
+)
+
+
+class Service(job_service_pb2_grpc.JobServiceServicer):
+    """Answers by what the tenant is called."""
+
+    def __init__(self) -> None:
+        self.hanging = asyncio.Event()
+
+    async def GetJob(self, request: Any, context: Any) -> Any:
+        match request.tenant:
+            case "refused":
+                raise REFUSAL
+            case "broken":
+                raise RuntimeError("secret of the house")
+            case "away":
+                raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="SERVICE_UNAVAILABLE", message="Later.")
+            case "hangs":
+                self.hanging.set()
+                await asyncio.Event().wait()
+        return job_service_pb2.GetJobResponse()
+
+    async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        yield job_service_pb2.WatchJobResponse()
+        raise REFUSAL
+
+
+class Spans(InMemorySpanExporter):
+    """Keeps spans, and lets a test wait for the server's: it ends after the caller has its answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ended = asyncio.Event()
+
+    def export(self, spans: Any) -> Any:
+        """Take spans."""
+        if any(one.kind is SpanKind.SERVER for one in spans):
+            self._ended.set()
+        return super().export(spans)
+
+    async def of_server(self) -> ReadableSpan:
+        """The one span of the server."""
+        async with asyncio.timeout(5):
+            await self._ended.wait()
+        [found] = [one for one in self.get_finished_spans() if one.kind is SpanKind.SERVER]
+        return found
+
+
+@pytest.fixture
+def spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
+    """Spans of this test alone."""
+    exporter = Spans()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "get_tracer", lambda name: provider.get_tracer(name))
+    return exporter
+
+
+@pytest.fixture
+async def stub() -> AsyncIterator[Any]:
+    """A client of a running server."""
+    service = Service()
+    served = Served(
+        name="calotype.job.v1.JobService",
+        add=job_service_pb2_grpc.add_JobServiceServicer_to_server,
+        servicer=service,
+    )
+    async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
+        stub = job_service_pb2_grpc.JobServiceStub(opened)
+        stub.service = service
+        yield stub
+
+
+async def ask(stub: Any, tenant: str, **options: Any) -> Any:
+    """Call with a deadline."""
+    return await call(stub.GetJob, job_service_pb2.GetJobRequest(tenant=tenant), **({"timeout": 5} | options))
+
+
+async def test_a_refusal_arrives_as_it_was_meant(stub: Any) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        await ask(stub, "refused")
+    told = refusal.value
+
+    assert (told.status, told.reason, told.message) == (REFUSAL.status, REFUSAL.reason, REFUSAL.message)
+    assert (told.retry_after_seconds, told.field_violations, dict(told.metadata)) == (
+        1.5,
+        REFUSAL.field_violations,
+        {"state": "completed"},
+    )
+
+
+async def test_a_stream_is_refused_in_the_same_way(stub: Any) -> None:
+    answers = stream(stub.WatchJob, job_service_pb2.WatchJobRequest())
+    first = await anext(answers)
+    with pytest.raises(ServiceError, match="WRONG_STATE"):
+        await anext(answers)
+
+    assert isinstance(first, job_service_pb2.WatchJobResponse)
+
+
+async def test_a_defect_tells_nothing_internal(stub: Any, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        await ask(stub, "broken")
+
+    assert (refusal.value.status, refusal.value.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
+    assert "secret" not in str(refusal.value)
+    assert "secret of the house" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("tenant", "status", "code"),
+    [
+        ("fine", StatusCode.UNSET, None),
+        ("refused", StatusCode.UNSET, "FAILED_PRECONDITION"),
+        ("broken", StatusCode.ERROR, "INTERNAL"),
+        ("away", StatusCode.ERROR, "UNAVAILABLE"),
+    ],
+)
+async def test_a_span_has_the_status_of_its_answer(
+    spans: Spans, stub: Any, tenant: str, status: StatusCode, code: str | None
+) -> None:
+    if code is None:
+        await ask(stub, tenant)
+    else:
+        with pytest.raises(ServiceError):
+            await ask(stub, tenant)
+    found = await spans.of_server()
+
+    assert found.status.status_code is status
+    assert (found.attributes or {}).get("rpc.status_code") == code
+
+
+async def test_a_caller_that_goes_away_leaves_a_canceled_span(spans: Spans, stub: Any) -> None:
+    asking = asyncio.create_task(ask(stub, "hangs"))
+    await stub.service.hanging.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    found = await spans.of_server()
+
+    assert (found.attributes or {})["rpc.status_code"] == "CANCELLED"
+
+
+async def test_the_trace_goes_from_client_to_server(spans: Spans, stub: Any) -> None:
+    with span("caller"):
+        await ask(stub, "fine")
+    server = await spans.of_server()
+    [caller] = [one for one in spans.get_finished_spans() if one is not server]
+
+    assert server.parent is not None
+    assert server.parent.span_id == caller.context.span_id
+    assert server.context.trace_id == caller.context.trace_id
+
+
+async def test_a_server_that_is_away_is_unavailable() -> None:
+    async with channel("127.0.0.1:1") as opened:
+        with pytest.raises(ServiceError) as refusal:
+            await ask(job_service_pb2_grpc.JobServiceStub(opened), "fine")
+
+    assert refusal.value.status is grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,249 @@
+"""Object storage as the real one behaves: conditions hold, identities matter, answers get lost."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import httpx
+import pytest
+
+from common.object_store import (
+    ObjectConflict,
+    ObjectDiffers,
+    ObjectMissing,
+    ObjectStore,
+    StorageDenied,
+    StorageUnavailable,
+    checksum,
+)
+from tests.support.storage_proxy import TOKENS, Fault, StorageProxy
+
+PICTURE = b"\x89PNG a picture"
+NAME = "jobs/job_1/0-abc.png"
+STAGED = "job_1/call_1/0"
+Open = Callable[[str, str], ObjectStore]
+
+
+@pytest.fixture
+async def open_store(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Open]:
+    """Opens a bucket as an identity."""
+    async with AsyncExitStack() as stack:
+
+        def opened(identity: str, bucket: str) -> ObjectStore:
+            monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors[identity])
+            store = ObjectStore(bucket, threads=4)
+            stack.push_async_callback(store.close)
+            return store
+
+        yield opened
+
+
+@pytest.fixture
+async def staging(proxy: StorageProxy, open_store: Open) -> ObjectStore:
+    """Staging, with one picture in it."""
+    store = open_store("generator", proxy.staging)
+    await store.put(STAGED, PICTURE, content_type="image/png", metadata={"prompt": "secret"})
+    return store
+
+
+@pytest.fixture
+def public(proxy: StorageProxy, open_store: Open) -> ObjectStore:
+    """The public bucket."""
+    return open_store("uploader", proxy.public)
+
+
+async def copy(public: ObjectStore, proxy: StorageProxy, *, source: str = STAGED, size: int = len(PICTURE)) -> bool:
+    """Copy the staged picture to its public name."""
+    return await public.copy_from(
+        proxy.staging,
+        source,
+        NAME,
+        content_type="image/png",
+        cache_control="public, max-age=60, immutable",
+        expected_size=size,
+    )
+
+
+async def get(address: str, *, token: str | None = None) -> httpx.Response:
+    """Ask as a browser does, or with a token."""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    async with httpx.AsyncClient(trust_env=False) as client:
+        return await client.get(address, headers=headers)
+
+
+async def test_an_object_is_created_once(proxy: StorageProxy, staging: ObjectStore) -> None:
+    again = await staging.put(STAGED, PICTURE, content_type="image/png", metadata={})
+
+    assert again is False
+    assert await staging.get(STAGED) == PICTURE
+    assert proxy.count("upload") == 2
+
+
+async def test_another_object_of_the_same_name_is_a_conflict_and_changes_nothing(staging: ObjectStore) -> None:
+    with pytest.raises(ObjectConflict):
+        await staging.put(STAGED, b"other", content_type="image/png", metadata={})
+
+    assert await staging.get(STAGED) == PICTURE
+
+
+async def test_an_upload_whose_answer_was_lost_may_be_repeated(proxy: StorageProxy, staging: ObjectStore) -> None:
+    proxy.order(Fault.LOSE_ANSWER, on="upload")
+    with pytest.raises(StorageUnavailable):
+        await staging.put("new", PICTURE, content_type="image/png", metadata={})
+
+    assert await staging.put("new", PICTURE, content_type="image/png", metadata={}) is False
+    assert await staging.get("new") == PICTURE
+
+
+async def test_what_is_known_of_an_object_is_what_was_written(staging: ObjectStore) -> None:
+    found = await staging.stat(STAGED)
+
+    assert found is not None
+    assert (found.name, found.size, found.crc32c) == (STAGED, len(PICTURE), checksum(PICTURE))
+    assert (found.content_type, found.metadata) == ("image/png", {"prompt": "secret"})
+    assert await staging.find("job_1/") == [found]
+
+
+async def test_what_is_not_there_is_missing(staging: ObjectStore) -> None:
+    assert await staging.stat("nothing") is None
+    assert await staging.find("nothing") == []
+    assert await staging.delete("nothing") is False
+    with pytest.raises(ObjectMissing):
+        await staging.get("nothing")
+
+
+async def test_a_copy_is_served_to_anybody_and_shows_nothing_of_its_origin(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    assert await copy(public, proxy) is True
+
+    answer = await get(f"{proxy.open_door}/{proxy.public}/{NAME}")
+    assert (answer.status_code, answer.content) == (200, PICTURE)
+    assert answer.headers["Content-Type"] == "image/png"
+    assert answer.headers["Cache-Control"] == "public, max-age=60, immutable"
+    assert not [header for header in answer.headers if header.startswith("x-goog-meta-")]
+
+
+async def test_a_copy_that_is_there_already_is_fine(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    assert await copy(public, proxy) is True
+    assert await copy(public, proxy) is False
+
+
+async def test_a_copy_whose_answer_was_lost_may_be_repeated(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    proxy.order(Fault.LOSE_ANSWER, on="rewrite")
+    with pytest.raises(StorageUnavailable):
+        await copy(public, proxy)
+
+    assert await copy(public, proxy) is False
+
+
+async def test_two_who_copy_at_once_make_one_object_and_both_succeed(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    # Both have seen that there is none before either writes.
+    proxy.order(Fault.HOLD, on="rewrite", times=2)
+    first, second = asyncio.create_task(copy(public, proxy)), asyncio.create_task(copy(public, proxy))
+    await asyncio.to_thread(proxy.wait_for, "rewrite", times=2)
+    proxy.release()
+
+    assert sorted(await asyncio.gather(first, second)) == [False, True]
+
+
+async def test_another_object_under_the_public_name_is_a_conflict_and_stays(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    await public.put(NAME, b"other", content_type="image/png", metadata={})
+
+    with pytest.raises(ObjectConflict):
+        await copy(public, proxy)
+    assert await public.get(NAME) == b"other"
+
+
+async def test_another_object_that_comes_first_by_a_moment_is_a_conflict_and_stays(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    proxy.order(Fault.HOLD, on="rewrite")
+    copying = asyncio.create_task(copy(public, proxy))
+    await asyncio.to_thread(proxy.wait_for, "rewrite")
+    await public.put(NAME, b"other", content_type="image/png", metadata={})
+    proxy.release()
+
+    with pytest.raises(ObjectConflict):
+        await copying
+    assert await public.get(NAME) == b"other"
+
+
+async def test_a_source_that_is_not_what_was_meant_is_not_copied(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore
+) -> None:
+    with pytest.raises(ObjectDiffers):
+        await copy(public, proxy, size=len(PICTURE) + 1)
+    with pytest.raises(ObjectMissing):
+        await copy(public, proxy, source="job_1/call_1/7")
+
+    assert await public.stat(NAME) is None
+
+
+@pytest.mark.parametrize("fault", [Fault.UNAVAILABLE, Fault.HANG_UP])
+async def test_a_store_that_is_away_is_unavailable_until_it_is_back(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore, fault: Fault
+) -> None:
+    proxy.go_away(fault)
+    for ask in (copy(public, proxy), public.stat(NAME), public.empty("jobs/job_1/"), staging.get(STAGED)):
+        with pytest.raises(StorageUnavailable):
+            await ask
+    proxy.come_back()
+
+    assert await copy(public, proxy) is True
+
+
+async def test_nobody_asks_more_than_once_by_himself(proxy: StorageProxy, staging: ObjectStore) -> None:
+    proxy.go_away()
+    with pytest.raises(StorageUnavailable):
+        await staging.get(STAGED)
+
+    assert proxy.count("read") == 1
+
+
+async def test_only_the_uploader_writes_to_the_public_bucket(proxy: StorageProxy, open_store: Open) -> None:
+    for identity in ("generator", "open"):
+        store = open_store(identity, proxy.public)
+        with pytest.raises(StorageDenied):
+            await store.put(NAME, PICTURE, content_type="image/png", metadata={})
+        with pytest.raises(StorageDenied):
+            await store.delete(NAME)
+
+
+async def test_only_the_generator_writes_to_staging(
+    proxy: StorageProxy, staging: ObjectStore, open_store: Open
+) -> None:
+    for identity in ("uploader", "open"):
+        store = open_store(identity, proxy.staging)
+        with pytest.raises(StorageDenied):
+            await store.put("new", PICTURE, content_type="image/png", metadata={})
+        with pytest.raises(StorageDenied):
+            await store.delete(STAGED)
+
+
+async def test_nobody_but_the_services_reads_staging(
+    proxy: StorageProxy, staging: ObjectStore, open_store: Open
+) -> None:
+    with pytest.raises(StorageDenied):
+        await open_store("open", proxy.staging).get(STAGED)
+    address = f"{proxy.open_door}/{proxy.staging}/{STAGED}"
+
+    assert (await get(address)).status_code == 401
+    assert (await get(address, token=TOKENS["uploader"])).content == PICTURE
+
+
+async def test_a_folder_is_emptied_and_its_neighbours_stay(staging: ObjectStore) -> None:
+    for name in ("job_1/call_2/0", "job_10/call_1/0"):
+        await staging.put(name, PICTURE, content_type="image/png", metadata={})
+
+    assert await staging.empty("job_1/") == 2
+    assert await staging.empty("job_1/") == 0
+    assert [one.name for one in await staging.find("")] == ["job_10/call_1/0"]

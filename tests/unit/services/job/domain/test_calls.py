@@ -1,0 +1,126 @@
+"""What may be bought, under whose consent, and what it cost."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.job.domain.calls import Consent, Phase, ProviderCall, check_purchase, cost_of, needs_consent
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Job
+from services.job.domain.requests import JobRequest, OnAmbiguous
+from services.job.domain.states import State
+from tests.unit.services.job.domain.test_transitions import NOW, job_in
+
+SURELY_NOT_BOUGHT = {Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT}
+PERHAPS_LOST = {Phase.SUCCEEDED, Phase.UNKNOWN}
+CONSENTS = {
+    Consent.NONE: {"request": JobRequest(prompt="x")},
+    Consent.JOB: {"request": JobRequest(prompt="x", on_ambiguous=OnAmbiguous.RETRY)},
+    Consent.USER: {"user_consents": True},
+}
+
+
+def job_for(consent: Consent, *, images: int = 2) -> Job:
+    """A job whose owner consented so far."""
+    return replace(job_in(State.PROCESSING), image_count=images, **CONSENTS[consent])  # type: ignore[arg-type]
+
+
+def call_in(phase: Phase, *indexes: int, lifted: tuple[int, ...] = (), cost: int | None = None) -> ProviderCall:
+    """A row of the ledger that covers the indexes, 0 unless some are named."""
+    return ProviderCall(
+        id=f"call_{phase}",
+        job_id="job_1",
+        claim_number=1,
+        provider="p",
+        model="m",
+        phase=phase,
+        image_indexes=indexes or (0,),
+        idempotency_key="k",
+        request_digest="d",
+        consent=Consent.NONE,
+        cost_micros=cost,
+        timeout_seconds=1,
+        created_at=NOW,
+        lifted_indexes=lifted,
+    )
+
+
+@pytest.mark.parametrize("consent", Consent)
+def test_an_image_that_no_call_covers_is_bought_without_consent(consent: Consent) -> None:
+    assert check_purchase(job_for(consent), indexes=[0, 1], calls=[], staged=[]) == (Consent.NONE, ())
+
+
+@pytest.mark.parametrize("consent", Consent)
+@pytest.mark.parametrize("phase", Phase)
+def test_a_covered_image_is_bought_as_phase_and_consent_allow(phase: Phase, consent: Consent) -> None:
+    call, job = call_in(phase), job_for(consent)
+    if phase in SURELY_NOT_BOUGHT:
+        assert check_purchase(job, indexes=[0], calls=[call], staged=[]) == (Consent.NONE, ())
+    elif phase in PERHAPS_LOST and consent is not Consent.NONE:
+        assert check_purchase(job, indexes=[0], calls=[call], staged=[]) == (consent, (call.id,))
+    else:
+        with pytest.raises(Refusal) as refusal:
+            check_purchase(job, indexes=[0], calls=[call], staged=[])
+        assert refusal.value.reason == ("CONSENT_REQUIRED" if phase in PERHAPS_LOST else "ALREADY_BOUGHT")
+        assert call.id in refusal.value.message
+
+
+@pytest.mark.parametrize("consent", [Consent.JOB, Consent.USER])
+def test_no_consent_buys_beside_a_call_that_is_open(consent: Consent) -> None:
+    ledger = [call_in(Phase.UNKNOWN), call_in(Phase.ACCEPTED, 1)]
+
+    with pytest.raises(Refusal, match="call_accepted"):
+        check_purchase(job_for(consent), indexes=[0, 1], calls=ledger, staged=[])
+
+
+def test_an_image_that_was_staged_is_never_bought_again() -> None:
+    with pytest.raises(Refusal) as refusal:
+        check_purchase(job_for(Consent.USER), indexes=[0, 1], calls=[], staged=[1])
+    assert refusal.value.reason == "ALREADY_BOUGHT"
+
+
+@pytest.mark.parametrize("indexes", [[], [2], [-1], [0, 5]])
+def test_a_job_buys_only_images_that_it_has(indexes: list[int]) -> None:
+    with pytest.raises(Refusal) as refusal:
+        check_purchase(job_for(Consent.NONE), indexes=indexes, calls=[], staged=[])
+    assert refusal.value.reason == "INVALID_INPUT"
+
+
+def test_a_call_covers_its_own_indexes_only() -> None:
+    allowed = check_purchase(job_for(Consent.NONE), indexes=[1], calls=[call_in(Phase.ACCEPTED, 0)], staged=[])
+
+    assert allowed == (Consent.NONE, ())
+
+
+def test_what_was_lifted_once_needs_no_consent_again() -> None:
+    lifted = call_in(Phase.UNKNOWN, 0, 1, lifted=(0,))
+
+    assert check_purchase(job_for(Consent.NONE), indexes=[0], calls=[lifted], staged=[]) == (Consent.NONE, ())
+    with pytest.raises(Refusal, match="charged"):
+        check_purchase(job_for(Consent.NONE), indexes=[1], calls=[lifted], staged=[])
+
+
+@pytest.mark.parametrize("phase", Phase)
+def test_a_retry_needs_consent_where_a_missing_image_may_have_been_paid(phase: Phase) -> None:
+    assert needs_consent(calls=[call_in(phase)], missing=[0]) is (phase in PERHAPS_LOST)
+    assert needs_consent(calls=[call_in(phase)], missing=[1]) is False
+
+
+@pytest.mark.parametrize(
+    ("ledger", "amount", "complete"),
+    [
+        ([], None, True),
+        ([call_in(Phase.SUCCEEDED, cost=3), call_in(Phase.SUCCEEDED, cost=4)], 7, True),
+        ([call_in(Phase.SUCCEEDED, cost=0)], 0, True),
+        ([call_in(Phase.SUCCEEDED, cost=3), call_in(Phase.UNKNOWN)], 3, False),
+        ([call_in(Phase.SUCCEEDED, cost=3), call_in(Phase.NOT_SENT)], 3, True),
+        ([call_in(Phase.ACCEPTED)], None, False),
+    ],
+    ids=["none", "added up", "free is known", "unknown is not zero", "never sent is free", "open"],
+)
+def test_a_cost_is_what_is_known_and_says_whether_that_is_all(
+    ledger: list[ProviderCall], amount: int | None, complete: bool
+) -> None:
+    cost = cost_of(ledger)
+
+    assert (cost.amount_micros, cost.complete) == (amount, complete)

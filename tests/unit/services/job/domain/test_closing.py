@@ -1,0 +1,109 @@
+"""How a claim ends: on to the upload, once more, or never."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.job.domain.closing import close_generating, end_of_claim
+from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.jobs import Job, JobWarning
+from services.job.domain.states import State, Transition
+from services.job.domain.transitions import Change
+from tests.unit.services.job.domain.test_transitions import LATER, job_in
+
+SPENT = {"generating/TEMPORARY": 2, "uploading/TEMPORARY": 2}
+
+
+def failure(*, stage: Stage = Stage.GENERATING, retryable: bool = True, retry_after: float | None = None) -> Failure:
+    """A failure that passes by itself, unless said otherwise."""
+    return Failure(
+        stage=stage,
+        code=Code.TEMPORARY,
+        reason="PROVIDER_UNAVAILABLE",
+        message="It was away.",
+        retryable=retryable,
+        retry_after_seconds=retry_after,
+    )
+
+
+def ended(job: Job, why: Failure, *, staged: tuple[int, ...] = (), deferred: bool = False) -> Change:
+    """What becomes of the job."""
+    return end_of_claim(job, why, staged=staged, deferred=deferred, max_attempts=3, jitter=0.5, now=LATER)
+
+
+def generating(*, images: int = 1, spent: bool = False) -> Job:
+    """A job at a generator."""
+    return replace(job_in(State.GENERATING), image_count=images, failure_counts=SPENT if spent else {})
+
+
+def test_all_images_staged_go_on_without_a_word() -> None:
+    change = close_generating(generating(images=2), staged={0, 1}, warnings=(), now=LATER)
+
+    assert (change.transition, change.after.warnings, change.wake) == (Transition.GENERATED, (), "upload")
+
+
+def test_every_missing_image_has_one_warning_and_the_workers_own_is_kept() -> None:
+    own = JobWarning(reason="CONTENT_POLICY", message="The provider refused it.", image_index=1)
+    after = close_generating(generating(images=3), staged={0}, warnings=(own,), now=LATER).after
+
+    assert [(one.image_index, one.reason) for one in after.warnings] == [(1, "CONTENT_POLICY"), (2, "RESULT_LOST")]
+
+
+def test_a_success_without_images_is_a_failure_of_persisting() -> None:
+    after = close_generating(generating(), staged=(), warnings=(), now=LATER).after
+
+    assert after.state is State.FAILED
+    assert after.failure is not None
+    assert (after.failure.stage, after.failure.retryable) == (Stage.PERSISTING, False)
+
+
+def test_a_failure_within_its_budget_is_tried_again_and_counted() -> None:
+    after = ended(generating(), failure()).after
+
+    assert (after.state, dict(after.failure_counts)) == (State.QUEUED, {"generating/TEMPORARY": 1})
+    assert (after.run_at - LATER).total_seconds() == 1.0
+
+
+def test_images_that_are_staged_wait_for_the_others_while_there_is_budget() -> None:
+    assert ended(generating(images=2), failure(), staged=(0,)).after.state is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("job", "why"), [(generating(images=2, spent=True), failure()), (generating(images=2), failure(retryable=False))]
+)
+def test_the_last_failure_lets_what_was_had_go_on(job: Job, why: Failure) -> None:
+    after = ended(job, why, staged=(0,)).after
+
+    assert after.state is State.UPLOADING
+    assert [(one.image_index, one.reason) for one in after.warnings] == [(1, "PROVIDER_UNAVAILABLE")]
+    assert "It was away." in after.warnings[0].message
+
+
+def test_the_last_failure_without_images_fails_the_job_with_its_cause() -> None:
+    why = failure(stage=Stage.PROCESSING)
+    after = ended(generating(spent=True), why).after
+
+    assert (after.state, after.failure) == (State.FAILED, why)
+    assert after.failure_counts["generating/TEMPORARY"] == 3
+
+
+def test_a_deferral_waits_as_told_and_costs_neither_attempt_nor_budget() -> None:
+    job = generating(spent=True)
+    after = ended(job, failure(retry_after=20), deferred=True).after
+
+    assert (after.state, after.attempt_count, after.failure_counts) == (State.QUEUED, job.attempt_count - 1, SPENT)
+    assert (after.run_at - LATER).total_seconds() == 21.0
+
+
+def test_a_failed_upload_stays_an_upload_until_its_budget_is_spent() -> None:
+    job, why = job_in(State.UPLOADING), failure(stage=Stage.UPLOADING)
+    again, last = ended(job, why, staged=(0,)), ended(replace(job, failure_counts=SPENT), why, staged=(0,))
+
+    assert (again.transition, again.after.state) == (Transition.REQUEUE_UPLOAD, State.UPLOADING)
+    assert (last.after.state, last.after.failure) == (State.FAILED, why)
+
+
+def test_a_generators_failures_do_not_eat_the_uploads_budget() -> None:
+    job = replace(job_in(State.UPLOADING), failure_counts={"generating/TEMPORARY": 3})
+
+    assert ended(job, failure(stage=Stage.UPLOADING), staged=(0,)).after.state is State.UPLOADING

@@ -1,0 +1,137 @@
+"""What a provider cannot do, and what nobody may ask, is refused by the name of the field."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from services.job.domain.failures import Refusal
+from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, Provider, choose
+
+MIB = 1024 * 1024
+ABLE = Capabilities(
+    min_side=64,
+    max_side=2048,
+    side_multiple=8,
+    aspect_ratios=("1:1", "16:9"),
+    output_formats=("png", "webp"),
+    qualities=("high",),
+    seed=True,
+    negative_prompt=True,
+    max_input_images=8,
+    mask=True,
+    max_prompt_characters=100,
+)
+ALL_ROUND = Provider(
+    name="all", kind="fake", is_default=True, default_model="m", models=(Model(name="m"), Model(name="l")),
+    capabilities=ABLE,
+)  # fmt: skip
+POOR = Provider(name="poor", kind="fake", is_default=False, default_model="any")
+CATALOGUE = {one.name: one for one in (ALL_ROUND, POOR)}
+PICTURE = InputImage(content_type="image/png", sha256="0" * 64, size_bytes=10)
+
+FINE: dict[str, dict[str, Any]] = {
+    "a prompt alone": {},
+    "a size within the sides": {"size": "1024x768"},
+    "a listed aspect ratio": {"aspect_ratio": "16:9"},
+    "everything the provider can": {
+        "negative_prompt": "fog", "model": "l", "n": 10, "seed": 2**63 - 1, "quality": "high", "output_format": "webp",
+        "input_images": (PICTURE, InputImage(url="https://example.test/a.png")), "mask": PICTURE,
+        "fallback": ("poor",), "metadata": {"k" * 40: "v" * 500}, "end_user": "u" * 128, "start_within_seconds": 1,
+    },
+    "a poor provider and no wishes": {"provider": "poor"},
+    "a model that a provider without a list takes": {"provider": "poor", "model": "whatever"},
+}  # fmt: skip
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "an empty prompt": ({"prompt": ""}, "prompt"),
+    "a prompt beyond any": ({"provider": "poor", "prompt": "x" * 32_001}, "prompt"),
+    "a prompt beyond the provider's": ({"prompt": "x" * 101}, "prompt"),
+    "no image": ({"n": 0}, "n"),
+    "too many images": ({"n": 11}, "n"),
+    "a negative seed": ({"seed": -1}, "seed"),
+    "a seed too large": ({"seed": 2**63}, "seed"),
+    "a seed that the provider ignores": ({"provider": "poor", "seed": 1}, "seed"),
+    "size and ratio": ({"size": "64x64", "aspect_ratio": "1:1"}, "aspect_ratio"),
+    "a size that is none": ({"size": "big"}, "size"),
+    "a ratio as size": ({"size": "16:9"}, "size"),
+    "a side too small": ({"size": "56x64"}, "size"),
+    "a side too large": ({"size": "2056x64"}, "size"),
+    "a side off the grid": ({"size": "65x64"}, "size"),
+    "a size where none is chosen": ({"provider": "poor", "size": "64x64"}, "size"),
+    "a ratio that is not listed": ({"aspect_ratio": "2:1"}, "aspect_ratio"),
+    "a format that is not listed": ({"output_format": "jpeg"}, "output_format"),
+    "a quality that is not listed": ({"quality": "low"}, "quality"),
+    "a negative prompt nobody reads": ({"provider": "poor", "negative_prompt": "fog"}, "negative_prompt"),
+    "a mask nobody reads": ({"provider": "poor", "mask": PICTURE}, "mask"),
+    "a model that is not there": ({"model": "xl"}, "model"),
+    "a fallback that is not there": ({"fallback": ("poor", "nobody")}, "fallback.1"),
+    "too many fallbacks": ({"fallback": ("poor",) * 6}, "fallback"),
+    "more inputs than the provider's": ({"provider": "poor", "input_images": (PICTURE,)}, "input_images"),
+    "too many inputs": ({"input_images": (PICTURE,) * 9}, "input_images"),
+    "an input that is nothing": ({"input_images": (PICTURE, InputImage())}, "input_images.1"),
+    "a mask that is nothing": ({"mask": InputImage()}, "mask"),
+    "an input too large": ({"input_images": (replace(PICTURE, size_bytes=20 * MIB + 1),)}, "input_images.0"),
+    "inputs too large together": ({"input_images": (replace(PICTURE, size_bytes=14 * MIB),) * 3}, "input_images"),
+    "too much metadata": ({"metadata": {str(one): "" for one in range(17)}}, "metadata"),
+    "a metadata key too long": ({"metadata": {"k" * 41: ""}}, f"metadata.{'k' * 40}"),
+    "a metadata value too long": ({"metadata": {"k": "v" * 501}}, "metadata.k"),
+    "an end user too long": ({"end_user": "u" * 129}, "end_user"),
+    "an empty end user": ({"end_user": ""}, "end_user"),
+    "a start in no time": ({"start_within_seconds": 0}, "start_within_seconds"),
+    "an end in no time": ({"finish_within_seconds": 0}, "finish_within_seconds"),
+}
+
+
+def asking(**fields: Any) -> JobRequest:
+    """A request with these wishes."""
+    return JobRequest(**({"prompt": "a harbour"} | fields))
+
+
+@pytest.mark.parametrize("fields", FINE.values(), ids=FINE)
+def test_what_a_provider_can_do_is_accepted(fields: dict[str, Any]) -> None:
+    provider, model = choose(asking(**fields), CATALOGUE)
+
+    assert provider.name == fields.get("provider", "all")
+    assert model == fields.get("model", provider.default_model)
+
+
+@pytest.mark.parametrize(("fields", "field"), WRONG.values(), ids=WRONG)
+def test_what_is_wrong_is_refused_by_its_field(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(**fields), CATALOGUE)
+    assert refusal.value.reason == "INVALID_INPUT"
+    assert field in [one.field for one in refusal.value.violations]
+    assert refusal.value.message.startswith(refusal.value.violations[0].field)
+
+
+def test_every_violation_is_named_at_once() -> None:
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(n=11, seed=-1, quality="low"), CATALOGUE)
+    assert {one.field for one in refusal.value.violations} == {"n", "seed", "quality"}
+
+
+def test_listed_sizes_are_the_only_ones() -> None:
+    listed = replace(ALL_ROUND, capabilities=replace(ABLE, sizes=("1024x1024",)))
+
+    assert choose(asking(size="1024x1024"), {"all": listed})[0] == listed
+    with pytest.raises(Refusal, match="1024x1024"):
+        choose(asking(size="512x512"), {"all": listed})
+
+
+def test_without_a_catalogue_the_asker_is_told_to_come_again() -> None:
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(), {})
+    assert (refusal.value.reason, refusal.value.retry_after_seconds) == ("SERVICE_UNAVAILABLE", 2)
+
+
+def test_an_unknown_provider_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(Refusal, match="all, poor") as refusal:
+        choose(asking(provider="nobody"), CATALOGUE)
+    assert refusal.value.reason == "PROVIDER_NOT_FOUND"
+    assert [one.field for one in refusal.value.violations] == ["provider"]
+
+
+def test_without_a_default_the_first_by_name_serves() -> None:
+    rivals = {name: replace(POOR, name=name) for name in ("b", "a")}
+
+    assert choose(asking(), rivals)[0].name == "a"
