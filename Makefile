@@ -16,7 +16,7 @@ up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
 	@$(PY) -P -m cli up
 
 test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some.
-	@$(PY) -m pytest -n 2 $(ARGS)
+	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
 

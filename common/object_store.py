@@ -87,13 +87,16 @@ class ObjectStore:
         *,
         content_type: str,
         cache_control: str,
+        metadata: Mapping[str, str],
         expected_size: int,
     ) -> bool:
         """Copy an object into this bucket without its bytes passing here; False when an equal one is there already.
 
+        `metadata` takes the place of the source's; give some, as none at all could mean the source's.
         Raises `ObjectMissing` or `ObjectDiffers` for the source, `ObjectConflict` for another object of that name.
         """
-        return await self._run(self._copy, source_bucket, source, name, content_type, cache_control, expected_size)
+        headers = {"content_type": content_type, "cache_control": cache_control, "metadata": dict(metadata)}
+        return await self._run(self._copy, source_bucket, source, name, headers, expected_size)
 
     async def delete(self, name: str) -> bool:
         """Delete an object; False when there was none."""
@@ -154,9 +157,7 @@ class ObjectStore:
         )
         return [_info(blob) for blob in found]
 
-    def _copy(
-        self, source_bucket: str, source: str, name: str, content_type: str, cache_control: str, expected_size: int
-    ) -> bool:
+    def _copy(self, source_bucket: str, source: str, name: str, headers: Mapping[str, Any], expected_size: int) -> bool:
         original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
         if original is None:
             raise ObjectMissing(f"{source} is not in {source_bucket}.")
@@ -167,7 +168,8 @@ class ObjectStore:
             self._must_equal(name, size=original.size, crc32c=original.crc32c)
             return False
         copy = self._bucket.blob(name)
-        copy.content_type, copy.cache_control = content_type, cache_control
+        for attribute, value in headers.items():
+            setattr(copy, attribute, value)
         try:
             token, _, _ = copy.rewrite(original, if_generation_match=0, timeout=TIMEOUT_SECONDS, retry=None)
             while token is not None:

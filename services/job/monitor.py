@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from calotype import streams
@@ -17,25 +17,37 @@ from services.job.domain.limits import Limits
 from services.job.relay import OutboxRelay
 
 _LOG = logging.getLogger(__name__)
+#: Leases for which facts that were told are waited for. One that cannot be folded yet may stand in the way for a day;
+#: what it says is kept in the ledger however late, so that acting without it loses nothing.
+MOST_LEASES_OF_PATIENCE = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Noted:
     candidates: Sequence[rescuing.Candidate]
     last_fact: int
+    at: float
 
 
 class StaleJobMonitor:
     """Rescues jobs that nobody moves; runs in every replica without a leader."""
 
     def __init__(
-        self, database: Database, broker: JetStream, relay: OutboxRelay, limits: Limits, *, interval_seconds: float
+        self,
+        database: Database,
+        broker: JetStream,
+        relay: OutboxRelay,
+        limits: Limits,
+        *,
+        interval_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
         self._broker = broker
         self._relay = relay
         self._limits = limits
         self._interval = interval_seconds
+        self._clock = clock
         self._noted: _Noted | None = None
         self._last_tick: float | None = None
         self._quiet_until = 0.0
@@ -46,25 +58,39 @@ class StaleJobMonitor:
 
     async def run_once(self) -> Mapping[str, int]:
         """One tick; returns counts of what was done."""
-        self._mind_the_gap(time.monotonic())
+        self._mind_the_gap(self._clock())
         counts: dict[str, int] = {}
         try:
             floor = await self._broker.ack_floor(streams.FACTS["name"], streams.FACTS_CONSUMER)
             last = await self._broker.last_sequence(streams.FACTS["name"])
-            counts = await self._act(floor)
+            if self._is_waiting_for_facts(floor, last):
+                return counts
+            counts = await self._act()
             found = await self._database.run(lambda connection: rescuing.candidates(connection, self._limits))
+            # Read after the candidates: whoever was one may have told before that.
+            last = await self._broker.last_sequence(streams.FACTS["name"])
         except (*FAILURES, DatabaseUnavailable) as error:
             # Nothing is taken from anybody while it is not known what they told.
             event(_LOG, logging.WARNING, "monitor.blind", error=type(error).__name__)
-            self._quiet_until = time.monotonic() + self._limits.lease_seconds
+            self._quiet_until = self._clock() + self._limits.lease_seconds
             self._noted = None
             return counts
-        self._noted = _Noted(candidates=found, last_fact=last) if found else None
+        self._noted = _Noted(candidates=found, last_fact=last, at=self._clock()) if found else None
         return counts
 
-    async def _act(self, floor: int) -> dict[str, int]:
+    def _is_waiting_for_facts(self, floor: int, last: int) -> bool:
+        """Whether what was told by the noting tick is not all folded; a stream that begins anew is not waited for.
+
+        The note is kept meanwhile: one made anew at each tick would never be reached while facts keep coming.
+        """
         noted = self._noted
-        if noted is None or floor < noted.last_fact or time.monotonic() < self._quiet_until:
+        if noted is None or self._clock() - noted.at > MOST_LEASES_OF_PATIENCE * self._limits.lease_seconds:
+            return False
+        return floor < noted.last_fact <= last
+
+    async def _act(self) -> dict[str, int]:
+        noted = self._noted
+        if noted is None or self._clock() < self._quiet_until:
             return {}
         counts = await self._database.run(
             lambda connection: rescuing.rescue(connection, noted.candidates, limits=self._limits)

@@ -13,6 +13,7 @@ from cli.stack import nats, postgres, storage
 from cli.stack.child import Child
 from common.postgres import driver_url
 from services.job import migrations
+from tests.support.reaper import reaped
 
 _NUMBERS = itertools.count(1)
 
@@ -53,11 +54,12 @@ def storage_server(folder: Path) -> Iterator[Server]:
 @contextmanager
 def _running(child: Child, url: str) -> Iterator[Server]:
     child.start()
-    try:
-        child.wait_ready(30)
-        yield Server(child, url)
-    finally:
-        child.stop(3)
+    with reaped(child.pid):
+        try:
+            child.wait_ready(30)
+            yield Server(child, url)
+        finally:
+            child.stop(3)
 
 
 def make_template(admin_url: str) -> str:

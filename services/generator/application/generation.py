@@ -12,7 +12,7 @@ from common.tracing import span
 from services.generator.application.purchasing import Interrupted, Progress, Purchaser
 from services.generator.application.reporting import ProgressReporter
 from services.generator.application.telling import tell
-from services.generator.domain import plan
+from services.generator.domain import failures, plan
 from services.generator.domain.outcomes import StageError
 from services.generator.domain.plan import Step
 from services.generator.domain.work import Call, Job, Phase, StagedImage
@@ -82,8 +82,10 @@ class Generator:
 
     async def _settle_earlier(self, purchaser: Purchaser, job: Job, call: Call, progress: Progress) -> None:
         provider = self._provider(call.provider)
-        if call.phase is not Phase.UNKNOWN and await purchaser.adopt(call):
-            return
+        if call.phase is not Phase.UNKNOWN:
+            await purchaser.adopt(call)
+            if not set(call.image_indexes) & set(_missing(job, progress)):
+                return
         match plan.step_for(call, traits=provider.traits, may_pay_again=job.may_pay_again):
             case Step.RESUME:
                 await purchaser.resume(provider, call)
@@ -91,27 +93,21 @@ class Generator:
                 await purchaser.resend(provider, call, inputs=await self._read_inputs(job))
             case Step.SETTLE_UNKNOWN:
                 progress.end(call, Phase.UNKNOWN)
-                error = plan.ambiguous(provider.name)
+                error = failures.ambiguous(provider.name)
                 # With consent the next claim buys again, once the ledger says that this call is unknown.
                 error.retryable = job.may_pay_again
                 raise error
             case Step.STOP_AMBIGUOUS:
-                raise plan.ambiguous(provider.name)
+                raise failures.ambiguous(provider.name)
             case Step.STOP_LOST:
-                raise plan.result_lost(provider.name)
+                raise failures.result_lost(provider.name)
             case Step.BUY:
                 pass
 
     def _provider(self, name: str) -> ImageProvider:
         provider = self._providers.get(name)
         if provider is None:
-            raise StageError(
-                stage="PROCESSING",
-                code="PERMANENT",
-                reason="PROVIDER_NOT_FOUND",
-                message=f"The provider {name} is no longer configured.",
-                retryable=False,
-            )
+            raise failures.provider_not_configured(name)
         return provider
 
     async def _read_inputs(self, job: Job) -> tuple[bytes, ...]:
@@ -124,7 +120,7 @@ class Generator:
             try:
                 data.append(b"".join([chunk async for chunk in self._desk.read_input(job, image.index)]))
             except ServiceError as error:
-                raise _input_unavailable() from error
+                raise failures.input_unavailable() from error
         return tuple(data)
 
     async def _tell_failure(self, slot: Slot[Job], progress: Progress, error: StageError) -> None:
@@ -169,13 +165,3 @@ def _missing(job: Job, progress: Progress) -> list[int]:
 def _new_images(job: Job, progress: Progress) -> tuple[StagedImage, ...]:
     known = {image.index for image in job.images}
     return tuple(image for index, image in progress.images.items() if index not in known)
-
-
-def _input_unavailable() -> StageError:
-    return StageError(
-        stage="PROCESSING",
-        code="TEMPORARY",
-        reason="SERVICE_UNAVAILABLE",
-        message="An input image could not be read from the job store.",
-        retryable=True,
-    )

@@ -20,7 +20,7 @@ from common.loops import pause_until
 from common.object_store import ObjectConflict, StorageDenied, StorageUnavailable
 from common.tracing import span
 from services.generator.application.telling import tell
-from services.generator.domain import plan
+from services.generator.domain import failures
 from services.generator.domain.outcomes import (
     Acceptance,
     Generated,
@@ -95,7 +95,7 @@ class Purchaser:
         if time.monotonic() - asked_at > self._job.lease_seconds / 2:
             # Somebody else may hold the job by the time the request arrives.
             self._progress.end(call, Phase.NOT_SENT)
-            raise _asked_too_slowly()
+            raise failures.asked_too_slowly()
         await self.send(provider, call, order)
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
@@ -115,7 +115,7 @@ class Purchaser:
                 async with asyncio.timeout(self._seconds_left(provider)):
                     answer = await provider.submit(order)
             except TimeoutError as error:
-                raise self._ended_badly(provider, call, _no_answer(provider)) from error
+                raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
             except ProviderError as error:
                 raise self._ended_badly(provider, call, error) from error
             if isinstance(answer, Operation):
@@ -132,15 +132,13 @@ class Purchaser:
             self._progress.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
         await self._stage(provider, call, answer)
 
-    async def adopt(self, call: Call) -> bool:
-        """Take over what an earlier claim has staged of a call; tells whether that was all of it."""
+    async def adopt(self, call: Call) -> None:
+        """Take over what an earlier claim has staged of a call; all of it there means that the call succeeded."""
         found, count = await self._with_storage(partial(self._staging.of_call, self._job.id, call.id))
         for image in found:
             self._progress.images.setdefault(image.index, image)
-        complete = count > 0 and len(found) == count
-        if complete and call.phase is not Phase.SUCCEEDED:
+        if count > 0 and len(found) == count and call.phase is not Phase.SUCCEEDED:
             self._progress.end(call, Phase.SUCCEEDED)
-        return complete
 
     def _order(self, provider: ImageProvider, call_id: str, indexes: Sequence[int], inputs: tuple[bytes, ...]) -> Order:
         seed = self._job.request.seed
@@ -181,15 +179,9 @@ class Purchaser:
                 self._slot.ended.set()
                 return Interrupted()
             case "CONSENT_REQUIRED":
-                return plan.ambiguous(self._job.provider)
+                return failures.ambiguous(self._job.provider)
             case _:
-                return StageError(
-                    stage="PROCESSING",
-                    code="TEMPORARY",
-                    reason="SERVICE_UNAVAILABLE",
-                    message="The call could not be written down, so it was not made.",
-                    retryable=True,
-                )
+                return failures.not_written_down()
 
     async def _record(self, call: Call, operation: Operation) -> None:
         try:
@@ -219,7 +211,7 @@ class Purchaser:
                 self._report(answer.progress)
             if time.monotonic() > until:
                 await self._try_cancel(provider, operation)
-                raise _too_slow(provider)
+                raise failures.too_slow(provider.name)
             await pause_until(self._slot.ended, self._slot.stopping, seconds=provider.poll_interval_seconds)
 
     async def _try_cancel(self, provider: ImageProvider, operation: Operation) -> None:
@@ -236,7 +228,7 @@ class Purchaser:
             self._progress.end(call, Phase.NOT_SENT, error=error)
         elif error.acceptance is Acceptance.UNKNOWN and not harmless:
             self._progress.end(call, Phase.UNKNOWN, error=error)
-            ambiguous = plan.ambiguous(provider.name)
+            ambiguous = failures.ambiguous(provider.name)
             ambiguous.retryable = self._job.may_pay_again
             return ambiguous
         elif error.reason == "CONTENT_POLICY":
@@ -251,13 +243,15 @@ class Purchaser:
 
     async def _stage(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         wanted = list(zip(call.image_indexes, answer.images, strict=False))
-        staged = await asyncio.gather(
-            *(self._stage_one(provider, call, index, source, count=len(wanted)) for index, source in wanted)
-        )
-        for image in staged:
-            self._progress.images[image.index] = image
+        staging = (self._stage_one(provider, call, index, source, count=len(wanted)) for index, source in wanted)
+        ends = await asyncio.gather(*staging, return_exceptions=True)
+        self._progress.images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
+        # One bad image does not take the good ones with it; job-service hears of both.
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
         if len(wanted) < len(call.image_indexes):
-            raise _too_few(provider)
+            raise failures.too_few(provider.name)
 
     async def _stage_one(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
@@ -289,9 +283,9 @@ class Purchaser:
                 return await work()
             except StorageUnavailable as error:
                 if time.monotonic() + pause > self._deadline:
-                    raise _storage_away() from error
+                    raise failures.storage_away() from error
             except (StorageDenied, ObjectConflict) as error:
-                raise _storage_denied() from error
+                raise failures.storage_denied() from error
             await asyncio.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -301,60 +295,3 @@ class Purchaser:
 
     def _seconds_left(self, provider: ImageProvider) -> float:
         return max(min(provider.timeout_seconds, self._deadline - time.monotonic()), 0.1)
-
-
-def _asked_too_slowly() -> StageError:
-    return StageError(
-        stage="PROCESSING",
-        code="TEMPORARY",
-        reason="SERVICE_UNAVAILABLE",
-        message="It took too long to write the call down, so it was not made.",
-        retryable=True,
-    )
-
-
-def _no_answer(provider: ImageProvider) -> ProviderError:
-    return ProviderError(
-        code="TIMEOUT",
-        reason="PROVIDER_TIMEOUT",
-        message=f"{provider.name} did not answer in time.",
-        retryable=True,
-        acceptance=Acceptance.UNKNOWN,
-    )
-
-
-def _too_slow(provider: ImageProvider) -> StageError:
-    # Retryable: the operation is followed on by the next claim, not bought again.
-    return StageError(
-        code="TIMEOUT",
-        reason="PROVIDER_TIMEOUT",
-        message=f"{provider.name} did not finish in time.",
-        retryable=True,
-    )
-
-
-def _too_few(provider: ImageProvider) -> StageError:
-    return StageError(
-        code="PERMANENT",
-        reason="RESULT_MISMATCH",
-        message=f"{provider.name} returned fewer images than were asked for.",
-        retryable=False,
-    )
-
-
-def _storage_away() -> StageError:
-    return StageError(
-        code="TEMPORARY",
-        reason="STORAGE_UNAVAILABLE",
-        message="The picture could not be kept: the image store was away for the whole of the stage.",
-        retryable=True,
-    )
-
-
-def _storage_denied() -> StageError:
-    return StageError(
-        code="AUTH_ERROR",
-        reason="STORAGE_DENIED",
-        message="The image store refuses the service's credential; its operator must mend that, then retry.",
-        retryable=False,
-    )

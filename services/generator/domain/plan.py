@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.generator.domain.outcomes import StageError
 from services.generator.domain.work import Call, Phase
 
 
@@ -48,23 +47,3 @@ def step_for(call: Call, *, traits: Traits, may_pay_again: bool) -> Step:
             return Step.BUY if may_pay_again else Step.STOP_AMBIGUOUS
         case _:
             return Step.BUY
-
-
-def ambiguous(provider: str) -> StageError:
-    """A paid request left and nobody knows what became of it."""
-    return StageError(
-        code="TIMEOUT",
-        reason="AMBIGUOUS_OUTCOME",
-        message=f"{provider} may have carried out and charged this request; it is not repeated unless you say so.",
-        retryable=False,
-    )
-
-
-def result_lost(provider: str) -> StageError:
-    """A paid result existed and cannot be fetched any more."""
-    return StageError(
-        code="TIMEOUT",
-        reason="RESULT_LOST",
-        message=f"{provider} made this picture, but its result can no longer be fetched; a retry pays again.",
-        retryable=False,
-    )

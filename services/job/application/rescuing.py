@@ -74,10 +74,10 @@ def judge(
         return _end_generating(
             job, failure, open_call=has_open_calls(list(calls)), staged=indexes, limits=limits, now=now
         )
-    if job.state is State.UPLOADING and expired:
+    if job.state is State.UPLOADING and (expired or _upload_is_too_long(job, limits, now)):
         return closing.end_of_claim(
             job,
-            transitions.lease_ran_out(job),
+            transitions.lease_ran_out(job) if expired else _too_long(job),
             staged=indexes,
             deferred=False,
             max_attempts=limits.max_attempts,
@@ -107,10 +107,15 @@ def _claim_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
     return job.generating_since is not None and now - job.generating_since > timedelta(seconds=longest)
 
 
+def _upload_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
+    """Whether an uploader is at it, or none came, for too long since the last try."""
+    since = job.lease.locked_at if job.lease is not None else job.run_at
+    return now - since > timedelta(seconds=limits.max_uploading_seconds)
+
+
 def _too_long(job: Job) -> Failure:
-    stage = Stage.GENERATING if job.state is State.GENERATING else Stage.PROCESSING
     return Failure(
-        stage=stage,
+        stage=Stage(job.state),
         code=Code.TIMEOUT,
         reason="STAGE_TIMEOUT",
         message=f"The job was {job.state} for longer than any job may.",

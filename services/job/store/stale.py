@@ -16,7 +16,10 @@ WHERE state IN ('processing', 'generating') AND (
     OR state = 'processing' AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds)
     OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds))
 UNION ALL
-SELECT id, sequence FROM jobs WHERE state = 'uploading' AND lease_expires_at <= clock_timestamp()
+SELECT id, sequence FROM jobs
+WHERE state = 'uploading' AND (
+    lease_expires_at <= clock_timestamp()
+    OR coalesce(locked_at, run_at) < clock_timestamp() - make_interval(secs => :max_uploading_seconds))
 UNION ALL
 SELECT id, sequence FROM jobs
 WHERE state = 'queued' AND (

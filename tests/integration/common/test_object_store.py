@@ -60,6 +60,7 @@ async def copy(public: ObjectStore, proxy: StorageProxy, *, source: str = STAGED
         NAME,
         content_type="image/png",
         cache_control="public, max-age=60, immutable",
+        metadata={"sha256": "abc"},
         expected_size=size,
     )
 
@@ -121,7 +122,7 @@ async def test_a_copy_is_served_to_anybody_and_shows_nothing_of_its_origin(
     assert (answer.status_code, answer.content) == (200, PICTURE)
     assert answer.headers["Content-Type"] == "image/png"
     assert answer.headers["Cache-Control"] == "public, max-age=60, immutable"
-    assert not [header for header in answer.headers if header.startswith("x-goog-meta-")]
+    assert [name for name in answer.headers if name.startswith("x-goog-meta-")] == ["x-goog-meta-sha256"]
 
 
 async def test_a_copy_that_is_there_already_is_fine(

@@ -12,6 +12,8 @@ from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
 
 _MOST_TILES = 14
+#: How much of a printed sheet stays white around the picture, as a share of its shorter side.
+MAT = 0.045
 
 
 def inks(scene: Scene) -> list[Color]:
@@ -32,17 +34,17 @@ def geometry(canvas: Canvas, scene: Scene) -> None:
     dice, colors, sheet = scene.dice("geometry"), inks(scene), ground(scene)
     canvas.blend(sheet, 1.0)
     side = canvas.unit / (3 if scene.reading.framing == "minimal" else dice.pick([4, 5]))
-    columns, rows = (
-        min(_MOST_TILES, max(1, round(canvas.width / side))),
-        min(_MOST_TILES, max(1, round(canvas.height / side))),
-    )
-    wide, high = canvas.width / columns, canvas.height / rows
+    # A printed sheet has a mat: the tiles keep clear of it.
+    margin = canvas.unit * (MAT if scene.reading.style in ("poster", "retro") else 0.0)
+    across, down = canvas.width - 2 * margin, canvas.height - 2 * margin
+    columns, rows = (min(_MOST_TILES, max(1, round(length / side))) for length in (across, down))
+    wide, high = across / columns, down / rows
     hero = (dice.whole(0, max(0, columns - 2)), dice.whole(0, max(0, rows - 2)))
     for row in range(rows):
         for column in range(columns):
-            _tile(canvas, dice, (column * wide, row * high, wide, high), colors, sheet)
+            _tile(canvas, dice, (margin + column * wide, margin + row * high, wide, high), colors, sheet)
     if columns > 1 and rows > 1:
-        x, y = hero[0] * wide, hero[1] * high
+        x, y = margin + hero[0] * wide, margin + hero[1] * high
         canvas.paint(Stencil().bar(x, y, x + 2 * wide, y + 2 * high), sheet)
         _figure(canvas, dice, (x + wide, y + high), min(wide, high), colors)
 

@@ -12,7 +12,7 @@ from services.generator.adapters.procedural.stencil import Stencil
 def house(canvas: Canvas, scene: Scene) -> None:
     """A gabled house; by water it stands on the far shore and is mirrored."""
     far = scene.shows("lake")
-    x = canvas.width * (0.36 if scene.light_x > 0.5 else 0.64)
+    x = canvas.width * (0.5 + 0.15 * scene.beside("cat", "fox", "dog"))
     size = canvas.unit * (0.14 if far else 0.17)
     level = scene.horizon * canvas.height + canvas.unit * 0.022
     foot = level if far else float(scene.near_edge(canvas)[int(x)]) + size * 0.06
@@ -23,7 +23,7 @@ def house(canvas: Canvas, scene: Scene) -> None:
 
 def village(canvas: Canvas, scene: Scene) -> None:
     """Houses that huddle between the horizon and the near ground, nearer ones larger."""
-    dice, middle = scene.dice("village"), 0.38 if scene.light_x > 0.5 else 0.62
+    dice, middle = scene.dice("village"), 0.5 + 0.12 * scene.side
     if scene.shows("sea", "waves", "lake"):
         land.mound(canvas, scene, canvas.width * middle, canvas.height * (scene.horizon - 0.04), canvas.unit * 0.42)
     for index in range(9):
@@ -95,7 +95,7 @@ def _smoke(canvas: Canvas, scene: Scene, x: float, y: float, size: float) -> Non
 def lighthouse(canvas: Canvas, scene: Scene) -> None:
     """A banded tower on a rock, its beam in the air when it is dark enough."""
     palette, unit = scene.palette, canvas.unit
-    side = 1 if scene.light_x < 0.5 else -1
+    side = scene.side
     x = canvas.width * (0.5 + side * 0.2)
     base = canvas.height * (scene.horizon + 0.03)
     tall = min(unit * 0.44, base * 0.72)

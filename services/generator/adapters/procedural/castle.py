@@ -17,7 +17,7 @@ _TOWERS = (
 def castle(canvas: Canvas, scene: Scene) -> None:
     """Stands on a hill of its own before whatever lies behind it."""
     palette = scene.palette
-    x = canvas.width * (0.4 if scene.light_x > 0.5 else 0.6)
+    x = canvas.width * (0.5 + 0.1 * scene.side)
     size, foot = canvas.unit * 0.4, canvas.height * (scene.horizon + 0.08)
     wall = scene.tint("castle", mix(palette.haze, palette.paper, 0.35))
     if palette.dark:

@@ -90,7 +90,7 @@ def _sitting(
 
 def _seat(canvas: Canvas, scene: Scene) -> tuple[float, float, float, bool]:
     """Where an animal sits: its place, its size, and whether it is mirrored to face the light."""
-    side = 1 if scene.light_x < 0.5 else -1
+    side = scene.side
     x, size = canvas.width * (0.5 + side * 0.13), canvas.unit * 0.36
     edge = scene.near_edge(canvas)
     return x, min(canvas.height * 0.93, float(edge[int(x)]) + size * 0.05), size, side < 0
@@ -99,7 +99,7 @@ def _seat(canvas: Canvas, scene: Scene) -> tuple[float, float, float, bool]:
 def bird(canvas: Canvas, scene: Scene) -> None:
     """One bird on the wing, its flock far behind."""
     birds(canvas, scene)
-    dice, side = scene.dice("bird"), 1 if scene.light_x < 0.5 else -1
+    dice, side = scene.dice("bird"), scene.side
     feathers = scene.tint("bird", mix(scene.palette.ink, scene.palette.zenith, 0.1))
     if luma(feathers) > 0.8 and not scene.palette.dark:
         feathers = mix(feathers, scene.palette.paper, 0.5)

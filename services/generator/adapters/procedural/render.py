@@ -26,10 +26,10 @@ def render(
     """Draws the prompt by rules and returns the file.
 
     Promised: equal arguments give equal bytes on one platform with one version of numpy and Pillow. Meant, not
-    promised: equal pixels on all platforms, since only exactly rounded arithmetic and coarsely rounded constants reach them.
-    The design follows from prompt and seed alone: another size or format shows the same picture, and a negative prompt
-    leaves the rest where it was. Sides are 64..2048 pixels, others raise `ValueError`. `progress` is called with 0..1,
-    rising, at least eight times; what it raises stops the drawing and reaches the caller.
+    promised: equal pixels on all platforms, since only exactly rounded arithmetic and coarsely rounded constants reach
+    them. The design follows from prompt and seed alone: another size or format shows the same picture, and a negative
+    prompt leaves the rest where it was. Sides are 64..2048 pixels, others raise `ValueError`. `progress` is called with
+    0..1, rising, at least eight times; what it raises stops the drawing and reaches the caller.
     """
     for side, length in (("width", width), ("height", height)):
         if not SMALLEST_SIDE <= length <= LARGEST_SIDE:

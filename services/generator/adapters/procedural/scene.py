@@ -57,6 +57,15 @@ class Scene:
         light, warm = self.palette.light, self.palette.accent
         return mix(light, warm, 0.45 if luma(warm) > 0.45 else 0.2)
 
+    @property
+    def side(self) -> int:
+        """Where living things and single subjects stand, away from the light: 1 is right, -1 is left."""
+        return 1 if self.light_x < 0.5 else -1
+
+    def beside(self, *others: str) -> int:
+        """The side for scenery that makes room where any of the others is shown."""
+        return -self.side if self.shows(*others) else self.side
+
     def near_edge(self, canvas: Canvas) -> Line:
         """The brim of the ground that the viewer stands on, as one row per column."""
         dice = self.dice("near edge")

@@ -3,10 +3,11 @@
 import numpy as np
 from PIL import Image, ImageDraw
 
+from services.generator.adapters.procedural.abstract_shapes import MAT
 from services.generator.adapters.procedural.canvas import Canvas
 from services.generator.adapters.procedural.colour import mix, rgb
 from services.generator.adapters.procedural.curves import direction
-from services.generator.adapters.procedural.dice import Field
+from services.generator.adapters.procedural.dice import Dice, Field
 from services.generator.adapters.procedural.noise import above, cells, cloud, smooth
 from services.generator.adapters.procedural.scene import Scene
 from services.generator.adapters.procedural.stencil import Stencil
@@ -16,12 +17,7 @@ def watercolor(canvas: Canvas, scene: Scene) -> None:
     """Wet edges, blooms of pigment, and bare paper around."""
     dice, unit = scene.dice("watercolor"), canvas.unit
     wide, high = canvas.width, canvas.height
-    bend_x = cloud(dice, wide, high, unit * 0.04, octaves=3) * np.float32(unit * 0.006)
-    bend_y = cloud(dice, wide, high, unit * 0.04, octaves=3) * np.float32(unit * 0.006)
-    columns = np.clip(canvas.columns + bend_x, 0, wide - 1).astype(np.int32)
-    rows = np.clip(canvas.rows + bend_y, 0, high - 1).astype(np.int32)
-    for plane in canvas.planes:
-        plane[:] = _softened(plane[rows, columns], unit * 0.0016)
+    _bleed(canvas, dice)
     tone = canvas.luminance()
     edges = np.clip((_softened(tone, unit * 0.006) - tone) * np.float32(2.2), -0.1, 0.3)
     bloom = cloud(dice, wide, high, unit * 0.2, octaves=5) * np.float32(0.085)
@@ -40,6 +36,16 @@ def watercolor(canvas: Canvas, scene: Scene) -> None:
     rim = np.clip(1 - np.abs(inside - np.float32(unit * 0.05)) / np.float32(unit * 0.006), 0, 1)
     canvas.blend(mix(scene.palette.zenith, scene.palette.ink, 0.3), rim * np.float32(0.16))
     canvas.blend(paper, 1 - smooth(unit * 0.042, unit * 0.049, inside))
+
+
+def _bleed(canvas: Canvas, dice: Dice) -> None:
+    """Lets every contour wander a little, as wet paint does."""
+    wide, high, unit = canvas.width, canvas.height, canvas.unit
+    columns = canvas.columns + cloud(dice, wide, high, unit * 0.04, octaves=3) * np.float32(unit * 0.006)
+    rows = canvas.rows + cloud(dice, wide, high, unit * 0.04, octaves=3) * np.float32(unit * 0.006)
+    across, down = np.clip(columns, 0, wide - 1).astype(np.int32), np.clip(rows, 0, high - 1).astype(np.int32)
+    for plane in canvas.planes:
+        plane[:] = _softened(plane[down, across], unit * 0.0016)
 
 
 def lines(canvas: Canvas, scene: Scene) -> None:
@@ -83,7 +89,7 @@ def poster(canvas: Canvas, scene: Scene) -> None:
     """Flat steps of colour and a white mat, as a screen print has."""
     if not scene.shows("geometry"):
         _stepped(canvas, scene, 9)
-    _mat(canvas, scene, 0.045)
+    _mat(canvas, scene, MAT)
 
 
 def retro(canvas: Canvas, scene: Scene) -> None:
@@ -103,7 +109,7 @@ def retro(canvas: Canvas, scene: Scene) -> None:
     for plane in canvas.planes:
         plane *= np.float32(0.92)
         plane += np.float32(0.075)
-    _mat(canvas, scene, 0.04)
+    _mat(canvas, scene, MAT)
 
 
 def blueprint(canvas: Canvas, scene: Scene) -> None:
@@ -148,7 +154,7 @@ def oil(canvas: Canvas, scene: Scene) -> None:
     dice = scene.dice("oil")
     pixels = np.asarray(source)
     flow = cells(dice, canvas.width, canvas.height, canvas.unit * 0.3, canvas.unit * 0.3)
-    area = min(4.0, canvas.width * canvas.height / canvas.unit**2)
+    area = min(2.0, canvas.width * canvas.height / canvas.unit**2)
     for size, count in ((0.034, 2200), (0.018, 5200), (0.0095, 7000)):
         places = dice.field(int(count * area), 4)
         for u, v, tilt, shade in places.tolist():

@@ -133,7 +133,7 @@ def conifer(x: float, foot: float, tall: float, dice: Dice) -> list[Point]:
 def tree(canvas: Canvas, scene: Scene) -> None:
     """One broad tree on the near ground, its crown lit from the side of the light."""
     dice = scene.dice("tree")
-    x = canvas.width * (0.34 if scene.light_x > 0.5 else 0.66)
+    x = canvas.width * (0.5 + 0.18 * scene.beside("cat", "fox", "dog", "house"))
     foot = float(scene.near_edge(canvas)[int(x)]) + canvas.unit * 0.02
     tall = min(canvas.unit * 0.58, foot * 0.8)
     leaf = scene.tint("tree", _leaf(scene))
@@ -195,7 +195,7 @@ def _crown(canvas: Canvas, scene: Scene, dice: Dice, tips: list[Point], tall: fl
 
 def palms(canvas: Canvas, scene: Scene) -> None:
     """Two or three palms that lean over the shore."""
-    dice, side = scene.dice("palms"), 1 if scene.light_x < 0.5 else -1
+    dice, side = scene.dice("palms"), scene.side
     tone = mix(scene.tint("palm", scene.palette.land), scene.palette.ink, 0.72)
     edge = scene.near_edge(canvas)
     wood, leaves = Stencil(), Stencil()

@@ -10,7 +10,7 @@ from services.generator.adapters.procedural.stencil import Stencil
 def boat(canvas: Canvas, scene: Scene) -> None:
     """A sloop under sail, with its reflection on the water."""
     palette = scene.palette
-    x = canvas.width * (0.38 if scene.light_x > 0.5 else 0.62)
+    x = canvas.width * (0.5 + 0.12 * scene.beside("lighthouse"))
     size = canvas.unit * 0.21
     y = canvas.height * scene.horizon + (canvas.height * (1 - scene.horizon)) * 0.3
     sail = scene.tint("boat", mix(palette.paper, palette.light, 0.3))
@@ -54,7 +54,7 @@ def boat(canvas: Canvas, scene: Scene) -> None:
 def balloons(canvas: Canvas, scene: Scene) -> None:
     """Hot-air balloons: one at hand, others far."""
     dice, palette = scene.dice("balloons"), scene.palette
-    side = 1 if scene.light_x < 0.5 else -1
+    side = scene.side
     places = [
         (0.5 + side * 0.18, 0.27, 0.15, 0.0),
         (0.5 - side * 0.27, 0.4, 0.06, 0.4),

@@ -1,0 +1,119 @@
+"""What ends a claim without its result, as people are told of it."""
+
+from services.generator.domain.outcomes import Acceptance, ProviderError, StageError
+
+
+def provider_not_configured(provider: str) -> StageError:
+    """The job names a provider that this process does not know any more."""
+    return StageError(
+        stage="PROCESSING",
+        code="PERMANENT",
+        reason="PROVIDER_NOT_FOUND",
+        message=f"The provider {provider} is no longer configured.",
+        retryable=False,
+    )
+
+
+def not_written_down() -> StageError:
+    """job-service could not be asked, so nothing was sent."""
+    return StageError(
+        stage="PROCESSING",
+        code="TEMPORARY",
+        reason="SERVICE_UNAVAILABLE",
+        message="The call could not be written down, so it was not made.",
+        retryable=True,
+    )
+
+
+def input_unavailable() -> StageError:
+    """An input image that came as bytes could not be read back."""
+    return StageError(
+        stage="PROCESSING",
+        code="TEMPORARY",
+        reason="SERVICE_UNAVAILABLE",
+        message="An input image could not be read from the job store.",
+        retryable=True,
+    )
+
+
+def ambiguous(provider: str) -> StageError:
+    """A paid request left and nobody knows what became of it."""
+    return StageError(
+        code="TIMEOUT",
+        reason="AMBIGUOUS_OUTCOME",
+        message=f"{provider} may have carried out and charged this request; it is not repeated unless you say so.",
+        retryable=False,
+    )
+
+
+def result_lost(provider: str) -> StageError:
+    """A paid result existed and cannot be fetched any more."""
+    return StageError(
+        code="TIMEOUT",
+        reason="RESULT_LOST",
+        message=f"{provider} made this picture, but its result can no longer be fetched; a retry pays again.",
+        retryable=False,
+    )
+
+
+def asked_too_slowly() -> StageError:
+    """The permission to send came so late that the lease may be over."""
+    return StageError(
+        stage="PROCESSING",
+        code="TEMPORARY",
+        reason="SERVICE_UNAVAILABLE",
+        message="It took too long to write the call down, so it was not made.",
+        retryable=True,
+    )
+
+
+def no_answer(provider: str) -> ProviderError:
+    """The provider took the request, perhaps, and said nothing in time."""
+    return ProviderError(
+        code="TIMEOUT",
+        reason="PROVIDER_TIMEOUT",
+        message=f"{provider} did not answer in time.",
+        retryable=True,
+        acceptance=Acceptance.UNKNOWN,
+    )
+
+
+def too_slow(provider: str) -> StageError:
+    """An operation goes on for longer than the claim may wait."""
+    # Retryable: the operation is followed on by the next claim, not bought again.
+    return StageError(
+        code="TIMEOUT",
+        reason="PROVIDER_TIMEOUT",
+        message=f"{provider} did not finish in time.",
+        retryable=True,
+    )
+
+
+def too_few(provider: str) -> StageError:
+    """The provider made less than was bought."""
+    return StageError(
+        code="PERMANENT",
+        reason="RESULT_MISMATCH",
+        message=f"{provider} returned fewer images than were asked for.",
+        retryable=False,
+    )
+
+
+def storage_away() -> StageError:
+    """Staging did not answer for the whole of the stage."""
+    return StageError(
+        code="TEMPORARY",
+        reason="STORAGE_UNAVAILABLE",
+        message="The picture could not be kept: the image store was away for the whole of the stage.",
+        retryable=True,
+    )
+
+
+def storage_denied() -> StageError:
+    """Staging refuses the generator."""
+    return StageError(
+        code="AUTH_ERROR",
+        reason="STORAGE_DENIED",
+        message="The image store refuses the service's credential; its operator must mend that, then retry.",
+        retryable=False,
+    )

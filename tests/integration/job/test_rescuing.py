@@ -1,0 +1,347 @@
+"""Jobs that nobody moves are tried again or given up; jobs that somebody moves are left alone."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pytest
+from nats.errors import TimeoutError as BrokerTimeoutError
+
+from common.jetstream import JetStream
+from common.postgres import Database
+from services.job.application import rescuing
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.facts import LedgerSettled
+from services.job.domain.failures import Code, Stage
+from services.job.domain.jobs import Job
+from services.job.domain.states import State
+from services.job.monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
+from services.job.relay import OutboxRelay
+from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
+
+EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
+INTERVAL = 5.0
+
+
+def rescue(desk: JobDesk) -> dict[str, int]:
+    """Note candidates and act on them at once."""
+    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    return cast(dict[str, int], desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)))
+
+
+def crash(desk: JobDesk) -> dict[str, int]:
+    """Every worker vanishes; the monitor looks."""
+    desk.sql(EXPIRE)
+    return rescue(desk)
+
+
+def held(desk: JobDesk, **request: Any) -> Job:
+    """A job that was claimed, with nothing sent."""
+    desk.create(**request)
+    [claimed] = desk.claim()
+    return claimed.job
+
+
+def reason_of(job: Job) -> tuple[Stage, Code, str]:
+    """Stage, code and reason of a failed job."""
+    assert job.failure is not None
+    return job.failure.stage, job.failure.code, job.failure.reason
+
+
+def test_a_job_whose_worker_renews_is_left_alone(desk: JobDesk) -> None:
+    job = held(desk)
+
+    assert rescue(desk) == {}
+    assert desk.job(job.id) == job
+
+
+def test_a_crashed_generators_job_goes_back_at_once_and_wakes_a_worker(desk: JobDesk) -> None:
+    job = held(desk)
+
+    assert crash(desk) == {"job.requeued": 1}
+    assert desk.job(job.id).state is State.QUEUED
+    assert [one.job.id for one in desk.claim()] == [job.id]
+    [row] = desk.sql("SELECT wake FROM outbox WHERE sequence = 3")
+    [attempt] = desk.sql("SELECT outcome, failure FROM attempts WHERE claim_number = 1")
+    assert row.wake == "generate"
+    assert (attempt.outcome, attempt.failure["reason"]) == ("rescued", "WORKER_LOST")
+
+
+@pytest.mark.parametrize("sent", [False, True], ids=["processing", "generating"])
+def test_crashes_without_an_open_call_end_with_the_budget_in_the_stage_it_had(desk: JobDesk, sent: bool) -> None:
+    job = held(desk, provider="paid")
+    for _ in range(3):
+        if sent:
+            call = desk.begin(job)
+            ended = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+            desk.fold(LedgerSettled(job_id=job.id, calls=(ended,), images=()))
+        crash(desk)
+        job = (desk.claim() or [None])[0].job if desk.job(job.id).state is State.QUEUED else desk.job(job.id)  # type: ignore[union-attr]
+
+    assert job.state is State.FAILED
+    assert reason_of(job) == (Stage.GENERATING if sent else Stage.PROCESSING, Code.TEMPORARY, "WORKER_LOST")
+
+
+def test_a_crash_with_an_open_call_is_the_claimers_to_decide_and_costs_no_budget(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    for _ in range(5):
+        assert crash(desk) == {"job.requeued": 1}
+        [claimed] = desk.claim()
+        assert [one.id for one in claimed.calls] == [call.id]
+    after = desk.job(job.id)
+
+    assert dict(after.failure_counts) == {"recoveries": 5}
+    # Five times is enough: what follows counts as any other crash.
+    crash(desk)
+    assert dict(desk.job(job.id).failure_counts) == {"recoveries": 5, "processing/TEMPORARY": 1} or dict(
+        desk.job(job.id).failure_counts
+    ) == {"recoveries": 5, "generating/TEMPORARY": 1}
+
+
+def test_an_expired_claim_whose_images_are_all_staged_goes_on(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    made = LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=(image_of(job, call, 0),))
+    desk.fold(made)
+
+    assert crash(desk) == {"job.uploading": 1}
+    assert desk.job(job.id).state is State.UPLOADING
+
+
+@pytest.mark.parametrize(("state", "longest"), [("processing", 60), ("generating", 600)])
+def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobDesk, state: str, longest: int) -> None:
+    if state == "processing":
+        job = held(desk)
+    else:
+        job, call = desk.generate()
+        desk.fold(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),), images=()))
+    since = "UPDATE jobs SET generating_since = clock_timestamp() - make_interval(secs => :seconds)"
+    desk.sql(since, seconds=longest - 5)
+    assert rescue(desk) == {}
+    desk.sql(since, seconds=longest + 1)
+
+    assert rescue(desk) == {"job.requeued": 1}
+    assert dict(desk.job(job.id).failure_counts) == {"generating/TIMEOUT": 1}
+
+
+def test_a_crashed_uploader_costs_an_upload_and_no_generation(desk: JobDesk) -> None:
+    job = desk.upload(provider="paid")
+
+    assert crash(desk) == {"job.upload_requeued": 1}
+    after = desk.job(job.id)
+    assert (after.state, after.lease, after.attempt_count) == (State.UPLOADING, None, 1)
+    assert [one.job.id for one in desk.claim_uploads()] == [job.id]
+
+
+def test_uploads_that_crash_for_ever_fail_as_uploads(desk: JobDesk) -> None:
+    job = desk.upload()
+    for _ in range(3):
+        crash(desk)
+        desk.claim_uploads()
+
+    assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TEMPORARY, "WORKER_LOST")
+
+
+@pytest.mark.parametrize("claimed", [True, False], ids=["an uploader that never ends", "no uploader"])
+def test_an_upload_has_a_longest_time(desk: JobDesk, claimed: bool) -> None:
+    job, call = desk.generate()
+    desk.fold(generated(job, call))
+    for _ in range(3):
+        if claimed:
+            desk.claim_uploads()
+        desk.sql(
+            "UPDATE jobs SET locked_at = locked_at - interval '121 s', run_at = clock_timestamp() - interval '121 s'"
+        )
+        rescue(desk)
+
+    assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TIMEOUT, "STAGE_TIMEOUT")
+    assert desk.retry(job.id).job.state is State.UPLOADING
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "queued_at = clock_timestamp() - interval '86401 s'",
+        "queued_seconds = 86000, queued_at = clock_timestamp() - interval '401 s'",
+        "start_by = clock_timestamp() - interval '1 s'",
+        "finish_by = clock_timestamp() - interval '1 s'",
+    ],
+)
+def test_a_job_that_waits_too_long_fails_as_queued(desk: JobDesk, change: str) -> None:
+    job = desk.create().job
+    desk.sql(f"UPDATE jobs SET {change}")
+
+    assert rescue(desk) == {"job.failed": 1}
+    assert reason_of(desk.job(job.id)) == (Stage.QUEUED, Code.TIMEOUT, "DEADLINE_EXCEEDED")
+
+
+def test_a_job_that_started_in_time_has_met_its_start(desk: JobDesk) -> None:
+    desk.release(held(desk, start_within_seconds=60))
+    desk.sql("UPDATE jobs SET start_by = clock_timestamp() - interval '1 s'")
+
+    assert rescue(desk) == {}
+
+
+def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobDesk) -> None:
+    job = held(desk)
+    desk.sql(EXPIRE)
+    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    desk.begin(job)
+    desk.sql(EXPIRE)
+
+    assert desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) == {}
+    assert desk.job(job.id).state is State.GENERATING
+
+
+def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobDesk) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '30 s'")
+
+    assert desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) == {}
+
+
+def test_two_monitors_act_once(desk: JobDesk) -> None:
+    job = held(desk)
+    desk.sql(EXPIRE)
+    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    acted = [desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) for _ in range(2)]
+
+    assert acted == [{"job.requeued": 1}, {}]
+    assert desk.job(job.id).sequence == 3
+
+
+@dataclass
+class FakeBroker:
+    """What the monitor asks of a broker: how many facts were told, and how many are folded."""
+
+    told: int = 0
+    folded: int = 0
+    away: bool = False
+
+    async def ack_floor(self, stream: str, durable: str) -> int:
+        if self.away:
+            raise BrokerTimeoutError
+        return self.folded
+
+    async def last_sequence(self, stream: str) -> int:
+        if self.away:
+            raise BrokerTimeoutError
+        return self.told
+
+
+@dataclass
+class Watch:
+    """A monitor, with time and broker in the test's hands."""
+
+    monitor: StaleJobMonitor
+    broker: FakeBroker
+    now: Callable[[float], None]
+
+    async def tick(self, seconds: float = INTERVAL) -> dict[str, int]:
+        """Let time pass, then tick."""
+        self.now(seconds)
+        return dict(await self.monitor.run_once())
+
+
+@pytest.fixture
+async def watch(desk: JobDesk, database_url: str) -> AsyncIterator[Watch]:
+    """A monitor whose clock moves with its ticks only."""
+    database, broker, clock = Database(database_url, application="test", pool_size=1), FakeBroker(), [1000.0]
+
+    def pass_by(seconds: float) -> None:
+        clock[0] += seconds
+
+    monitor = StaleJobMonitor(
+        database,
+        cast(JetStream, broker),
+        OutboxRelay(database, cast(JetStream, broker)),
+        desk.limits,
+        interval_seconds=INTERVAL,
+        clock=lambda: clock[0],
+    )
+    yield Watch(monitor, broker, pass_by)
+    await database.close()
+
+
+async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobDesk, watch: Watch) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+
+    assert await watch.tick() == {}
+    assert await watch.tick() == {"job.requeued": 1}
+
+
+async def test_the_monitor_waits_for_facts_that_were_told_before_it_noted(desk: JobDesk, watch: Watch) -> None:
+    job, call = desk.generate()
+    desk.sql(EXPIRE)
+    watch.broker.told = 7
+    quiet = [await watch.tick() for _ in range(3)]
+    desk.fold(generated(job, call))
+    watch.broker.folded = 7
+
+    assert quiet == [{}, {}, {}]
+    assert await watch.tick() == {}
+    assert desk.job(job.id).state is State.UPLOADING
+
+
+async def test_facts_that_keep_coming_do_not_stop_the_monitor(desk: JobDesk, watch: Watch) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    acted = []
+    for _ in range(5):
+        # Always 10 facts behind, 4 of them folded per tick.
+        watch.broker.told, watch.broker.folded = watch.broker.told + 4, watch.broker.told - 6
+        acted.append(await watch.tick())
+
+    assert {"job.requeued": 1} in acted
+
+
+async def test_a_fact_that_cannot_be_folded_does_not_stop_the_monitor_for_ever(desk: JobDesk, watch: Watch) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    watch.broker.told = 1
+    ticks = int(MOST_LEASES_OF_PATIENCE * desk.limits.lease_seconds / INTERVAL)
+    quiet = [await watch.tick() for _ in range(ticks)]
+
+    assert not any(quiet)
+    assert [await watch.tick() for _ in range(2)] == [{}, {"job.requeued": 1}]
+
+
+async def test_a_stream_that_begins_anew_is_not_waited_for(desk: JobDesk, watch: Watch) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    watch.broker.told = 1000
+    await watch.tick()
+    watch.broker.told = 0
+
+    assert await watch.tick() == {"job.requeued": 1}
+
+
+@pytest.mark.parametrize("trouble", ["a pause", "a broker that was away"])
+async def test_after_trouble_workers_first_get_the_time_of_a_lease(desk: JobDesk, watch: Watch, trouble: str) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    await watch.tick()
+    if trouble == "a pause":
+        acted = [await watch.tick(60)]
+    else:
+        watch.broker.away = True
+        acted = [await watch.tick()]
+        watch.broker.away = False
+    acted += [await watch.tick() for _ in range(5)]
+
+    assert not any(acted)
+    assert {"job.requeued": 1} in [await watch.tick() for _ in range(2)]
+
+
+async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: JobDesk, watch: Watch) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.sql(EXPIRE)
+    await watch.tick()
+    await watch.tick()
+    desk.fold(failed(job, calls=(succeeded(call),), images=(image_of(job, call, 0),)))
+    [claimed] = desk.claim()
+
+    assert [one.phase for one in claimed.calls] == [Phase.SUCCEEDED]
+    assert [image.image_index for image in claimed.images] == [0]
