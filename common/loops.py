@@ -43,7 +43,8 @@ async def run_every(
             failures = 0
             if counts and any(counts.values()):
                 event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
-        pause = min(LONGEST_BACKOFF, interval * 2**failures) if failures else interval
+        # From a second upwards, however rarely it runs: what is away at the start is usually back soon.
+        pause = min(LONGEST_BACKOFF, min(interval, 1.0) * 2**failures) if failures else interval
         # Spread, so that processes that started together do not ask together for ever.
         await pause_until(stop, None if failures else wake, seconds=pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
 

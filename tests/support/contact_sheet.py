@@ -12,7 +12,7 @@ FOLDER = Path(__file__).resolve().parents[2] / "docs" / "contact-sheet"
 PROMPTS, SHEET = FOLDER / "prompts.txt", FOLDER / "contact-sheet.png"
 SEED = 7
 
-_COLUMNS, _SIDE, _GAP, _CAPTION = 4, 352, 16, 46
+_COLUMNS, _SIDE, _GAP, _CAPTION = 4, 368, 16, 46
 _PAPER, _INK = (250, 247, 240), (46, 42, 40)
 
 

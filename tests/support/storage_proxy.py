@@ -5,6 +5,7 @@ the open door everybody is anonymous, unless a bearer token says otherwise. Cond
 copies and rewrites. Faults can be ordered for the next requests of a kind.
 """
 
+import itertools
 import json
 import re
 import socket
@@ -20,6 +21,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import httpx
 
+from cli.stack.storage import make_bucket
+
+_NUMBERS = itertools.count(1)
 TOKENS = {"uploader": "token-of-uploader", "generator": "token-of-generator"}
 WAIT_SECONDS = 20.0
 _OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
@@ -263,9 +267,12 @@ def _name_in(body: bytes) -> str:
 
 
 @contextmanager
-def storage_proxy(upstream: str, *, public: str, staging: str) -> Iterator[StorageProxy]:
-    """Stand before a storage server that holds these two buckets."""
-    proxy = StorageProxy(upstream, public=public, staging=staging)
+def storage_proxy(upstream: str) -> Iterator[StorageProxy]:
+    """Stand before a storage server, with two new buckets there."""
+    number = next(_NUMBERS)
+    proxy = StorageProxy(upstream, public=f"public-{number}", staging=f"staging-{number}")
+    make_bucket(upstream, proxy.public)
+    make_bucket(upstream, proxy.staging)
     with ExitStack() as stack:
         stack.callback(proxy.client.close)
         for identity in ("uploader", "generator", None):

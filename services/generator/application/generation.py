@@ -50,6 +50,9 @@ class Generator:
                 await self._tell_failure(slot, progress, error)
             except Interrupted:
                 await self._hand_back(slot, progress)
+            except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
+                _LOG.exception("job.broke", extra={"job_id": job.id})
+                await self._tell_failure(slot, progress, failures.defect())
             else:
                 publish = partial(
                     self._facts.images_generated,

@@ -117,3 +117,24 @@ def storage_denied() -> StageError:
         message="The image store refuses the service's credential; its operator must mend that, then retry.",
         retryable=False,
     )
+
+
+def adapter_broke(provider: str) -> ProviderError:
+    """A defect on this side, after the call was written down: whether anything left is not known."""
+    return ProviderError(
+        code="UNKNOWN",
+        reason="INTERNAL",
+        message=f"Something went wrong while {provider} was asked.",
+        retryable=True,
+        acceptance=Acceptance.UNKNOWN,
+    )
+
+
+def defect() -> StageError:
+    """A defect on this side, before anything was sent or after everything came."""
+    return StageError(
+        code="UNKNOWN",
+        reason="INTERNAL",
+        message="Something went wrong while this job was worked on.",
+        retryable=True,
+    )

@@ -66,7 +66,7 @@ def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
 
 def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, *, limits: Limits) -> None:
     held, now = jobs.lock(connection, [fact.job_id for fact in wave])
-    _settle_ledger(connection, wave, held)
+    settled = _settle_ledger(connection, wave, held)
     staged = artifacts.of_jobs(connection, list(held))
     moves = []
     for fact in wave:
@@ -74,7 +74,10 @@ def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, 
         if job is None:
             folded.unknown += 1
             continue
-        move = _decide(fact, job, staged[job.id], limits=limits, now=now)
+        if isinstance(fact, CallSettled):
+            move = _settle_job(fact, job, news=fact.outcome.call_id in settled, now=now)
+        else:
+            move = _decide(fact, job, staged[job.id], limits=limits, now=now)
         if move is None:
             folded.late += 1
         else:
@@ -83,33 +86,40 @@ def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, 
     folded.moved += len(moves)
 
 
-def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> None:
-    """The effect that no fence guards: nothing that was bought is forgotten."""
+def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> set[str]:
+    """The effect that no fence guards: nothing that was bought is forgotten. Returns the calls that changed."""
     outcomes: list[CallOutcome] = []
     images: list[Artifact] = []
+    told: set[str] = set()
     for fact in wave:
         match fact:
             case CallAccepted():
                 calls.accept(connection, fact.call_id, operation_id=fact.operation_id, state=fact.operation_state)
             case CallSettled():
                 outcomes.append(fact.outcome)
+                told.add(fact.job_id)
             case ImagesGenerated() | StageFailed() | LedgerSettled():
                 outcomes += fact.calls
                 images += fact.images
+                told.add(fact.job_id)
             case ImagesStored():
                 pass
-    calls.settle(connection, outcomes)
+    settled = calls.settle(connection, outcomes)
     wanted = [image for image in images if _is_wanted(image, held)]
     artifacts.stage(connection, wanted)
-    # What comes for a final job is not shown to anybody; its bytes must not stay behind.
-    deletions.add_staging(connection, {one.job_id for one in images if one.job_id in held and one not in wanted})
+    # What comes for a job that is over is not shown to anybody; its bytes must not stay behind.
+    deletions.add_staging(connection, {job_id for job_id in told if job_id in held and _is_over(held[job_id])})
+    return set(settled)
 
 
 def _is_wanted(image: Artifact, held: Mapping[str, Job]) -> bool:
     job = held.get(image.job_id)
-    return (
-        job is not None and job.state not in (State.COMPLETED, State.CANCELED) and image.image_index < job.image_count
-    )
+    return job is not None and not _is_over(job) and image.image_index < job.image_count
+
+
+def _is_over(job: Job) -> bool:
+    """Whether no retry can ask for its staged images any more."""
+    return job.state in (State.COMPLETED, State.CANCELED) or job.deleted_at is not None
 
 
 def _decide(fact: JobFact, job: Job, staged: Sequence[Artifact], *, limits: Limits, now: datetime) -> _Move | None:
@@ -131,10 +141,17 @@ def _decide(fact: JobFact, job: Job, staged: Sequence[Artifact], *, limits: Limi
                 now=now,
             )
             return _Move(change=change, end=_end(job, change, failure=fact.failure, counted=not fact.deferred))
-        case CallSettled() if job.is_final:
-            return _Move(change=transitions.settle(job, outcome=fact.provider_cancel, now=now))
         case _:
             return None
+
+
+def _settle_job(fact: CallSettled, job: Job, *, news: bool, now: datetime) -> _Move | None:
+    """A final job tells what became of a call, once; a deleted one tells nothing."""
+    word = fact.provider_cancel
+    news = news or (word is not None and job.provider_cancel not in (None, word))
+    if not news or not job.is_final or job.deleted_at is not None:
+        return None
+    return _Move(change=transitions.settle(job, outcome=word, now=now))
 
 
 def _store_images(fact: ImagesStored, job: Job, staged: Sequence[Artifact], *, now: datetime) -> _Move:

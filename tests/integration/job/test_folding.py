@@ -9,7 +9,7 @@ from services.job.domain.facts import CallAccepted, CallSettled, LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, failed, generated, image_of, stored, succeeded
+from tests.support.jobs import JobDesk, failed, fence_of, generated, image_of, stored, succeeded
 
 
 def phases(desk: JobDesk) -> list[str]:
@@ -209,3 +209,99 @@ def test_what_a_provider_says_after_a_cancel_changes_no_state(desk: JobDesk) -> 
 
     assert (after.state, after.provider_cancel) == (State.CANCELED, ProviderCancel.CONFIRMED)
     assert after.sequence == canceled.sequence + 1
+
+
+def test_a_settlement_that_comes_twice_is_told_once(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    fact = CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED)
+    folded = [desk.fold(fact), desk.fold(fact)]
+
+    assert [(one.moved, one.late) for one in folded] == [(1, 0), (0, 1)]
+    assert len(desk.sql("SELECT 1 FROM job_events WHERE type = 'job.settled'")) == 1
+
+
+def test_a_settlement_of_a_deleted_job_reaches_the_ledger_alone(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    desk.delete(job.id)
+    outcome = CallOutcome(call_id=call.id, phase=Phase.SUCCEEDED, cost_micros=5)
+    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.TOO_LATE))
+
+    assert phases(desk) == ["succeeded"]
+    assert desk.sql("SELECT 1 FROM job_events") == []
+
+
+@pytest.mark.parametrize("end", ["canceled", "failed and deleted", "completed"])
+def test_images_that_come_for_a_job_that_is_over_are_deleted(desk: JobDesk, end: str) -> None:
+    job, call = desk.generate(n=2, provider="paid")
+    if end == "canceled":
+        desk.cancel(job.id)
+    elif end == "completed":
+        desk.fold(generated(job, call, 0))
+        [claimed] = desk.claim_uploads()
+        desk.fold(replace(stored(claimed.job), names={0: "jobs/x/0.png"}))
+    else:
+        desk.fold(failed(job, retryable=False))
+        desk.delete(job.id)
+    desk.sql("DELETE FROM deletions")
+    late = LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=(image_of(job, call, 1),))
+    desk.fold(late)
+
+    assert [row.prefix for row in desk.sql("SELECT prefix FROM deletions")] == [f"{job.id}/"]
+    assert desk.sql("SELECT 1 FROM artifacts WHERE image_index = 1") == []
+
+
+@pytest.mark.parametrize("teller", ["the worker that began it", "the one that settles"])
+def test_what_a_canceled_job_had_staged_goes_once_its_open_call_has_ended(desk: JobDesk, teller: str) -> None:
+    job, call = desk.generate(n=2, provider="paid")
+    desk.fold(LedgerSettled(job_id=job.id, calls=(), images=(image_of(job, call, 0),)))
+    desk.cancel(job.id)
+    # Until then what is staged is the evidence of what the call made.
+    before = desk.sql("SELECT 1 FROM deletions")
+    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    if teller == "the one that settles":
+        desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED))
+    else:
+        desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
+
+    assert before == []
+    assert [row.prefix for row in desk.sql("SELECT prefix FROM deletions")] == [f"{job.id}/"]
+
+
+def test_an_image_that_the_job_did_not_ask_for_is_not_kept(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    desk.fold(generated(job, call, 0, 1))
+
+    assert [row.image_index for row in desk.sql("SELECT image_index FROM artifacts")] == [0]
+    assert desk.job(job.id).state is State.UPLOADING
+
+
+def test_a_fact_of_a_job_that_never_was_is_counted_and_harms_nothing(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    stranger = replace(generated(job, call), fence=replace(fence_of(job), job_id="job_unknown"), calls=(), images=())
+    folded = desk.fold(stranger, generated(job, call))
+
+    assert (folded.unknown, folded.moved) == (1, 1)
+
+
+def test_what_contradicts_a_success_in_the_same_batch_changes_nothing(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+    late = LedgerSettled(job_id=job.id, calls=(outcome,), images=())
+    folded = desk.fold(generated(job, call), failed(job, calls=(outcome,)), late)
+
+    assert (folded.moved, folded.late) == (1, 2)
+    assert (desk.job(job.id).state, phases(desk)) == (State.UPLOADING, ["succeeded"])
+
+
+def test_of_two_ends_of_one_claim_the_first_told_holds(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    folded = desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),)), generated(job, call))
+    after = desk.job(job.id)
+
+    assert (folded.moved, folded.late) == (1, 1)
+    assert (after.state, phases(desk)) == (State.QUEUED, ["failed"])
+    # The image is there all the same: nothing that was made is thrown away.
+    assert len(desk.sql("SELECT 1 FROM artifacts")) == 1

@@ -70,6 +70,12 @@ _SEASONS: dict[str, tuple[str, float]] = {
 }
 
 
+#: Subjects so large that their colour is in the air as well.
+_SCENERY = frozenset(
+    {"mountain", "hills", "dunes", "sea", "waves", "lake", "forest", "meadow", "city", "clouds", "sun"}
+)
+
+
 def choose(reading: Reading, dice: Dice) -> Palette:
     """The palette that the words ask for; words it does not know still turn it, through the dice."""
     palette = _light(reading, dice)
@@ -138,7 +144,8 @@ def _coloured(palette: Palette, reading: Reading) -> Palette:
         return palette
     if not free:
         first = reading.colours[0]
-        return _steered(replace(palette, accent=first), first, first, 0.1)
+        wide = any(thing in _SCENERY for thing in reading.tints)
+        return _steered(replace(palette, accent=first), first, first, 0.4 if wide else 0.1)
     first, second = free[0], free[min(1, len(free) - 1)]
     moved = _steered(palette, first, second, 0.72)
     return replace(moved, accent=free[-1] if len(free) > 1 else mix(palette.accent, first, 0.5))

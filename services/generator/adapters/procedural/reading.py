@@ -12,6 +12,7 @@ _WORD = re.compile(r"[^\W_]+")
 _MOST_COLOURS = 4
 #: How many words after a colour may still be the thing that it colours ("red and white house").
 _TINT_REACH = 3
+_EVERYWHERE = frozenset({"sky", "skies"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,9 @@ def _tints(words: list[str], refused: frozenset[str]) -> dict[str, Color]:
     for word in words:
         found = meaning(word)
         colour = next((c for kind, c in found if kind == "colour" and c not in refused), None)
-        things = [concept for kind, concept in found if kind == "thing" and concept not in refused]
+        # A coloured sky is no subject of its own: it colours the whole picture.
+        named = found if word not in _EVERYWHERE else ()
+        things = [concept for kind, concept in named if kind == "thing" and concept not in refused]
         for thing in things:
             if spoken is not None and since < _TINT_REACH:
                 tints.setdefault(thing, spoken)

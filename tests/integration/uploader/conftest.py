@@ -1,0 +1,126 @@
+"""uploader-service as a process, between a real broker, a store that keeps rules, and a job-service of the test's."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from calotype import streams
+from calotype.artifact.v1 import artifact_pb2
+from calotype.fact.v1 import fact_pb2
+from nats.aio.msg import Msg
+
+from cli.stack.child import Child
+from cli.stack.ports import free_port
+from common.jetstream import JetStream, StreamSpec, connect
+from common.object_store import ObjectStore
+from common.pulling import ConsumerSpec, Subscription
+from tests.support.servers import Server
+from tests.support.storage_proxy import StorageProxy, storage_proxy
+from tests.support.uploads import SECONDS, FakeWorkerService, uploader, worker_service
+
+FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
+
+
+@dataclass(kw_only=True)
+class World:
+    """All that an uploader talks to, and the uploaders that were started."""
+
+    desk: FakeWorkerService
+    proxy: StorageProxy
+    nats: Server
+    broker: JetStream
+    staging: ObjectStore
+    folder: Path
+    children: list[Child] = field(default_factory=list)
+    listens: str = ""
+
+    def __post_init__(self) -> None:
+        self._facts = Subscription(self.broker, FACTS)
+        self.messages: list[Msg] = []
+
+    async def stage(self, job_id: str, *pictures: bytes) -> list[artifact_pb2.ImageArtifact]:
+        """Put pictures into staging, as a generator does; what the ledger says of them."""
+        images = []
+        for index, data in enumerate(pictures):
+            name = f"{job_id}/call_1/{index}"
+            await self.staging.put(name, data, content_type="image/png", metadata={"revised_prompt": '"private"'})
+            images.append(
+                artifact_pb2.ImageArtifact(
+                    index=index,
+                    staged=artifact_pb2.StagedObject(name=name, call_id="call_1"),
+                    content_type="image/png",
+                    sha256=hashlib.sha256(data).hexdigest(),
+                    size_bytes=len(data),
+                )
+            )
+        return images
+
+    def start(self, *, identity: str = "uploader", **settings: str) -> Child:
+        """One more uploader."""
+        self.listens = f"127.0.0.1:{free_port()}"
+        told = {
+            "WORKER_ADDRESS": self.desk.address,
+            "NATS_URL": self.nats.url,
+            "BUCKET": self.proxy.public,
+            "STAGING_BUCKET": self.proxy.staging,
+            "GRPC_LISTEN": self.listens,
+            "LEASE_SECONDS": "3",
+            "GRACE_SECONDS": "10",
+            "LOG_FORMAT": "text",
+        }
+        storage_url = self.proxy.doors[identity]
+        child = uploader(self.folder, told | settings, storage_url=storage_url, number=len(self.children))
+        child.start()
+        self.children.append(child)
+        return child
+
+    async def next_fact(self) -> fact_pb2.Fact:
+        """The next fact in the stream; its message is the last of `messages`."""
+        async with asyncio.timeout(SECONDS):
+            while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
+                pass
+        self.messages += found
+        await found[0].ack_sync()
+        return fact_pb2.Fact.FromString(found[0].data)
+
+    async def facts_left(self) -> int:
+        """Facts that nobody has read."""
+        return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
+
+    async def get(self, name: str) -> httpx.Response:
+        """Ask for a public object as a browser does."""
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return await client.get(f"{self.proxy.open_door}/{self.proxy.public}/{name}")
+
+
+@pytest.fixture
+def proxy(storage: Server) -> Iterator[StorageProxy]:
+    """The store behind one door per identity, with buckets of the test's own."""
+    with storage_proxy(storage.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def world(
+    nats: Server, proxy: StorageProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """Everything but the uploader."""
+    async with AsyncExitStack() as stack:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+        staging = ObjectStore(proxy.staging, threads=2)
+        stack.push_async_callback(staging.close)
+        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
+        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
+        desk = await stack.enter_async_context(worker_service())
+        world = World(desk=desk, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path)
+        try:
+            yield world
+        finally:
+            proxy.release()
+            for child in world.children:
+                child.kill()

@@ -1,0 +1,258 @@
+"""uploader-service from claim to fact, whatever goes away meanwhile."""
+
+import asyncio
+
+import grpc
+import pytest
+from calotype import streams
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import worker_service_pb2 as worker
+from calotype.ops.v1 import operations_service_pb2 as ops
+from calotype.ops.v1 import operations_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cli.stack.child import Child
+from tests.support.storage_proxy import Fault
+from tests.support.uploads import SECONDS, TRACE_ID
+
+from .conftest import World
+
+JOB = "job_01890000000070008000000000000001"
+OTHER = "job_01890000000070008000000000000002"
+PICTURES = (b"first picture", b"second picture")
+CLAIM, RENEW = worker.ClaimUploadsRequest, worker.RenewLeasesRequest
+
+
+async def ended(child: Child) -> int | None:
+    """Wait for the end of a process; its exit status."""
+    await asyncio.to_thread(child.stop, SECONDS)
+    return child.exit_status
+
+
+async def test_staged_images_become_public_and_the_fact_says_so(world: World) -> None:
+    images = await world.stage(JOB, *PICTURES)
+    world.desk.add(JOB, images)
+    world.start(PUBLIC_CACHE_SECONDS="77")
+
+    fact = await world.next_fact()
+
+    stored = fact.images_stored
+    assert (stored.fence.job_id, stored.fence.claim_number) == (JOB, 1)
+    assert world.desk.held == {stored.fence.lease_token: JOB}
+    names = [f"jobs/{JOB}/{image.index}-{image.sha256[:16]}.png" for image in images]
+    assert [one.object_name for one in stored.images] == names
+    assert [one.sha256 for one in stored.images] == [image.sha256 for image in images]
+    for name, picture in zip(names, PICTURES, strict=True):
+        answer = await world.get(name)
+        assert (answer.status_code, answer.content) == (200, picture)
+        assert answer.headers["Content-Type"] == "image/png"
+        assert answer.headers["Cache-Control"] == "public, max-age=77, immutable"
+        assert "private" not in str(answer.headers)
+
+
+async def test_a_fact_is_an_event_of_the_jobs_one_trace(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.start()
+
+    fact = await world.next_fact()
+
+    (message,) = world.messages
+    headers = message.headers or {}
+    assert message.subject == f"{streams.FACT_UPLOAD}.images_stored"
+    assert headers["Nats-Msg-Id"] == headers["ce-id"] == fact.id
+    assert (headers["ce-specversion"], headers["ce-type"]) == ("1.0", "calotype.fact.images_stored")
+    assert (headers["ce-source"], headers["ce-subject"]) == ("calotype/uploader", JOB)
+    assert headers["content-type"] == "application/protobuf"
+    assert headers["traceparent"].split("-")[1] == TRACE_ID
+
+
+async def test_a_claim_whose_answer_was_lost_holds_its_job_all_the_same(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.desk.lose_answers = 1
+    world.start()
+
+    fact = await world.next_fact()
+
+    assert fact.images_stored.fence.claim_number == 1
+    assert world.desk.claims == {JOB: 1}
+
+
+async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(world: World) -> None:
+    world.start()
+    await world.desk.until(lambda: bool(world.desk.asked_for(CLAIM)))
+    asked = len(world.desk.asked_for(CLAIM))
+    await world.broker.publish(streams.WAKE_UPLOAD, b"", message_id="wake-1", headers={})
+    await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)
+
+    async with asyncio.timeout(SECONDS):
+        while (await world.broker.context.stream_info(streams.WORK["name"])).state.messages:
+            asked = len(world.desk.asked_for(CLAIM))
+            await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)  # noqa: B023 - awaited here
+
+
+async def test_a_killed_uploaders_copies_are_found_by_the_next(world: World) -> None:
+    images = await world.stage(JOB, *PICTURES)
+    world.desk.add(JOB, images)
+    # Both are copied, and the answer to the second is never read.
+    world.proxy.order(Fault.LOSE_ANSWER, on="rewrite")
+    first = world.start()
+    await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
+    world.proxy.go_away()
+    await asyncio.to_thread(first.kill)
+    while await world.facts_left():
+        # It was faster than the kill: then its fact is of the first claim, and harms nobody.
+        await world.next_fact()
+    world.proxy.come_back()
+    world.desk.rescue(JOB)
+    world.start()
+
+    fact = await world.next_fact()
+
+    assert (fact.images_stored.fence.claim_number, len(fact.images_stored.images)) == (2, 2)
+    assert world.proxy.count("rewrite") == 2
+
+
+async def test_a_store_that_comes_back_is_used_again_under_the_same_claim(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.proxy.go_away()
+    world.start()
+    before = world.proxy.count("read")
+    await asyncio.to_thread(world.proxy.wait_for, "read", times=before + 4)
+    world.proxy.come_back()
+
+    fact = await world.next_fact()
+
+    assert fact.images_stored.fence.claim_number == 1
+
+
+async def test_a_fact_waits_for_the_broker_while_the_lease_is_kept(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.proxy.order(Fault.HOLD, on="rewrite", times=2)
+    world.start()
+    await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
+    await asyncio.to_thread(world.nats.child.stop, 5)
+    world.proxy.release()
+    renewed = len(world.desk.asked_for(RENEW))
+    await world.desk.until(lambda: len(world.desk.asked_for(RENEW)) >= renewed + 2)
+    world.nats.child.start()
+
+    fact = await world.next_fact()
+
+    assert fact.images_stored.fence.claim_number == 1
+    assert await world.facts_left() == 0
+
+
+async def test_a_canceled_jobs_copies_are_deleted_again_and_nothing_is_told(world: World) -> None:
+    for job_id in (JOB, OTHER):
+        world.desk.add(job_id, await world.stage(job_id, *PICTURES))
+    world.proxy.order(Fault.HOLD, on="rewrite", times=4)
+    world.start()
+    await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=4)
+    world.desk.cancel(JOB)
+    # Who asks for the other alone has heard that this one is canceled.
+    await world.desk.until(
+        lambda: any([lease.job_id for lease in one.leases] == [OTHER] for one in world.desk.asked_for(RENEW))
+    )
+    world.proxy.release()
+    fact = await world.next_fact()
+    await asyncio.to_thread(world.proxy.wait_for, "delete", times=2)
+
+    assert fact.images_stored.fence.job_id == OTHER
+    assert {asked.name.split("/")[1] for asked in world.proxy.asked if asked.kind == "delete"} == {JOB}
+    assert await world.facts_left() == 0
+    assert world.desk.released == []
+
+
+async def test_who_is_told_to_stop_hands_back_what_cannot_be_copied_now(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.proxy.go_away(Fault.HANG_UP)
+    child = world.start()
+    before = world.proxy.count("read")
+    await asyncio.to_thread(world.proxy.wait_for, "read", times=before + 2)
+
+    assert await ended(child) == 0
+    assert world.desk.released == [JOB]
+    assert await world.facts_left() == 0
+
+
+async def test_who_is_told_to_stop_ends_the_copies_under_way(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.proxy.order(Fault.HOLD, on="rewrite", times=2)
+    child = world.start()
+    await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
+    child.ask_to_stop()
+    world.proxy.release()
+
+    fact = await world.next_fact()
+
+    assert len(fact.images_stored.images) == 2
+    assert await ended(child) == 0
+    assert world.desk.released == []
+
+
+async def test_an_image_that_is_not_staged_as_recorded_fails_where_it_was_seen(world: World) -> None:
+    images = await world.stage(JOB, *PICTURES)
+    images[1].size_bytes += 1
+    world.desk.add(JOB, images)
+    world.start()
+
+    failed = (await world.next_fact()).stage_failed
+
+    assert (failed.fence.job_id, failed.fence.claim_number) == (JOB, 1)
+    assert failed.failure.stage == error_pb2.STAGE_PERSISTING
+    assert failed.failure.code == error_pb2.CODE_PERMANENT
+    assert failed.failure.reason == error_pb2.REASON_RESULT_MISMATCH
+    assert not failed.failure.retryable
+    assert world.messages[0].subject == f"{streams.FACT_UPLOAD}.stage_failed"
+
+
+async def test_a_refused_credential_is_told_as_such(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.start(identity="generator")
+
+    failed = (await world.next_fact()).stage_failed
+
+    assert failed.failure.stage == error_pb2.STAGE_UPLOADING
+    assert failed.failure.code == error_pb2.CODE_AUTH_ERROR
+    assert failed.failure.reason == error_pb2.REASON_STORAGE_DENIED
+
+
+async def test_a_deleted_jobs_folder_is_emptied_and_the_fact_says_so(world: World) -> None:
+    for job_id in (JOB, OTHER):
+        world.desk.add(job_id, await world.stage(job_id, *PICTURES))
+    world.start()
+    stored = [(await world.next_fact()).images_stored, (await world.next_fact()).images_stored]
+    world.desk.deletions = [worker.Deletion(id="del_1", prefix=f"jobs/{JOB}/")]
+
+    deleted = (await world.next_fact()).objects_deleted
+
+    asked = world.desk.asked_for(worker.ClaimDeletionsRequest)
+    assert {one.bucket for one in asked} == {worker.BUCKET_PUBLIC}
+    assert (deleted.deletion_id, deleted.count) == ("del_1", 2)
+    assert any(deleted.lease_token in one.lease_tokens for one in asked)
+    statuses = {
+        one.fence.job_id: {(await world.get(image.object_name)).status_code for image in one.images} for one in stored
+    }
+    assert statuses == {JOB: {404}, OTHER: {200}}
+
+
+async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
+    world.start()
+    await world.desk.until(lambda: bool(world.desk.asked_for(CLAIM)))
+    async with grpc.aio.insecure_channel(world.listens) as channel:
+        operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
+        health = health_pb2_grpc.HealthStub(channel)
+        before = await operations.GetStatus(ops.GetStatusRequest(), wait_for_ready=True, timeout=SECONDS)
+        checked = await health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
+        await operations.Drain(ops.DrainRequest(), timeout=SECONDS)
+        after = await operations.GetStatus(ops.GetStatusRequest(), timeout=SECONDS)
+        level = await operations.SetLogLevel(ops.SetLogLevelRequest(level="debug"), timeout=SECONDS)
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await operations.SetLogLevel(ops.SetLogLevelRequest(level="loud"), timeout=SECONDS)
+
+    assert checked.status == health_pb2.HealthCheckResponse.SERVING
+    assert (before.service, before.ready, before.draining) == ("uploader", True, False)
+    assert dict(before.counters) == {"slots_busy": 0}
+    assert after.draining
+    assert level.previous_level == "info"
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,47 @@
+"""Pictures as tests look at them: drawn small, decoded, averaged, compared."""
+
+import io
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.generator.adapters.procedural import render
+
+
+def draw(prompt: str, **changes: Any) -> bytes:
+    """A small PNG of the prompt, with whatever else a test changes."""
+    arguments: dict[str, Any] = {
+        "prompt": prompt,
+        "negative_prompt": None,
+        "seed": 7,
+        "width": 160,
+        "height": 160,
+        "output_format": "png",
+    }
+    return render(**(arguments | changes))
+
+
+def opened(file: bytes) -> Image.Image:
+    """The file, decoded whole."""
+    image = Image.open(io.BytesIO(file))
+    image.load()
+    return image
+
+
+def thumbnail(file: bytes) -> NDArray[np.float64]:
+    """The picture as 32 by 32 by 3 numbers in 0..255."""
+    small = opened(file).convert("RGB").resize((32, 32), Image.Resampling.BOX)
+    return np.asarray(small, dtype=np.float64)
+
+
+def distance(a: bytes, b: bytes) -> float:
+    """How far two pictures are apart: mean absolute difference of their 32x32 RGB thumbnails, 0..255."""
+    return float(np.abs(thumbnail(a) - thumbnail(b)).mean())
+
+
+def mean_color(file: bytes) -> tuple[float, float, float]:
+    """Mean red, green and blue of a picture."""
+    red, green, blue = thumbnail(file).mean(axis=(0, 1))
+    return float(red), float(green), float(blue)
