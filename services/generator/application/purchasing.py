@@ -118,7 +118,7 @@ class Purchaser:
                 raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
             except ProviderError as error:
                 raise self._ended_badly(provider, call, error) from error
-            except Exception as error:  # noqa: BLE001 - whatever an adapter does, its call must be booked
+            except Exception as error:
                 _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
                 raise self._ended_badly(provider, call, failures.adapter_broke(provider.name)) from error
             if isinstance(answer, Operation):
