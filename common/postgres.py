@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common.errors import Unavailable
@@ -19,12 +19,13 @@ T = TypeVar("T")
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
-#: Classes of SQLSTATE that mean the server is away or going: connection exception, operator intervention.
-_AWAY = ("08", "57P")
+#: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, and waits
+#: that one of our own timeouts ended.
+_AWAY = ("08", "53", "57", "55P03", "25P03")
 
 
 class DatabaseUnavailable(Unavailable):
-    """The database cannot be reached, or every connection is busy for too long."""
+    """The database cannot be reached, does not answer in time, or every connection is busy for too long."""
 
 
 def driver_url(url: str) -> str:
@@ -75,7 +76,8 @@ class Database:
         """Run a unit of work as one transaction; returns after COMMIT.
 
         Deadlocks and serialization failures are tried again. A caller that is canceled meanwhile does not interrupt the
-        transaction: it ends in its thread. Raises `DatabaseUnavailable`.
+        transaction: it ends in its thread. Raises `DatabaseUnavailable`; SQLAlchemy's `DataError` for a value that
+        cannot be stored and `IntegrityError` for one that a constraint refuses.
         """
         try:
             await asyncio.wait_for(self._places.acquire(), self._queue_timeout)
@@ -109,10 +111,15 @@ class Database:
                 raise DatabaseUnavailable("Every database connection is busy.") from error
             except DBAPIError as error:
                 if _is_away(error):
-                    raise DatabaseUnavailable("The database cannot be reached.") from error
+                    raise DatabaseUnavailable("The database cannot be reached, or is too busy.") from error
                 if sqlstate(error) not in _RETRYABLE or attempt == attempts:
                     raise
                 _LOG.debug("transaction.repeated", extra={"sqlstate": sqlstate(error)})
+            except ValueError as error:
+                # The driver itself refuses NUL in a string, before the server can: the same kind of answer.
+                if "NUL" not in str(error):
+                    raise
+                raise DataError(None, None, error) from error
         raise AssertionError("unreachable")
 
 

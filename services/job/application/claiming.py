@@ -95,6 +95,7 @@ def _sort_tokens(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[J
     """Jobs that are held under these tokens already, and the tokens that were never used."""
     if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
         raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
+    claims.wait_for_the_same(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
     locked, _ = jobs.lock(connection, [attempt.job_id for attempt in used])
     held = [

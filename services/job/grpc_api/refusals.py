@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from grpc import StatusCode
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError
 
 from common.errors import FieldViolation, ServiceError
 from common.postgres import DatabaseUnavailable, constraint
@@ -46,6 +46,11 @@ async def answer(work: Callable[[], Awaitable[T]]) -> T:
         if constraint(error) != "an_image_is_bought_once":
             raise
         raise to_service_error(Refusal("ALREADY_BOUGHT", "Another call covers one of these images.")) from error
+    except DataError as error:
+        unstorable = Refusal(
+            "INVALID_INPUT", "A value is out of its range, or holds a character that cannot be stored."
+        )
+        raise to_service_error(unstorable) from error
     except DatabaseUnavailable as error:
         away = Refusal("SERVICE_UNAVAILABLE", "The job store is away; ask again.", retry_after_seconds=1)
         raise to_service_error(away) from error

@@ -5,11 +5,10 @@ from typing import Any, TypeVar
 
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from sqlalchemy import Connection
-from sqlalchemy.exc import IntegrityError
 
 from common.grpc_server import Served
 from common.ids import parse, prefixed
-from common.postgres import Database, constraint
+from common.postgres import Database
 from services.job.application import buying, claiming, releasing
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
@@ -63,7 +62,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 limits=self._limits,
             )
 
-        claimed = await self._ask(lambda connection: _once_per_token(connection, work))
+        claimed = await self._ask(work)
         return worker_service_pb2.ClaimJobsResponse(jobs=[outgoing.claimed_job(one, self._limits) for one in claimed])
 
     async def ClaimUploads(
@@ -75,7 +74,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens]
             return claiming.claim_uploads(connection, worker=request.worker, tokens=tokens, limits=self._limits)
 
-        claimed = await self._ask(lambda connection: _once_per_token(connection, work))
+        claimed = await self._ask(work)
         return worker_service_pb2.ClaimUploadsResponse(
             uploads=[outgoing.claimed_upload(one, self._limits) for one in claimed]
         )
@@ -210,14 +209,3 @@ def _call_id(written: str) -> str:
         return prefixed("call", parse("call", written))
     except ValueError as error:
         raise Refusal("INVALID_INPUT", "call_id: must be call_ and 32 hex digits.") from error
-
-
-def _once_per_token(connection: Connection, work: Callable[[Connection], T]) -> T:
-    """A claim that was asked twice at once: the second waits for the first, then finds what that took."""
-    try:
-        with connection.begin_nested():
-            return work(connection)
-    except IntegrityError as error:
-        if constraint(error) != "a_lease_token_serves_one_claim":
-            raise
-        return work(connection)

@@ -1,6 +1,7 @@
 """Which jobs are due: the statements that choose work, fair between tenants, and never wait for each other."""
 
 from collections.abc import Collection, Sequence
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
@@ -60,6 +61,11 @@ ORDER BY run_at, id LIMIT :most
 FOR UPDATE SKIP LOCKED
 """
 
+WAIT_FOR_THE_SAME_TOKENS = """
+SELECT pg_advisory_xact_lock(hashtextextended(CAST(token AS text), 0))
+FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS asked
+"""
+
 RENEW_LEASES = """
 UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM jsonb_to_recordset(CAST(:fences AS jsonb)) AS held (job_id text, claim_number integer, lease_token uuid)
@@ -70,6 +76,11 @@ RETURNING jobs.lease_token
 CANCELED_AMONG = """
 SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
+
+
+def wait_for_the_same(connection: Connection, tokens: Sequence[UUID]) -> None:
+    """Let a claim that was asked twice at once be two claims, one after the other."""
+    connection.execute(text(WAIT_FOR_THE_SAME_TOKENS), {"tokens": [str(token) for token in tokens]})
 
 
 def lock_due_jobs(connection: Connection, *, most: int, providers: Sequence[str]) -> list[Job]:

@@ -9,7 +9,7 @@ from services.job.application import claiming
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, fence_of
+from tests.support.jobs import JobDesk, fence_of, generated
 
 COPY_JOB = """
 INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object(
@@ -116,3 +116,39 @@ def test_a_claim_needs_different_tokens(desk: JobDesk) -> None:
 
     with pytest.raises(Refusal, match="different lease tokens"):
         desk.claim(tokens=[token, token])
+
+
+def test_the_same_tokens_asked_at_once_give_the_same_jobs(desk: JobDesk) -> None:
+    for _ in range(2):
+        desk.create()
+    tokens = [uuid4(), uuid4()]
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda _: desk.claim(tokens=tokens), range(4)))
+    given = [{(one.job.id, one.job.claim_number, one.job.lease) for one in answer} for answer in answers]
+
+    assert len(given[0]) == 2
+    assert given == [given[0]] * 4
+    assert len(desk.sql("SELECT 1 FROM attempts")) == 2
+
+
+def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    desk.fold(generated(job, call))
+    tokens = [uuid4()]
+
+    def ask() -> list[claiming.Claimed]:
+        found: list[claiming.Claimed] = desk.run(
+            lambda c: claiming.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits)
+        )
+        return found
+
+    assert [one.job for one in ask()] == [one.job for one in ask()]
+    assert desk.claim_uploads() == []
+
+
+def test_a_claim_that_finds_nothing_leaves_its_tokens_unused(desk: JobDesk) -> None:
+    token = uuid4()
+    assert desk.claim(tokens=[token]) == []
+    job = desk.create().job
+
+    assert [one.job.id for one in desk.claim(tokens=[token])] == [job.id]

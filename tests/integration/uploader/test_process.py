@@ -23,8 +23,8 @@ PICTURES = (b"first picture", b"second picture")
 CLAIM, RENEW = worker.ClaimUploadsRequest, worker.RenewLeasesRequest
 
 
-async def ended(child: Child) -> int | None:
-    """Wait for the end of a process; its exit status."""
+async def stop(child: Child) -> int | None:
+    """Tell a process to stop, once, and wait for its end; its exit status."""
     await asyncio.to_thread(child.stop, SECONDS)
     return child.exit_status
 
@@ -170,7 +170,7 @@ async def test_who_is_told_to_stop_hands_back_what_cannot_be_copied_now(world: W
     before = world.proxy.count("read")
     await asyncio.to_thread(world.proxy.wait_for, "read", times=before + 2)
 
-    assert await ended(child) == 0
+    assert await stop(child) == 0
     assert world.desk.released == [JOB]
     assert await world.facts_left() == 0
 
@@ -180,13 +180,14 @@ async def test_who_is_told_to_stop_ends_the_copies_under_way(world: World) -> No
     world.proxy.order(Fault.HOLD, on="rewrite", times=2)
     child = world.start()
     await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
-    child.ask_to_stop()
+    stopping = asyncio.create_task(stop(child))
+    await world.desk.until_silent()
     world.proxy.release()
 
     fact = await world.next_fact()
 
     assert len(fact.images_stored.images) == 2
-    assert await ended(child) == 0
+    assert await stopping == 0
     assert world.desk.released == []
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.generator.adapters.procedural.colour import Color, rgb
-from services.generator.adapters.procedural.vocabulary import DENIALS, EMOJI, PHRASES, SPECIES, meanings
+from services.generator.adapters.procedural.vocabulary import ARTICLES, DENIALS, EMOJI, PHRASES, SPECIES, meanings
 
 _WORD = re.compile(r"[^\W_]+")
 _MOST_COLOURS = 4
@@ -87,8 +87,11 @@ def _words(text: str) -> Iterator[str]:
 def _split(words: list[str]) -> tuple[list[str], list[str]]:
     wanted: list[str] = []
     denied: list[str] = []
-    for before, word in zip(["", *words], words, strict=False):
-        (denied if before in DENIALS else wanted).append(word)
+    denying = False
+    for word in words:
+        (denied if denying else wanted).append(word)
+        # "without a sun": the article is denied as well, and the word behind it.
+        denying = word in DENIALS or (denying and word in ARTICLES)
     return wanted, denied
 
 

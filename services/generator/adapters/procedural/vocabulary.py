@@ -214,6 +214,7 @@ EMOJI = {
 }
 
 DENIALS = frozenset({"no", "without", "not", "never"})
+ARTICLES = frozenset({"a", "an", "the", "any"})
 
 
 @cache

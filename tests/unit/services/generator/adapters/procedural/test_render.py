@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -163,15 +164,13 @@ def test_what_progress_raises_stops_the_drawing(after: int) -> None:
         "no no without not",
         "-- '; DROP TABLE jobs; <script>",
     ],
-    ids=["empty", "blank", "emoji", "unknown emoji", "right to left", "cjk", "surrogate", "long", "long ligatures"]
-    + ["denials", "markup"],
+    ids=["empty", "blank", "emoji", "unknown", "rtl", "cjk", "surrogate", "long", "ligatures", "denials", "markup"],
 )
 def test_a_strange_prompt_still_gives_a_picture(prompt: str) -> None:
     picture = opened(
         render(prompt=prompt, negative_prompt=prompt[:50], seed=1, width=96, height=96, output_format="png")
     )
-    low, high = picture.convert("L").getextrema()
-    assert high - low > 40, "the picture is not blank"
+    assert np.ptp(np.asarray(picture.convert("L"), dtype=np.int32)) > 40, "the picture is not blank"
 
 
 def test_different_unknown_words_give_different_pictures() -> None:

@@ -1,0 +1,448 @@
+"""job-service as its callers see it: over real gRPC, on a real database and a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import pytest
+from calotype import streams
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, worker_service_pb2, worker_service_pb2_grpc
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from common.errors import DOMAIN, ServiceError
+from common.grpc_client import call, channel, stream
+from common.grpc_server import serve
+from common.health import Readiness
+from common.jetstream import JetStream
+from common.postgres import Database
+from services.job.domain.limits import Limits
+from services.job.domain.states import State
+from services.job.grpc_api.job_service import JobService
+from services.job.grpc_api.worker_service import CHUNK_BYTES, WorkerService
+from services.job.relay import OutboxRelay
+from services.job.watching import Watchers
+from tests.support.jobs import JobDesk, failed, generated, stored
+from tests.support.messages import broker_at
+
+Ask = job_service_pb2
+
+
+@dataclass(frozen=True)
+class Api:
+    """Both services, as clients and workers have them."""
+
+    jobs: Any
+    work: Any
+    broker: JetStream
+    watching: Watchers
+
+    async def create(self, prompt: str = "a harbour", *, key: str = "", **fields: Any) -> Any:
+        """Submit a job; returns the whole answer."""
+        request = Ask.CreateJobRequest(
+            tenant="acme", idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields)
+        )
+        return await call(self.jobs.CreateJob, request, timeout=10)
+
+    async def get(self, job_id: str) -> Any:
+        """Read a job."""
+        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=10)).job
+
+    async def page(self, **fields: Any) -> Any:
+        """Read a page."""
+        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=10)
+
+    def watch(self, job_id: str, after: int | None = None) -> Any:
+        """Follow a job."""
+        request = Ask.WatchJobRequest(tenant="acme", job_id=job_id, after_sequence=after)
+        return aclosing(stream(self.jobs.WatchJob, request))
+
+    async def claim(self, *tokens: str) -> Any:
+        """Claim jobs as a generator."""
+        request = worker_service_pb2.ClaimJobsRequest(
+            worker="w", lease_tokens=tokens or [str(uuid4())], providers=["procedural", "paid"]
+        )
+        return (await call(self.work.ClaimJobs, request, timeout=10)).jobs
+
+
+@pytest.fixture
+async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[Api]:
+    """job-service with its loops, without its monitor and consumer."""
+    database, ready, stop = Database(database_url, application="test", pool_size=6), Readiness(), asyncio.Event()
+    async with broker_at(nats_url) as broker:
+        relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
+        served = [
+            JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").served(),
+            WorkerService(database, relay, Limits()).served(),
+        ]
+        loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
+        async with serve("127.0.0.1:0", served, ready=ready, max_message_bytes=48 * 1024 * 1024) as port:
+            async with channel(f"127.0.0.1:{port}", max_message_bytes=48 * 1024 * 1024) as opened:
+                yield Api(
+                    job_service_pb2_grpc.JobServiceStub(opened),
+                    worker_service_pb2_grpc.WorkerServiceStub(opened),
+                    broker,
+                    watchers,
+                )
+            stop.set()
+            await asyncio.gather(*loops)
+    await database.close()
+
+
+async def refusal_of(answer: Any) -> ServiceError:
+    """The no that something is answered with."""
+    with pytest.raises(ServiceError) as refused:
+        await answer
+    return refused.value
+
+
+async def test_a_created_job_is_answered_as_it_was_written(api: Api) -> None:
+    answer = await api.create(n=2, metadata={"k": "v"}, end_user="u1", seed=7, priority=job_pb2.PRIORITY_HIGH)
+    job = await api.get(answer.job.id)
+
+    assert (job.status, job.sequence, job.provider, job.queue_position) == (job_pb2.STATUS_QUEUED, 1, "procedural", 1)
+    assert (job.request.n, job.request.seed, dict(job.metadata), job.end_user) == (2, 7, {"k": "v"}, "u1")
+    assert job.request.priority == job_pb2.PRIORITY_HIGH
+    assert not answer.replayed
+
+
+async def test_a_replayed_key_says_so_and_gives_the_same_job(api: Api) -> None:
+    first, again = [await api.create(key="k") for _ in range(2)]
+
+    assert (first.replayed, again.replayed) == (False, True)
+    assert first.job.id == again.job.id
+
+
+REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
+    "no such job": (
+        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_x"), timeout=10),
+        grpc.StatusCode.NOT_FOUND,
+        "JOB_NOT_FOUND",
+    ),
+    "a job id that cannot be": (
+        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_\x00"), timeout=10),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "a prompt that cannot be stored": (
+        lambda api: api.create("a\x00b"),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "too many images": (lambda api: api.create(n=11), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+    "no such provider": (
+        lambda api: api.create(provider="x"),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "PROVIDER_NOT_FOUND",
+    ),
+    "a key that is none": (lambda api: api.create(key="ä"), grpc.StatusCode.INVALID_ARGUMENT, "INVALID_INPUT"),
+    "a token of nobody": (
+        lambda api: api.page(page_token="x"),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "a page of less than nothing": (
+        lambda api: api.page(page_size=-1),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "final events by less than nothing": (
+        lambda api: call(api.jobs.ListFinalEvents, Ask.ListFinalEventsRequest(page_size=-5), timeout=10),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "a lease token that is none": (
+        lambda api: api.claim("x"),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
+    "a call of nobody": (
+        lambda api: call(
+            api.work.RecordOperation,
+            worker_service_pb2.RecordOperationRequest(call_id="call_x", operation_id="op"),
+            timeout=10,
+        ),
+        grpc.StatusCode.NOT_FOUND,
+        "CALL_NOT_FOUND",
+    ),
+    "a call under a lost lease": (
+        lambda api: call(
+            api.work.BeginProviderCall,
+            worker_service_pb2.BeginProviderCallRequest(
+                lease=worker_service_pb2.Lease(job_id="job_x", claim_number=1, lease_token=str(uuid4())),
+                call_id=f"call_{uuid4().hex}",
+                image_indexes=[0],
+            ),
+            timeout=10,
+        ),
+        grpc.StatusCode.ABORTED,
+        "LEASE_LOST",
+    ),
+}
+
+
+@pytest.mark.parametrize(("ask", "status", "reason"), REFUSED.values(), ids=REFUSED)
+async def test_a_no_has_its_status_and_its_reason(api: Api, ask: Any, status: grpc.StatusCode, reason: str) -> None:
+    refusal = await refusal_of(ask(api))
+
+    assert (refusal.status, refusal.reason) == (status, reason)
+    assert refusal.message
+
+
+async def test_a_no_carries_exactly_one_error_info_and_names_its_fields(api: Api) -> None:
+    request = Ask.CreateJobRequest(tenant="acme", request=job_pb2.JobRequest(prompt="x", n=11, seed=-1))
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await api.jobs.CreateJob(request)
+    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    assert status is not None
+    infos, fields = [], []
+    for detail in status.details:
+        info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+        if detail.Unpack(info):
+            infos.append((info.domain, info.reason))
+        elif detail.Unpack(bad):
+            fields += [one.field for one in bad.field_violations]
+
+    assert infos == [(DOMAIN, "INVALID_INPUT")]
+    assert sorted(fields) == ["n", "seed"]
+
+
+async def test_a_wrong_state_tells_the_job_as_it_stands(api: Api, desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    refusal = await refusal_of(call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=10))
+    told = job_pb2.Job()
+    assert refusal.detail is not None
+    refusal.detail.Unpack(told)  # type: ignore[union-attr]
+
+    assert (refusal.status, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    assert (told.id, told.status) == (job.id, job_pb2.STATUS_COMPLETED)
+
+
+async def test_before_any_generator_came_the_asker_is_told_when_to_come_again(api: Api, desk: JobDesk) -> None:
+    desk.sql("DELETE FROM providers")
+    refusal = await refusal_of(api.create())
+
+    assert (refusal.status, refusal.reason) == (grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+    assert refusal.retry_after_seconds == 2
+
+
+async def test_a_failed_job_tells_its_failure_and_whether_a_retry_may_charge_again(api: Api, desk: JobDesk) -> None:
+    job, _ = desk.generate(provider="paid")
+    desk.fold(failed(job, retryable=False, message="It said no."))
+    seen = await api.get(job.id)
+
+    assert (seen.failure.stage, seen.failure.code) == (error_pb2.STAGE_GENERATING, error_pb2.CODE_TEMPORARY)
+    assert (seen.failure.message, seen.retry_needs_consent) == ("It said no.", False)
+
+
+async def test_public_addresses_are_under_the_public_base(api: Api, desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    [artifact] = (await api.get(job.id)).artifacts
+
+    assert artifact.url == f"http://pictures.test/bucket/jobs/{job.id}/0-0000000000000000.png"
+    assert artifact.image.WhichOneof("source") is None
+
+
+async def test_pages_stay_right_while_jobs_arrive(api: Api, desk: JobDesk) -> None:
+    ids = [desk.create().job.id for _ in range(5)]
+    first = await api.page(page_size=2)
+    desk.create()
+    second = await api.page(page_size=2, page_token=first.next_page_token)
+    desk.create()
+    third = await api.page(page_size=2, page_token=second.next_page_token)
+
+    assert [job.id for page in (first, second, third) for job in page.jobs] == ids[::-1]
+    assert third.next_page_token == ""
+
+
+async def test_a_page_token_serves_its_own_filters_only(api: Api, desk: JobDesk) -> None:
+    for _ in range(3):
+        desk.create()
+    token = (await api.page(page_size=1)).next_page_token
+    refusal = await refusal_of(api.page(page_size=1, page_token=token, provider="paid"))
+
+    assert refusal.reason == "INVALID_INPUT"
+    assert "page_token" in refusal.message
+
+
+async def test_filters_hold_together(api: Api, desk: JobDesk) -> None:
+    wanted = desk.create(provider="paid", end_user="u1", metadata={"a": "1", "b": "2"}).job
+    desk.create(provider="paid", end_user="u2", metadata={"a": "1"})
+    desk.create(end_user="u1", metadata={"a": "1"})
+    desk.create(tenant="other", provider="paid", end_user="u1", metadata={"a": "1"})
+    found = await api.page(statuses=[job_pb2.STATUS_QUEUED], provider="paid", end_user="u1", metadata={"a": "1"})
+
+    assert [job.id for job in found.jobs] == [wanted.id]
+    assert list((await api.page(statuses=[job_pb2.STATUS_FAILED])).jobs) == []
+
+
+async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobDesk) -> None:
+    job, step = desk.create().job, asyncio.to_thread
+    seen: list[tuple[int, int]] = []
+
+    async def go_on(sequence: int) -> None:
+        if sequence == 1:
+            await api.claim()
+        elif sequence == 2:
+            held = desk.job(job.id)
+            await step(desk.begin, held)
+            await step(desk.fold, failed(held, retryable=False))
+
+    async with asyncio.timeout(20), api.watch(job.id) as updates:
+        async for update in updates:
+            seen.append((update.job.sequence, update.job.status))
+            await go_on(update.job.sequence)
+
+    assert seen == [
+        (1, job_pb2.STATUS_QUEUED),
+        (2, job_pb2.STATUS_PROCESSING),
+        (3, job_pb2.STATUS_GENERATING),
+        (4, job_pb2.STATUS_FAILED),
+    ]
+
+
+@pytest.mark.parametrize(("after", "expected"), [(None, [6]), (0, [1, 2, 3, 4, 5, 6]), (4, [5, 6]), (6, []), (9, [6])])
+async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
+    api: Api, desk: JobDesk, after: int | None, expected: list[int]
+) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    async with asyncio.timeout(20), api.watch(job.id, after) as updates:
+        seen = [update.job.sequence async for update in updates]
+
+    assert seen == expected
+
+
+async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    async with asyncio.timeout(20), api.watch(job.id, 2) as updates:
+        told = [update.job async for update in updates]
+
+    assert [one.status for one in told][::3] == [job_pb2.STATUS_GENERATING, job_pb2.STATUS_COMPLETED]
+    assert [len(one.artifacts) for one in told] == [0, 0, 0, 1]
+    assert not any(one.HasField("request") for one in told)
+
+
+async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobDesk) -> None:
+    job = desk.create().job
+    told = job_service_pb2.Progress(percent=40, step=2, steps=5)
+    async with asyncio.timeout(20), api.watch(job.id) as updates:
+        await anext(updates)
+        # The watcher is known to the service once a change was told after the snapshot.
+        await api.claim()
+        await anext(updates)
+        await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), told.SerializeToString())
+        update = await anext(updates)
+
+    assert update.progress == told
+    assert desk.job(job.id).sequence == 2
+
+
+async def test_a_watch_of_nothing_is_refused(api: Api) -> None:
+    async with api.watch("job_x") as updates:
+        refusal = await refusal_of(anext(updates))
+
+    assert refusal.reason == "JOB_NOT_FOUND"
+
+
+async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobDesk) -> None:
+    ids = [desk.cancel(desk.create(tenant=tenant).job.id, tenant=tenant).job.id for tenant in ("acme", "other", "x")]
+    desk.create()
+    found, token = [], ""
+    while True:
+        request = Ask.ListFinalEventsRequest(page_size=2, page_token=token)
+        page = await call(api.jobs.ListFinalEvents, request, timeout=10)
+        found += [job.id for job in page.jobs]
+        token = page.next_page_token
+        if not token:
+            break
+
+    assert found == ids
+
+
+async def test_attempts_tell_their_calls(api: Api, desk: JobDesk) -> None:
+    job, made = desk.generate(provider="paid")
+    desk.fold(generated(job, made, cost=5))
+    desk.claim_uploads()
+    answer = await call(api.jobs.ListAttempts, Ask.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=10)
+    generating, uploading = answer.attempts
+
+    assert (generating.outcome, uploading.outcome) == ("succeeded", "")
+    assert [(one.id, one.phase, one.cost_micros) for one in generating.provider_calls] == [
+        (made.id, job_pb2.CALL_PHASE_SUCCEEDED, 5)
+    ]
+    assert list(uploading.provider_calls) == []
+
+
+async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> None:
+    created = await api.create(provider="paid", n=2)
+    [claimed] = await api.claim()
+    begin = worker_service_pb2.BeginProviderCallRequest(
+        lease=claimed.lease,
+        provider="paid",
+        model="flux",
+        image_indexes=[0, 1],
+        request_digest="0" * 64,
+        call_id=f"call_{uuid4().hex}",
+    )
+    first, again = [(await call(api.work.BeginProviderCall, begin, timeout=10)).call for _ in range(2)]
+    accepted = worker_service_pb2.RecordOperationRequest(
+        call_id=first.id, operation_id="op", operation_state={"u": "1"}
+    )
+    for _ in range(2):
+        await call(api.work.RecordOperation, accepted, timeout=10)
+    await call(api.work.ReleaseJob, worker_service_pb2.ReleaseJobRequest(lease=claimed.lease), timeout=10)
+    [next_claim] = await api.claim()
+    [left] = next_claim.calls
+
+    assert claimed.job.request.prompt == "a harbour"
+    assert first.id == again.id
+    assert (left.phase, left.operation_id, dict(left.operation_state)) == (
+        job_pb2.CALL_PHASE_ACCEPTED,
+        "op",
+        {"u": "1"},
+    )
+    assert desk.job(created.job.id).state is State.PROCESSING
+
+
+async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: Api, desk: JobDesk) -> None:
+    able = worker_service_pb2.RegisterProvidersRequest(worker="w")
+    able.providers.add(name="edit", kind="fake", default_model="m", capabilities={"max_input_images": 1})
+    await call(api.work.RegisterProviders, able, timeout=10)
+    data = bytes(range(256)) * (CHUNK_BYTES // 128)
+    image = job_pb2.InputImage(data=data, content_type="image/png")
+    await api.create(provider="edit", input_images=[image])
+    request = worker_service_pb2.ClaimJobsRequest(worker="w", lease_tokens=[str(uuid4())], providers=["edit"])
+    [claimed] = (await call(api.work.ClaimJobs, request, timeout=10)).jobs
+    ask = worker_service_pb2.GetJobInputRequest(lease=claimed.lease, index=0)
+    chunks = [part.chunk async for part in stream(api.work.GetJobInput, ask)]
+    ask.lease.lease_token = str(uuid4())
+    async with aclosing(stream(api.work.GetJobInput, ask)) as stolen:
+        refusal = await refusal_of(anext(stolen))
+
+    assert (b"".join(chunks), len(chunks)) == (data, 2)
+    assert refusal.reason == "LEASE_LOST"
+    assert claimed.job.request.input_images[0].data == b""
+
+
+async def test_renewals_are_answered_per_lease(api: Api, desk: JobDesk) -> None:
+    jobs = [(await api.create()).job.id for _ in range(2)]
+    claimed = await api.claim(str(uuid4()), str(uuid4()))
+    desk.cancel(jobs[0])
+    stranger = worker_service_pb2.Lease(job_id=jobs[1], claim_number=9, lease_token=str(uuid4()))
+    request = worker_service_pb2.RenewLeasesRequest(worker="w", leases=[one.lease for one in claimed] + [stranger])
+    answer = await call(api.work.RenewLeases, request, timeout=10)
+    outcomes = {one.lease_token: one.outcome for one in answer.renewals}
+    canceled, kept = sorted(claimed, key=lambda one: jobs.index(one.lease.job_id))
+
+    assert outcomes[canceled.lease.lease_token] == worker_service_pb2.Renewal.OUTCOME_CANCELED
+    assert outcomes[kept.lease.lease_token] == worker_service_pb2.Renewal.OUTCOME_RENEWED
+    assert outcomes[stranger.lease_token] == worker_service_pb2.Renewal.OUTCOME_LOST
