@@ -12,6 +12,7 @@ import pytest
 from calotype import streams
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, worker_service_pb2, worker_service_pb2_grpc
+from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -198,7 +199,7 @@ async def test_a_no_carries_exactly_one_error_info_and_names_its_fields(api: Api
     request = Ask.CreateJobRequest(tenant="acme", request=job_pb2.JobRequest(prompt="x", n=11, seed=-1))
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await api.jobs.CreateJob(request)
-    status = rpc_status.from_call(refused.value)  # type: ignore[arg-type]
+    status = rpc_status.from_call(refused.value)
     assert status is not None
     infos, fields = [], []
     for detail in status.details:
@@ -217,8 +218,8 @@ async def test_a_wrong_state_tells_the_job_as_it_stands(api: Api, desk: JobDesk)
     desk.fold(stored(job))
     refusal = await refusal_of(call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=10))
     told = job_pb2.Job()
-    assert refusal.detail is not None
-    refusal.detail.Unpack(told)  # type: ignore[union-attr]
+    assert isinstance(refusal.detail, any_pb2.Any)
+    assert refusal.detail.Unpack(told)
 
     assert (refusal.status, refusal.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
     assert (told.id, told.status) == (job.id, job_pb2.STATUS_COMPLETED)
@@ -425,8 +426,7 @@ async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: 
     ask = worker_service_pb2.GetJobInputRequest(lease=claimed.lease, index=0)
     chunks = [part.chunk async for part in stream(api.work.GetJobInput, ask)]
     ask.lease.lease_token = str(uuid4())
-    async with aclosing(stream(api.work.GetJobInput, ask)) as stolen:
-        refusal = await refusal_of(anext(stolen))
+    refusal = await refusal_of(anext(stream(api.work.GetJobInput, ask)))
 
     assert (b"".join(chunks), len(chunks)) == (data, 2)
     assert refusal.reason == "LEASE_LOST"

@@ -33,12 +33,91 @@ IMPOSSIBLE = {
 }
 
 
+IMPOSSIBLE_ENDS = {
+    "a_failure_names_its_stage": "failure_stage = 'resting'",
+    "a_failure_has_one_of_six_codes": "failure_code = 'BAD'",
+    "only_a_failed_job_has_a_failure": "failure_reason = NULL",
+    "only_a_final_job_is_completed_at": "completed_at = NULL",
+    "a_waiting_or_final_job_has_no_lease": (
+        "lease_token = gen_random_uuid(), locked_by = 'w', locked_at = now(), lease_expires_at = now()"
+    ),
+}
+IMPOSSIBLE_ROWS = {
+    "a_call_is_in_one_of_eight_phases": "UPDATE provider_calls SET phase = 'perhaps'",
+    "an_accepted_call_has_an_operation": "UPDATE provider_calls SET phase = 'accepted', settled_at = NULL",
+    "an_open_call_is_not_settled": "UPDATE provider_calls SET settled_at = NULL",
+    "consent_is_of_none_job_or_user": "UPDATE provider_calls SET consent = 'maybe'",
+    "an_unknown_cost_is_null": "UPDATE provider_calls SET cost_micros = -1",
+    "a_call_buys_something": "UPDATE provider_calls SET image_indexes = '{}'",
+    "an_index_has_one_artifact": (
+        "INSERT INTO artifacts"
+        " SELECT (jsonb_populate_record(artifacts, jsonb_build_object('id', 'img_copy'))).* FROM artifacts"
+    ),
+    "a_stored_artifact_has_a_name": "UPDATE artifacts SET stored_at = now()",
+    "a_digest_is_sha256": "UPDATE artifacts SET sha256 = 'none'",
+    "an_attempt_generates_or_uploads": "UPDATE attempts SET stage = 'queued'",
+    "an_ended_attempt_has_an_outcome": "UPDATE attempts SET outcome = NULL",
+    "a_lease_token_serves_one_claim": (
+        "INSERT INTO attempts"
+        " SELECT (jsonb_populate_record(attempts, jsonb_build_object('claim_number', 9))).* FROM attempts"
+    ),
+    "a_wake_up_is_of_a_kind": "UPDATE outbox SET wake = 'dance'",
+    "outbox_job_id_sequence_fkey": "UPDATE outbox SET sequence = 99",
+    "job_events_pkey": "INSERT INTO job_events SELECT * FROM job_events",
+    "a_deletion_is_of_one_bucket": "INSERT INTO deletions VALUES ('d', 'j', 'attic', 'j/', now())",
+    "a_folder_is_deleted_once": (
+        "INSERT INTO deletions VALUES ('d', 'j', 'staging', 'j/', now()), ('e', 'j', 'staging', 'j/', now())"
+    ),
+    "a_job_asks_for_one_to_ten_images": "UPDATE jobs SET image_count = 11",
+}
+
+
 @pytest.mark.parametrize(("constraint", "change"), IMPOSSIBLE.items(), ids=IMPOSSIBLE)
 def test_the_database_refuses_an_impossible_job(desk: JobDesk, constraint: str, change: str) -> None:
     desk.generate()
 
     with pytest.raises(IntegrityError, match=constraint):
         desk.sql(f"UPDATE jobs SET {change}")
+
+
+@pytest.mark.parametrize(("constraint", "change"), IMPOSSIBLE_ENDS.items(), ids=IMPOSSIBLE_ENDS)
+def test_the_database_refuses_an_impossible_end(desk: JobDesk, constraint: str, change: str) -> None:
+    job, _ = desk.generate()
+    desk.fold(failed(job, retryable=False))
+
+    with pytest.raises(IntegrityError, match=constraint):
+        desk.sql(f"UPDATE jobs SET {change}")
+
+
+@pytest.mark.parametrize(("constraint", "statement"), IMPOSSIBLE_ROWS.items(), ids=IMPOSSIBLE_ROWS)
+def test_the_database_refuses_impossible_rows_of_a_job(desk: JobDesk, constraint: str, statement: str) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.fold(generated(job, call))
+
+    with pytest.raises(IntegrityError, match=constraint):
+        desk.sql(statement)
+
+
+def test_every_rule_of_the_database_is_tried_here(desk: JobDesk) -> None:
+    named = {
+        row.conname
+        for row in desk.sql(
+            "SELECT conname FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u')"
+        )
+    }
+    # The key is the call's id; the other is what the cover of images follows.
+    implied = {"an_idempotency_key_is_one_call", "a_phase_can_be_referenced"}
+
+    assert named - implied <= IMPOSSIBLE.keys() | IMPOSSIBLE_ENDS.keys() | IMPOSSIBLE_ROWS.keys()
+
+
+def test_the_cover_of_images_follows_the_phase_of_their_call(desk: JobDesk) -> None:
+    _, call = desk.generate(provider="paid", n=2)
+    covered = "SELECT DISTINCT phase FROM provider_call_images WHERE call_id = :id"
+    before = desk.sql(covered, id=call.id)[0].phase
+    desk.sql("UPDATE provider_calls SET phase = 'failed', settled_at = now()")
+
+    assert (before, [row.phase for row in desk.sql(covered, id=call.id)]) == ("intended", ["failed"])
 
 
 def test_the_database_refuses_a_second_purchase(desk: JobDesk) -> None:

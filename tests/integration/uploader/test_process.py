@@ -181,7 +181,6 @@ async def test_who_is_told_to_stop_ends_the_copies_under_way(world: World) -> No
     child = world.start()
     await asyncio.to_thread(world.proxy.wait_for, "rewrite", times=2)
     stopping = asyncio.create_task(stop(child))
-    await world.desk.until_silent()
     world.proxy.release()
 
     fact = await world.next_fact()

@@ -1,0 +1,205 @@
+"""Addresses from outside are fetched only where they are public, within bounds, at the address that was checked."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from services.generator.adapters.guarded_fetch import Bounds, GuardedFetch, is_public
+from services.generator.domain.outcomes import StageError
+
+PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "1.1.1.1"]
+PRIVATE = [
+    "127.0.0.1",
+    "10.0.0.1",
+    "172.16.5.4",
+    "192.168.1.1",
+    "169.254.169.254",
+    "100.64.0.1",
+    "0.0.0.0",
+    "224.0.0.1",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::1",
+    "::",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fc00::1",
+    "ff02::1",
+    "::ffff:127.0.0.1",
+    "::ffff:10.0.0.1",
+    "64:ff9b::7f00:1",
+    "64:ff9b:1::a00:1",
+    "2002:7f00:1::",
+    "2001:0:7f00:1::",
+]
+
+
+class Resolver:
+    """Answers as scripted: the n-th question gets the n-th answer, then the last again."""
+
+    def __init__(self, *answers: Sequence[str]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Addresses of the host."""
+        self.asked.append(host)
+        return self.answers[min(len(self.asked), len(self.answers)) - 1]
+
+
+@asynccontextmanager
+async def server(answer: bytes, *, hang: bool = False) -> AsyncIterator[int]:
+    """A server that gives every request the same answer, byte for byte, and closes or hangs."""
+    release = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        await writer.drain()
+        if hang:
+            await release.wait()
+        writer.close()
+        await writer.wait_closed()
+
+    running = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield running.sockets[0].getsockname()[1]
+    release.set()
+    running.close()
+    await running.wait_closed()
+
+
+def http(body: bytes = b"picture", *, status: str = "200 OK", headers: str = "") -> bytes:
+    """An answer on the wire."""
+    return f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n".encode() + body
+
+
+async def refusal_of(fetch: GuardedFetch, url: str, **options: object) -> StageError:
+    """Why it is not fetched."""
+    with pytest.raises(StageError) as refusal:
+        await fetch.fetch(url, **options)  # type: ignore[arg-type]
+    await fetch.close()
+    return refusal.value
+
+
+@pytest.mark.parametrize("address", PUBLIC)
+def test_addresses_of_the_open_internet_are_public(address: str) -> None:
+    assert is_public(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_everything_else_is_not(address: str) -> None:
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", PRIVATE[:6])
+async def test_a_host_with_a_private_address_is_not_fetched(address: str) -> None:
+    refusal = await refusal_of(GuardedFetch(resolver=Resolver([address])), "http://pictures.example/a.png")
+
+    assert (refusal.code, refusal.reason, refusal.retryable) == ("PERMANENT", "FORBIDDEN_ADDRESS", False)
+
+
+async def test_one_private_address_among_public_ones_is_enough() -> None:
+    fetch = GuardedFetch(resolver=Resolver([PUBLIC[0], "10.0.0.1"]))
+
+    assert (await refusal_of(fetch, "http://pictures.example/a.png")).reason == "FORBIDDEN_ADDRESS"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://pictures.example/a",
+        "gopher://pictures.example",
+        "http://user:secret@pictures.example/a",
+        "http:///a",
+        "http://pictures.example:99999/a",
+        "//pictures.example/a",
+        "data:image/png;base64,AAAA",
+    ],
+)
+async def test_what_is_no_plain_web_address_is_not_fetched(url: str) -> None:
+    refusal = await refusal_of(GuardedFetch(resolver=Resolver([PUBLIC[0]])), url)
+
+    assert refusal.reason == "FORBIDDEN_ADDRESS"
+    assert "secret" not in refusal.message
+
+
+async def test_the_providers_own_host_is_trusted() -> None:
+    async with server(http()) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        data = await fetch.fetch(f"http://own.example:{port}/a", trusted_host=f"own.example:{port}")
+        await fetch.close()
+
+    assert data == b"picture"
+
+
+async def test_another_port_of_the_providers_own_host_is_not() -> None:
+    fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+
+    assert (await refusal_of(fetch, "http://own.example:1/a", trusted_host="own.example:80")).reason == (
+        "FORBIDDEN_ADDRESS"
+    )
+
+
+async def test_the_connection_goes_to_the_address_that_was_checked() -> None:
+    # A second look at the name would give another address: the one that is served here is used.
+    async with server(http()) as port:
+        resolver = Resolver(["127.0.0.1"], ["203.0.113.1"])
+        fetch = GuardedFetch(resolver=resolver)
+        data = await fetch.fetch(f"http://changing.example:{port}/a", allow_private=True)
+        await fetch.close()
+
+    assert (data, resolver.asked) == (b"picture", ["changing.example"])
+
+
+async def test_a_redirect_is_checked_like_the_address_itself() -> None:
+    async with server(http(b"", status="302 Found", headers="Location: http://inside.example/\r\n")) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"], ["10.1.2.3"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", trusted_host=f"own.example:{port}")
+
+    assert refusal.reason == "FORBIDDEN_ADDRESS"
+
+
+async def test_redirects_come_to_an_end() -> None:
+    async with server(http(b"", status="302 Found", headers="Location: /again\r\n")) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert refusal.message == "The image's address redirects too often."
+
+
+@pytest.mark.parametrize("headers", ["Content-Length: 5000000\r\n", ""])
+async def test_a_body_over_its_limit_is_not_read_to_the_end(headers: str) -> None:
+    async with server(http(b"x" * 300_000, headers=headers)) as port:
+        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert (refusal.code, refusal.reason) == ("PERMANENT", "TOO_LARGE")
+
+
+@pytest.mark.parametrize("answer", [b"", http(b"half", headers="Content-Length: 100\r\n")], ids=["mute", "half"])
+async def test_a_server_that_takes_too_long_is_left(answer: bytes) -> None:
+    async with server(answer, hang=True) as port:
+        fetch = GuardedFetch(bounds=Bounds(seconds=0.3), resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert (refusal.code, refusal.reason, refusal.retryable) == ("TEMPORARY", "FETCH_FAILED", True)
+
+
+@pytest.mark.parametrize(("status", "retryable"), [("404 Not Found", False), ("410 Gone", False), ("503 Busy", True)])
+async def test_what_is_not_there_is_not_asked_for_again(status: str, retryable: bool) -> None:
+    async with server(http(b"", status=status)) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert (refusal.reason, refusal.retryable) == ("FETCH_FAILED", retryable)
+
+
+async def test_a_refused_connection_may_be_tried_again() -> None:
+    refusal = await refusal_of(
+        GuardedFetch(resolver=Resolver(["127.0.0.1"])), "http://own.example:1/a", allow_private=True
+    )
+
+    assert (refusal.reason, refusal.retryable) == ("FETCH_FAILED", True)

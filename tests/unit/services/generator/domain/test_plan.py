@@ -1,0 +1,60 @@
+"""The claimer's table, row by row."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.generator.domain.plan import Step, Traits, step_for
+from services.generator.domain.work import Call, Phase
+
+CALL = Call(
+    id="call_1",
+    provider="p",
+    model="m",
+    phase=Phase.INTENDED,
+    image_indexes=(0,),
+    idempotency_key="call_1",
+    operation_id="",
+    operation_state={},
+)
+PAID = Traits(free=False, idempotent=False, resumable=True)
+FREE = Traits(free=True, idempotent=False, resumable=False)
+KEYED = Traits(free=False, idempotent=True, resumable=False)
+
+
+def step(phase: Phase, *, traits: Traits = PAID, operation: str = "", consent: bool = False) -> Step:
+    """What the claimer does about a call of the phase."""
+    return step_for(replace(CALL, phase=phase, operation_id=operation), traits=traits, may_pay_again=consent)
+
+
+@pytest.mark.parametrize("phase", [Phase.FAILED, Phase.REFUSED, Phase.CANCELED, Phase.NOT_SENT])
+@pytest.mark.parametrize("traits", [PAID, FREE, KEYED])
+def test_what_was_surely_not_bought_is_bought(phase: Phase, traits: Traits) -> None:
+    assert step(phase, traits=traits) is Step.BUY
+
+
+@pytest.mark.parametrize("consent", [False, True])
+def test_an_accepted_call_is_followed_and_never_sent_again(consent: bool) -> None:
+    assert step(Phase.ACCEPTED, operation="op", consent=consent) is Step.RESUME
+
+
+def test_a_result_that_is_not_staged_is_fetched_again_by_its_operation() -> None:
+    assert step(Phase.SUCCEEDED, operation="op") is Step.RESUME
+
+
+@pytest.mark.parametrize(("consent", "expected"), [(False, Step.STOP_LOST), (True, Step.BUY)])
+def test_a_result_without_operation_is_lost_unless_somebody_pays_again(consent: bool, expected: Step) -> None:
+    assert step(Phase.SUCCEEDED, consent=consent) is expected
+
+
+@pytest.mark.parametrize(
+    ("traits", "expected"), [(FREE, Step.RESEND), (KEYED, Step.RESEND), (PAID, Step.SETTLE_UNKNOWN)]
+)
+def test_an_intended_call_is_sent_again_only_where_that_costs_nothing(traits: Traits, expected: Step) -> None:
+    assert step(Phase.INTENDED, traits=traits) is expected
+    assert step(Phase.INTENDED, traits=traits, consent=True) is expected
+
+
+@pytest.mark.parametrize(("consent", "expected"), [(False, Step.STOP_AMBIGUOUS), (True, Step.BUY)])
+def test_an_unknown_call_is_repeated_with_consent_alone(consent: bool, expected: Step) -> None:
+    assert step(Phase.UNKNOWN, consent=consent) is expected
