@@ -124,6 +124,13 @@ class JobDesk:
 
         return self.run(work)
 
+    def await_blocked(self) -> None:
+        """Return once somebody in this database waits for another's lock."""
+        while not self.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
+        ):
+            pass
+
     def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
         """A job whose call is under way."""
         self.create(**request)

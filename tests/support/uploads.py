@@ -124,7 +124,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 @asynccontextmanager
 async def worker_service() -> AsyncIterator[FakeWorkerService]:
     """Serve it on a free port."""
-    service = FakeWorkerService()  # type: ignore[abstract] - what it leaves out is answered UNIMPLEMENTED
+    service = FakeWorkerService()  # type: ignore[abstract]  # the rest is answered UNIMPLEMENTED
     served = Served(
         name="calotype.job.v1.WorkerService",
         add=worker_service_pb2_grpc.add_WorkerServiceServicer_to_server,

@@ -1,13 +1,17 @@
 """Facts are folded from the broker: bad ones alone are put aside, none is lost while something is away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from calotype import streams
+from calotype.fact.v1 import fact_pb2
+from sqlalchemy import Connection
 
+from common.consuming import Message, Verdict
 from common.jetstream import JetStream
 from common.postgres import Database
 from services.job import migrations
@@ -15,6 +19,7 @@ from services.job.consumer import FactConsumer
 from services.job.domain.limits import Limits
 from services.job.domain.states import State
 from services.job.relay import OutboxRelay
+from services.job.store import jobs
 from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.messages import broker_at, images_generated, publish
@@ -27,12 +32,34 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
         yield broker
 
 
+class WatchedConsumer(FactConsumer):
+    """Lets a test wait for the end of each batch."""
+
+    def __init__(self, database: Database, broker: JetStream) -> None:
+        super().__init__(database, broker, OutboxRelay(database, broker), Limits())
+        self._handled = asyncio.Event()
+
+    async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
+        """Fold, then say so."""
+        verdicts = await super().handle(messages)
+        self._handled.set()
+        return verdicts
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for the batch that makes it so."""
+        async with asyncio.timeout(20):
+            while True:
+                self._handled.clear()
+                if await asyncio.to_thread(condition):
+                    return
+                await self._handled.wait()
+
+
 @asynccontextmanager
-async def folding(broker: JetStream, database_url: str) -> AsyncIterator[FactConsumer]:
-    """A consumer that runs."""
+async def folding(broker: JetStream, database_url: str) -> AsyncIterator[WatchedConsumer]:
+    """A consumer that runs; at the end of the block it has settled all that it was given."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=1)
-    consumer = FactConsumer(database, broker, OutboxRelay(database, broker), Limits())
-    stop = asyncio.Event()
+    consumer, stop = WatchedConsumer(database, broker), asyncio.Event()
     running = asyncio.create_task(consumer.run(stop))
     yield consumer
     stop.set()
@@ -40,11 +67,9 @@ async def folding(broker: JetStream, database_url: str) -> AsyncIterator[FactCon
     await database.close()
 
 
-async def until(condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Wait for a condition that another process brings about."""
-    async with asyncio.timeout(seconds):
-        while not await asyncio.to_thread(condition):
-            await asyncio.to_thread(asyncio.Event)
+async def waiting_facts(broker: JetStream) -> int:
+    """Facts that nobody has acknowledged."""
+    return int((await broker.context.stream_info(streams.FACTS["name"])).state.messages)
 
 
 async def dead_letters(broker: JetStream, count: int) -> list[dict[str, str]]:
@@ -58,23 +83,53 @@ async def dead_letters(broker: JetStream, count: int) -> list[dict[str, str]]:
 
 async def test_a_fact_moves_its_job(broker: JetStream, desk: JobDesk, database_url: str) -> None:
     job, call = desk.generate()
-    async with folding(broker, database_url):
+    async with folding(broker, database_url) as consumer:
         await publish(broker, [images_generated(job, call)])
-        await until(lambda: desk.job(job.id).state is State.UPLOADING)
+        await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 
 
 async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, database_url: str) -> None:
     work = [desk.generate() for _ in range(3)]
     good = [images_generated(job, call) for job, call in work]
     refused = images_generated(*desk.generate(), sha256="not a digest")
-    await publish(broker, [good[0], b"\xff\xff\xff", good[1], refused, good[2]])
-    async with folding(broker, database_url):
-        await until(lambda: all(desk.job(job.id).state is State.UPLOADING for job, _ in work))
-        dead = await dead_letters(broker, 2)
+    nul = fact_pb2.ProviderCallAccepted(job_id="job_\0", call_id="call_\0", operation_id="op")
+    unstorable = fact_pb2.Fact(provider_call_accepted=nul)
+    await publish(broker, [good[0], b"\xff\xff\xff", good[1], refused, unstorable, good[2]])
+    async with folding(broker, database_url) as consumer:
+        await consumer.until(lambda: all(desk.job(job.id).state is State.UPLOADING for job, _ in work))
+        dead = await dead_letters(broker, 3)
     reasons = sorted(headers["Calotype-Dead-Reason"] for headers in dead)
 
     assert reasons[0].startswith("it cannot be decoded")
-    assert "a_digest_is_sha256" in reasons[1]
+    assert "NUL" in reasons[1]
+    assert "a_digest_is_sha256" in reasons[2]
+    assert await waiting_facts(broker) == 0
+
+
+async def test_a_fact_is_acknowledged_after_the_commit_and_not_before(
+    broker: JetStream, desk: JobDesk, database_url: str
+) -> None:
+    job, call = desk.generate()
+    await publish(broker, [images_generated(job, call)])
+    loop, locked, go_on = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        jobs.lock_one(connection, job.id)
+        loop.call_soon_threadsafe(locked.set)
+        assert go_on.wait(20)
+
+    holding = asyncio.create_task(asyncio.to_thread(desk.run, hold))
+    await locked.wait()
+    async with folding(broker, database_url) as consumer:
+        await asyncio.to_thread(desk.await_blocked)
+        info = await broker.context.consumer_info(streams.FACTS["name"], streams.FACTS_CONSUMER)
+        while_it_waited = (info.num_ack_pending, await waiting_facts(broker), desk.job(job.id).state)
+        go_on.set()
+        await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
+    await holding
+
+    assert while_it_waited == (1, 1, State.GENERATING)
+    assert await waiting_facts(broker) == 0
 
 
 async def test_facts_told_while_nobody_folds_are_folded_later(
@@ -82,8 +137,8 @@ async def test_facts_told_while_nobody_folds_are_folded_later(
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [images_generated(job, call)])
-    async with folding(broker, database_url):
-        await until(lambda: desk.job(job.id).state is State.UPLOADING)
+    async with folding(broker, database_url) as consumer:
+        await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 
 
 async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
@@ -95,19 +150,19 @@ async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
             desk.dispose()
             server.child.stop(10)
             await publish(broker, [images_generated(job, call)])
-            await until(lambda: not consumer.may_fetch)
+            await consumer.until(lambda: not consumer.may_fetch)
             server.child.start()
             server.child.wait_ready(20)
             await consumer.watch_database()
-            await until(lambda: desk.job(job.id).state is State.UPLOADING)
+            await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 
 
 async def test_a_fact_of_a_type_from_the_future_waits(broker: JetStream, desk: JobDesk, database_url: str) -> None:
     job, call = desk.generate()
     # Field 99 is of no version yet: a sender that was upgraded first.
     await publish(broker, [b"\x9a\x06\x00", images_generated(job, call)])
-    async with folding(broker, database_url):
-        await until(lambda: desk.job(job.id).state is State.UPLOADING)
+    async with folding(broker, database_url) as consumer:
+        await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
         info = await broker.context.consumer_info(streams.FACTS["name"], streams.FACTS_CONSUMER)
 
     assert (info.num_ack_pending or 0) + (info.num_pending or 0) == 1

@@ -1,0 +1,249 @@
+"""The provider kind `replicate`: exactly the requests of its contract, and every answer classified."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from services.generator.adapters.provider_file import ModelEntry, ProviderEntry
+from services.generator.adapters.providers.replicate import ReplicateProvider
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    Operation,
+    Pending,
+    ProviderError,
+)
+from services.generator.domain.work import Request
+from services.generator.ports import Order
+
+BASE = "https://api.example/v1"
+MODEL = "black-forest-labs/flux-schnell"
+KEY = "r8_secret"
+ENTRY = ProviderEntry(
+    name="flux",
+    kind="replicate",
+    base_url=BASE,
+    default_model=MODEL,
+    models=(ModelEntry(name=MODEL, price_micros_per_image=3_000),),
+    timeout_seconds=90,
+)
+CREATED = {
+    "id": "p1",
+    "status": "starting",
+    "urls": {"get": f"{BASE}/predictions/p1", "cancel": f"{BASE}/predictions/p1/cancel"},
+}
+OPERATION = Operation(
+    id="p1",
+    state={"get": f"{BASE}/predictions/p1", "cancel": f"{BASE}/predictions/p1/cancel", "model": MODEL, "count": "1"},
+)
+
+
+class Script:
+    """Answers as told, and keeps what was asked."""
+
+    def __init__(self, answer: httpx.Response | Callable[[httpx.Request], httpx.Response]) -> None:
+        self._answer = answer
+        self.asked: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Take a request."""
+        self.asked.append(request)
+        return self._answer if isinstance(self._answer, httpx.Response) else self._answer(request)
+
+
+def provider(script: Script, entry: ProviderEntry = ENTRY) -> ReplicateProvider:
+    """The adapter in front of a script."""
+    return ReplicateProvider(entry, api_key=KEY, transport=httpx.MockTransport(script))
+
+
+def order(*, model: str = MODEL, **request: Any) -> Order:
+    """One image."""
+    wanted = Request(**({"prompt": "a harbour"} | request))
+    return Order(call_id="call_1", idempotency_key="call_1", model=model, count=1, request=wanted, seed=wanted.seed)
+
+
+def raising(error: type[httpx.TransportError]) -> Callable[[httpx.Request], httpx.Response]:
+    """A connection that breaks."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error("broken", request=request)
+
+    return answer
+
+
+async def submit_error(answer: Any) -> ProviderError:
+    """What a submission comes to."""
+    with pytest.raises(ProviderError) as error:
+        await provider(Script(answer)).submit(order())
+    return error.value
+
+
+async def poll(body: dict[str, Any], status: int = 200) -> Generated | Pending:
+    """What a poll comes to."""
+    return await provider(Script(httpx.Response(status, json=CREATED | body))).poll(OPERATION)
+
+
+async def test_a_prediction_is_created_as_the_contract_says() -> None:
+    script = Script(httpx.Response(201, json=CREATED))
+    operation = await provider(script).submit(order(seed=7, aspect_ratio="16:9", output_format="webp"))
+    [request] = script.asked
+
+    assert (request.method, str(request.url)) == ("POST", f"{BASE}/models/{MODEL}/predictions")
+    assert request.headers["Authorization"] == f"Bearer {KEY}"
+    assert request.headers["Cancel-After"] == "90s"
+    assert json.loads(request.content) == {
+        "input": {"prompt": "a harbour", "seed": 7, "aspect_ratio": "16:9", "output_format": "webp"}
+    }
+    assert operation == OPERATION
+
+
+async def test_a_version_is_created_at_its_own_address() -> None:
+    script = Script(httpx.Response(201, json=CREATED))
+    await provider(script).submit(order(model="owner/name:abc123"))
+
+    assert str(script.asked[0].url) == f"{BASE}/predictions"
+    assert json.loads(script.asked[0].content)["version"] == "abc123"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "code", "reason", "retryable"),
+    [
+        (400, {"detail": "bad"}, "PERMANENT", "INVALID_INPUT", False),
+        (401, {"title": "Unauthenticated"}, "AUTH_ERROR", "PROVIDER_AUTH", False),
+        (402, {"title": "Billing"}, "PERMANENT", "QUOTA_EXHAUSTED", False),
+        (403, {}, "AUTH_ERROR", "PROVIDER_AUTH", False),
+        (404, {}, "PERMANENT", "PROVIDER_REJECTED", False),
+        (422, {"detail": "input"}, "PERMANENT", "INVALID_INPUT", False),
+        (429, {"detail": "throttled"}, "RATE_LIMIT", "PROVIDER_RATE_LIMIT", True),
+    ],
+)
+async def test_an_answer_that_refuses_surely_bought_nothing(
+    status: int, body: dict[str, str], code: str, reason: str, retryable: bool
+) -> None:
+    error = await submit_error(httpx.Response(status, json=body))
+
+    assert (error.code, error.reason, error.retryable) == (code, reason, retryable)
+    assert error.acceptance is Acceptance.NOT_ACCEPTED
+    assert error.vendor.http_status == status
+
+
+async def test_the_time_of_a_throttle_is_read_from_its_words() -> None:
+    words = "Request was throttled. Your rate limit resets in ~30s."
+
+    assert (await submit_error(httpx.Response(429, json={"detail": words}))).retry_after_seconds == 30
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 418, 302])
+async def test_an_answer_that_nobody_knows_may_have_bought(status: int) -> None:
+    assert (await submit_error(httpx.Response(status, text="?"))).acceptance is Acceptance.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("error", "acceptance"),
+    [
+        (httpx.ConnectError, Acceptance.NOT_ACCEPTED),
+        (httpx.ConnectTimeout, Acceptance.NOT_ACCEPTED),
+        (httpx.ReadTimeout, Acceptance.UNKNOWN),
+        (httpx.WriteError, Acceptance.UNKNOWN),
+        (httpx.RemoteProtocolError, Acceptance.UNKNOWN),
+    ],
+)
+async def test_a_broken_connection_is_certain_only_before_anything_was_sent(
+    error: type[httpx.TransportError], acceptance: Acceptance
+) -> None:
+    assert (await submit_error(raising(error))).acceptance is acceptance
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"id": 5, "urls": {}}', b"x" * 5_000_000])
+async def test_an_answer_of_another_shape_may_have_bought(body: bytes) -> None:
+    error = await submit_error(httpx.Response(201, content=body))
+
+    assert (error.code, error.acceptance) == ("UNKNOWN", Acceptance.UNKNOWN)
+
+
+@pytest.mark.parametrize("status", ["starting", "processing"])
+async def test_a_prediction_under_way_is_pending(status: str) -> None:
+    assert await poll({"status": status}) == Pending()
+
+
+@pytest.mark.parametrize("output", ["https://x/1.png", ["https://x/1.png", "https://x/2.png"]])
+async def test_a_success_is_its_images_and_their_price(output: Any) -> None:
+    made = await poll({"status": "succeeded", "output": output})
+    urls = [output] if isinstance(output, str) else output
+
+    assert isinstance(made, Generated)
+    assert [image.url for image in made.images] == urls
+    assert made.cost_micros == 3_000 * len(urls)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reason"),
+    [
+        ({"status": "failed", "error": "NSFW content detected"}, "PERMANENT", "CONTENT_POLICY"),
+        ({"status": "failed", "error": "flagged as sensitive (E005)"}, "PERMANENT", "CONTENT_POLICY"),
+        ({"status": "failed", "error": "CUDA out of memory"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "Prediction interrupted; please retry"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": None}, "PERMANENT", "PROVIDER_REJECTED"),
+        ({"status": "canceled"}, "TIMEOUT", "PROVIDER_CANCELED"),
+        ({"status": "aborted"}, "TIMEOUT", "PROVIDER_CANCELED"),
+        ({"status": "succeeded", "output": None}, "UNKNOWN", "UNCLASSIFIED"),
+        ({"status": "succeeded", "output": [5]}, "UNKNOWN", "UNCLASSIFIED"),
+        ({"status": "dreaming"}, "UNKNOWN", "UNCLASSIFIED"),
+    ],
+)
+async def test_an_end_without_images_is_classified(body: dict[str, Any], code: str, reason: str) -> None:
+    with pytest.raises(ProviderError) as error:
+        await poll(body)
+    assert (error.value.code, error.value.reason) == (code, reason)
+    assert error.value.acceptance is Acceptance.ACCEPTED
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_prediction_that_is_gone_is_a_lost_result(status: int) -> None:
+    with pytest.raises(ProviderError) as error:
+        await poll({}, status)
+    assert (error.value.reason, error.value.retryable) == ("RESULT_LOST", False)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_poll_that_is_not_answered_is_asked_again(status: int) -> None:
+    with pytest.raises(ProviderError) as error:
+        await poll({}, status)
+    assert (error.value.retryable, error.value.acceptance) == (True, Acceptance.UNKNOWN)
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (httpx.Response(200, json=CREATED | {"status": "canceled"}), CancelOutcome.CONFIRMED),
+        (httpx.Response(204), CancelOutcome.CONFIRMED),
+        (httpx.Response(200, json=CREATED | {"status": "succeeded"}), CancelOutcome.TOO_LATE),
+        (httpx.Response(404), CancelOutcome.TOO_LATE),
+    ],
+)
+async def test_a_cancel_tells_whether_it_came_in_time(answer: httpx.Response, outcome: CancelOutcome) -> None:
+    script = Script(answer)
+
+    assert await provider(script).cancel(OPERATION) is outcome
+    assert (script.asked[0].method, str(script.asked[0].url)) == ("POST", f"{BASE}/predictions/p1/cancel")
+
+
+async def test_the_key_goes_to_no_other_host() -> None:
+    script = Script(httpx.Response(200, json=CREATED))
+    elsewhere = Operation(id="p1", state={"get": "https://evil.example/p1", "cancel": "http://api.example/p1"})
+    adapter = provider(script)
+    await adapter.poll(elsewhere)
+    await adapter.cancel(elsewhere)
+
+    assert {request.url.host for request in script.asked} == {"api.example"}
+    assert {request.url.scheme for request in script.asked} == {"https"}
+
+
+async def test_the_key_is_in_no_error() -> None:
+    error = await submit_error(httpx.Response(401, json={"detail": "no"}))
+
+    assert KEY not in f"{error!r} {error} {error.vendor}"
