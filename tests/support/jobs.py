@@ -1,5 +1,6 @@
 """job-service's use cases, as one worker after the other would ask for them; each call is one transaction."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,9 @@ from services.job.domain.requests import Capabilities, JobRequest, Provider
 from services.job.store import jobs, providers
 
 T = TypeVar("T")
+BLOCKED = """
+SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0
+"""
 FREE = Provider(
     name="procedural",
     kind="procedural",
@@ -126,10 +130,9 @@ class JobDesk:
 
     def await_blocked(self) -> None:
         """Return once somebody in this database waits for another's lock."""
-        while not self.sql(
-            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND cardinality(pg_blocking_pids(pid)) > 0"
-        ):
-            pass
+        deadline = time.monotonic() + 20
+        while not self.sql(BLOCKED):
+            assert time.monotonic() < deadline, "nobody waited for a lock"
 
     def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
         """A job whose call is under way."""

@@ -8,14 +8,12 @@ import pytest
 from sqlalchemy import Connection
 
 from services.job.application import claiming, deciding, folding
-from services.job.application.buying import begin_provider_call
+from services.job.application.buying import begin_provider_call, record_operation, resend_provider_call
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, failed, generated, purchase_of, stored
-
-WAITING = "SELECT count(*) AS n FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+from tests.support.jobs import JobDesk, failed, fence_of, generated, purchase_of, stored
 
 
 def lose_lease(desk: JobDesk, job: Job) -> Job:
@@ -40,8 +38,7 @@ def behind(desk: JobDesk, first: Any, second: Any) -> Any:
         holding = threads.submit(desk.run, hold)
         assert locked.wait(20)
         waiting = threads.submit(desk.run, second)
-        while desk.sql(WAITING)[0].n == 0:
-            assert not waiting.done(), "nobody waited"
+        desk.await_blocked()
         go_on.set()
         holding.result()
         return waiting
@@ -73,6 +70,57 @@ def test_a_late_uploader_completes_nothing(desk: JobDesk) -> None:
     desk.fold(stored(job))
 
     assert desk.job(job.id).state is State.UPLOADING
+
+
+def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    current = lose_lease(desk, job)
+    desk.release(job, call.id)
+    [row] = desk.sql("SELECT phase FROM provider_calls")
+
+    assert desk.job(job.id) == current
+    assert row.phase == Phase.NOT_SENT
+
+
+def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    current = lose_lease(desk, job)
+    desk.release(current, call.id)
+    [row] = desk.sql("SELECT phase FROM provider_calls")
+
+    assert row.phase == Phase.INTENDED
+    assert desk.job(job.id).state is State.QUEUED
+
+
+def test_an_operation_is_written_down_whoever_holds_the_job(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    current = lose_lease(desk, job)
+    desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={"url": "u"}))
+    [row] = desk.sql("SELECT phase, operation_id FROM provider_calls")
+
+    assert (row.phase, row.operation_id) == (Phase.ACCEPTED, "op")
+    assert desk.job(job.id) == current
+
+
+def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    current = lose_lease(desk, job)
+    with pytest.raises(Refusal) as refusal:
+        desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id))
+    again = desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id))
+
+    assert refusal.value.reason == "LEASE_LOST"
+    assert (again.id, again.idempotency_key, again.claim_number) == (call.id, call.idempotency_key, 2)
+    assert desk.sql("SELECT count(*) AS n FROM provider_calls")[0].n == 1
+
+
+def test_a_paid_call_is_never_sent_again(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    current = lose_lease(desk, job)
+
+    with pytest.raises(Refusal) as refusal:
+        desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id))
+    assert refusal.value.reason == "ALREADY_BOUGHT"
 
 
 def test_a_late_generator_begins_no_call(desk: JobDesk) -> None:

@@ -1,0 +1,118 @@
+"""Whole units of work: what should pass by itself is told from what will never be right."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError, IntegrityError
+
+from common.postgres import Database, DatabaseUnavailable
+from services.job.store import jobs
+from tests.support.jobs import JobDesk
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """A pool whose patience is short."""
+    opened = Database(
+        database_url, application="test", pool_size=2, statement_timeout_ms=300, lock_timeout_ms=100,
+        queue_timeout_seconds=0.2,
+    )  # fmt: skip
+    yield opened
+    await opened.close()
+
+
+async def test_a_lock_that_does_not_come_free_is_an_outage_and_no_defect(database: Database, desk: JobDesk) -> None:
+    job = desk.create().job
+    locked, go_on = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def hold(connection: Connection) -> None:
+        jobs.lock_one(connection, job.id)
+        loop.call_soon_threadsafe(locked.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(20)
+
+    holding = asyncio.create_task(asyncio.to_thread(desk.run, hold))
+    await locked.wait()
+    with pytest.raises(DatabaseUnavailable):
+        await database.run(lambda connection: jobs.lock_one(connection, job.id))
+    go_on.set()
+    await holding
+
+    assert (await database.run(lambda connection: jobs.lock_one(connection, job.id)))[0] == job
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT pg_sleep(5)",
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'too_many_connections'; END $$",
+        "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'read_only_sql_transaction'; END $$",
+    ],
+    ids=["too slow", "cut off", "no connection left", "a standby"],
+)
+async def test_what_should_pass_is_unavailable_and_the_next_work_is_done(database: Database, sql: str) -> None:
+    with pytest.raises(DatabaseUnavailable):
+        await database.run(lambda connection: connection.execute(text(sql)))
+
+    await database.ping()
+
+
+async def test_a_deadlock_is_tried_again(database: Database) -> None:
+    tries = []
+
+    def work(connection: Connection) -> int:
+        tries.append(1)
+        if len(tries) < 3:
+            connection.execute(text("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = 'deadlock_detected'; END $$"))
+        return len(tries)
+
+    assert await database.run(work) == 3
+
+
+async def test_every_connection_busy_is_unavailable(database: Database) -> None:
+    nap = text("SELECT pg_sleep(0.25)")
+    busy = [asyncio.create_task(database.run(lambda connection: connection.execute(nap) and None)) for _ in range(2)]
+    await asyncio.to_thread(lambda: None)
+    with pytest.raises(DatabaseUnavailable, match="busy"):
+        await database.run(lambda connection: None)
+    await asyncio.gather(*busy)
+
+
+async def test_a_character_that_cannot_be_stored_is_the_askers_fault(database: Database) -> None:
+    with pytest.raises(DataError):
+        await database.run(lambda connection: jobs.get(connection, "job_\0"))
+
+
+async def test_what_a_constraint_refuses_leaves_nothing(database: Database, desk: JobDesk) -> None:
+    desk.create()
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("UPDATE jobs SET model = 'other'"))
+        connection.execute(text("UPDATE jobs SET state = 'resting'"))
+
+    with pytest.raises(IntegrityError):
+        await database.run(work)
+    assert desk.sql("SELECT model FROM jobs")[0].model == "v1"
+
+
+async def test_a_caller_that_goes_away_does_not_break_its_transaction(database: Database, desk: JobDesk) -> None:
+    desk.create()
+    loop, began, go_on = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+
+    def work(connection: Connection) -> None:
+        connection.execute(text("UPDATE jobs SET model = 'other'"))
+        loop.call_soon_threadsafe(began.set)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(20)
+
+    running = asyncio.create_task(database.run(work))
+    await began.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    go_on.set()
+    await database.close()
+
+    assert desk.sql("SELECT model FROM jobs")[0].model == "other"

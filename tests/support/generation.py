@@ -1,0 +1,293 @@
+"""A generator's surroundings, played: a desk that decides as told, facts that are kept, a staging bucket in memory."""
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import grpc
+
+from common.errors import ServiceError
+from common.leased_work import Renewal
+from common.object_store import StorageUnavailable
+from services.generator.domain.outcomes import (
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+    StageError,
+)
+from services.generator.domain.plan import Traits
+from services.generator.domain.work import Call, Job, Phase, Request, StagedImage
+from services.generator.ports import Deletion, ImageProvider, Inspected, Order, Outcome, Settlement
+
+AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
+LOST = ServiceError(status=grpc.StatusCode.ABORTED, reason="LEASE_LOST", message="lost")
+
+
+def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedImage] = (), **changes: Any) -> Job:
+    """A claimed job."""
+    job = Job(
+        id="job_1",
+        claim_number=1,
+        lease_token="token",
+        lease_seconds=30,
+        tenant="acme",
+        provider="paid",
+        model="m",
+        image_count=n,
+        request=Request(prompt="a harbour"),
+        calls=tuple(calls),
+        images=tuple(images),
+        traceparent="",
+        max_seconds=5,
+        may_pay_again=False,
+    )
+    return replace(job, **changes)
+
+
+def call_of(phase: Phase, *indexes: int, operation: str = "", call_id: str = "call_old") -> Call:
+    """A call that an earlier claim left."""
+    return Call(
+        id=call_id,
+        provider="paid",
+        model="m",
+        phase=phase,
+        image_indexes=indexes or (0,),
+        idempotency_key=call_id,
+        operation_id=operation,
+        operation_state={},
+    )
+
+
+class Desk:
+    """Allows every call, unless `refusals` holds an error for the method."""
+
+    def __init__(self) -> None:
+        self.refusals: dict[str, ServiceError] = {}
+        self.begun: list[tuple[int, ...]] = []
+        self.resent: list[str] = []
+        self.recorded: list[str] = []
+        self.released: list[tuple[str, ...]] = []
+
+    def _refuse(self, method: str) -> None:
+        if method in self.refusals:
+            raise self.refusals[method]
+
+    async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
+        """Nothing is due."""
+        return []
+
+    async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
+        """Everything is held."""
+        return {}
+
+    async def begin_call(
+        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+    ) -> Call:
+        """Write a call down."""
+        self._refuse("begin_call")
+        self.begun.append(tuple(indexes))
+        return replace(call_of(Phase.INTENDED, *indexes, call_id=call_id), provider=provider)
+
+    async def resend_call(self, job: Job, call: Call) -> Call:
+        """Allow a call to be sent again."""
+        self._refuse("resend_call")
+        self.resent.append(call.id)
+        return call
+
+    async def record_operation(self, call: Call, operation: Operation) -> None:
+        """Write an operation down."""
+        self._refuse("record_operation")
+        self.recorded.append(operation.id)
+
+    async def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
+        """An input in two chunks."""
+        for chunk in (b"in", b"put"):
+            yield chunk
+
+    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
+        """Take a job back."""
+        self.released.append(tuple(not_sent))
+
+    async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
+        """Nothing is open."""
+        return []
+
+    async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
+        """Everything is held."""
+        return {}
+
+    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
+        """Nothing is to go."""
+        return []
+
+    async def register(self, providers: Sequence[Any]) -> None:
+        """Take the catalogue."""
+
+
+class Facts:
+    """Keeps what was told, by kind."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, dict[str, Any]]] = []
+
+    def __getattr__(self, kind: str) -> Callable[..., Any]:
+        async def tell(*_: Any, **about: Any) -> None:
+            if kind != "progress":
+                self.told.append((kind, about))
+
+        return tell
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds in the order told."""
+        return [kind for kind, _ in self.told]
+
+    @property
+    def last(self) -> dict[str, Any]:
+        """What the last fact says."""
+        return self.told[-1][1]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """How calls ended, as the last fact says."""
+        outcomes: Sequence[Outcome] = self.last["calls"]
+        return [outcome.phase for outcome in outcomes]
+
+    @property
+    def indexes(self) -> list[int]:
+        """Images of the last fact."""
+        return sorted(image.index for image in self.last["images"])
+
+    @property
+    def error(self) -> StageError:
+        """The failure that the last fact tells."""
+        found: StageError = self.last["error"]
+        return found
+
+
+class Staging:
+    """A bucket in memory; the first so many `outages` writes fail."""
+
+    def __init__(self, *, outages: int = 0) -> None:
+        self.objects: dict[str, tuple[StagedImage, int]] = {}
+        self.outages = outages
+
+    async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
+        """Write; the first writer wins."""
+        if self.outages:
+            self.outages -= 1
+            raise StorageUnavailable("away")
+        return self.objects.setdefault(image.name, (image, count))[0]
+
+    async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
+        """What a call has here."""
+        found = [one for name, one in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
+        return [image for image, _ in found], max((count for _, count in found), default=0)
+
+    async def empty(self, prefix: str) -> int:
+        """Delete."""
+        return 0
+
+    def add(self, image: StagedImage, *, count: int) -> None:
+        """What an earlier claim wrote."""
+        self.objects[image.name] = (image, count)
+
+
+class Reader:
+    """Takes every image for one, unless its bytes say `bad`."""
+
+    async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
+        """The bytes."""
+        return source.data or b""
+
+    async def read_input(self, url: str) -> bytes:
+        """The address as bytes."""
+        return url.encode()
+
+    async def inspect(self, data: bytes) -> Inspected:
+        """Measure."""
+        if data == b"bad":
+            raise StageError(code="PERMANENT", reason="INVALID_IMAGE", message="bad", retryable=False)
+        return Inspected(content_type="image/png", width=1, height=1, sha256="0" * 64, blurhash="L", c2pa=False)
+
+
+class Provider:
+    """Does what the script says: each answer is returned, or raised, in its turn; the last one again and again."""
+
+    name = "paid"
+    poll_interval_seconds = 0.001
+    trusted_host: str | None = None
+    allow_private_addresses = False
+
+    def __init__(
+        self,
+        *script: Any,
+        free: bool = False,
+        most: int = 4,
+        timeout: float = 5.0,
+        hook: Callable[[], None] | None = None,
+    ) -> None:
+        self.traits = Traits(free=free, idempotent=free, resumable=not free)
+        self.max_images_per_call = most
+        self.timeout_seconds = timeout
+        self.submitted: list[Order] = []
+        self.polled: list[str] = []
+        self.canceled: list[str] = []
+        self._script = list(script)
+        self._hook = hook or (lambda: None)
+
+    async def submit(self, order: Order) -> Generated | Operation:
+        """The next answer."""
+        self.submitted.append(order)
+        answer: Generated | Operation = self._next()
+        return answer
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """The next answer."""
+        self.polled.append(operation.id)
+        answer: Generated | Pending = self._next()
+        return answer
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Stop."""
+        self.canceled.append(operation.id)
+        return CancelOutcome.CONFIRMED
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+    def _next(self) -> Any:
+        self._hook()
+        answer = self._script.pop(0) if len(self._script) > 1 else self._script[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+def made(*data: bytes, cost: int | None = 40_000) -> Generated:
+    """Images by their bytes."""
+    return Generated(images=tuple(ImageSource(data=one) for one in data or (b"good",)), cost_micros=cost)
+
+
+def provider_error(acceptance: Any, **changes: Any) -> ProviderError:
+    """A call that failed."""
+    plain = {"code": "TEMPORARY", "reason": "PROVIDER_UNAVAILABLE", "message": "It was away.", "retryable": True}
+    return ProviderError(**(plain | changes), acceptance=acceptance)
+
+
+def staged(index: int, *, call_id: str = "call_old") -> StagedImage:
+    """An image that an earlier claim staged."""
+    return StagedImage(
+        index=index,
+        name=f"job_1/{call_id}/{index}",
+        call_id=call_id,
+        content_type="image/png",
+        width=1,
+        height=1,
+        size_bytes=4,
+        sha256="0" * 64,
+        blurhash="L",
+    )

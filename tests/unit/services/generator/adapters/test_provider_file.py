@@ -1,0 +1,96 @@
+"""A mistake in the provider file is one line with the file, the line and the field."""
+
+from pathlib import Path
+
+import pytest
+
+from common.config import ConfigError
+from services.generator.adapters import provider_file
+
+GOOD = """
+default: flux
+providers:
+  - name: procedural
+    kind: procedural
+  - name: flux
+    kind: replicate
+    api_key_env: TOKEN
+    default_model: a/b
+    timeout_seconds: 90
+    models: [{name: a/b, price_micros_per_image: 3000}]
+"""
+BAD = {
+    "- a\n- b": "1: the file",
+    "providers: []": "1: providers",
+    "providers:\n  - kind: procedural": "2: providers.0.name",
+    "providers:\n  - name: x\n    kind: oracle": "3: providers.0.kind",
+    "providers:\n  - name: X y\n    kind: procedural": "2: providers.0.name",
+    "providers:\n  - {name: x, kind: procedural}\n  - {name: x, kind: procedural}": "two providers",
+    "default: y\nproviders:\n  - {name: x, kind: procedural}": "'y'",
+    "providers:\n  - name: x\n    kind: procedural\n    colour: red": "4: providers.0.colour",
+    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: soon": "4: providers.0.timeout_seconds",
+    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: 601": "timeout_seconds is over",
+    "providers:\n  - name: x\n    kind: replicate\n    base_url: ftp://x": "4: providers.0.base_url",
+    "providers:\n  - name: x\n    kind: procedural\n    models: [{name: a, price_micros_per_image: -1}]": (
+        "providers.0.models.0.price_micros_per_image"
+    ),
+    "providers: [": "is not YAML",
+}
+
+
+def read(path: Path, text: str) -> provider_file.ProviderFile:
+    """The file's content, as it would be read."""
+    path.write_text(text, encoding="utf-8")
+    return provider_file.read(path, max_timeout_seconds=600)
+
+
+def test_a_good_file_is_what_it_says(tmp_path: Path) -> None:
+    found = read(tmp_path / "p.yaml", GOOD)
+    procedural, flux = found.providers
+
+    assert (found.default_name, flux.model, flux.timeout_seconds, flux.price_of("a/b")) == ("flux", "a/b", 90, 3000)
+    assert (procedural.model, procedural.timeout_seconds, procedural.price_of("x")) == ("procedural", 300, None)
+
+
+@pytest.mark.parametrize(("text", "told"), BAD.items(), ids=range(len(BAD)))
+def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "p.yaml"
+    with pytest.raises(ConfigError) as error:
+        read(path, text)
+    message = str(error.value)
+
+    assert str(path) in message
+    assert told in message
+    assert "\n" not in message
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        provider_file.read(tmp_path / "none.yaml", max_timeout_seconds=600)
+
+
+def test_without_a_file_there_is_a_provider_that_needs_no_key() -> None:
+    [only] = provider_file.read(None, max_timeout_seconds=600).providers
+
+    assert (only.name, only.kind) == ("procedural", "procedural")
+
+
+def test_a_limit_that_nobody_named_gives_way_to_the_stages_own(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("providers: [{name: x, kind: procedural}]", encoding="utf-8")
+    [only] = provider_file.read(path, max_timeout_seconds=20).providers
+
+    assert only.timeout_seconds == 20
+
+
+def test_a_key_comes_from_where_the_file_says_and_is_in_no_message(tmp_path: Path) -> None:
+    _, flux = read(tmp_path / "p.yaml", GOOD).providers
+    secret = tmp_path / "key"
+    secret.write_text("r8_secret\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        flux.api_key({"OTHER": "r8_secret"})
+
+    assert "TOKEN" in str(error.value)
+    assert "r8_secret" not in str(error.value)
+    assert flux.api_key({"TOKEN": "r8_secret"}) == "r8_secret"
+    assert flux.model_copy(update={"api_key_file": secret}).api_key({}) == "r8_secret"
