@@ -23,7 +23,7 @@ from nats.js.errors import NotFoundError
 from common.errors import Unavailable
 from common.health import Readiness
 from common.logs import event
-from common.loops import pause_until
+from common.loops import Stopped, pause_until
 
 _LOG = logging.getLogger(__name__)
 #: What a broker that is away, going or not set up yet looks like.
@@ -172,9 +172,17 @@ class JetStream:
 
 @asynccontextmanager
 async def connect(
-    url: str, *, name: str, streams: Iterable[StreamSpec], ready: Readiness | None = None
+    url: str,
+    *,
+    name: str,
+    streams: Iterable[StreamSpec],
+    ready: Readiness | None = None,
+    stop: asyncio.Event | None = None,
 ) -> AsyncIterator[JetStream]:
-    """Connect, for ever: a broker that is away at the start or later is waited for in the background."""
+    """Connect, for ever: a broker that is away at the start is waited for, one that is away later comes back.
+
+    Raises `Stopped` when `stop` is set before there was a connection.
+    """
     broker: JetStream | None = None
 
     async def disconnected() -> None:
@@ -190,8 +198,8 @@ async def connect(
 
     client = await _connect(
         url,
+        stop or asyncio.Event(),
         name=name,
-        max_reconnect_attempts=-1,
         reconnect_time_wait=0.25,
         ping_interval=5,
         max_outstanding_pings=2,
@@ -211,13 +219,18 @@ async def connect(
         await client.close()
 
 
-async def _connect(url: str, **options: Any) -> Client:
+async def _connect(url: str, stop: asyncio.Event, **options: Any) -> Client:
     while True:
         try:
-            return await nats.connect(url, connect_timeout=2, **options)
+            # The library tries for ever by itself, in silence, when it is told to reconnect for ever.
+            client = await nats.connect(url, connect_timeout=2, max_reconnect_attempts=1, **options)
         except FAILURES as error:
             event(_LOG, logging.WARNING, "broker.awaited", error=type(error).__name__)
-            await asyncio.sleep(0.5)
+        else:
+            client.options["max_reconnect_attempts"] = -1
+            return client
+        if await pause_until(stop, seconds=0.5):
+            raise Stopped("The broker was away until the process was told to stop.")
 
 
 async def _keep_declared(broker: JetStream, stop: asyncio.Event) -> None:

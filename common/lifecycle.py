@@ -10,6 +10,7 @@ from typing import Any, Self
 import uvloop
 
 from common.config import ConfigError
+from common.loops import Stopped
 
 
 class StartError(Exception):
@@ -28,6 +29,8 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
 
     try:
         uvloop.run(supervised())
+    except Stopped:
+        return 0
     except (ConfigError, StartError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

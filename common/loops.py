@@ -14,6 +14,10 @@ LONGEST_BACKOFF = 30.0
 RunOnce = Callable[[], Awaitable[Mapping[str, int] | None]]
 
 
+class Stopped(Exception):
+    """The process was told to stop before it had started."""
+
+
 async def run_every(
     name: str,
     run_once: RunOnce,

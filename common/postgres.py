@@ -19,9 +19,9 @@ T = TypeVar("T")
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
-#: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, and waits
-#: that one of our own timeouts ended.
-_AWAY = ("08", "53", "57", "55P03", "25P03")
+#: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, a standby
+#: that takes no writes, and waits that one of our own timeouts ended.
+_AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
 
 
 class DatabaseUnavailable(Unavailable):

@@ -53,7 +53,7 @@ async def main(stop: asyncio.Event) -> None:
         for provider in built.values():
             stack.push_async_callback(provider.close)
         declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
-        connection = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready)
+        connection = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connection)
         opened = await stack.enter_async_context(channel(settings.worker_address, max_message_bytes=64 * 1024 * 1024))
         bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)

@@ -42,6 +42,7 @@ async def main(stop: asyncio.Event) -> None:
                 name="job",
                 streams=[jetstream.StreamSpec(**stream) for stream in streams.STREAMS],
                 ready=ready,
+                stop=stop,
             )
         )
         relay, limits = OutboxRelay(database, broker), settings.limits

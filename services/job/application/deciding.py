@@ -40,6 +40,8 @@ def cancel_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
         attempts.end(connection, [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="canceled")])
     if not open_calls:
         deletions.add_staging(connection, [job.id])
+    if job.state is State.UPLOADING:
+        deletions.add_public(connection, job.id)
     return store.write(connection, [change])[job.id]
 
 

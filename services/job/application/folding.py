@@ -103,7 +103,10 @@ def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mappin
                 images += fact.images
                 told.add(fact.job_id)
             case ImagesStored():
-                pass
+                job = held.get(fact.job_id)
+                if job is not None and (job.state is State.CANCELED or job.deleted_at is not None):
+                    # A copy that ended after the folder was emptied must not stay public.
+                    deletions.add_public(connection, job.id)
     settled = calls.settle(connection, outcomes)
     wanted = [image for image in images if _is_wanted(image, held)]
     artifacts.stage(connection, wanted)

@@ -1,0 +1,98 @@
+"""The broker may be away at the start, go, come back, and forget everything."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from calotype import streams
+
+from cli.stack import nats as nats_stack
+from cli.stack.child import Child
+from cli.stack.ports import free_port
+from common.jetstream import BrokerUnavailable, StreamSpec, connect
+from common.loops import Stopped
+from common.pulling import ConsumerSpec, Subscription
+from tests.support.messages import broker_at
+from tests.support.servers import Server
+
+DECLARED = [StreamSpec(**stream) for stream in streams.STREAMS]
+WAKE_UPS = ConsumerSpec(stream="CALOTYPE_WORK", durable="test", subject=streams.WAKE_GENERATE)
+
+
+async def test_a_process_that_waits_for_the_broker_can_be_stopped() -> None:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_later(0.1, stop.set)
+
+    with pytest.raises(Stopped):
+        async with asyncio.timeout(10), connect("nats://127.0.0.1:1", name="test", streams=DECLARED, stop=stop):
+            pass
+
+
+async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
+    port = free_port()
+    connecting = asyncio.create_task(_publish_once(f"nats://127.0.0.1:{port}"))
+    program, _ = nats_stack.program(tmp_path / "data", log=tmp_path / "log", port=port)
+    child = Child(program)
+    child.start()
+    await asyncio.to_thread(child.wait_ready, 20)
+    async with asyncio.timeout(20):
+        await connecting
+    child.stop(3)
+
+
+async def test_a_broker_that_was_killed_is_used_again(nats: Server) -> None:
+    async with broker_at(nats.url) as broker:
+        nats.child.kill()
+        with pytest.raises(BrokerUnavailable):
+            await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={}, timeout=0.5)
+        nats.child.start()
+        await asyncio.to_thread(nats.child.wait_ready, 20)
+        async with asyncio.timeout(20):
+            while True:
+                try:
+                    await broker.publish(streams.WAKE_GENERATE, b"", message_id="2", headers={})
+                    break
+                except BrokerUnavailable:
+                    await asyncio.to_thread(nats.child.wait_ready, 5)
+
+
+async def test_one_message_id_is_stored_once(nats_url: str) -> None:
+    async with broker_at(nats_url) as broker:
+        for _ in range(3):
+            await broker.publish(streams.WAKE_GENERATE, b"", message_id="same", headers={})
+        info = await broker.context.stream_info("CALOTYPE_WORK")
+
+    assert info.state.messages == 1
+
+
+async def test_messages_are_had_as_soon_as_they_are_there(nats_url: str) -> None:
+    async with broker_at(nats_url) as broker:
+        subscription = Subscription(broker, WAKE_UPS)
+        waiting = asyncio.create_task(subscription.fetch(10, wait_seconds=30))
+        await broker.publish(streams.WAKE_GENERATE, b"first", message_id="1", headers={})
+        async with asyncio.timeout(5):
+            messages = await waiting
+        await subscription.close()
+
+    assert [message.data for message in messages] == [b"first"]
+
+
+async def test_a_stream_that_was_deleted_is_made_again_for_its_reader(nats_url: str) -> None:
+    async with broker_at(nats_url) as broker:
+        subscription = Subscription(broker, WAKE_UPS)
+        assert await subscription.fetch(1, wait_seconds=0.1) == []
+        await broker.context.delete_stream("CALOTYPE_WORK")
+        await broker.publish(streams.WAKE_GENERATE, b"again", message_id="1", headers={})
+        found = []
+        async with asyncio.timeout(20):
+            while not found:
+                found = await subscription.fetch(1, wait_seconds=0.5)
+        await subscription.close()
+
+    assert found[0].data == b"again"
+
+
+async def _publish_once(url: str) -> None:
+    async with connect(url, name="test", streams=DECLARED) as broker:
+        await broker.declare()
+        await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={})
