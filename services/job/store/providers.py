@@ -17,11 +17,19 @@ ON CONFLICT (name) DO UPDATE SET
     registered_by = excluded.registered_by, registered_at = excluded.registered_at
 """
 
+# There is one default: that of the generator which registered last. One whose file has gone must not keep it.
+YIELD_DEFAULT = """
+UPDATE providers SET is_default = false, description = jsonb_set(description, '{is_default}', 'false')
+WHERE is_default AND name <> ALL(:names)
+"""
+
 
 def register(connection: Connection, worker: str, providers: Sequence[Provider]) -> None:
     """Replace what is known of the named providers."""
     told = [{"name": one.name, "description": rows.to_json(one), "is_default": one.is_default} for one in providers]
     connection.execute(text(REGISTER_PROVIDERS), {"worker": worker, "told": rows.as_parameter(told)})
+    if any(one.is_default for one in providers):
+        connection.execute(text(YIELD_DEFAULT), {"names": [one.name for one in providers]})
 
 
 def catalogue(connection: Connection) -> dict[str, Provider]:

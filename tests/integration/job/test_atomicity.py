@@ -1,5 +1,7 @@
 """State, event and outbox row are there together, or not at all."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
 from sqlalchemy.exc import DBAPIError
 
@@ -11,6 +13,13 @@ BREAK = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken on purpose'; END $$;
 CREATE TRIGGER broken BEFORE INSERT ON {table} FOR EACH ROW EXECUTE FUNCTION refuse();
 """
+
+
+@pytest.fixture(autouse=True)
+def mended(desk: JobDesk) -> Iterator[None]:
+    """After each test the module's database is whole again."""
+    yield
+    desk.sql("DROP FUNCTION IF EXISTS refuse CASCADE")
 
 
 def counts(desk: JobDesk) -> list[int]:
@@ -41,7 +50,7 @@ def test_a_transition_that_breaks_leaves_everything_as_it_was(desk: JobDesk, tab
     assert (counts(desk), desk.job(job.id)) == before
 
 
-def _prepared(desk: JobDesk, step: str):  # type: ignore[no-untyped-def]
+def _prepared(desk: JobDesk, step: str) -> tuple[Job, Callable[[], object]]:
     created = desk.create().job
     if step == "claim":
         return created, desk.claim
@@ -49,7 +58,7 @@ def _prepared(desk: JobDesk, step: str):  # type: ignore[no-untyped-def]
     if step == "begin":
         return claimed.job, lambda: desk.begin(claimed.job)
     call = desk.begin(claimed.job)
-    job: Job = desk.job(created.id)
+    job = desk.job(created.id)
     assert job.state is State.GENERATING
     if step == "generated":
         return job, lambda: desk.fold(generated(job, call))
