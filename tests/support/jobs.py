@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 from sqlalchemy import Connection, create_engine, text
@@ -39,11 +39,18 @@ PAID = Provider(
 )
 
 
+class Transaction(Protocol):
+    """Runs work as one transaction."""
+
+    def __call__(self, work: Callable[[Connection], T]) -> T:
+        """Run it; returns after COMMIT."""
+
+
 @dataclass
 class JobDesk:
     """The use cases against one database."""
 
-    run: Callable[[Callable[[Connection], Any]], Any]
+    run: Transaction
     limits: Limits = field(default_factory=Limits)
     dispose: Callable[[], None] = lambda: None
 

@@ -1,14 +1,17 @@
 """Each job goes to one worker, in a fair order, and to the same worker again when its answer was lost."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import Connection
 
 from services.job.application import claiming
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
+from services.job.store import jobs
 from tests.support.jobs import JobDesk, fence_of, generated
 
 COPY_JOB = """
@@ -59,6 +62,43 @@ def test_a_tenant_with_ten_thousand_jobs_does_not_delay_anothers_one(desk: JobDe
     served = [desk.claim()[0].job.tenant for _ in range(2)]
 
     assert "single" in served
+
+
+def test_many_slots_are_shared_between_tenants(desk: JobDesk) -> None:
+    for tenant in ("crowd", "crowd", "crowd", "crowd", "b", "c"):
+        desk.create(tenant=tenant)
+    first, second = desk.claim(3), desk.claim(3)
+
+    assert sorted(one.job.tenant for one in first) == ["b", "c", "crowd"]
+    assert [one.job.tenant for one in second] == ["crowd"] * 3
+
+
+def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobDesk) -> None:
+    for _ in range(3):
+        desk.create(tenant="early")
+    desk.claim(2)
+    desk.create(tenant="late")
+
+    assert [one.job.tenant for one in desk.claim(1)] == ["late"]
+
+
+def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> None:
+    first, second = desk.create().job, desk.create().job
+    locked, go_on = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        jobs.lock_one(connection, first.id)
+        locked.set()
+        assert go_on.wait(20)
+
+    with ThreadPoolExecutor(2) as threads:
+        holding = threads.submit(desk.run, hold)
+        assert locked.wait(20)
+        claimed = threads.submit(desk.claim, 2).result(10)
+        go_on.set()
+        holding.result()
+
+    assert [one.job.id for one in claimed] == [second.id]
 
 
 def test_priority_orders_a_tenants_own_jobs(desk: JobDesk) -> None:
@@ -137,10 +177,7 @@ def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
     tokens = [uuid4()]
 
     def ask() -> list[claiming.Claimed]:
-        found: list[claiming.Claimed] = desk.run(
-            lambda c: claiming.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits)
-        )
-        return found
+        return desk.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits))
 
     assert [one.job for one in ask()] == [one.job for one in ask()]
     assert desk.claim_uploads() == []

@@ -26,7 +26,7 @@ INTERVAL = 5.0
 def rescue(desk: JobDesk) -> dict[str, int]:
     """Note candidates and act on them at once."""
     noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    return cast(dict[str, int], desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)))
+    return desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits))
 
 
 def crash(desk: JobDesk) -> dict[str, int]:

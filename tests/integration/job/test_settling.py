@@ -18,10 +18,9 @@ LATER = "UPDATE provider_calls SET settle_expires_at = clock_timestamp() - inter
 def claim(desk: JobDesk, count: int = 1, *, providers: tuple[str, ...] = ("paid",)) -> list[Settlement]:
     """Hold open calls as a generator."""
     tokens = [uuid4() for _ in range(count)]
-    found: list[Settlement] = desk.run(
+    return desk.run(
         lambda c: settlements.claim(c, tokens=tokens, providers=providers, seconds=desk.limits.lease_seconds)
     )
-    return found
 
 
 def accepted(desk: JobDesk) -> ProviderCall:
@@ -131,7 +130,4 @@ def _say_empty(desk: JobDesk, one: deletions.Deletion) -> bool:
 
 
 def _claim_deletions(desk: JobDesk, *, bucket: str = "staging") -> list[deletions.Deletion]:
-    found: list[deletions.Deletion] = desk.run(
-        lambda c: deletions.claim(c, bucket=bucket, tokens=[uuid4()], seconds=60)
-    )
-    return found
+    return desk.run(lambda c: deletions.claim(c, bucket=bucket, tokens=[uuid4()], seconds=60))
