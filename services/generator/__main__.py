@@ -4,9 +4,8 @@ import asyncio
 import os
 import socket
 import sys
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from multiprocessing import get_context
 
 from calotype import streams
 from calotype.environment import SETTINGS
@@ -27,6 +26,7 @@ from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.adapters.nats_facts import NatsFacts
+from services.generator.adapters.rendering import Renderers
 from services.generator.application.generation import Generator
 from services.generator.application.settling import Janitor, Settler
 from services.generator.grpc_api import OperationsService
@@ -35,7 +35,7 @@ from services.generator.settings import Settings
 WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-wake", subject=streams.WAKE_GENERATE)
 SETTLE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-settle", subject=streams.WAKE_SETTLE)
 REGISTER_SECONDS = 30.0
-#: Drawing is pure computation: in processes of its own it neither stops the loop nor waits for it.
+#: Processes that draw for the provider `procedural`.
 RENDERERS = 2
 
 
@@ -47,9 +47,10 @@ async def main(stop: asyncio.Event) -> None:
     ready = Readiness("broker", "catalogue")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
-        renderers = stack.enter_context(ProcessPoolExecutor(RENDERERS, mp_context=get_context("spawn")))
+        renderers = Renderers(RENDERERS)
+        stack.push_async_callback(renderers.close)
         threads = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="decode"))
-        built = {one.name: providers.build(one, environ=os.environ, executor=renderers) for one in known.providers}
+        built = {one.name: providers.build(one, environ=os.environ, renderers=renderers) for one in known.providers}
         for provider in built.values():
             stack.push_async_callback(provider.close)
         declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]

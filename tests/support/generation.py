@@ -67,6 +67,8 @@ class Desk:
     def __init__(self) -> None:
         self.refusals: dict[str, ServiceError] = {}
         self.begun: list[tuple[int, ...]] = []
+        self.when_begun: Callable[[], None] = lambda: None
+        self.deletions: list[Deletion] = []
         self.resent: list[str] = []
         self.recorded: list[str] = []
         self.released: list[tuple[str, ...]] = []
@@ -89,6 +91,7 @@ class Desk:
         """Write a call down."""
         self._refuse("begin_call")
         self.begun.append(tuple(indexes))
+        self.when_begun()
         return replace(call_of(Phase.INTENDED, *indexes, call_id=call_id), provider=provider)
 
     async def resend_call(self, job: Job, call: Call) -> Call:
@@ -109,6 +112,7 @@ class Desk:
 
     async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
         """Take a job back."""
+        self._refuse("release")
         self.released.append(tuple(not_sent))
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
@@ -120,8 +124,8 @@ class Desk:
         return {}
 
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Nothing is to go."""
-        return []
+        """What is to go."""
+        return self.deletions
 
     async def register(self, providers: Sequence[Any]) -> None:
         """Take the catalogue."""
@@ -169,17 +173,19 @@ class Facts:
 
 
 class Staging:
-    """A bucket in memory; the first so many `outages` writes fail."""
+    """A bucket in memory; the first so many `outages` writes fail, by default as if the store were away."""
 
-    def __init__(self, *, outages: int = 0) -> None:
+    def __init__(self, *, outages: int = 0, problem: Exception | None = None) -> None:
         self.objects: dict[str, tuple[StagedImage, int]] = {}
         self.outages = outages
+        self.problem = problem or StorageUnavailable("away")
+        self.emptied: list[str] = []
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
         """Write; the first writer wins."""
         if self.outages:
             self.outages -= 1
-            raise StorageUnavailable("away")
+            raise self.problem
         return self.objects.setdefault(image.name, (image, count))[0]
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
@@ -189,7 +195,10 @@ class Staging:
 
     async def empty(self, prefix: str) -> int:
         """Delete."""
-        return 0
+        if self.outages:
+            raise self.problem
+        self.emptied.append(prefix)
+        return 3
 
     def add(self, image: StagedImage, *, count: int) -> None:
         """What an earlier claim wrote."""
@@ -197,11 +206,18 @@ class Staging:
 
 
 class Reader:
-    """Takes every image for one, unless its bytes say `bad`."""
+    """Takes every image for one, unless its bytes say `bad`; URLs fail as `failures` say, then are bytes."""
+
+    def __init__(self, *failures: StageError) -> None:
+        self.failures = list(failures)
+        self.when_failed: Callable[[], None] = lambda: None
 
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
         """The bytes."""
-        return source.data or b""
+        if source.url is not None and self.failures:
+            self.when_failed()
+            raise self.failures.pop(0)
+        return source.data or (source.url or "").encode()
 
     async def read_input(self, url: str) -> bytes:
         """The address as bytes."""
@@ -226,11 +242,15 @@ class Provider:
         self,
         *script: Any,
         free: bool = False,
+        idempotent: bool = False,
+        resumable: bool | None = None,
         most: int = 4,
         timeout: float = 5.0,
         hook: Callable[[], None] | None = None,
     ) -> None:
-        self.traits = Traits(free=free, idempotent=free, resumable=not free)
+        resumes = not (free or idempotent) if resumable is None else resumable
+        self.traits = Traits(free=free, idempotent=free or idempotent, resumable=resumes)
+        self.cancels: CancelOutcome | Exception = CancelOutcome.CONFIRMED
         self.max_images_per_call = most
         self.timeout_seconds = timeout
         self.submitted: list[Order] = []
@@ -254,7 +274,9 @@ class Provider:
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stop."""
         self.canceled.append(operation.id)
-        return CancelOutcome.CONFIRMED
+        if isinstance(self.cancels, Exception):
+            raise self.cancels
+        return self.cancels
 
     async def close(self) -> None:
         """Nothing is held."""
@@ -267,6 +289,16 @@ class Provider:
         return answer
 
 
+def at(url: str) -> Generated:
+    """An image by its address."""
+    return Generated(images=(ImageSource(url=url),), cost_micros=40_000)
+
+
+def fetch_failed(*, retryable: bool) -> StageError:
+    """An address that does not give its image."""
+    return StageError(code="TEMPORARY", reason="FETCH_FAILED", message="It failed.", retryable=retryable)
+
+
 def made(*data: bytes, cost: int | None = 40_000) -> Generated:
     """Images by their bytes."""
     return Generated(images=tuple(ImageSource(data=one) for one in data or (b"good",)), cost_micros=cost)
@@ -274,7 +306,12 @@ def made(*data: bytes, cost: int | None = 40_000) -> Generated:
 
 def provider_error(acceptance: Any, **changes: Any) -> ProviderError:
     """A call that failed."""
-    plain = {"code": "TEMPORARY", "reason": "PROVIDER_UNAVAILABLE", "message": "It was away.", "retryable": True}
+    plain: dict[str, Any] = {
+        "code": "TEMPORARY",
+        "reason": "PROVIDER_UNAVAILABLE",
+        "message": "It was away.",
+        "retryable": True,
+    }
     return ProviderError(**(plain | changes), acceptance=acceptance)
 
 

@@ -83,7 +83,7 @@ class Books:
         return f"{self.url}/files/{next((one for one in known if one in prompt), 'good')}.png"
 
 
-def _bomb() -> bytes:
+def bomb() -> bytes:
     """A small file whose header claims 60,000 by 60,000 pixels."""
     header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
     parts = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b"")]
@@ -93,7 +93,8 @@ def _bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
-def _picture() -> bytes:
+def picture() -> bytes:
+    """A good one, of 96 by 64 pixels."""
     encoded = io.BytesIO()
     Image.new("RGB", (96, 64), "teal").save(encoded, "PNG")
     return encoded.getvalue()
@@ -137,7 +138,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif name == "huge":
             self._send(200, b"", {"Content-Length": str(HUGE)})
         else:
-            self._send(200, {"text": b"<html>no</html>", "bomb": _bomb()}.get(name) or _picture(), {})
+            self._send(200, {"text": b"<html>no</html>", "bomb": bomb()}.get(name) or picture(), {})
 
     def _json(self, status: int, body: dict[str, Any]) -> None:
         self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json"})
@@ -159,7 +160,7 @@ def paid_provider() -> Iterator[Books]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     # A client that was killed is part of the test, not a fault of this server.
-    server.handle_error = lambda *_: None  # type: ignore[method-assign,assignment]
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
     books.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

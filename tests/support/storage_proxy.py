@@ -33,7 +33,7 @@ _KINDS = (
     ("rewrite", "POST", re.compile(rf"^{_OBJECT}/rewriteTo{_TARGET}$")),
     ("copy", "POST", re.compile(rf"^{_OBJECT}/copyTo{_TARGET}$")),
     ("upload", "POST", re.compile(r"^/upload/storage/v1/b/(?P<bucket>[^/]+)/o$")),
-    ("upload", "PUT", re.compile(r"^/upload/")),
+    ("upload", "PUT", re.compile(r"^/upload/(?:storage/v1/b/(?P<bucket>[^/]+)/o)?")),
     ("list", "GET", re.compile(r"^/storage/v1/b/(?P<bucket>[^/]+)/o$")),
     ("read", "GET", re.compile(rf"^(?:/download)?{_OBJECT}$")),
     ("delete", "DELETE", re.compile(rf"^{_OBJECT}$")),
@@ -205,7 +205,7 @@ class _Door(BaseHTTPRequestHandler):
         query = {key: values[0] for key, values in parse_qs(address.query).items()}
         kinds = ((kind, path.match(address.path)) for kind, method, path in _KINDS if method == self.command)
         kind, found = next(((kind, found) for kind, found in kinds if found), ("unknown", None))
-        groups = {key: unquote(value) for key, value in (found.groupdict() if found else {}).items()}
+        groups = {key: unquote(value) for key, value in (found.groupdict() if found else {}).items() if value}
         name = groups.get("name") or query.get("name") or (_name_in(body) if kind == "upload" else "")
         bucket = groups.get("bucket", "")
         target = (groups["target_bucket"], groups["target"]) if "target" in groups else None

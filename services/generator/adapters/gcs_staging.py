@@ -6,6 +6,8 @@ from dataclasses import asdict, fields
 from common.object_store import ObjectConflict, ObjectInfo, ObjectStore
 from services.generator.domain.work import StagedImage
 
+#: The store bounds an object's metadata; words longer than this (as JSON) are left to the fact that tells of them.
+MOST_WORDS = 4000
 _FACTS = tuple(field.name for field in fields(StagedImage) if field.name != "name")
 
 
@@ -19,7 +21,8 @@ class GcsStaging:
         """Write an image; what an earlier writer put there is adopted."""
         facts = {name: value for name, value in asdict(image).items() if name in _FACTS and value is not None}
         # Header values are ASCII; a revised prompt need not be.
-        metadata = {name: json.dumps(value) for name, value in facts.items()} | {"count": str(count)}
+        written = {name: json.dumps(value) for name, value in facts.items()}
+        metadata = {name: text for name, text in written.items() if len(text) <= MOST_WORDS} | {"count": str(count)}
         try:
             await self._store.put(image.name, data, content_type=image.content_type, metadata=metadata)
         except ObjectConflict:

@@ -5,6 +5,7 @@ import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
 
 import httpx
@@ -13,6 +14,8 @@ from services.generator.domain.outcomes import StageError
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 MOST_REDIRECTS = 3
+#: Addresses of one host that are tried.
+MOST_ADDRESSES = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAPPINGS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
@@ -42,58 +45,79 @@ class GuardedFetch:
             trust_env=False,
             timeout=httpx.Timeout(15.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=0),
-            headers={"User-Agent": "calotype", "Accept": "image/*"},
+            # No encoding: a small body that unpacks to a large one would pass the bound on what arrives.
+            headers={"User-Agent": "calotype", "Accept": "image/*", "Accept-Encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._client.aclose()
 
-    async def fetch(self, url: str, *, trusted_host: str | None = None, allow_private: bool = False) -> bytes:
+    async def fetch(
+        self, url: str, *, trusted_host: str | None = None, allow_private: bool = False, most_bytes: int | None = None
+    ) -> bytes:
         """The body that the address serves; redirects are checked like the address itself.
 
         `trusted_host` (`host:port`) may be private. Raises `StageError`: FORBIDDEN_ADDRESS, TOO_LARGE, FETCH_FAILED.
         """
+        most = min(most_bytes or self._bounds.most_bytes, self._bounds.most_bytes)
         try:
             async with asyncio.timeout(self._bounds.seconds):
                 for _ in range(MOST_REDIRECTS + 1):
-                    body, location = await self._once(url, trusted_host, allow_private)
+                    body, location = await self._once(url, trusted_host, allow_private, most)
                     if location is None:
                         return body
                     url = urljoin(url, location)
         except TimeoutError as error:
             raise _failed("did not arrive in time") from error
-        except httpx.TransportError as error:
+        except (httpx.InvalidURL, ValueError) as error:
+            raise _forbidden("is not an address") from error
+        except httpx.RequestError as error:
             raise _failed(f"could not be fetched ({type(error).__name__})") from error
         raise _forbidden("redirects too often")
 
-    async def _once(self, url: str, trusted_host: str | None, allow_private: bool) -> tuple[bytes, str | None]:
-        target, host = await self._checked(url, trusted_host, allow_private)
-        request = self._client.build_request("GET", target, headers={"Host": host}, extensions=_sni(url))
-        answer = await self._client.send(request, stream=True)
+    async def _once(
+        self, url: str, trusted_host: str | None, allow_private: bool, most: int
+    ) -> tuple[bytes, str | None]:
+        answer = await self._open(url, await self._checked(url, trusted_host, allow_private))
         try:
             if answer.status_code in _REDIRECTS and "location" in answer.headers:
                 return b"", answer.headers["location"]
             if answer.status_code != 200:
                 raise _failed(f"is answered with status {answer.status_code}", status=answer.status_code)
-            return await self._body(answer), None
+            return await self._body(answer, most), None
         finally:
             await answer.aclose()
 
-    async def _body(self, answer: httpx.Response) -> bytes:
-        most = self._bounds.most_bytes
+    async def _open(self, url: str, addresses: Sequence[str]) -> httpx.Response:
+        """The answer of the first of the addresses that can be reached; the host is named as the URL names it."""
+        parts = urlsplit(url)
+        headers = {"Host": parts.netloc.rpartition("@")[2]}
+        extensions = {"sni_hostname": parts.hostname or ""}
+        unreachable: httpx.TransportError | None = None
+        for address in addresses[:MOST_ADDRESSES]:
+            target = httpx.URL(url).copy_with(host=address)
+            request = self._client.build_request("GET", target, headers=headers, extensions=extensions)
+            try:
+                return await self._client.send(request, stream=True)
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                unreachable = error
+        raise unreachable or httpx.ConnectError("no address")
+
+    async def _body(self, answer: httpx.Response, most: int) -> bytes:
         if int(answer.headers.get("content-length", "0") or 0) > most:
             raise _too_large(most)
         parts, size = [], 0
-        async for part in answer.aiter_bytes():
+        async for part in answer.aiter_raw():
             size += len(part)
             if size > most:
                 raise _too_large(most)
             parts.append(part)
         return b"".join(parts)
 
-    async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> tuple[httpx.URL, str]:
-        """The URL with its host replaced by an address that was checked, and the Host header."""
+    async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> Sequence[str]:
+        """Every address of the URL's host, none of them private unless that is trusted."""
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -109,7 +133,7 @@ class GuardedFetch:
         trusted = allow_private or trusted_host == f"{host}:{port}"
         if not addresses or not (trusted or all(is_public(address) for address in addresses)):
             raise _forbidden("points to a private network")
-        return httpx.URL(url).copy_with(host=addresses[0]), parts.netloc.rpartition("@")[2]
+        return addresses
 
 
 def is_public(address: str) -> bool:
@@ -118,13 +142,9 @@ def is_public(address: str) -> bool:
     if isinstance(ip, ipaddress.IPv6Address):
         if ip.ipv4_mapped is not None:
             return is_public(str(ip.ipv4_mapped))
-        if ip.sixtofour is not None or ip.teredo is not None or any(ip in one for one in _MAPPINGS):
+        if ip.is_site_local or ip.sixtofour is not None or ip.teredo is not None or any(ip in one for one in _MAPPINGS):
             return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
-
-
-def _sni(url: str) -> dict[str, str]:
-    return {"sni_hostname": urlsplit(url).hostname or ""}
 
 
 def _forbidden(what: str) -> StageError:

@@ -1,8 +1,10 @@
 """ImageReader: whatever a provider or a caller gave, as bytes that are known to be an image."""
 
+import asyncio
 import base64
 import binascii
 from concurrent.futures import Executor
+from functools import partial
 
 from services.generator.adapters import inspection
 from services.generator.adapters.guarded_fetch import GuardedFetch
@@ -10,6 +12,7 @@ from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
+MOST_BYTES = 64 * 1024 * 1024
 
 
 class GuardedImageReader:
@@ -22,45 +25,46 @@ class GuardedImageReader:
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
         """The encoded image of a source."""
         if source.data is not None:
-            return source.data
-        if source.base64 is not None:
-            return _decode(source.base64)
-        if source.url is not None:
-            return await self._fetch.fetch(
-                source.url,
-                trusted_host=provider.trusted_host,
-                allow_private=provider.allow_private_addresses,
-            )
-        raise inspection.not_an_image()
+            return _bounded(source.data)
+        text = source.base64 if source.base64 is not None else source.url or ""
+        if source.base64 is not None or text.startswith("data:"):
+            return await self._decode(text)
+        return await self._fetch.fetch(
+            text,
+            trusted_host=provider.trusted_host,
+            allow_private=provider.allow_private_addresses,
+            most_bytes=MOST_BYTES,
+        )
 
     async def read_input(self, url: str) -> bytes:
         """An input image from the caller's address; what is wrong with it is the request's fault."""
         try:
-            data = await self._fetch.fetch(url)
+            data = await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
             await self.inspect(data)
         except StageError as error:
             error.stage = "PROCESSING"
-            if not error.retryable and error.reason == "INVALID_IMAGE":
+            if error.reason == "INVALID_IMAGE":
                 error.reason, error.message = "INVALID_INPUT", "An input image is not a PNG, JPEG or WebP image."
             raise
-        if len(data) > MOST_INPUT_BYTES:
-            raise StageError(
-                stage="PROCESSING",
-                code="PERMANENT",
-                reason="TOO_LARGE",
-                message="An input image is larger than 20 MiB.",
-                retryable=False,
-            )
         return data
 
     async def inspect(self, data: bytes) -> Inspected:
         """Decode and measure."""
         return await inspection.inspect(data, executor=self._executor)
 
+    async def _decode(self, text: str) -> bytes:
+        """The bytes of base64, bare or as a data URL."""
+        bare = text.partition(",")[2] if text.startswith("data:") else text
+        if len(bare) > 4 * (MOST_BYTES // 3 + 1):
+            raise inspection.too_large(MOST_BYTES)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._executor, partial(base64.b64decode, bare, validate=True))
+        except (binascii.Error, ValueError) as error:
+            raise inspection.not_an_image() from error
 
-def _decode(text: str) -> bytes:
-    bare = text.partition(",")[2] if text.startswith("data:") else text
-    try:
-        return base64.b64decode(bare, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise inspection.not_an_image() from error
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > MOST_BYTES:
+        raise inspection.too_large(MOST_BYTES)
+    return data

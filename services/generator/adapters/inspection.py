@@ -43,7 +43,7 @@ def _inspect(data: bytes) -> Inspected:
                 blurhash=_blurhash(image),
                 c2pa=any(mark in data for mark in _C2PA),
             )
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many_pixels() from error
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
         raise not_an_image() from error
@@ -55,9 +55,9 @@ def _refuse_bomb(width: int, height: int) -> None:
 
 
 def _blurhash(image: Image.Image) -> str:
-    small = ImageOps.exif_transpose(image.copy() if image.mode != "P" else image.convert("RGBA"))
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    rgba = small.convert("RGBA")
+    # Small first: everything after that is cheap, whatever the picture's size.
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    rgba = ImageOps.exif_transpose(image).convert("RGBA")
     # Transparency shows what is behind it: white, as on a page.
     flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     pixels: list[Any] = list(flat.get_flattened_data()) if hasattr(flat, "get_flattened_data") else list(flat.getdata())
@@ -72,6 +72,16 @@ def not_an_image() -> StageError:
         code="PERMANENT",
         reason="INVALID_IMAGE",
         message="The provider returned something that is not a PNG, JPEG or WebP image that decodes.",
+        retryable=False,
+    )
+
+
+def too_large(most_bytes: int) -> StageError:
+    """What came has too many bytes."""
+    return StageError(
+        code="PERMANENT",
+        reason="TOO_LARGE",
+        message=f"The image is larger than {most_bytes // (1024 * 1024)} MiB.",
         retryable=False,
     )
 

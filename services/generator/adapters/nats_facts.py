@@ -1,5 +1,6 @@
 """Facts over NATS JetStream, progress over core NATS."""
 
+import logging
 from collections.abc import Sequence
 
 from calotype import streams
@@ -9,11 +10,13 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.cloud_events import headers
-from common.jetstream import JetStream
+from common.jetstream import FAILURES, JetStream
+from common.logs import event
 from services.generator.domain.outcomes import CancelOutcome, Operation, StageError
 from services.generator.domain.work import Call, Job, StagedImage
 from services.generator.ports import Deletion, Outcome, Settlement
 
+_LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"
 
 
@@ -89,7 +92,12 @@ class NatsFacts:
     async def progress(self, job: Job, *, percent: float) -> None:
         """Live word of progress."""
         subject = streams.progress_subject(tenant=job.tenant, job_id=job.id)
-        await self._broker.publish_core(subject, job_service_pb2.Progress(percent=percent).SerializeToString())
+        told = job_service_pb2.Progress(percent=percent).SerializeToString()
+        try:
+            await self._broker.publish_core(subject, told)
+        except FAILURES as error:
+            # Nobody counts on it: the next word comes soon, and the end is told as a fact.
+            event(_LOG, logging.DEBUG, "progress.lost", job_id=job.id, error=type(error).__name__)
 
     async def _publish(self, kind: str, told: fact_pb2.Fact, *, about: str) -> None:
         await self._broker.publish(

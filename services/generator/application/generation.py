@@ -9,14 +9,18 @@ from common.errors import ServiceError
 from common.leased_work import Slot
 from common.logs import event
 from common.tracing import span
-from services.generator.application.purchasing import Interrupted, Progress, Purchaser
+from services.generator.application.calling import Caller
+from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.inputs import Inputs
+from services.generator.application.keeping import Keeper
+from services.generator.application.purchasing import Purchaser
 from services.generator.application.reporting import ProgressReporter
 from services.generator.application.telling import tell
 from services.generator.domain import failures, plan
 from services.generator.domain.outcomes import StageError
 from services.generator.domain.plan import Step
 from services.generator.domain.work import Call, Job, Phase, StagedImage
-from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Staging
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Outcome, Staging
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,65 +45,74 @@ class Generator:
 
     async def run(self, slot: Slot[Job]) -> None:
         """Run a claimed job to the end of its stage."""
-        job = slot.work
-        progress = Progress(images={image.index: image for image in job.images})
-        with span("generate images", parent=job.traceparent or None, attributes={"job.id": job.id}):
+        claim = Claim(slot=slot)
+        parent = claim.job.traceparent or None
+        with span("generate images", parent=parent, attributes={"job.id": claim.job.id}):
             try:
-                await self._generate(slot, progress)
-            except StageError as error:
-                await self._tell_failure(slot, progress, error)
-            except Interrupted:
-                await self._hand_back(slot, progress)
-            except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
-                _LOG.exception("job.broke", extra={"job_id": job.id})
-                await self._tell_failure(slot, progress, failures.defect())
+                await self._run(claim)
+            except asyncio.CancelledError:
+                # The grace is over. Whoever gets the job next decides about a call that is still under way.
+                await self._release(claim)
+                raise
+
+    async def _run(self, claim: Claim) -> None:
+        try:
+            await self._generate(claim)
+        except Interrupted:
+            await self._hand_back(claim)
+        except StageError as error:
+            if claim.not_sent:
+                await self._hand_back(claim)
             else:
-                publish = partial(
-                    self._facts.images_generated,
-                    job=job,
-                    calls=tuple(progress.outcomes.values()),
-                    images=tuple(progress.images.values()),
-                )
-                await tell(publish, until=asyncio.Event())
+                await self._tell_failure(claim, error)
+        except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
+            _LOG.exception("job.broke", extra={"job_id": claim.job.id})
+            await self._tell_failure(claim, failures.defect())
+        else:
+            calls, images = tuple(claim.outcomes.values()), tuple(claim.images.values())
+            publish = partial(self._facts.images_generated, job=claim.job, calls=calls, images=images)
+            await tell(publish, until=asyncio.Event())
 
-    async def _generate(self, slot: Slot[Job], progress: Progress) -> None:
-        job = slot.work
-        purchaser = Purchaser(
-            slot,
-            progress,
-            desk=self._desk,
-            facts=self._facts,
-            staging=self._staging,
-            reader=self._reader,
-            report=ProgressReporter(self._facts, job),
-        )
-        inputs: tuple[bytes, ...] | None = None
-        for call in job.calls:
-            if set(call.image_indexes) & set(_missing(job, progress)) and call.phase not in _NOTHING_BOUGHT:
-                await self._settle_earlier(purchaser, job, call, progress)
-        provider = self._provider(job.provider)
-        while missing := _missing(job, progress):
-            if inputs is None:
-                inputs = await self._read_inputs(job)
-            await purchaser.buy(provider, missing[: provider.max_images_per_call], inputs=inputs)
+    async def _generate(self, claim: Claim) -> None:
+        keeper = Keeper(claim, staging=self._staging, reader=self._reader)
+        caller = Caller(claim, desk=self._desk, facts=self._facts)
+        report = ProgressReporter(self._facts, claim.job)
+        purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, report=report)
+        inputs = Inputs(claim, desk=self._desk, reader=self._reader)
+        for call in plan.may_have_left_images(claim.job.calls, claim.missing()):
+            await keeper.adopt(call)
+        await self._settle_earlier(claim, purchaser, inputs)
+        await self._buy_missing(claim, purchaser, inputs)
 
-    async def _settle_earlier(self, purchaser: Purchaser, job: Job, call: Call, progress: Progress) -> None:
-        provider = self._provider(call.provider)
-        if call.phase is not Phase.UNKNOWN:
-            await purchaser.adopt(call)
-            if not set(call.image_indexes) & set(_missing(job, progress)):
-                return
-        match plan.step_for(call, traits=provider.traits, may_pay_again=job.may_pay_again):
+    async def _settle_earlier(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+        """Have of earlier calls what can be had, before the first that cannot ends the claim."""
+        problems: list[StageError] = []
+        for call in plan.unsettled(claim.job.calls, claim.missing()):
+            try:
+                await self._settle_one(claim, purchaser, call, inputs)
+            except StageError as error:
+                if error.retryable:
+                    raise
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    async def _settle_one(self, claim: Claim, purchaser: Purchaser, call: Call, inputs: Inputs) -> None:
+        provider, may_pay_again = self._provider(call.provider), claim.job.may_pay_again
+        match plan.step_for(call, traits=provider.traits, may_pay_again=may_pay_again):
             case Step.RESUME:
-                await purchaser.resume(provider, call)
+                try:
+                    await purchaser.resume(provider, call)
+                except StageError as error:
+                    bought_before = call.phase is not Phase.ACCEPTED
+                    if not (bought_before and may_pay_again and failures.result_is_useless(error)):
+                        raise
             case Step.RESEND:
-                await purchaser.resend(provider, call, inputs=await self._read_inputs(job))
+                await purchaser.resend(provider, call, inputs=await inputs.read())
             case Step.SETTLE_UNKNOWN:
-                progress.end(call, Phase.UNKNOWN)
-                error = failures.ambiguous(provider.name)
+                claim.end(call, Phase.UNKNOWN)
                 # With consent the next claim buys again, once the ledger says that this call is unknown.
-                error.retryable = job.may_pay_again
-                raise error
+                raise failures.ambiguous(provider.name, retryable=may_pay_again)
             case Step.STOP_AMBIGUOUS:
                 raise failures.ambiguous(provider.name)
             case Step.STOP_LOST:
@@ -107,64 +120,63 @@ class Generator:
             case Step.BUY:
                 pass
 
+    async def _buy_missing(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+        """Buy until nothing more can be had: an image that will not do does not keep the others from being bought."""
+        given_up: set[int] = set()
+        problems: list[StageError] = []
+        while missing := [index for index in claim.missing() if index not in given_up]:
+            provider = self._provider(claim.job.provider)
+            brought = await inputs.read()
+            bought = missing[: provider.max_images_per_call]
+            try:
+                await purchaser.buy(provider, bought, inputs=brought)
+            except StageError as error:
+                if not failures.spares_others(error, some_staged=bool(claim.images)):
+                    raise
+                problems.append(error)
+                given_up |= set(bought)
+        if problems:
+            raise problems[0]
+
     def _provider(self, name: str) -> ImageProvider:
         provider = self._providers.get(name)
         if provider is None:
             raise failures.provider_not_configured(name)
         return provider
 
-    async def _read_inputs(self, job: Job) -> tuple[bytes, ...]:
-        """Input images in the order of the request; they are fetched or asked for once per claim."""
-        data = []
-        for image in job.request.inputs:
-            if image.url is not None:
-                data.append(await self._reader.read_input(image.url))
-                continue
-            try:
-                data.append(b"".join([chunk async for chunk in self._desk.read_input(job, image.index)]))
-            except ServiceError as error:
-                raise failures.input_unavailable() from error
-        return tuple(data)
-
-    async def _tell_failure(self, slot: Slot[Job], progress: Progress, error: StageError) -> None:
-        job = slot.work
-        event(_LOG, logging.INFO, "job.stage_failed", job_id=job.id, reason=error.reason, stage=error.stage)
-        if progress.not_sent:
-            await self._release(slot, progress)
-            return
+    async def _tell_failure(self, claim: Claim, error: StageError) -> None:
+        event(_LOG, logging.INFO, "job.stage_failed", job_id=claim.job.id, reason=error.reason, stage=error.stage)
         publish = partial(
             self._facts.stage_failed,
-            job=job,
+            job=claim.job,
             error=error,
-            calls=tuple(progress.outcomes.values()),
-            images=_new_images(job, progress),
+            calls=tuple(claim.outcomes.values()),
+            images=claim.new_images(),
         )
         await tell(publish, until=asyncio.Event())
 
-    async def _hand_back(self, slot: Slot[Job], progress: Progress) -> None:
+    async def _hand_back(self, claim: Claim) -> None:
         """Tell the ledger what it does not know yet; give the job back if it is still ours."""
-        calls, images = tuple(progress.outcomes.values()), _new_images(slot.work, progress)
+        calls, images = tuple(claim.outcomes.values()), claim.new_images()
         if calls or images:
-            publish = partial(self._facts.ledger_settled, job=slot.work, calls=calls, images=images)
-            await tell(publish, until=asyncio.Event())
-        if slot.is_held:
-            await self._release(slot, progress)
+            await self._tell_ledger(claim, calls, images)
+        if not await self._release(claim) and claim.not_sent:
+            # The fact waits while job-service is away; so nobody takes these calls for lost ones later.
+            unsent = tuple(Outcome(call_id=one, phase=Phase.NOT_SENT) for one in claim.not_sent)
+            await self._tell_ledger(claim, unsent, ())
 
-    async def _release(self, slot: Slot[Job], progress: Progress) -> None:
+    async def _tell_ledger(self, claim: Claim, calls: tuple[Outcome, ...], images: tuple[StagedImage, ...]) -> None:
+        publish = partial(self._facts.ledger_settled, job=claim.job, calls=calls, images=images)
+        await tell(publish, until=asyncio.Event())
+
+    async def _release(self, claim: Claim) -> bool:
+        """Give the job back, so that nobody waits for its lease; tells whether its unsent calls are booked."""
+        if claim.told_as_fact or not (claim.slot.is_held or claim.not_sent):
+            return False
         try:
-            await self._desk.release(slot.work, not_sent=progress.not_sent)
+            await self._desk.release(claim.job, not_sent=claim.not_sent)
         except ServiceError as error:
             # The lease runs out by itself then.
-            event(_LOG, logging.WARNING, "job.not_released", job_id=slot.work.id, reason=error.reason)
-
-
-_NOTHING_BOUGHT = (Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT)
-
-
-def _missing(job: Job, progress: Progress) -> list[int]:
-    return job.missing(tuple(progress.images.values()))
-
-
-def _new_images(job: Job, progress: Progress) -> tuple[StagedImage, ...]:
-    known = {image.index for image in job.images}
-    return tuple(image for index, image in progress.images.items() if index not in known)
+            event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)
+            return False
+        return True

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -12,10 +13,11 @@ from common.jetstream import BrokerUnavailable
 from common.leased_work import Slot
 from common.logs import event
 from common.loops import pause_until
-from common.object_store import StorageUnavailable
+from common.object_store import StorageDenied, StorageUnavailable
 from common.tracing import span
 from services.generator.application.telling import tell
-from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, ProviderError
+from services.generator.domain import failures
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Facts, ImageProvider, JobDesk, Outcome, Settlement, Staging
 
@@ -23,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 DELETIONS_AT_ONCE = 8
 #: An operation of a final job is followed for so long; then its outcome is unknown for good.
 LONGEST_SETTLEMENT_SECONDS = 24 * 3600.0
+#: Nobody waits for these calls: they are looked at less and less often.
+LONGEST_PAUSE = 60.0
+_FOLDER = re.compile(r"^job_[0-9a-f]{32}/")
 
 
 class Settler:
@@ -37,66 +42,77 @@ class Settler:
         settlement = slot.work
         provider = self._providers[settlement.call.provider]
         with span("settle call", parent=settlement.traceparent or None, attributes={"call.id": settlement.call.id}):
-            settled = await self._settle(slot, provider)
+            if settlement.call.phase is Phase.ACCEPTED:
+                settled = await self._follow(slot, provider)
+            else:
+                settled = _without_operation(settlement, provider)
             if settled is None:
                 return
             outcome, cancel = settled
             publish = partial(self._facts.call_settled, settlement=settlement, outcome=outcome, cancel=cancel)
             await tell(publish, until=slot.ended)
 
-    async def _settle(
+    async def _follow(
         self, slot: Slot[Settlement], provider: ImageProvider
     ) -> tuple[Outcome, CancelOutcome | None] | None:
-        call = slot.work.call
-        wish = CancelOutcome.UNSUPPORTED if slot.work.cancel else None
-        if call.phase is not Phase.ACCEPTED:
-            # It was written down, nobody knows whether it left, and there is no operation to ask about.
-            phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
-            return Outcome(call_id=call.id, phase=phase), wish
+        call, until, pause = slot.work.call, time.monotonic() + LONGEST_SETTLEMENT_SECONDS, 0.0
         operation = Operation(id=call.operation_id, state=call.operation_state)
-        if slot.work.cancel:
-            try:
-                wish = await provider.cancel(operation)
-            except ProviderError as error:
-                event(_LOG, logging.WARNING, "cancel.unanswered", call_id=call.id, error=str(error))
-        return await self._follow(slot, provider, operation, wish)
-
-    async def _follow(
-        self, slot: Slot[Settlement], provider: ImageProvider, operation: Operation, wish: CancelOutcome | None
-    ) -> tuple[Outcome, CancelOutcome | None] | None:
-        call, until = slot.work.call, time.monotonic() + LONGEST_SETTLEMENT_SECONDS
+        wish: CancelOutcome | None = None
         while slot.may_begin:
-            try:
-                answer = await provider.poll(operation)
-            except ProviderError as error:
-                phase = _phase_of(error)
-                if phase is not None:
-                    outcome = Outcome(call_id=call.id, phase=phase, operation_id=operation.id, vendor=error.vendor)
-                    return outcome, CancelOutcome.CONFIRMED if phase is Phase.CANCELED and wish else wish
-            else:
-                if isinstance(answer, Generated):
-                    outcome = Outcome(
-                        call_id=call.id,
-                        phase=Phase.SUCCEEDED,
-                        operation_id=operation.id,
-                        cost_micros=answer.cost_micros,
-                    )
-                    return outcome, CancelOutcome.TOO_LATE if wish else None
-            if time.monotonic() > until:
-                return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id), wish
-            await pause_until(slot.ended, slot.stopping, seconds=provider.poll_interval_seconds)
+            if slot.work.cancel and wish is None:
+                wish = await _ask_to_cancel(provider, operation)
+            outcome = await _look(provider, slot.work, operation)
+            if outcome is None and time.monotonic() > until:
+                outcome = Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
+            if outcome is not None:
+                return outcome, _end_of_wish(wish, outcome.phase) if slot.work.cancel else None
+            pause = min(max(pause * 1.2, provider.poll_interval_seconds), LONGEST_PAUSE)
+            await pause_until(slot.ended, slot.stopping, seconds=pause)
         return None
 
 
-def _phase_of(error: ProviderError) -> Phase | None:
-    """The end that a poll's error means; None when it only means to ask again."""
-    if error.reason == "PROVIDER_CANCELED":
-        return Phase.CANCELED
-    if error.reason == "RESULT_LOST":
-        return Phase.UNKNOWN
-    if error.reason == "CONTENT_POLICY":
-        return Phase.REFUSED
-    return None if error.retryable else Phase.FAILED
+def _without_operation(settlement: Settlement, provider: ImageProvider) -> tuple[Outcome, CancelOutcome | None]:
+    """It was written down, nobody knows whether it left, and there is no operation to ask about."""
+    phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
+    return Outcome(call_id=settlement.call.id, phase=phase), CancelOutcome.UNSUPPORTED if settlement.cancel else None
+
+
+async def _ask_to_cancel(provider: ImageProvider, operation: Operation) -> CancelOutcome | None:
+    try:
+        return await provider.cancel(operation)
+    except ProviderError as error:
+        event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, reason=error.reason)
+        return None
+
+
+async def _look(provider: ImageProvider, settlement: Settlement, operation: Operation) -> Outcome | None:
+    """How the call ended; None while it has not, or while the provider does not tell."""
+    call = settlement.call
+    try:
+        answer = await provider.poll(operation)
+    except ProviderError as error:
+        if error.acceptance is not Acceptance.ACCEPTED:
+            return None
+        phase = failures.phase_after(error)
+        return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, vendor=error.vendor)
+    if isinstance(answer, Pending):
+        return None
+    return _bought(call.id, operation, answer)
+
+
+def _bought(call_id: str, operation: Operation, answer: Generated) -> Outcome:
+    return Outcome(call_id=call_id, phase=Phase.SUCCEEDED, operation_id=operation.id, cost_micros=answer.cost_micros)
+
+
+def _end_of_wish(wish: CancelOutcome | None, phase: Phase) -> CancelOutcome:
+    """What became of the wish to cancel, now that the call has ended."""
+    match phase:
+        case Phase.CANCELED:
+            return CancelOutcome.CONFIRMED
+        case Phase.UNKNOWN:
+            return wish or CancelOutcome.UNSUPPORTED
+        case _:
+            return CancelOutcome.UNSUPPORTED if wish is CancelOutcome.UNSUPPORTED else CancelOutcome.TOO_LATE
 
 
 class Janitor:
@@ -111,14 +127,17 @@ class Janitor:
         """Empty the folders that are due; returns counts."""
         deletions = await self._desk.claim_deletions([str(uuid4()) for _ in range(DELETIONS_AT_ONCE)])
         counts = await asyncio.gather(*(self._empty(one) for one in deletions))
-        return {"folders": len(deletions), "objects": sum(counts)}
+        return {"folders": sum(one is not None for one in counts), "objects": sum(filter(None, counts))}
 
-    async def _empty(self, deletion: Deletion) -> int:
+    async def _empty(self, deletion: Deletion) -> int | None:
+        """Empty one folder and say so; None when it is not done yet. It is due again when this claim runs out."""
+        if not _FOLDER.match(deletion.prefix):
+            event(_LOG, logging.ERROR, "deletion.refused", prefix=deletion.prefix, why="it is no job's folder")
+            return None
         try:
             count = await self._staging.empty(deletion.prefix)
             await self._facts.objects_deleted(str(new_uuid7()), deletion=deletion, count=count)
-        except (StorageUnavailable, BrokerUnavailable) as error:
-            # The folder is due again when this claim of it runs out.
+        except (StorageUnavailable, StorageDenied, BrokerUnavailable) as error:
             event(_LOG, logging.WARNING, "deletion.postponed", deletion=deletion.id, error=type(error).__name__)
-            return 0
+            return None
         return count

@@ -1,6 +1,39 @@
 """What ends a claim without its result, as people are told of it."""
 
 from services.generator.domain.outcomes import Acceptance, ProviderError, StageError
+from services.generator.domain.work import Phase
+
+#: What came is of no use, unless asking again may help.
+_UNUSABLE = frozenset({"FETCH_FAILED", "INVALID_IMAGE", "TOO_LARGE", "RESULT_MISMATCH"})
+
+
+def phase_after(error: ProviderError) -> Phase:
+    """How a call stands in the ledger after an error that says for certain how it ended."""
+    if error.acceptance is Acceptance.NOT_ACCEPTED:
+        return Phase.NOT_SENT
+    match error.reason:
+        case "CONTENT_POLICY":
+            return Phase.REFUSED
+        case "PROVIDER_CANCELED":
+            return Phase.CANCELED
+        case "RESULT_LOST" | "UNCLASSIFIED":
+            # It may have been charged, and nothing of it can be had.
+            return Phase.UNKNOWN
+        case _:
+            return Phase.FAILED
+
+
+def result_is_useless(error: StageError) -> bool:
+    """Whether what a call brought is gone or will never do, though the call itself was fine."""
+    return error.reason == "RESULT_LOST" or (error.reason in _UNUSABLE and not error.retryable)
+
+
+def spares_others(error: StageError, *, some_staged: bool) -> bool:
+    """Whether a failure says nothing about the job's other images, so that they are worth a call.
+
+    A refusal may be the prompt's fault, unless the same prompt has brought an image already.
+    """
+    return result_is_useless(error) or (error.reason == "CONTENT_POLICY" and some_staged)
 
 
 def provider_not_configured(provider: str) -> StageError:
@@ -36,13 +69,34 @@ def input_unavailable() -> StageError:
     )
 
 
-def ambiguous(provider: str) -> StageError:
+def inputs_too_large(most_bytes: int) -> StageError:
+    """The input images together are more than any provider is sent."""
+    return StageError(
+        stage="PROCESSING",
+        code="PERMANENT",
+        reason="TOO_LARGE",
+        message=f"The input images are larger than {most_bytes // (1024 * 1024)} MiB together.",
+        retryable=False,
+    )
+
+
+def ambiguous(provider: str, *, retryable: bool = False) -> StageError:
     """A paid request left and nobody knows what became of it."""
     return StageError(
         code="TIMEOUT",
         reason="AMBIGUOUS_OUTCOME",
         message=f"{provider} may have carried out and charged this request; it is not repeated unless you say so.",
-        retryable=False,
+        retryable=retryable,
+    )
+
+
+def stage_too_long() -> StageError:
+    """The claim has used up its time."""
+    return StageError(
+        code="TIMEOUT",
+        reason="STAGE_TIMEOUT",
+        message="Generating took longer than it may.",
+        retryable=True,
     )
 
 
@@ -106,6 +160,16 @@ def storage_away() -> StageError:
         reason="STORAGE_UNAVAILABLE",
         message="The picture could not be kept: the image store was away for the whole of the stage.",
         retryable=True,
+    )
+
+
+def staging_differs() -> StageError:
+    """Staging holds something else under the image's name, and it is none of ours."""
+    return StageError(
+        code="PERMANENT",
+        reason="RESULT_MISMATCH",
+        message="Staging holds another object under the picture's name.",
+        retryable=False,
     )
 
 

@@ -1,9 +1,13 @@
 """The claimer's table: what to do about each call that earlier claims left."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from services.generator.domain.work import Call, Phase
+
+#: Calls in these phases bought nothing, for certain.
+NOTHING_BOUGHT = frozenset({Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT})
 
 
 class Step(StrEnum):
@@ -13,9 +17,9 @@ class Step(StrEnum):
     BUY = "buy"
     #: Its result exists at the provider: fetch it by operation id.
     RESUME = "resume"
-    #: It may have left: look in staging, then send it again under its own key.
+    #: It may have left: send it again under its own key.
     RESEND = "resend"
-    #: It may have left and may not be repeated as such: look in staging, then settle it as unknown.
+    #: It may have left and may not be repeated as such: settle it as unknown.
     SETTLE_UNKNOWN = "settle_unknown"
     #: It may have been charged, and nobody consented to pay again.
     STOP_AMBIGUOUS = "stop_ambiguous"
@@ -31,19 +35,45 @@ class Traits:
     idempotent: bool
     resumable: bool
 
+    @property
+    def harmless(self) -> bool:
+        """Whether a request may be sent twice without being charged twice."""
+        return self.free or self.idempotent
+
 
 def step_for(call: Call, *, traits: Traits, may_pay_again: bool) -> Step:
     """What to do about a call that covers an image which is not staged."""
     match call.phase:
         case Phase.ACCEPTED:
             return Step.RESUME
-        case Phase.SUCCEEDED if call.operation_id and traits.resumable:
+        case Phase.SUCCEEDED | Phase.UNKNOWN if call.operation_id and traits.resumable:
+            # Asking by operation id buys nothing.
             return Step.RESUME
         case Phase.SUCCEEDED:
             return Step.BUY if may_pay_again else Step.STOP_LOST
         case Phase.INTENDED:
-            return Step.RESEND if traits.free or traits.idempotent else Step.SETTLE_UNKNOWN
+            return Step.RESEND if traits.harmless else Step.SETTLE_UNKNOWN
         case Phase.UNKNOWN:
             return Step.BUY if may_pay_again else Step.STOP_AMBIGUOUS
         case _:
             return Step.BUY
+
+
+def may_have_left_images(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
+    """Calls whose folder in staging is worth a look: they cover a missing image and may have bought it."""
+    wanted = set(missing)
+    return [call for call in calls if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes)]
+
+
+def unsettled(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
+    """Calls that decide over a missing image and are not known to have bought nothing, in the order given.
+
+    `calls` come oldest first, and only the newest that covers an image decides over it: the ledger took it because the
+    older ones had bought nothing, or because somebody had consented to pay again.
+    """
+    wanted, found = set(missing), []
+    for call in reversed(calls):
+        if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes):
+            found.append(call)
+        wanted -= set(call.image_indexes)
+    return found[::-1]

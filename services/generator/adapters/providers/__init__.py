@@ -4,19 +4,19 @@
 """
 
 from collections.abc import Mapping
-from concurrent.futures import Executor
 
-from services.generator.adapters.provider_file import ProviderEntry
+from services.generator.adapters.provider_entries import ProceduralEntry, ProviderEntry, ReplicateEntry
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
+from services.generator.adapters.rendering import Renderers
 
 Provider = ProceduralProvider | ReplicateProvider
 
 
-def build(entry: ProviderEntry, *, environ: Mapping[str, str], executor: Executor) -> Provider:
+def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
     """The adapter of an entry. Raises `ConfigError`."""
-    match entry.kind:
-        case "procedural":
-            return ProceduralProvider(entry, executor)
-        case "replicate":
+    match entry:
+        case ProceduralEntry():
+            return ProceduralProvider(entry, renderers)
+        case ReplicateEntry():
             return ReplicateProvider(entry, api_key=entry.api_key(environ))

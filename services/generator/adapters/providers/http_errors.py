@@ -1,5 +1,6 @@
-"""What HTTP adapters share: from a vendor's answer, or the lack of one, to a classified error."""
+"""What HTTP adapters share: one request with a bounded answer, and the error that an answer, or its lack, means."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from services.generator.domain.outcomes import Acceptance, ProviderError, Vendor
 MOST_WORDS = 2000
 #: Answers are small; images come by other ways.
 MOST_BODY = 4 * 1024 * 1024
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 MESSAGES = {
     "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
@@ -30,6 +32,23 @@ class Rule:
     code: str
     reason: str
     retryable: bool = False
+
+
+async def exchange(client: httpx.AsyncClient, method: str, url: str, *, secret: str, **request: Any) -> httpx.Response:
+    """One request and its answer, cut after `MOST_BODY`, in which nobody will find the secret again.
+
+    Raises `httpx.RequestError`.
+    """
+    async with client.stream(method, url, **request) as answer:
+        body = bytearray()
+        async for part in answer.aiter_bytes():
+            body += part
+            if len(body) > MOST_BODY:
+                break
+    told = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
+    headers = {name: value.replace(secret, "***") for name, value in told.items()}
+    content = bytes(body[: MOST_BODY + 1]).replace(secret.encode(), b"***")
+    return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
 
 
 def classify(
@@ -64,7 +83,7 @@ def classify(
     )
 
 
-def lost_answer(name: str, error: httpx.TransportError) -> ProviderError:
+def lost_answer(name: str, error: httpx.RequestError) -> ProviderError:
     """No answer came: a refused connection surely sent nothing, anything later nobody knows."""
     unsent = isinstance(error, _UNSENT)
     timed_out = isinstance(error, httpx.TimeoutException) and not unsent
@@ -80,10 +99,7 @@ def lost_answer(name: str, error: httpx.TransportError) -> ProviderError:
 
 def read_json(name: str, answer: httpx.Response) -> Mapping[str, Any]:
     """The answer's object. Raises `ProviderError`: it may have been carried out, whatever it says."""
-    try:
-        body = answer.json() if len(answer.content) <= MOST_BODY else None
-    except ValueError:
-        body = None
+    body = _parsed(answer) if len(answer.content) <= MOST_BODY else None
     if not isinstance(body, dict):
         raise ProviderError(
             code="UNKNOWN",
@@ -98,14 +114,20 @@ def read_json(name: str, answer: httpx.Response) -> Mapping[str, Any]:
 
 def _retry_after(answer: httpx.Response) -> float | None:
     try:
-        return max(float(answer.headers["retry-after"]), 0.0)
+        seconds = float(answer.headers["retry-after"])
     except (KeyError, ValueError):
         return None
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
 def _vendor_code(answer: httpx.Response) -> str:
-    try:
-        body = answer.json()
-    except ValueError:
-        return ""
+    body = _parsed(answer)
     return str(body.get("title") or body.get("code") or "")[:200] if isinstance(body, dict) else ""
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    """The body as JSON; None for what is none, or is nested without end."""
+    try:
+        return answer.json()
+    except (ValueError, RecursionError):
+        return None

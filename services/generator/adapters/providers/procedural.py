@@ -1,20 +1,25 @@
 """The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
 
-import asyncio
 import hashlib
-from concurrent.futures import Executor
-from functools import partial
-from typing import Literal, cast
 
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.procedural import render
-from services.generator.adapters.provider_file import ProviderEntry
-from services.generator.domain.outcomes import CancelOutcome, Generated, ImageSource, Operation, Pending
+from services.generator.adapters.provider_entries import ProceduralEntry
+from services.generator.adapters.rendering import Renderers, RenderersBroken
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+)
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
 
 DEFAULT_SIZE = "1024x1024"
+DEFAULT_FORMAT = "png"
 SHORTEST_SIDE, LONGEST_SIDE = 64, 2048
 #: 53 bits: a seed survives JSON readers that know only floating-point numbers.
 SEED_BITS = 53
@@ -30,19 +35,19 @@ ASPECT_RATIOS = {
 
 
 class ProceduralProvider:
-    """Draws synchronously in an executor; the same seed, prompt and size give the same picture."""
+    """Draws synchronously; the same seed, prompt and size give the same picture."""
 
     traits = Traits(free=True, idempotent=True, resumable=False)
     max_images_per_call = 1
     trusted_host: str | None = None
     allow_private_addresses = False
 
-    def __init__(self, entry: ProviderEntry, executor: Executor) -> None:
+    def __init__(self, entry: ProceduralEntry, renderers: Renderers) -> None:
         self.name = entry.name
         self.timeout_seconds = entry.timeout_seconds
         self.poll_interval_seconds = entry.poll_interval_seconds
         self._entry = entry
-        self._executor = executor
+        self._renderers = renderers
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
         """The entry of the catalogue."""
@@ -61,8 +66,9 @@ class ProceduralProvider:
                 output_formats=["png", "jpeg", "webp"],
                 seed=True,
                 negative_prompt=True,
-                idempotent=True,
-                free=True,
+                idempotent=self.traits.idempotent,
+                free=self.traits.free,
+                resumable=self.traits.resumable,
             ),
             max_concurrency=self._entry.max_concurrency,
             requests_per_minute=self._entry.requests_per_minute,
@@ -71,20 +77,24 @@ class ProceduralProvider:
 
     async def submit(self, order: Order) -> Generated:
         """Draw."""
-        request = order.request
+        request = self._entry.defaults.applied_to(order.request)
         seed = order.seed if order.seed is not None else _seed_of(order.idempotency_key)
         size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
-        width, height = (int(side) for side in size.split("x"))
-        draw = partial(
-            render,
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
-            seed=seed,
-            width=width,
-            height=height,
-            output_format=cast("Literal['png', 'jpeg', 'webp']", request.output_format or "png"),
-        )
-        data = await asyncio.get_running_loop().run_in_executor(self._executor, draw)
+        try:
+            width, height = (int(side) for side in size.split("x"))
+            data = await self._renderers.draw(
+                order.report,
+                prompt=request.prompt,
+                negative_prompt=request.negative_prompt,
+                seed=seed,
+                width=width,
+                height=height,
+                output_format=request.output_format or DEFAULT_FORMAT,
+            )
+        except ValueError as error:
+            raise _unsupported(f"{self.name} cannot draw {size}: {error}.") from error
+        except RenderersBroken as error:
+            raise _interrupted(self.name) from error
         return Generated(images=(ImageSource(data=data, seed=seed),), cost_micros=0)
 
     async def poll(self, operation: Operation) -> Pending:
@@ -102,3 +112,23 @@ class ProceduralProvider:
 def _seed_of(key: str) -> int:
     """A seed for a call that has none: the same when the call is sent again."""
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> (64 - SEED_BITS)
+
+
+def _unsupported(message: str) -> ProviderError:
+    return ProviderError(
+        code="PERMANENT",
+        reason="UNSUPPORTED",
+        message=message,
+        retryable=False,
+        acceptance=Acceptance.NOT_ACCEPTED,
+    )
+
+
+def _interrupted(name: str) -> ProviderError:
+    return ProviderError(
+        code="TEMPORARY",
+        reason="PROVIDER_UNAVAILABLE",
+        message=f"{name} was interrupted while it was drawing.",
+        retryable=True,
+        acceptance=Acceptance.ACCEPTED,
+    )

@@ -6,6 +6,8 @@ import pytest
 
 from common.config import ConfigError
 from services.generator.adapters import provider_file
+from services.generator.adapters.provider_entries import Defaults
+from services.generator.domain.work import Request
 
 GOOD = """
 default: flux
@@ -29,10 +31,22 @@ BAD = {
     "default: y\nproviders:\n  - {name: x, kind: procedural}": "'y'",
     "providers:\n  - name: x\n    kind: procedural\n    colour: red": "4: providers.0.colour",
     "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: soon": "4: providers.0.timeout_seconds",
-    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: 601": "timeout_seconds is over",
+    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: 601": (
+        "4: providers.0.timeout_seconds: is over CALOTYPE_MAX_GENERATING_SECONDS (600)"
+    ),
     "providers:\n  - name: x\n    kind: replicate\n    base_url: ftp://x": "4: providers.0.base_url",
     "providers:\n  - name: x\n    kind: procedural\n    models: [{name: a, price_micros_per_image: -1}]": (
         "providers.0.models.0.price_micros_per_image"
+    ),
+    "providers:\n  - name: x": "2: providers.0.kind: must be one of procedural, replicate",
+    "providers:\n  - name: x\n    kind: replicate": "2: providers.0: name a model in models, or a default_model",
+    "providers:\n  - name: x\n    kind: procedural\n    settings: {a: 1}": "4: providers.0.settings.a",
+    "providers:\n  - name: x\n    kind: replicate\n    default_model: a/b\n    settings:\n      inputs: {colour: c}": (
+        "6: providers.0.settings.inputs.colour"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: large}": "4: providers.0.defaults.size",
+    "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: 64x64, aspect_ratio: '1:1'}": (
+        "4: providers.0.defaults: size and aspect_ratio exclude each other"
     ),
     "providers: [": "is not YAML",
 }
@@ -94,3 +108,24 @@ def test_a_key_comes_from_where_the_file_says_and_is_in_no_message(tmp_path: Pat
     assert "r8_secret" not in str(error.value)
     assert flux.api_key({"TOKEN": "r8_secret"}) == "r8_secret"
     assert flux.model_copy(update={"api_key_file": secret}).api_key({}) == "r8_secret"
+
+
+@pytest.mark.parametrize("content", ["", " \n", "two\nlines", "sécret"])
+def test_a_key_that_no_header_can_carry_is_refused_without_being_told(tmp_path: Path, content: str) -> None:
+    _, flux = read(tmp_path / "p.yaml", GOOD).providers
+    (tmp_path / "key").write_text(content, encoding="utf-8")
+    with pytest.raises(ConfigError) as error:
+        flux.model_copy(update={"api_key_file": tmp_path / "key"}).api_key({})
+
+    assert str(tmp_path / "key") in str(error.value)
+    assert not content.strip() or content.strip() not in str(error.value)
+
+
+def test_defaults_fill_what_a_request_leaves_out_and_nothing_else() -> None:
+    defaults = Defaults(size="512x512", output_format="webp", provider_options={"steps": 4, "style": "dry"})
+    bare = defaults.applied_to(Request(prompt="x"))
+    full = defaults.applied_to(Request(prompt="x", aspect_ratio="1:1", output_format="png", options={"steps": 9}))
+
+    assert (bare.size, bare.aspect_ratio, bare.output_format) == ("512x512", None, "webp")
+    assert (full.size, full.aspect_ratio, full.output_format) == (None, "1:1", "png")
+    assert (bare.options, full.options) == ({"steps": 4, "style": "dry"}, {"steps": 9, "style": "dry"})

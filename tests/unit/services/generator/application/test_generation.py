@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
+from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance, Operation, Pending
 from services.generator.domain.work import InputImage, Job, Phase, Request
@@ -18,7 +19,9 @@ from tests.support.generation import (
     Provider,
     Reader,
     Staging,
+    at,
     call_of,
+    fetch_failed,
     job_of,
     made,
     provider_error,
@@ -26,6 +29,8 @@ from tests.support.generation import (
 )
 
 OPERATION = Operation(id="op")
+GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
+NOT_TOLD = provider_error(Acceptance.UNKNOWN)
 
 
 @dataclass
@@ -36,6 +41,7 @@ class World:
     desk: Desk = field(default_factory=Desk)
     facts: Facts = field(default_factory=Facts)
     staging: Staging = field(default_factory=Staging)
+    reader: Reader = field(default_factory=Reader)
 
     async def run(self, job: Job, slot: Slot[Job] | None = None) -> Slot[Job]:
         """Run one claimed job."""
@@ -44,7 +50,7 @@ class World:
             desk=self.desk,
             facts=self.facts,
             staging=self.staging,
-            reader=Reader(),
+            reader=self.reader,
             providers={"paid": self.provider},
         )
         await generator.run(slot)
@@ -142,8 +148,7 @@ async def test_an_unknown_call_stops_the_job_until_somebody_consents() -> None:
 
 
 async def test_a_result_that_is_gone_is_lost() -> None:
-    gone = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
-    world = World(Provider(gone))
+    world = World(Provider(GONE))
     await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")]))
 
     assert (world.facts.error.reason, world.facts.phases) == ("RESULT_LOST", [Phase.UNKNOWN])
@@ -294,3 +299,328 @@ async def test_a_provider_that_is_no_longer_configured_fails_the_job_before_anyt
     await world.run(job_of(provider="gone"))
 
     assert (world.facts.error.stage, world.facts.error.reason) == ("PROCESSING", "PROVIDER_NOT_FOUND")
+
+
+def slot_of(job: Job) -> Slot[Job]:
+    """The job in hand."""
+    return Slot(token=job.lease_token, work=job)
+
+
+def end(slot: Slot[Job], outcome: Renewal) -> None:
+    """The desk takes the lease away."""
+    slot.outcome = outcome
+    slot.ended.set()
+
+
+# What earlier claims left.
+
+
+async def test_a_lost_result_is_bought_again_with_consent() -> None:
+    world = World(Provider(GONE, made()))
+    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED, operation="op")], may_pay_again=True))
+
+    assert (world.provider.polled, world.desk.begun, world.facts.kinds) == (["op"], [(0,)], ["images_generated"])
+
+
+async def test_an_accepted_call_whose_operation_is_gone_is_bought_again_by_the_next_claim_with_consent() -> None:
+    world = World(Provider(GONE))
+    await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], may_pay_again=True))
+
+    assert (world.facts.error.reason, world.facts.error.retryable, world.desk.begun) == ("RESULT_LOST", True, [])
+
+
+async def test_a_result_that_will_never_do_is_bought_again_only_with_consent() -> None:
+    earlier = call_of(Phase.SUCCEEDED, operation="op")
+    stopped, allowed = World(Provider(made(b"bad"))), World(Provider(made(b"bad"), made(b"good")))
+    await stopped.run(job_of(calls=[earlier]))
+    await allowed.run(job_of(calls=[earlier], may_pay_again=True))
+
+    assert (stopped.facts.error.reason, stopped.desk.begun) == ("INVALID_IMAGE", [])
+    assert (allowed.facts.kinds, allowed.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_an_outage_of_staging_is_no_reason_to_pay_again() -> None:
+    world = World(Provider(made()), staging=Staging(outages=99, problem=StorageDenied("no")))
+    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED, operation="op")], may_pay_again=True))
+
+    assert (world.facts.error.reason, world.desk.begun) == ("STORAGE_DENIED", [])
+
+
+async def test_an_unknown_call_whose_operation_became_known_is_followed() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(calls=[call_of(Phase.UNKNOWN, operation="op")]))
+
+    assert (world.provider.polled, world.provider.submitted, world.facts.phases) == (["op"], [], [Phase.SUCCEEDED])
+
+
+async def test_images_of_an_unknown_call_are_found_in_staging() -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    world.staging.add(staged(0), count=1)
+    await world.run(job_of(calls=[call_of(Phase.UNKNOWN)]))
+
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+
+
+async def test_half_of_a_call_in_staging_is_kept_though_its_end_is_unknown() -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    world.staging.add(staged(0), count=2)
+    await world.run(job_of(n=2, calls=[call_of(Phase.INTENDED, 0, 1)]))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("AMBIGUOUS_OUTCOME", [Phase.UNKNOWN])
+    assert world.facts.indexes == [0]
+
+
+async def test_a_call_that_somebody_paid_again_for_stops_nobody_any_more() -> None:
+    calls = [call_of(Phase.UNKNOWN, call_id="call_1"), call_of(Phase.FAILED, call_id="call_2")]
+    world = World(Provider(made()))
+    await world.run(job_of(calls=calls))
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_what_can_be_had_of_earlier_calls_is_had_before_the_claim_ends() -> None:
+    calls = [
+        call_of(Phase.UNKNOWN, 0, call_id="call_1"),
+        call_of(Phase.ACCEPTED, 1, call_id="call_2", operation="op"),
+    ]
+    world = World(Provider(made()))
+    await world.run(job_of(n=2, calls=calls))
+
+    assert (world.facts.error.reason, world.facts.indexes) == ("AMBIGUOUS_OUTCOME", [1])
+
+
+# Sending.
+
+
+async def test_a_call_that_was_allowed_too_late_does_not_leave() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(lease_seconds=0))
+
+    assert (world.provider.submitted, world.facts.kinds) == ([], ["stage_failed"])
+    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.NOT_SENT], True)
+
+
+async def test_an_earlier_call_that_was_allowed_too_late_is_not_said_to_be_unsent() -> None:
+    world = World(Provider(made(), free=True))
+    await world.run(job_of(lease_seconds=0, calls=[call_of(Phase.INTENDED)]))
+
+    assert (world.provider.submitted, world.facts.phases, world.facts.error.retryable) == ([], [], True)
+
+
+@pytest.mark.parametrize("outcome", [Renewal.LOST, Renewal.CANCELED])
+async def test_a_lease_that_ends_while_the_call_is_written_down_is_not_used(outcome: Renewal) -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(made()))
+    world.desk.when_begun = lambda: end(slot, outcome)
+    await world.run(job, slot)
+
+    assert world.provider.submitted == []
+    # Told at once, so that the next claimer does not take the call for one that may have left.
+    assert [len(not_sent) for not_sent in world.desk.released] == [1]
+
+
+async def test_a_process_that_stops_while_the_call_is_written_down_names_it_as_never_sent() -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(made()))
+    world.desk.when_begun = slot.stopping.set
+    await world.run(job, slot)
+
+    assert (world.provider.submitted, len(world.desk.released[0])) == ([], 1)
+
+
+async def test_a_call_that_never_left_is_told_as_a_fact_while_the_desk_is_away() -> None:
+    world = World(Provider(made()))
+    world.desk.refusals |= {"begin_call": AWAY, "release": AWAY}
+    await world.run(job_of())
+
+    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.NOT_SENT])
+
+
+async def test_a_claim_that_has_used_up_its_time_buys_nothing() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(max_seconds=0))
+
+    assert (world.desk.begun, world.facts.error.reason, world.facts.error.retryable) == ([], "STAGE_TIMEOUT", True)
+
+
+async def test_the_last_seeds_of_all_stay_within_their_bounds() -> None:
+    world = World(Provider(made(), most=1))
+    await world.run(job_of(n=2, request=Request(prompt="x", seed=2**63 - 1)))
+
+    assert [order.seed for order in world.provider.submitted] == [2**63 - 1, 0]
+
+
+# Following.
+
+
+async def test_a_poll_that_is_not_answered_says_nothing_about_the_operation() -> None:
+    world = World(Provider(OPERATION, NOT_TOLD, NOT_TOLD, made()))
+    await world.run(job_of())
+
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+
+
+async def test_an_operation_that_nobody_tells_about_stays_open_for_the_next_claim() -> None:
+    world = World(Provider(OPERATION, NOT_TOLD, timeout=0.01))
+    world.provider.cancels = NOT_TOLD
+    await world.run(job_of())
+
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("PROVIDER_TIMEOUT", True)
+    assert (world.facts.phases, world.provider.canceled) == ([], ["op"])
+
+
+async def test_an_operation_that_takes_too_long_and_was_stopped_is_booked_as_canceled() -> None:
+    world = World(Provider(OPERATION, Pending(), timeout=0.01))
+    await world.run(job_of())
+
+    assert (world.facts.error.reason, world.facts.phases) == ("PROVIDER_TIMEOUT", [Phase.CANCELED])
+
+
+async def test_a_provider_that_refuses_to_tell_fails_the_stage_and_leaves_the_call_open() -> None:
+    refused = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
+    world = World(Provider(OPERATION, refused))
+    await world.run(job_of())
+
+    assert (world.facts.error.reason, world.facts.phases) == ("PROVIDER_AUTH", [])
+
+
+async def test_an_operation_that_nobody_could_resume_is_followed_to_its_end_by_a_process_that_stops() -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(OPERATION, Pending(), made(), resumable=False, hook=slot.stopping.set))
+    await world.run(job, slot)
+
+    assert world.facts.kinds == ["images_generated"]
+
+
+async def test_a_job_whose_acceptance_is_still_on_its_way_is_not_handed_back() -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(OPERATION, Pending(), hook=slot.stopping.set))
+    world.desk.refusals["record_operation"] = AWAY
+    await world.run(job, slot)
+
+    assert (world.facts.kinds, world.desk.released) == (["call_accepted"], [])
+
+
+async def test_a_run_that_is_cut_short_gives_its_job_back() -> None:
+    class Hanging(Provider):
+        async def submit(self, order: Any) -> Any:
+            self.submitted.append(order)
+            called.set()
+            await asyncio.Event().wait()
+
+    called = asyncio.Event()
+    world = World(Hanging(made()))
+    run = asyncio.create_task(world.run(job_of()))
+    await called.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+    assert (world.desk.released, world.facts.kinds) == ([()], [])
+
+
+# Keeping.
+
+
+async def test_an_address_that_fails_for_now_is_asked_again() -> None:
+    world = World(Provider(at("http://x/1.png")), reader=Reader(*[fetch_failed(retryable=True)] * 2))
+    await world.run(job_of())
+
+    assert (world.facts.kinds, len(world.provider.submitted)) == (["images_generated"], 1)
+
+
+async def test_an_address_that_is_gone_fails_a_call_that_was_paid() -> None:
+    world = World(Provider(at("http://x/1.png")), reader=Reader(fetch_failed(retryable=False)))
+    await world.run(job_of())
+
+    assert (world.facts.error.reason, world.facts.phases) == ("FETCH_FAILED", [Phase.SUCCEEDED])
+    assert world.facts.last["calls"][0].cost_micros == 40_000
+
+
+async def test_a_process_that_stops_leaves_an_address_that_can_be_had_again() -> None:
+    job = job_of()
+    slot = slot_of(job)
+    reader = Reader(*[fetch_failed(retryable=True)] * 99)
+    reader.when_failed = slot.stopping.set
+    world = World(Provider(OPERATION, at("http://x/1.png")), reader=reader)
+    await world.run(job, slot)
+
+    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.SUCCEEDED])
+    assert world.desk.released == [()]
+
+
+async def test_what_was_paid_and_cannot_be_had_again_outlasts_a_store_that_refuses_us() -> None:
+    paid = World(Provider(made(), resumable=False), staging=Staging(outages=1, problem=StorageDenied("no")))
+    again = World(Provider(made(), resumable=True), staging=Staging(outages=1, problem=StorageDenied("no")))
+    await paid.run(job_of())
+    await again.run(job_of())
+
+    assert paid.facts.kinds == ["images_generated"]
+    assert (again.facts.error.reason, again.facts.phases) == ("STORAGE_DENIED", [Phase.SUCCEEDED])
+
+
+async def test_a_bucket_that_is_not_there_may_be_made_yet() -> None:
+    world = World(Provider(made()), staging=Staging(outages=1, problem=ObjectMissing("no bucket")))
+    await world.run(job_of())
+
+    assert world.facts.kinds == ["images_generated"]
+
+
+async def test_something_else_under_the_images_name_is_no_result_of_ours() -> None:
+    world = World(Provider(made()), staging=Staging(outages=1, problem=ObjectConflict("other")))
+    await world.run(job_of())
+
+    assert (world.facts.error.code, world.facts.error.reason) == ("PERMANENT", "RESULT_MISMATCH")
+
+
+async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase() -> None:
+    world = World(Provider(made(cost=0), free=True), staging=Staging(outages=99))
+    await world.run(job_of(max_seconds=0.3))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [Phase.FAILED])
+
+
+async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it() -> None:
+    world = World(Provider(made(), idempotent=True), staging=Staging(outages=99))
+    await world.run(job_of(max_seconds=0.3))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [])
+
+
+# Several images.
+
+
+async def test_an_image_that_will_not_do_does_not_keep_others_from_being_bought() -> None:
+    world = World(Provider(made(b"bad"), made(b"good"), most=1))
+    await world.run(job_of(n=3))
+
+    assert world.desk.begun == [(0,), (1,), (2,)]
+    assert (world.facts.error.reason, world.facts.indexes) == ("INVALID_IMAGE", [1, 2])
+
+
+async def test_a_refused_prompt_is_not_sent_again_for_the_next_image() -> None:
+    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    world = World(Provider(refused, most=1))
+    await world.run(job_of(n=3))
+
+    assert (world.desk.begun, world.facts.error.reason) == ([(0,)], "CONTENT_POLICY")
+
+
+async def test_a_refused_image_of_a_prompt_that_brought_others_is_one_that_is_missing() -> None:
+    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    world = World(Provider(made(), refused, made(), most=1))
+    await world.run(job_of(n=3))
+
+    assert (world.facts.error.reason, world.facts.indexes) == ("CONTENT_POLICY", [0, 2])
+    assert world.facts.phases == [Phase.SUCCEEDED, Phase.REFUSED, Phase.SUCCEEDED]
+
+
+async def test_a_provider_in_trouble_is_not_asked_for_the_next_image() -> None:
+    world = World(Provider(made(), provider_error(Acceptance.NOT_ACCEPTED), most=1))
+    await world.run(job_of(n=3))
+
+    assert (world.desk.begun, world.facts.indexes) == ([(0,), (1,)], [0])

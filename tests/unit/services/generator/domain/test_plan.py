@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.generator.domain.plan import Step, Traits, step_for
+from services.generator.domain.plan import Step, Traits, may_have_left_images, step_for, unsettled
 from services.generator.domain.work import Call, Phase
 
 CALL = Call(
@@ -58,3 +58,42 @@ def test_an_intended_call_is_sent_again_only_where_that_costs_nothing(traits: Tr
 @pytest.mark.parametrize(("consent", "expected"), [(False, Step.STOP_AMBIGUOUS), (True, Step.BUY)])
 def test_an_unknown_call_is_repeated_with_consent_alone(consent: bool, expected: Step) -> None:
     assert step(Phase.UNKNOWN, consent=consent) is expected
+
+
+@pytest.mark.parametrize("consent", [False, True])
+def test_an_unknown_call_whose_operation_became_known_is_asked_about(consent: bool) -> None:
+    assert step(Phase.UNKNOWN, operation="op", consent=consent) is Step.RESUME
+    assert step(Phase.UNKNOWN, operation="op", traits=KEYED, consent=consent) is not Step.RESUME
+
+
+def calls(*told: tuple[Phase, tuple[int, ...]]) -> list[Call]:
+    """Calls from the oldest to the newest, numbered."""
+    return [
+        replace(CALL, id=str(number), phase=phase, image_indexes=indexes)
+        for number, (phase, indexes) in enumerate(told)
+    ]
+
+
+def ids(found: list[Call]) -> list[str]:
+    """Which calls were found."""
+    return [call.id for call in found]
+
+
+def test_only_the_newest_call_of_an_image_decides_over_it() -> None:
+    earlier = calls((Phase.UNKNOWN, (0,)), (Phase.FAILED, (0,)), (Phase.UNKNOWN, (1,)))
+
+    assert ids(unsettled(earlier, [0, 1])) == ["2"]
+
+
+def test_a_call_decides_over_the_images_that_no_newer_one_covers() -> None:
+    earlier = calls((Phase.UNKNOWN, (0, 1)), (Phase.ACCEPTED, (0,)))
+
+    assert ids(unsettled(earlier, [0, 1])) == ["0", "1"]
+    assert ids(unsettled(earlier, [0])) == ["1"]
+    assert ids(unsettled(earlier, [])) == []
+
+
+def test_every_call_that_may_have_bought_a_missing_image_may_have_left_it() -> None:
+    earlier = calls((Phase.UNKNOWN, (0,)), (Phase.NOT_SENT, (0,)), (Phase.SUCCEEDED, (0,)), (Phase.ACCEPTED, (1,)))
+
+    assert ids(may_have_left_images(earlier, [0])) == ["0", "2"]

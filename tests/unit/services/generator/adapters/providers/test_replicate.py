@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
-from services.generator.adapters.provider_file import ModelEntry, ProviderEntry
+from services.generator.adapters.provider_entries import Defaults, ModelEntry, ReplicateEntry, ReplicateSettings
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -23,7 +24,7 @@ from services.generator.ports import Order
 BASE = "https://api.example/v1"
 MODEL = "black-forest-labs/flux-schnell"
 KEY = "r8_secret"
-ENTRY = ProviderEntry(
+ENTRY = ReplicateEntry(
     name="flux",
     kind="replicate",
     base_url=BASE,
@@ -55,7 +56,7 @@ class Script:
         return self._answer if isinstance(self._answer, httpx.Response) else self._answer(request)
 
 
-def provider(script: Script, entry: ProviderEntry = ENTRY) -> ReplicateProvider:
+def provider(script: Script, entry: ReplicateEntry = ENTRY) -> ReplicateProvider:
     """The adapter in front of a script."""
     return ReplicateProvider(entry, api_key=KEY, transport=httpx.MockTransport(script))
 
@@ -98,7 +99,7 @@ async def test_a_prediction_is_created_as_the_contract_says() -> None:
     assert json.loads(request.content) == {
         "input": {"prompt": "a harbour", "seed": 7, "aspect_ratio": "16:9", "output_format": "webp"}
     }
-    assert operation == OPERATION
+    assert operation == replace(OPERATION, state={**OPERATION.state, "seed": "7"})
 
 
 async def test_a_version_is_created_at_its_own_address() -> None:
@@ -209,6 +210,26 @@ async def test_a_prediction_that_is_gone_is_a_lost_result(status: int) -> None:
     assert (error.value.reason, error.value.retryable) == ("RESULT_LOST", False)
 
 
+@pytest.mark.parametrize("content", [b"<html>", b"[]", b"x" * 5_000_000])
+async def test_a_poll_that_tells_nothing_is_asked_again(content: bytes) -> None:
+    with pytest.raises(ProviderError) as error:
+        await provider(Script(httpx.Response(200, content=content))).poll(OPERATION)
+    assert (error.value.retryable, error.value.acceptance) == (True, Acceptance.UNKNOWN)
+
+
+async def test_a_poll_that_is_refused_says_nothing_about_the_operation() -> None:
+    with pytest.raises(ProviderError) as error:
+        await poll({}, 401)
+    assert (error.value.code, error.value.retryable) == ("AUTH_ERROR", False)
+    assert error.value.acceptance is Acceptance.UNKNOWN
+
+
+async def test_a_throttled_poll_says_when_to_ask_again() -> None:
+    with pytest.raises(ProviderError) as error:
+        await provider(Script(httpx.Response(429, json={"detail": "resets in ~12s"}))).poll(OPERATION)
+    assert error.value.retry_after_seconds == 12
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 async def test_a_poll_that_is_not_answered_is_asked_again(status: int) -> None:
     with pytest.raises(ProviderError) as error:
@@ -243,7 +264,57 @@ async def test_the_key_goes_to_no_other_host() -> None:
     assert {request.url.scheme for request in script.asked} == {"https"}
 
 
-async def test_the_key_is_in_no_error() -> None:
-    error = await submit_error(httpx.Response(401, json={"detail": "no"}))
+async def test_the_key_is_in_no_error_even_if_the_provider_repeats_it() -> None:
+    error = await submit_error(httpx.Response(401, json={"detail": f"no such token: {KEY}"}))
+    with pytest.raises(ProviderError) as failed:
+        await poll({"status": "failed", "error": f"bad token {KEY}"})
 
-    assert KEY not in f"{error!r} {error} {error.vendor}"
+    assert "no such token" in error.vendor.message
+    for one in (error, failed.value):
+        assert KEY not in f"{one!r} {one} {one.vendor}"
+
+
+async def test_fields_go_into_the_inputs_that_the_file_names() -> None:
+    settings = ReplicateSettings(
+        inputs={"prompt": "text", "width": "w", "height": "h", "n": "count", "output_format": "format"},
+        max_images_per_call=4,
+    )
+    defaults = Defaults(size="512x768", provider_options={"steps": 4})
+    script = Script(httpx.Response(201, json=CREATED))
+    adapter = provider(script, ENTRY.model_copy(update={"settings": settings, "defaults": defaults}))
+    await adapter.submit(replace(order(seed=3, output_format="jpeg", options={"steps": 2}), count=3))
+
+    assert json.loads(script.asked[0].content)["input"] == {
+        "text": "a harbour",
+        "w": 512,
+        "h": 768,
+        "count": 3,
+        "format": "jpg",
+        "steps": 2,
+    }
+
+
+async def test_the_seed_of_a_single_image_is_told_again() -> None:
+    operation = replace(OPERATION, state={**OPERATION.state, "seed": "7"})
+    script = Script(httpx.Response(200, json=CREATED | {"status": "succeeded", "output": "https://x/1.png"}))
+    made = await provider(script).poll(operation)
+
+    assert isinstance(made, Generated)
+    assert [image.seed for image in made.images] == [7]
+
+
+async def test_an_id_of_the_providers_own_making_stays_within_its_path() -> None:
+    script = Script(httpx.Response(200, json=CREATED))
+    await provider(script).poll(Operation(id="../../account", state={}))
+
+    assert script.asked[0].url.raw_path == b"/v1/predictions/..%2F..%2Faccount"
+
+
+def test_the_catalogue_tells_what_the_adapter_does() -> None:
+    told = provider(Script(httpx.Response(500))).describe(is_default=True)
+
+    assert (told.name, told.kind, told.is_default, told.default_model) == ("flux", "replicate", True, MODEL)
+    assert (told.capabilities.resumable, told.capabilities.cancelable) == (True, True)
+    assert (told.capabilities.free, told.capabilities.idempotent, told.capabilities.max_side) == (False, False, 0)
+    assert "16:9" in told.capabilities.aspect_ratios
+    assert (told.models[0].price_micros_per_image, told.timeout_seconds) == (3_000, 90)

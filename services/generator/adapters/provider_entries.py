@@ -1,0 +1,177 @@
+"""What a provider file may say; secrets are read from where it says."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from common.config import ConfigError
+from services.generator.domain.work import Request
+
+OutputFormat = Literal["png", "jpeg", "webp"]
+Ratio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelEntry(_Strict):
+    """One model of a provider; the price in millionths of a US dollar."""
+
+    name: str = Field(min_length=1, max_length=200)
+    price_micros_per_image: int | None = Field(default=None, ge=0)
+
+
+class Defaults(_Strict):
+    """Fields of a request that are used when a job leaves them out."""
+
+    negative_prompt: str | None = None
+    size: str | None = Field(default=None, pattern=r"^\d{1,5}x\d{1,5}$")
+    aspect_ratio: Ratio | None = None
+    quality: str | None = None
+    output_format: OutputFormat | None = None
+    provider_options: Mapping[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> "Defaults":
+        if self.size is not None and self.aspect_ratio is not None:
+            raise ValueError("size and aspect_ratio exclude each other")
+        return self
+
+    def applied_to(self, request: Request) -> Request:
+        """The request with what it leaves out; a size or a ratio of its own leaves no room for a default one."""
+        has_shape = bool(request.size or request.aspect_ratio)
+        return replace(
+            request,
+            negative_prompt=self.negative_prompt if request.negative_prompt is None else request.negative_prompt,
+            size=request.size if has_shape else self.size,
+            aspect_ratio=request.aspect_ratio if has_shape else self.aspect_ratio,
+            quality=request.quality or self.quality,
+            output_format=request.output_format or self.output_format,
+            options={**self.provider_options, **request.options},
+        )
+
+
+class _Entry(_Strict):
+    """What every provider has, whatever its kind."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+[^?#]*$")
+    api_key_env: str | None = None
+    api_key_file: Path | None = None
+    default_model: str | None = None
+    models: tuple[ModelEntry, ...] = ()
+    max_concurrency: int = Field(default=0, ge=0)
+    requests_per_minute: int = Field(default=0, ge=0)
+    timeout_seconds: float = Field(default=300, ge=1)
+    poll_interval_seconds: float = Field(default=1, gt=0)
+    allow_private_addresses: bool = False
+    defaults: Defaults = Defaults()
+
+    def price_of(self, model: str) -> int | None:
+        """Price of one image, None when the file does not tell it."""
+        return next((one.price_micros_per_image for one in self.models if one.name == model), None)
+
+    def api_key(self, environ: Mapping[str, str]) -> str:
+        """The provider's credential. Raises `ConfigError` that names where it was looked for."""
+        if self.api_key_file is not None:
+            try:
+                key = self.api_key_file.read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"provider {self.name}: cannot read api_key_file {self.api_key_file}.") from error
+        else:
+            key = environ.get(self.api_key_env or "", "").strip()
+        named = f"api_key_file {self.api_key_file}" if self.api_key_file else self.api_key_env or "api_key_env"
+        if not key:
+            raise ConfigError(f"provider {self.name}: {named} is not set; it must hold the provider's key.")
+        if not key.isascii() or not key.isprintable():
+            raise ConfigError(f"provider {self.name}: {named} must hold printable ASCII characters alone.")
+        return key
+
+
+class NoSettings(_Strict):
+    """A kind without settings of its own."""
+
+
+class ProceduralEntry(_Entry):
+    """Drawn by rules on this machine."""
+
+    kind: Literal["procedural"] = "procedural"
+    settings: NoSettings = NoSettings()
+
+    @property
+    def model(self) -> str:
+        """The one model; its name is for people only."""
+        return self.default_model or (self.models[0].name if self.models else self.kind)
+
+
+InputField = Literal[
+    "prompt", "negative_prompt", "n", "seed", "aspect_ratio", "width", "height", "output_format", "quality"
+]
+
+STANDARD_INPUTS: Mapping[InputField, str] = {
+    "prompt": "prompt",
+    "n": "num_outputs",
+    "seed": "seed",
+    "aspect_ratio": "aspect_ratio",
+    "output_format": "output_format",
+}
+
+
+class ReplicateSettings(_Strict):
+    """What the models of the entry take: the input that each field of a request goes into, and its legal values."""
+
+    inputs: Mapping[InputField, str] = STANDARD_INPUTS
+    max_images_per_call: int = Field(default=1, ge=1, le=10)
+    aspect_ratios: tuple[Ratio, ...] = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
+    output_formats: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
+    qualities: tuple[str, ...] = ()
+    min_side: int = Field(default=256, ge=1)
+    max_side: int = Field(default=1440, ge=1)
+    side_multiple: int = Field(default=16, ge=1)
+
+
+class ReplicateEntry(_Entry):
+    """Predictions over HTTP."""
+
+    kind: Literal["replicate"]
+    settings: ReplicateSettings = ReplicateSettings()
+
+    @model_validator(mode="after")
+    def _has_model(self) -> "ReplicateEntry":
+        if self.default_model is None and not self.models:
+            raise ValueError("name a model in models, or a default_model")
+        return self
+
+    @property
+    def model(self) -> str:
+        """The model of jobs that name none."""
+        return self.default_model or self.models[0].name
+
+
+ProviderEntry = ProceduralEntry | ReplicateEntry
+KINDS = ("procedural", "replicate")
+
+
+class ProviderFile(_Strict):
+    """The whole file."""
+
+    default: str | None = None
+    providers: tuple[Annotated[ProviderEntry, Field(discriminator="kind")], ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "ProviderFile":
+        names = [one.name for one in self.providers]
+        if len(set(names)) != len(names):
+            raise ValueError("two providers have the same name")
+        if self.default is not None and self.default not in names:
+            raise ValueError(f"default names {self.default!r}, which is not among the providers")
+        return self
+
+    @property
+    def default_name(self) -> str:
+        """The provider of jobs that name none."""
+        return self.default or self.providers[0].name

@@ -1,0 +1,148 @@
+"""One provider call after it was written down: sent, followed to its end, and booked."""
+
+import asyncio
+import logging
+import time
+from dataclasses import replace
+from functools import partial
+
+from opentelemetry.trace import SpanKind
+
+from common.errors import ServiceError
+from common.leased_work import Renewal
+from common.logs import event
+from common.loops import pause_until
+from common.tracing import span
+from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.telling import tell
+from services.generator.domain import failures
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    Operation,
+    Pending,
+    ProviderError,
+    StageError,
+)
+from services.generator.domain.work import Call, Phase
+from services.generator.ports import Facts, ImageProvider, JobDesk, Order
+
+_LOG = logging.getLogger(__name__)
+#: Longest time for one look at an operation, or one word to it.
+POLL_SECONDS, CANCEL_SECONDS = 60.0, 15.0
+#: A provider that wants to be asked later is asked after this at the latest.
+LONGEST_PAUSE = 30.0
+
+
+class Caller:
+    """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
+
+    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts) -> None:
+        self._claim = claim
+        self._slot = claim.slot
+        self._desk = desk
+        self._facts = facts
+
+    async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
+        """Send the request and wait for what comes of it."""
+        attributes = {
+            "job.id": self._claim.job.id,
+            "call.id": call.id,
+            "provider": provider.name,
+            "model": call.model,
+        }
+        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+            answer = await self._submit(provider, call, order)
+            if isinstance(answer, Operation):
+                call = replace(call, operation_id=answer.id)
+                await self._record(call, answer)
+                answer = await self._follow(provider, call, answer, order)
+            self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
+            return answer
+
+    async def resume(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
+        """Follow an operation that an earlier claim began."""
+        operation = Operation(id=call.operation_id, state=call.operation_state)
+        attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
+        with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
+            answer = await self._follow(provider, call, operation, order)
+            self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
+            return answer
+
+    async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+        try:
+            async with asyncio.timeout(self._claim.seconds_left(provider.timeout_seconds)):
+                return await provider.submit(order)
+        except TimeoutError as error:
+            raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
+        except ProviderError as error:
+            raise self._ended_badly(provider, call, error) from error
+        except Exception as error:
+            _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
+            raise self._ended_badly(provider, call, failures.adapter_broke(provider.name)) from error
+
+    async def _record(self, call: Call, operation: Operation) -> None:
+        try:
+            await self._desk.record_operation(call, operation)
+        except ServiceError as error:
+            event(_LOG, logging.WARNING, "operation.told_as_fact", call_id=call.id, reason=error.reason)
+            self._claim.told_as_fact = True
+            publish = partial(self._facts.call_accepted, job=self._claim.job, call=call, operation=operation)
+            await tell(publish, until=self._slot.ended)
+
+    async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
+        """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop."""
+        until = time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
+        interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
+        while self._slot.outcome is not Renewal.CANCELED and not any(one.is_set() for one in interrupts):
+            answer, pause = await self._look(provider, call, operation)
+            if isinstance(answer, Generated):
+                return answer
+            if answer.progress is not None:
+                order.report(answer.progress)
+            if time.monotonic() > until:
+                if await self._cancel(provider, operation) is CancelOutcome.CONFIRMED:
+                    self._claim.end(call, Phase.CANCELED)
+                raise failures.too_slow(provider.name)
+            await pause_until(*interrupts, seconds=pause)
+        if self._slot.outcome is Renewal.CANCELED:
+            await self._cancel(provider, operation)
+        raise Interrupted
+
+    async def _look(
+        self, provider: ImageProvider, call: Call, operation: Operation
+    ) -> tuple[Generated | Pending, float]:
+        """How the operation stands, and the seconds until it is worth another look."""
+        pause = provider.poll_interval_seconds
+        try:
+            async with asyncio.timeout(POLL_SECONDS):
+                return await provider.poll(operation), pause
+        except TimeoutError:
+            return Pending(), pause
+        except ProviderError as error:
+            if error.acceptance is Acceptance.ACCEPTED:
+                raise self._ended_badly(provider, call, error) from error
+            if not error.retryable:
+                # The provider does not tell us, which says nothing about the operation: its call stays open.
+                raise
+            return Pending(), min(max(pause, error.retry_after_seconds or 0.0), LONGEST_PAUSE)
+
+    async def _cancel(self, provider: ImageProvider, operation: Operation) -> CancelOutcome | None:
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                return await provider.cancel(operation)
+        except (ProviderError, TimeoutError) as error:
+            # The call stays open in the ledger; whoever is next asks again.
+            event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, error=type(error).__name__)
+            return None
+
+    def _ended_badly(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
+        """Book a failed call, and say what that means for the job."""
+        if error.acceptance is Acceptance.UNKNOWN and not provider.traits.harmless:
+            self._claim.end(call, Phase.UNKNOWN, error=error)
+            return failures.ambiguous(provider.name, retryable=self._claim.job.may_pay_again)
+        if error.reason == "RESULT_LOST":
+            error.retryable = self._claim.job.may_pay_again
+        self._claim.end(call, failures.phase_after(error), error=error)
+        return error

@@ -1,0 +1,72 @@
+"""One claim under way: the right to the job, its time, and what it has come to so far."""
+
+import time
+from dataclasses import dataclass, field
+
+from common.leased_work import Slot
+from services.generator.domain import failures
+from services.generator.domain.outcomes import ProviderError
+from services.generator.domain.work import Call, Job, Phase, StagedImage
+from services.generator.ports import Outcome
+
+
+class Interrupted(Exception):
+    """The lease is lost, the job canceled or the process stopping: nothing more is begun."""
+
+
+@dataclass(eq=False, kw_only=True)
+class Claim:
+    """What is known here of a claimed job: all of it is told at the end, however that comes."""
+
+    slot: Slot[Job]
+    images: dict[int, StagedImage] = field(default_factory=dict)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    #: Calls that were asked to be written down and surely never left.
+    not_sent: list[str] = field(default_factory=list)
+    #: An acceptance is on its way as a fact: whoever claims the job before it arrives knows too little.
+    told_as_fact: bool = False
+
+    def __post_init__(self) -> None:
+        self.images |= {image.index: image for image in self.job.images}
+
+    @property
+    def job(self) -> Job:
+        """The job."""
+        return self.slot.work
+
+    @property
+    def deadline(self) -> float:
+        """When the claim's time is over, on the monotonic clock."""
+        return self.slot.claimed_at + self.job.max_seconds
+
+    def seconds_left(self, most: float) -> float:
+        """How long something may take that should take at most so long."""
+        return max(min(most, self.deadline - time.monotonic()), 0.1)
+
+    def must_go_on(self) -> None:
+        """Raises `Interrupted`, or `StageError` when the time is over: nothing new is begun then."""
+        if not self.slot.may_begin:
+            raise Interrupted
+        if time.monotonic() >= self.deadline:
+            raise failures.stage_too_long()
+
+    def missing(self) -> list[int]:
+        """Indexes of images that are not staged."""
+        return self.job.missing(tuple(self.images.values()))
+
+    def new_images(self) -> tuple[StagedImage, ...]:
+        """Staged images that the ledger did not know when the job was claimed."""
+        known = {image.index for image in self.job.images}
+        return tuple(image for index, image in sorted(self.images.items()) if index not in known)
+
+    def end(
+        self, call: Call, phase: Phase, *, cost_micros: int | None = None, error: ProviderError | None = None
+    ) -> None:
+        """Remember how a call ended."""
+        self.outcomes[call.id] = Outcome(
+            call_id=call.id,
+            phase=phase,
+            operation_id=call.operation_id,
+            cost_micros=cost_micros,
+            vendor=error.vendor if error else None,
+        )

@@ -1,0 +1,48 @@
+"""Input images of one claim: read once, when a call first needs them."""
+
+import asyncio
+
+from common.errors import ServiceError
+from services.generator.application.claim import Claim
+from services.generator.domain import failures
+from services.generator.domain.work import InputImage
+from services.generator.ports import ImageReader, JobDesk
+
+SECONDS = 120.0
+MOST_BYTES = 40 * 1024 * 1024
+
+
+class Inputs:
+    """What the caller brought: fetched from its address, or asked for at the desk."""
+
+    def __init__(self, claim: Claim, *, desk: JobDesk, reader: ImageReader) -> None:
+        self._claim = claim
+        self._desk = desk
+        self._reader = reader
+        self._data: tuple[bytes, ...] | None = None
+
+    async def read(self) -> tuple[bytes, ...]:
+        """Encoded images in the order of the request, the mask last. Raises `StageError` of stage PROCESSING."""
+        if self._data is None:
+            try:
+                async with asyncio.timeout(self._claim.seconds_left(SECONDS)):
+                    self._data = await self._read()
+            except TimeoutError as error:
+                raise failures.input_unavailable() from error
+        return self._data
+
+    async def _read(self) -> tuple[bytes, ...]:
+        data: list[bytes] = []
+        for image in self._claim.job.request.inputs:
+            data.append(await self._read_one(image))
+            if sum(map(len, data)) > MOST_BYTES:
+                raise failures.inputs_too_large(MOST_BYTES)
+        return tuple(data)
+
+    async def _read_one(self, image: InputImage) -> bytes:
+        if image.url is not None:
+            return await self._reader.read_input(image.url)
+        try:
+            return b"".join([chunk async for chunk in self._desk.read_input(self._claim.job, image.index)])
+        except ServiceError as error:
+            raise failures.input_unavailable() from error

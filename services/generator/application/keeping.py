@@ -1,0 +1,109 @@
+"""Keep what was made: fetched, verified, staged; and found again by whoever comes after a crash."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import TypeVar
+
+from common.loops import pause_until
+from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, StorageUnavailable
+from common.tracing import span
+from services.generator.application.claim import Claim, Interrupted
+from services.generator.domain import failures
+from services.generator.domain.outcomes import Generated, ImageSource, StageError
+from services.generator.domain.work import Call, Phase, StagedImage
+from services.generator.ports import ImageProvider, ImageReader, Staging
+
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+class Keeper:
+    """Stages images for one claimed job."""
+
+    def __init__(self, claim: Claim, *, staging: Staging, reader: ImageReader) -> None:
+        self._claim = claim
+        self._staging = staging
+        self._reader = reader
+
+    async def adopt(self, call: Call) -> None:
+        """Take over what an earlier claim has staged of a call; all of it there means that the call succeeded."""
+        found, count = await self._with_storage(
+            partial(self._staging.of_call, self._claim.job.id, call.id), patient=False
+        )
+        for image in found:
+            self._claim.images.setdefault(image.index, image)
+        if count > 0 and len(found) == count and call.phase is not Phase.SUCCEEDED:
+            self._claim.end(call, Phase.SUCCEEDED)
+
+    async def keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
+        """Stage what a call brought. One bad image does not take the good ones with it. Raises `StageError`."""
+        wanted = list(zip(call.image_indexes, answer.images, strict=False))
+        staging = (self._keep_one(provider, call, index, source, count=len(wanted)) for index, source in wanted)
+        ends = await asyncio.gather(*staging, return_exceptions=True)
+        self._claim.images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
+        for end in ends:
+            if isinstance(end, BaseException):
+                raise end
+        if len(wanted) < len(call.image_indexes):
+            raise failures.too_few(provider.name)
+
+    async def _keep_one(
+        self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
+    ) -> StagedImage:
+        data = await self._read(provider, source)
+        seen = await self._reader.inspect(data)
+        image = StagedImage(
+            index=index,
+            name=f"{self._claim.job.id}/{call.id}/{index}",
+            call_id=call.id,
+            content_type=seen.content_type,
+            width=seen.width,
+            height=seen.height,
+            size_bytes=len(data),
+            sha256=seen.sha256,
+            blurhash=seen.blurhash,
+            seed=source.seed,
+            revised_prompt=source.revised_prompt,
+            c2pa=seen.c2pa,
+        )
+        # What was paid for and cannot be had again is never thrown away.
+        patient = not (provider.traits.harmless or provider.traits.resumable)
+        with span("stage image", attributes={"job.id": self._claim.job.id, "image.index": index}):
+            return await self._with_storage(partial(self._staging.put, image, data, count=count), patient=patient)
+
+    async def _read(self, provider: ImageProvider, source: ImageSource) -> bytes:
+        """The image's bytes; an address that fails for now is asked again for the whole of the stage."""
+        slot, pause = self._claim.slot, FIRST_PAUSE
+        while True:
+            try:
+                return await self._reader.read(source, provider=provider)
+            except StageError as error:
+                if not error.retryable or time.monotonic() + pause > self._claim.deadline:
+                    raise
+            if provider.traits.resumable:
+                # Whoever is next gets the address anew.
+                if await pause_until(slot.ended, slot.stopping, seconds=pause):
+                    raise Interrupted
+            else:
+                await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _with_storage(self, work: Callable[[], Awaitable[T]], *, patient: bool) -> T:
+        """Keep trying while the store is away, and hold the lease meanwhile; `patient`: also when it refuses us."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await work()
+            except (StorageUnavailable, ObjectMissing) as error:
+                # A missing bucket looks like a missing object, and may be made yet.
+                if time.monotonic() + pause > self._claim.deadline:
+                    raise failures.storage_away() from error
+            except StorageDenied as error:
+                if not patient or time.monotonic() + pause > self._claim.deadline:
+                    raise failures.storage_denied() from error
+            except ObjectConflict as error:
+                raise failures.staging_differs() from error
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)

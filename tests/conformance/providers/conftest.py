@@ -1,0 +1,52 @@
+"""Every provider as a subject of the suites."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
+
+import pytest
+
+from services.generator.adapters.rendering import Renderers
+from tests.support.scripted_http import ScriptedServer, scripted_server
+from tests.support.subjects import ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[ScriptedServer]:
+    """Answers as told, and is content with nothing else than what it was told to expect."""
+    async with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def renderers() -> Iterator[Renderers]:
+    """A process that draws."""
+    pool = Renderers(1)
+    yield pool
+    asyncio.run(pool.close())
+
+
+@pytest.fixture(params=["procedural", "replicate"])
+async def subject(
+    request: pytest.FixtureRequest, vendor: ScriptedServer, renderers: Renderers
+) -> AsyncIterator[Subject]:
+    """Each provider."""
+    found = ProceduralSubject(renderers) if request.param == "procedural" else ReplicateSubject(vendor, renderers)
+    yield found
+    await found.provider.close()
+
+
+@pytest.fixture(params=["replicate"])
+def opened(request: pytest.FixtureRequest, renderers: Renderers) -> Callable[[ScriptedServer], RemoteSubject]:
+    """Opens each provider behind HTTP, with any server for its vendor."""
+    return partial({"replicate": ReplicateSubject}[request.param], renderers=renderers)
+
+
+@pytest.fixture
+async def remote(
+    opened: Callable[[ScriptedServer], RemoteSubject], vendor: ScriptedServer
+) -> AsyncIterator[RemoteSubject]:
+    """Each provider behind HTTP."""
+    found = opened(vendor)
+    yield found
+    await found.provider.close()

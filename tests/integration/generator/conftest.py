@@ -1,0 +1,99 @@
+"""A generator between a scripted vendor and a staging bucket that keeps rules; the desk and the broker are played."""
+
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from common.leased_work import Slot
+from common.object_store import ObjectStore
+from services.generator.adapters.gcs_staging import GcsStaging
+from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.rendering import Renderers
+from services.generator.application.generation import Generator
+from services.generator.domain.work import Job
+from services.generator.ports import ImageProvider, Order
+from tests.support.generation import Desk, Facts, job_of
+from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
+from tests.support.servers import Server
+from tests.support.storage_proxy import StorageProxy, storage_proxy
+from tests.support.subjects import ReplicateSubject
+
+
+@dataclass(kw_only=True)
+class World:
+    """All that a generator talks to. Whatever is asked of the vendor beyond its script fails the test."""
+
+    vendor: ScriptedServer
+    paid: ReplicateSubject
+    proxy: StorageProxy
+    store: ObjectStore
+    reader: GuardedImageReader
+    desk: Desk = field(default_factory=Desk)
+    facts: Facts = field(default_factory=Facts)
+
+    def job(self, **changes: Any) -> Job:
+        """A claimed job for the vendor's model."""
+        fields: dict[str, Any] = {"model": self.paid.model, "max_seconds": 60}
+        return job_of(**(fields | changes))
+
+    def order(self, *, count: int = 1, **request: Any) -> Order:
+        """The call that such a job makes."""
+        return self.paid.order(count=count, **request)
+
+    def shows(self, name: str, answer: Answer) -> None:
+        """A picture of the vendor's, at any time, once."""
+        self.vendor.expect("GET", f"/files/{name}", answer, in_turn=False)
+
+    async def run(self, job: Job, *, provider: ImageProvider | None = None, slot: Slot[Job] | None = None) -> Slot[Job]:
+        """One claim to its end."""
+        slot = slot or Slot(token=job.lease_token, work=job)
+        generator = Generator(
+            desk=self.desk,
+            facts=self.facts,
+            staging=GcsStaging(self.store),
+            reader=self.reader,
+            providers={"paid": provider or self.paid.provider},
+        )
+        await generator.run(slot)
+        return slot
+
+    async def staged(self) -> list[str]:
+        """Names in staging."""
+        return sorted(one.name for one in await self.store.find(""))
+
+
+@pytest.fixture
+def proxy(storage: Server) -> Iterator[StorageProxy]:
+    """The store behind one door per identity, with buckets of the test's own."""
+    with storage_proxy(storage.url) as running:
+        yield running
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[ScriptedServer]:
+    """Answers as told, and is content with nothing else than what it was told to expect."""
+    async with scripted_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """Everything, nothing done yet."""
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    async with AsyncExitStack() as stack:
+        store = ObjectStore(proxy.staging, threads=4)
+        stack.push_async_callback(store.close)
+        threads = stack.enter_context(ThreadPoolExecutor(2))
+        fetch = GuardedFetch()
+        stack.push_async_callback(fetch.close)
+        renderers = Renderers(1)
+        stack.push_async_callback(renderers.close)
+        paid = ReplicateSubject(vendor, renderers)
+        stack.push_async_callback(paid.provider.close)
+        stack.callback(proxy.release)
+        yield World(vendor=vendor, paid=paid, proxy=proxy, store=store, reader=GuardedImageReader(fetch, threads))

@@ -1,0 +1,465 @@
+"""A claimed job against a vendor's wire, a real staging bucket, and pictures that are really decoded."""
+
+import asyncio
+import base64
+import hashlib
+from dataclasses import replace
+
+import pytest
+
+from common.leased_work import Renewal, Slot
+from services.generator.domain.outcomes import Generated, ImageSource
+from services.generator.domain.work import Call, InputImage, Job, Phase, Request
+from tests.support.generation import AWAY, LOST, Provider, call_of
+from tests.support.paid_provider import bomb, picture
+from tests.support.scripted_http import Answer, Manner
+from tests.support.storage_proxy import Fault
+from tests.support.subjects import PRICE
+
+from .conftest import World
+
+PICTURE = picture()
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+GOOD = Answer(body=PICTURE, headers={"Content-Type": "text/html"})
+
+
+def buys_one(world: World, name: str = "0.png") -> None:
+    """The vendor takes one order and has a picture at once."""
+    world.paid.takes(world.order())
+    world.paid.has_made(name)
+
+
+def accepted(*indexes: int) -> Call:
+    """A call of an earlier claim that the vendor works on."""
+    return call_of(Phase.ACCEPTED, *indexes, operation="p1")
+
+
+def held(world: World) -> Answer:
+    """The vendor's yes, which is on its way until the script says so."""
+    return replace(world.paid.taken, manner=Manner.HOLD)
+
+
+async def test_a_picture_is_bought_fetched_measured_and_staged(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    [outcome], [image] = world.facts.last["calls"], world.facts.last["images"]
+    assert world.facts.kinds == ["images_generated"]
+    assert (outcome.phase, outcome.operation_id, outcome.cost_micros) == (Phase.SUCCEEDED, "p1", PRICE)
+    assert (image.width, image.height, image.size_bytes, image.sha256) == (96, 64, len(PICTURE), SHA256)
+    # By its bytes, whatever the vendor's server calls it.
+    assert image.content_type == "image/png"
+    assert image.name == f"job_1/{outcome.call_id}/0"
+    assert await world.store.get(image.name) == PICTURE
+
+
+async def test_a_picture_is_fetched_without_the_credential(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    [fetched] = [request for request in world.vendor.asked if request.path == "/files/0.png"]
+    assert "authorization" not in fetched.headers
+    assert "cookie" not in fetched.headers
+
+
+async def test_staging_says_all_that_the_ledger_needs_to_adopt_a_picture(world: World) -> None:
+    world.paid.takes(world.order(count=2, seed=7))
+    world.paid.has_made("0.png", "1.png")
+    for name in ("0.png", "1.png"):
+        world.shows(name, GOOD)
+    await world.run(world.job(n=2, request=Request(prompt="a harbour", seed=7)))
+
+    found = await world.store.find("job_1/")
+    [call_id] = [outcome.call_id for outcome in world.facts.last["calls"]]
+    assert [one.metadata["count"] for one in found] == ["2", "2"]
+    assert [one.metadata["index"] for one in found] == ["0", "1"]
+    assert {one.metadata["sha256"] for one in found} == {f'"{SHA256}"'}
+    assert {one.metadata["call_id"] for one in found} == {f'"{call_id}"'}
+    assert {one.content_type for one in found} == {"image/png"}
+
+
+async def test_more_images_than_a_call_can_bring_are_bought_by_several(world: World) -> None:
+    for count, names in ((4, ("0.png", "1.png", "2.png", "3.png")), (2, ("4.png", "5.png"))):
+        world.paid.takes(world.order(count=count))
+        world.paid.works()
+        world.paid.has_made(*names)
+        for name in names:
+            world.shows(name, GOOD)
+    await world.run(world.job(n=6))
+
+    assert world.desk.begun == [(0, 1, 2, 3), (4, 5)]
+    assert world.facts.indexes == [0, 1, 2, 3, 4, 5]
+    assert [outcome.cost_micros for outcome in world.facts.last["calls"]] == [4 * PRICE, 2 * PRICE]
+
+
+async def test_who_takes_over_finds_what_a_dead_worker_staged_and_asks_the_vendor_nothing(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+    first = world.facts.last["images"]
+    [outcome] = world.facts.last["calls"]
+    # It died before it could say so: the ledger knows no more than that a call was intended.
+    earlier = call_of(Phase.INTENDED, call_id=outcome.call_id)
+    await world.run(world.job(claim_number=2, calls=[earlier]))
+
+    assert world.facts.kinds == ["images_generated"] * 2
+    assert world.facts.last["images"] == first
+    assert [(one.call_id, one.phase) for one in world.facts.last["calls"]] == [(outcome.call_id, Phase.SUCCEEDED)]
+
+
+async def test_a_paid_call_of_which_only_a_part_is_staged_is_unknown_and_its_part_is_kept(world: World) -> None:
+    world.paid.takes(world.order(count=2))
+    world.paid.has_made("0.png", "1.png")
+    for name in ("0.png", "1.png"):
+        world.shows(name, GOOD)
+    await world.run(world.job(n=2))
+    [outcome] = world.facts.last["calls"]
+    await world.store.delete(f"job_1/{outcome.call_id}/1")
+    earlier = call_of(Phase.INTENDED, 0, 1, call_id=outcome.call_id)
+    await world.run(world.job(n=2, calls=[earlier]))
+
+    assert (world.facts.kinds[-1], world.facts.phases, world.facts.indexes) == ("stage_failed", [Phase.UNKNOWN], [0])
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", False)
+
+
+async def test_what_is_made_anew_gives_way_to_what_the_first_writer_staged(world: World) -> None:
+    other = Answer(body=picture() + b"\0")
+    world.paid.has_made("0.png", "1.png")
+    world.shows("0.png", GOOD)
+    world.shows("1.png", GOOD)
+    await world.run(world.job(n=2, calls=[accepted(0, 1)]))
+    first = world.facts.last["images"]
+    await world.store.delete("job_1/call_old/1")
+    world.paid.has_made("0.png", "1.png")
+    world.shows("0.png", other)
+    world.shows("1.png", other)
+    await world.run(world.job(n=2, calls=[accepted(0, 1)]))
+
+    [kept, made] = world.facts.last["images"]
+    assert kept == first[0]
+    assert await world.store.get("job_1/call_old/0") == PICTURE
+    assert made.size_bytes == len(PICTURE) + 1
+
+
+async def test_something_in_staging_that_no_generator_wrote_is_not_taken_for_a_picture(world: World) -> None:
+    await world.store.put("job_1/call_old/0", b"planted", content_type="text/plain", metadata={"x": "y"})
+    world.paid.has_made("0.png")
+    world.shows("0.png", GOOD)
+    await world.run(world.job(calls=[accepted(0)]))
+
+    assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "RESULT_MISMATCH")
+    assert world.facts.phases == [Phase.SUCCEEDED]
+
+
+async def test_an_accepted_call_is_followed_after_a_crash_and_not_sent_again(world: World) -> None:
+    world.paid.works()
+    world.paid.has_made("0.png")
+    world.shows("0.png", GOOD)
+    await world.run(world.job(calls=[accepted(0)]))
+
+    assert (world.facts.kinds, world.facts.indexes, world.desk.begun) == (["images_generated"], [0], [])
+
+
+async def test_the_result_of_a_call_that_succeeded_is_fetched_again_and_found_or_lost(world: World) -> None:
+    earlier = call_of(Phase.SUCCEEDED, operation="p1")
+    world.paid.has_made("0.png")
+    world.shows("0.png", GOOD)
+    await world.run(world.job(calls=[earlier]))
+    world.paid.looks_like(Answer(status=404))
+    await world.run(world.job(id="job_2", calls=[earlier]))
+
+    assert world.facts.kinds == ["images_generated", "stage_failed"]
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("RESULT_LOST", False)
+    assert world.desk.begun == []
+
+
+@pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.UNKNOWN])
+async def test_a_paid_call_of_unknown_outcome_is_not_repeated(world: World, phase: Phase) -> None:
+    await world.run(world.job(calls=[call_of(phase)]))
+
+    assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "AMBIGUOUS_OUTCOME")
+    assert world.vendor.asked == []
+
+
+async def test_a_paid_call_of_unknown_outcome_is_repeated_with_consent(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    await world.run(world.job(calls=[call_of(Phase.UNKNOWN)], may_pay_again=True))
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_a_refused_connection_is_known_to_have_bought_nothing(world: World) -> None:
+    await world.vendor.close()
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.NOT_SENT])
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("PROVIDER_UNAVAILABLE", True)
+
+
+@pytest.mark.parametrize("answer", [Answer(manner=Manner.HANG_UP), Answer(status=500), Answer(status=201)])
+async def test_a_purchase_whose_answer_is_lost_is_ambiguous_and_made_once(world: World, answer: Answer) -> None:
+    world.paid.takes(world.order(), answer)
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.UNKNOWN])
+    assert (world.facts.error.code, world.facts.error.reason) == ("TIMEOUT", "AMBIGUOUS_OUTCOME")
+    assert len(world.vendor.asked) == 1
+
+
+async def test_a_vendor_that_asks_to_slow_down_is_left_alone_for_the_time_it_names(world: World) -> None:
+    words = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
+    world.paid.takes(world.order(), Answer(status=429, body=words))
+    await world.run(world.job())
+
+    error = world.facts.error
+    assert (error.code, error.retryable, error.retry_after_seconds) == ("RATE_LIMIT", True, 30)
+    assert world.facts.phases == [Phase.NOT_SENT]
+
+
+async def test_a_refusal_is_booked_as_one_and_bought_no_second_time(world: World) -> None:
+    world.paid.takes(world.order(count=2))
+    world.paid.has_failed("NSFW content detected")
+    await world.run(world.job(n=2))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("CONTENT_POLICY", [Phase.REFUSED])
+    assert len(world.desk.begun) == 1
+
+
+NOT_PICTURES = {
+    "html": (b"<html>not found</html>", "INVALID_IMAGE"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "INVALID_IMAGE"),
+    "empty": (b"", "INVALID_IMAGE"),
+    "gif": (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "INVALID_IMAGE"),
+    "half": (PICTURE[: len(PICTURE) // 2], "INVALID_IMAGE"),
+    "bomb": (bomb(), "TOO_LARGE"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), NOT_PICTURES.values(), ids=NOT_PICTURES)
+async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World, body: bytes, reason: str) -> None:
+    buys_one(world)
+    world.shows("0.png", Answer(body=body, headers={"Content-Type": "image/png"}))
+    await world.run(world.job())
+
+    error, [outcome] = world.facts.error, world.facts.last["calls"]
+    assert (error.stage, error.code, error.reason, error.retryable) == ("GENERATING", "PERMANENT", reason, False)
+    assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
+    assert await world.staged() == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:9/picture.png",
+        "http://10.0.0.1/picture.png",
+        "http://[::1]/picture.png",
+        "http://localhost:9/picture.png",
+        "http://2130706433/picture.png",
+        "file:///etc/passwd",
+        "ftp://pictures.example/0.png",
+    ],
+)
+async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, address: str) -> None:
+    world.paid.takes(world.order())
+    world.paid.has_made_at(address)
+    await world.run(world.job())
+
+    error = world.facts.error
+    assert (error.stage, error.code, error.reason) == ("GENERATING", "PERMANENT", "FORBIDDEN_ADDRESS")
+    assert (world.facts.phases, await world.staged()) == ([Phase.SUCCEEDED], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(status=302, headers={"Location": "http://169.254.169.254/"}), "FORBIDDEN_ADDRESS"),
+        (Answer(headers={"Content-Length": str(65 * 1024 * 1024)}), "TOO_LARGE"),
+        (Answer(manner=Manner.ENDLESS), "TOO_LARGE"),
+        (Answer(status=404), "FETCH_FAILED"),
+    ],
+    ids=["redirect", "announced", "endless", "gone"],
+)
+async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
+    world: World, answer: Answer, reason: str
+) -> None:
+    buys_one(world)
+    world.shows("0.png", answer)
+    await world.run(world.job())
+
+    assert (world.facts.error.stage, world.facts.error.reason) == ("GENERATING", reason)
+    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.SUCCEEDED], False)
+
+
+@pytest.mark.parametrize("answer", [Answer(status=503), Answer(body=PICTURE, manner=Manner.CUT)], ids=["busy", "cut"])
+async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: World, answer: Answer) -> None:
+    buys_one(world)
+    world.shows("0.png", answer)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_one_bad_picture_does_not_take_the_others_with_it(world: World) -> None:
+    world.paid.takes(world.order(count=3))
+    world.paid.has_made("0.png", "1.png", "2.png")
+    world.shows("0.png", GOOD)
+    world.shows("1.png", Answer(body=b"<html>"))
+    world.shows("2.png", GOOD)
+    await world.run(world.job(n=3))
+
+    assert (world.facts.kinds, world.facts.indexes) == (["stage_failed"], [0, 2])
+    assert world.facts.error.reason == "INVALID_IMAGE"
+
+
+async def test_a_picture_in_base64_is_decoded_and_staged(world: World) -> None:
+    text = base64.b64encode(PICTURE).decode()
+    provider = Provider(
+        Generated(images=(ImageSource(base64=text), ImageSource(base64=f"data:image/png;base64,{text}")))
+    )
+    await world.run(world.job(n=2), provider=provider)
+
+    assert [image.sha256 for image in world.facts.last["images"]] == [SHA256] * 2
+
+
+async def test_what_is_no_base64_is_no_picture(world: World) -> None:
+    await world.run(world.job(), provider=Provider(Generated(images=(ImageSource(base64="not~base64"),))))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [Phase.SUCCEEDED])
+
+
+async def test_a_paid_picture_in_hand_is_kept_until_staging_is_back(world: World) -> None:
+    provider = Provider(Generated(images=(ImageSource(data=PICTURE),), cost_micros=PRICE))
+    world.proxy.go_away()
+    running = asyncio.create_task(world.run(world.job(), provider=provider))
+    await asyncio.to_thread(world.proxy.wait_for, "upload", times=2)
+    world.proxy.come_back()
+    await running
+
+    assert (world.facts.kinds, len(provider.submitted)) == (["images_generated"], 1)
+    assert len(await world.staged()) == 1
+
+
+async def test_a_write_whose_answer_was_lost_is_found_to_be_done(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    world.proxy.order(Fault.LOSE_ANSWER, on="upload")
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.proxy.count("upload")) == (["images_generated"], 2)
+    assert world.vendor.count("GET", "/files/0.png") == 1
+
+
+async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_now(world: World) -> None:
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    world.proxy.go_away(Fault.HANG_UP)
+    await world.run(world.job(max_seconds=1.5))
+
+    error = world.facts.error
+    assert (error.code, error.reason, error.retryable) == ("TEMPORARY", "STORAGE_UNAVAILABLE", True)
+    # The next claim fetches it again by its operation.
+    assert (world.facts.phases, world.facts.last["calls"][0].operation_id) == ([Phase.SUCCEEDED], "p1")
+
+
+async def test_staging_that_cannot_be_looked_into_leaves_it_open_what_was_staged(world: World) -> None:
+    world.proxy.go_away()
+    await world.run(world.job(calls=[call_of(Phase.INTENDED)], max_seconds=0.5))
+
+    assert (world.facts.error.reason, world.facts.last["calls"]) == ("STORAGE_UNAVAILABLE", ())
+    assert world.vendor.asked == []
+
+
+async def test_nothing_is_bought_under_a_lease_that_is_lost(world: World) -> None:
+    world.desk.refusals["begin_call"] = LOST
+    slot = await world.run(world.job())
+
+    assert (slot.outcome, world.facts.kinds, world.desk.released) == (Renewal.LOST, [], [])
+    assert world.vendor.asked == []
+
+
+async def test_nothing_is_bought_when_the_permission_came_too_late(world: World) -> None:
+    await world.run(world.job(lease_seconds=0))
+
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.NOT_SENT])
+    assert (world.facts.error.stage, world.facts.error.retryable) == ("PROCESSING", True)
+    assert world.vendor.asked == []
+
+
+async def test_a_call_that_was_perhaps_written_down_is_handed_back_as_never_sent(world: World) -> None:
+    world.desk.refusals["begin_call"] = AWAY
+    await world.run(world.job())
+
+    [not_sent] = world.desk.released
+    assert (len(not_sent), world.facts.kinds, world.vendor.asked) == (1, [], [])
+
+
+async def test_a_call_that_was_perhaps_written_down_is_told_as_a_fact_when_nobody_takes_the_job_back(
+    world: World,
+) -> None:
+    world.desk.refusals |= {"begin_call": AWAY, "release": AWAY}
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.NOT_SENT])
+
+
+async def test_an_operation_that_job_service_cannot_note_is_told_as_a_fact_before_its_result(world: World) -> None:
+    world.desk.refusals["record_operation"] = AWAY
+    buys_one(world)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    assert world.facts.kinds == ["call_accepted", "images_generated"]
+    assert world.facts.told[0][1]["operation"].id == "p1"
+
+
+async def test_a_job_that_is_canceled_while_the_vendor_works_is_canceled_there_too(world: World) -> None:
+    job = world.job()
+    slot: Slot[Job] = Slot(token=job.lease_token, work=job)
+    world.paid.takes(world.order(), held(world))
+    world.paid.stops(in_time=True)
+    running = asyncio.create_task(world.run(job, slot=slot))
+    await world.vendor.wait_for()
+    slot.outcome = Renewal.CANCELED
+    slot.ended.set()
+    world.vendor.release()
+    await running
+
+    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [])
+
+
+async def test_a_process_that_stops_leaves_the_operation_to_the_next_and_gives_the_job_back(world: World) -> None:
+    job = world.job()
+    slot: Slot[Job] = Slot(token=job.lease_token, work=job)
+    world.paid.takes(world.order(), held(world))
+    running = asyncio.create_task(world.run(job, slot=slot))
+    await world.vendor.wait_for()
+    slot.stopping.set()
+    world.vendor.release()
+    await running
+
+    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [()])
+
+
+async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(world: World) -> None:
+    world.paid.takes(world.order(), Answer(manner=Manner.MUTE))
+    running = asyncio.create_task(world.run(world.job()))
+    await world.vendor.wait_for()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+    assert (world.desk.released, world.facts.kinds) == ([()], [])
+
+
+async def test_an_input_at_a_forbidden_address_fails_before_anything_is_bought(world: World) -> None:
+    inputs = (InputImage(index=0, url="http://169.254.169.254/", content_type=""),)
+    await world.run(world.job(request=Request(prompt="a harbour", inputs=inputs)))
+
+    error = world.facts.error
+    assert (error.stage, error.code, error.reason) == ("PROCESSING", "PERMANENT", "FORBIDDEN_ADDRESS")
+    assert (world.desk.begun, world.vendor.asked) == ([], [])

@@ -1,0 +1,221 @@
+"""An HTTP server that plays a script: each request must be the one that is expected next, and gets its answer.
+
+Anything else is refused with 599 and remembered; at the end, a surprise, or an expectation that nobody met, fails the
+test.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+WAIT_SECONDS = 20.0
+_ANYTHING = object()
+
+
+class Manner(Enum):
+    """How an answer is given."""
+
+    WHOLE = auto()
+    """As it should be."""
+    HANG_UP = auto()
+    """The request is read, and the connection broken."""
+    MUTE = auto()
+    """The request is read, and nothing follows until the script ends."""
+    CUT = auto()
+    """The head promises one byte more than comes."""
+    ENDLESS = auto()
+    """The body goes on until the client has had enough."""
+    HOLD = auto()
+    """The answer waits until `release`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What is answered: `body` is bytes as they are, or anything else as JSON."""
+
+    status: int = 200
+    body: Any = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    manner: Manner = Manner.WHOLE
+
+    @property
+    def content(self) -> bytes:
+        """The body on the wire."""
+        return self.body if isinstance(self.body, bytes) else json.dumps(self.body).encode()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What came; header names in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON; None when there is none."""
+        return json.loads(self.body) if self.body else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Expected:
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+    answer: Answer
+    in_turn: bool
+
+    def differs(self, request: Request) -> str:
+        """What about a request is not as expected."""
+        if (request.method, request.path) != (self.method, self.path):
+            return f"{request.method} {request.path} came instead of {self.method} {self.path}"
+        for name, value in self.headers.items():
+            if request.headers.get(name.lower()) != value:
+                return f"{self.path}: header {name} is {request.headers.get(name.lower())!r} instead of {value!r}"
+        if self.body is not _ANYTHING and request.json != self.body:
+            return f"{self.path}: body is {request.body!r} instead of {self.body!r}"
+        return ""
+
+
+class ScriptedServer:
+    """Where it listens, what is still expected, what came."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.asked: list[Request] = []
+        self.surprises: list[str] = []
+        self._expected: list[_Expected] = []
+        self._changed = asyncio.Condition()
+        self._over = asyncio.Event()
+        self._released = asyncio.Event()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def host(self) -> str:
+        """Host and port."""
+        return self.url.removeprefix("http://")
+
+    def expect(
+        self,
+        method: str,
+        path: str,
+        answer: Answer,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body: Any = _ANYTHING,
+        times: int = 1,
+        in_turn: bool = True,
+    ) -> None:
+        """Expect a request after those that are expected already, or at any time where it is not to come in its turn.
+
+        `body` is compared as JSON, None is no body.
+        """
+        one = _Expected(method=method, path=path, headers=headers or {}, body=body, answer=answer, in_turn=in_turn)
+        self._expected += [one] * times
+
+    def count(self, method: str, path: str) -> int:
+        """How often somebody asked so."""
+        return sum((one.method, one.path) == (method, path) for one in self.asked)
+
+    async def wait_for(self, times: int = 1) -> None:
+        """Wait until somebody has asked so often."""
+        async with asyncio.timeout(WAIT_SECONDS), self._changed:
+            await self._changed.wait_for(lambda: len(self.asked) >= times)
+
+    def verify(self) -> None:
+        """Fail unless all that was expected came, and nothing else."""
+        left = [f"{one.method} {one.path}" for one in self._expected]
+        assert not self.surprises, self.surprises
+        assert not left, f"nobody asked for {left}"
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request."""
+        try:
+            request = await _read(reader)
+            if request is not None:
+                await self._give(await self._answer_to(request), writer)
+        except ConnectionError:
+            # A client that goes in the midst of an answer is part of the test.
+            pass
+        finally:
+            writer.close()
+
+    async def open(self) -> None:
+        """Listen on a free port."""
+        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def release(self) -> None:
+        """Let answers go that are held."""
+        self._released.set()
+
+    async def close(self) -> None:
+        """Let go of all connections, and take no more."""
+        self._over.set()
+        self._released.set()
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+
+    async def _answer_to(self, request: Request) -> Answer:
+        async with self._changed:
+            self.asked.append(request)
+            self._changed.notify_all()
+        next_in_turn = [one for one in self._expected if one.in_turn][:1]
+        candidates = [one for one in self._expected if not one.in_turn] + next_in_turn
+        differences = [one.differs(request) for one in candidates]
+        if "" in differences:
+            found = candidates[differences.index("")]
+            self._expected.remove(found)
+            return found.answer
+        why = differences[-1] if differences else f"{request.method} {request.path} came and nothing was expected"
+        self.surprises.append(why)
+        return Answer(status=599)
+
+    async def _give(self, answer: Answer, writer: asyncio.StreamWriter) -> None:
+        if answer.manner is Manner.HANG_UP:
+            return
+        if answer.manner is Manner.MUTE:
+            await self._over.wait()
+            return
+        if answer.manner is Manner.HOLD:
+            await self._released.wait()
+        size = {"Content-Length": str(len(answer.content) + (answer.manner is Manner.CUT))}
+        headers = {"Connection": "close"} | ({} if answer.manner is Manner.ENDLESS else size) | dict(answer.headers)
+        head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        writer.write(f"HTTP/1.1 {answer.status} Scripted\r\n{head}\r\n".encode() + answer.content)
+        await writer.drain()
+        while answer.manner is Manner.ENDLESS and not self._over.is_set():
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+
+
+async def _read(reader: asyncio.StreamReader) -> Request | None:
+    try:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+    except asyncio.IncompleteReadError:
+        return None
+    method, path, _ = head[0].split(" ")
+    fields = (line.partition(":") for line in head[1:] if line)
+    headers = {name.lower(): value.strip() for name, _, value in fields}
+    body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Request(method=method, path=path, headers=headers, body=body)
+
+
+@asynccontextmanager
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    """Listen on a free port; the script is checked at the end of a test that went well."""
+    script = ScriptedServer()
+    await script.open()
+    try:
+        yield script
+    finally:
+        await script.close()
+    script.verify()

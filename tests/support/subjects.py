@@ -1,0 +1,193 @@
+"""Providers under test, each in its vendor's dialect: what the conformance suites say of all of them at once.
+
+A new adapter needs a subject here and nothing else to be held to the same contract.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters import providers
+from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.adapters.rendering import Renderers
+from services.generator.domain.outcomes import Generated, Operation
+from services.generator.domain.work import Request
+from services.generator.ports import ImageProvider, Order
+from tests.support.scripted_http import Answer, Manner, ScriptedServer
+
+KEY = "sk-the-provider-key"
+PRICE = 40_000
+REMOTE_TIMEOUT = 90.0
+
+
+class DescribedProvider(ImageProvider, Protocol):
+    """A provider with its entry of the catalogue."""
+
+    def describe(self, *, is_default: bool) -> provider_pb2.Provider:
+        """The entry."""
+
+
+class Subject(Protocol):
+    """A provider, and the world that answers it."""
+
+    provider: DescribedProvider
+
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+        """A call that the provider can carry out; `request` are fields of the request."""
+
+    def will_make(self, order: Order) -> None:
+        """Let a call end well."""
+
+
+class RemoteSubject(Subject, Protocol):
+    """A provider behind HTTP, and its vendor: what it will answer to the next requests, in their order."""
+
+    def takes(self, order: Order, answer: Answer | None = None) -> None:
+        """The request that buys; without `answer` it is accepted."""
+
+    def works(self) -> None:
+        """A look: still working."""
+
+    def has_made(self, *names: str) -> None:
+        """A look: done, the pictures lie under these names on the vendor's own host."""
+
+    def has_failed(self, words: str) -> None:
+        """A look: failed for good, in the vendor's words."""
+
+    def looks_like(self, answer: Answer) -> None:
+        """A look that is answered so."""
+
+    def stops(self, *, in_time: bool) -> None:
+        """A wish to cancel, which comes in time or too late."""
+
+
+class ProceduralSubject:
+    """Draws itself."""
+
+    def __init__(self, renderers: Renderers) -> None:
+        self.provider = _built({"name": "drawn", "kind": "procedural", "timeout_seconds": 60}, renderers)
+
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+        """A small picture."""
+        return _order("drawn", count, call_id, {"size": "64x64"} | request)
+
+    def will_make(self, order: Order) -> None:
+        """It always will."""
+
+
+class ReplicateSubject:
+    """Speaks to a script in Replicate's dialect."""
+
+    model = "owner/name"
+
+    def __init__(
+        self, vendor: ScriptedServer, renderers: Renderers, *, most: int = 4, timeout: float = REMOTE_TIMEOUT
+    ) -> None:
+        inputs = {"prompt": "prompt", "seed": "seed", "n": "num_outputs", "output_format": "output_format"}
+        entry = {
+            "name": "paid",
+            "kind": "replicate",
+            "base_url": f"{vendor.url}/v1",
+            "api_key_env": "KEY_OF_PROVIDER",
+            "models": [{"name": self.model, "price_micros_per_image": PRICE}],
+            "poll_interval_seconds": 0.001,
+            "timeout_seconds": timeout,
+            "settings": {"max_images_per_call": most, "inputs": inputs},
+        }
+        self.provider = _built(entry, renderers)
+        self._vendor = vendor
+        self._deadline = f"{int(timeout)}s"
+
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+        """A call of the one model."""
+        return _order(self.model, count, call_id, request)
+
+    def will_make(self, order: Order) -> None:
+        """Take, work, be done."""
+        self.takes(order)
+        self.works()
+        self.has_made(*(f"{index}.png" for index in range(order.count)))
+
+    @property
+    def taken(self) -> Answer:
+        """The vendor's yes."""
+        return Answer(status=201, body=self._prediction("starting"))
+
+    def takes(self, order: Order, answer: Answer | None = None) -> None:
+        """Exactly one prediction, with exactly these fields."""
+        request = order.request
+        fields = {"prompt": request.prompt, "seed": order.seed, "output_format": request.output_format}
+        # Without a say in how many there are, a model makes one.
+        batch = {"num_outputs": order.count} if self.provider.max_images_per_call > 1 else {}
+        body = {"input": {name: value for name, value in fields.items() if value is not None} | batch}
+        headers = self._headers | {"Cancel-After": self._deadline, "Content-Type": "application/json"}
+        path = f"/v1/models/{self.model}/predictions"
+        self._vendor.expect("POST", path, answer or self.taken, headers=headers, body=body)
+
+    def works(self) -> None:
+        """`processing`."""
+        self.looks_like(Answer(body=self._prediction("processing")))
+
+    def has_made(self, *names: str) -> None:
+        """`succeeded`: a list of addresses."""
+        self.has_made_at(*(f"{self._vendor.url}/files/{name}" for name in names))
+
+    def has_made_at(self, *addresses: str) -> None:
+        """`succeeded`, with pictures wherever."""
+        self.looks_like(Answer(body=self._prediction("succeeded") | {"output": list(addresses)}))
+
+    def has_failed(self, words: str) -> None:
+        """`failed`."""
+        self.looks_like(Answer(body=self._prediction("failed") | {"error": words}))
+
+    def looks_like(self, answer: Answer) -> None:
+        """A look at the prediction's own address."""
+        self._vendor.expect("GET", "/v1/predictions/p1", answer, headers=self._headers, body=None)
+
+    def stops(self, *, in_time: bool) -> None:
+        """A word to the prediction's own cancel address."""
+        told = self._prediction("canceled" if in_time else "succeeded")
+        self._vendor.expect("POST", "/v1/predictions/p1/cancel", Answer(body=told), headers=self._headers, body=None)
+
+    @property
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {KEY}", "Host": self._vendor.host}
+
+    def _prediction(self, status: str) -> dict[str, Any]:
+        own = f"{self._vendor.url}/v1/predictions/p1"
+        return {"id": "p1", "status": status, "urls": {"get": own, "cancel": f"{own}/cancel"}}
+
+
+def _built(entry: Mapping[str, Any], renderers: Renderers) -> DescribedProvider:
+    """A provider as an entry of the provider file makes it."""
+    [read] = ProviderFile.model_validate({"providers": [entry]}).providers
+    return providers.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers)
+
+
+def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> Order:
+    wanted = Request(**({"prompt": "a harbour"} | request))
+    return Order(call_id=call_id, idempotency_key=call_id, model=model, count=count, request=wanted, seed=wanted.seed)
+
+
+async def carry_out(provider: ImageProvider, order: Order) -> Generated:
+    """Submit, and look until there is a result."""
+    answer = await provider.submit(order)
+    if not isinstance(answer, Operation):
+        return answer
+    while not isinstance(seen := await provider.poll(answer), Generated):
+        pass
+    return seen
+
+
+#: Answers that are no answer: whatever was asked for may have been done.
+SENSELESS = {
+    "html": Answer(status=201, body=b"<html>welcome</html>"),
+    "empty": Answer(status=201),
+    "list": Answer(status=201, body=[]),
+    "object": Answer(status=201, body={}),
+    "not text": Answer(status=201, body=b"\xff\xfe{}"),
+    "deep": Answer(status=201, body=b"[" * 200_000),
+    "cut": Answer(status=201, body=b'{"id"', manner=Manner.CUT),
+    "endless": Answer(status=201, manner=Manner.ENDLESS),
+}

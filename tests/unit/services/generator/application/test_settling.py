@@ -1,0 +1,147 @@
+"""Open calls of final jobs are followed to their end; folders that nobody needs are emptied."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from common.leased_work import Renewal, Slot
+from common.object_store import StorageDenied, StorageUnavailable
+from services.generator.application.settling import Janitor, Settler
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
+from services.generator.domain.work import Phase
+from services.generator.ports import Deletion, Outcome, Settlement
+from tests.support.generation import Desk, Facts, Provider, Staging, call_of, made, provider_error
+
+STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
+GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
+REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+FAILED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="PROVIDER_REJECTED", retryable=False)
+NOT_TOLD = provider_error(Acceptance.UNKNOWN)
+DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
+FOLDER = "job_0189000000007000800000000000000a/"
+
+
+def slot_of(*, phase: Phase = Phase.ACCEPTED, cancel: bool = False) -> Slot[Settlement]:
+    """An open call of a final job."""
+    operation = "op" if phase is Phase.ACCEPTED else ""
+    work = Settlement(
+        call=call_of(phase, operation=operation), job_id="job_1", lease_token="t", cancel=cancel, traceparent=""
+    )
+    return Slot(token="t", work=work)
+
+
+async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[Outcome, CancelOutcome | None]:
+    """What the ledger is told."""
+    facts = Facts()
+    await Settler(facts, {"paid": provider}).run(slot)
+    assert facts.kinds == ["call_settled"]
+    return facts.last["outcome"], facts.last["cancel"]
+
+
+@pytest.mark.parametrize(
+    ("end", "phase"),
+    [
+        (made(), Phase.SUCCEEDED),
+        (STOPPED, Phase.CANCELED),
+        (GONE, Phase.UNKNOWN),
+        (REFUSED, Phase.REFUSED),
+        (FAILED, Phase.FAILED),
+    ],
+)
+async def test_an_operation_is_followed_to_its_end(end: Any, phase: Phase) -> None:
+    provider = Provider(Pending(), NOT_TOLD, DENIED, end)
+    outcome, cancel = await settled(provider, slot_of())
+
+    assert (outcome.phase, outcome.operation_id, cancel) == (phase, "op", None)
+    assert outcome.cost_micros == (40_000 if phase is Phase.SUCCEEDED else None)
+    assert (len(provider.polled), provider.canceled) == (4, [])
+
+
+@pytest.mark.parametrize(
+    ("told", "end", "wish"),
+    [
+        (CancelOutcome.CONFIRMED, STOPPED, CancelOutcome.CONFIRMED),
+        (CancelOutcome.CONFIRMED, made(), CancelOutcome.TOO_LATE),
+        (CancelOutcome.TOO_LATE, made(), CancelOutcome.TOO_LATE),
+        # It said that it was too late, and stopped all the same.
+        (CancelOutcome.TOO_LATE, STOPPED, CancelOutcome.CONFIRMED),
+        (CancelOutcome.UNSUPPORTED, made(), CancelOutcome.UNSUPPORTED),
+        (CancelOutcome.CONFIRMED, FAILED, CancelOutcome.TOO_LATE),
+        (CancelOutcome.CONFIRMED, GONE, CancelOutcome.CONFIRMED),
+    ],
+)
+async def test_a_wish_to_cancel_ends_as_the_operation_does(told: CancelOutcome, end: Any, wish: CancelOutcome) -> None:
+    provider = Provider(Pending(), end)
+    provider.cancels = told
+    _, cancel = await settled(provider, slot_of(cancel=True))
+
+    assert (cancel, provider.canceled) == (wish, ["op"])
+
+
+async def test_a_cancel_that_was_not_answered_is_asked_for_again() -> None:
+    provider = Provider(Pending(), Pending(), STOPPED)
+    provider.cancels = NOT_TOLD
+    _, cancel = await settled(provider, slot_of(cancel=True))
+
+    assert (provider.canceled, cancel) == (["op"] * 3, CancelOutcome.CONFIRMED)
+
+
+@pytest.mark.parametrize(("free", "phase"), [(True, Phase.FAILED), (False, Phase.UNKNOWN)])
+@pytest.mark.parametrize(("cancel", "wish"), [(False, None), (True, CancelOutcome.UNSUPPORTED)])
+async def test_a_call_without_operation_is_settled_at_once(
+    free: bool, phase: Phase, cancel: bool, wish: CancelOutcome | None
+) -> None:
+    provider = Provider(AssertionError("nobody is asked"), free=free)
+    outcome, told = await settled(provider, slot_of(phase=Phase.INTENDED, cancel=cancel))
+
+    assert (outcome.phase, told) == (phase, wish)
+
+
+@pytest.mark.parametrize("how", ["stopping", "lost"])
+async def test_a_settlement_that_is_interrupted_is_left_to_the_next(how: str) -> None:
+    slot, facts = slot_of(), Facts()
+
+    def interrupt() -> None:
+        if how == "lost":
+            slot.outcome = Renewal.LOST
+            slot.ended.set()
+        else:
+            slot.stopping.set()
+
+    await Settler(facts, {"paid": Provider(Pending(), hook=interrupt)}).run(slot)
+
+    assert facts.told == []
+
+
+def janitor(*prefixes: str, staging: Staging) -> tuple[Janitor, Facts]:
+    """Somebody who is to empty folders."""
+    desk, facts = Desk(), Facts()
+    desk.deletions = [Deletion(id=f"del_{at}", prefix=prefix, lease_token="t") for at, prefix in enumerate(prefixes)]
+    return Janitor(desk, staging, facts), facts
+
+
+async def test_a_folder_is_emptied_before_it_is_said() -> None:
+    staging = Staging()
+    one, facts = janitor(FOLDER, staging=staging)
+
+    assert await one.run_once() == {"folders": 1, "objects": 3}
+    assert (staging.emptied, facts.kinds, facts.last["count"]) == ([FOLDER], ["objects_deleted"], 3)
+
+
+@pytest.mark.parametrize("prefix", ["", "/", "job_", "jobs/job_1/", "other/"])
+async def test_what_is_no_jobs_folder_is_never_emptied(prefix: str) -> None:
+    staging = Staging()
+    one, facts = janitor(prefix, FOLDER, staging=staging)
+
+    assert await one.run_once() == {"folders": 1, "objects": 3}
+    assert (staging.emptied, len(facts.told)) == ([FOLDER], 1)
+
+
+@pytest.mark.parametrize("problem", [StorageUnavailable("away"), StorageDenied("no")])
+async def test_a_folder_that_could_not_be_emptied_is_not_said_to_be_gone(problem: Exception) -> None:
+    one, facts = janitor(FOLDER, staging=Staging(outages=1, problem=problem))
+
+    async with asyncio.timeout(5):
+        assert await one.run_once() == {"folders": 0, "objects": 0}
+    assert facts.told == []
