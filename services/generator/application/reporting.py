@@ -17,14 +17,15 @@ class ProgressReporter:
         self._job = job
         self._loop = asyncio.get_running_loop()
         self._last = 0.0
+        self._furthest = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, fraction: float) -> None:
-        """Report, unless something was reported just now."""
+        """Report, unless it is no news, or something was reported just now."""
         now = time.monotonic()
-        if now - self._last < LEAST_SECONDS_BETWEEN:
+        if fraction <= self._furthest or now - self._last < LEAST_SECONDS_BETWEEN:
             return
-        self._last = now
+        self._last, self._furthest = now, fraction
         self._loop.call_soon_threadsafe(self._send, fraction)
 
     def _send(self, fraction: float) -> None:

@@ -463,3 +463,21 @@ async def test_an_input_at_a_forbidden_address_fails_before_anything_is_bought(w
     error = world.facts.error
     assert (error.stage, error.code, error.reason) == ("PROCESSING", "PERMANENT", "FORBIDDEN_ADDRESS")
     assert (world.desk.begun, world.vendor.asked) == ([], [])
+
+
+async def test_an_accepted_call_of_which_only_a_part_is_staged_is_not_booked_before_its_end(world: World) -> None:
+    world.paid.has_made("0.png", "1.png")
+    for name in ("0.png", "1.png"):
+        world.shows(name, GOOD)
+    await world.run(world.job(n=2, calls=[accepted(0, 1)]))
+    await world.store.delete("job_1/call_old/1")
+    job = world.job(n=2, calls=[accepted(0, 1)])
+    slot: Slot[Job] = Slot(token=job.lease_token, work=job)
+    world.paid.looks_like(replace(Answer(status=503), manner=Manner.HOLD))
+    running = asyncio.create_task(world.run(job, slot=slot))
+    await world.vendor.wait_for(4)
+    slot.stopping.set()
+    world.vendor.release()
+    await running
+
+    assert (world.facts.kinds[-1], world.facts.last["calls"], world.facts.indexes) == ("ledger_settled", (), [0])

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import psutil
@@ -25,8 +25,14 @@ SMALL: dict[str, Any] = {
 LARGE = SMALL | {"width": 1024, "height": 1024}
 
 
+@pytest.fixture(autouse=True)
+def strangers() -> set[int]:
+    """Processes that draw for other tests, as far as there are any."""
+    return {one.pid for one in workers(set())}
+
+
 @pytest.fixture
-async def renderers() -> AsyncIterator[Renderers]:
+async def renderers(strangers: set[int]) -> AsyncIterator[Renderers]:
     """One process that draws."""
     opened = Renderers(1)
     yield opened
@@ -37,9 +43,10 @@ def heard(share: float) -> None:
     """Progress that nobody looks at."""
 
 
-def workers() -> list[psutil.Process]:
-    """Processes that draw for this one."""
-    return [one for one in psutil.Process().children() if "spawn_main" in " ".join(one.cmdline())]
+def workers(strangers: set[int]) -> list[psutil.Process]:
+    """Processes that draw here."""
+    own = [one for one in psutil.Process().children() if one.pid not in strangers]
+    return [one for one in own if "spawn_main" in " ".join(one.cmdline())]
 
 
 async def test_a_picture_is_the_same_as_if_it_were_drawn_here(renderers: Renderers) -> None:
@@ -74,23 +81,27 @@ async def test_a_drawing_that_nobody_wants_any_more_makes_room_for_the_next(rend
         assert await renderers.draw(heard, **SMALL) == render(**SMALL)
 
 
-async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(renderers: Renderers) -> None:
+async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(
+    renderers: Renderers, strangers: set[int]
+) -> None:
+    others = workers()
     async with asyncio.timeout(SECONDS):
         await renderers.draw(heard, **SMALL)
         begun = asyncio.Event()
         drawing = asyncio.create_task(renderers.draw(lambda share: begun.set(), **LARGE))
         await begun.wait()
-        [worker] = workers()
+        [worker] = workers(strangers)
         os.kill(worker.pid, signal.SIGKILL)
 
         assert await drawing == render(**LARGE)
 
 
-async def test_nothing_is_left_behind_when_drawing_ends() -> None:
+async def test_nothing_is_left_behind_when_drawing_ends(strangers: set[int]) -> None:
+    others = workers()
     opened = Renderers(2)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(*(opened.draw(heard, **SMALL) for _ in range(3)))
-        running = workers()
+        running = workers(strangers)
         await opened.close()
     _, alive = psutil.wait_procs(running, timeout=10)
 
