@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import psutil
@@ -84,7 +84,6 @@ async def test_a_drawing_that_nobody_wants_any_more_makes_room_for_the_next(rend
 async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(
     renderers: Renderers, strangers: set[int]
 ) -> None:
-    others = workers()
     async with asyncio.timeout(SECONDS):
         await renderers.draw(heard, **SMALL)
         begun = asyncio.Event()
@@ -97,7 +96,6 @@ async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(
 
 
 async def test_nothing_is_left_behind_when_drawing_ends(strangers: set[int]) -> None:
-    others = workers()
     opened = Renderers(2)
     async with asyncio.timeout(SECONDS):
         await asyncio.gather(*(opened.draw(heard, **SMALL) for _ in range(3)))
