@@ -18,10 +18,15 @@ from services.generator.application.generation import Generator
 from services.generator.domain.work import Job
 from services.generator.ports import ImageProvider, Order
 from tests.support.generation import Desk, Facts, job_of
+from tests.support.paid_provider import picture
 from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
 from tests.support.subjects import ReplicateSubject
+
+PICTURE = picture()
+#: Judged by its bytes, whatever the vendor's server calls it.
+GOOD = Answer(body=PICTURE, headers={"Content-Type": "text/html"})
 
 
 @dataclass(kw_only=True)
@@ -44,6 +49,11 @@ class World:
     def order(self, *, count: int = 1, **request: Any) -> Order:
         """The call that such a job makes."""
         return self.paid.order(count=count, **request)
+
+    def will_sell_one(self) -> None:
+        """The vendor takes one order and has a picture at once."""
+        self.paid.takes(self.order())
+        self.paid.has_made("0.png")
 
     def shows(self, name: str, answer: Answer) -> None:
         """A picture of the vendor's, at any time, once."""

@@ -1,6 +1,7 @@
 """Addresses from outside are fetched only where they are public, within bounds, at the address that was checked."""
 
 import asyncio
+import gzip
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -26,6 +27,7 @@ PRIVATE = [
     "fe80::1",
     "fe80::1%eth0",
     "fc00::1",
+    "fec0::1",
     "ff02::1",
     "::ffff:127.0.0.1",
     "::ffff:10.0.0.1",
@@ -203,3 +205,67 @@ async def test_a_refused_connection_may_be_tried_again() -> None:
     )
 
     assert (refusal.reason, refusal.retryable) == ("FETCH_FAILED", True)
+
+
+async def test_another_address_of_the_host_is_tried_when_the_first_cannot_be_reached() -> None:
+    async with server(http()) as port:
+        # Nobody listens at the second address of this machine.
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.2", "127.0.0.1"]))
+        data = await fetch.fetch(f"http://own.example:{port}/a", allow_private=True)
+        await fetch.close()
+
+    assert data == b"picture"
+
+
+async def test_a_host_is_named_as_the_address_names_it_and_told_nothing_else_about_us() -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http(headers="Set-Cookie: who=you; Path=/\r\n"))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    running = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = running.sockets[0].getsockname()[1]
+    fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+    for _ in range(2):
+        await fetch.fetch(f"http://own.example:{port}/a?b=c", allow_private=True)
+    await fetch.close()
+    running.close()
+    await running.wait_closed()
+
+    for request in asked:
+        line, *headers = request.decode().strip().split("\r\n")
+        names = {name.lower() for name, _, _ in (header.partition(":") for header in headers)}
+        assert line == "GET /a?b=c HTTP/1.1"
+        assert f"Host: own.example:{port}" in headers
+        assert not names & {"cookie", "authorization", "referer"}
+
+
+async def test_a_small_body_is_not_unpacked_to_a_large_one() -> None:
+    packed = gzip.compress(b"\0" * 10_000_000)
+    async with server(http(packed, headers="Content-Encoding: gzip\r\n")) as port:
+        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+        data = await fetch.fetch(f"http://own.example:{port}/a", allow_private=True)
+        await fetch.close()
+
+    assert data == packed
+
+
+async def test_a_caller_may_want_less_than_the_guard_allows() -> None:
+    async with server(http(b"x" * 2000)) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True, most_bytes=1000)
+
+    assert refusal.reason == "TOO_LARGE"
+
+
+@pytest.mark.parametrize("location", ["http://[::1", "http://own.example:99999/", "\x00", "http://a\x00b/"])
+async def test_a_redirect_to_nonsense_is_refused(location: str) -> None:
+    async with server(http(b"", status="302 Found", headers=f"Location: {location}\r\n")) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", trusted_host=f"own.example:{port}")
+
+    assert refusal.reason in ("FORBIDDEN_ADDRESS", "FETCH_FAILED")

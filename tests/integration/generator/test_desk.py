@@ -1,0 +1,290 @@
+"""What the generator asks job-service, over real gRPC: nothing is lost in translation, in either direction."""
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import grpc
+import pytest
+from calotype.artifact.v1 import artifact_pb2
+from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
+from calotype.job.v1 import worker_service_pb2 as worker
+
+from common.errors import ServiceError
+from common.grpc_client import channel
+from common.grpc_server import Served, serve
+from common.health import Readiness
+from common.leased_work import Renewal
+from services.generator.adapters.grpc_desk import GrpcJobDesk
+from services.generator.domain.outcomes import Operation
+from services.generator.domain.work import InputImage, Phase
+from services.generator.ports import Deletion, Settlement
+from tests.support.generation import call_of, job_of
+
+LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
+CALL = job_pb2.ProviderCall(
+    id="call_1",
+    job_id="job_1",
+    provider="paid",
+    model="m",
+    phase=job_pb2.CALL_PHASE_ACCEPTED,
+    image_indexes=[0, 2],
+    idempotency_key="key",
+    operation_id="op",
+    operation_state={"get": "http://x"},
+)
+Answer = Callable[[Any], Any]
+
+
+class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
+    """Answers each method as the test says, and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, list[Any]] = {}
+        self.asked: list[Any] = []
+
+    def _answer(self, method: str, request: Any) -> Any:
+        self.asked.append(request)
+        answers = self.answers[method]
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def GetJobInput(self, request: worker.GetJobInputRequest, context: Any) -> AsyncIterator[Any]:
+        """In chunks."""
+        for chunk in self._answer("GetJobInput", request):
+            yield worker.GetJobInputResponse(chunk=chunk)
+
+
+def _unary(method: str) -> Any:
+    async def ask(self: WorkerService, request: Any, context: Any) -> Any:
+        return self._answer(method, request)
+
+    return ask
+
+
+for _method in worker.DESCRIPTOR.services_by_name["WorkerService"].methods_by_name:
+    if _method != "GetJobInput":
+        setattr(WorkerService, _method, _unary(_method))
+
+
+@pytest.fixture
+def service() -> WorkerService:
+    """job-service, played."""
+    return WorkerService()  # type: ignore[abstract]  # its methods are made above
+
+
+@pytest.fixture
+async def desk(service: WorkerService) -> AsyncIterator[GrpcJobDesk]:
+    """The desk in front of it."""
+    served = Served(
+        name="calotype.job.v1.WorkerService",
+        add=worker_service_pb2_grpc.add_WorkerServiceServicer_to_server,
+        servicer=service,
+    )
+    async with (
+        serve("127.0.0.1:0", [served], ready=Readiness(), grace_seconds=0) as port,
+        channel(f"127.0.0.1:{port}") as opened,
+    ):
+        yield GrpcJobDesk(opened, worker_name="generator/host/1", providers=["paid", "drawn"])
+
+
+def away() -> ServiceError:
+    """A server that cannot answer now."""
+    return ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
+
+
+def claimed(request: job_pb2.JobRequest) -> worker.ClaimedJob:
+    """A job with something of everything."""
+    image = artifact_pb2.ImageArtifact(
+        index=2,
+        staged=artifact_pb2.StagedObject(name="job_1/call_1/2", call_id="call_1"),
+        content_type="image/webp",
+        width=4,
+        height=3,
+        size_bytes=12,
+        sha256="ab",
+        blurhash="L",
+        seed=0,
+        revised_prompt="ein Hafen, größer",
+        provenance=artifact_pb2.Provenance(c2pa=True),
+    )
+    return worker.ClaimedJob(
+        lease=LEASE,
+        lease_seconds=30,
+        job=job_pb2.Job(tenant="acme", provider="paid", model="m", image_count=3, request=request),
+        calls=[CALL],
+        images=[image],
+        traceparent="00-1-2-01",
+        max_generating_seconds=600,
+        may_pay_again=True,
+    )
+
+
+async def test_a_claim_names_the_worker_its_tokens_and_what_it_can_call(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse()]
+
+    assert await desk.claim(["a", "b"]) == []
+    assert service.asked == [
+        worker.ClaimJobsRequest(worker="generator/host/1", lease_tokens=["a", "b"], providers=["paid", "drawn"])
+    ]
+
+
+async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, desk: GrpcJobDesk) -> None:
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[claimed(job_pb2.JobRequest(prompt="x"))])]
+    [(token, job)] = await desk.claim(["token"])
+
+    assert (token, job.id, job.claim_number, job.lease_token, job.lease_seconds) == ("token", "job_1", 1, "token", 30)
+    assert (job.tenant, job.provider, job.model, job.image_count) == ("acme", "paid", "m", 3)
+    assert (job.traceparent, job.max_seconds, job.may_pay_again) == ("00-1-2-01", 600, True)
+    [call], [image] = job.calls, job.images
+    assert (call.id, call.phase, call.image_indexes, call.idempotency_key) == ("call_1", Phase.ACCEPTED, (0, 2), "key")
+    assert (call.operation_id, call.operation_state) == ("op", {"get": "http://x"})
+    assert (image.name, image.call_id, image.seed, image.revised_prompt, image.c2pa) == (
+        "job_1/call_1/2",
+        "call_1",
+        0,
+        "ein Hafen, größer",
+        True,
+    )
+    assert job.missing(job.images) == [0, 1]
+
+
+async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: WorkerService, desk: GrpcJobDesk) -> None:
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[claimed(job_pb2.JobRequest(prompt="x"))])]
+    [(_, job)] = await desk.claim(["token"])
+    request = job.request
+
+    assert (request.negative_prompt, request.size, request.aspect_ratio, request.seed) == (None, None, None, None)
+    assert (request.quality, request.output_format, request.inputs, request.options) == (None, None, (), {})
+
+
+async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerService, desk: GrpcJobDesk) -> None:
+    told = job_pb2.JobRequest(prompt="x", seed=0, size="64x64", negative_prompt="")
+    told.input_images.add(url="http://pictures.example/a.png")
+    told.input_images.add(content_type="image/png")
+    told.mask.content_type = "image/png"
+    told.provider_options.update({"steps": 4, "style": {"name": "ink"}})
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[claimed(told)])]
+    [(_, job)] = await desk.claim(["token"])
+
+    assert (job.request.seed, job.request.size, job.request.negative_prompt) == (0, "64x64", "")
+    assert job.request.options == {"steps": 4, "style": {"name": "ink"}}
+    assert job.request.inputs == (
+        InputImage(index=0, url="http://pictures.example/a.png", content_type=""),
+        InputImage(index=1, url=None, content_type="image/png"),
+        InputImage(index=-1, url=None, content_type="image/png"),
+    )
+
+
+async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, desk: GrpcJobDesk) -> None:
+    told = claimed(job_pb2.JobRequest(prompt="x"))
+    del told.calls[:]
+    phases = [value for value in job_pb2.CallPhase.values() if value]
+    told.calls.extend(job_pb2.ProviderCall(id="c", phase=value) for value in phases)
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[told])]
+    [(_, job)] = await desk.claim(["token"])
+
+    assert {call.phase for call in job.calls} == set(Phase)
+
+
+async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL)]
+    call = await desk.begin_call(job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d")
+
+    assert (call.id, call.idempotency_key) == ("call_1", "key")
+    assert len(service.asked) == 2
+    assert service.asked[0] == service.asked[1]
+    assert service.asked[0] == worker.BeginProviderCallRequest(
+        lease=LEASE, provider="paid", model="m", image_indexes=[0, 2], request_digest="d", call_id="call_1"
+    )
+
+
+async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(service: WorkerService, desk: GrpcJobDesk) -> None:
+    service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL)]
+    await desk.resend_call(job_of(), call_of(Phase.INTENDED))
+
+    assert service.asked == [worker.BeginProviderCallRequest(lease=LEASE, resend_call_id="call_old")]
+
+
+@pytest.mark.parametrize("reason", ["LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT"])
+async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
+    service: WorkerService, desk: GrpcJobDesk, reason: str
+) -> None:
+    refusal = ServiceError(status=grpc.StatusCode.FAILED_PRECONDITION, reason=reason, message="no")
+    service.answers["BeginProviderCall"] = [refusal]
+    with pytest.raises(ServiceError) as refused:
+        await desk.begin_call(job_of(), call_id="c", provider="paid", model="m", indexes=[0], digest="d")
+
+    assert (refused.value.reason, len(service.asked)) == (reason, 1)
+
+
+async def test_an_operation_is_noted_by_its_call_alone_and_asked_once(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    service.answers["RecordOperation"] = [away()]
+    with pytest.raises(ServiceError):
+        await desk.record_operation(call_of(Phase.INTENDED), Operation(id="op", state={"get": "u"}))
+
+    assert service.asked == [
+        worker.RecordOperationRequest(call_id="call_old", operation_id="op", operation_state={"get": "u"})
+    ]
+
+
+async def test_every_lease_is_asked_about_in_one_call(service: WorkerService, desk: GrpcJobDesk) -> None:
+    outcomes = {
+        "a": worker.Renewal.OUTCOME_RENEWED,
+        "b": worker.Renewal.OUTCOME_LOST,
+        "c": worker.Renewal.OUTCOME_CANCELED,
+    }
+    told = [worker.Renewal(lease_token=token, outcome=outcome) for token, outcome in outcomes.items()]
+    service.answers["RenewLeases"] = [worker.RenewLeasesResponse(renewals=told)]
+    found = await desk.renew([job_of(lease_token=token) for token in outcomes])
+
+    assert found == {"a": Renewal.RENEWED, "b": Renewal.LOST, "c": Renewal.CANCELED}
+    assert [lease.lease_token for lease in service.asked[0].leases] == ["a", "b", "c"]
+
+
+async def test_an_input_is_read_in_chunks_and_an_interrupted_one_is_an_error(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    service.answers["GetJobInput"] = [[b"pic", b"ture"], away()]
+
+    assert b"".join([chunk async for chunk in desk.read_input(job_of(), -1)]) == b"picture"
+    assert service.asked == [worker.GetJobInputRequest(lease=LEASE, index=-1)]
+    with pytest.raises(ServiceError):
+        [chunk async for chunk in desk.read_input(job_of(), 0)]
+
+
+async def test_a_job_is_handed_back_with_its_unsent_calls(service: WorkerService, desk: GrpcJobDesk) -> None:
+    service.answers["ReleaseJob"] = [away(), worker.ReleaseJobResponse()]
+    await desk.release(job_of(), not_sent=["call_1"])
+
+    assert service.asked == [worker.ReleaseJobRequest(lease=LEASE, not_sent_call_ids=["call_1"])] * 2
+
+
+async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    told = worker.Settlement(call=CALL, lease_token="s", cancel=True, traceparent="00-1-2-01")
+    service.answers["ClaimSettlements"] = [worker.ClaimSettlementsResponse(settlements=[told])]
+    lost = worker.Renewal(lease_token="s", outcome=worker.Renewal.OUTCOME_LOST)
+    service.answers["RenewLeases"] = [worker.RenewLeasesResponse(settlement_renewals=[lost])]
+    [(token, settlement)] = await desk.claim_settlements(["s"])
+
+    assert isinstance(settlement, Settlement)
+    assert (token, settlement.job_id, settlement.call.operation_id, settlement.cancel) == ("s", "job_1", "op", True)
+    assert await desk.renew_settlements([settlement]) == {"s": Renewal.LOST}
+    assert (list(service.asked[1].settlement_tokens), list(service.asked[1].leases)) == (["s"], [])
+
+
+async def test_only_folders_in_staging_are_asked_for(service: WorkerService, desk: GrpcJobDesk) -> None:
+    told = worker.Deletion(id="del_1", prefix="job_1/", lease_token="t")
+    service.answers["ClaimDeletions"] = [worker.ClaimDeletionsResponse(deletions=[told])]
+
+    assert await desk.claim_deletions(["t"]) == [Deletion(id="del_1", prefix="job_1/", lease_token="t")]
+    assert service.asked[0].bucket == worker.BUCKET_STAGING

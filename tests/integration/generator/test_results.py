@@ -1,0 +1,119 @@
+"""What a vendor hands over, good and bad: bytes, base64, addresses, and what becomes of a purchase of no use."""
+
+import base64
+import hashlib
+
+import pytest
+
+from services.generator.domain.outcomes import Generated, ImageSource
+from services.generator.domain.work import Phase
+from tests.support.generation import Provider
+from tests.support.paid_provider import bomb
+from tests.support.scripted_http import Answer, Manner
+from tests.support.subjects import PRICE
+
+from .conftest import GOOD, PICTURE, World
+
+SHA256 = hashlib.sha256(PICTURE).hexdigest()
+NOT_PICTURES = {
+    "html": (b"<html>not found</html>", "INVALID_IMAGE"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "INVALID_IMAGE"),
+    "empty": (b"", "INVALID_IMAGE"),
+    "gif": (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "INVALID_IMAGE"),
+    "half": (PICTURE[: len(PICTURE) // 2], "INVALID_IMAGE"),
+    "bomb": (bomb(), "TOO_LARGE"),
+}
+
+
+@pytest.mark.parametrize(("body", "reason"), NOT_PICTURES.values(), ids=NOT_PICTURES)
+async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World, body: bytes, reason: str) -> None:
+    world.will_sell_one()
+    world.shows("0.png", Answer(body=body, headers={"Content-Type": "image/png"}))
+    await world.run(world.job())
+
+    error, [outcome] = world.facts.error, world.facts.last["calls"]
+    assert (error.stage, error.code, error.reason, error.retryable) == ("GENERATING", "PERMANENT", reason, False)
+    assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
+    assert await world.staged() == []
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://127.0.0.1:9/picture.png",
+        "http://10.0.0.1/picture.png",
+        "http://[::1]/picture.png",
+        "http://localhost:9/picture.png",
+        "http://2130706433/picture.png",
+        "file:///etc/passwd",
+        "ftp://pictures.example/0.png",
+    ],
+)
+async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, address: str) -> None:
+    world.paid.takes(world.order())
+    world.paid.has_made_at(address)
+    await world.run(world.job())
+
+    error = world.facts.error
+    assert (error.stage, error.code, error.reason) == ("GENERATING", "PERMANENT", "FORBIDDEN_ADDRESS")
+    assert (world.facts.phases, await world.staged()) == ([Phase.SUCCEEDED], [])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Answer(status=302, headers={"Location": "http://169.254.169.254/"}), "FORBIDDEN_ADDRESS"),
+        (Answer(headers={"Content-Length": str(65 * 1024 * 1024)}), "TOO_LARGE"),
+        (Answer(manner=Manner.ENDLESS), "TOO_LARGE"),
+        (Answer(status=404), "FETCH_FAILED"),
+    ],
+    ids=["redirect", "announced", "endless", "gone"],
+)
+async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
+    world: World, answer: Answer, reason: str
+) -> None:
+    world.will_sell_one()
+    world.shows("0.png", answer)
+    await world.run(world.job())
+
+    assert (world.facts.error.stage, world.facts.error.reason) == ("GENERATING", reason)
+    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.SUCCEEDED], False)
+
+
+@pytest.mark.parametrize("answer", [Answer(status=503), Answer(body=PICTURE, manner=Manner.CUT)], ids=["busy", "cut"])
+async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: World, answer: Answer) -> None:
+    world.will_sell_one()
+    world.shows("0.png", answer)
+    world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_one_bad_picture_does_not_take_the_others_with_it(world: World) -> None:
+    world.paid.takes(world.order(count=3))
+    world.paid.has_made("0.png", "1.png", "2.png")
+    world.shows("0.png", GOOD)
+    world.shows("1.png", Answer(body=b"<html>"))
+    world.shows("2.png", GOOD)
+    await world.run(world.job(n=3))
+
+    assert (world.facts.kinds, world.facts.indexes) == (["stage_failed"], [0, 2])
+    assert world.facts.error.reason == "INVALID_IMAGE"
+
+
+async def test_a_picture_in_base64_is_decoded_and_staged(world: World) -> None:
+    text = base64.b64encode(PICTURE).decode()
+    provider = Provider(
+        Generated(images=(ImageSource(base64=text), ImageSource(base64=f"data:image/png;base64,{text}")))
+    )
+    await world.run(world.job(n=2), provider=provider)
+
+    assert [image.sha256 for image in world.facts.last["images"]] == [SHA256] * 2
+
+
+async def test_what_is_no_base64_is_no_picture(world: World) -> None:
+    await world.run(world.job(), provider=Provider(Generated(images=(ImageSource(base64="not~base64"),))))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [Phase.SUCCEEDED])
