@@ -216,7 +216,15 @@ async def connect(
     finally:
         stop.set()
         await keeper
+        await _close(client)
+
+
+async def _close(client: Client) -> None:
+    """Let go; a connection that breaks while its last bytes are flushed is closed all the same."""
+    try:
         await client.close()
+    except FAILURES as error:
+        event(_LOG, logging.DEBUG, "broker.closed_in_pieces", error=type(error).__name__)
 
 
 async def _connect(url: str, stop: asyncio.Event, **options: Any) -> Client:
