@@ -45,3 +45,11 @@ def test_every_reason_is_explained() -> None:
     reasons = {name.removeprefix("REASON_") for name in error_pb2.Reason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118 - an enum
 
     assert explained == reasons
+
+
+def test_every_test_that_stands_behind_a_guarantee_exists() -> None:
+    text = (ROOT / "docs/guarantees.md").read_text(encoding="utf-8")
+    named = re.findall(r"^- `(tests/[\w/]+\.py)::(\w+)`$", text, re.MULTILINE)
+
+    assert len(named) > 20
+    assert [name for path, name in named if f"def {name}(" not in (ROOT / path).read_text(encoding="utf-8")] == []
