@@ -1,0 +1,38 @@
+"""Python clients of JobService: one for threads, one for asyncio. They own no state but a channel.
+
+    with JobClient("job:50051", tenant="acme") as jobs:
+        job = jobs.create("a harbour at dawn")
+        job = jobs.wait(job.id, timeout=300)
+
+Requests and answers are the messages of `calotype.job.v1`; every no is a `CalotypeError`.
+"""
+
+from calotype.client.aio import AsyncJobClient
+from calotype.client.errors import (
+    CalotypeError,
+    ConsentRequired,
+    DeadlineExceeded,
+    IdempotencyKeyReused,
+    InvalidRequest,
+    JobDeleted,
+    JobNotFound,
+    NotAllowed,
+    Unavailable,
+    WrongState,
+)
+from calotype.client.sync import JobClient
+
+__all__ = [
+    "AsyncJobClient",
+    "CalotypeError",
+    "ConsentRequired",
+    "DeadlineExceeded",
+    "IdempotencyKeyReused",
+    "InvalidRequest",
+    "JobClient",
+    "JobDeleted",
+    "JobNotFound",
+    "NotAllowed",
+    "Unavailable",
+    "WrongState",
+]

@@ -1,0 +1,182 @@
+"""The client for asyncio."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from calotype.client import calling
+from calotype.client.errors import CalotypeError, JobNotFound, read
+from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.provider.v1 import provider_pb2
+
+T = TypeVar("T")
+
+
+class AsyncJobClient:
+    """Jobs of one tenant. Made inside the running loop, may be shared by tasks; every method raises `CalotypeError`.
+
+    `target` is `host:port` or a channel of your own, which stays yours to close. `credentials` are for TLS; without
+    them the connection is in the clear. What may come twice is asked again while the service is away.
+    """
+
+    def __init__(
+        self,
+        target: str | grpc.aio.Channel,
+        *,
+        tenant: str,
+        token: str | None = None,
+        credentials: grpc.ChannelCredentials | None = None,
+    ) -> None:
+        self._channel = _open(target, credentials) if isinstance(target, str) else target
+        self._is_own = isinstance(target, str)
+        self._identity = calling.Identity(tenant=tenant, token=token)
+        self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._is_own:
+            await self._channel.close()
+
+    async def create(self, request: job_pb2.JobRequest | str, *, idempotency_key: str | None = None) -> job_pb2.Job:
+        """Submit a job. With a key of your own it is one job however often, from wherever, you ask for it."""
+        asked = job_service_pb2.CreateJobRequest(
+            tenant=self._identity.tenant,
+            idempotency_key=idempotency_key or calling.new_key(),
+            request=calling.wanted(request),
+        )
+        return (await self._ask(self._stub.CreateJob, asked)).job
+
+    async def get(self, job_id: str) -> job_pb2.Job:
+        """A job as it is now."""
+        asked = job_service_pb2.GetJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        return (await self._ask(self._stub.GetJob, asked)).job
+
+    async def jobs(self, filters: job_service_pb2.ListJobsRequest | None = None) -> AsyncIterator[job_pb2.Job]:
+        """All jobs that pass the filters, newest first; pages are fetched as they are needed."""
+        asked = job_service_pb2.ListJobsRequest()
+        asked.MergeFrom(filters or job_service_pb2.ListJobsRequest())
+        asked.tenant = self._identity.tenant
+        while True:
+            page = await self._ask(self._stub.ListJobs, asked)
+            for job in page.jobs:
+                yield job
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
+
+    async def cancel(self, job_id: str) -> job_pb2.Job:
+        """End a job. Raises `WrongState` when it has ended otherwise."""
+        asked = job_service_pb2.CancelJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        return (await self._ask(self._stub.CancelJob, asked)).job
+
+    async def retry(
+        self,
+        job_id: str,
+        *,
+        may_charge_again: bool = False,
+        expected_sequence: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> job_pb2.Job:
+        """Put a failed job back. Raises `WrongState`, or `ConsentRequired` unless it `may_charge_again`."""
+        asked = job_service_pb2.RetryJobRequest(
+            tenant=self._identity.tenant,
+            job_id=job_id,
+            idempotency_key=idempotency_key or calling.new_key(),
+            on_ambiguous=job_pb2.ON_AMBIGUOUS_RETRY if may_charge_again else job_pb2.ON_AMBIGUOUS_UNSPECIFIED,
+            expected_sequence=expected_sequence,
+        )
+        return (await self._ask(self._stub.RetryJob, asked)).job
+
+    async def delete(self, job_id: str) -> None:
+        """Delete a final job with its pictures. Raises `WrongState` unless it is final."""
+        asked = job_service_pb2.DeleteJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        try:
+            await self._ask(self._stub.DeleteJob, asked)
+        except JobNotFound as error:
+            # A repeated request whose first answer was lost finds it done.
+            if error.attempts == 1:
+                raise
+
+    async def attempts(self, job_id: str) -> list[job_pb2.Attempt]:
+        """Every claim of a job with its provider calls, oldest first."""
+        asked = job_service_pb2.ListAttemptsRequest(tenant=self._identity.tenant, job_id=job_id)
+        return [*(await self._ask(self._stub.ListAttempts, asked)).attempts]
+
+    async def providers(self) -> list[provider_pb2.Provider]:
+        """The catalogue, by name."""
+        return [*(await self._ask(self._stub.ListProviders, job_service_pb2.ListProvidersRequest())).providers]
+
+    async def watch(
+        self, job_id: str, *, after: int | None = None, timeout: float | None = None
+    ) -> AsyncGenerator[calling.Update]:
+        """Every change of a job, each once and in order, and signs of progress; ends after the final change.
+
+        A service that goes away is waited for, and nothing is missed by that. `after` is the last sequence that is
+        known already. Raises `DeadlineExceeded` after `timeout` seconds.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        pauses = calling.endless_pauses()
+        while True:
+            asked = job_service_pb2.WatchJobRequest(tenant=self._identity.tenant, job_id=job_id, after_sequence=after)
+            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+            stream = self._stub.WatchJob(asked, timeout=left, metadata=self._identity.metadata)
+            try:
+                async for response in stream:
+                    update = calling.update_of(response)
+                    if isinstance(update, job_pb2.Job):
+                        after, pauses = update.sequence, calling.endless_pauses()
+                    yield update
+            except grpc.aio.AioRpcError as error:
+                refusal = read(error)
+                if not calling.may_repeat(refusal):
+                    raise refusal from error
+            else:
+                return
+            finally:
+                stream.cancel()
+            pause = next(pauses)
+            if timeout is not None and deadline is not None and time.monotonic() + pause >= deadline:
+                raise calling.too_late(job_id, timeout)
+            await asyncio.sleep(pause)
+
+    async def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
+        """The job once it is final. Raises `DeadlineExceeded` after `timeout` seconds; the job goes on."""
+        try:
+            async with asyncio.timeout(timeout):
+                while not calling.is_over(job := await self.get(job_id)):
+                    async with aclosing(self.watch(job_id, after=job.sequence)) as updates:
+                        async for _ in updates:
+                            pass
+                return job
+        except TimeoutError as error:
+            if isinstance(error, CalotypeError):
+                raise
+            raise calling.too_late(job_id, timeout or 0.0) from error
+
+    async def _ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        """Ask, and again while the service is away."""
+        for attempt, pause in enumerate([*calling.pauses(), None], start=1):
+            try:
+                return await method(request, timeout=calling.CALL_SECONDS, metadata=self._identity.metadata)
+            except grpc.aio.AioRpcError as error:
+                refusal = read(error, attempts=attempt)
+                if pause is None or not calling.may_repeat(refusal):
+                    raise refusal from error
+            await asyncio.sleep(max(pause, min(refusal.retry_after_seconds or 0.0, calling.LONGEST_PAUSE)))
+        raise AssertionError("the last attempt returns or raises")
+
+
+def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=calling.CHANNEL_OPTIONS)
+    return grpc.aio.secure_channel(address, credentials, options=calling.CHANNEL_OPTIONS)

@@ -1,0 +1,124 @@
+"""What a service says no with, as Python errors: one class per thing that a caller does about it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+
+from calotype.job.v1 import job_pb2
+
+_DETAILS = "grpc-status-details-bin"
+
+
+class CalotypeError(Exception):
+    """A request that was not done, or of which it is not known whether it was.
+
+    `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of a gRPC status when the service itself
+    said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `job` is the job as it
+    stands, where the service told it. `attempts` is how often the service was asked.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: grpc.StatusCode,
+        reason: str,
+        retry_after_seconds: float | None = None,
+        fields: Mapping[str, str] | None = None,
+        job: job_pb2.Job | None = None,
+        attempts: int = 1,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
+        self.fields = dict(fields or {})
+        self.job = job
+        self.attempts = attempts
+
+
+class InvalidRequest(CalotypeError):
+    """The request can never be done as it is; `fields` says why."""
+
+
+class IdempotencyKeyReused(InvalidRequest):
+    """The key was used for another request."""
+
+
+class JobNotFound(CalotypeError):
+    """There is no such job, or it is another tenant's."""
+
+
+class JobDeleted(CalotypeError):
+    """The key's job was deleted; no new one is made."""
+
+
+class WrongState(CalotypeError):
+    """The job is in a state, or at a sequence, in which this cannot be done; `job` is the job as it stands."""
+
+
+class ConsentRequired(WrongState):
+    """A retry might pay twice, and nobody said that this is fine."""
+
+
+class NotAllowed(CalotypeError):
+    """The caller is unknown, or may not do this."""
+
+
+class Unavailable(CalotypeError):
+    """The service is away or takes no more now; the request may be sent again, under its own key."""
+
+
+class DeadlineExceeded(CalotypeError, TimeoutError):
+    """No answer within the time that was given; it is not known what became of the request."""
+
+
+_BY_REASON: Mapping[str, type[CalotypeError]] = {
+    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "JOB_DELETED": JobDeleted,
+    "CONSENT_REQUIRED": ConsentRequired,
+    "SEQUENCE_CHANGED": WrongState,
+}
+_BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.OUT_OF_RANGE: InvalidRequest,
+    grpc.StatusCode.NOT_FOUND: JobNotFound,
+    grpc.StatusCode.FAILED_PRECONDITION: WrongState,
+    grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+}
+
+
+def read(error: Any, *, attempts: int = 1) -> CalotypeError:
+    """The error that the service meant by a failed call (`grpc.RpcError` of either kind of channel)."""
+    status: grpc.StatusCode = error.code()
+    told = status_pb2.Status()
+    for key, value in error.trailing_metadata() or ():
+        if key == _DETAILS:
+            told.ParseFromString(value)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    bad, job = error_details_pb2.BadRequest(), job_pb2.Job()
+    found = [
+        packed.Unpack(one) for packed in told.details for one in (info, retry, bad, job) if packed.Is(one.DESCRIPTOR)
+    ]
+    seconds = retry.retry_delay.ToNanoseconds() / 1e9 if found else 0.0
+    reason = info.reason or status.name
+    kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
+    return kind(
+        told.message or f"The service answered {status.name}.",
+        status=status,
+        reason=reason,
+        retry_after_seconds=seconds or None,
+        fields=_fields(bad.field_violations),
+        job=job if job.id else None,
+        attempts=attempts,
+    )
+
+
+def _fields(violations: Sequence[error_details_pb2.BadRequest.FieldViolation]) -> dict[str, str]:
+    return {one.field: one.description for one in violations}

@@ -1,0 +1,133 @@
+"""Both clients against the real job-service, on a real database and a real broker."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from calotype.client import AsyncJobClient, ConsentRequired, InvalidRequest, JobClient, JobNotFound, WrongState
+from calotype.job.v1 import job_pb2, job_service_pb2
+
+from common.grpc_server import serve
+from common.health import Readiness
+from common.postgres import Database
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.grpc_api.job_service import JobService
+from services.job.relay import OutboxRelay
+from services.job.watching import Watchers
+from tests.support import servers
+from tests.support.jobs import JobDesk, desk_at, failed
+from tests.support.messages import broker_at
+
+
+@pytest.fixture
+def database_url(postgres: servers.Server, template: str) -> Iterator[str]:
+    """A database of the test's own."""
+    url = servers.copy_database(postgres.url, template)
+    yield url
+    servers.drop_database(postgres.url, url)
+
+
+@pytest.fixture
+def desk(database_url: str) -> Iterator[JobDesk]:
+    """Moves jobs as workers would; knows the providers `procedural` and `paid`."""
+    with desk_at(database_url) as desk:
+        yield desk
+
+
+@pytest.fixture
+async def address(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[str]:
+    """Where JobService listens."""
+    database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
+    async with broker_at(nats_url) as broker:
+        relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
+        service = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
+        loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
+        async with serve("127.0.0.1:0", [service.served()], ready=Readiness()) as port:
+            yield f"127.0.0.1:{port}"
+            stop.set()
+            await asyncio.gather(*loops)
+    await database.close()
+
+
+@pytest.fixture
+async def jobs(address: str) -> AsyncIterator[AsyncJobClient]:
+    """A client in this loop."""
+    async with AsyncJobClient(address, tenant="acme") as opened:
+        yield opened
+
+
+async def test_a_job_is_submitted_once_under_one_key(jobs: AsyncJobClient) -> None:
+    wanted = job_pb2.JobRequest(prompt="a harbour", n=2)
+    first, again = [await jobs.create(wanted, idempotency_key="k") for _ in range(2)]
+    other = await jobs.create(wanted)
+
+    assert first.id == again.id != other.id
+    assert {job.id async for job in jobs.jobs()} == {first.id, other.id}
+    assert [provider.name for provider in await jobs.providers()] == ["paid", "procedural"]
+
+
+async def test_pages_come_to_their_end(jobs: AsyncJobClient) -> None:
+    made = [(await jobs.create(f"harbour {number}")).id for number in range(5)]
+
+    assert [job.id async for job in jobs.jobs(job_service_pb2.ListJobsRequest(page_size=2))] == made[::-1]
+
+
+async def test_waiting_sees_the_end(jobs: AsyncJobClient) -> None:
+    job = await jobs.create("a harbour")
+    waiting = asyncio.create_task(jobs.wait(job.id, timeout=20))
+    await jobs.cancel(job.id)
+
+    ended = await waiting
+    assert (ended.status, ended.request.prompt) == (job_pb2.STATUS_CANCELED, "a harbour")
+
+
+async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobDesk) -> None:
+    job = await jobs.create("a harbour")
+    seen = []
+    async for update in jobs.watch(job.id, timeout=20):
+        assert isinstance(update, job_pb2.Job)
+        seen.append(update.sequence)
+        if update.status == job_pb2.STATUS_QUEUED:
+            await jobs.cancel(job.id)
+
+    assert seen == [1, 2]
+
+
+async def test_what_cannot_be_done_is_told_by_kind(jobs: AsyncJobClient) -> None:
+    job = await jobs.create("a harbour")
+    with pytest.raises(InvalidRequest) as wrong:
+        await jobs.create(job_pb2.JobRequest(prompt="a harbour", n=11))
+    with pytest.raises(WrongState) as early:
+        await jobs.retry(job.id)
+    with pytest.raises(JobNotFound):
+        await jobs.get("job_x")
+
+    assert [*wrong.value.fields] == ["n"]
+    assert early.value.job is not None
+    assert early.value.job.id == job.id
+
+
+async def test_a_retry_that_may_charge_again_needs_a_word(jobs: AsyncJobClient, desk: JobDesk) -> None:
+    job, call = await asyncio.to_thread(lambda: desk.generate(provider="paid"))
+    unknown = CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+    await asyncio.to_thread(desk.fold, failed(job, retryable=False, calls=(unknown,)))
+
+    with pytest.raises(ConsentRequired):
+        await jobs.retry(job.id)
+    assert (await jobs.retry(job.id, may_charge_again=True)).status == job_pb2.STATUS_QUEUED
+
+
+async def test_the_client_for_threads_does_the_same(address: str) -> None:
+    def work() -> tuple[list[int], list[str]]:
+        with JobClient(address, tenant="acme") as jobs:
+            job = jobs.create("a harbour")
+            jobs.cancel(job.id)
+            assert jobs.wait(job.id, timeout=20).status == job_pb2.STATUS_CANCELED
+            updates = [update.sequence for update in jobs.watch(job.id) if isinstance(update, job_pb2.Job)]
+            listed = [one.id == job.id for one in jobs.jobs()]
+            jobs.delete(job.id)
+            with pytest.raises(JobNotFound):
+                jobs.get(job.id)
+            return updates, [str(one) for one in listed]
+
+    assert await asyncio.to_thread(work) == ([2], ["True"])
