@@ -152,8 +152,38 @@ class ReplicateEntry(_Entry):
         return self.default_model or self.models[0].name
 
 
-ProviderEntry = ProceduralEntry | ReplicateEntry
-KINDS = ("procedural", "replicate")
+class OpenAISettings(_Strict):
+    """What the models of the entry take; the first values are those of the GPT image models."""
+
+    sizes: tuple[Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")], ...] = ("1024x1024", "1536x1024", "1024x1536")
+    qualities: tuple[str, ...] = ("low", "medium", "high", "auto")
+    output_formats: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
+    max_images_per_call: int = Field(default=10, ge=1, le=10)
+    max_input_images: int = Field(default=8, ge=0, le=8)
+    #: Sent only where it is set: some models answer with base64 always, and refuse the field.
+    response_format: Literal["b64_json", "url"] | None = None
+
+
+class OpenAIEntry(_Entry):
+    """Any server with OpenAI's Images API."""
+
+    kind: Literal["openai"]
+    settings: OpenAISettings = OpenAISettings()
+
+    @model_validator(mode="after")
+    def _has_model(self) -> "OpenAIEntry":
+        if self.default_model is None and not self.models:
+            raise ValueError("name a model in models, or a default_model")
+        return self
+
+    @property
+    def model(self) -> str:
+        """The model of jobs that name none."""
+        return self.default_model or self.models[0].name
+
+
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry
+KINDS = ("procedural", "replicate", "openai")
 
 
 class ProviderFile(_Strict):

@@ -5,12 +5,13 @@
 
 from collections.abc import Mapping
 
-from services.generator.adapters.provider_entries import ProceduralEntry, ProviderEntry, ReplicateEntry
+from services.generator.adapters.provider_entries import OpenAIEntry, ProceduralEntry, ProviderEntry, ReplicateEntry
+from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | ReplicateProvider
+Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -20,3 +21,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return ProceduralProvider(entry, renderers)
         case ReplicateEntry():
             return ReplicateProvider(entry, api_key=entry.api_key(environ))
+        case OpenAIEntry():
+            return OpenAIProvider(entry, api_key=entry.api_key(environ))

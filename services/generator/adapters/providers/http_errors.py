@@ -20,22 +20,31 @@ MESSAGES = {
     "PROVIDER_REJECTED": "{name} does not know the model or the address that is configured.",
     "INVALID_INPUT": "{name} does not accept a field of this request.",
     "PROVIDER_RATE_LIMIT": "{name} asks to slow down.",
+    "PROVIDER_TIMEOUT": "{name} did not finish in its own time.",
     "CONTENT_POLICY": "{name} refused this request by its content policy.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """A status that means: the request was not taken, and why."""
+    """What an answer means, by its status and the vendor's own code; a rule that names none of one holds for all."""
 
-    status: int
     code: str
     reason: str
+    status: int | None = None
+    vendor_code: str | None = None
     retryable: bool = False
+    acceptance: Acceptance = Acceptance.NOT_ACCEPTED
+
+    def fits(self, status: int, vendor_code: str) -> bool:
+        """Whether an answer is of this kind."""
+        return self.status in (None, status) and self.vendor_code in (None, vendor_code)
 
 
-async def exchange(client: httpx.AsyncClient, method: str, url: str, *, secret: str, **request: Any) -> httpx.Response:
-    """One request and its answer, cut after `MOST_BODY`, in which nobody will find the secret again.
+async def exchange(
+    client: httpx.AsyncClient, method: str, url: str, *, secret: str, most: int = MOST_BODY, **request: Any
+) -> httpx.Response:
+    """One request and its answer, cut after `most` bytes, in which nobody will find the secret again.
 
     Raises `httpx.RequestError`.
     """
@@ -43,11 +52,11 @@ async def exchange(client: httpx.AsyncClient, method: str, url: str, *, secret: 
         body = bytearray()
         async for part in answer.aiter_bytes():
             body += part
-            if len(body) > MOST_BODY:
+            if len(body) > most:
                 break
     told = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
     headers = {name: value.replace(secret, "***") for name, value in told.items()}
-    content = bytes(body[: MOST_BODY + 1]).replace(secret.encode(), b"***")
+    content = bytes(body[: most + 1]).replace(secret.encode(), b"***")
     return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
 
 
@@ -61,7 +70,7 @@ def classify(
         message=answer.text[:MOST_WORDS],
         request_id=answer.headers.get("x-request-id", "")[:200],
     )
-    rule = next((one for one in rules if one.status == answer.status_code), None)
+    rule = next((one for one in rules if one.fits(answer.status_code, vendor.code)), None)
     if rule is not None:
         return ProviderError(
             code=rule.code,
@@ -69,7 +78,7 @@ def classify(
             message=MESSAGES[rule.reason].format(name=name),
             retryable=rule.retryable,
             retry_after_seconds=retry_after if retry_after is not None else _retry_after(answer),
-            acceptance=Acceptance.NOT_ACCEPTED,
+            acceptance=rule.acceptance,
             vendor=vendor,
         )
     faulty = answer.status_code >= 500
@@ -97,9 +106,9 @@ def lost_answer(name: str, error: httpx.RequestError) -> ProviderError:
     )
 
 
-def read_json(name: str, answer: httpx.Response) -> Mapping[str, Any]:
+def read_json(name: str, answer: httpx.Response, *, most: int = MOST_BODY) -> Mapping[str, Any]:
     """The answer's object. Raises `ProviderError`: it may have been carried out, whatever it says."""
-    body = _parsed(answer) if len(answer.content) <= MOST_BODY else None
+    body = _parsed(answer) if len(answer.content) <= most else None
     if not isinstance(body, dict):
         raise ProviderError(
             code="UNKNOWN",
@@ -121,8 +130,12 @@ def _retry_after(answer: httpx.Response) -> float | None:
 
 
 def _vendor_code(answer: httpx.Response) -> str:
-    body = _parsed(answer)
-    return str(body.get("title") or body.get("code") or "")[:200] if isinstance(body, dict) else ""
+    """Where vendors put it: at the top, or in an object `error`."""
+    body = _parsed(answer) if len(answer.content) <= MOST_BODY else None
+    if not isinstance(body, dict):
+        return ""
+    told = body["error"] if isinstance(body.get("error"), dict) else body
+    return str(told.get("title") or told.get("code") or told.get("type") or "")[:200]
 
 
 def _parsed(answer: httpx.Response) -> Any:

@@ -1,0 +1,194 @@
+"""The provider kind `openai`: exactly the requests of its contract, and every answer classified."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from services.generator.adapters.provider_entries import ModelEntry, OpenAIEntry, OpenAISettings
+from services.generator.adapters.providers import openai_errors
+from services.generator.adapters.providers.openai import OpenAIProvider
+from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
+from services.generator.domain.work import InputImage, Request
+from services.generator.ports import Order
+
+BASE = "https://api.example/v1"
+KEY = "sk-secret"
+ENTRY = OpenAIEntry(
+    name="gpt",
+    kind="openai",
+    base_url=BASE,
+    models=(ModelEntry(name="gpt-image-1", price_micros_per_image=40_000),),
+    timeout_seconds=90,
+)
+PNG, JPEG = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff..."
+Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]
+
+
+def order(count: int = 1, inputs: tuple[bytes, ...] = (), **request: Any) -> Order:
+    """A call."""
+    wanted = Request(**({"prompt": "a harbour"} | request))
+    return Order(
+        call_id="call_1", idempotency_key="call_1", model="gpt-image-1", count=count, request=wanted, inputs=inputs
+    )
+
+
+async def ask(answer: Answer, wanted: Order, entry: OpenAIEntry = ENTRY) -> tuple[Any, httpx.Request]:
+    """What the adapter makes of an answer, and what it asked for."""
+    asked: list[httpx.Request] = []
+
+    def take(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answer if isinstance(answer, httpx.Response) else answer(request)
+
+    provider = OpenAIProvider(entry, api_key=KEY, transport=httpx.MockTransport(take))
+    try:
+        return await provider.submit(wanted), asked[0]
+    finally:
+        await provider.close()
+
+
+async def refusal(answer: Answer) -> ProviderError:
+    """The error that an answer means."""
+    with pytest.raises(ProviderError) as error:
+        await ask(answer, order())
+    return error.value
+
+
+def made(*images: dict[str, Any]) -> httpx.Response:
+    """A good answer."""
+    return httpx.Response(200, json={"created": 1, "data": list(images)})
+
+
+async def test_images_are_asked_for_as_json_and_come_as_base64() -> None:
+    generated, asked = await ask(
+        made({"b64_json": "AAAA", "revised_prompt": "a calm harbour"}, {"b64_json": "BBBB"}),
+        order(2, size="1024x1024", quality="high", output_format="webp", options={"background": "opaque"}),
+    )
+
+    assert (asked.method, str(asked.url)) == ("POST", f"{BASE}/images/generations")
+    assert asked.headers["Authorization"] == f"Bearer {KEY}"
+    assert json.loads(asked.content) == {
+        "model": "gpt-image-1",
+        "prompt": "a harbour",
+        "n": 2,
+        "size": "1024x1024",
+        "quality": "high",
+        "output_format": "webp",
+        "background": "opaque",
+    }
+    assert generated.images == (
+        ImageSource(base64="AAAA", revised_prompt="a calm harbour"),
+        ImageSource(base64="BBBB"),
+    )
+    assert generated.cost_micros == 80_000
+
+
+async def test_models_that_answer_with_addresses_are_told_what_is_wanted() -> None:
+    entry = ENTRY.model_copy(update={"settings": OpenAISettings(response_format="url"), "models": ()})
+    generated, asked = await ask(made({"url": "https://files.example/1.png"}), order(), entry)
+
+    assert json.loads(asked.content)["response_format"] == "url"
+    assert generated.images == (ImageSource(url="https://files.example/1.png"),)
+    assert generated.cost_micros is None
+
+
+async def test_an_edit_is_a_form_with_its_pictures_in_order_and_the_mask() -> None:
+    places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
+    wanted = replace(order(inputs=(PNG, JPEG, PNG + b"mask")), request=Request(prompt="a harbour", inputs=places))
+    _, asked = await ask(made({"b64_json": "AAAA"}), wanted)
+    form = asked.content
+
+    assert str(asked.url) == f"{BASE}/images/edits"
+    assert asked.headers["Content-Type"].startswith("multipart/form-data")
+    assert form.count(b'name="image[]"') == 2
+    assert form.index(PNG) < form.index(JPEG) < form.index(PNG + b"mask")
+    assert b'name="mask"; filename="mask.png"' in form
+    assert b'name="image[]"; filename="image-1.jpeg"\r\nContent-Type: image/jpeg' in form
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "expected"),
+    [
+        (400, "moderation_blocked", ("PERMANENT", "CONTENT_POLICY", Acceptance.ACCEPTED)),
+        (400, "content_policy_violation", ("PERMANENT", "CONTENT_POLICY", Acceptance.ACCEPTED)),
+        (400, "invalid_size", ("PERMANENT", "INVALID_INPUT", Acceptance.NOT_ACCEPTED)),
+        (401, "invalid_api_key", ("AUTH_ERROR", "PROVIDER_AUTH", Acceptance.NOT_ACCEPTED)),
+        (403, "model_not_allowed", ("AUTH_ERROR", "PROVIDER_AUTH", Acceptance.NOT_ACCEPTED)),
+        (403, "unsupported_country_region_territory", ("PERMANENT", "PROVIDER_REJECTED", Acceptance.NOT_ACCEPTED)),
+        (404, "model_not_found", ("PERMANENT", "PROVIDER_REJECTED", Acceptance.NOT_ACCEPTED)),
+        (408, "", ("TIMEOUT", "PROVIDER_TIMEOUT", Acceptance.UNKNOWN)),
+        (409, "conflict", ("UNKNOWN", "UNCLASSIFIED", Acceptance.UNKNOWN)),
+        (429, "rate_limit_exceeded", ("RATE_LIMIT", "PROVIDER_RATE_LIMIT", Acceptance.NOT_ACCEPTED)),
+        (429, "insufficient_quota", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
+        (500, "server_error", ("TEMPORARY", "PROVIDER_UNAVAILABLE", Acceptance.UNKNOWN)),
+        (503, "", ("TEMPORARY", "PROVIDER_UNAVAILABLE", Acceptance.UNKNOWN)),
+        (504, "", ("TIMEOUT", "PROVIDER_TIMEOUT", Acceptance.UNKNOWN)),
+        (418, "teapot", ("UNKNOWN", "UNCLASSIFIED", Acceptance.UNKNOWN)),
+    ],
+)
+async def test_an_answer_means_one_error(status: int, code: str, expected: tuple[str, str, Acceptance]) -> None:
+    body = {"error": {"message": f"No, {KEY} cannot.", "type": "t", "param": None, "code": code or None}}
+    error = await refusal(httpx.Response(status, json=body, headers={"x-request-id": "req_1"}))
+
+    assert (error.code, error.reason, error.acceptance) == expected
+    assert (error.vendor.http_status, error.vendor.request_id) == (status, "req_1")
+    assert error.vendor.code == (code or "t")
+    assert KEY not in error.vendor.message + error.message
+
+
+def test_every_rule_is_tried_here() -> None:
+    tried = {str(rule.vendor_code or rule.status) for rule in openai_errors.RULES}
+    mark = test_an_answer_means_one_error.pytestmark[0]  # type: ignore[attr-defined]
+    named = {str(part) for case in mark.args[1] for part in case[:2]}
+
+    assert tried - named <= {"billing_hard_limit_reached", "credit_balance_exhausted", "413", "422"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [({"retry-after": "20"}, 20.0), ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5), ({}, None)],
+)
+async def test_the_time_that_is_named_is_kept(headers: dict[str, str], seconds: float | None) -> None:
+    assert (await refusal(httpx.Response(429, json={}, headers=headers))).retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    "answer", [httpx.Response(200, content=b"<html>"), made(), made({"b64_json": ""}), httpx.Response(200, json=[])]
+)
+async def test_a_success_without_images_is_never_taken_for_nothing_bought(answer: httpx.Response) -> None:
+    error = await refusal(answer)
+
+    assert (error.code, error.reason, error.retryable) == ("UNKNOWN", "UNCLASSIFIED", False)
+    assert error.acceptance is not Acceptance.NOT_ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("failure", "acceptance"),
+    [
+        (httpx.ConnectError("refused"), Acceptance.NOT_ACCEPTED),
+        (httpx.ReadTimeout("late"), Acceptance.UNKNOWN),
+        (httpx.RemoteProtocolError("cut"), Acceptance.UNKNOWN),
+    ],
+)
+async def test_only_a_connection_that_was_never_made_is_certain(
+    failure: httpx.RequestError, acceptance: Acceptance
+) -> None:
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise failure
+
+    assert (await refusal(fail)).acceptance is acceptance
+
+
+async def test_what_it_can_do_is_told() -> None:
+    provider = OpenAIProvider(ENTRY, api_key=KEY)
+    told = provider.describe(is_default=True)
+    await provider.close()
+
+    assert (told.kind, told.default_model, told.models[0].price_micros_per_image) == ("openai", "gpt-image-1", 40_000)
+    told_of = told.capabilities
+    assert [told_of.seed, told_of.resumable, told_of.idempotent] == [False, False, False]
+    assert (told.capabilities.max_images_per_call, told.capabilities.mask) == (10, True)
