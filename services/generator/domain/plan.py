@@ -68,12 +68,12 @@ def may_have_left_images(calls: Sequence[Call], missing: Collection[int]) -> lis
 def unsettled(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
     """Calls that decide over a missing image and are not known to have bought nothing, in the order given.
 
-    `calls` come oldest first, and only the newest that covers an image decides over it: the ledger took it because the
-    older ones had bought nothing, or because somebody had consented to pay again.
+    `calls` come oldest first. Of those that may have bought an image the newest decides over it: the ledger took it
+    because somebody had consented to pay again. One that bought nothing leaves an older one's outcome as it was.
     """
     wanted, found = set(missing), []
     for call in reversed(calls):
         if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes):
             found.append(call)
-        wanted -= set(call.image_indexes)
+            wanted -= set(call.image_indexes)
     return found[::-1]

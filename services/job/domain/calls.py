@@ -70,8 +70,6 @@ class ProviderCall:
     created_at: datetime
     accepted_at: datetime | None = None
     settled_at: datetime | None = None
-    #: Indexes that somebody consented to buy again.
-    lifted_indexes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +97,8 @@ def check_purchase(
 ) -> tuple[Consent, tuple[str, ...]]:
     """Decide whether the indexes may be bought now.
 
-    Returns the consent under which, and the ids of calls whose cover that consent lifts.
+    Returns the consent under which, and the ids of calls whose cover that consent lifts. A consent serves one
+    purchase: when that one buys nothing after all, the next needs a consent of its own.
     Raises `Refusal`: INVALID_INPUT for indexes that the job has not, ALREADY_BOUGHT, CONSENT_REQUIRED.
     """
     wanted = set(indexes)
@@ -123,7 +122,7 @@ def check_purchase(
 
 
 def _covers(call: ProviderCall, wanted: set[int]) -> bool:
-    return call.phase in MAY_HAVE_BOUGHT and bool(wanted & set(call.image_indexes) - set(call.lifted_indexes))
+    return call.phase in MAY_HAVE_BOUGHT and bool(wanted & set(call.image_indexes))
 
 
 def needs_consent(*, calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:

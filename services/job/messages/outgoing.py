@@ -152,8 +152,7 @@ def call(one: ProviderCall) -> job_pb2.ProviderCall:
         provider=one.provider,
         model=one.model,
         phase=number(job_pb2.CallPhase, "CALL_PHASE", one.phase),
-        # What somebody consented to buy again is no longer covered by this call.
-        image_indexes=[index for index in one.image_indexes if index not in one.lifted_indexes],
+        image_indexes=one.image_indexes,
         idempotency_key=one.idempotency_key,
         operation_id=one.operation_id or "",
         operation_state=dict(one.operation_state),

@@ -11,14 +11,7 @@ from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall,
 from services.job.store import rows
 
 CALLS_OF_JOBS = """
-SELECT provider_calls.*, coalesce(lifted.indexes, '{}') AS lifted_indexes
-FROM provider_calls
-LEFT JOIN LATERAL (
-    SELECT array_agg(image_index ORDER BY image_index) AS indexes
-    FROM provider_call_images WHERE call_id = provider_calls.id AND lifted
-) AS lifted ON true
-WHERE job_id = ANY(:job_ids)
-ORDER BY created_at, id
+SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) ORDER BY created_at, id
 """
 
 # What is settled for certain stays; an open call takes any word, an unknown one takes a certain one.
@@ -67,7 +60,7 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
 
 def get(connection: Connection, call_id: str) -> ProviderCall | None:
     """Read one call."""
-    statement = text("SELECT *, CAST('{}' AS smallint[]) AS lifted_indexes FROM provider_calls WHERE id = :id")
+    statement = text("SELECT * FROM provider_calls WHERE id = :id")
     row = connection.execute(statement, {"id": call_id}).mappings().first()
     return _from_row(row) if row else None
 
@@ -121,7 +114,6 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[str]
 
 def _to_row(call: ProviderCall) -> dict[str, Any]:
     row: dict[str, Any] = rows.to_json(call)
-    del row["lifted_indexes"]
     # As PostgreSQL writes an array: a JSON list is taken for one too.
     return row
 
@@ -135,7 +127,6 @@ def _from_row(row: RowMapping) -> ProviderCall:
         phase=Phase(row["phase"]),
         consent=Consent(row["consent"]),
         image_indexes=tuple(row["image_indexes"]),
-        lifted_indexes=tuple(row["lifted_indexes"]),
         provider_error=rows.from_json(ProviderError, error) if error else None,
         created_at=created,
     )

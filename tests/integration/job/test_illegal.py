@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from services.job.application.buying import begin_provider_call
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, Consent, Phase
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import OnAmbiguous
@@ -176,6 +176,19 @@ def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: Jo
 
     assert refusal.value.reason == "CONSENT_REQUIRED"
     assert desk.begin(claimed.job).consent == "user"
+
+
+def test_a_users_consent_serves_one_purchase(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)))
+    desk.retry(job.id, consents=True)
+    [claimed] = desk.claim()
+    again = desk.begin(claimed.job, 0)
+    desk.fold(failed(claimed.job, retryable=False, calls=(CallOutcome(call_id=again.id, phase=Phase.NOT_SENT),)))
+
+    with pytest.raises(Refusal) as refusal:
+        desk.retry(job.id)
+    assert (again.consent, refusal.value.reason) == (Consent.USER, "CONSENT_REQUIRED")
 
 
 def test_a_call_that_is_asked_for_twice_under_one_id_is_one_call(desk: JobDesk) -> None:

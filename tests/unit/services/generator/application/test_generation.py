@@ -370,12 +370,12 @@ async def test_half_of_a_call_in_staging_is_kept_though_its_end_is_unknown() -> 
     assert world.facts.indexes == [0]
 
 
-async def test_a_call_that_somebody_paid_again_for_stops_nobody_any_more() -> None:
-    calls = [call_of(Phase.UNKNOWN, call_id="call_1"), call_of(Phase.FAILED, call_id="call_2")]
+async def test_a_consent_that_bought_nothing_is_no_consent_to_pay_again() -> None:
+    calls = [call_of(Phase.UNKNOWN, call_id="call_1"), call_of(Phase.NOT_SENT, call_id="call_2")]
     world = World(Provider(made()))
     await world.run(job_of(calls=calls))
 
-    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+    assert (world.facts.error.reason, world.desk.begun) == ("AMBIGUOUS_OUTCOME", [])
 
 
 async def test_what_can_be_had_of_earlier_calls_is_had_before_the_claim_ends() -> None:

@@ -80,9 +80,15 @@ def ids(found: list[Call]) -> list[str]:
 
 
 def test_only_the_newest_call_of_an_image_decides_over_it() -> None:
-    earlier = calls((Phase.UNKNOWN, (0,)), (Phase.FAILED, (0,)), (Phase.UNKNOWN, (1,)))
+    earlier = calls((Phase.UNKNOWN, (0,)), (Phase.SUCCEEDED, (0,)), (Phase.UNKNOWN, (1,)))
 
-    assert ids(unsettled(earlier, [0, 1])) == ["2"]
+    assert ids(unsettled(earlier, [0, 1])) == ["1", "2"]
+
+
+def test_a_call_that_bought_nothing_leaves_the_outcome_of_an_older_one_open() -> None:
+    earlier = calls((Phase.UNKNOWN, (0,)), (Phase.NOT_SENT, (0,)), (Phase.FAILED, (0,)))
+
+    assert ids(unsettled(earlier, [0])) == ["0"]
 
 
 def test_a_call_decides_over_the_images_that_no_newer_one_covers() -> None:

@@ -25,7 +25,7 @@ def job_for(consent: Consent, *, images: int = 2) -> Job:
     return replace(job_in(State.PROCESSING), image_count=images, **CONSENTS[consent])  # type: ignore[arg-type]
 
 
-def call_in(phase: Phase, *indexes: int, lifted: tuple[int, ...] = (), cost: int | None = None) -> ProviderCall:
+def call_in(phase: Phase, *indexes: int, cost: int | None = None) -> ProviderCall:
     """A row of the ledger that covers the indexes, 0 unless some are named."""
     return ProviderCall(
         id=f"call_{phase}",
@@ -41,7 +41,6 @@ def call_in(phase: Phase, *indexes: int, lifted: tuple[int, ...] = (), cost: int
         cost_micros=cost,
         timeout_seconds=1,
         created_at=NOW,
-        lifted_indexes=lifted,
     )
 
 
@@ -92,12 +91,13 @@ def test_a_call_covers_its_own_indexes_only() -> None:
     assert allowed == (Consent.NONE, ())
 
 
-def test_what_was_lifted_once_needs_no_consent_again() -> None:
-    lifted = call_in(Phase.UNKNOWN, 0, 1, lifted=(0,))
+def test_a_consent_that_bought_nothing_is_no_consent_to_pay_again() -> None:
+    ledger = [call_in(Phase.UNKNOWN, 0), call_in(Phase.NOT_SENT, 0)]
 
-    assert check_purchase(job_for(Consent.NONE), indexes=[0], calls=[lifted], staged=[]) == (Consent.NONE, ())
+    assert needs_consent(calls=ledger, missing=[0])
+    assert check_purchase(job_for(Consent.JOB), indexes=[0], calls=ledger, staged=[])[0] is Consent.JOB
     with pytest.raises(Refusal, match="charged"):
-        check_purchase(job_for(Consent.NONE), indexes=[1], calls=[lifted], staged=[])
+        check_purchase(job_for(Consent.NONE), indexes=[0], calls=ledger, staged=[])
 
 
 @pytest.mark.parametrize("phase", Phase)
