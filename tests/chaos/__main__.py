@@ -1,0 +1,45 @@
+"""`python -m tests.chaos --minutes 10 --seed 1`: seed, matrix, and one line per rule; exit code 1 if one is broken."""
+
+import argparse
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.chaos.report import told
+from tests.chaos.run import Plan, run
+
+LEAST_PER_CELL = 3
+
+
+def main() -> int:
+    """Run, print, and say whether all held."""
+    parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0, help="longest time of load and faults")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--faults", type=int, default=300, help="ends when so many faults hit a job in flight,")
+    parser.add_argument("--jobs", type=int, default=2000, help="so many jobs were accepted, and each cell was hit")
+    parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
+    asked = parser.parse_args()
+    plan = Plan(
+        seed=asked.seed,
+        minutes=asked.minutes,
+        faults=asked.faults,
+        jobs=asked.jobs,
+        least=LEAST_PER_CELL,
+        at_once=asked.at_once,
+        longest_outage=120.0 if asked.minutes >= 30 else 15.0,
+    )
+    folder = Path(tempfile.mkdtemp(prefix="calotype-chaos-"))
+    result = run(plan, folder)
+    print(told(result))
+    is_full = all(result.score.cells[cell] >= plan.least for cell in result.cells)
+    if any(result.broken.values()) or not is_full:
+        print(f"data and logs are kept in {folder}", file=sys.stderr)
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

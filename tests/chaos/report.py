@@ -1,0 +1,57 @@
+"""A run in words: what was hit, and what held."""
+
+from statistics import median
+
+from tests.chaos.killer import SHAPES, STATES
+from tests.chaos.run import RESCUE_SECONDS, Result
+
+MOST_PROBLEMS = 10
+
+
+def told(result: Result) -> str:
+    """Seed, matrix of faults, and one line per rule."""
+    score = result.score
+    lines = [
+        f"seed {result.plan.seed}: {result.jobs} jobs, {score.counted} faults that hit a job in flight, "
+        f"{score.idle} that hit none",
+        "",
+        *_matrix(result, result.plan.least),
+        "",
+        *(_rule(name, result) for name in result.broken),
+        "",
+        _rescues(result),
+    ]
+    return "\n".join(lines)
+
+
+def _matrix(result: Result, least: int) -> list[str]:
+    columns = [(state, shape) for state in STATES for shape in SHAPES]
+    faults = list(dict.fromkeys(fault for fault, _, _ in result.cells))
+    width = max(map(len, faults))
+    head = " " * width + "".join(f" {state[:6]}/{shape[:1]}".rjust(10) for state, shape in columns)
+    rows = [
+        fault.ljust(width) + "".join(_cell(result.score.cells[(fault, *column)], least) for column in columns)
+        for fault in faults
+    ]
+    return [head, *rows]
+
+
+def _cell(count: int, least: int) -> str:
+    return f"{count}{'' if count >= least else '!'}".rjust(10)
+
+
+def _rule(name: str, result: Result) -> str:
+    problems = result.broken[name]
+    if not problems:
+        return f"holds   {name}"
+    shown = "".join(f"\n          {problem}" for problem in problems[:MOST_PROBLEMS])
+    return f"BROKEN  {name}: {len(problems)}{shown}"
+
+
+def _rescues(result: Result) -> str:
+    if not result.rescues:
+        return "rescues: none was measured"
+    return (
+        f"rescues: {len(result.rescues)}, median {median(result.rescues):.1f} s, longest {max(result.rescues):.1f} s, "
+        f"allowed {RESCUE_SECONDS:.0f} s"
+    )

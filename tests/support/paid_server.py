@@ -1,0 +1,256 @@
+"""Two paid providers in one process, one synchronous and one asynchronous, that keep their own books.
+
+    python -m tests.support.paid_server PORT BOOKS SEED
+
+They speak the APIs of the kinds `openai` and `replicate`. What happens to a purchase (slow, failed, refused, hanging,
+its answer lost, its operation gone) is a function of the seed and the purchase. Whatever is bought is one line of JSON
+in the books before anybody is answered.
+"""
+
+import base64
+import json
+import os
+import random
+import socket
+import struct
+import sys
+import threading
+import time
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+KEY = "test-key"
+PRICE_MICROS = 40_000
+#: Out of a hundred purchases, so many end so; the rest goes well.
+FATES = {
+    "rate_limit": 4,
+    "refused": 4,
+    "invalid": 2,
+    "broken": 4,
+    "hangs": 2,
+    "lost": 4,
+    "failed": 4,
+    "gone": 3,
+}
+#: Fates that only a provider with operations knows.
+OF_OPERATIONS = frozenset({"failed", "gone"})
+NOT_BOUGHT = frozenset({"rate_limit", "refused", "invalid"})
+HANGING_SECONDS = 12.0
+#: Seconds for which an operation can be asked for after its end.
+OPERATION_SECONDS = 600.0
+
+
+def picture(word: str) -> bytes:
+    """A small PNG that no other word has."""
+    pixels = random.Random(word).randbytes(8 * 8 * 3)
+    rows = b"".join(b"\0" + pixels[row * 24 : row * 24 + 24] for row in range(8))
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts
+    )
+
+
+@dataclass(kw_only=True)
+class Purchase:
+    """One thing that was bought."""
+
+    id: str
+    shape: str
+    prompt: str
+    count: int
+    fate: str
+    done_at: float
+    canceled: bool = False
+
+    @property
+    def images(self) -> list[bytes]:
+        """What it makes."""
+        return [picture(f"{self.id}/{index}") for index in range(self.count)]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the provider has finished with it."""
+        return self.canceled or time.time() >= self.done_at
+
+
+class Shop:
+    """Sells, and writes everything down."""
+
+    def __init__(self, books: Path, seed: int) -> None:
+        self._books = books.open("a", encoding="utf-8")
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._start = f"{os.getpid()}-{int(time.time())}"
+        self._number = 0
+        self.bought: dict[str, Purchase] = {}
+        self.open: set[socket.socket] = set()
+
+    def buy(self, shape: str, prompt: str, count: int, request: Mapping[str, Any]) -> Purchase:
+        """Book a request, whatever becomes of it."""
+        with self._lock:
+            self._number += 1
+            number = self._number
+        dice = random.Random(f"{self._seed}/{number}")
+        fates = {name: weight for name, weight in FATES.items() if shape == "async" or name not in OF_OPERATIONS}
+        names = [*fates, "good"]
+        [fate] = dice.choices(names, [*fates.values(), 100 - sum(fates.values())])
+        seconds = dice.choice((0.05, 0.2, 0.5, 1.0, 2.0, 5.0))
+        made = Purchase(
+            id=f"op-{self._start}-{number}",
+            shape=shape,
+            prompt=prompt,
+            count=count,
+            fate=fate,
+            done_at=time.time() + seconds,
+        )
+        with self._lock:
+            self.bought[made.id] = made
+        self.note("create", made, request=dict(request), images=[sha256(image).hexdigest() for image in made.images])
+        return made
+
+    def note(self, event: str, purchase: Purchase, **more: Any) -> None:
+        """One line in the books."""
+        told = {
+            "event": event,
+            "time": time.time(),
+            "id": purchase.id,
+            "shape": purchase.shape,
+            "prompt": purchase.prompt,
+            "count": purchase.count,
+            "fate": purchase.fate,
+            "charged": purchase.fate not in NOT_BOUGHT,
+        }
+        with self._lock:
+            self._books.write(json.dumps(told | more) + "\n")
+            self._books.flush()
+
+    def cut(self) -> int:
+        """Break every connection whose request was read and is not answered yet; how many."""
+        with self._lock:
+            found, self.open = self.open, set()
+        for connection in found:
+            try:
+                connection.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                # Gone by itself.
+                continue
+        return len(found)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    shop: Shop
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.path == "/cut":
+            self._json(200, {"cut": self.shop.cut()})
+        elif self.headers.get("Authorization") != f"Bearer {KEY}":
+            self._json(401, {"title": "Unauthenticated"})
+        elif self.path.endswith("/cancel"):
+            self._cancel()
+        else:
+            self.shop.open.add(self.connection)
+            try:
+                self._sell(json.loads(body))
+            finally:
+                self.shop.open.discard(self.connection)
+
+    def do_GET(self) -> None:
+        parts = self.path.strip("/").split("/")
+        found = self.shop.bought.get(parts[1]) if len(parts) > 1 else None
+        if self.path == "/ready":
+            self._json(200, {})
+        elif found is None or (found.fate == "gone" and found.is_over):
+            self._json(404, {"detail": "There is no such prediction."})
+        elif parts[0] == "files":
+            self._send(200, found.images[int(parts[2].removesuffix(".png"))], {"Content-Type": "image/png"})
+        else:
+            self._json(200, self._prediction(found))
+
+    def _sell(self, request: dict[str, Any]) -> None:
+        is_sync = self.path.endswith("/images/generations")
+        prompt = request["prompt"] if is_sync else request["input"]["prompt"]
+        count = request["n"] if is_sync else request["input"].get("num_outputs", 1)
+        shape = "sync" if is_sync else "async"
+        purchase = self.shop.buy(shape, prompt, int(count), request)
+        match purchase.fate:
+            case "rate_limit":
+                self._json(429, {"error": {"code": "rate_limit_exceeded"}}, {"Retry-After": "1"})
+            case "refused":
+                code = "moderation_blocked" if is_sync else ""
+                self._json(400 if is_sync else 422, {"error": {"code": code, "message": "no"}})
+            case "invalid":
+                self._json(400, {"error": {"code": "invalid_size"}})
+            case "broken":
+                self._json(500, {"error": {"code": "server_error"}})
+            case "lost":
+                self.close_connection = True
+            case "hangs":
+                time.sleep(HANGING_SECONDS)
+                self.close_connection = True
+            case _ if is_sync:
+                time.sleep(max(0.0, purchase.done_at - time.time()))
+                images = [{"b64_json": base64.b64encode(image).decode()} for image in purchase.images]
+                self._json(200, {"created": int(time.time()), "data": images})
+            case _:
+                self._json(201, self._prediction(purchase))
+
+    def _cancel(self) -> None:
+        found = self.shop.bought.get(self.path.strip("/").split("/")[1])
+        if found is None:
+            self._json(404, {"detail": "There is no such prediction."})
+            return
+        if not found.is_over:
+            found.canceled = True
+            self.shop.note("cancel", found)
+        self._json(200, self._prediction(found))
+
+    def _prediction(self, found: Purchase) -> dict[str, Any]:
+        root = f"http://{self.headers['Host']}"
+        own = f"{root}/predictions/{found.id}"
+        told: dict[str, Any] = {"id": found.id, "urls": {"get": own, "cancel": f"{own}/cancel"}}
+        if found.canceled:
+            return told | {"status": "canceled"}
+        if not found.is_over:
+            return told | {"status": "processing"}
+        if found.fate == "failed":
+            return told | {"status": "failed", "error": "no such input"}
+        urls = [f"{root}/files/{found.id}/{index}.png" for index in range(found.count)]
+        return told | {"status": "succeeded", "output": urls}
+
+    def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        self._send(status, json.dumps(body).encode(), {"Content-Type": "application/json", **(headers or {})})
+
+    def _send(self, status: int, body: bytes, headers: Mapping[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that was killed or cut is what this server is for."""
+
+
+def main(port: int, books: Path, seed: int) -> None:
+    """Serve until killed."""
+    handler = type("Handler", (_Handler,), {"shop": Shop(books, seed)})
+    _Server(("127.0.0.1", port), handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
