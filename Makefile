@@ -1,9 +1,11 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
+.PHONY: help demo up test chaos check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
 
 PY := .venv/bin/python
+MINUTES = 10
+SEED = 1
 PROTOS = $$(find proto/calotype -name '*.proto' | sort)
 
 help: ## Show what there is.
@@ -17,6 +19,9 @@ up: run-packages ## Run everything in the foreground; Ctrl-C stops it.
 
 test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some.
 	@$(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, see docs/guarantees.md.
+	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
 

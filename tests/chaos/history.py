@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg2
 import psycopg2.extras
 
 Row = Mapping[str, Any]
@@ -77,15 +76,11 @@ class History:
 
 
 def read(
-    *, promises: Sequence[Promise], database_url: str, books: Path, storage_url: str, bucket: str, staging_bucket: str
+    connection: Any, *, promises: Sequence[Promise], books: Path, storage_url: str, bucket: str, staging_bucket: str
 ) -> History:
-    """Ask everybody."""
-    with psycopg2.connect(database_url) as connection:
-        tables = {name: _rows(connection, name) for name in TABLES}
-        leftovers = {
-            one.id: _tables_with(connection, one.id, one.prompt) for one in promises if one.deleted and one.prompt
-        }
-    connection.close()
+    """Ask everybody; the database as this connection sees it."""
+    tables = {name: _rows(connection, name) for name in TABLES}
+    leftovers = {one.id: _tables_with(connection, one.id, one.prompt) for one in promises if one.deleted}
     return History(
         promises=promises,
         jobs={row["id"]: row for row in tables["jobs"]},

@@ -4,14 +4,14 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
 
-from tests.chaos.stack import LEASE_SECONDS, ChaosStack
+from tests.chaos.stack import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS, ChaosStack
 
 STATES = ("queued", "processing", "generating", "uploading")
 SHAPES = ("sync", "async")
@@ -19,27 +19,27 @@ SHAPES = ("sync", "async")
 FROZEN_SECONDS = LEASE_SECONDS * 1.5
 #: How long a job is waited for that is where the fault is wanted.
 AIM_SECONDS = 6.0
+#: After the end of a worker, so long nothing else is struck.
+RESCUED_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + 1
 
 WHERE_JOBS_ARE = """
 SELECT state, provider, count(*) FROM jobs
 WHERE state IN ('queued', 'processing', 'generating', 'uploading') AND provider IN ('sync', 'async')
 GROUP BY state, provider
 """
-HELD_BY = """
-SELECT clock_timestamp(), id, claim_number, sequence FROM jobs WHERE locked_by LIKE %s
-"""
+HELD_BY = "SELECT id, sequence FROM jobs WHERE locked_by LIKE %s"
 
 Cell = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """A fault that was made: when by the database's clock, and which claims its victim held."""
+    """A fault that was made: when, by this machine's clock, and which jobs its victim held at which sequence."""
 
     fault: str
     victim: str
-    at: datetime | None
-    held: tuple[tuple[str, int, int], ...] = ()
+    at: datetime
+    held: Sequence[tuple[str, int]] = ()
 
 
 @dataclass(kw_only=True)
@@ -92,16 +92,18 @@ class Killer:
         victim = self._dice.choice(self._stack.names(kind)) if kind != "provider" else "paid"
         hit = self._aim(state, shape)
         held = self._held_by(victim)
+        now = datetime.now(UTC)
         self._faults[fault](victim)
         if hit:
-            self.score.strikes.append(held(fault))
+            self.score.strikes.append(Strike(fault=fault, victim=victim, at=now, held=held))
             for cell_state, cell_shape in hit:
                 self.score.cells[(fault, cell_state, cell_shape)] += 1
         else:
             self.score.idle += 1
         if kind != "provider":
             self._stack.wait_ready(victim)
-        self._pause.wait(self._dice.uniform(0.2, 1.5))
+        # A rescue is measured where nothing else is struck meanwhile.
+        self._pause.wait(RESCUED_SECONDS if held and fault.startswith("kill") else self._dice.uniform(0.1, 1.0))
 
     def _choose(self) -> Cell:
         fewest = min(self.score.cells[cell] for cell in self.cells)
@@ -116,12 +118,10 @@ class Killer:
                 return found
             self._pause.wait(0.002)
 
-    def _held_by(self, victim: str) -> Callable[[str], Strike]:
+    def _held_by(self, victim: str) -> Sequence[tuple[str, int]]:
         if victim.partition("-")[0] not in ("generator", "uploader"):
-            return lambda fault: Strike(fault=fault, victim=victim, at=None)
-        rows = self._ask(HELD_BY, f"%/{self._stack.pid(victim)}")
-        held = tuple((row[1], row[2], row[3]) for row in rows)
-        return lambda fault: Strike(fault=fault, victim=victim, at=rows[0][0] if rows else None, held=held)
+            return ()
+        return [(row[0], row[1]) for row in self._ask(HELD_BY, f"%/{self._stack.pid(victim)}")]
 
     def _ask(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Look into the database; while it is away nothing is seen."""

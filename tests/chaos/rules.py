@@ -233,8 +233,8 @@ def _matched(history: History, promise: Promise) -> list[tuple[Row, Row | None]]
 
 def _fits(call: Row, purchase: Row) -> bool:
     is_older = call["created_at"].timestamp() <= purchase["time"]
-    return is_older and len(call["image_indexes"]) == purchase["count"]
+    return bool(is_older and len(call["image_indexes"]) == purchase["count"])
 
 
 def _was_delivered(purchase: Row) -> bool:
-    return not (purchase["fate"] in NOT_DELIVERED or purchase["canceled"])
+    return not bool(purchase["canceled"] or purchase["fate"] in NOT_DELIVERED)

@@ -1,10 +1,13 @@
 """One run: load and faults together, then peace, then the check."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import psycopg2
 
@@ -47,70 +50,81 @@ class Result:
     score: Score
     cells: Sequence[tuple[str, str, str]]
     jobs: int
-    surprises: Sequence[str]
     broken: Mapping[str, Sequence[str]]
     rescues: Sequence[float]
-    history: History
 
 
 def run(plan: Plan, folder: Path) -> Result:
-    """Run the plan with all its data in the folder."""
+    """Run the plan on a stack of its own, with all its data in the folder."""
     with chaos_stack(folder, seed=plan.seed) as stack:
-        load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once)
-        killer = Killer(stack, seed=plan.seed, longest_outage=plan.longest_outage)
-        load.start()
-        deadline = time.monotonic() + plan.minutes * 60
-        while time.monotonic() < deadline and (
-            killer.score.counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
-        ):
-            killer.strike()
-        load.finish(seconds=PEACE_SECONDS)
-        load.write(folder / "promises.json")
-        _until(lambda: _open_work(stack) == 0, seconds=PEACE_SECONDS)
-        found = read(stack, folder)
-    broken = {name: list(problems) for name, problems in check(found).items()}
+        return play(plan, stack)
+
+
+def play(plan: Plan, stack: ChaosStack) -> Result:
+    """Run the plan on a stack that is up; it is at peace afterwards."""
+    load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once)
+    killer = Killer(stack, seed=plan.seed, longest_outage=plan.longest_outage)
+    load.start()
+    deadline = time.monotonic() + plan.minutes * 60
+    while time.monotonic() < deadline and (
+        killer.score.counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
+    ):
+        killer.strike()
+    load.finish(seconds=PEACE_SECONDS)
+    load.write(promises_of(stack))
+    with connected(stack) as connection:
+        _await_peace(connection)
+        found = read(connection, stack)
     rescues = rescue_seconds(killer.score, found)
-    broken["rescued_in_time"] = [f"A job waited {one:.1f} s." for one in rescues if one > RESCUE_SECONDS]
-    broken["nobody_was_surprised"] = load.surprises
+    late = [f"A job waited {one:.1f} s." for one in rescues if one > RESCUE_SECONDS]
+    broken = {**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises}
     return Result(
-        plan=plan,
-        score=killer.score,
-        cells=killer.cells,
-        jobs=len(load.accepted),
-        surprises=load.surprises,
-        broken=broken,
-        rescues=rescues,
-        history=found,
+        plan=plan, score=killer.score, cells=killer.cells, jobs=len(load.accepted), broken=broken, rescues=rescues
     )
 
 
-def read(stack: ChaosStack, folder: Path) -> History:
+def promises_of(stack: ChaosStack) -> Path:
+    """Where it is kept what users were promised."""
+    return stack.folder / "promises.json"
+
+
+@contextmanager
+def connected(stack: ChaosStack) -> Iterator[Any]:
+    """A look into the stack's database; nothing of it is kept."""
+    connection = psycopg2.connect(stack.addresses.database_url, connect_timeout=3)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def read(connection: Any, stack: ChaosStack, *, books: Path | None = None) -> History:
     """The history of a stack at peace."""
-    where = stack.addresses
     return reading.read(
-        promises=reading.promises_in(folder / "promises.json"),
-        database_url=where.database_url,
-        books=where.books,
-        storage_url=where.storage_url,
+        connection,
+        promises=reading.promises_in(promises_of(stack)),
+        books=books or stack.addresses.books,
+        storage_url=stack.addresses.storage_url,
         bucket=BUCKET,
         staging_bucket=STAGING_BUCKET,
     )
 
 
 def rescue_seconds(score: Score, history: History) -> list[float]:
-    """How long jobs of a killed worker waited, where nothing else was struck meanwhile."""
+    """How long jobs of a killed worker waited for their next step, where nothing else was struck meanwhile."""
     found = []
-    strikes = score.strikes
-    for number, strike in enumerate(strikes):
-        if not strike.fault.startswith("kill") or strike.at is None:
+    for strike, following in zip(score.strikes, [*score.strikes[1:], None], strict=True):
+        if not strike.fault.startswith("kill"):
             continue
-        following = next((one.at for one in strikes[number + 1 :] if one.at is not None), None)
-        for job_id, _, sequence in strike.held:
-            moved = _next_move(history, job_id, sequence)
-            others = [one for one in strikes[number + 1 : number + 3] if one.at is None]
-            if moved is None or (following is not None and moved > following) or others:
+        for job_id, sequence in strike.held:
+            if job_id not in history.events:
+                # Deleted since; nobody knows its steps any more.
                 continue
-            found.append((moved - strike.at).total_seconds())
+            moved = _next_move(history, job_id, sequence)
+            if moved is not None and (following is None or moved < following.at):
+                found.append((moved - strike.at).total_seconds())
+            elif following is None or (following.at - strike.at).total_seconds() > RESCUE_SECONDS:
+                found.append(inf)
     return found
 
 
@@ -120,21 +134,12 @@ def _next_move(history: History, job_id: str, sequence: int) -> datetime | None:
     return moved
 
 
-def _open_work(stack: ChaosStack) -> int:
-    connection = psycopg2.connect(stack.addresses.database_url, connect_timeout=3)
-    try:
-        with connection.cursor() as cursor:
+def _await_peace(connection: Any) -> None:
+    """Wait until nothing is left to do, and go on without that: the rules say what is missing."""
+    deadline = time.monotonic() + PEACE_SECONDS
+    while time.monotonic() < deadline:
+        with connection, connection.cursor() as cursor:
             cursor.execute(OPEN_WORK)
-            row = cursor.fetchone()
-        assert row is not None
-        return int(row[0])
-    finally:
-        connection.close()
-
-
-def _until(condition: object, *, seconds: float) -> None:
-    """Wait for peace, and go on without it: the rules say what is missing."""
-    assert callable(condition)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline and not condition():
+            if cursor.fetchone() == (0,):
+                return
         time.sleep(0.5)

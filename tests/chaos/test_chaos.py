@@ -1,0 +1,77 @@
+"""A short run on every change: faults at bad moments, and every promise holds; and each rule sees its planted bug."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.history import promises_in
+from tests.chaos.killer import Score, Strike
+from tests.chaos.planted import BUGS, Stores
+from tests.chaos.report import told
+from tests.chaos.rules import RULES, check
+from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, play, promises_of, read, rescue_seconds
+from tests.chaos.stack import ChaosStack, chaos_stack
+
+# The run itself is the setup of the first test.
+pytestmark = pytest.mark.timeout(600)
+PLAN = Plan(seed=7, minutes=0.6, faults=1000, jobs=0, least=1, at_once=8, longest_outage=5.0)
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
+    """A stack of the module's own."""
+    with chaos_stack(tmp_path_factory.mktemp("chaos"), seed=PLAN.seed) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def result(stack: ChaosStack) -> Result:
+    """What came of the short run."""
+    return play(PLAN, stack)
+
+
+@pytest.fixture
+def stores(result: Result, stack: ChaosStack, tmp_path: Path) -> Iterator[Stores]:
+    """The stores after the run, to be broken and put back."""
+    books = shutil.copyfile(stack.addresses.books, tmp_path / "books.jsonl")
+    with connected(stack) as connection:
+        prompts = {one.id: one.prompt for one in promises_in(promises_of(stack))}
+        found = Stores(connection=connection, storage_url=stack.addresses.storage_url, books=books, prompts=prompts)
+        yield found
+        found.restore()
+
+
+def test_every_promise_holds(result: Result) -> None:
+    print(told(result))
+
+    assert result.score.counted >= 5
+    assert {name: problems for name, problems in result.broken.items() if problems} == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "plant"), [(rule, plant) for rule, bugs in BUGS.items() for plant in bugs], ids=lambda one: str(one)[:60]
+)
+def test_a_planted_bug_is_seen_by_its_rule(
+    stores: Stores, stack: ChaosStack, rule: str, plant: Callable[[Stores], None]
+) -> None:
+    plant(stores)
+    broken = check(read(stores.connection, stack, books=stores.books))
+
+    assert broken[rule] != []
+
+
+def test_every_rule_has_a_planted_bug() -> None:
+    assert [rule.__name__ for rule in RULES] == list(BUGS)
+
+
+def test_a_rescue_that_comes_late_is_seen(result: Result, stack: ChaosStack) -> None:
+    with connected(stack) as connection:
+        history = read(connection, stack)
+    job_id, events = next(iter(history.events.items()))
+    early = events[1]["occurred_at"] - timedelta(seconds=RESCUE_SECONDS + 1)
+    strike = Strike(fault="kill generator", victim="generator-1", at=early, held=((job_id, 1),))
+
+    assert rescue_seconds(Score(strikes=[strike]), history) == [pytest.approx(RESCUE_SECONDS + 1)]
