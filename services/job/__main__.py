@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
+from datetime import timedelta
 
 from calotype import streams
 from calotype.environment import SETTINGS
@@ -19,6 +20,7 @@ from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.monitor import StaleJobMonitor
+from services.job.purger import Purger
 from services.job.relay import OutboxRelay
 from services.job.settings import Settings
 from services.job.watching import Watchers
@@ -48,6 +50,11 @@ async def main(stop: asyncio.Event) -> None:
         relay, limits = OutboxRelay(database, broker), settings.limits
         watchers, consumer = Watchers(database, broker), FactConsumer(database, broker, relay, limits)
         monitor = StaleJobMonitor(database, broker, relay, limits, interval_seconds=settings.monitor_interval_seconds)
+        purger = Purger(
+            database,
+            retention=timedelta(days=settings.retention_days),
+            key_retention=timedelta(days=settings.idempotency_retention_days),
+        )
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
         operations = OperationsService(ready)
@@ -79,7 +86,7 @@ async def main(stop: asyncio.Event) -> None:
             )
         )
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, monitor, watchers):
+        for loop in (relay, consumer, monitor, watchers, purger):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

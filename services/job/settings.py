@@ -23,6 +23,8 @@ class Settings:
     max_uploading_seconds: float = field(default=120.0, metadata={"min": 1})
     max_queued_seconds: float = field(default=86_400.0, metadata={"min": 1})
     monitor_interval_seconds: float = field(default=5.0, metadata={"min": 0.05})
+    retention_days: int = field(default=90, metadata={"min": 1})
+    idempotency_retention_days: int = field(default=365, metadata={"min": 1})
     max_attempts: int = field(default=3, metadata={"min": 1, "max": 100})
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "json"

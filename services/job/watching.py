@@ -91,10 +91,15 @@ class Watchers:
         }
         if not positions:
             return {}
-        found = await self._database.run(lambda connection: events.later(connection, positions))
+        found, gone = await self._database.run(
+            lambda connection: (events.later(connection, positions), events.gone(connection, positions))
+        )
         for seen in found:
             for watcher in tuple(self._by_job.get(seen.job.id, ())):
                 watcher.offer(seen)
+        for job_id in gone:
+            for watcher in tuple(self._by_job.get(job_id, ())):
+                watcher.end()
         return {"changes": len(found)}
 
     def _wake(self, job_id: str) -> None:

@@ -78,9 +78,14 @@ def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
     job = _lock(connection, tenant, job_id)
     if job.state not in FINAL:
         raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.", job=job)
-    deletions.add_staging(connection, [job.id])
-    deletions.add_public(connection, job.id)
-    erasure.erase(connection, job.id)
+    let_go(connection, job.id)
+
+
+def let_go(connection: Connection, job_id: str) -> None:
+    """Erase a locked final job, and have its pictures deleted."""
+    deletions.add_staging(connection, [job_id])
+    deletions.add_public(connection, job_id)
+    erasure.erase(connection, job_id)
 
 
 def _lock(connection: Connection, tenant: str, job_id: str) -> Job:

@@ -23,7 +23,7 @@ from services.job.domain.jobs import Artifact, Job
 from services.job.domain.limits import Limits
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, deletions, jobs
+from services.job.store import artifacts, attempts, calls, deletions, erasure, jobs
 from services.job.store import transitions as store
 
 
@@ -108,6 +108,8 @@ def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mappin
                     # A copy that ended after the folder was emptied must not stay public.
                     deletions.add_public(connection, job.id)
     settled = calls.settle(connection, outcomes)
+    if deleted := [job_id for job_id in told if job_id in held and held[job_id].deleted_at is not None]:
+        erasure.erase_vendors_words(connection, deleted)
     wanted = [image for image in images if _is_wanted(image, held)]
     artifacts.stage(connection, wanted)
     # What comes for a job that is over is not shown to anybody; its bytes must not stay behind.

@@ -1,6 +1,6 @@
 """The table `job_events`: each change of a job, with the job as it was then."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -50,6 +50,12 @@ def later(connection: Connection, positions: Mapping[str, int], *, most: int = 1
     parameters = {"positions": rows.as_json(dict(positions)), "most": most}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
+
+
+def gone(connection: Connection, job_ids: Collection[str]) -> set[str]:
+    """Which of the jobs will tell nothing any more: deleted, or never there."""
+    statement = text("SELECT id FROM jobs WHERE id = ANY(:ids) AND deleted_at IS NULL")
+    return set(job_ids) - set(connection.execute(statement, {"ids": sorted(job_ids)}).scalars())
 
 
 def final_after(connection: Connection, position: tuple[datetime, str], *, most: int) -> list[Snapshot]:

@@ -347,6 +347,11 @@ async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: J
     assert desk.job(job.id).sequence == 2
 
 
+async def test_whoever_follows_a_job_that_is_deleted_is_let_go(api: Api) -> None:
+    async with asyncio.timeout(20):
+        assert [change async for change in api.watching.follow("acme", "job_deleted", after=3)] == []
+
+
 async def test_a_watch_of_nothing_is_refused(api: Api) -> None:
     async with api.watch("job_x") as updates:
         refusal = await refusal_of(anext(updates))

@@ -1,0 +1,58 @@
+"""The purger: deletes what was kept for long enough, as a user would, a few rows at a time."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from common.loops import run_every
+from common.postgres import Database
+from services.job.application import deciding
+from services.job.store import retention
+
+#: Rows of one transaction: few, so that nobody waits for its locks.
+BATCH = 100
+#: Transactions of one kind in one run; what is left waits for the next.
+MOST_BATCHES = 50
+INTERVAL_SECONDS = 60.0
+
+
+class Purger:
+    """Runs in every replica without a leader: rows that another holds are passed by."""
+
+    def __init__(self, database: Database, *, retention: timedelta, key_retention: timedelta) -> None:
+        self._database = database
+        self._retention = retention.total_seconds()
+        self._key_retention = key_retention.total_seconds()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Purge until told to stop."""
+        await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Purge what is due; returns counts of jobs, keys and tombstones."""
+        return {
+            "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, most=BATCH)),
+            "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, most=BATCH)),
+            "tombstones": await self._repeat(
+                lambda c: retention.forget_tombstones(c, seconds=self._key_retention, most=BATCH)
+            ),
+        }
+
+    async def _repeat(self, purge: Callable[[Connection], int]) -> int:
+        purged = 0
+        for _ in range(MOST_BATCHES):
+            found = await self._database.run(purge)
+            purged += found
+            if found < BATCH:
+                break
+        return purged
+
+
+def purge_jobs(connection: Connection, *, seconds: float, most: int) -> int:
+    """Delete the oldest jobs that have been final for so long, as a user's deletion does; how many."""
+    due = retention.lock_jobs_over_for(connection, seconds=seconds, most=most)
+    for job_id in due:
+        deciding.let_go(connection, job_id)
+    return len(due)

@@ -1,0 +1,148 @@
+"""What was kept for long enough goes, as if its user had deleted it; what is still needed stays."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from common.postgres import Database
+from services.job.domain.calls import CallOutcome, Phase, ProviderError
+from services.job.domain.facts import CallSettled
+from services.job.domain.failures import Refusal
+from services.job.purger import Purger, purge_jobs
+from tests.support.jobs import JobDesk, failed, generated, stored
+
+TABLES = (
+    "jobs", "job_events", "job_inputs", "attempts", "artifacts", "outbox", "provider_calls", "provider_call_images",
+    "idempotency_keys", "deletions",
+)  # fmt: skip
+
+
+@pytest.fixture
+async def purging(database_url: str) -> AsyncIterator[Purger]:
+    """The purger, with the usual times."""
+    database = Database(database_url, application="test", pool_size=2)
+    yield Purger(database, retention=timedelta(days=90), key_retention=timedelta(days=365))
+    await database.close()
+
+
+def completed(desk: JobDesk, **request: object) -> str:
+    """A job with a public picture."""
+    job, call = desk.generate(**request)
+    desk.fold(generated(job, call))
+    [claimed] = desk.claim_uploads()
+    desk.fold(stored(claimed.job))
+    return job.id
+
+
+def age(desk: JobDesk, days: float) -> None:
+    """Let everything have happened so long ago."""
+    desk.sql(
+        """UPDATE jobs SET completed_at = completed_at - make_interval(secs => :seconds),
+        deleted_at = deleted_at - make_interval(secs => :seconds)""",
+        seconds=days * 86_400,
+    )
+    desk.sql(
+        "UPDATE idempotency_keys SET created_at = created_at - make_interval(secs => :seconds)", seconds=days * 86_400
+    )
+
+
+async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobDesk, purging: Purger) -> None:
+    job_id = completed(desk, key="k")
+    age(desk, 91)
+
+    assert await purging.run_once() == {"jobs": 1, "keys": 0, "tombstones": 0}
+    with pytest.raises(Refusal) as gone:
+        desk.create(key="k")
+    assert gone.value.reason == "JOB_DELETED"
+    folders = desk.sql("SELECT bucket, prefix FROM deletions ORDER BY bucket")
+    assert [tuple(row) for row in folders] == [("public", f"jobs/{job_id}/"), ("staging", f"{job_id}/")]
+    assert desk.sql("SELECT count(*) FROM provider_calls")[0][0] == 1
+
+
+async def test_what_is_young_or_not_over_stays(desk: JobDesk, purging: Purger) -> None:
+    completed(desk)
+    waiting = desk.create().job.id
+    age(desk, 89)
+
+    assert await purging.run_once() == {"jobs": 0, "keys": 0, "tombstones": 0}
+    assert desk.job(waiting).deleted_at is None
+
+
+async def test_a_job_whose_call_is_open_waits_for_its_end(desk: JobDesk, purging: Purger) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    age(desk, 91)
+    assert (await purging.run_once())["jobs"] == 0
+
+    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
+    assert (await purging.run_once())["jobs"] == 1
+
+
+async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobDesk, purging: Purger) -> None:
+    job_id = completed(desk, key="k")
+    desk.delete(job_id)
+    desk.sql("DELETE FROM deletions")
+    age(desk, 366)
+
+    assert await purging.run_once() == {"jobs": 0, "keys": 1, "tombstones": 1}
+    assert desk.sql("SELECT count(*) FROM jobs")[0][0] == 0
+    assert desk.sql("SELECT count(*) FROM provider_calls WHERE job_id = :id", id=job_id)[0][0] == 1
+    assert desk.create(key="k").job.id != job_id
+
+
+async def test_a_tombstone_stays_until_its_folders_are_empty(desk: JobDesk, purging: Purger) -> None:
+    desk.delete(completed(desk))
+    age(desk, 366)
+
+    assert (await purging.run_once())["tombstones"] == 0
+
+
+def test_the_oldest_go_first_and_few_at_a_time(desk: JobDesk) -> None:
+    made = [desk.cancel(desk.create().job.id).job.id for _ in range(3)]
+    age(desk, 91)
+
+    assert desk.run(lambda connection: purge_jobs(connection, seconds=86_400, most=2)) == 2
+    assert [desk.job(job_id).deleted_at is None for job_id in made] == [False, False, True]
+
+
+async def test_two_purgers_at_once_purge_everything_once(desk: JobDesk, purging: Purger) -> None:
+    for _ in range(20):
+        desk.cancel(desk.create().job.id)
+    age(desk, 91)
+
+    counts = await asyncio.gather(purging.run_once(), purging.run_once())
+    assert sum(one["jobs"] for one in counts) == 20
+
+
+def test_a_deleted_jobs_words_are_in_no_table(desk: JobDesk) -> None:
+    word = "xyzzy-private"
+    made = {"prompt": word, "end_user": word, "metadata": {"k": word}}
+    done = completed(desk, provider="paid", **made)
+    job, call = desk.generate(provider="paid", **made)
+    said = ProviderError(http_status=400, code="no", message=f"cannot draw {word}")
+    outcome = CallOutcome(call_id=call.id, phase=Phase.REFUSED, provider_error=said)
+    desk.fold(failed(job, retryable=False, calls=(outcome,)))
+    desk.sql("INSERT INTO job_inputs VALUES (:id, 0, convert_to(:word, 'UTF8'))", id=done, word=word)
+    for job_id in (done, job.id):
+        desk.delete(job_id)
+
+    found = {
+        table: desk.sql(f"SELECT count(*) FROM {table} WHERE position(:word in {table}::text) > 0", word=word)[0][0]
+        for table in TABLES
+    }
+    assert {table: count for table, count in found.items() if count} == {}
+
+
+def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    desk.delete(job.id)
+    said = ProviderError(http_status=200, code="failed", message="words of a prompt")
+    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED, provider_error=said)
+    desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
+
+    [row] = desk.sql("SELECT phase, provider_error FROM provider_calls")
+    assert tuple(row) == ("failed", None)
