@@ -1,15 +1,17 @@
 """Providers under test, each in its vendor's dialect: what the conformance suites say of all of them at once.
 
-A new adapter needs a subject here and nothing else to be held to the same contract.
+A new adapter behind HTTP needs a line in `REMOTE` and a golden, to be held to the same contract.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters import providers
 from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.adapters.providers.openai import OpenAIProvider
+from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.rendering import Renderers
 from services.generator.domain.outcomes import Generated, Operation
 from services.generator.domain.work import Request
@@ -26,6 +28,13 @@ class DescribedProvider(ImageProvider, Protocol):
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
         """The entry."""
+
+
+#: Adapters behind HTTP by their kind: each has a golden, and is held to what the suite asks of all of them.
+REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
+    "openai": OpenAIProvider,
+    "replicate": ReplicateProvider,
+}
 
 
 class Subject(Protocol):

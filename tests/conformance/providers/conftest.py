@@ -7,8 +7,10 @@ from functools import partial
 import pytest
 
 from services.generator.adapters.rendering import Renderers
+from tests.support import goldens
+from tests.support.goldens import GoldenSubject
 from tests.support.scripted_http import ScriptedServer, scripted_server
-from tests.support.subjects import ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
+from tests.support.subjects import REMOTE, ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
 
 
 @pytest.fixture
@@ -26,19 +28,20 @@ def renderers() -> Iterator[Renderers]:
     asyncio.run(pool.close())
 
 
-@pytest.fixture(params=["procedural", "replicate"])
+@pytest.fixture(params=["procedural", *REMOTE])
 async def subject(
     request: pytest.FixtureRequest, vendor: ScriptedServer, renderers: Renderers
 ) -> AsyncIterator[Subject]:
-    """Each provider."""
-    found = ProceduralSubject(renderers) if request.param == "procedural" else ReplicateSubject(vendor, renderers)
+    """Each provider; those behind HTTP by their goldens."""
+    drawn = request.param == "procedural"
+    found = ProceduralSubject(renderers) if drawn else GoldenSubject(goldens.read(request.param), vendor)
     yield found
     await found.provider.close()
 
 
 @pytest.fixture(params=["replicate"])
 def opened(request: pytest.FixtureRequest, renderers: Renderers) -> Callable[[ScriptedServer], RemoteSubject]:
-    """Opens each provider behind HTTP, with any server for its vendor."""
+    """Opens each provider with operations behind HTTP, with any server for its vendor."""
     return partial({"replicate": ReplicateSubject}[request.param], renderers=renderers)
 
 
@@ -46,7 +49,7 @@ def opened(request: pytest.FixtureRequest, renderers: Renderers) -> Callable[[Sc
 async def remote(
     opened: Callable[[ScriptedServer], RemoteSubject], vendor: ScriptedServer
 ) -> AsyncIterator[RemoteSubject]:
-    """Each provider behind HTTP."""
+    """Each provider with operations behind HTTP."""
     found = opened(vendor)
     yield found
     await found.provider.close()

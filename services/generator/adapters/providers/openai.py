@@ -28,8 +28,8 @@ from services.generator.ports import Order
 
 BASE_URL = "https://api.openai.com/v1"
 MOST_PROMPT_CHARACTERS = 32_000
-#: An answer holds its images as base64.
-MOST_ANSWER = 192 * 1024 * 1024
+#: An answer holds its images as base64: so much for the largest, and so much more for each.
+MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -98,15 +98,16 @@ class OpenAIProvider:
             texts = {name: value if isinstance(value, str) else str(value) for name, value in fields.items()}
             request = {"data": texts, "files": _files(order)}
         path = "images/edits" if order.inputs else "images/generations"
+        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
         try:
             answer = await exchange(
-                self._client, "POST", f"{self._base_url}/{path}", secret=self._key, most=MOST_ANSWER, **request
+                self._client, "POST", f"{self._base_url}/{path}", secret=self._key, most=most, **request
             )
         except httpx.RequestError as error:
             raise lost_answer(self.name, error) from error
         if answer.status_code != 200:
             raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
-        return self._read(answer, model=order.model)
+        return self._read(answer, model=order.model, most=most)
 
     async def poll(self, operation: Operation) -> Pending:
         """Never asked: there are no operations."""
@@ -133,8 +134,8 @@ class OpenAIProvider:
         }
         return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
 
-    def _read(self, answer: httpx.Response, *, model: str) -> Generated:
-        listed = read_json(self.name, answer, most=MOST_ANSWER).get("data")
+    def _read(self, answer: httpx.Response, *, model: str, most: int) -> Generated:
+        listed = read_json(self.name, answer, most=most).get("data")
         found = [_source(one) for one in listed] if isinstance(listed, list) else []
         images = tuple(one for one in found if one is not None)
         if not images:

@@ -6,7 +6,7 @@ import pytest
 
 from common.config import ConfigError
 from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import Defaults
+from services.generator.adapters.provider_entries import Defaults, ProviderFile
 from services.generator.domain.work import Request
 
 GOOD = """
@@ -52,7 +52,7 @@ BAD = {
 }
 
 
-def read(path: Path, text: str) -> provider_file.ProviderFile:
+def read(path: Path, text: str) -> ProviderFile:
     """The file's content, as it would be read."""
     path.write_text(text, encoding="utf-8")
     return provider_file.read(path, max_timeout_seconds=600)

@@ -123,6 +123,9 @@ async def test_an_edit_is_a_form_with_its_pictures_in_order_and_the_mask() -> No
         (408, "", ("TIMEOUT", "PROVIDER_TIMEOUT", Acceptance.UNKNOWN)),
         (409, "conflict", ("UNKNOWN", "UNCLASSIFIED", Acceptance.UNKNOWN)),
         (429, "rate_limit_exceeded", ("RATE_LIMIT", "PROVIDER_RATE_LIMIT", Acceptance.NOT_ACCEPTED)),
+        (429, "project_spend_limit_exceeded", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
+        (429, "organization_spend_limit_exceeded", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
+        (429, "organization_usage_limit_exceeded", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
         (429, "insufficient_quota", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
         (500, "server_error", ("TEMPORARY", "PROVIDER_UNAVAILABLE", Acceptance.UNKNOWN)),
         (503, "", ("TEMPORARY", "PROVIDER_UNAVAILABLE", Acceptance.UNKNOWN)),
@@ -150,7 +153,16 @@ def test_every_rule_is_tried_here() -> None:
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
-    [({"retry-after": "20"}, 20.0), ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5), ({}, None)],
+    [
+        ({"retry-after": "20"}, 20.0),
+        ({"retry-after-ms": "1500", "retry-after": "2"}, 1.5),
+        ({}, None),
+        ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "120ms"}, 0.12),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 360.0),
+        ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, None),
+        ({"x-ratelimit-remaining-tokens": "7", "x-ratelimit-reset-tokens": "6m0s"}, None),
+        ({"retry-after": "2", "x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6m0s"}, 2.0),
+    ],
 )
 async def test_the_time_that_is_named_is_kept(headers: dict[str, str], seconds: float | None) -> None:
     assert (await refusal(httpx.Response(429, json={}, headers=headers))).retry_after_seconds == seconds

@@ -70,7 +70,7 @@ async def test_a_request_is_drawn_as_it_says() -> None:
     ("request_", "size"),
     [({}, (1024, 1024)), ({"aspect_ratio": "16:9"}, (1344, 756)), ({"size": "64x2048"}, (64, 2048))],
 )
-async def test_a_shape_is_a_size_or_a_ratio_or_the_usual(request_: dict[str, str], size: tuple[int, int]) -> None:
+async def test_a_shape_is_a_size_or_a_ratio_or_the_usual(request_: dict[str, Any], size: tuple[int, int]) -> None:
     drawn = Drawn()
     await provider(drawn).submit(order(**request_))
 

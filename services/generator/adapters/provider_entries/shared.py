@@ -1,4 +1,4 @@
-"""What a provider file may say; secrets are read from where it says."""
+"""What every entry of the provider file has, whatever its kind."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,22 +10,25 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from common.config import ConfigError
 from services.generator.domain.work import Request
 
+Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
 Ratio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$")]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Takes no field that it does not know."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Strict):
     """One model of a provider; the price in millionths of a US dollar."""
 
     name: str = Field(min_length=1, max_length=200)
     price_micros_per_image: int | None = Field(default=None, ge=0)
 
 
-class Defaults(_Strict):
+class Defaults(Strict):
     """Fields of a request that are used when a job leaves them out."""
 
     negative_prompt: str | None = None
@@ -55,7 +58,7 @@ class Defaults(_Strict):
         )
 
 
-class _Entry(_Strict):
+class Entry(Strict):
     """What every provider has, whatever its kind."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -92,56 +95,11 @@ class _Entry(_Strict):
         return key
 
 
-class NoSettings(_Strict):
-    """A kind without settings of its own."""
-
-
-class ProceduralEntry(_Entry):
-    """Drawn by rules on this machine."""
-
-    kind: Literal["procedural"] = "procedural"
-    settings: NoSettings = NoSettings()
-
-    @property
-    def model(self) -> str:
-        """The one model; its name is for people only."""
-        return self.default_model or (self.models[0].name if self.models else self.kind)
-
-
-InputField = Literal[
-    "prompt", "negative_prompt", "n", "seed", "aspect_ratio", "width", "height", "output_format", "quality"
-]
-
-STANDARD_INPUTS: Mapping[InputField, str] = {
-    "prompt": "prompt",
-    "n": "num_outputs",
-    "seed": "seed",
-    "aspect_ratio": "aspect_ratio",
-    "output_format": "output_format",
-}
-
-
-class ReplicateSettings(_Strict):
-    """What the models of the entry take: the input that each field of a request goes into, and its legal values."""
-
-    inputs: Mapping[InputField, str] = STANDARD_INPUTS
-    max_images_per_call: int = Field(default=1, ge=1, le=10)
-    aspect_ratios: tuple[Ratio, ...] = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
-    output_formats: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
-    qualities: tuple[str, ...] = ()
-    min_side: int = Field(default=256, ge=1)
-    max_side: int = Field(default=1440, ge=1)
-    side_multiple: int = Field(default=16, ge=1)
-
-
-class ReplicateEntry(_Entry):
-    """Predictions over HTTP."""
-
-    kind: Literal["replicate"]
-    settings: ReplicateSettings = ReplicateSettings()
+class RemoteEntry(Entry):
+    """What every provider has that serves several models."""
 
     @model_validator(mode="after")
-    def _has_model(self) -> "ReplicateEntry":
+    def _has_model(self) -> "RemoteEntry":
         if self.default_model is None and not self.models:
             raise ValueError("name a model in models, or a default_model")
         return self
@@ -150,58 +108,3 @@ class ReplicateEntry(_Entry):
     def model(self) -> str:
         """The model of jobs that name none."""
         return self.default_model or self.models[0].name
-
-
-class OpenAISettings(_Strict):
-    """What the models of the entry take; the first values are those of the GPT image models."""
-
-    sizes: tuple[Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")], ...] = ("1024x1024", "1536x1024", "1024x1536")
-    qualities: tuple[str, ...] = ("low", "medium", "high", "auto")
-    output_formats: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
-    max_images_per_call: int = Field(default=10, ge=1, le=10)
-    max_input_images: int = Field(default=8, ge=0, le=8)
-    #: Sent only where it is set: some models answer with base64 always, and refuse the field.
-    response_format: Literal["b64_json", "url"] | None = None
-
-
-class OpenAIEntry(_Entry):
-    """Any server with OpenAI's Images API."""
-
-    kind: Literal["openai"]
-    settings: OpenAISettings = OpenAISettings()
-
-    @model_validator(mode="after")
-    def _has_model(self) -> "OpenAIEntry":
-        if self.default_model is None and not self.models:
-            raise ValueError("name a model in models, or a default_model")
-        return self
-
-    @property
-    def model(self) -> str:
-        """The model of jobs that name none."""
-        return self.default_model or self.models[0].name
-
-
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry
-KINDS = ("procedural", "replicate", "openai")
-
-
-class ProviderFile(_Strict):
-    """The whole file."""
-
-    default: str | None = None
-    providers: tuple[Annotated[ProviderEntry, Field(discriminator="kind")], ...] = Field(min_length=1, max_length=64)
-
-    @model_validator(mode="after")
-    def _names_fit(self) -> "ProviderFile":
-        names = [one.name for one in self.providers]
-        if len(set(names)) != len(names):
-            raise ValueError("two providers have the same name")
-        if self.default is not None and self.default not in names:
-            raise ValueError(f"default names {self.default!r}, which is not among the providers")
-        return self
-
-    @property
-    def default_name(self) -> str:
-        """The provider of jobs that name none."""
-        return self.default or self.providers[0].name

@@ -1,0 +1,51 @@
+"""What a provider file may say, one module per kind; secrets are read from where it says.
+
+For the adapters alone: each kind's adapter takes its entry.
+"""
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
+from services.generator.adapters.provider_entries.procedural import ProceduralEntry
+from services.generator.adapters.provider_entries.replicate import InputField, ReplicateEntry, ReplicateSettings
+from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, Strict
+
+__all__ = [
+    "KINDS",
+    "Defaults",
+    "InputField",
+    "ModelEntry",
+    "OpenAIEntry",
+    "OpenAISettings",
+    "ProceduralEntry",
+    "ProviderEntry",
+    "ProviderFile",
+    "ReplicateEntry",
+    "ReplicateSettings",
+]
+
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry
+KINDS = ("procedural", "replicate", "openai")
+
+
+class ProviderFile(Strict):
+    """The whole file."""
+
+    default: str | None = None
+    providers: tuple[Annotated[ProviderEntry, Field(discriminator="kind")], ...] = Field(min_length=1, max_length=64)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> "ProviderFile":
+        names = [one.name for one in self.providers]
+        if len(set(names)) != len(names):
+            raise ValueError("two providers have the same name")
+        if self.default is not None and self.default not in names:
+            raise ValueError(f"default names {self.default!r}, which is not among the providers")
+        return self
+
+    @property
+    def default_name(self) -> str:
+        """The provider of jobs that name none."""
+        return self.default or self.providers[0].name

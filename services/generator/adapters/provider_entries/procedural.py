@@ -1,0 +1,21 @@
+"""Entries of the kind `procedural`."""
+
+from typing import Literal
+
+from services.generator.adapters.provider_entries.shared import Entry, Strict
+
+
+class NoSettings(Strict):
+    """A kind without settings of its own."""
+
+
+class ProceduralEntry(Entry):
+    """Drawn by rules on this machine."""
+
+    kind: Literal["procedural"] = "procedural"
+    settings: NoSettings = NoSettings()
+
+    @property
+    def model(self) -> str:
+        """The one model; its name is for people only."""
+        return self.default_model or (self.models[0].name if self.models else self.kind)

@@ -1,0 +1,193 @@
+"""What every provider behind HTTP sends, exactly, and what it makes of every answer: its golden, played."""
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import pytest
+
+from services.generator.adapters.provider_entries import KINDS
+from services.generator.domain.outcomes import Acceptance
+from tests.support import goldens
+from tests.support.goldens import Golden
+from tests.support.scripted_http import Answer, Manner
+from tests.support.subjects import REMOTE, SENSELESS
+
+GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
+CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]
+#: What a case of this name has to come to, whoever the vendor is.
+REFUSALS = {
+    "refusal": ("PERMANENT", "CONTENT_POLICY"),
+    "rate limit": ("RATE_LIMIT", "PROVIDER_RATE_LIMIT"),
+    "auth": ("AUTH_ERROR", "PROVIDER_AUTH"),
+    "quota": ("PERMANENT", "QUOTA_EXHAUSTED"),
+    "4xx": ("PERMANENT", "INVALID_INPUT"),
+    "5xx": ("TEMPORARY", "PROVIDER_UNAVAILABLE"),
+    "expired": ("TIMEOUT", "RESULT_LOST"),
+}
+
+
+class Failing(httpx.AsyncBaseTransport):
+    """A wire that breaks in one way."""
+
+    def __init__(self, failure: httpx.TransportError) -> None:
+        self.asked = 0
+        self._failure = failure
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Break."""
+        self.asked += 1
+        raise self._failure
+
+
+@pytest.fixture(params=GOLDENS)
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """Each golden."""
+    return GOLDENS[request.param]
+
+
+def test_every_kind_behind_http_has_a_golden() -> None:
+    assert set(GOLDENS) == set(REMOTE) == set(KINDS) - {"procedural"}
+
+
+async def test_a_golden_has_a_case_for_all_that_the_provider_can_do(golden: Golden) -> None:
+    provider = goldens.provider_of(golden, "http://vendor.test")
+    offers = provider.describe(is_default=False).capabilities
+    await provider.close()
+    needed = {"good", "refusal", "rate limit", "auth", "quota", "4xx", "5xx", "cancel"}
+    needed |= {"n"} if offers.max_images_per_call > 1 else set()
+    needed |= {"edit"} if offers.max_input_images else set()
+    needed |= {"expired"} if offers.resumable else set()
+
+    assert needed - set(golden.cases) == set()
+    assert golden.cases["cancel"]["comes_to"] == {"cancel": "confirmed" if offers.cancelable else "unsupported"}
+    if "n" in needed:
+        assert golden.cases["n"]["order"]["count"] == len(golden.cases["n"]["comes_to"]["images"])
+        assert golden.cases["n"]["order"]["count"] == offers.max_images_per_call
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+def test_a_case_says_where_it_is_from_and_means_what_its_name_says(kind: str, name: str) -> None:
+    case = GOLDENS[kind].cases[name]
+    ending = case["comes_to"]
+
+    assert all(step["source"].startswith("https://") for step in case["steps"])
+    if name in REFUSALS:
+        assert (ending["code"], ending["reason"]) == REFUSALS[name]
+    if name in ("rate limit", "auth", "quota", "4xx"):
+        assert ending["acceptance"] == "not_accepted"
+    if name == "rate limit":
+        assert ending["retry_after_seconds"] > 0
+    if name == "5xx":
+        assert ending["acceptance"] == "unknown"
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+async def test_exactly_these_requests_come_to_exactly_this(kind: str, name: str) -> None:
+    await goldens.check(GOLDENS[kind], name)
+
+
+@pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
+async def test_a_yes_that_makes_no_sense_may_have_bought(golden: Golden, answer: Answer) -> None:
+    taken = golden.cases["good"]["steps"][0]["answer"]["status"]
+    came_to = await goldens.play(golden, "good", first=replace(answer, status=taken))
+
+    assert came_to["acceptance"] in ("accepted", "unknown")
+
+
+@pytest.mark.parametrize("status", [302, 408, 409, 418, 502, 504, 529])
+async def test_an_answer_that_no_reference_names_may_have_bought(golden: Golden, status: int) -> None:
+    came_to = await goldens.play(golden, "good", first=Answer(status=status))
+
+    assert came_to["acceptance"] == "unknown"
+
+
+@pytest.mark.parametrize("manner", [Manner.HANG_UP, Manner.CUT])
+async def test_an_answer_that_is_lost_may_have_bought(golden: Golden, manner: Manner) -> None:
+    came_to = await goldens.play(golden, "good", first=Answer(status=200, body=b'{"id"', manner=manner))
+
+    assert (came_to["code"], came_to["acceptance"]) == ("TEMPORARY", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("failure", "acceptance"),
+    [
+        (httpx.ConnectTimeout("late"), Acceptance.NOT_ACCEPTED),
+        (httpx.ConnectError("refused"), Acceptance.NOT_ACCEPTED),
+        (httpx.ReadTimeout("late"), Acceptance.UNKNOWN),
+        (httpx.WriteTimeout("late"), Acceptance.UNKNOWN),
+        (httpx.ReadError("reset"), Acceptance.UNKNOWN),
+    ],
+    ids=lambda told: type(told).__name__ if isinstance(told, Exception) else str(told),
+)
+async def test_only_what_never_left_surely_bought_nothing(
+    golden: Golden, failure: httpx.TransportError, acceptance: Acceptance
+) -> None:
+    wire = Failing(failure)
+    error = await goldens.failure_by(golden, wire)
+
+    assert (error.acceptance, wire.asked) == (acceptance, 1)
+
+
+def _leaves(told: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(told, (dict, list)):
+        for name, value in told.items() if isinstance(told, dict) else enumerate(told):
+            yield from _leaves(value, (*place, name))
+    else:
+        yield place
+
+
+def _mutated(golden: Golden, name: str, place: tuple[Any, ...]) -> Golden:
+    """The golden with one value of one case altered; nothing of it is shared with the original."""
+    # Aliases of the file are one object, and a deep copy keeps them so: the case alone is copied, step by step.
+    case = golden.cases[name] | {"steps": [copy.deepcopy(step) for step in golden.cases[name]["steps"]]}
+    case["comes_to"] = copy.deepcopy(case["comes_to"])
+    node: Any = case
+    for part in place[:-1]:
+        node = node[part]
+    value = node[place[-1]]
+    node[place[-1]] = f"{value}x" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1
+    return replace(golden, cases={name: case})
+
+
+def _first_uses(golden: Golden) -> Iterator[tuple[str, int]]:
+    """Where each request is used first: case and step. A request that many cases share is altered once."""
+    seen: list[Any] = []
+    for name, case in golden.cases.items():
+        for number, step in enumerate(case["steps"]):
+            if step["request"] not in seen:
+                seen.append(step["request"])
+                yield name, number
+
+
+REQUESTS = [(kind, name, number) for kind, golden in GOLDENS.items() for name, number in _first_uses(golden)]
+
+
+@pytest.mark.parametrize(("kind", "name", "number"), REQUESTS)
+async def test_one_altered_value_of_a_request_turns_it_red(kind: str, name: str, number: int) -> None:
+    golden = GOLDENS[kind]
+    request = golden.cases[name]["steps"][number]["request"]
+    for leaf in _leaves(request):
+        with pytest.raises(AssertionError):
+            await goldens.check(_mutated(golden, name, ("steps", number, "request", *leaf)), name)
+
+
+@pytest.mark.parametrize(("kind", "name"), CASES)
+async def test_one_altered_value_of_an_ending_turns_it_red(kind: str, name: str) -> None:
+    golden = GOLDENS[kind]
+    came_to = await goldens.play(golden, name)
+    for leaf in _leaves(golden.cases[name]["comes_to"]):
+        with pytest.raises(AssertionError):
+            goldens.compare(_mutated(golden, name, ("comes_to", *leaf)), name, came_to)
+
+
+@pytest.mark.parametrize("kind", GOLDENS)
+async def test_one_altered_status_of_an_answer_turns_it_red(kind: str) -> None:
+    golden = GOLDENS[kind]
+    for number in range(len(golden.cases["good"]["steps"])):
+        altered = _mutated(golden, "good", ("steps", number, "answer", "status"))
+        altered.cases["good"]["steps"][number]["answer"]["status"] = 418
+        with pytest.raises(AssertionError):
+            await goldens.check(altered, "good")

@@ -1,0 +1,213 @@
+"""Golden conversations: per provider kind, exact requests and the answers to them, and what a call has to come to.
+
+A golden is data, `tests/conformance/providers/goldens/KIND.yaml`; here it is read and played against an adapter.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import yaml
+
+from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.domain.outcomes import Generated, Operation, ProviderError
+from services.generator.domain.work import InputImage
+from services.generator.domain.work import Request as Wanted
+from services.generator.ports import Order
+from tests.support.forms import form_of
+from tests.support.scripted_http import Answer, Manner, Request, ScriptedServer, scripted_server
+from tests.support.subjects import KEY, REMOTE, DescribedProvider
+
+FOLDER = Path(__file__).parents[1] / "conformance" / "providers" / "goldens"
+WAIT_SECONDS = 20.0
+#: Headers of the client's own, which say nothing to the vendor.
+_OWN = frozenset({"accept", "accept-encoding", "connection", "content-length", "host", "user-agent"})
+_PICTURES = {"png": b"\x89PNG\r\n\x1a\n", "jpeg": b"\xff\xd8\xff", "mask": b"\x89PNG\r\n\x1a\nmask"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """One kind's golden: its entry of the provider file, and its cases by name."""
+
+    kind: str
+    entry: Mapping[str, Any]
+    cases: Mapping[str, Any]
+
+
+def read(kind: str) -> Golden:
+    """The golden of a kind."""
+    told = yaml.safe_load((FOLDER / f"{kind}.yaml").read_text(encoding="utf-8"))
+    return Golden(kind=kind, entry=told["entry"], cases=told["cases"])
+
+
+def kinds() -> list[str]:
+    """Kinds that have a golden."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def provider_of(golden: Golden, url: str, transport: httpx.AsyncBaseTransport | None = None) -> DescribedProvider:
+    """The adapter, made of the golden's entry, with a vendor at `url`."""
+    [entry] = ProviderFile.model_validate({"providers": [_at(golden.entry, url)]}).providers
+    return REMOTE[golden.kind](entry, api_key=KEY, transport=transport)
+
+
+class GoldenSubject:
+    """Speaks to a script in the dialect of a golden: its cases `good`, and `n` for more than one image."""
+
+    def __init__(self, golden: Golden, vendor: ScriptedServer) -> None:
+        self.provider = provider_of(golden, vendor.url)
+        self._golden = golden
+        self._vendor = vendor
+
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+        """The call of a case."""
+        order = order_of(self._golden, self._golden.cases["good" if count == 1 else "n"])
+        return replace(order, call_id=call_id, count=count, request=replace(order.request, **request))
+
+    def will_make(self, order: Order) -> None:
+        """The answers of a case, in their order."""
+        for step in _at(self._golden.cases["good" if order.count == 1 else "n"]["steps"], self._vendor.url):
+            self._vendor.expect(step["request"]["method"], step["request"]["path"], _answer(step["answer"]))
+
+
+def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
+    """The call of a case; `inputs` name pictures, of which `mask` is the mask."""
+    told: dict[str, Any] = {"prompt": "a harbour"} | case.get("order", {})
+    inputs = told.pop("inputs", [])
+    count = told.pop("count", 1)
+    places = [
+        InputImage(index=-1 if name == "mask" else index, url=None, content_type="image/png")
+        for index, name in enumerate(inputs)
+    ]
+    wanted = Wanted(**told, inputs=tuple(places))
+    return Order(
+        call_id="call_1",
+        idempotency_key="call_1",
+        model=golden.entry["models"][0]["name"],
+        count=count,
+        request=wanted,
+        seed=wanted.seed,
+        inputs=tuple(_PICTURES[name] for name in inputs),
+    )
+
+
+async def play(golden: Golden, name: str, *, first: Answer | None = None) -> dict[str, Any]:
+    """Play a case, its first answer replaced by `first`, which ends it; what it came to.
+
+    Raises `AssertionError` for a request that is not exactly the golden's.
+    """
+    case = golden.cases[name]
+    async with scripted_server() as vendor:
+        steps = _at(case["steps"], vendor.url)[: 1 if first else None]
+        for step in steps:
+            vendor.expect(step["request"]["method"], step["request"]["path"], first or _answer(step["answer"]))
+        provider = provider_of(golden, vendor.url)
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                came_to = await _carried_out(provider, order_of(golden, case), cancels=case.get("cancels", False))
+        finally:
+            await provider.close()
+        # Before the bodies: a request that the script refused is told first.
+        vendor.verify()
+        _compare(vendor, steps)
+        ending: dict[str, Any] = _replaced(came_to, {vendor.url: "{url}"})
+        return ending
+
+
+async def check(golden: Golden, name: str) -> None:
+    """A case comes to exactly what the golden says."""
+    compare(golden, name, await play(golden, name))
+
+
+def compare(golden: Golden, name: str, came_to: Mapping[str, Any]) -> None:
+    """Whether that is what the golden says."""
+    expected = golden.cases[name]["comes_to"]
+    assert came_to == expected, f"{golden.kind}, {name}: it came to {came_to} instead of {expected}"
+
+
+async def failure_by(golden: Golden, transport: httpx.AsyncBaseTransport) -> ProviderError:
+    """How the good call fails over a transport."""
+    provider = provider_of(golden, "http://vendor.test", transport)
+    try:
+        await provider.submit(order_of(golden, golden.cases["good"]))
+    except ProviderError as error:
+        return error
+    finally:
+        await provider.close()
+    raise AssertionError("the call went well")
+
+
+async def _carried_out(provider: DescribedProvider, order: Order, *, cancels: bool) -> dict[str, Any]:
+    try:
+        answer = await provider.submit(order)
+        if isinstance(answer, Operation) and cancels:
+            return {"cancel": str(await provider.cancel(answer))}
+        if cancels:
+            return {"cancel": str(await provider.cancel(Operation(id="none")))}
+        while isinstance(answer, Operation):
+            seen = await provider.poll(answer)
+            if isinstance(seen, Generated):
+                answer = seen
+    except ProviderError as error:
+        return _told(error)
+    return {"images": [_bare(asdict(image)) for image in answer.images], "cost_micros": answer.cost_micros}
+
+
+def _told(error: ProviderError) -> dict[str, Any]:
+    told = {
+        "code": error.code,
+        "reason": error.reason,
+        "retryable": error.retryable,
+        "acceptance": str(error.acceptance),
+        "retry_after_seconds": error.retry_after_seconds,
+        "vendor_code": error.vendor.code,
+        "request_id": error.vendor.request_id,
+    }
+    assert KEY not in f"{error!r} {error}"
+    return {name: value for name, value in told.items() if value not in (None, "")}
+
+
+def _bare(image: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in image.items() if value is not None}
+
+
+def _compare(vendor: ScriptedServer, steps: list[Any]) -> None:
+    for came, step in zip(vendor.asked, steps, strict=True):
+        expected = step["request"]
+        headers = {name: value for name, value in came.headers.items() if name not in _OWN}
+        body = _body(came)
+        if "form" in expected:
+            headers["content-type"] = headers["content-type"].partition(";")[0]
+        wanted = {str(name).lower(): str(value) for name, value in expected.get("headers", {}).items()}
+        assert headers == wanted, f"{came.path}: headers are {headers} instead of {wanted}"
+        told = expected.get("form", expected.get("body"))
+        assert body == told, f"{came.path}: body is {body} instead of {told}"
+
+
+def _body(came: Request) -> Any:
+    kind = came.headers.get("content-type", "")
+    return form_of(kind, came.body) if kind.startswith("multipart/") else came.json
+
+
+def _answer(told: Mapping[str, Any]) -> Answer:
+    answer = Answer(status=told["status"], headers=told.get("headers", {}), body=told.get("body", b""))
+    return replace(answer, manner=Manner[told["manner"].upper()]) if "manner" in told else answer
+
+
+def _at(told: Any, url: str) -> Any:
+    """The golden, with the vendor's address where it says so."""
+    return _replaced(told, {"{url}": url, "{key}": KEY})
+
+
+def _replaced(told: Any, words: Mapping[str, str]) -> Any:
+    if isinstance(told, dict):
+        return {name: _replaced(value, words) for name, value in told.items()}
+    if isinstance(told, list):
+        return [_replaced(one, words) for one in told]
+    if isinstance(told, str):
+        for word, instead in words.items():
+            told = told.replace(word, instead)
+    return told
