@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "cli.api.generate:generate",
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.jobs:providers",
+    "dead": "cli.api.dead:dead",
 }
 
 

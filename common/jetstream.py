@@ -9,6 +9,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal
 
 import nats
@@ -28,6 +29,8 @@ from common.loops import Stopped, pause_until
 _LOG = logging.getLogger(__name__)
 #: What a broker that is away, going or not set up yet looks like.
 FAILURES = (NatsError, OSError, TimeoutError)
+#: What the broker says of a message that is not in its stream (any more).
+SEQUENCE_NOT_FOUND = 10057
 
 
 class BrokerUnavailable(Unavailable):
@@ -60,6 +63,16 @@ class StreamSpec:
             num_replicas=self.replicas,
             storage=StorageType.FILE,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredMessage:
+    """A message as its stream has it."""
+
+    sequence: int
+    stored_at: datetime
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class JetStream:
@@ -163,6 +176,29 @@ class JetStream:
     async def last_sequence(self, stream: str) -> int:
         """Sequence of the stream's newest message."""
         return int((await self.context.stream_info(stream)).state.last_seq)
+
+    async def stored(self, stream: str, sequence: int, *, subject: str) -> StoredMessage | None:
+        """The first message at or after a sequence on subjects like that. Raises `BrokerUnavailable`."""
+        try:
+            found = await self.context.get_msg(stream, seq=sequence, subject=subject, next=True)
+        except NotFoundError:
+            return None
+        except FAILURES as error:
+            raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
+        assert found.seq is not None
+        assert found.time is not None
+        return StoredMessage(
+            sequence=found.seq, stored_at=found.time, body=found.data or b"", headers=dict(found.headers or {})
+        )
+
+    async def delete_stored(self, stream: str, sequence: int) -> None:
+        """Take a message out of its stream; one that is not there is fine. Raises `BrokerUnavailable`."""
+        try:
+            await self.context.delete_msg(stream, sequence)
+        except FAILURES as error:
+            if getattr(error, "err_code", None) == SEQUENCE_NOT_FOUND:
+                return
+            raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
 
     async def ack_floor(self, stream: str, durable: str) -> int:
         """Stream sequence up to which a consumer has acknowledged everything."""

@@ -18,6 +18,7 @@ from common.tracing import tracing
 from gateway import keys, readiness, server
 from gateway.app import create_app
 from gateway.auth import Authenticator, Key
+from gateway.dead_letters import DeadLetterClient
 from gateway.job_client import JobClient
 from gateway.routes.parts import Parts
 from gateway.settings import Settings
@@ -37,11 +38,16 @@ async def main(stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(opened)
         stack.enter_context(tracing("gateway"))
-        jobs = JobClient(
-            await stack.enter_async_context(channel(settings.job_address, max_message_bytes=LARGEST_MESSAGE))
-        )
+        opened_channel = channel(settings.job_address, max_message_bytes=LARGEST_MESSAGE)
+        job_service = await stack.enter_async_context(opened_channel)
+        jobs = JobClient(job_service)
         parts = Parts(
-            jobs=jobs, authenticator=authenticator, ready=ready, draining=stop, clock=lambda: datetime.now(UTC)
+            jobs=jobs,
+            dead_letters=DeadLetterClient(job_service),
+            authenticator=authenticator,
+            ready=ready,
+            draining=stop,
+            clock=lambda: datetime.now(UTC),
         )
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         look = partial(readiness.look, jobs, ready)

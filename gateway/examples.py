@@ -224,6 +224,21 @@ UI_STATES: dict[str, Any] = {
 }
 BODIES: dict[str, dict[str, Any]] = {"createJob": CREATE_JOB, "retryJob": RETRY_JOB}
 #: By operation and status.
+DEAD_LETTERS: dict[str, Any] = {
+    "dead_letters": [
+        {
+            "id": "17",
+            "died_at": "2026-01-31T12:00:00.250000Z",
+            "reason": "The body is no fact: it cannot be decoded.",
+            "subject": "calotype.fact.generation.images_generated",
+            "type": "calotype.fact.images_generated",
+            "job_id": _ID,
+            "size_bytes": 211,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        }
+    ],
+    "next_page_token": None,
+}
 ANSWERS: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
     ("createJob", "202"): QUEUED_JOB,
@@ -235,6 +250,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("retryJob", "202"): QUEUED_JOB,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
+    ("listDeadLetters", "200"): DEAD_LETTERS,
     ("isAlive", "200"): {"status": "ok"},
     ("isReady", "200"): READY,
     ("isReady", "503"): {

@@ -20,6 +20,7 @@ _REF = "#/components/schemas/{model}"
 _PURPOSE = {
     400: "The request cannot be read.",
     401: "No key, or one that is not known.",
+    403: "Not this caller's to do.",
     404: "Not there, or another tenant's.",
     409: "The job's state does not allow this; `job` tells how it stands.",
     410: "The job that the Idempotency-Key made was deleted.",

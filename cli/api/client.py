@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 import httpx
@@ -30,26 +31,31 @@ class Connection:
         return Api(self)
 
 
-def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--url`, `--api-key` and `--data`, handed to the command as `connection`."""
+def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """`--url`, `--api-key` and `--data`, handed to the command as `connection`; a stack's own key is of that role."""
 
-    @click.option("--url", envvar="CALOTYPE_URL", help="Address of the API; else that of the stack in --data.")
-    @click.option("--api-key", envvar="CALOTYPE_API_KEY", help="Key of a tenant.")
-    @click.option(
-        "--data",
-        type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
-        default=".calotype",
-        show_default="./.calotype",
-        help="Folder of the stack to use when no --url is given.",
-    )
-    @wraps(command)
-    def wrapped(*args: Any, url: str | None, api_key: str | None, data: Path, **kwargs: Any) -> Any:
-        return command(*args, connection=_connection(url, api_key, data), **kwargs)
+    def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
+        @click.option("--url", envvar="CALOTYPE_URL", help="Address of the API; else that of the stack in --data.")
+        @click.option(
+            "--api-key", envvar="CALOTYPE_API_KEY", help=f"Key of {'an operator' if operator else 'a tenant'}."
+        )
+        @click.option(
+            "--data",
+            type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
+            default=".calotype",
+            show_default="./.calotype",
+            help="Folder of the stack to use when no --url is given.",
+        )
+        @wraps(command)
+        def wrapped(*args: Any, url: str | None, api_key: str | None, data: Path, **kwargs: Any) -> Any:
+            return command(*args, connection=_connection(url, api_key, data, operator=operator), **kwargs)
 
-    return wrapped
+        return wrapped
+
+    return decorated
 
 
-def _connection(url: str | None, api_key: str | None, data: Path) -> Connection:
+def _connection(url: str | None, api_key: str | None, data: Path, *, operator: bool) -> Connection:
     if url:
         return Connection(url=url.rstrip("/"), api_key=api_key)
     state = read_state(data)
@@ -58,7 +64,7 @@ def _connection(url: str | None, api_key: str | None, data: Path) -> Connection:
             f"No stack runs in {data}; start one with `calotype up`, or name a service with --url.",
             ExitCode.NOT_REACHABLE,
         )
-    return Connection(url=state.http, api_key=api_key or state.api_key)
+    return Connection(url=state.http, api_key=api_key or (state.operator_key if operator else state.api_key))
 
 
 class Api:
@@ -99,6 +105,14 @@ class Api:
     def providers(self) -> dict[str, Any]:
         """The catalogue."""
         return self._send("GET", "/v1/providers")
+
+    def dead_letters(self, *, page_size: int, page_token: str) -> dict[str, Any]:
+        """A page of messages that were refused for good."""
+        return self._send("GET", "/v1/admin/dead", params={"page_size": page_size, "page_token": page_token})
+
+    def replay(self, letter_id: str) -> None:
+        """Publish one of them again."""
+        self._send("POST", f"/v1/admin/dead/{quote(letter_id, safe='')}/replay")
 
     def watch(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """Follow a job: pairs of `job` or `progress` and their data, until it is final; reconnects by itself."""

@@ -36,7 +36,7 @@ EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
 @click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @click.option("--no-wait", is_flag=True, help="Print the job's id and leave it running.")
 @click.option("--cancel-on-interrupt", is_flag=True, help="Ctrl-C cancels the job.")
-@connection_options
+@connection_options()
 def generate(
     prompt: str,
     provider: str | None,

@@ -25,7 +25,7 @@ def jobs() -> None:
 @click.option("--page-size", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--page-token", help="Token that the page before ended with.")
 @click.option("--json", "as_json", is_flag=True, help="Print the page as JSON.")
-@connection_options
+@connection_options()
 def list_jobs(
     status: tuple[str, ...], page_size: int, page_token: str | None, as_json: bool, connection: Connection
 ) -> int:
@@ -48,7 +48,7 @@ def list_jobs(
 
 @jobs.command()
 @click.argument("job_id")
-@connection_options
+@connection_options()
 def get(job_id: str, connection: Connection) -> int:
     """Print a job as JSON."""
     with connection.open() as api:
@@ -57,7 +57,7 @@ def get(job_id: str, connection: Connection) -> int:
 
 @jobs.command()
 @click.argument("job_id")
-@connection_options
+@connection_options()
 def watch(job_id: str, connection: Connection) -> int:
     """Follow a job until it is final; prints the addresses of its pictures."""
     with connection.open() as api:
@@ -70,7 +70,7 @@ def watch(job_id: str, connection: Connection) -> int:
 
 @jobs.command()
 @click.argument("job_id")
-@connection_options
+@connection_options()
 def cancel(job_id: str, connection: Connection) -> int:
     """Cancel a job."""
     with connection.open() as api:
@@ -80,7 +80,7 @@ def cancel(job_id: str, connection: Connection) -> int:
 @jobs.command()
 @click.argument("job_id")
 @click.option("--pay-again", is_flag=True, help="Accept that a call of unknown outcome may be charged twice.")
-@connection_options
+@connection_options()
 def retry(job_id: str, pay_again: bool, connection: Connection) -> int:
     """Try a failed job again, from the stage that failed."""
     with connection.open() as api:
@@ -89,7 +89,7 @@ def retry(job_id: str, pay_again: bool, connection: Connection) -> int:
 
 @jobs.command()
 @click.argument("job_id")
-@connection_options
+@connection_options()
 def delete(job_id: str, connection: Connection) -> int:
     """Delete a final job with its pictures."""
     with connection.open() as api:
@@ -99,7 +99,7 @@ def delete(job_id: str, connection: Connection) -> int:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the catalogue as JSON.")
-@connection_options
+@connection_options()
 def providers(as_json: bool, connection: Connection) -> int:
     """Show the providers that jobs can name."""
     with connection.open() as api:

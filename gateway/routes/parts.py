@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from common.health import Readiness
 from gateway.auth import Authenticator, Caller
+from gateway.dead_letters import DeadLetterClient
 from gateway.following import Pace
 from gateway.job_client import JobClient
 from gateway.limits import BodyReader
@@ -30,6 +31,7 @@ class Parts:
     """The gateway's parts; `draining` is set when it is about to stop."""
 
     jobs: JobClient
+    dead_letters: DeadLetterClient
     authenticator: Authenticator
     ready: Readiness
     draining: asyncio.Event
@@ -64,6 +66,15 @@ def _caller(request: Request, parts: PartsOf) -> Caller:
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]
+
+
+def _operator(caller: CallerOf) -> Caller:
+    if caller.role != "operator":
+        raise Problem(reason="PERMISSION_DENIED", detail="Only an operator's key may do this.")
+    return caller
+
+
+OperatorOf = Annotated[Caller, Depends(_operator)]
 
 
 def _job_id(job_id: str) -> str:

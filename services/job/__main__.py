@@ -16,6 +16,8 @@ from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
 from common.tracing import tracing
 from services.job.consumer import FactConsumer
+from services.job.dead_letters import DeadLetters
+from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.worker_service import WorkerService
@@ -57,7 +59,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
-        operations = OperationsService(ready)
+        operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker))
 
         async def look() -> None:
             await consumer.watch_database()
@@ -72,7 +74,7 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(
             serve(
                 settings.grpc_listen,
-                [clients.served(), operations.served()],
+                [clients.served(), operations.served(), dead_letters.served()],
                 ready=ready,
                 max_message_bytes=LARGEST_JOB,
             )

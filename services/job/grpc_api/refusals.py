@@ -19,6 +19,7 @@ T = TypeVar("T")
 STATUS = {
     "JOB_NOT_FOUND": StatusCode.NOT_FOUND,
     "CALL_NOT_FOUND": StatusCode.NOT_FOUND,
+    "NOT_FOUND": StatusCode.NOT_FOUND,
     "PROVIDER_NOT_FOUND": StatusCode.INVALID_ARGUMENT,
     "INVALID_INPUT": StatusCode.INVALID_ARGUMENT,
     "TOO_LARGE": StatusCode.INVALID_ARGUMENT,

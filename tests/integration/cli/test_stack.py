@@ -126,6 +126,17 @@ def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> Non
     assert "no synchronous standby" in doctor.stdout
 
 
+def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> None:
+    listed = calotype("dead", "list", "--json", "--data", str(folder))
+    replayed = calotype("dead", "replay", "17", "--data", str(folder))
+    as_tenant = calotype("dead", "list", "--data", str(folder), "--api-key", stack.api_key)
+
+    assert (listed.returncode, json.loads(listed.stdout)) == (0, {"dead_letters": [], "next_page_token": None})
+    assert replayed.returncode == as_tenant.returncode == 4
+    assert "NOT_FOUND" in replayed.stderr
+    assert "PERMISSION_DENIED" in as_tenant.stderr
+
+
 def test_a_second_stack_in_the_folder_is_refused_in_one_line(stack: StackState, folder: Path) -> None:
     for more in ((), ("--detach",)):
         done = calotype("up", "--http", "127.0.0.1:0", "--data", str(folder), *more)

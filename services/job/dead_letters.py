@@ -1,0 +1,60 @@
+"""Dead letters: what the consumer refused for good, listed and replayed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from calotype import streams
+
+from common.jetstream import JetStream, StoredMessage
+from services.job.domain.failures import Refusal
+
+#: Where a replayed message may go: to those who fold facts, and nowhere else.
+REPLAYABLE = "calotype.fact."
+#: Headers that the burial added.
+ADDED = ("Calotype-Dead-", "Nats-")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Dead letters from the oldest on, and the sequence to go on with; None at the end."""
+
+    messages: Sequence[StoredMessage]
+    next_sequence: int | None
+
+
+class DeadLetters:
+    """The stream of dead letters."""
+
+    def __init__(self, broker: JetStream) -> None:
+        self._broker = broker
+
+    async def page(self, *, first: int, most: int) -> Page:
+        """At most so many from a sequence on. Raises `BrokerUnavailable`."""
+        found: list[StoredMessage] = []
+        while (message := await self._at(first)) is not None:
+            if len(found) == most:
+                return Page(messages=found, next_sequence=message.sequence)
+            found.append(message)
+            first = message.sequence + 1
+        return Page(messages=found, next_sequence=None)
+
+    async def replay(self, sequence: int) -> None:
+        """Publish one again, then forget it.
+
+        The message id is the letter's own, so that two who replay it at once publish it once; later, whoever folds it
+        finds its fact known. Raises `Refusal` NOT_FOUND, `BrokerUnavailable`.
+        """
+        message = await self._at(sequence)
+        if message is None or message.sequence != sequence:
+            raise Refusal("NOT_FOUND", "There is no such dead letter; it may have been replayed.")
+        subject = message.headers.get("Calotype-Dead-Subject", "")
+        if not subject.startswith(REPLAYABLE):
+            raise Refusal("NOT_FOUND", f"A message on {subject[:100]!r} cannot be replayed.")
+        kept = {name: value for name, value in message.headers.items() if not name.startswith(ADDED)}
+        await self._broker.publish(
+            subject, message.body, message_id=f"replay-{sequence}-{message.stored_at.timestamp()}", headers=kept
+        )
+        await self._broker.delete_stored(streams.DEAD_LETTERS["name"], sequence)
+
+    async def _at(self, sequence: int) -> StoredMessage | None:
+        return await self._broker.stored(streams.DEAD_LETTERS["name"], sequence, subject=f"{streams.DEAD}.>")

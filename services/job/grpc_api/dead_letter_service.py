@@ -1,0 +1,83 @@
+"""DeadLetterService: translates."""
+
+from hashlib import sha256
+from typing import Any
+
+from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from calotype.ops.v1 import dead_letter_service_pb2_grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from common.grpc_server import Served
+from common.jetstream import BrokerUnavailable, StoredMessage
+from services.job.dead_letters import DeadLetters
+from services.job.domain.failures import Refusal
+from services.job.grpc_api.refusals import answer
+
+PAGE_SIZE, LARGEST_PAGE = 20, 100
+
+
+class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
+    """Serves `calotype.ops.v1.DeadLetterService`."""
+
+    def __init__(self, letters: DeadLetters) -> None:
+        self._letters = letters
+
+    def served(self) -> Served:
+        """This service, as a server offers it."""
+        return Served(
+            name="calotype.ops.v1.DeadLetterService",
+            add=dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server,
+            servicer=self,
+        )
+
+    async def ListDeadLetters(self, request: dead.ListDeadLettersRequest, context: Any) -> dead.ListDeadLettersResponse:
+        """A page, oldest first."""
+
+        async def work() -> dead.ListDeadLettersResponse:
+            first = _sequence(request.page_token, "page_token") if request.page_token else 1
+            page = await self._letters.page(first=first, most=min(request.page_size or PAGE_SIZE, LARGEST_PAGE))
+            following = "" if page.next_sequence is None else str(page.next_sequence)
+            return dead.ListDeadLettersResponse(
+                dead_letters=[_letter(one) for one in page.messages], next_page_token=following
+            )
+
+        return await answer(lambda: _with_broker(work))
+
+    async def ReplayDeadLetter(
+        self, request: dead.ReplayDeadLetterRequest, context: Any
+    ) -> dead.ReplayDeadLetterResponse:
+        """Publish one again."""
+
+        async def work() -> dead.ReplayDeadLetterResponse:
+            await self._letters.replay(_sequence(request.id, "id"))
+            return dead.ReplayDeadLetterResponse()
+
+        return await answer(lambda: _with_broker(work))
+
+
+async def _with_broker(work: Any) -> Any:
+    try:
+        return await work()
+    except BrokerUnavailable as error:
+        raise Refusal("SERVICE_UNAVAILABLE", "The message broker is away; ask again.", retry_after_seconds=1) from error
+
+
+def _sequence(written: str, field: str) -> int:
+    if not written.isascii() or not written.isdigit() or not 0 < int(written[:19]) < 2**63 or len(written) > 19:
+        raise Refusal("INVALID_INPUT", f"{field}: is none that this service gave.")
+    return int(written)
+
+
+def _letter(message: StoredMessage) -> dead.DeadLetter:
+    died_at = Timestamp()
+    died_at.FromDatetime(message.stored_at)
+    return dead.DeadLetter(
+        id=str(message.sequence),
+        died_at=died_at,
+        reason=message.headers.get("Calotype-Dead-Reason", ""),
+        subject=message.headers.get("Calotype-Dead-Subject", ""),
+        type=message.headers.get("ce-type", ""),
+        job_id=message.headers.get("ce-subject", ""),
+        size_bytes=len(message.body),
+        sha256=sha256(message.body).hexdigest(),
+    )

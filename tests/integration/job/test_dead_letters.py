@@ -1,0 +1,131 @@
+"""Dead letters: seen with their reason, replayed as they were, forgotten once the broker has them again."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from calotype import streams
+from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from calotype.ops.v1 import dead_letter_service_pb2_grpc
+
+from common.errors import ServiceError
+from common.grpc_client import call, channel
+from common.grpc_server import serve
+from common.health import Readiness
+from common.jetstream import JetStream
+from services.job.dead_letters import DeadLetters
+from services.job.grpc_api.dead_letter_service import DeadLetterService
+from tests.support.messages import broker_at
+from tests.support.servers import Server
+
+SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
+
+
+@pytest.fixture
+async def broker(nats: Server) -> AsyncIterator[JetStream]:
+    """A broker of the test's own, with all streams."""
+    async with broker_at(nats.url) as broker:
+        yield broker
+
+
+@pytest.fixture
+async def service(broker: JetStream) -> AsyncIterator[Any]:
+    """The service over the wire."""
+    served = DeadLetterService(DeadLetters(broker)).served()
+    async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
+        yield dead_letter_service_pb2_grpc.DeadLetterServiceStub(opened)
+
+
+async def bury(broker: JetStream, number: int, *, subject: str = SUBJECT) -> None:
+    """A message that the consumer refused."""
+    headers = {
+        "ce-type": "calotype.fact.images_generated",
+        "ce-subject": f"job_{number}",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "Calotype-Dead-Reason": f"reason {number}",
+        "Calotype-Dead-Subject": subject,
+    }
+    await broker.publish(
+        f"{streams.DEAD}.fact", f"body {number}".encode(), message_id=f"dead-{number}", headers=headers
+    )
+
+
+async def page(service: Any, **asked: Any) -> dead.ListDeadLettersResponse:
+    """A page of letters."""
+    return await call(service.ListDeadLetters, dead.ListDeadLettersRequest(**asked), timeout=10)
+
+
+async def replay(service: Any, letter_id: str) -> None:
+    """Replay one."""
+    await call(service.ReplayDeadLetter, dead.ReplayDeadLetterRequest(id=letter_id), timeout=10)
+
+
+async def test_letters_come_in_pages_the_oldest_first(broker: JetStream, service: Any) -> None:
+    for number in range(5):
+        await bury(broker, number)
+    first = await page(service, page_size=3)
+    second = await page(service, page_size=3, page_token=first.next_page_token)
+
+    assert [one.reason for one in first.dead_letters] == ["reason 0", "reason 1", "reason 2"]
+    assert [one.reason for one in second.dead_letters] == ["reason 3", "reason 4"]
+    assert second.next_page_token == ""
+    letter = first.dead_letters[0]
+    assert (letter.subject, letter.type, letter.job_id) == (SUBJECT, "calotype.fact.images_generated", "job_0")
+    assert (letter.size_bytes, len(letter.sha256)) == (6, 64)
+    assert letter.died_at.seconds > 0
+
+
+async def test_nothing_dead_is_an_empty_page(service: Any) -> None:
+    assert await page(service) == dead.ListDeadLettersResponse()
+
+
+async def test_a_replay_publishes_the_message_as_it_was_and_forgets_the_letter(broker: JetStream, service: Any) -> None:
+    for number in range(2):
+        await bury(broker, number)
+    letters = (await page(service)).dead_letters
+    await replay(service, letters[0].id)
+
+    again = await broker.stored(streams.FACTS["name"], 1, subject="calotype.fact.>")
+    assert again is not None
+    assert again.body == b"body 0"
+    assert again.headers["ce-subject"] == "job_0"
+    assert again.headers["traceparent"].startswith("00-0af7651916cd43dd8448eb211c80319c")
+    assert not any(name.startswith("Calotype-Dead-") for name in again.headers)
+    assert [one.id for one in (await page(service)).dead_letters] == [letters[1].id]
+
+
+async def test_a_letter_that_two_replay_at_once_is_published_once(broker: JetStream, service: Any) -> None:
+    await bury(broker, 0)
+    [letter] = (await page(service)).dead_letters
+    results = await asyncio.gather(*(replay(service, letter.id) for _ in range(2)), return_exceptions=True)
+
+    assert all(one is None or (isinstance(one, ServiceError) and one.reason == "NOT_FOUND") for one in results)
+    assert (await broker.context.stream_info(streams.FACTS["name"])).state.messages == 1
+
+
+@pytest.mark.parametrize(
+    ("letter_id", "reason"),
+    [("999", "NOT_FOUND"), ("x", "INVALID_INPUT"), ("0", "INVALID_INPUT"), ("9" * 40, "INVALID_INPUT")],
+)
+async def test_what_is_not_there_is_not_replayed(service: Any, letter_id: str, reason: str) -> None:
+    with pytest.raises(ServiceError) as refused:
+        await replay(service, letter_id)
+    assert refused.value.reason == reason
+
+
+async def test_a_message_of_elsewhere_is_not_replayed(broker: JetStream, service: Any) -> None:
+    await bury(broker, 0, subject="calotype.wake.generate")
+    [letter] = (await page(service)).dead_letters
+    with pytest.raises(ServiceError) as refused:
+        await replay(service, letter.id)
+
+    assert refused.value.reason == "NOT_FOUND"
+    assert len((await page(service)).dead_letters) == 1
+
+
+async def test_a_broker_that_is_away_is_told_as_such(nats: Server, broker: JetStream, service: Any) -> None:
+    await asyncio.to_thread(nats.child.stop, 5)
+    with pytest.raises(ServiceError) as away:
+        await page(service)
+    assert away.value.reason == "SERVICE_UNAVAILABLE"

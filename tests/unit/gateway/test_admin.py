@@ -1,0 +1,91 @@
+"""What operators do over HTTP: only they, and everything in the words of the API."""
+
+from collections.abc import AsyncIterator
+from hashlib import sha256
+from typing import Any
+
+import httpx
+import pytest
+from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from gateway.auth import Authenticator, Caller, Key
+from gateway.problems import Problem
+from tests.support.fake_job_service import FakeJobService, serving
+from tests.support.gateway import assembled, in_process
+
+OPERATOR, TENANT = {"Authorization": "Bearer operator-key"}, {"Authorization": "Bearer tenant-key"}
+KEYS = (
+    Key(sha256=sha256(b"operator-key").hexdigest(), caller=Caller(tenant="ops", role="operator")),
+    Key(sha256=sha256(b"tenant-key").hexdigest(), caller=Caller(tenant="acme")),
+)
+
+
+class Letters:
+    """One dead letter."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    async def page(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
+        """The letter."""
+        self.asked.append((page_size, page_token))
+        letter = dead.DeadLetter(id="17", died_at=Timestamp(seconds=1), reason="no fact", subject="s", size_bytes=3)
+        return dead.ListDeadLettersResponse(dead_letters=[letter])
+
+    async def replay(self, letter_id: str) -> None:
+        """Only this one is there."""
+        self.asked.append(letter_id)
+        if letter_id != "17":
+            raise Problem(reason="NOT_FOUND", detail="There is no such dead letter.")
+
+
+@pytest.fixture
+def letters() -> Letters:
+    """What is dead."""
+    return Letters()
+
+
+@pytest.fixture
+async def http(letters: Letters) -> AsyncIterator[httpx.AsyncClient]:
+    """A gateway with keys."""
+    authenticator = Authenticator(KEYS, required=False)
+    async with (
+        serving(FakeJobService()) as address,
+        assembled(address, authenticator=authenticator, dead_letters=letters) as (app, _),
+        in_process(app) as opened,
+    ):
+        yield opened
+
+
+async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, letters: Letters) -> None:
+    answer = await http.get("/v1/admin/dead", params={"page_size": 5, "page_token": "3"}, headers=OPERATOR)
+
+    assert answer.status_code == 200
+    [one] = answer.json()["dead_letters"]
+    assert (one["id"], one["reason"], one["job_id"]) == ("17", "no fact", None)
+    assert one["died_at"] == "1970-01-01T00:00:01.000000Z"
+    assert answer.json()["next_page_token"] is None
+    assert letters.asked == [(5, "3")]
+
+
+async def test_an_operator_replays(http: httpx.AsyncClient, letters: Letters) -> None:
+    done = await http.post("/v1/admin/dead/17/replay", headers=OPERATOR)
+    gone = await http.post("/v1/admin/dead/18/replay", headers=OPERATOR)
+
+    assert (done.status_code, gone.status_code) == (204, 404)
+    assert gone.json()["reason"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize("headers", [TENANT, {}], ids=["a tenant", "somebody on this machine"])
+async def test_nobody_else_does(http: httpx.AsyncClient, letters: Letters, headers: dict[str, str]) -> None:
+    for method, path in (("GET", "/v1/admin/dead"), ("POST", "/v1/admin/dead/17/replay")):
+        answer = await http.request(method, path, headers=headers)
+        assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")
+    assert letters.asked == []
+
+
+async def test_a_page_size_that_cannot_be_is_named(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/v1/admin/dead", params={"page_size": 0}, headers=OPERATOR)
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "page_size")
