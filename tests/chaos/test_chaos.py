@@ -52,7 +52,12 @@ def test_every_promise_holds(result: Result) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "plant"), [(rule, plant) for rule, bugs in BUGS.items() for plant in bugs], ids=lambda one: str(one)[:60]
+    ("rule", "plant"),
+    [
+        pytest.param(rule, plant, id=f"{rule}-{plant.__name__.strip('_')}")
+        for rule, bugs in BUGS.items()
+        for plant in bugs
+    ],
 )
 def test_a_planted_bug_is_seen_by_its_rule(
     stores: Stores, stack: ChaosStack, rule: str, plant: Callable[[Stores], None]
