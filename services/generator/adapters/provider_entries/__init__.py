@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
 from services.generator.adapters.provider_entries.replicate import InputField, ReplicateEntry, ReplicateSettings
-from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, Strict
+from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, RemoteEntry, Strict
 
 __all__ = [
     "KINDS",
@@ -22,6 +22,7 @@ __all__ = [
     "ProceduralEntry",
     "ProviderEntry",
     "ProviderFile",
+    "RemoteEntry",
     "ReplicateEntry",
     "ReplicateSettings",
 ]

@@ -98,6 +98,8 @@ class Entry(Strict):
 class RemoteEntry(Entry):
     """What every provider has that serves several models."""
 
+    kind: str
+
     @model_validator(mode="after")
     def _has_model(self) -> "RemoteEntry":
         if self.default_model is None and not self.models:

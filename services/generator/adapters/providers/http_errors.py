@@ -27,18 +27,23 @@ MESSAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What an answer means, by its status and the vendor's own code; a rule that names none of one holds for all."""
+    """What an answer means, by the vendor's own code, a header and the status; what a rule leaves out may be anything.
+
+    `header` is a name in small letters and its value.
+    """
 
     code: str
     reason: str
     status: int | None = None
     vendor_code: str | None = None
+    header: tuple[str, str] | None = None
     retryable: bool = False
     acceptance: Acceptance = Acceptance.NOT_ACCEPTED
 
-    def fits(self, status: int, vendor_code: str) -> bool:
+    def fits(self, answer: httpx.Response, vendor_code: str) -> bool:
         """Whether an answer is of this kind."""
-        return self.status in (None, status) and self.vendor_code in (None, vendor_code)
+        told = self.header is None or answer.headers.get(self.header[0], "").lower() == self.header[1].lower()
+        return told and self.status in (None, answer.status_code) and self.vendor_code in (None, vendor_code)
 
 
 async def exchange(
@@ -61,16 +66,24 @@ async def exchange(
 
 
 def classify(
-    name: str, answer: httpx.Response, rules: Iterable[Rule], *, retry_after: float | None = None
+    name: str,
+    answer: httpx.Response,
+    rules: Iterable[Rule],
+    *,
+    vendor_code: str | None = None,
+    retry_after: float | None = None,
 ) -> ProviderError:
-    """The error of an answer. What no rule knows may have been carried out, and is not repeated."""
+    """The error of an answer. What no rule knows may have been carried out, and is not repeated.
+
+    `vendor_code` and `retry_after` (seconds) are for vendors who tell them in a way of their own.
+    """
     vendor = VendorError(
         http_status=answer.status_code,
-        code=_vendor_code(answer),
+        code=(_vendor_code(answer) if vendor_code is None else vendor_code)[:200],
         message=answer.text[:MOST_WORDS],
         request_id=answer.headers.get("x-request-id", "")[:200],
     )
-    rule = next((one for one in rules if one.fits(answer.status_code, vendor.code)), None)
+    rule = next((one for one in rules if one.fits(answer, vendor.code)), None)
     if rule is not None:
         return ProviderError(
             code=rule.code,

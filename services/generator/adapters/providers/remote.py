@@ -1,0 +1,142 @@
+"""What adapters behind HTTP share: their entry, key and connections, and the errors of an answer that never came."""
+
+import functools
+import ssl
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.provider_entries import RemoteEntry
+from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers.http_errors import MOST_BODY, exchange, lost_answer
+from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
+from services.generator.domain.plan import Traits
+
+CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+
+
+class RemoteProvider:
+    """A provider behind HTTP. `credential` are the headers that carry the key; they are sent to `base_url` alone.
+
+    An adapter says what it is (`traits`, `_capabilities`) and how it submits. One with operations says how it looks at
+    them; the methods here are those of one without.
+    """
+
+    traits: Traits
+    max_images_per_call: int
+
+    def __init__(
+        self,
+        entry: RemoteEntry,
+        *,
+        base_url: str,
+        credential: Mapping[str, str],
+        api_key: str,
+        transport: httpx.AsyncBaseTransport | None,
+        answer_seconds: float = ANSWER_SECONDS,
+    ) -> None:
+        self.base_url = (entry.base_url or base_url).rstrip("/")
+        parts = urlsplit(self.base_url)
+        self.name = entry.name
+        self.timeout_seconds = entry.timeout_seconds
+        self.poll_interval_seconds = entry.poll_interval_seconds
+        self.allow_private_addresses = entry.allow_private_addresses
+        self.trusted_host: str | None = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+        self._remote_entry = entry
+        self._key = api_key
+        # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
+        self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
+        self._asking = _client(credential, transport, kept_alive=20, answer_seconds=ANSWER_SECONDS)
+
+    def describe(self, *, is_default: bool) -> provider_pb2.Provider:
+        """The entry of the catalogue."""
+        entry = self._remote_entry
+        offers = provider_pb2.Capabilities(
+            max_images_per_call=self.max_images_per_call,
+            resumable=self.traits.resumable,
+            idempotent=self.traits.idempotent,
+            free=self.traits.free,
+        )
+        offers.MergeFrom(self._capabilities())
+        return provider_pb2.Provider(
+            name=self.name,
+            kind=entry.kind,
+            is_default=is_default,
+            default_model=entry.model,
+            models=[
+                provider_pb2.Model(name=model.name, price_micros_per_image=model.price_micros_per_image)
+                for model in entry.models
+            ],
+            capabilities=offers,
+            max_concurrency=entry.max_concurrency,
+            requests_per_minute=entry.requests_per_minute,
+            timeout_seconds=int(self.timeout_seconds),
+        )
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Never asked of a provider without operations."""
+        raise AssertionError(f"{self.name} has no operations")
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """There is nothing by which a call could be stopped."""
+        return CancelOutcome.UNSUPPORTED
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._buying.aclose()
+        await self._asking.aclose()
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        """What the models take; traits and the number of images per call need not be said."""
+        raise NotImplementedError
+
+    async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> httpx.Response:
+        """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
+        try:
+            return await exchange(self._buying, method, url, secret=self._key, most=most, **request)
+        except httpx.RequestError as error:
+            raise lost_answer(self.name, error) from error
+
+    async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> httpx.Response:
+        """Ask about an operation. Raises `ProviderError` when no answer comes; the operation goes on all the same."""
+        try:
+            return await exchange(self._asking, method, url, secret=self._key, most=most, **request)
+        except httpx.RequestError as error:
+            raise operation_errors.not_told(self.name, type(error).__name__) from error
+
+    def _own(self, url: str, *, instead: str) -> str:
+        """The address that an answer named, if it is the API's own: the key goes nowhere else."""
+        named, own = urlsplit(url), urlsplit(self.base_url)
+        return url if (named.scheme, named.netloc) == (own.scheme, own.netloc) else instead
+
+    def _price(self, model: str, count: int) -> int | None:
+        """What so many images cost by the provider file."""
+        price = self._remote_entry.price_of(model)
+        return None if price is None else price * count
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """Whom to believe; read once, for that takes longer than to draw a picture."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
+def _client(
+    credential: Mapping[str, str],
+    transport: httpx.AsyncBaseTransport | None,
+    *,
+    kept_alive: int,
+    answer_seconds: float,
+) -> httpx.AsyncClient:
+    limits = httpx.Limits(max_connections=256, max_keepalive_connections=kept_alive)
+    return httpx.AsyncClient(
+        transport=transport or httpx.AsyncHTTPTransport(verify=_tls(), retries=0, limits=limits, trust_env=False),
+        verify=_tls(),
+        headers={**credential, "User-Agent": "calotype"},
+        timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
+        follow_redirects=False,
+        trust_env=False,
+    )
