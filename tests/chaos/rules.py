@@ -215,7 +215,7 @@ def check(history: History) -> Mapping[str, list[str]]:
 
 
 def _matched(history: History, promise: Promise) -> list[tuple[Row, Row | None]]:
-    """Each purchase with the row of the ledger that allowed it: by operation id, else the first that fits in time."""
+    """Each purchase with the row of the ledger that allowed it: by operation id, else the last written before it."""
     free = [call for call in history.calls.get(promise.id, ()) if call["provider"] == promise.shape]
     found: list[tuple[Row, Row | None]] = []
     purchases = history.purchases_of(promise)
@@ -224,7 +224,8 @@ def _matched(history: History, promise: Promise) -> list[tuple[Row, Row | None]]
         if purchase["id"] in by_operation:
             free.remove(by_operation[purchase["id"]])
     for purchase in purchases:
-        call = by_operation.get(purchase["id"]) or next((one for one in free if _fits(one, purchase)), None)
+        written = [one for one in free if _fits(one, purchase)]
+        call = by_operation.get(purchase["id"]) or max(written, key=lambda one: one["created_at"], default=None)
         if call in free:
             free.remove(call)
         found.append((purchase, call))
