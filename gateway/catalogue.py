@@ -41,6 +41,7 @@ REASONS: dict[str, Entry] = {
     **_entries(
         "RATE_LIMIT",
         ("PROVIDER_RATE_LIMIT", 429, "The provider asks to slow down", "Try again later."),
+        ("PROVIDER_BUSY", 429, "The provider's limit is used up", "Wait; the job goes on when its turn comes."),
         ("QUOTA_EXCEEDED", 429, "Your quota is spent for now", "Ask again after the time in Retry-After."),
     ),
     **_entries(

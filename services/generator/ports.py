@@ -11,8 +11,8 @@ from services.generator.domain.outcomes import (
     ImageSource,
     Operation,
     Pending,
+    ProviderError,
     StageError,
-    VendorError,
 )
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, Phase, Request, StagedImage
@@ -70,7 +70,7 @@ class Outcome:
     phase: Phase
     operation_id: str = ""
     cost_micros: int | None = None
-    vendor: VendorError | None = None
+    error: ProviderError | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

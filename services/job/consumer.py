@@ -43,6 +43,8 @@ class FactConsumer:
         self._broker = broker
         self._relay = relay
         self._limits = limits
+        #: Jobs may be waiting for a place at a provider that a folded fact has left.
+        self._frees_a_place = False
         #: False while the database is known to be away.
         self.may_fetch = True
 
@@ -62,6 +64,9 @@ class FactConsumer:
         except (IntegrityError, DataError):
             verdicts = [await self._fold_one(message) for message in messages]
         self._relay.wake()
+        if self._frees_a_place:
+            self._frees_a_place = False
+            await self._relay.wake_generators()
         return verdicts
 
     async def _fold_one(self, message: Message) -> Verdict:
@@ -95,6 +100,7 @@ class FactConsumer:
             except (DecodeError, Undecodable, ValueError) as error:
                 verdicts.append(Reject(f"it cannot be decoded: {str(error)[:300]}"))
         folded = folding.fold(connection, facts, limits=self._limits)
+        self._frees_a_place |= folded.frees_a_place
         if folded.late or folded.unknown:
             event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)
         return verdicts

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import groupby
 from uuid import UUID
@@ -12,6 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import Connection
 
 from common.cloud_events import headers
+from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable, JetStream
 from common.loops import run_every
 from common.postgres import Database
@@ -41,6 +43,14 @@ class OutboxRelay:
     def wake(self) -> None:
         """Say that a transaction was committed."""
         self._woken.set()
+
+    async def wake_generators(self) -> None:
+        """Say that jobs may go on which waited for a place. Losing the word costs them a poll's time."""
+        told = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
+        with suppress(BrokerUnavailable):
+            await self._broker.publish(
+                streams.WAKE_GENERATE, event_pb2.WakeUp().SerializeToString(), message_id=told["ce-id"], headers=told
+            )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Publish until told to stop."""

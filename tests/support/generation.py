@@ -19,7 +19,7 @@ from services.generator.domain.outcomes import (
     StageError,
 )
 from services.generator.domain.plan import Traits
-from services.generator.domain.work import Call, Job, Phase, Request, StagedImage
+from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
 from services.generator.ports import Deletion, ImageProvider, Inspected, Order, Outcome, Settlement
 
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
@@ -34,8 +34,7 @@ def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedIma
         lease_token="token",
         lease_seconds=30,
         tenant="acme",
-        provider="paid",
-        model="m",
+        routes=(Route(provider="paid", model="m"),),
         image_count=n,
         request=Request(prompt="a harbour"),
         calls=tuple(calls),

@@ -10,14 +10,14 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, create_engine, text
 
 from common.postgres import driver_url
-from services.job.application import buying, claiming, creating, deciding, folding, reading, releasing
+from services.job.application import buying, claiming, creating, deciding, folding, reading, releasing, routing
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
 from services.job.domain.limits import Limits
 from services.job.domain.requests import Capabilities, JobRequest, Provider
-from services.job.store import jobs, providers
+from services.job.store import jobs
 
 T = TypeVar("T")
 BLOCKED = """
@@ -56,7 +56,7 @@ class JobDesk:
 
     def register(self, *known: Provider) -> None:
         """Make providers known."""
-        self.run(lambda c: providers.register(c, "worker", known or (FREE, PAID)))
+        self.run(lambda c: routing.register(c, "worker", known or (FREE, PAID)))
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
         """A new job, or the one of the key."""

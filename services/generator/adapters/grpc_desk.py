@@ -12,7 +12,7 @@ from google.protobuf import json_format
 from common.grpc_client import call, stream
 from common.leased_work import Renewal
 from services.generator.domain.outcomes import Operation
-from services.generator.domain.work import Call, InputImage, Job, Phase, Request, StagedImage
+from services.generator.domain.work import Call, InputImage, Job, Phase, Request, Route, StagedImage
 from services.generator.ports import Deletion, Settlement
 
 TIMEOUT_SECONDS = 5.0
@@ -117,8 +117,8 @@ def _job(claimed: worker.ClaimedJob) -> Job:
         lease_token=claimed.lease.lease_token,
         lease_seconds=claimed.lease_seconds,
         tenant=claimed.job.tenant,
-        provider=claimed.job.provider,
-        model=claimed.job.model,
+        # Before routes were told, a job went to its provider alone.
+        routes=tuple(Route(provider=one.provider, model=one.model) for one in claimed.routes or [claimed.job]),
         image_count=claimed.job.image_count,
         request=_request(claimed.job.request),
         calls=tuple(_call(one) for one in claimed.calls),
@@ -126,6 +126,7 @@ def _job(claimed: worker.ClaimedJob) -> Job:
         traceparent=claimed.traceparent,
         max_seconds=claimed.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
+        falls_back_on_refusal=claimed.job.request.fallback_on_refusal,
     )
 
 

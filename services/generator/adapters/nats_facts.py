@@ -12,7 +12,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
-from services.generator.domain.outcomes import CancelOutcome, Operation, StageError
+from services.generator.domain.outcomes import CancelOutcome, Operation, StageError, VendorError
 from services.generator.domain.work import Call, Job, StagedImage
 from services.generator.ports import Deletion, Outcome, Settlement
 
@@ -58,6 +58,7 @@ class NatsFacts:
             failure=_failure(error),
             calls=[_outcome(one) for one in calls],
             images=[_image(one) for one in images],
+            deferred=error.deferred,
         )
         await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=ended), about=job.id)
 
@@ -124,20 +125,23 @@ def _failure(error: StageError) -> error_pb2.Failure:
 
 
 def _outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
-    vendor = outcome.vendor
-    return fact_pb2.CallOutcome(
+    error = outcome.error
+    told = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
         operation_id=outcome.operation_id,
         cost_micros=outcome.cost_micros,
-        error=None
-        if vendor is None
-        else job_pb2.ProviderError(
-            http_status=vendor.http_status,
-            code=vendor.code,
-            message=vendor.message,
-            request_id=vendor.request_id,
-        ),
+    )
+    if error is not None:
+        told.error.CopyFrom(_vendors_words(error.vendor))
+        told.code = error_pb2.Code.Value(f"CODE_{error.code}")
+        told.reason = error_pb2.Reason.Value(f"REASON_{error.reason}")
+    return told
+
+
+def _vendors_words(told: VendorError) -> job_pb2.ProviderError:
+    return job_pb2.ProviderError(
+        http_status=told.http_status, code=told.code, message=told.message, request_id=told.request_id
     )
 
 

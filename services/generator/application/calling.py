@@ -139,7 +139,10 @@ class Caller:
 
     def _ended_badly(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
         """Book a failed call, and say what that means for the job."""
-        if error.acceptance is Acceptance.UNKNOWN and not provider.traits.harmless:
+        if error.acceptance is Acceptance.UNKNOWN and not provider.traits.free:
+            if provider.traits.idempotent:
+                # It stays open: whoever is next sends it again under its own key.
+                return error
             self._claim.end(call, Phase.UNKNOWN, error=error)
             return failures.ambiguous(provider.name, retryable=self._claim.job.may_pay_again)
         if error.reason == "RESULT_LOST":

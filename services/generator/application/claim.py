@@ -25,6 +25,8 @@ class Claim:
     not_sent: list[str] = field(default_factory=list)
     #: An acceptance is on its way as a fact: whoever claims the job before it arrives knows too little.
     told_as_fact: bool = False
+    #: How many of the job's routes sold nothing to this claim.
+    routes_given_up: int = 0
 
     def __post_init__(self) -> None:
         self.images |= {image.index: image for image in self.job.images}
@@ -68,5 +70,5 @@ class Claim:
             phase=phase,
             operation_id=call.operation_id,
             cost_micros=cost_micros,
-            vendor=error.vendor if error else None,
+            error=error,
         )

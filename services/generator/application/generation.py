@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from common.errors import ServiceError
@@ -23,6 +23,15 @@ from services.generator.domain.work import Call, Job, Phase, StagedImage
 from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Outcome, Staging
 
 _LOG = logging.getLogger(__name__)
+
+
+class Unsold(Exception):
+    """These images could not be bought."""
+
+    def __init__(self, error: StageError, indexes: Sequence[int]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.indexes = indexes
 
 
 class Generator:
@@ -125,18 +134,39 @@ class Generator:
         given_up: set[int] = set()
         problems: list[StageError] = []
         while missing := [index for index in claim.missing() if index not in given_up]:
-            provider = self._provider(claim.job.provider)
-            brought = await inputs.read()
-            bought = missing[: provider.max_images_per_call]
             try:
-                await purchaser.buy(provider, bought, inputs=brought)
-            except StageError as error:
-                if not failures.spares_others(error, some_staged=bool(claim.images)):
-                    raise
-                problems.append(error)
-                given_up |= set(bought)
+                await self._buy_some(claim, purchaser, missing, inputs=await inputs.read())
+            except Unsold as unsold:
+                if not failures.spares_others(unsold.error, some_staged=bool(claim.images)):
+                    raise unsold.error from unsold
+                problems.append(unsold.error)
+                given_up |= set(unsold.indexes)
         if problems:
             raise problems[0]
+
+    async def _buy_some(
+        self, claim: Claim, purchaser: Purchaser, missing: Sequence[int], *, inputs: tuple[bytes, ...]
+    ) -> None:
+        """Buy the first of the missing images by one call, at the first provider of the job's routes that can."""
+        errors: list[StageError] = []
+        for route in claim.job.routes[claim.routes_given_up :]:
+            provider = self._providers.get(route.provider)
+            indexes = missing[: provider.max_images_per_call if provider else 1]
+            try:
+                if provider is None:
+                    raise failures.provider_not_configured(route.provider)
+                await purchaser.buy(provider, indexes, model=route.model, inputs=inputs)
+            except StageError as error:
+                errors.append(error)
+                free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal
+                is_last = route == claim.job.routes[-1]
+                if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
+                    raise Unsold(failures.most_hopeful(errors), indexes) from error
+                claim.routes_given_up += 1
+                event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
+            else:
+                return
+        raise AssertionError("the last route that fails ends the claim")
 
     def _provider(self, name: str) -> ImageProvider:
         provider = self._providers.get(name)

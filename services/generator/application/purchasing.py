@@ -19,7 +19,9 @@ from services.generator.ports import ImageProvider, JobDesk, Order
 
 SEEDS = 2**63
 #: Answers to `begin_call` after which no such call is in the ledger.
-_REFUSALS = frozenset({"LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT", "PROVIDER_NOT_FOUND", "INVALID_INPUT"})
+_REFUSALS = frozenset(
+    {"LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT", "PROVIDER_BUSY", "PROVIDER_NOT_FOUND", "INVALID_INPUT"}
+)
 
 
 class Purchaser:
@@ -34,11 +36,13 @@ class Purchaser:
         self._keeper = keeper
         self._report = report
 
-    async def buy(self, provider: ImageProvider, indexes: Sequence[int], *, inputs: tuple[bytes, ...]) -> None:
+    async def buy(
+        self, provider: ImageProvider, indexes: Sequence[int], *, model: str, inputs: tuple[bytes, ...]
+    ) -> None:
         """Buy these images by one call."""
         self._claim.must_go_on()
         call_id = f"call_{new_uuid7().hex}"
-        order = self._order(call_id, self._claim.job.model, indexes, inputs, key=call_id)
+        order = self._order(call_id, model, indexes, inputs, key=call_id)
         asked_at = time.monotonic()
         call = await self._begin(provider, order, indexes)
         if not self._claim.slot.may_begin:
@@ -56,7 +60,7 @@ class Purchaser:
         try:
             again = await self._desk.resend_call(self._claim.job, call)
         except ServiceError as error:
-            raise self._refused(error) from error
+            raise self._refused(provider, error) from error
         # Whether the earlier claim sent it is not known, so it is not told to be unsent.
         if not self._claim.slot.may_begin:
             raise Interrupted
@@ -113,18 +117,20 @@ class Purchaser:
             if error.reason not in _REFUSALS:
                 # It may have been written down without our knowing; surely it did not leave.
                 self._claim.not_sent.append(order.call_id)
-            raise self._refused(error) from error
+            raise self._refused(provider, error) from error
 
-    def _refused(self, error: ServiceError) -> Exception:
+    def _refused(self, provider: ImageProvider, error: ServiceError) -> Exception:
         match error.reason:
             case "LEASE_LOST":
                 self._claim.slot.outcome = Renewal.LOST
                 self._claim.slot.ended.set()
                 return Interrupted()
             case "CONSENT_REQUIRED":
-                return failures.ambiguous(self._claim.job.provider)
+                return failures.ambiguous(provider.name)
             case "PROVIDER_NOT_FOUND":
-                return failures.provider_not_configured(self._claim.job.provider)
+                return failures.provider_not_configured(provider.name)
+            case "PROVIDER_BUSY":
+                return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:
                 return failures.not_written_down()
 

@@ -94,7 +94,7 @@ async def _look(provider: ImageProvider, settlement: Settlement, operation: Oper
         if error.acceptance is not Acceptance.ACCEPTED:
             return None
         phase = failures.phase_after(error)
-        return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, vendor=error.vendor)
+        return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error)
     if isinstance(answer, Pending):
         return None
     return _bought(call.id, operation, answer)

@@ -1,5 +1,7 @@
 """What ends a claim without its result, as people are told of it."""
 
+from collections.abc import Sequence
+
 from services.generator.domain.outcomes import Acceptance, ProviderError, StageError
 from services.generator.domain.work import Phase
 
@@ -34,6 +36,35 @@ def spares_others(error: StageError, *, some_staged: bool) -> bool:
     A refusal may be the prompt's fault, unless the same prompt has brought an image already.
     """
     return result_is_useless(error) or (error.reason == "CONTENT_POLICY" and some_staged)
+
+
+def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
+    """Whether another provider may be asked: this one surely sold nothing, and the fault is not the request's own."""
+    if error.reason == "PROVIDER_NOT_FOUND":
+        return True
+    if not isinstance(error, ProviderError) or (error.acceptance is Acceptance.UNKNOWN and not free):
+        return False
+    if error.reason == "CONTENT_POLICY":
+        return on_refusal
+    return error.reason != "INVALID_INPUT" and phase_after(error) is not Phase.UNKNOWN
+
+
+def most_hopeful(errors: Sequence[StageError]) -> StageError:
+    """Of the failures of all providers the one that says most of what another try may bring."""
+    return next((error for error in errors if error.retryable), errors[-1])
+
+
+def provider_busy(provider: str, *, retry_after_seconds: float | None) -> StageError:
+    """A limit that is configured for the provider is used up."""
+    return StageError(
+        stage="PROCESSING",
+        code="RATE_LIMIT",
+        reason="PROVIDER_BUSY",
+        message=f"{provider} has as much to do as it may.",
+        retryable=True,
+        retry_after_seconds=retry_after_seconds,
+        deferred=True,
+    )
 
 
 def provider_not_configured(provider: str) -> StageError:

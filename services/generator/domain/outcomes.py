@@ -28,7 +28,10 @@ class VendorError:
 
 @dataclass(kw_only=True, eq=False)
 class StageError(Exception):
-    """Why a claim ends without its result: names of the error catalogue, words for a person."""
+    """Why a claim ends without its result: names of the error catalogue, words for a person.
+
+    `deferred`: a limit held the job back before anything was sent.
+    """
 
     stage: str = "GENERATING"
     code: str
@@ -36,6 +39,7 @@ class StageError(Exception):
     message: str
     retryable: bool
     retry_after_seconds: float | None = None
+    deferred: bool = False
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

@@ -76,16 +76,26 @@ class StagedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Route:
+    """A provider and the model that it is asked for."""
+
+    provider: str
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job in this worker's hands; the first four fields are its right to move it."""
+    """A job in this worker's hands; the first four fields are its right to move it.
+
+    `routes` are where it may go, in order; never empty.
+    """
 
     id: str
     claim_number: int
     lease_token: str
     lease_seconds: float
     tenant: str
-    provider: str
-    model: str
+    routes: tuple[Route, ...]
     image_count: int
     request: Request
     calls: tuple[Call, ...]
@@ -93,6 +103,7 @@ class Job:
     traceparent: str
     max_seconds: float
     may_pay_again: bool
+    falls_back_on_refusal: bool = False
 
     def missing(self, staged: Sequence[StagedImage]) -> list[int]:
         """Indexes that are not staged yet."""

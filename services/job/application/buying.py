@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from services.job.application.routing import refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import OPEN, Phase, ProviderCall, check_purchase
 from services.job.domain.failures import Refusal
@@ -31,16 +32,19 @@ class Purchase:
 def begin_provider_call(connection: Connection, purchase: Purchase) -> ProviderCall:
     """Write a call down and move its job to GENERATING.
 
-    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_NOT_FOUND or INVALID_INPUT.
+    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_BUSY, PROVIDER_NOT_FOUND, INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
     if (asked_before := calls.get(connection, purchase.call_id)) is not None:
         return _same_call(job, asked_before)
     provider = _provider(connection, purchase.provider)
+    if provider.name not in (job.provider, *job.fallback):
+        raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
     # Later statements than the lock: see `services.job.store.jobs.lock`.
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=ledger, staged=staged)
+    refuse_beyond_limits(connection, provider, job)
     now = jobs.clock(connection)
     call = ProviderCall(
         id=purchase.call_id,

@@ -1,18 +1,20 @@
 """Hand out work: each job to one worker, and the same jobs again to whoever asks again with the same tokens."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from services.job.application import routing
 from services.job.domain import transitions
 from services.job.domain.calls import Consent, ProviderCall, given_consent
 from services.job.domain.failures import Refusal, Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
 from services.job.domain.limits import Limits
+from services.job.domain.routing import Admission, Route, steps
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, claims, jobs, settlements
+from services.job.store import artifacts, attempts, breakers, calls, claims, jobs, settlements
 from services.job.store import transitions as store
 
 MOST_AT_ONCE = 64
@@ -26,6 +28,8 @@ class Claimed:
     job: Job
     calls: Sequence[ProviderCall]
     images: Sequence[Artifact]
+    #: Where it may go, in order; empty for an upload.
+    routes: Sequence[Route] = ()
 
     @property
     def may_pay_again(self) -> bool:
@@ -44,11 +48,17 @@ def claim_jobs(
         )
 
     held, fresh = _sort_tokens(connection, tokens)
-    due = claims.lock_due_jobs(connection, most=len(fresh), providers=providers) if fresh else []
+    claims.one_at_a_time(connection)
+    admitted = routing.admission(connection)
+    due = claims.lock_due_jobs(connection, most=len(fresh), mine=providers, admission=admitted) if fresh else []
     taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
+    _note_probes(connection, taken, admitted, limits=limits)
     if taken:
         claims.remember_served(connection, [job.tenant for job in taken])
-    return _with_ledger(connection, held + taken)
+    return [
+        replace(one, routes=admitted.routes(one.job) or [next(steps(one.job, admitted.catalogue))])
+        for one in _with_ledger(connection, held + taken)
+    ]
 
 
 def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: Limits) -> list[Claimed]:
@@ -89,6 +99,14 @@ def renew_settlements(connection: Connection, tokens: Sequence[UUID], *, limits:
 def _refuse_too_many(leases: Sequence[object]) -> None:
     if len(leases) > MOST_RENEWALS:
         raise Refusal("TOO_LARGE", f"At most {MOST_RENEWALS} leases in one renewal.")
+
+
+def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admission, *, limits: Limits) -> None:
+    """A job that goes where a breaker was open tries it for all others."""
+    tried = {one.route for one in admitted.probes()}
+    for route in {first for job in taken for first in admitted.routes(job)[:1] if first in tried}:
+        longest = admitted.catalogue[route.provider].timeout_seconds + limits.lease_seconds
+        breakers.probe(connection, route, seconds=longest)
 
 
 def _sort_tokens(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Job], list[UUID]]:

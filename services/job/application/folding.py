@@ -7,6 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
+from services.job.application import routing
 from services.job.domain import closing, transitions
 from services.job.domain.calls import CallOutcome
 from services.job.domain.facts import (
@@ -34,6 +35,8 @@ class Folded:
     moved: int = 0
     late: int = 0
     unknown: int = 0
+    #: Jobs may be waiting for a place that a call has left.
+    frees_a_place: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +49,12 @@ class _Move:
 def fold(connection: Connection, facts: Sequence[JobFact], *, limits: Limits) -> Folded:
     """Fold facts in the order of the stream, in waves of at most one fact per job."""
     folded = Folded()
+    settled: list[calls.Settled] = []
     for wave in waves(facts):
-        _fold_wave(connection, wave, folded, limits=limits)
+        settled += _fold_wave(connection, wave, folded, limits=limits)
+    # After the last wave: whoever holds a breaker locks no job any more.
+    routing.learn(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
+    folded.frees_a_place = routing.frees_a_place(connection, settled)
     return folded
 
 
@@ -64,7 +71,9 @@ def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
     return split
 
 
-def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, *, limits: Limits) -> None:
+def _fold_wave(
+    connection: Connection, wave: Sequence[JobFact], folded: Folded, *, limits: Limits
+) -> Sequence[calls.Settled]:
     held, now = jobs.lock(connection, [fact.job_id for fact in wave])
     settled = _settle_ledger(connection, wave, held)
     staged = artifacts.of_jobs(connection, list(held))
@@ -75,7 +84,7 @@ def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, 
             folded.unknown += 1
             continue
         if isinstance(fact, CallSettled):
-            move = _settle_job(fact, job, news=fact.outcome.call_id in settled, now=now)
+            move = _settle_job(fact, job, news=fact.outcome.call_id in {one.call_id for one in settled}, now=now)
         else:
             move = _decide(fact, job, staged[job.id], limits=limits, now=now)
         if move is None:
@@ -84,11 +93,12 @@ def _fold_wave(connection: Connection, wave: Sequence[JobFact], folded: Folded, 
             moves.append(move)
     _write(connection, moves)
     folded.moved += len(moves)
+    return settled
 
 
-def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> set[str]:
+def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> list[calls.Settled]:
     """The effect that no fence guards: nothing that was bought is forgotten. Returns the calls that changed."""
-    outcomes: list[CallOutcome] = []
+    outcomes = [outcome for fact in wave for outcome in _outcomes(fact)]
     images: list[Artifact] = []
     told: set[str] = set()
     for fact in wave:
@@ -96,10 +106,8 @@ def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mappin
             case CallAccepted():
                 calls.accept(connection, fact.call_id, operation_id=fact.operation_id, state=fact.operation_state)
             case CallSettled():
-                outcomes.append(fact.outcome)
                 told.add(fact.job_id)
             case ImagesGenerated() | StageFailed() | LedgerSettled():
-                outcomes += fact.calls
                 images += fact.images
                 told.add(fact.job_id)
             case ImagesStored():
@@ -114,7 +122,18 @@ def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mappin
     artifacts.stage(connection, wanted)
     # What comes for a job that is over is not shown to anybody; its bytes must not stay behind.
     deletions.add_staging(connection, {job_id for job_id in told if job_id in held and _is_over(held[job_id])})
-    return set(settled)
+    return settled
+
+
+def _outcomes(fact: JobFact) -> tuple[CallOutcome, ...]:
+    """How calls ended, by this fact."""
+    match fact:
+        case CallSettled():
+            return (fact.outcome,)
+        case ImagesGenerated() | StageFailed() | LedgerSettled():
+            return fact.calls
+        case _:
+            return ()
 
 
 def _is_wanted(image: Artifact, held: Mapping[str, Job]) -> bool:

@@ -5,7 +5,7 @@ meanwhile is left alone.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
@@ -16,9 +16,10 @@ from services.job.domain.calls import ProviderCall
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.limits import Limits
+from services.job.domain.routing import AUTH_PATIENCE, Breaker, blocking
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, jobs, stale
+from services.job.store import artifacts, attempts, breakers, calls, jobs, providers, stale
 from services.job.store import transitions as store
 
 RECOVERIES = "recoveries"
@@ -46,12 +47,14 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits
     now = jobs.clock(connection)
     ids = [job.id for job in free]
     ledger, staged = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
+    catalogue, open_breakers = providers.catalogue(connection), breakers.all_of_them(connection)
     changes: list[Change] = []
     ends: list[attempts.End] = []
     for job in free:
         if job.sequence != seen[job.id]:
             continue
-        change = judge(job, calls=ledger[job.id], staged=staged[job.id], limits=limits, now=now)
+        blocked_by = blocking(job, catalogue, open_breakers)
+        change = judge(job, calls=ledger[job.id], staged=staged[job.id], blocked_by=blocked_by, limits=limits, now=now)
         if change is not None:
             changes.append(change)
             if job.lease is not None:
@@ -62,10 +65,16 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits
 
 
 def judge(
-    job: Job, *, calls: Sequence[ProviderCall], staged: Sequence[Artifact], limits: Limits, now: datetime
+    job: Job,
+    *,
+    calls: Sequence[ProviderCall],
+    staged: Sequence[Artifact],
+    blocked_by: Breaker | None,
+    limits: Limits,
+    now: datetime,
 ) -> Change | None:
     """What the rules say about a job, or None when it is not stale."""
-    if (late := _past_a_deadline(job, limits, now)) is not None:
+    if (late := _waited_too_long(job, blocked_by, limits, now)) is not None:
         return transitions.fail(job, late, now=now)
     indexes = {image.image_index for image in staged}
     expired = job.lease is not None and job.lease.expires_at <= now
@@ -123,15 +132,15 @@ def _too_long(job: Job) -> Failure:
     )
 
 
-def _past_a_deadline(job: Job, limits: Limits, now: datetime) -> Failure | None:
+def _waited_too_long(job: Job, blocked_by: Breaker | None, limits: Limits, now: datetime) -> Failure | None:
     if job.state is not State.QUEUED:
         return None
-    waited = job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
-    passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
-        job.finish_by is not None and job.finish_by <= now
-    )
-    if not passed and waited <= limits.max_queued_seconds:
+    if blocked_by is not None and _is_hopeless(job, blocked_by, now):
+        return blocked_by.cause()
+    if not _is_past_a_deadline(job, limits, now):
         return None
+    if (cause := blocked_by.cause() if blocked_by is not None else job.deferral) is not None:
+        return replace(cause, stage=Stage.QUEUED, retryable=True, retry_after_seconds=None)
     return Failure(
         stage=Stage.QUEUED,
         code=Code.TIMEOUT,
@@ -139,6 +148,21 @@ def _past_a_deadline(job: Job, limits: Limits, now: datetime) -> Failure | None:
         message="The job waited for longer than it was allowed to.",
         retryable=True,
     )
+
+
+def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
+    """Whether a credential has been refused for so long that nobody should wait for it."""
+    if blocked_by.code is not Code.AUTH_ERROR or job.queued_at is None or blocked_by.opened_at is None:
+        return False
+    return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > AUTH_PATIENCE
+
+
+def _is_past_a_deadline(job: Job, limits: Limits, now: datetime) -> bool:
+    waited = job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
+    passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
+        job.finish_by is not None and job.finish_by <= now
+    )
+    return passed or waited > limits.max_queued_seconds
 
 
 def _end(job: Job, change: Change) -> attempts.End:

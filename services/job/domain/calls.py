@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from services.job.domain.failures import Refusal
+from services.job.domain.failures import Code, Refusal
 from services.job.domain.jobs import Cost, Job
 from services.job.domain.requests import OnAmbiguous
 
@@ -74,10 +74,12 @@ class ProviderCall:
 
 @dataclass(frozen=True, kw_only=True)
 class CallOutcome:
-    """How a call ended, as a worker states it."""
+    """How a call ended, as a worker states it; `code` and `reason` are its error's, where it had one."""
 
     call_id: str
     phase: Phase
+    code: Code | None = None
+    reason: str | None = None
     operation_id: str | None = None
     cost_micros: int | None = None
     provider_error: ProviderError | None = None

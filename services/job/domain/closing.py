@@ -40,7 +40,9 @@ def end_of_claim(
         return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
     if deferred:
         wait = budgets.delay(failure, failures=1, jitter=jitter)
-        return transitions.requeue(job, delay_seconds=wait, counts=job.failure_counts, counted=False, now=now)
+        return transitions.requeue(
+            job, delay_seconds=wait, counts=job.failure_counts, counted=False, deferral=failure, now=now
+        )
     decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, budgets.Requeue):
         return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)

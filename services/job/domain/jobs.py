@@ -60,6 +60,7 @@ class Job:
     priority: int
     provider: str
     model: str
+    fallback: tuple[str, ...] = ()
     image_count: int
     request: JobRequest | None
     metadata: Mapping[str, str]
@@ -78,6 +79,8 @@ class Job:
     finish_by: datetime | None = None
     queued_at: datetime | None = None
     queued_seconds: float = 0.0
+    #: Why a limit put the job back without an attempt, the last time; None once a call began.
+    deferral: Failure | None = None
     generating_since: datetime | None = None
     uploading_since: datetime | None = None
 

@@ -131,6 +131,7 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
         *_out_of_bounds(request),
         *_unknown_names(request, provider, catalogue),
         *_beyond(request, provider),
+        *_beyond_fallbacks(request, catalogue),
     )
     if violations:
         first = violations[0]
@@ -223,6 +224,15 @@ def _beyond(request: JobRequest, provider: Provider) -> Iterator[Violation]:
     yield from _not_listed("aspect_ratio", request.aspect_ratio, able.aspect_ratios, provider)
     if request.size is not None:
         yield from _wrong_size(request.size, provider)
+
+
+def _beyond_fallbacks(request: JobRequest, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
+    """A fallback has to be able to do all that the provider can be asked for."""
+    if request.fallback and request.provider_options:
+        yield Violation(field="provider_options", message="Leave them out with fallback: they are of one provider.")
+    for place, name in enumerate(request.fallback):
+        if name in catalogue and (problem := next(_beyond(request, catalogue[name]), None)) is not None:
+            yield Violation(field=f"fallback.{place}", message=f"{problem.field}: {problem.message}")
 
 
 def _not_listed(name: str, value: str | None, listed: Sequence[str], provider: Provider) -> Iterator[Violation]:

@@ -53,7 +53,7 @@ def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: date
 
 def begin_call(job: Job, *, now: datetime) -> Change:
     """A provider call is about to leave."""
-    return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now)
+    return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now, deferral=None)
 
 
 def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> Change:
@@ -90,9 +90,18 @@ def stored(job: Job, *, now: datetime) -> Change:
 
 
 def requeue(
-    job: Job, *, delay_seconds: float, counts: Mapping[str, int], counted: bool = True, now: datetime
+    job: Job,
+    *,
+    delay_seconds: float,
+    counts: Mapping[str, int],
+    counted: bool = True,
+    deferral: Failure | None = None,
+    now: datetime,
 ) -> Change:
-    """A generator's claim ended without its result, and another may follow; an uncounted one gives its attempt back."""
+    """A generator's claim ended without its result, and another may follow; an uncounted one gives its attempt back.
+
+    `deferral` is the limit that put it back.
+    """
     return _move(
         Transition.REQUEUE,
         job,
@@ -105,6 +114,7 @@ def requeue(
         run_at=now + timedelta(seconds=delay_seconds),
         failure_counts=dict(counts),
         attempt_count=job.attempt_count if counted else max(job.attempt_count - 1, 0),
+        deferral=deferral or job.deferral,
     )
 
 
@@ -154,6 +164,7 @@ def user_retry(job: Job, *, resume_upload: bool, consents: bool, now: datetime) 
         failure=None,
         failure_counts={},
         user_consents=consents,
+        deferral=None,
         start_by=None,
         finish_by=None,
         started_at=None,
@@ -189,6 +200,7 @@ def submit(
         priority=int(request.priority),
         provider=provider,
         model=model,
+        fallback=request.fallback,
         image_count=request.n,
         request=request,
         metadata=request.metadata,

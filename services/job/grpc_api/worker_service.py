@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
-from services.job.application import buying, claiming, releasing
+from services.job.application import buying, claiming, releasing, routing
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
 from services.job.grpc_api.refusals import answer
 from services.job.messages import incoming, outgoing
 from services.job.relay import OutboxRelay
-from services.job.store import deletions, inputs, jobs, providers, settlements
+from services.job.store import deletions, inputs, jobs, settlements
 
 Context = Any
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.RegisterProvidersResponse:
         """Replace what is known of the named providers."""
         known = [incoming.provider(one) for one in request.providers]
-        await self._ask(lambda connection: providers.register(connection, request.worker, known))
+        await self._ask(lambda connection: routing.register(connection, request.worker, known))
         return worker_service_pb2.RegisterProvidersResponse()
 
     async def ClaimJobs(

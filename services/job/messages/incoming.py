@@ -140,6 +140,8 @@ def outcome(told: fact_pb2.CallOutcome) -> CallOutcome:
     return CallOutcome(
         call_id=told.call_id,
         phase=phase,
+        code=member(Code, error_pb2.Code, "CODE", told.code),
+        reason=reason_name(told.reason) if told.reason else None,
         operation_id=told.operation_id or None,
         cost_micros=_given(told, "cost_micros"),
         provider_error=ProviderError(

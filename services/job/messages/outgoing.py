@@ -201,6 +201,7 @@ def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJ
         traceparent=claimed.job.traceparent or "",
         max_generating_seconds=limits.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
+        routes=[worker_service_pb2.Route(provider=one.provider, model=one.model) for one in claimed.routes],
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -28,7 +29,7 @@ FROM jsonb_to_recordset(CAST(:outcomes AS jsonb))
     AS told (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb)
 WHERE call.id = told.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
-RETURNING call.id
+RETURNING call.id AS call_id, call.provider, call.model
 """
 
 ACCEPT_CALL = """
@@ -48,6 +49,15 @@ LIFT_COVER = """
 UPDATE provider_call_images SET lifted = true
 WHERE call_id = ANY(:call_ids) AND image_index = ANY(:indexes)
 """
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """A call that has just ended, and whom it asked."""
+
+    call_id: str
+    provider: str
+    model: str
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
@@ -104,12 +114,12 @@ def accept(connection: Connection, call_id: str, *, operation_id: str, state: Ma
     return known.first() is not None
 
 
-def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[str]:
-    """Write down how calls ended; returns the ids of those that changed. Late and repeated words change nothing."""
+def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Settled]:
+    """Write down how calls ended; returns those that changed. Late and repeated words change nothing."""
     if not outcomes:
         return []
     told = rows.as_parameter([rows.to_json(outcome) for outcome in outcomes])
-    return list(connection.execute(text(SETTLE_CALLS), {"outcomes": told}).scalars())
+    return [Settled(**row) for row in connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()]
 
 
 def _to_row(call: ProviderCall) -> dict[str, Any]:

@@ -6,38 +6,85 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from services.job.domain.jobs import Fence, Job
+from services.job.domain.routing import Admission, Breaker
 from services.job.store import rows
 from services.job.store.jobs import from_row
 
-# Tenants are found by hopping through the index, so one with 10,000 queued jobs costs as much as one with a single job.
+# A lane is the queued jobs of one tenant that may go the same ways. Lanes are found by hopping through the index, so
+# one of 10,000 jobs costs as much as one with a single job. The first way that no breaker bars serves the lane, if this
+# generator can go it; places at the provider, and one for a job that tries whether it is well again, are the limit.
 # A tenant's turn is its number of jobs at generators plus the job's place in its own queue: least served goes first.
 CHOOSE_DUE_JOBS = """
-WITH RECURSIVE waiting AS (
-    (SELECT tenant FROM jobs WHERE state = 'queued' ORDER BY tenant LIMIT 1)
+WITH RECURSIVE lanes AS (
+    (SELECT tenant, provider, model, fallback FROM jobs WHERE state = 'queued'
+        ORDER BY tenant, provider, model, fallback LIMIT 1)
     UNION ALL
-    SELECT (SELECT tenant FROM jobs WHERE state = 'queued' AND jobs.tenant > waiting.tenant ORDER BY tenant LIMIT 1)
-    FROM waiting WHERE waiting.tenant IS NOT NULL
+    SELECT following.* FROM lanes CROSS JOIN LATERAL (
+        SELECT tenant, provider, model, fallback FROM jobs
+        WHERE state = 'queued' AND (jobs.tenant, jobs.provider, jobs.model, jobs.fallback)
+            > (lanes.tenant, lanes.provider, lanes.model, lanes.fallback)
+        ORDER BY tenant, provider, model, fallback LIMIT 1
+    ) AS following
 ),
+known AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb))
+        AS one (provider text, default_model text, places bigint, is_mine boolean)
+),
+gates AS (SELECT * FROM jsonb_to_recordset(CAST(:gates AS jsonb)) AS one (provider text, model text, places bigint)),
 served AS (
     SELECT tenant, count(*) AS in_flight FROM jobs WHERE state IN ('processing', 'generating') GROUP BY tenant
 ),
+open_lanes AS (
+    SELECT lanes.*, known.provider AS by_provider, route.model AS by_model, route.places AS tries,
+        known.places, coalesce(served.in_flight, 0) AS in_flight, load.last_claimed_at,
+        coalesce(load.max_in_flight, 1000000) AS max_in_flight
+    FROM lanes
+    CROSS JOIN LATERAL (
+        SELECT step.provider, step.model, coalesce(gates.places, 1000000) AS places
+        FROM (
+            SELECT lanes.provider, lanes.model, 0 AS place
+            UNION ALL
+            SELECT name, known.default_model, fallback.place
+            FROM unnest(lanes.fallback) WITH ORDINALITY AS fallback (name, place)
+            JOIN known ON known.provider = name
+        ) AS step
+        LEFT JOIN gates ON gates.provider = step.provider AND gates.model = step.model
+        WHERE coalesce(gates.places, 1) > 0
+        ORDER BY step.place LIMIT 1
+    ) AS route
+    JOIN known ON known.provider = route.provider AND known.is_mine AND known.places > 0
+    LEFT JOIN served ON served.tenant = lanes.tenant
+    LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
+),
 due AS (
-    SELECT job.id, job.priority, job.run_at, load.last_claimed_at,
-        coalesce(served.in_flight, 0)
-            + row_number() OVER (PARTITION BY waiting.tenant ORDER BY job.priority, job.run_at, job.id) AS turn
-    FROM waiting
-    LEFT JOIN served ON served.tenant = waiting.tenant
-    LEFT JOIN tenant_load AS load ON load.tenant = waiting.tenant
+    SELECT job.*, lane.by_provider, lane.by_model, lane.places, lane.tries, lane.last_claimed_at, lane.max_in_flight,
+        lane.in_flight
+            + row_number() OVER (PARTITION BY lane.tenant ORDER BY job.priority, job.run_at, job.id) AS turn
+    FROM open_lanes AS lane
     CROSS JOIN LATERAL (
         SELECT id, priority, run_at FROM jobs
-        WHERE jobs.tenant = waiting.tenant AND state = 'queued' AND run_at <= clock_timestamp()
-            AND provider = ANY(:providers)
+        WHERE state = 'queued' AND jobs.tenant = lane.tenant AND jobs.provider = lane.provider
+            AND jobs.model = lane.model AND jobs.fallback = lane.fallback AND run_at <= clock_timestamp()
         ORDER BY priority, run_at, id
-        LIMIT least(CAST(:candidates AS bigint),
-                    greatest(coalesce(load.max_in_flight, 1000000) - coalesce(served.in_flight, 0), 0))
+        LIMIT least(CAST(:candidates AS bigint), lane.places, lane.tries,
+                    greatest(lane.max_in_flight - lane.in_flight, 0))
     ) AS job
+),
+placed AS (
+    SELECT *,
+        row_number() OVER (PARTITION BY by_provider ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id)
+            AS place,
+        row_number() OVER (
+            PARTITION BY by_provider, by_model ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id
+        ) AS try
+    FROM due WHERE turn <= max_in_flight
 )
-SELECT id FROM due ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
+SELECT id FROM placed WHERE place <= places AND try <= tries
+ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
+"""
+
+ONE_AT_A_TIME = """
+SELECT pg_advisory_xact_lock(hashtextextended('claim', 0))
 """
 
 LOCK_DUE_JOBS = """
@@ -83,13 +130,31 @@ def wait_for_the_same(connection: Connection, tokens: Sequence[UUID]) -> None:
     connection.execute(text(WAIT_FOR_THE_SAME_TOKENS), {"tokens": [str(token) for token in tokens]})
 
 
-def lock_due_jobs(connection: Connection, *, most: int, providers: Sequence[str]) -> list[Job]:
-    """Lock at most so many due jobs of these providers, in the order in which they are to be served."""
+def one_at_a_time(connection: Connection) -> None:
+    """Let generators choose one after the other, until commit: limits that two count at once are exceeded by both."""
+    connection.execute(text(ONE_AT_A_TIME))
+
+
+def lock_due_jobs(connection: Connection, *, most: int, mine: Collection[str], admission: Admission) -> list[Job]:
+    """Lock at most so many due jobs that these providers may serve now, in the order in which they are to be served."""
+    known = [
+        {
+            "provider": name,
+            "default_model": one.default_model,
+            "places": admission.places.get(name, 0),
+            "is_mine": name in mine,
+        }
+        for name, one in admission.catalogue.items()
+    ]
+    gates = [_gate(one, 0) for one in admission.barred()] + [_gate(one, 1) for one in admission.probes()]
     candidates = 4 * most + 16
-    chosen = connection.execute(
-        text(CHOOSE_DUE_JOBS), {"providers": list(providers), "candidates": candidates}
-    ).scalars()
+    told = {"known": rows.as_parameter(known), "gates": rows.as_parameter(gates), "candidates": candidates}
+    chosen = connection.execute(text(CHOOSE_DUE_JOBS), told).scalars()
     return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "most": most})
+
+
+def _gate(breaker: Breaker, places: int) -> dict[str, object]:
+    return {"provider": breaker.provider, "model": breaker.model, "places": places}
 
 
 def lock_due_uploads(connection: Connection, *, most: int) -> list[Job]:

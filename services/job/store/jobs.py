@@ -17,7 +17,7 @@ from services.job.store import rows
 MUTABLE = (
     "state", "sequence", "claim_number", "attempt_count", "retry_count", "failure_counts", "user_consents",
     "locked_by", "locked_at", "lease_token", "lease_expires_at",
-    "run_at", "start_by", "finish_by", "queued_at", "queued_seconds", "generating_since", "uploading_since",
+    "run_at", "start_by", "finish_by", "queued_at", "queued_seconds", "deferral", "generating_since", "uploading_since",
     "failure_stage", "failure_code", "failure_reason", "failure_message", "failure_retryable",
     "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
 )  # fmt: skip
@@ -100,6 +100,8 @@ def to_row(job: Job) -> dict[str, Any]:
     plain = {name: getattr(job, name) for name in _PLAIN}
     return plain | {
         "request": None if job.request is None else rows.to_json(job.request),
+        "fallback": list(job.fallback),
+        "deferral": None if job.deferral is None else rows.to_json(job.deferral),
         "metadata": dict(job.metadata),
         "failure_counts": dict(job.failure_counts),
         "warnings": [rows.to_json(warning) for warning in job.warnings],
@@ -124,6 +126,8 @@ def from_row(row: RowMapping) -> Job:
     return Job(
         **plain,
         request=None if row["request"] is None else rows.from_json(JobRequest, row["request"]),
+        fallback=tuple(row["fallback"]),
+        deferral=None if row["deferral"] is None else rows.from_json(Failure, row["deferral"]),
         metadata=row["metadata"],
         failure_counts=row["failure_counts"],
         warnings=tuple(rows.from_json(JobWarning, warning) for warning in row["warnings"]),

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, text
 
 from services.job.domain.jobs import Job
 from services.job.domain.limits import Limits
+from services.job.domain.routing import AUTH_PATIENCE
 from services.job.store.jobs import from_row
 
 FIND_STALE_JOBS = """
@@ -26,6 +27,11 @@ WHERE state = 'queued' AND (
     finish_by <= clock_timestamp()
     OR (start_by <= clock_timestamp() AND started_at IS NULL)
     OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
+UNION ALL
+SELECT jobs.id, jobs.sequence FROM jobs
+JOIN breakers ON breakers.provider = jobs.provider AND breakers.model = jobs.model
+WHERE jobs.state = 'queued' AND breakers.code = 'AUTH_ERROR'
+    AND greatest(breakers.opened_at, jobs.queued_at) < clock_timestamp() - make_interval(secs => :auth_patience)
 LIMIT :most
 """
 
@@ -36,7 +42,7 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 
 def find(connection: Connection, limits: Limits, *, most: int) -> list[tuple[str, int]]:
     """Id and sequence of jobs that break a rule of the monitor."""
-    found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most})
+    found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": AUTH_PATIENCE})
     return [(row.id, row.sequence) for row in found]
 
 

@@ -15,7 +15,7 @@ from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.adapters.rendering import Renderers
 from services.generator.application.generation import Generator
-from services.generator.domain.work import Job
+from services.generator.domain.work import Job, Route
 from services.generator.ports import ImageProvider, Order
 from tests.support.generation import Desk, Facts, job_of
 from tests.support.paid_provider import picture
@@ -43,7 +43,7 @@ class World:
 
     def job(self, **changes: Any) -> Job:
         """A claimed job for the vendor's model."""
-        fields: dict[str, Any] = {"model": self.paid.model, "max_seconds": 60}
+        fields: dict[str, Any] = {"routes": (Route(provider="paid", model=self.paid.model),), "max_seconds": 60}
         return job_of(**(fields | changes))
 
     def order(self, *, count: int = 1, **request: Any) -> Order:

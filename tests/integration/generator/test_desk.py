@@ -16,7 +16,7 @@ from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.domain.outcomes import Operation
-from services.generator.domain.work import InputImage, Phase
+from services.generator.domain.work import InputImage, Phase, Route
 from services.generator.ports import Deletion, Settlement
 from tests.support.generation import call_of, job_of
 
@@ -118,6 +118,7 @@ def claimed(request: job_pb2.JobRequest) -> worker.ClaimedJob:
         traceparent="00-1-2-01",
         max_generating_seconds=600,
         may_pay_again=True,
+        routes=[worker.Route(provider="paid", model="m"), worker.Route(provider="spare", model="s")],
     )
 
 
@@ -137,7 +138,8 @@ async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, d
     [(token, job)] = await desk.claim(["token"])
 
     assert (token, job.id, job.claim_number, job.lease_token, job.lease_seconds) == ("token", "job_1", 1, "token", 30)
-    assert (job.tenant, job.provider, job.model, job.image_count) == ("acme", "paid", "m", 3)
+    assert (job.tenant, job.image_count) == ("acme", 3)
+    assert job.routes == (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
     assert (job.traceparent, job.max_seconds, job.may_pay_again) == ("00-1-2-01", 600, True)
     [call], [image] = job.calls, job.images
     assert (call.id, call.phase, call.image_indexes, call.idempotency_key) == ("call_1", Phase.ACCEPTED, (0, 2), "key")

@@ -15,7 +15,14 @@ from common.jetstream import BrokerUnavailable, JetStream
 from common.pulling import ConsumerSpec, Subscription
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.domain import failures
-from services.generator.domain.outcomes import CancelOutcome, Operation, StageError, VendorError
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Operation,
+    ProviderError,
+    StageError,
+    VendorError,
+)
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
@@ -112,22 +119,24 @@ async def test_every_end_of_a_call_can_be_told(broker: JetStream, facts: NatsFac
 async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
     broker: JetStream, facts: NatsFacts
 ) -> None:
-    error = StageError(
+    error = ProviderError(
         code="RATE_LIMIT",
         reason="PROVIDER_RATE_LIMIT",
         message="Slow down.",
         retryable=True,
         retry_after_seconds=30,
+        acceptance=Acceptance.NOT_ACCEPTED,
+        vendor=VendorError(http_status=429, code="throttled", message="resets in ~30s", request_id="r1"),
     )
-    vendor = VendorError(http_status=429, code="throttled", message="resets in ~30s", request_id="r1")
-    outcome = Outcome(call_id="call_1", phase=Phase.NOT_SENT, vendor=vendor)
+    outcome = Outcome(call_id="call_1", phase=Phase.NOT_SENT, error=error)
     await facts.stage_failed(ID, job=job_of(), error=error, calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).stage_failed
 
     assert told.fence == FENCE
     assert (told.failure.stage, told.failure.code) == (error_pb2.STAGE_GENERATING, error_pb2.CODE_RATE_LIMIT)
     assert (told.failure.reason, told.failure.message) == (error_pb2.REASON_PROVIDER_RATE_LIMIT, "Slow down.")
-    assert (told.failure.retryable, told.failure.retry_after_seconds) == (True, 30)
+    assert (told.failure.retryable, told.failure.retry_after_seconds, told.deferred) == (True, 30, False)
+    assert (told.calls[0].code, told.calls[0].reason) == (told.failure.code, told.failure.reason)
     words = told.calls[0].error
     assert (words.http_status, words.code, words.message, words.request_id) == (
         429,

@@ -11,7 +11,10 @@ from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at
 
 # What refers to these goes with them.
-ROOTS = ("jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers")
+ROOTS = (
+    "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
+    "breakers",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,10 @@ IMPOSSIBLE_ENDS = {
     ),
 }
 IMPOSSIBLE_ROWS = {
+    "an_open_breaker_knows_since_when_and_until": (
+        "INSERT INTO breakers (provider, model, failures, code, reason, opened_at)"
+        " VALUES ('p', 'm', 5, 'TEMPORARY', 'PROVIDER_UNAVAILABLE', now())"
+    ),
     "a_call_is_in_one_of_eight_phases": "UPDATE provider_calls SET phase = 'perhaps'",
     "an_accepted_call_has_an_operation": "UPDATE provider_calls SET phase = 'accepted', settled_at = NULL",
     "an_open_call_is_not_settled": "UPDATE provider_calls SET settled_at = NULL",

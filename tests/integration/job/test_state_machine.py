@@ -34,7 +34,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk.sql("TRUNCATE jobs, provider_calls, idempotency_keys, tenant_load, deletions CASCADE")
+        self.desk.sql("TRUNCATE jobs, provider_calls, idempotency_keys, tenant_load, deletions, breakers CASCADE")
         # Jobs as workers saw them when they claimed or began: some of these rights are no longer good.
         self.seen: list[Job] = []
         self.calls: list[tuple[Job, ProviderCall]] = []

@@ -117,6 +117,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """RATE_LIMIT: the provider asked to slow down."""
     REASON_QUOTA_EXCEEDED: _Reason.ValueType  # 21
     """RATE_LIMIT: the caller's own quota is spent for now."""
+    REASON_PROVIDER_BUSY: _Reason.ValueType  # 22
+    """RATE_LIMIT: a limit that is configured for the provider is used up; the job waits for its turn."""
     REASON_PROVIDER_TIMEOUT: _Reason.ValueType  # 40
     """TIMEOUT: the provider did not finish within its limit, and surely made nothing that was paid for."""
     REASON_AMBIGUOUS_OUTCOME: _Reason.ValueType  # 41
@@ -205,6 +207,8 @@ REASON_PROVIDER_RATE_LIMIT: Reason.ValueType  # 20
 """RATE_LIMIT: the provider asked to slow down."""
 REASON_QUOTA_EXCEEDED: Reason.ValueType  # 21
 """RATE_LIMIT: the caller's own quota is spent for now."""
+REASON_PROVIDER_BUSY: Reason.ValueType  # 22
+"""RATE_LIMIT: a limit that is configured for the provider is used up; the job waits for its turn."""
 REASON_PROVIDER_TIMEOUT: Reason.ValueType  # 40
 """TIMEOUT: the provider did not finish within its limit, and surely made nothing that was paid for."""
 REASON_AMBIGUOUS_OUTCOME: Reason.ValueType  # 41

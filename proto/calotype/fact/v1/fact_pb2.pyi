@@ -130,6 +130,8 @@ class CallOutcome(_message.Message):
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     COST_MICROS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call."""
     phase: _job_pb2.CallPhase.ValueType
@@ -138,6 +140,10 @@ class CallOutcome(_message.Message):
     """The provider's id of the operation, when it named one."""
     cost_micros: _builtins.int
     """What it cost; absent when unknown."""
+    code: _error_pb2.Code.ValueType
+    """Class of its error, when it failed: by it breakers learn how the provider does."""
+    reason: _error_pb2.Reason.ValueType
+    """Reason of its error, when it failed."""
     @_builtins.property
     def error(self) -> _job_pb2.ProviderError:
         """The vendor's words, when it failed."""
@@ -150,10 +156,12 @@ class CallOutcome(_message.Message):
         operation_id: _builtins.str = ...,
         cost_micros: _builtins.int | None = ...,
         error: _job_pb2.ProviderError | None = ...,
+        code: _error_pb2.Code.ValueType = ...,
+        reason: _error_pb2.Reason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "cost_micros", b"cost_micros", "error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "call_id", b"call_id", "cost_micros", b"cost_micros", "error", b"error", "operation_id", b"operation_id", "phase", b"phase"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "call_id", b"call_id", "code", b"code", "cost_micros", b"cost_micros", "error", b"error", "operation_id", b"operation_id", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
     _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015

@@ -193,6 +193,7 @@ class ClaimedJob(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     MAX_GENERATING_SECONDS_FIELD_NUMBER: _builtins.int
     MAY_PAY_AGAIN_FIELD_NUMBER: _builtins.int
+    ROUTES_FIELD_NUMBER: _builtins.int
     lease_seconds: _builtins.float
     """Seconds that the lease lasts from when the claim was asked."""
     traceparent: _builtins.str
@@ -217,6 +218,10 @@ class ClaimedJob(_message.Message):
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ImageArtifact]:
         """Every image of the job that is staged."""
 
+    @_builtins.property
+    def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
+        """Where the job may go now, in order: its provider and its fallbacks, less those that a breaker bars. Not empty."""
+
     def __init__(
         self,
         *,
@@ -228,14 +233,41 @@ class ClaimedJob(_message.Message):
         traceparent: _builtins.str = ...,
         max_generating_seconds: _builtins.float = ...,
         may_pay_again: _builtins.bool = ...,
+        routes: _abc.Iterable[Global___Route] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "may_pay_again", b"may_pay_again", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "may_pay_again", b"may_pay_again", "routes", b"routes", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClaimedJob: _TypeAlias = ClaimedJob  # noqa: Y015
+
+@_typing.final
+class Route(_message.Message):
+    """Route is a provider and the model that it is asked for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    provider: _builtins.str
+    """The provider."""
+    model: _builtins.str
+    """The model."""
+    def __init__(
+        self,
+        *,
+        provider: _builtins.str = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Route: _TypeAlias = Route  # noqa: Y015
 
 @_typing.final
 class ClaimUploadsRequest(_message.Message):

@@ -139,7 +139,8 @@ class WorkerServiceServicer:
     def BeginProviderCall(self, request, context):
         """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
         may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED.
+        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
+        the job back with a deferred StageFailed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

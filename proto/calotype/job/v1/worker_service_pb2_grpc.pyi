@@ -52,7 +52,8 @@ class WorkerServiceStub:
     BeginProviderCall: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]
     """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
     may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED.
+    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
+    the job back with a deferred StageFailed.
     """
     RecordOperation: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]
     """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
@@ -85,7 +86,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     BeginProviderCall: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]  # type: ignore[assignment]
     """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
     may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED.
+    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
+    the job back with a deferred StageFailed.
     """
     RecordOperation: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]  # type: ignore[assignment]
     """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
@@ -157,7 +159,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_worker_service_pb2.BeginProviderCallResponse, _abc.Awaitable[_worker_service_pb2.BeginProviderCallResponse]]:
         """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
         may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED.
+        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
+        the job back with a deferred StageFailed.
         """
 
     @_abc_1.abstractmethod

@@ -10,7 +10,7 @@ from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance, Operation, Pending
-from services.generator.domain.work import InputImage, Job, Phase, Request
+from services.generator.domain.work import InputImage, Job, Phase, Request, Route
 from tests.support.generation import (
     AWAY,
     LOST,
@@ -296,7 +296,7 @@ async def test_inputs_are_read_once_and_in_order() -> None:
 
 async def test_a_provider_that_is_no_longer_configured_fails_the_job_before_anything_is_sent() -> None:
     world = World(Provider(made()))
-    await world.run(job_of(provider="gone"))
+    await world.run(job_of(routes=(Route(provider="gone", model="m"),)))
 
     assert (world.facts.error.stage, world.facts.error.reason) == ("PROCESSING", "PROVIDER_NOT_FOUND")
 

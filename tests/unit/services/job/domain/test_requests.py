@@ -37,9 +37,10 @@ FINE: dict[str, dict[str, Any]] = {
     "everything the provider can": {
         "negative_prompt": "fog", "model": "l", "n": 10, "seed": 2**63 - 1, "quality": "high", "output_format": "webp",
         "input_images": (PICTURE, InputImage(url="https://example.test/a.png")), "mask": PICTURE,
-        "fallback": ("poor",), "metadata": {"k" * 40: "v" * 500}, "end_user": "u" * 128, "start_within_seconds": 1,
+        "metadata": {"k" * 40: "v" * 500}, "end_user": "u" * 128, "start_within_seconds": 1,
     },
     "a poor provider and no wishes": {"provider": "poor"},
+    "a fallback that can do as much": {"fallback": ("poor",)},
     "a model that a provider without a list takes": {"provider": "poor", "model": "whatever"},
 }  # fmt: skip
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -65,6 +66,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a mask nobody reads": ({"provider": "poor", "mask": PICTURE}, "mask"),
     "a model that is not there": ({"model": "xl"}, "model"),
     "a fallback that is not there": ({"fallback": ("poor", "nobody")}, "fallback.1"),
+    "a fallback that ignores the seed": ({"fallback": ("poor",), "seed": 1}, "fallback.0"),
+    "options of one provider with a fallback": (
+        {"fallback": ("poor",), "provider_options": {"steps": 4}},
+        "provider_options",
+    ),
     "too many fallbacks": ({"fallback": ("poor",) * 6}, "fallback"),
     "more inputs than the provider's": ({"provider": "poor", "input_images": (PICTURE,)}, "input_images"),
     "too many inputs": ({"input_images": (PICTURE,) * 9}, "input_images"),

@@ -1,0 +1,90 @@
+"""Hold limits and breakers: what may be claimed, whether a call may begin, and what its end says of its provider."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from services.job.domain.calls import CallOutcome
+from services.job.domain.failures import Refusal
+from services.job.domain.jobs import Job
+from services.job.domain.requests import Provider
+from services.job.domain.routing import MANY, Admission, Health, Route, after, health
+from services.job.store import breakers, jobs, load, providers
+from services.job.store.calls import Settled
+
+
+def register(connection: Connection, worker: str, known: Sequence[Provider]) -> None:
+    """Replace what is known of the named providers; what a refused credential had closed is tried again."""
+    providers.register(connection, worker, known)
+    breakers.try_again(connection, [one.name for one in known])
+
+
+def admission(connection: Connection) -> Admission:
+    """How many jobs each provider takes now. Right as long as nobody else claims: see `claims.one_at_a_time`."""
+    catalogue = providers.catalogue(connection)
+    limited = [name for name, one in catalogue.items() if one.max_concurrency or one.requests_per_minute]
+    used = load.of_providers(connection, limited) if limited else load.Load(in_use={}, begun={})
+    return Admission(
+        now=jobs.clock(connection),
+        catalogue=catalogue,
+        places={name: _places(one, used) for name, one in catalogue.items()},
+        breakers=breakers.all_of_them(connection),
+    )
+
+
+def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job) -> None:
+    """Let a call begin only where the provider's limits have room. Raises `Refusal` PROVIDER_BUSY."""
+    if not (provider.max_concurrency or provider.requests_per_minute):
+        return
+    load.one_at_a_time(connection, provider.name)
+    # Later statements than the lock: they count what others began while it was waited for.
+    if (most := provider.max_concurrency) and load.open_calls_of_others(
+        connection, provider.name, job_id=job.id
+    ) >= most:
+        raise Refusal("PROVIDER_BUSY", f"{provider.name} has as many calls under way as it may ({most}).")
+    if (most := provider.requests_per_minute) and (at := load.room_at(connection, provider.name, most=most)):
+        wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
+        message = f"{provider.name} was asked as often as it may be within a minute ({most})."
+        raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
+
+
+def learn(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[Settled]) -> None:
+    """Let breakers learn from calls that ended. They are locked here: lock no job after it."""
+    told = {outcome.call_id: outcome for outcome in outcomes}
+    news: dict[Route, list[CallOutcome]] = defaultdict(list)
+    for one in settled:
+        news[Route(provider=one.provider, model=one.model)].append(told[one.call_id])
+    if not news:
+        return
+    known = breakers.all_of_them(connection)
+    # Nearly always a call went well at a provider that is well: nothing is locked for that.
+    ill = [
+        route
+        for route, ended in news.items()
+        if route in known or any(health(one) in (Health.ILL, Health.REFUSED) for one in ended)
+    ]
+    if not ill:
+        return
+    locked = breakers.lock(connection, ill)
+    now = jobs.clock(connection)
+    breakers.write(connection, [after(breaker, news[route], now=now) for route, breaker in locked.items()])
+
+
+def frees_a_place(connection: Connection, settled: Sequence[Settled]) -> bool:
+    """Whether jobs may be waiting for what these calls held."""
+    if not settled:
+        return False
+    catalogue = providers.catalogue(connection)
+    return any(
+        (provider := catalogue.get(one.provider)) is not None and provider.max_concurrency > 0 for one in settled
+    )
+
+
+def _places(provider: Provider, used: load.Load) -> int:
+    free = MANY
+    if provider.max_concurrency:
+        free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))
+    if provider.requests_per_minute:
+        free = min(free, provider.requests_per_minute - used.begun.get(provider.name, 0))
+    return max(free, 0)

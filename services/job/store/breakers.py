@@ -1,0 +1,84 @@
+"""The table `breakers`: failures in a row per provider and model."""
+
+from collections.abc import Collection, Sequence
+
+from sqlalchemy import Connection, text
+
+from services.job.domain.routing import Breaker, Route
+from services.job.store import rows
+
+ADD_MISSING = """
+INSERT INTO breakers (provider, model, failures, code, reason)
+SELECT provider, model, 0, 'TEMPORARY', 'PROVIDER_UNAVAILABLE'
+FROM jsonb_to_recordset(CAST(:routes AS jsonb)) AS route (provider text, model text)
+ORDER BY provider COLLATE "C", model COLLATE "C"
+ON CONFLICT (provider, model) DO NOTHING
+"""
+
+LOCK_IN_ORDER = """
+SELECT breakers.* FROM breakers
+JOIN jsonb_to_recordset(CAST(:routes AS jsonb)) AS route (provider text, model text) USING (provider, model)
+ORDER BY provider, model FOR UPDATE OF breakers
+"""
+
+WRITE = """
+UPDATE breakers SET failures = new.failures, code = new.code, reason = new.reason,
+    opened_at = new.opened_at, open_until = new.open_until, probe_until = new.probe_until
+FROM jsonb_populate_recordset(NULL::breakers, CAST(:breakers AS jsonb)) AS new
+WHERE breakers.provider = new.provider AND breakers.model = new.model
+"""
+
+FORGET = """
+DELETE FROM breakers USING jsonb_to_recordset(CAST(:routes AS jsonb)) AS route (provider text, model text)
+WHERE breakers.provider = route.provider AND breakers.model = route.model
+"""
+
+PROBE = """
+UPDATE breakers SET probe_until = clock_timestamp() + make_interval(secs => :seconds)
+WHERE provider = :provider AND model = :model
+"""
+
+# A generator that starts may bring the credential that was missing: one job tries at once.
+TRY_AGAIN = """
+UPDATE breakers SET open_until = clock_timestamp(), probe_until = NULL
+WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NULL
+"""
+
+
+def all_of_them(connection: Connection) -> dict[Route, Breaker]:
+    """Every breaker that has something to say, by what it guards."""
+    found = connection.execute(text("SELECT * FROM breakers")).mappings()
+    breakers = [rows.from_json(Breaker, dict(row)) for row in found]
+    return {breaker.route: breaker for breaker in breakers}
+
+
+def lock(connection: Connection, routes: Collection[Route]) -> dict[Route, Breaker]:
+    """Lock the breakers of these routes. After it a transaction locks no job: others take them the other way round."""
+    named = {"routes": _as_parameter(routes)}
+    connection.execute(text(ADD_MISSING), named)
+    found = connection.execute(text(LOCK_IN_ORDER), named).mappings()
+    breakers = [rows.from_json(Breaker, dict(row)) for row in found]
+    return {breaker.route: breaker for breaker in breakers}
+
+
+def write(connection: Connection, breakers: Sequence[Breaker]) -> None:
+    """Write locked breakers; one without failures is forgotten."""
+    kept = [one for one in breakers if one.failures]
+    if kept:
+        connection.execute(text(WRITE), {"breakers": rows.as_parameter([rows.to_json(one) for one in kept])})
+    if gone := [one.route for one in breakers if not one.failures]:
+        connection.execute(text(FORGET), {"routes": _as_parameter(gone)})
+
+
+def probe(connection: Connection, route: Route, *, seconds: float) -> None:
+    """Somebody tries; nobody else does meanwhile."""
+    connection.execute(text(PROBE), {"provider": route.provider, "model": route.model, "seconds": seconds})
+
+
+def try_again(connection: Connection, providers: Collection[str]) -> None:
+    """Let one job try what a refused credential had closed."""
+    connection.execute(text(TRY_AGAIN), {"providers": list(providers)})
+
+
+def _as_parameter(routes: Collection[Route]) -> str:
+    return rows.as_parameter([rows.to_json(route) for route in routes])

@@ -1,0 +1,107 @@
+"""A job's ways: the next provider is asked only when this one surely sold nothing."""
+
+from typing import Any
+
+import grpc
+import pytest
+
+from common.errors import ServiceError
+from common.leased_work import Slot
+from services.generator.application.generation import Generator
+from services.generator.domain.outcomes import Acceptance
+from services.generator.domain.work import Route
+from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
+
+ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
+AWAY = provider_error(Acceptance.NOT_ACCEPTED)
+FAILED = provider_error(Acceptance.ACCEPTED)
+LOST = provider_error(Acceptance.UNKNOWN)
+REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+WRONG = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="INVALID_INPUT", retryable=False)
+NO_KEY = provider_error(Acceptance.NOT_ACCEPTED, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
+NO_CREDIT = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="QUOTA_EXHAUSTED", retryable=False)
+
+
+class World:
+    """Two providers, and what became of one job."""
+
+    def __init__(self, paid: Provider | None, spare: Provider) -> None:
+        self.desk, self.facts, self.spare = Desk(), Facts(), spare
+        spare.name = "spare"
+        known = {"spare": spare} | ({"paid": paid} if paid else {})
+        self._generator = Generator(
+            desk=self.desk, facts=self.facts, staging=Staging(), reader=Reader(), providers=known
+        )
+
+    async def run(self, **changes: Any) -> None:
+        """Run a job that may go both ways."""
+        job = job_of(**({"routes": ROUTES} | changes))
+        await self._generator.run(Slot(token=job.lease_token, work=job))
+
+
+@pytest.mark.parametrize("error", [AWAY, FAILED, NO_KEY, NO_CREDIT], ids=lambda error: error.reason)
+async def test_what_one_surely_did_not_sell_the_next_is_asked_for(error: Exception) -> None:
+    world = World(Provider(error), Provider(made()))
+    await world.run()
+
+    [order] = world.spare.submitted
+    assert order.model == "s"
+    assert world.facts.kinds == ["images_generated"]
+    assert len(world.desk.begun) == 2
+
+
+@pytest.mark.parametrize("error", [LOST, REFUSED, WRONG], ids=lambda error: error.reason)
+async def test_what_may_have_been_sold_or_is_the_requests_own_fault_ends_the_claim(error: Exception) -> None:
+    world = World(Provider(error), Provider(made()))
+    await world.run()
+
+    assert world.spare.submitted == []
+
+
+async def test_a_refusal_goes_on_where_the_job_says_so() -> None:
+    world = World(Provider(REFUSED), Provider(made()))
+    await world.run(falls_back_on_refusal=True)
+
+    assert len(world.spare.submitted) == 1
+
+
+async def test_a_provider_that_is_not_configured_here_is_gone_around() -> None:
+    world = World(None, Provider(made()))
+    await world.run()
+
+    assert len(world.spare.submitted) == 1
+
+
+async def test_when_all_fail_the_job_is_told_what_gives_most_hope() -> None:
+    world = World(Provider(AWAY), Provider(NO_KEY))
+    await world.run()
+
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("PROVIDER_UNAVAILABLE", True)
+
+
+async def test_the_images_that_are_left_are_bought_where_the_last_one_was_sold() -> None:
+    paid = Provider(AWAY)
+    world = World(paid, Provider(made(), most=1))
+    await world.run(n=3)
+
+    assert (len(paid.submitted), len(world.spare.submitted)) == (1, 3)
+
+
+async def test_a_provider_that_is_busy_is_waited_for() -> None:
+    world = World(Provider(made()), Provider(made()))
+    world.desk.refusals["begin_call"] = ServiceError(
+        status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_BUSY", message="busy", retry_after_seconds=7
+    )
+    await world.run()
+
+    error = world.facts.error
+    assert (error.reason, error.deferred, error.retry_after_seconds) == ("PROVIDER_BUSY", True, 7)
+    assert world.spare.submitted == []
+
+
+async def test_a_paid_call_without_an_answer_stays_open_where_its_key_is_honoured() -> None:
+    world = World(Provider(LOST, idempotent=True), Provider(made()))
+    await world.run()
+
+    assert world.facts.phases == []
+    assert world.spare.submitted == []
