@@ -255,7 +255,7 @@ def _tell_a_wrong_sum(stores: Stores) -> None:
 def _leave_a_call_open(stores: Stores) -> None:
     stores.sql(
         """UPDATE provider_calls SET phase = 'accepted', settled_at = NULL, operation_id = 'op'
-        WHERE job_id = %(id)s""",
+        WHERE job_id = %(id)s AND phase = 'succeeded'""",
         id=stores.completed(),
     )
 

@@ -12,7 +12,7 @@ from tests.chaos.killer import Score, Strike
 from tests.chaos.planted import BUGS, Stores
 from tests.chaos.report import told
 from tests.chaos.rules import RULES, check
-from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, play, promises_of, read, rescue_seconds
+from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, play, promises_of, read, rescues_of
 from tests.chaos.stack import ChaosStack, chaos_stack
 
 # The run itself is the setup of the first test.
@@ -79,4 +79,7 @@ def test_a_rescue_that_comes_late_is_seen(result: Result, stack: ChaosStack) -> 
     early = events[1]["occurred_at"] - timedelta(seconds=RESCUE_SECONDS + 1)
     strike = Strike(fault="kill generator", victim="generator-1", at=early, held=((job_id, 1),))
 
-    assert rescue_seconds(Score(strikes=[strike]), history) == [pytest.approx(RESCUE_SECONDS + 1)]
+    [rescue] = rescues_of(Score(strikes=[strike]), history)
+    assert rescue.job_id == job_id
+    assert rescue.seconds == pytest.approx(RESCUE_SECONDS + 1)
+    assert rescue.seconds > rescue.allowed
