@@ -12,6 +12,7 @@ from services.generator.adapters import providers
 from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
+from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 from services.generator.domain.outcomes import Generated, Operation
 from services.generator.domain.work import Request
@@ -34,6 +35,7 @@ class DescribedProvider(ImageProvider, Protocol):
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
+    "stability": StabilityProvider,
 }
 
 

@@ -11,6 +11,7 @@ from services.generator.adapters.provider_entries.openai import OpenAIEntry, Ope
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
 from services.generator.adapters.provider_entries.replicate import InputField, ReplicateEntry, ReplicateSettings
 from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, RemoteEntry, Strict
+from services.generator.adapters.provider_entries.stability import StabilityEntry, StabilitySettings
 
 __all__ = [
     "KINDS",
@@ -25,10 +26,12 @@ __all__ = [
     "RemoteEntry",
     "ReplicateEntry",
     "ReplicateSettings",
+    "StabilityEntry",
+    "StabilitySettings",
 ]
 
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry
-KINDS = ("procedural", "replicate", "openai")
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry
+KINDS = ("procedural", "replicate", "openai", "stability")
 
 
 class ProviderFile(Strict):

@@ -5,13 +5,20 @@
 
 from collections.abc import Mapping
 
-from services.generator.adapters.provider_entries import OpenAIEntry, ProceduralEntry, ProviderEntry, ReplicateEntry
+from services.generator.adapters.provider_entries import (
+    OpenAIEntry,
+    ProceduralEntry,
+    ProviderEntry,
+    ReplicateEntry,
+    StabilityEntry,
+)
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
+from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider
+Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -23,3 +30,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return ReplicateProvider(entry, api_key=entry.api_key(environ))
         case OpenAIEntry():
             return OpenAIProvider(entry, api_key=entry.api_key(environ))
+        case StabilityEntry():
+            return StabilityProvider(entry, api_key=entry.api_key(environ))

@@ -129,7 +129,11 @@ def read_json(name: str, answer: httpx.Response, *, most: int = MOST_BODY) -> Ma
             message=f"{name} answered with something that is not its own format.",
             retryable=False,
             acceptance=Acceptance.UNKNOWN,
-            vendor=VendorError(http_status=answer.status_code, message=answer.text[:MOST_WORDS]),
+            vendor=VendorError(
+                http_status=answer.status_code,
+                message=answer.text[:MOST_WORDS],
+                request_id=answer.headers.get("x-request-id", "")[:200],
+            ),
         )
     return body
 
