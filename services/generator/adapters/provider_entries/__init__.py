@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
 from services.generator.adapters.provider_entries.replicate import InputField, ReplicateEntry, ReplicateSettings
@@ -15,6 +16,8 @@ from services.generator.adapters.provider_entries.stability import StabilityEntr
 
 __all__ = [
     "KINDS",
+    "BFLEntry",
+    "BFLSettings",
     "Defaults",
     "InputField",
     "ModelEntry",
@@ -30,8 +33,8 @@ __all__ = [
     "StabilitySettings",
 ]
 
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry
-KINDS = ("procedural", "replicate", "openai", "stability")
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry
+KINDS = ("procedural", "replicate", "openai", "stability", "bfl")
 
 
 class ProviderFile(Strict):

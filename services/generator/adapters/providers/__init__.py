@@ -6,19 +6,21 @@
 from collections.abc import Mapping
 
 from services.generator.adapters.provider_entries import (
+    BFLEntry,
     OpenAIEntry,
     ProceduralEntry,
     ProviderEntry,
     ReplicateEntry,
     StabilityEntry,
 )
+from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider
+Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider | BFLProvider
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -32,3 +34,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return OpenAIProvider(entry, api_key=entry.api_key(environ))
         case StabilityEntry():
             return StabilityProvider(entry, api_key=entry.api_key(environ))
+        case BFLEntry():
+            return BFLProvider(entry, api_key=entry.api_key(environ))

@@ -1,0 +1,180 @@
+"""The provider kind `bfl`: FLUX models of Black Forest Labs, polled; wire contract from the vendor's public reference.
+
+A task is created, and followed at the address that its answer names, which may be of another region. There is nothing
+by which it could be stopped. Results are URLs that live for ten minutes.
+"""
+
+import base64
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.provider_entries import BFLEntry
+from services.generator.adapters.providers import bfl_errors as errors
+from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers.http_errors import classify, read_json
+from services.generator.adapters.providers.remote import RemoteProvider
+from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, Pending, ProviderError
+from services.generator.domain.plan import Traits
+from services.generator.ports import Order
+
+BASE_URL = "https://api.bfl.ai/v1"
+#: One credit is a cent.
+MICROS_PER_CREDIT, MOST_CREDITS = 10_000, 1_000_000
+#: A task that was just made may not be known yet where it is asked for: it is called lost after so many seconds.
+UNKNOWN_SECONDS, MOST_UNFOUND = 10.0, 1_000
+MOST_SEED = 2**63 - 1
+#: Every region of the vendor; neither a user nor a port can be hidden in it.
+_REGIONAL = re.compile(r"https://(?:[a-z0-9-]+\.)+bfl\.ai/")
+_ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
+_NAME = re.compile(r"[!-~]{1,200}")
+_CALLBACKS = ("webhook_url", "webhook_secret")
+
+
+class BFLProvider(RemoteProvider):
+    """Submits and polls tasks. The key is sent to `base_url`'s own host, and to the vendor's own."""
+
+    traits = Traits(free=False, idempotent=False, resumable=True)
+    max_images_per_call = 1
+
+    def __init__(self, entry: BFLEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(entry, base_url=BASE_URL, credential={"x-key": api_key}, api_key=api_key, transport=transport)
+        self._entry = entry
+        self._origin = "/".join([*self.base_url.split("/")[:3], ""])
+        self._unfound: dict[str, int] = {}
+        self._most_unfound = math.ceil(UNKNOWN_SECONDS / entry.poll_interval_seconds)
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        settings = self._entry.settings
+        sized = not settings.aspect_ratios
+        return provider_pb2.Capabilities(
+            aspect_ratios=settings.aspect_ratios,
+            min_side=settings.min_side if sized else 0,
+            max_side=settings.max_side if sized else 0,
+            side_multiple=settings.side_multiple if sized else 0,
+            output_formats=settings.output_formats,
+            seed=True,
+            max_input_images=settings.max_input_images,
+        )
+
+    async def submit(self, order: Order) -> Operation:
+        """Create a task."""
+        body = self._task(order)
+        answer = await self._buy("POST", f"{self.base_url}/{quote(order.model, safe='')}", json=body)
+        if answer.status_code != 200:
+            raise self._refusal(answer)
+        task = read_json(self.name, answer)
+        named, address = task.get("id"), task.get("polling_url")
+        if not isinstance(named, str) or not _NAME.fullmatch(named) or not self._may_follow(address):
+            raise errors.not_followable(self.name, evidence=answer.text)
+        state = {"polling_url": str(address), "model": order.model}
+        cost = _micros(task.get("cost"))
+        if cost is not None:
+            state["cost_micros"] = str(cost)
+        if order.seed is not None:
+            state["seed"] = str(order.seed)
+        return Operation(id=named, state=state)
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Look how a task stands."""
+        address = operation.state.get("polling_url", "")
+        # The file may have changed since the task was made.
+        if not self._may_follow(address):
+            raise errors.not_followable(self.name, evidence=address)
+        answer = await self._ask("GET", address)
+        if answer.status_code in (404, 410):
+            return self._not_found(operation)
+        if answer.status_code != 200:
+            refusal = self._refusal(answer)
+            if answer.status_code == 429 or answer.status_code >= 500:
+                told = str(answer.status_code)
+                raise operation_errors.not_told(self.name, told, retry_after=refusal.retry_after_seconds)
+            refusal.acceptance = Acceptance.UNKNOWN
+            raise refusal
+        return self._read(operation, answer)
+
+    def _task(self, order: Order) -> dict[str, Any]:
+        request = self._entry.defaults.applied_to(order.request)
+        refused = next((name for name in _CALLBACKS if name in request.options), None)
+        if refused is not None:
+            raise errors.calls_back(self.name, refused)
+        width, _, height = (request.size or "").partition("x")
+        fields: dict[str, Any] = {
+            "prompt": request.prompt,
+            "width": int(width) if height else None,
+            "height": int(height) if height else None,
+            "aspect_ratio": request.aspect_ratio,
+            "seed": order.seed,
+            "output_format": request.output_format,
+        }
+        for number, data in enumerate(order.inputs, start=1):
+            fields["input_image" if number == 1 else f"input_image_{number}"] = base64.b64encode(data).decode()
+        return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
+
+    def _may_follow(self, address: Any) -> bool:
+        """Whether an address may be asked with the key."""
+        if not isinstance(address, str) or not _ADDRESS.fullmatch(address):
+            return False
+        return address.startswith(self._origin) or _REGIONAL.match(address) is not None
+
+    def _refusal(self, answer: httpx.Response) -> ProviderError:
+        code, pause = errors.vendor_code(answer), errors.retry_after(answer)
+        return classify(self.name, answer, errors.RULES, vendor_code=code, retry_after=pause)
+
+    def _read(self, operation: Operation, answer: httpx.Response) -> Generated | Pending:
+        try:
+            task = read_json(self.name, answer)
+        except ProviderError as error:
+            raise operation_errors.not_told(self.name, "no task") from error
+        status = task.get("status")
+        if status == "Task not found":
+            return self._not_found(operation)
+        self._unfound.pop(operation.id, None)
+        if status == "Pending":
+            return Pending(progress=_progress(task.get("progress")))
+        result = task.get("result") if status == "Ready" else None
+        image = _image(operation, result) if isinstance(result, dict) else None
+        if image is None:
+            named = status if isinstance(status, str) else ""
+            raise errors.verdict(self.name, answer, status=named, task_id=operation.id)
+        cost = operation.state.get("cost_micros", "")
+        price = int(cost) if cost.isdecimal() else self._price(operation.state.get("model", ""), 1)
+        return Generated(images=(image,), cost_micros=price)
+
+    def _not_found(self, operation: Operation) -> Pending:
+        """Lost, unless it may be too young to be known everywhere."""
+        looks = self._unfound.pop(operation.id, 0) + 1
+        if looks > self._most_unfound:
+            raise operation_errors.gone(self.name)
+        # Those that nobody looks at any more are forgotten, the eldest first.
+        if len(self._unfound) >= MOST_UNFOUND:
+            del self._unfound[next(iter(self._unfound))]
+        self._unfound[operation.id] = looks
+        return Pending()
+
+
+def _micros(credits_told: Any) -> int | None:
+    """What a task costs, if its answer says so in a way that makes sense."""
+    if not errors.is_number(credits_told) or not 0 <= credits_told <= MOST_CREDITS:
+        return None
+    return round(credits_told * MICROS_PER_CREDIT)
+
+
+def _progress(told: Any) -> float | None:
+    """How far a task is, if its answer says so as a part of one."""
+    return float(told) if errors.is_number(told) and 0 <= told <= 1 else None
+
+
+def _image(operation: Operation, result: Mapping[str, Any]) -> ImageSource | None:
+    """The image of a result; its seed is the one that the result tells, else the one that was asked for."""
+    sample, seed, asked = result.get("sample"), result.get("seed"), operation.state.get("seed", "")
+    if not isinstance(sample, str) or not sample:
+        return None
+    if type(seed) is int and 0 <= seed <= MOST_SEED:
+        return ImageSource(url=sample, seed=seed)
+    return ImageSource(url=sample, seed=int(asked) if asked.isdecimal() else None)
