@@ -11,6 +11,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters import providers
 from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.adapters.providers.bfl import BFLProvider
+from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
@@ -35,6 +36,7 @@ class DescribedProvider(ImageProvider, Protocol):
 #: Adapters behind HTTP by their kind: each has a golden, and is held to what the suite asks of all of them.
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "bfl": BFLProvider,
+    "fal": FalProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

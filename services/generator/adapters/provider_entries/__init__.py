@@ -8,9 +8,11 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
+from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
+from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
-from services.generator.adapters.provider_entries.replicate import InputField, ReplicateEntry, ReplicateSettings
+from services.generator.adapters.provider_entries.replicate import ReplicateEntry, ReplicateSettings
 from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, RemoteEntry, Strict
 from services.generator.adapters.provider_entries.stability import StabilityEntry, StabilitySettings
 
@@ -19,8 +21,11 @@ __all__ = [
     "BFLEntry",
     "BFLSettings",
     "Defaults",
+    "FalEntry",
+    "FalSettings",
     "InputField",
     "ModelEntry",
+    "ModelInputs",
     "OpenAIEntry",
     "OpenAISettings",
     "ProceduralEntry",
@@ -33,8 +38,8 @@ __all__ = [
     "StabilitySettings",
 ]
 
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry
-KINDS = ("procedural", "replicate", "openai", "stability", "bfl")
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry | FalEntry
+KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal")
 
 
 class ProviderFile(Strict):

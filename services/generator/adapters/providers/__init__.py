@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from services.generator.adapters.provider_entries import (
     BFLEntry,
+    FalEntry,
     OpenAIEntry,
     ProceduralEntry,
     ProviderEntry,
@@ -14,13 +15,14 @@ from services.generator.adapters.provider_entries import (
     StabilityEntry,
 )
 from services.generator.adapters.providers.bfl import BFLProvider
+from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider | BFLProvider
+Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider | BFLProvider | FalProvider
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -36,3 +38,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return StabilityProvider(entry, api_key=entry.api_key(environ))
         case BFLEntry():
             return BFLProvider(entry, api_key=entry.api_key(environ))
+        case FalEntry():
+            return FalProvider(entry, api_key=entry.api_key(environ))

@@ -21,6 +21,7 @@ MESSAGES = {
     "INVALID_INPUT": "{name} does not accept a field of this request.",
     "PROVIDER_RATE_LIMIT": "{name} asks to slow down.",
     "PROVIDER_TIMEOUT": "{name} did not finish in its own time.",
+    "PROVIDER_UNAVAILABLE": "{name} could not finish this time.",
     "CONTENT_POLICY": "{name} refused this request by its content policy.",
 }
 

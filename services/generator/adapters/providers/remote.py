@@ -109,8 +109,13 @@ class RemoteProvider:
 
     def _own(self, url: str, *, instead: str) -> str:
         """The address that an answer named, if it is the API's own: the key goes nowhere else."""
-        named, own = urlsplit(url), urlsplit(self.base_url)
-        return url if (named.scheme, named.netloc) == (own.scheme, own.netloc) else instead
+        try:
+            named, own = httpx.URL(url), httpx.URL(self.base_url)
+        except (httpx.InvalidURL, ValueError):
+            return instead
+        # A name and password in it would be sent in place of the key.
+        same = (named.scheme, named.netloc, named.userinfo) == (own.scheme, own.netloc, b"")
+        return url if same else instead
 
     def _price(self, model: str, count: int) -> int | None:
         """What so many images cost by the provider file."""

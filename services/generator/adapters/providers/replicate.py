@@ -11,8 +11,8 @@ from urllib.parse import quote
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries import InputField, ReplicateEntry
-from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.provider_entries import ReplicateEntry
+from services.generator.adapters.providers import model_inputs, operation_errors
 from services.generator.adapters.providers import replicate_errors as errors
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -56,19 +56,8 @@ class ReplicateProvider(RemoteProvider):
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
         settings = self._entry.settings
-        inputs = settings.inputs
-        sized = "width" in inputs and "height" in inputs
-        return provider_pb2.Capabilities(
-            aspect_ratios=settings.aspect_ratios if "aspect_ratio" in inputs else (),
-            min_side=settings.min_side if sized else 0,
-            max_side=settings.max_side if sized else 0,
-            side_multiple=settings.side_multiple if sized else 0,
-            output_formats=settings.output_formats if "output_format" in inputs else (),
-            qualities=settings.qualities if "quality" in inputs else (),
-            seed="seed" in inputs,
-            negative_prompt="negative_prompt" in inputs,
-            cancelable=True,
-        )
+        sized = "width" in settings.inputs and "height" in settings.inputs
+        return provider_pb2.Capabilities(**model_inputs.offers(settings, any_size=sized), cancelable=True)
 
     async def submit(self, order: Order) -> Operation:
         """Create a prediction."""
@@ -120,21 +109,10 @@ class ReplicateProvider(RemoteProvider):
 
     def _prediction(self, order: Order) -> tuple[str, dict[str, Any]]:
         request = self._entry.defaults.applied_to(order.request)
-        width, _, height = (request.size or "").partition("x")
-        fields: dict[InputField, Any] = {
-            "prompt": request.prompt,
-            "negative_prompt": request.negative_prompt,
-            "n": order.count if self.max_images_per_call > 1 else None,
-            "seed": order.seed,
-            "aspect_ratio": request.aspect_ratio,
-            "width": int(width) if height else None,
-            "height": int(height) if height else None,
-            "output_format": FORMATS.get(request.output_format or "", request.output_format),
-            "quality": request.quality,
-        }
-        inputs = self._entry.settings.inputs
-        given = {inputs[name]: value for name, value in fields.items() if value is not None and name in inputs}
-        body: dict[str, Any] = {"input": {**request.options, **given}}
+        settings = self._entry.settings
+        fields = model_inputs.fields_of(order, request, settings)
+        fields["output_format"] = FORMATS.get(request.output_format or "", request.output_format)
+        body: dict[str, Any] = {"input": model_inputs.input_of(fields, request, settings)}
         if ":" in order.model:
             return "/predictions", body | {"version": order.model.partition(":")[2]}
         return f"/models/{order.model}/predictions", body

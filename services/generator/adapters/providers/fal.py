@@ -1,0 +1,179 @@
+"""The provider kind `fal`: requests to fal.ai's queue, polled; wire contract from the vendor's public documentation.
+
+A request is put into the queue, and followed, read and stopped at the three addresses that the answer names; none of
+them is made here, for they do not follow from the model's name.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.provider_entries import FalEntry
+from services.generator.adapters.providers import fal_errors as errors
+from services.generator.adapters.providers import model_inputs, operation_errors
+from services.generator.adapters.providers.http_errors import read_json
+from services.generator.adapters.providers.remote import RemoteProvider
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+    VendorError,
+)
+from services.generator.domain.plan import Traits
+from services.generator.ports import Order
+
+BASE_URL = "https://queue.fal.run"
+ADDRESSES = ("status_url", "response_url", "cancel_url")
+LONGEST_ID, LONGEST_ADDRESS = 200, 2000
+#: A result may hold its images as data URIs: so much for the largest, and so much more for each.
+MOST_RESULT, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+LARGEST_SEED = 2**63 - 1
+
+
+class FalProvider(RemoteProvider):
+    """Submits, polls and cancels requests. The key is sent to `base_url`'s own host alone."""
+
+    traits = Traits(free=False, idempotent=False, resumable=True)
+
+    def __init__(self, entry: FalEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(
+            entry,
+            base_url=BASE_URL,
+            credential={"Authorization": f"Key {api_key}"},
+            api_key=api_key,
+            transport=transport,
+        )
+        self.max_images_per_call = entry.settings.max_images_per_call
+        self._entry = entry
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        """What the model takes is named in `settings.inputs`."""
+        settings = self._entry.settings
+        inputs, names = settings.inputs, tuple(settings.size_names) if "size" in settings.inputs else ()
+        any_size = not names and ("size" in inputs or ("width" in inputs and "height" in inputs))
+        offers = model_inputs.offers(settings, any_size=any_size)
+        return provider_pb2.Capabilities(**offers, sizes=names, cancelable=True)
+
+    async def submit(self, order: Order) -> Operation:
+        """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""
+        url = f"{self.base_url}/{quote(order.model, safe='/')}"
+        answer = await self._buy("POST", url, json=self._input(order), headers={"x-fal-no-retry": "1"})
+        if answer.status_code not in (200, 201, 202):
+            raise errors.refusal(self.name, answer)
+        told = read_json(self.name, answer)
+        named = told.get("request_id")
+        if not isinstance(named, str) or not 0 < len(named) <= LONGEST_ID:
+            raise operation_errors.unclassified(self.name, "a request without id", acceptance=Acceptance.UNKNOWN)
+        state = {name: self._own(str(told.get(name, "")), instead="") for name in ADDRESSES}
+        if not all(0 < len(address) <= LONGEST_ADDRESS for address in state.values()):
+            raise self._astray(named)
+        return Operation(id=named, state=state | {"model": order.model})
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Look how a request stands, and read its result when it is done."""
+        answer = await self._ask("GET", self._address(operation, "status_url"))
+        if answer.status_code not in (200, 202):
+            raise errors.not_told(self.name, answer)
+        told = self._told(answer)
+        match told.get("status"):
+            case "IN_QUEUE" | "IN_PROGRESS":
+                return Pending()
+            case "COMPLETED":
+                return await self._result(operation, errors.failure_told(told))
+            case other:
+                what = f"the status {str(other)[:100]!r}"
+                raise operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN)
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Ask for a request to be stopped: what was taken out of the queue is, and what runs may run on."""
+        answer = await self._ask("PUT", self._address(operation, "cancel_url"))
+        if answer.status_code == 404:
+            return CancelOutcome.TOO_LATE
+        if answer.status_code not in (200, 202, 400):
+            raise operation_errors.not_told(self.name, str(answer.status_code))
+        match self._told(answer).get("status"):
+            case "OK" if answer.status_code == 200:
+                return CancelOutcome.CONFIRMED
+            case "CANCELLATION_REQUESTED" | "ALREADY_COMPLETED" | "NOT_FOUND":
+                # A request that stops after all says so to whoever polls.
+                return CancelOutcome.TOO_LATE
+            case other:
+                raise operation_errors.not_told(self.name, str(other)[:100])
+
+    def _input(self, order: Order) -> dict[str, Any]:
+        request = self._entry.defaults.applied_to(order.request)
+        settings = self._entry.settings
+        fields = model_inputs.fields_of(order, request, settings)
+        sides = {name: fields[name] for name in ("width", "height")} if request.size else None
+        size = settings.size_names.get(request.size or "") if settings.size_names else sides
+        return model_inputs.input_of({**fields, "size": size}, request, settings)
+
+    def _address(self, operation: Operation, name: str) -> str:
+        """Where the operation's own answer said. Raises `ProviderError` when that is not the API."""
+        address = self._own(operation.state.get(name, ""), instead="")
+        if not address:
+            raise self._astray(operation.id)
+        return address
+
+    def _astray(self, request_id: str) -> ProviderError:
+        error = operation_errors.unclassified(
+            self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
+        )
+        error.vendor = VendorError(request_id=request_id)
+        return error
+
+    def _told(self, answer: httpx.Response) -> Mapping[str, Any]:
+        try:
+            return read_json(self.name, answer)
+        except ProviderError as error:
+            raise operation_errors.not_told(self.name, "no status") from error
+
+    async def _result(self, operation: Operation, failure: str | None) -> Generated:
+        """What a request that is done came to; `failure` is what its status said of one that failed."""
+        most = MOST_RESULT + MOST_PER_IMAGE * self.max_images_per_call
+        if failure == errors.CANCELED:
+            raise operation_errors.stopped(self.name)
+        answer = await self._ask("GET", self._address(operation, "response_url"), most=most)
+        if answer.status_code != 200:
+            raise errors.failed(self.name, answer, failure, request_id=operation.id)
+        if len(answer.content) > most:
+            raise operation_errors.unclassified(self.name, "too much", acceptance=Acceptance.ACCEPTED)
+        try:
+            output = read_json(self.name, answer, most=most)
+        except ProviderError as error:
+            raise operation_errors.not_told(self.name, "no result") from error
+        return self._read(operation, output)
+
+    def _read(self, operation: Operation, output: Mapping[str, Any]) -> Generated:
+        flags = output.get("has_nsfw_concepts")
+        if isinstance(flags, list) and any(flag is True for flag in flags):
+            raise errors.flagged(self.name, operation.id)
+        urls = _urls(output)
+        if not urls:
+            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+        seed = output.get("seed")
+        # It is the seed of the call: of several images, only the first could have it.
+        known = type(seed) is int and 0 <= seed <= LARGEST_SEED and len(urls) == 1
+        sources = tuple(_source(url, seed=seed if known else None) for url in urls)
+        return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
+
+
+def _urls(output: Mapping[str, Any]) -> list[str]:
+    """Where the images are, in a list or one alone; nothing, unless all of them are told."""
+    listed = output.get("images", [output.get("image")])
+    found = [one.get("url") if isinstance(one, dict) else None for one in listed] if isinstance(listed, list) else []
+    urls = [url for url in found if isinstance(url, str) and url]
+    return urls if len(urls) == len(found) else []
+
+
+def _source(url: str, *, seed: int | None) -> ImageSource:
+    if url.startswith("data:"):
+        return ImageSource(base64=url, seed=seed)
+    return ImageSource(url=url, seed=seed)
