@@ -11,6 +11,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters import providers
 from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.adapters.providers.bfl import BFLProvider
+from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
@@ -37,6 +38,7 @@ class DescribedProvider(ImageProvider, Protocol):
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "bfl": BFLProvider,
     "fal": FalProvider,
+    "comfyui": ComfyUIProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
+from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
@@ -20,6 +21,8 @@ __all__ = [
     "KINDS",
     "BFLEntry",
     "BFLSettings",
+    "ComfyUIEntry",
+    "ComfyUISettings",
     "Defaults",
     "FalEntry",
     "FalSettings",
@@ -38,8 +41,8 @@ __all__ = [
     "StabilitySettings",
 ]
 
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry | FalEntry
-KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal")
+ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry | FalEntry | ComfyUIEntry
+KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal", "comfyui")
 
 
 class ProviderFile(Strict):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from services.generator.adapters.provider_entries import (
     BFLEntry,
+    ComfyUIEntry,
     FalEntry,
     OpenAIEntry,
     ProceduralEntry,
@@ -15,6 +16,7 @@ from services.generator.adapters.provider_entries import (
     StabilityEntry,
 )
 from services.generator.adapters.providers.bfl import BFLProvider
+from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
@@ -22,7 +24,15 @@ from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | StabilityProvider | BFLProvider | FalProvider
+Provider = (
+    ProceduralProvider
+    | ReplicateProvider
+    | OpenAIProvider
+    | StabilityProvider
+    | BFLProvider
+    | FalProvider
+    | ComfyUIProvider
+)
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -40,3 +50,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return BFLProvider(entry, api_key=entry.api_key(environ))
         case FalEntry():
             return FalProvider(entry, api_key=entry.api_key(environ))
+        case ComfyUIEntry():
+            return ComfyUIProvider(entry, api_key=entry.api_key(environ))

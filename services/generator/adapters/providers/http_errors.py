@@ -50,7 +50,7 @@ class Rule:
 async def exchange(
     client: httpx.AsyncClient, method: str, url: str, *, secret: str, most: int = MOST_BODY, **request: Any
 ) -> httpx.Response:
-    """One request and its answer, cut after `most` bytes, in which nobody will find the secret again.
+    """One request and its answer, cut after `most` bytes, in which nobody will find the secret (if any) again.
 
     Raises `httpx.RequestError`.
     """
@@ -60,9 +60,11 @@ async def exchange(
             body += part
             if len(body) > most:
                 break
-    told = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
-    headers = {name: value.replace(secret, "***") for name, value in told.items()}
-    content = bytes(body[: most + 1]).replace(secret.encode(), b"***")
+    headers = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
+    content = bytes(body[: most + 1])
+    if secret:
+        headers = {name: value.replace(secret, "***") for name, value in headers.items()}
+        content = content.replace(secret.encode(), b"***")
     return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
 
 

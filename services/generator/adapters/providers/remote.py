@@ -67,7 +67,7 @@ class RemoteProvider:
             is_default=is_default,
             default_model=entry.model,
             models=[
-                provider_pb2.Model(name=model.name, price_micros_per_image=model.price_micros_per_image)
+                provider_pb2.Model(name=model.name, price_micros_per_image=entry.price_of(model.name))
                 for model in entry.models
             ],
             capabilities=offers,

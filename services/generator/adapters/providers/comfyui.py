@@ -1,0 +1,187 @@
+"""The provider kind `comfyui`: workflows on a ComfyUI server of one's own; queued, polled, free.
+
+Wire contract from the server's public source and documents. A prompt is queued under an id that follows from the call,
+looked up in the history and in the queue, and its images are read from the server itself.
+"""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID, uuid5
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.provider_entries import ComfyUIEntry
+from services.generator.adapters.providers import comfyui_errors as errors
+from services.generator.adapters.providers import comfyui_workflow as workflow
+from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers.http_errors import classify, read_json
+from services.generator.adapters.providers.remote import RemoteProvider
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+)
+from services.generator.domain.plan import Traits
+from services.generator.ports import Order
+
+BASE_URL = "http://127.0.0.1:8188"
+CLIENT_ID = "calotype"
+#: The queue and the history repeat whole workflows, those of others among them.
+MOST_ANSWER = 32 * 1024 * 1024
+#: Where the ids of prompts come from.
+NAMESPACE = UUID("5d5c2a7e-6f0b-4f7e-9c55-0f1f5d3c8a21")
+
+
+class ComfyUIProvider(RemoteProvider):
+    """Queues workflows, looks after them and stops them. The key, if there is one, is sent to `base_url` alone."""
+
+    traits = Traits(free=True, idempotent=False, resumable=True)
+
+    def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(
+            entry,
+            base_url=BASE_URL,
+            credential={"Authorization": f"Bearer {api_key}"} if api_key else {},
+            api_key=api_key,
+            transport=transport,
+        )
+        self.max_images_per_call = entry.settings.max_images_per_call
+        self._entry = entry
+        # A prompt that was taken out of the queue leaves no trace at the server.
+        self._taken_out: deque[str] = deque(maxlen=1000)
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        """What the workflow takes is named in `settings.slots`."""
+        settings = self._entry.settings
+        sized = "width" in settings.slots
+        return provider_pb2.Capabilities(
+            min_side=settings.min_side if sized else 0,
+            max_side=settings.max_side if sized else 0,
+            side_multiple=settings.side_multiple if sized else 0,
+            output_formats=[settings.output_format] if settings.output_format else [],
+            seed="seed" in settings.slots,
+            negative_prompt="negative_prompt" in settings.slots,
+            max_input_images=1 if "image" in settings.slots else 0,
+            cancelable=True,
+        )
+
+    async def submit(self, order: Order) -> Operation:
+        """Queue the workflow, with this request in its slots."""
+        seed = order.seed if order.seed is not None else workflow.seed_of(order.call_id)
+        filled = workflow.filled(self._entry, order, seed=seed)
+        if order.inputs:
+            workflow.put(filled, self._entry.settings.slots["image"], await self._upload(order.inputs[0]))
+        own_id = str(uuid5(NAMESPACE, order.call_id))
+        body = {"prompt": filled, "client_id": CLIENT_ID, "prompt_id": own_id}
+        answer = await self._buy("POST", f"{self.base_url}/prompt", json=body)
+        if answer.status_code != 200:
+            raise classify(self.name, answer, errors.RULES)
+        # Older servers choose the id themselves.
+        named = read_json(self.name, answer).get("prompt_id")
+        if not isinstance(named, str) or not named:
+            raise operation_errors.unclassified(self.name, "a prompt without id", acceptance=Acceptance.UNKNOWN)
+        state = {"model": order.model, "count": str(order.count)}
+        # The images of a batch come from one seed, and only the first could be had by it alone.
+        told = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
+        return Operation(id=named, state=state | told)
+
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Look how a prompt stands."""
+        ended = await self._history(operation.id)
+        if ended is None:
+            if await self._place(operation.id):
+                return Pending()
+            # It may have ended between the two looks.
+            ended = await self._history(operation.id)
+        if ended is None:
+            taken_out = operation.id in self._taken_out
+            raise operation_errors.stopped(self.name) if taken_out else operation_errors.gone(self.name)
+        status = ended.get("status")
+        failure = errors.ending_of(self.name, status if isinstance(status, dict) else {})
+        if failure is not None:
+            raise failure
+        return self._result(operation, ended.get("outputs"))
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Take a prompt out of the queue, or stop it where it is the one that runs."""
+        place = await self._place(operation.id)
+        if place == "queue_pending":
+            await self._tell("queue", {"delete": [operation.id]})
+            place = await self._place(operation.id)
+            if place == "queue_pending":
+                raise operation_errors.not_told(self.name, "still queued")
+            if place is None and await self._history(operation.id) is None:
+                self._taken_out.append(operation.id)
+        if place == "queue_running":
+            # Older servers ignore the id and stop whatever runs: only after a look that shows that it is ours.
+            await self._tell("interrupt", {"prompt_id": operation.id})
+            return CancelOutcome.CONFIRMED
+        return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+
+    async def _upload(self, data: bytes) -> str:
+        """Bring an image to the server; the name by which a workflow loads it. Nothing is queued by that."""
+        try:
+            answer = await self._buy("POST", f"{self.base_url}/upload/image", files={"image": workflow.file_of(data)})
+            if answer.status_code != 200:
+                raise classify(self.name, answer, errors.RULES)
+            told = read_json(self.name, answer)
+            named, folder = told.get("name"), told.get("subfolder")
+            if not isinstance(named, str) or not named:
+                raise operation_errors.unclassified(
+                    self.name, "an upload without a name", acceptance=Acceptance.UNKNOWN
+                )
+        except ProviderError as error:
+            error.acceptance = Acceptance.NOT_ACCEPTED
+            raise
+        return f"{folder}/{named}" if isinstance(folder, str) and folder else named
+
+    async def _look(self, path: str) -> Mapping[str, Any]:
+        answer = await self._ask("GET", f"{self.base_url}/{path}", most=MOST_ANSWER)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise operation_errors.not_told(self.name, str(answer.status_code))
+        if answer.status_code != 200:
+            refusal = classify(self.name, answer, errors.RULES)
+            refusal.acceptance = Acceptance.UNKNOWN
+            raise refusal
+        try:
+            return read_json(self.name, answer, most=MOST_ANSWER)
+        except ProviderError as error:
+            raise operation_errors.not_told(self.name, "not its own format") from error
+
+    async def _history(self, prompt_id: str) -> Mapping[str, Any] | None:
+        """What became of a prompt; None while it has not ended, or when nobody knows it."""
+        ended = (await self._look(f"history/{quote(prompt_id, safe='')}")).get(prompt_id)
+        if ended is not None and not isinstance(ended, dict):
+            raise operation_errors.not_told(self.name, "a strange history")
+        return ended
+
+    async def _place(self, prompt_id: str) -> str | None:
+        """The list of the queue in which a prompt stands."""
+        told = await self._look("queue")
+        for place in ("queue_running", "queue_pending"):
+            if not isinstance(told.get(place), list):
+                raise operation_errors.not_told(self.name, "a strange queue")
+            if any(isinstance(one, list) and one[1:2] == [prompt_id] for one in told[place]):
+                return place
+        return None
+
+    async def _tell(self, path: str, body: Mapping[str, Any]) -> None:
+        answer = await self._ask("POST", f"{self.base_url}/{path}", json=body)
+        if answer.status_code not in (200, 204):
+            raise operation_errors.not_told(self.name, str(answer.status_code))
+
+    def _result(self, operation: Operation, outputs: Any) -> Generated:
+        wanted, seed = operation.state.get("count", ""), operation.state.get("seed", "")
+        found = workflow.saved(outputs)[: int(wanted) if wanted.isdecimal() else None]
+        if not found:
+            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+        echoed = int(seed) if seed.isdecimal() else None
+        images = tuple(ImageSource(url=f"{self.base_url}/view?{urlencode(file)}", seed=echoed) for file in found)
+        return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

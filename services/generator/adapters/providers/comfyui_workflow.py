@@ -1,0 +1,86 @@
+"""Workflows of ComfyUI as data: a request put into the slots of one, and the files that go in and come out."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from services.generator.adapters.provider_entries import ComfyUIEntry
+from services.generator.adapters.provider_entries.comfyui import Slot
+from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.domain.work import Request
+from services.generator.ports import Order
+
+#: 53 bits: a seed survives JSON readers that know only floating-point numbers.
+SEED_BITS = 53
+_FORMATS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"))
+Workflow = dict[str, dict[str, Any]]
+
+
+def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
+    """The entry's workflow with a request in it. Raises `ProviderError` for an option that it has no input for."""
+    settings = entry.settings
+    request = entry.defaults.applied_to(order.request)
+    found = {
+        name: {"class_type": node.class_type, "inputs": dict(node.inputs)} for name, node in settings.workflow.items()
+    }
+    for address, value in request.options.items():
+        if not settings.can_set(address) or not isinstance(value, (str, int, float)):
+            raise _no_such_option(entry.name, address)
+        put(found, address, value)
+    for slot, value in _fields(request, count=order.count, seed=seed).items():
+        if value is not None and slot in settings.slots:
+            put(found, settings.slots[slot], value)
+    return found
+
+
+def put(workflow: Workflow, address: str, value: Any) -> None:
+    """Set the input at `NODE.inputs.NAME`."""
+    node, _, name = address.partition(".inputs.")
+    workflow[node]["inputs"][name] = value
+
+
+def seed_of(call_id: str) -> int:
+    """A seed for a call that has none: with a workflow's own, each call would draw the same picture."""
+    return int.from_bytes(hashlib.sha256(call_id.encode()).digest()[:8], "big") >> (64 - SEED_BITS)
+
+
+def file_of(data: bytes) -> tuple[str, bytes, str]:
+    """An input image as a file of a form. The same image has the same name: the server keeps it once."""
+    name = f"calotype-{hashlib.sha256(data).hexdigest()[:32]}"
+    found = next((form for start, form in _FORMATS if data.startswith(start)), None)
+    return (f"{name}.{found}", data, f"image/{found}") if found else (name, data, "application/octet-stream")
+
+
+def saved(outputs: Any) -> list[dict[str, str]]:
+    """The files that a history names, in its order; those of previews only where nothing was saved."""
+    nodes = outputs.values() if isinstance(outputs, dict) else ()
+    lists = [node.get("images") for node in nodes if isinstance(node, dict)]
+    told = [file for one in lists if isinstance(one, list) for file in one]
+    files = [_file(one) for one in told if isinstance(one, dict) and isinstance(one.get("filename"), str)]
+    return [one for one in files if one["type"] == "output"] or [one for one in files if one["type"] == "temp"]
+
+
+def _file(told: Mapping[str, Any]) -> dict[str, str]:
+    return {part: str(told.get(part) or "") for part in ("filename", "subfolder", "type")}
+
+
+def _fields(request: Request, *, count: int, seed: int) -> Mapping[Slot, Any]:
+    width, _, height = (request.size or "").partition("x")
+    return {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "seed": seed,
+        "width": int(width) if height else None,
+        "height": int(height) if height else None,
+        "n": count,
+    }
+
+
+def _no_such_option(name: str, address: str) -> ProviderError:
+    return ProviderError(
+        code="PERMANENT",
+        reason="UNSUPPORTED",
+        message=f"{name} has a workflow without an input {address[:100]!r} that takes such a value.",
+        retryable=False,
+        acceptance=Acceptance.NOT_ACCEPTED,
+    )
