@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from calotype.provider.v1 import provider_pb2
+from PIL import Image
 
 from services.generator.adapters import providers
-from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.adapters.diffusion import Drawing
+from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings, ProviderFile
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
+from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
@@ -43,6 +46,10 @@ REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,
 }
+
+
+#: Adapters that draw on this machine; the others are behind HTTP.
+LOCAL = frozenset({"procedural", "diffusers"})
 
 
 class Subject(Protocol):
@@ -88,6 +95,32 @@ class ProceduralSubject:
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
         """A small picture."""
         return _order("drawn", count, call_id, {"size": "64x64"} | request)
+
+    def will_make(self, order: Order) -> None:
+        """It always will."""
+
+
+class Painted:
+    """A pipeline without a model: a picture is its seed, as a colour."""
+
+    def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> list[Image.Image]:
+        """Paint."""
+        step(0.5)
+        size = drawing.size or (64, 64)
+        return [Image.new("RGB", size, (seed % 256, seed // 256 % 256, 0)) for seed in drawing.seeds]
+
+
+class DiffusersSubject:
+    """Draws itself, by a pipeline that needs no extra."""
+
+    def __init__(self) -> None:
+        settings = DiffusersSettings(path="/models/painted", max_images_per_call=3)
+        entry = DiffusersEntry(name="local", kind="diffusers", settings=settings, timeout_seconds=60)
+        self.provider: DescribedProvider = DiffusersProvider(entry, load=Painted)
+
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+        """A small picture."""
+        return _order("painted", count, call_id, {"size": "64x64"} | request)
 
     def will_make(self, order: Order) -> None:
         """It always will."""

@@ -10,7 +10,7 @@ from services.generator.adapters.rendering import Renderers
 from tests.support import goldens
 from tests.support.goldens import GoldenSubject
 from tests.support.scripted_http import ScriptedServer, scripted_server
-from tests.support.subjects import REMOTE, ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
+from tests.support.subjects import REMOTE, DiffusersSubject, ProceduralSubject, RemoteSubject, ReplicateSubject, Subject
 
 
 @pytest.fixture
@@ -28,13 +28,13 @@ def renderers() -> Iterator[Renderers]:
     asyncio.run(pool.close())
 
 
-@pytest.fixture(params=["procedural", *REMOTE])
+@pytest.fixture(params=["procedural", "diffusers", *REMOTE])
 async def subject(
     request: pytest.FixtureRequest, vendor: ScriptedServer, renderers: Renderers
 ) -> AsyncIterator[Subject]:
     """Each provider; those behind HTTP by their goldens."""
-    drawn = request.param == "procedural"
-    found = ProceduralSubject(renderers) if drawn else GoldenSubject(goldens.read(request.param), vendor)
+    local = {"procedural": partial(ProceduralSubject, renderers), "diffusers": DiffusersSubject}
+    found = local[request.param]() if request.param in local else GoldenSubject(goldens.read(request.param), vendor)
     yield found
     await found.provider.close()
 

@@ -13,7 +13,7 @@ from services.generator.domain.outcomes import Acceptance
 from tests.support import goldens
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Answer, Manner
-from tests.support.subjects import REMOTE, SENSELESS
+from tests.support.subjects import LOCAL, REMOTE, SENSELESS
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]
@@ -49,7 +49,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
 
 
 def test_every_kind_behind_http_has_a_golden() -> None:
-    assert set(GOLDENS) == set(REMOTE) == set(KINDS) - {"procedural"}
+    assert set(GOLDENS) == set(REMOTE) == set(KINDS) - LOCAL
 
 
 async def test_a_golden_has_a_case_for_all_that_the_provider_can_do(golden: Golden) -> None:

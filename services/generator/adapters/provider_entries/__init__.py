@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
 from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
+from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
@@ -24,6 +25,8 @@ __all__ = [
     "ComfyUIEntry",
     "ComfyUISettings",
     "Defaults",
+    "DiffusersEntry",
+    "DiffusersSettings",
     "FalEntry",
     "FalSettings",
     "InputField",
@@ -41,8 +44,17 @@ __all__ = [
     "StabilitySettings",
 ]
 
-ProviderEntry = ProceduralEntry | ReplicateEntry | OpenAIEntry | StabilityEntry | BFLEntry | FalEntry | ComfyUIEntry
-KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal", "comfyui")
+ProviderEntry = (
+    ProceduralEntry
+    | ReplicateEntry
+    | OpenAIEntry
+    | StabilityEntry
+    | BFLEntry
+    | FalEntry
+    | ComfyUIEntry
+    | DiffusersEntry
+)
+KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal", "comfyui", "diffusers")
 
 
 class ProviderFile(Strict):

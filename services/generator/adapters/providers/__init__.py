@@ -9,6 +9,7 @@ from services.generator.adapters.provider_entries import (
     BFLEntry,
     ComfyUIEntry,
     FalEntry,
+    DiffusersEntry,
     OpenAIEntry,
     ProceduralEntry,
     ProviderEntry,
@@ -18,6 +19,7 @@ from services.generator.adapters.provider_entries import (
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.fal import FalProvider
+from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
@@ -32,7 +34,7 @@ Provider = (
     | BFLProvider
     | FalProvider
     | ComfyUIProvider
-)
+Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | DiffusersProvider
 
 
 def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
@@ -52,3 +54,5 @@ def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Render
             return FalProvider(entry, api_key=entry.api_key(environ))
         case ComfyUIEntry():
             return ComfyUIProvider(entry, api_key=entry.api_key(environ))
+        case DiffusersEntry():
+            return DiffusersProvider(entry)

@@ -1,10 +1,9 @@
 """The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
 
-import hashlib
-
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ProceduralEntry
+from services.generator.adapters.providers.seeds import seed_of
 from services.generator.adapters.rendering import Renderers, RenderersBroken
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -21,8 +20,6 @@ from services.generator.ports import Order
 DEFAULT_SIZE = "1024x1024"
 DEFAULT_FORMAT = "png"
 SHORTEST_SIDE, LONGEST_SIDE = 64, 2048
-#: 53 bits: a seed survives JSON readers that know only floating-point numbers.
-SEED_BITS = 53
 ASPECT_RATIOS = {
     "1:1": "1024x1024",
     "16:9": "1344x756",
@@ -78,7 +75,7 @@ class ProceduralProvider:
     async def submit(self, order: Order) -> Generated:
         """Draw."""
         request = self._entry.defaults.applied_to(order.request)
-        seed = order.seed if order.seed is not None else _seed_of(order.idempotency_key)
+        seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
         try:
             width, height = (int(side) for side in size.split("x"))
@@ -107,11 +104,6 @@ class ProceduralProvider:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-def _seed_of(key: str) -> int:
-    """A seed for a call that has none: the same when the call is sent again."""
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> (64 - SEED_BITS)
 
 
 def _unsupported(message: str) -> ProviderError:

@@ -1,0 +1,72 @@
+"""Entries of the kind `diffusers`."""
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from services.generator.adapters.provider_entries.shared import Entry, Strict
+
+#: Below this, models show nothing that could be recognised.
+SHORTEST_SIDE = 64
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+
+
+class DiffusersSettings(Strict):
+    """The model, where it runs, and how far it may go; what is left out is the pipeline's own choice."""
+
+    #: A folder with `model_index.json`, or `owner/name` on the hub.
+    path: str = Field(min_length=1, max_length=1000)
+    download: bool = False
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    steps: int | None = Field(default=None, ge=1, le=500)
+    guidance_scale: float | None = Field(default=None, ge=0, le=100)
+    #: Whether the pipeline heeds one; those of distilled models do not.
+    negative_prompt: bool = True
+    max_side: int = Field(default=1024, ge=SHORTEST_SIDE, le=4096)
+    side_multiple: int = Field(default=8, ge=1, le=256)
+    max_images_per_call: int = Field(default=1, ge=1, le=10)
+
+    @model_validator(mode="after")
+    def _some_size_fits(self) -> "DiffusersSettings":
+        if self.min_side > self.max_side:
+            raise ValueError(f"no multiple of side_multiple lies between {SHORTEST_SIDE} and max_side")
+        return self
+
+    @property
+    def min_side(self) -> int:
+        """The shortest side that is a multiple."""
+        return -(-SHORTEST_SIDE // self.side_multiple) * self.side_multiple
+
+    @property
+    def heeds_negative_prompt(self) -> bool:
+        """Without guidance nothing steers away from anything."""
+        return self.negative_prompt and (self.guidance_scale is None or self.guidance_scale > 1)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that `path` names; None where it names a model of the hub."""
+        folder = Path(self.path).expanduser()
+        return None if _HUB_ID.fullmatch(self.path) and self.path[0] not in ".~" and not folder.is_dir() else folder
+
+
+class DiffusersEntry(Entry):
+    """A model on this machine's own device."""
+
+    kind: Literal["diffusers"]
+    #: Calls queue for the one device: more at once would only wait.
+    max_concurrency: int = Field(default=1, ge=0)
+    settings: DiffusersSettings
+
+    @model_validator(mode="after")
+    def _has_one_model(self) -> "DiffusersEntry":
+        if len(self.models) > 1:
+            raise ValueError("has one model, that of settings.path; make an entry for each other one")
+        return self
+
+    @property
+    def model(self) -> str:
+        """The one model; its name is for people only."""
+        return self.default_model or (self.models[0].name if self.models else Path(self.settings.path).name)

@@ -1,0 +1,147 @@
+"""The provider kind `diffusers`: a diffusion model on this machine's own device, free, and by no HTTP.
+
+Contract from the public reference of the library. A call is a drawing in this process: it cannot be followed after a
+crash, but the same call draws the same picture again.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from calotype.provider.v1 import provider_pb2
+
+from common.config import ConfigError
+from services.generator.adapters import torch_pipeline
+from services.generator.adapters.diffusion import Diffusion, DiffusionFailed, Drawing, Pipeline, Unsupported
+from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
+from services.generator.adapters.providers.diffusers_errors import classified
+from services.generator.adapters.providers.seeds import seed_of
+from services.generator.domain.outcomes import CancelOutcome, Generated, ImageSource, Operation, Pending
+from services.generator.domain.plan import Traits
+from services.generator.domain.work import Request
+from services.generator.ports import Order
+
+DEFAULT_FORMAT = "png"
+OUTPUT_FORMATS = ("png", "jpeg", "webp")
+RATIOS = ("1:1", "16:9", "9:16", "4:3", "3:4", "3:2", "2:3")
+SEEDS = 2**63
+INSTALL = "pip install 'calotype[diffusers]'"
+
+
+class DiffusersProvider:
+    """Draws synchronously, one call after the other. Raises `ConfigError` where the extra or the model is missing.
+
+    `load` is for tests; it gives a pipeline that needs neither.
+    """
+
+    traits = Traits(free=True, idempotent=True, resumable=False)
+    trusted_host: str | None = None
+    allow_private_addresses = False
+
+    def __init__(self, entry: DiffusersEntry, *, load: Callable[[], Pipeline] | None = None) -> None:
+        if load is None:
+            _refuse_what_is_missing(entry)
+        self.name = entry.name
+        self.timeout_seconds = entry.timeout_seconds
+        self.poll_interval_seconds = entry.poll_interval_seconds
+        self.max_images_per_call = entry.settings.max_images_per_call
+        self._entry = entry
+        self._shapes = _shapes(entry.settings)
+        self._diffusion = Diffusion(load or partial(torch_pipeline.load, entry.settings))
+
+    def describe(self, *, is_default: bool) -> provider_pb2.Provider:
+        """The entry of the catalogue."""
+        settings = self._entry.settings
+        return provider_pb2.Provider(
+            name=self.name,
+            kind=self._entry.kind,
+            is_default=is_default,
+            default_model=self._entry.model,
+            models=[provider_pb2.Model(name=self._entry.model, price_micros_per_image=0)],
+            capabilities=provider_pb2.Capabilities(
+                max_images_per_call=self.max_images_per_call,
+                aspect_ratios=list(self._shapes),
+                min_side=settings.min_side,
+                max_side=settings.max_side,
+                side_multiple=settings.side_multiple,
+                output_formats=OUTPUT_FORMATS,
+                seed=True,
+                negative_prompt=settings.heeds_negative_prompt,
+                idempotent=self.traits.idempotent,
+                free=self.traits.free,
+                resumable=self.traits.resumable,
+            ),
+            max_concurrency=self._entry.max_concurrency,
+            requests_per_minute=self._entry.requests_per_minute,
+            timeout_seconds=int(self.timeout_seconds),
+        )
+
+    async def submit(self, order: Order) -> Generated:
+        """Draw."""
+        first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
+        seeds = tuple((first + index) % SEEDS for index in range(order.count))
+        try:
+            drawing = self._drawing(self._entry.defaults.applied_to(order.request), seeds)
+            made = await self._diffusion.draw(drawing, order.report)
+        except DiffusionFailed as failure:
+            raise classified(self.name, failure) from failure
+        images = tuple(ImageSource(data=data, seed=seed) for data, seed in zip(made, seeds, strict=True))
+        return Generated(images=images, cost_micros=0)
+
+    async def poll(self, operation: Operation) -> Pending:
+        """Never asked: there are no operations."""
+        raise AssertionError(f"{self.name} has no operations")
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Never asked: there are no operations."""
+        return CancelOutcome.UNSUPPORTED
+
+    async def close(self) -> None:
+        """Stop drawing, and let go of the model."""
+        await self._diffusion.close()
+
+    def _drawing(self, request: Request, seeds: tuple[int, ...]) -> Drawing:
+        if request.options:
+            raise Unsupported(f"it takes no provider_options, and was given {', '.join(sorted(request.options))[:200]}")
+        if request.negative_prompt is not None and not self._entry.settings.heeds_negative_prompt:
+            raise Unsupported("its model heeds no negative_prompt")
+        return Drawing(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            seeds=seeds,
+            size=self._size(request),
+            output_format=request.output_format or DEFAULT_FORMAT,
+        )
+
+    def _size(self, request: Request) -> tuple[int, int] | None:
+        """What a request, or the provider file for it, says; checked again, for nobody has checked the file's."""
+        settings = self._entry.settings
+        if request.aspect_ratio is not None:
+            if request.aspect_ratio not in self._shapes:
+                raise Unsupported(f"no size within its limits is {request.aspect_ratio}")
+            return self._shapes[request.aspect_ratio]
+        if request.size is None:
+            return None
+        width, height = (int(side) for side in request.size.split("x"))
+        fits = range(settings.min_side, settings.max_side + 1, settings.side_multiple)
+        if width not in fits or height not in fits:
+            raise Unsupported(f"{request.size} is not within its limits")
+        return width, height
+
+
+def _shapes(settings: DiffusersSettings) -> dict[str, tuple[int, int]]:
+    """For each ratio the largest size within the limits that is exactly so, if there is one."""
+    shapes = {}
+    for ratio in RATIOS:
+        across, down = (int(part) * settings.side_multiple for part in ratio.split(":"))
+        times = settings.max_side // max(across, down)
+        if min(across, down) * times >= settings.min_side:
+            shapes[ratio] = (across * times, down * times)
+    return shapes
+
+
+def _refuse_what_is_missing(entry: DiffusersEntry) -> None:
+    if missing := torch_pipeline.missing_libraries():
+        raise ConfigError(f"provider {entry.name}: {', '.join(missing)} not installed; {INSTALL} installs it.")
+    folder = entry.settings.folder
+    if folder is not None and not (folder / "model_index.json").is_file():
+        raise ConfigError(f"provider {entry.name}: settings.path: {folder} holds no model_index.json.")
