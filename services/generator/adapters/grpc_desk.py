@@ -33,6 +33,7 @@ class GrpcJobDesk:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
         self._worker = worker_name
         self._providers = tuple(providers)
+        self._is_starting = True
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
         """Jobs that are due."""
@@ -106,8 +107,11 @@ class GrpcJobDesk:
 
     async def register(self, providers: Sequence[provider_pb2.Provider]) -> None:
         """Make the catalogue known."""
-        request = worker.RegisterProvidersRequest(worker=self._worker, providers=providers)
+        request = worker.RegisterProvidersRequest(
+            worker=self._worker, providers=providers, is_starting=self._is_starting
+        )
         await call(self._stub.RegisterProviders, request, timeout=TIMEOUT_SECONDS)
+        self._is_starting = False
 
 
 def _job(claimed: worker.ClaimedJob) -> Job:

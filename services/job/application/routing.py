@@ -14,10 +14,11 @@ from services.job.store import breakers, jobs, load, providers
 from services.job.store.calls import Settled
 
 
-def register(connection: Connection, worker: str, known: Sequence[Provider]) -> None:
-    """Replace what is known of the named providers; what a refused credential had closed is tried again."""
+def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
+    """Replace what is known of the named providers; a worker that starts may have the credential that was missing."""
     providers.register(connection, worker, known)
-    breakers.try_again(connection, [one.name for one in known])
+    if is_starting:
+        breakers.try_again(connection, [one.name for one in known])
 
 
 def admission(connection: Connection) -> Admission:

@@ -44,7 +44,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.RegisterProvidersResponse:
         """Replace what is known of the named providers."""
         known = [incoming.provider(one) for one in request.providers]
-        await self._ask(lambda connection: routing.register(connection, request.worker, known))
+        await self._ask(
+            lambda connection: routing.register(connection, request.worker, known, is_starting=request.is_starting)
+        )
         return worker_service_pb2.RegisterProvidersResponse()
 
     async def ClaimJobs(

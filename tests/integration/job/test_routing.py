@@ -201,6 +201,8 @@ def test_a_generator_that_starts_may_have_the_right_key(desk: JobDesk) -> None:
     desk.create(provider="paid")
     assert desk.claim() == []
     desk.register()
+    assert desk.claim() == []
+    desk.register(is_starting=True)
 
     assert len(desk.claim()) == 1
 

@@ -84,8 +84,13 @@ class RegisterProvidersRequest(_message.Message):
 
     WORKER_FIELD_NUMBER: _builtins.int
     PROVIDERS_FIELD_NUMBER: _builtins.int
+    IS_STARTING_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """The worker."""
+    is_starting: _builtins.bool
+    """True the first time after the worker started: it may bring credentials that were missing, so what was closed for a
+    refused credential is tried again at once.
+    """
     @_builtins.property
     def providers(self) -> _containers.RepeatedCompositeFieldContainer[_provider_pb2.Provider]:
         """All providers of its file."""
@@ -95,10 +100,11 @@ class RegisterProvidersRequest(_message.Message):
         *,
         worker: _builtins.str = ...,
         providers: _abc.Iterable[_provider_pb2.Provider] | None = ...,
+        is_starting: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["providers", b"providers", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_starting", b"is_starting", "providers", b"providers", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,56 +3,40 @@
 `build` is the one place that knows which kinds there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from services.generator.adapters.provider_entries import (
-    BFLEntry,
-    ComfyUIEntry,
-    FalEntry,
-    DiffusersEntry,
-    OpenAIEntry,
-    ProceduralEntry,
-    ProviderEntry,
-    ReplicateEntry,
-    StabilityEntry,
-)
+from services.generator.adapters import provider_entries as entries
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
-from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
+from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
+from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = (
-    ProceduralProvider
-    | ReplicateProvider
-    | OpenAIProvider
-    | StabilityProvider
-    | BFLProvider
-    | FalProvider
-    | ComfyUIProvider
-Provider = ProceduralProvider | ReplicateProvider | OpenAIProvider | DiffusersProvider
+Provider = ProceduralProvider | DiffusersProvider | RemoteProvider
+
+#: Adapters behind HTTP, by the entry that each is made of.
+_REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
+    entries.BFLEntry: BFLProvider,
+    entries.ComfyUIEntry: ComfyUIProvider,
+    entries.FalEntry: FalProvider,
+    entries.OpenAIEntry: OpenAIProvider,
+    entries.ReplicateEntry: ReplicateProvider,
+    entries.StabilityEntry: StabilityProvider,
+}
 
 
-def build(entry: ProviderEntry, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
+def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
     """The adapter of an entry. Raises `ConfigError`."""
     match entry:
-        case ProceduralEntry():
+        case entries.ProceduralEntry():
             return ProceduralProvider(entry, renderers)
-        case ReplicateEntry():
-            return ReplicateProvider(entry, api_key=entry.api_key(environ))
-        case OpenAIEntry():
-            return OpenAIProvider(entry, api_key=entry.api_key(environ))
-        case StabilityEntry():
-            return StabilityProvider(entry, api_key=entry.api_key(environ))
-        case BFLEntry():
-            return BFLProvider(entry, api_key=entry.api_key(environ))
-        case FalEntry():
-            return FalProvider(entry, api_key=entry.api_key(environ))
-        case ComfyUIEntry():
-            return ComfyUIProvider(entry, api_key=entry.api_key(environ))
-        case DiffusersEntry():
+        case entries.DiffusersEntry():
             return DiffusersProvider(entry)
+        case _:
+            return _REMOTE[type(entry)](entry, api_key=entry.api_key(environ))

@@ -2,6 +2,7 @@
 
 import functools
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,11 +15,12 @@ from services.generator.adapters.providers import operation_errors
 from services.generator.adapters.providers.http_errors import MOST_BODY, exchange, lost_answer
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
 from services.generator.domain.plan import Traits
+from services.generator.ports import Order
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
 
 
-class RemoteProvider:
+class RemoteProvider(ABC):
     """A provider behind HTTP. `credential` are the headers that carry the key; they are sent to `base_url` alone.
 
     An adapter says what it is (`traits`, `_capabilities`) and how it submits. One with operations says how it looks at
@@ -76,6 +78,10 @@ class RemoteProvider:
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    @abstractmethod
+    async def submit(self, order: Order) -> Generated | Operation:
+        """Send the request."""
+
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Never asked of a provider without operations."""
         raise AssertionError(f"{self.name} has no operations")
@@ -89,9 +95,9 @@ class RemoteProvider:
         await self._buying.aclose()
         await self._asking.aclose()
 
+    @abstractmethod
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the models take; traits and the number of images per call need not be said."""
-        raise NotImplementedError
 
     async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> httpx.Response:
         """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
