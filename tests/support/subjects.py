@@ -16,6 +16,7 @@ from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
+from services.generator.adapters.providers.gemini import GeminiProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
@@ -42,6 +43,7 @@ REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "bfl": BFLProvider,
     "fal": FalProvider,
     "comfyui": ComfyUIProvider,
+    "gemini": GeminiProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

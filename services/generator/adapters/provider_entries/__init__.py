@@ -11,6 +11,7 @@ from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettin
 from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
 from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
+from services.generator.adapters.provider_entries.gemini import GeminiEntry, GeminiSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
@@ -29,6 +30,8 @@ __all__ = [
     "DiffusersSettings",
     "FalEntry",
     "FalSettings",
+    "GeminiEntry",
+    "GeminiSettings",
     "InputField",
     "ModelEntry",
     "ModelInputs",
@@ -48,13 +51,14 @@ ProviderEntry = (
     ProceduralEntry
     | ReplicateEntry
     | OpenAIEntry
+    | GeminiEntry
     | StabilityEntry
     | BFLEntry
     | FalEntry
     | ComfyUIEntry
     | DiffusersEntry
 )
-KINDS = ("procedural", "replicate", "openai", "stability", "bfl", "fal", "comfyui", "diffusers")
+KINDS = ("procedural", "replicate", "openai", "gemini", "stability", "bfl", "fal", "comfyui", "diffusers")
 
 
 class ProviderFile(Strict):

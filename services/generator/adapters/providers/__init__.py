@@ -11,6 +11,7 @@ from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
+from services.generator.adapters.providers.gemini import GeminiProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -25,6 +26,7 @@ _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.BFLEntry: BFLProvider,
     entries.ComfyUIEntry: ComfyUIProvider,
     entries.FalEntry: FalProvider,
+    entries.GeminiEntry: GeminiProvider,
     entries.OpenAIEntry: OpenAIProvider,
     entries.ReplicateEntry: ReplicateProvider,
     entries.StabilityEntry: StabilityProvider,

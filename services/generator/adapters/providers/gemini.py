@@ -1,0 +1,94 @@
+"""The provider kind `gemini`: Google's Gemini API, `generateContent` of models that make images; synchronous.
+
+Wire contract from the vendor's public reference. A call makes one image. There is no key that makes a request safe to
+repeat, and nothing by which a call could be followed or stopped.
+"""
+
+import base64
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.provider_entries import GeminiEntry
+from services.generator.adapters.providers import gemini_errors as errors
+from services.generator.adapters.providers.http_errors import read_json
+from services.generator.adapters.providers.remote import RemoteProvider
+from services.generator.domain.outcomes import Generated, ImageSource
+from services.generator.domain.plan import Traits
+from services.generator.ports import Order
+
+BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
+#: An answer holds its image as base64.
+MOST_ANSWER = 80 * 1024 * 1024
+#: The largest seed: the vendor's field is a signed integer of 32 bits.
+MOST_SEED = 2**31 - 1
+_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
+
+
+class GeminiProvider(RemoteProvider):
+    """Asks for an image and waits for it. The key is sent to `base_url` alone, never in an address."""
+
+    traits = Traits(free=False, idempotent=False, resumable=False)
+    max_images_per_call = 1
+
+    def __init__(self, entry: GeminiEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(
+            entry,
+            base_url=BASE_URL,
+            credential={"x-goog-api-key": api_key},
+            api_key=api_key,
+            transport=transport,
+            answer_seconds=entry.timeout_seconds,
+        )
+        self._entry = entry
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        settings = self._entry.settings
+        return provider_pb2.Capabilities(
+            aspect_ratios=settings.aspect_ratios,
+            qualities=settings.qualities,
+            seed=settings.seed,
+            max_input_images=settings.max_input_images,
+        )
+
+    async def submit(self, order: Order) -> Generated:
+        """Ask, and wait for the image."""
+        url = f"{self.base_url}/models/{quote(order.model, safe='')}:generateContent"
+        answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order))
+        if answer.status_code != 200:
+            raise errors.refusal_of(self.name, answer)
+        told = read_json(self.name, answer, most=MOST_ANSWER)
+        encoded = next(_images(told), None)
+        if encoded is None:
+            raise errors.no_image(self.name, told)
+        return Generated(images=(ImageSource(base64=encoded),), cost_micros=self._price(order.model, 1))
+
+    def _content(self, order: Order) -> dict[str, Any]:
+        request = self._entry.defaults.applied_to(order.request)
+        shape = {"aspectRatio": request.aspect_ratio, "imageSize": request.quality}
+        config: dict[str, Any] = {"responseModalities": ["IMAGE"]}
+        if given := {name: value for name, value in shape.items() if value is not None}:
+            config["imageConfig"] = given
+        if order.seed is not None:
+            config["seed"] = order.seed % (MOST_SEED + 1)
+        parts = [{"text": request.prompt}, *(_inline(data) for data in order.inputs)]
+        return {**request.options, "contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+
+
+def _inline(data: bytes) -> dict[str, Any]:
+    kind = next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")
+    return {"inlineData": {"mimeType": kind, "data": base64.b64encode(data).decode()}}
+
+
+def _images(told: Mapping[str, Any]) -> Iterator[str]:
+    """The images of an answer, as base64; drafts that the model only thought of are none."""
+    for candidate in errors.objects(told.get("candidates")):
+        content = candidate.get("content")
+        for part in errors.objects(content.get("parts") if isinstance(content, dict) else None):
+            inline = part.get("inlineData")
+            data = inline.get("data") if isinstance(inline, dict) else None
+            if isinstance(data, str) and data and not part.get("thought"):
+                yield data
