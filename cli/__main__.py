@@ -18,7 +18,7 @@ COMMANDS = {
     "demo": "cli.demo:demo",
     "generate": "cli.api.generate:generate",
     "jobs": "cli.api.jobs:jobs",
-    "providers": "cli.api.jobs:providers",
+    "providers": "cli.api.providers:providers",
     "dead": "cli.api.dead:dead",
 }
 

@@ -181,6 +181,7 @@ PROVIDERS: dict[str, Any] = {
             "max_concurrency": 4,
             "requests_per_minute": None,
             "timeout_seconds": 60,
+            "health": {"status": "ok", "outages": []},
         }
     ]
 }

@@ -1,9 +1,12 @@
 """The catalogue of providers as JSON."""
 
+from typing import Any, cast
+
+from calotype.error.v1 import error_pb2
 from calotype.provider.v1 import provider_pb2
 
-from gateway.protobuf import given
-from gateway.schemas.catalogue import CapabilitiesView, ModelView, ProviderView
+from gateway.protobuf import given, moment, name
+from gateway.schemas.catalogue import CapabilitiesView, HealthView, ModelView, OutageView, ProviderView
 
 
 def provider(one: provider_pb2.Provider) -> ProviderView:
@@ -21,7 +24,23 @@ def provider(one: provider_pb2.Provider) -> ProviderView:
         max_concurrency=one.max_concurrency or None,
         requests_per_minute=one.requests_per_minute or None,
         timeout_seconds=one.timeout_seconds,
+        health=_health(one),
     )
+
+
+def _health(one: provider_pb2.Provider) -> HealthView:
+    outages = [
+        OutageView(
+            model=outage.model,
+            code=cast("Any", name(error_pb2.Code, "CODE", outage.code) or "UNKNOWN"),
+            reason=name(error_pb2.Reason, "REASON", outage.reason) or "UNCLASSIFIED",
+            since=moment(outage, "since"),
+            next_try_at=moment(outage, "next_try_at"),
+        )
+        for outage in one.outages
+    ]
+    is_down = any(outage.model == one.default_model for outage in outages)
+    return HealthView(status="down" if is_down else "degraded" if outages else "ok", outages=outages)
 
 
 def _capabilities(able: provider_pb2.Capabilities) -> CapabilitiesView:

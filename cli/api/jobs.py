@@ -1,4 +1,4 @@
-"""`calotype jobs` and `calotype providers`: look at jobs, follow, cancel, retry and delete them."""
+"""`calotype jobs`: look at jobs, follow, cancel, retry and delete them."""
 
 import json
 from typing import Any
@@ -94,23 +94,6 @@ def delete(job_id: str, connection: Connection) -> int:
     """Delete a final job with its pictures."""
     with connection.open() as api:
         api.delete(job_id)
-    return ExitCode.DONE
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print the catalogue as JSON.")
-@connection_options()
-def providers(as_json: bool, connection: Connection) -> int:
-    """Show the providers that jobs can name."""
-    with connection.open() as api:
-        known = api.providers()
-    if as_json:
-        return _print(known)
-    table = Table("provider", "kind", "default model", "models", box=None, pad_edge=False)
-    for one in known["providers"]:
-        names = ", ".join(model["name"] for model in one["models"])
-        table.add_row(one["name"], one["kind"], one["default_model"], names)
-    Console().print(table)
     return ExitCode.DONE
 
 

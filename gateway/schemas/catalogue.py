@@ -1,5 +1,8 @@
 """What a frontend may look up: providers, and the states that it can show."""
 
+from datetime import datetime
+from typing import Literal
+
 from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
 from gateway.schemas.wire import View
 
@@ -33,6 +36,23 @@ class CapabilitiesView(View):
     max_prompt_characters: int | None
 
 
+class OutageView(View):
+    """A model that gets no jobs for now, because its calls keep failing."""
+
+    model: str
+    code: Code
+    reason: str
+    since: datetime | None
+    next_try_at: datetime | None
+
+
+class HealthView(View):
+    """How a provider does, by its calls of late; `down` means that its default model gets no jobs."""
+
+    status: Literal["ok", "degraded", "down"]
+    outages: list[OutageView]
+
+
 class ProviderView(View):
     """One provider that jobs may name."""
 
@@ -46,6 +66,7 @@ class ProviderView(View):
     max_concurrency: int | None
     requests_per_minute: int | None
     timeout_seconds: int
+    health: HealthView
 
 
 class ProviderList(View):

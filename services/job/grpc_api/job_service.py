@@ -5,6 +5,7 @@ from typing import Any
 
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from sqlalchemy import Connection
 
 from common.errors import ServiceError
 from common.grpc_server import Served
@@ -13,12 +14,14 @@ from common.tracing import traceparent
 from services.job.application import creating, deciding, reading
 from services.job.domain.failures import Code, Refusal, Stage, Violation
 from services.job.domain.jobs import Snapshot
+from services.job.domain.requests import Provider
+from services.job.domain.routing import Breaker
 from services.job.domain.states import State
 from services.job.grpc_api.refusals import answer, to_service_error
 from services.job.messages import incoming, outgoing
 from services.job.messages.enums import member
 from services.job.relay import OutboxRelay
-from services.job.store import providers
+from services.job.store import breakers, providers
 from services.job.store.listing import Filters
 from services.job.watching import Watchers
 
@@ -157,8 +160,12 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.ListProvidersRequest, context: Context
     ) -> job_service_pb2.ListProvidersResponse:
         """Return the catalogue."""
-        known = await answer(lambda: self._database.run(providers.catalogue))
-        return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one) for one in known.values()])
+
+        def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
+            return list(providers.catalogue(connection).values()), list(breakers.all_of_them(connection).values())
+
+        known, ill = await answer(lambda: self._database.run(work))
+        return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one, ill) for one in known])
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: Context

@@ -1,6 +1,6 @@
 """Domain values as protobuf messages."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from calotype.artifact.v1 import artifact_pb2
@@ -16,6 +16,7 @@ from services.job.domain.failures import Failure
 from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, Snapshot
 from services.job.domain.limits import Limits
 from services.job.domain.requests import InputImage, JobRequest, Priority, Provider
+from services.job.domain.routing import Breaker
 from services.job.domain.states import State
 from services.job.messages.enums import PRIORITY_OUT, number, reason_number
 from services.job.store.settlements import Settlement
@@ -236,8 +237,8 @@ def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement
     )
 
 
-def provider(one: Provider) -> provider_pb2.Provider:
-    """An entry of the catalogue."""
+def provider(one: Provider, breakers: Iterable[Breaker] = ()) -> provider_pb2.Provider:
+    """An entry of the catalogue, with the models of it that get no jobs now."""
     able = {name: getattr(one.capabilities, name) for name in CAPABILITIES}
     return provider_pb2.Provider(
         name=one.name,
@@ -252,7 +253,20 @@ def provider(one: Provider) -> provider_pb2.Provider:
         max_concurrency=one.max_concurrency,
         requests_per_minute=one.requests_per_minute,
         timeout_seconds=one.timeout_seconds,
+        outages=[_outage(breaker) for breaker in breakers if breaker.provider == one.name and breaker.opened_at],
     )
+
+
+def _outage(breaker: Breaker) -> provider_pb2.Outage:
+    told = provider_pb2.Outage(
+        model=breaker.model,
+        code=number(error_pb2.Code, "CODE", breaker.code),
+        reason=reason_number(breaker.reason),
+    )
+    for name, moment in (("since", breaker.opened_at), ("next_try_at", breaker.open_until)):
+        if moment is not None:
+            getattr(told, name).FromDatetime(moment)
+    return told
 
 
 _NO_COST = Cost(amount_micros=None, complete=False)

@@ -399,10 +399,16 @@ async def test_providers_are_listed_with_what_they_can_do(client: httpx.AsyncCli
             is_default=True,
             models=[provider_pb2.Model(name="m", price_micros_per_image=4), provider_pb2.Model(name="x")],
             capabilities=able,
+            default_model="m",
             timeout_seconds=300,
+            outages=[
+                provider_pb2.Outage(model="x", code=error_pb2.CODE_AUTH_ERROR, reason=error_pb2.REASON_PROVIDER_AUTH)
+            ],
         )
     ]
     [shown] = (await client.get("/v1/providers")).json()["providers"]
     assert [model["price_micros_per_image"] for model in shown["models"]] == [4, None]
     assert (shown["max_concurrency"], shown["requests_per_minute"]) == (None, None)
     assert (shown["capabilities"]["seed"], shown["capabilities"]["min_side"]) == (True, None)
+    [outage] = shown["health"]["outages"]
+    assert (shown["health"]["status"], outage["model"], outage["code"]) == ("degraded", "x", "AUTH_ERROR")

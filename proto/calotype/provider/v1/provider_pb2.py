@@ -22,19 +22,23 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from calotype.error.v1 import error_pb2 as calotype_dot_error_dot_v1_dot_error__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/provider/v1/provider.proto\x12\x14\x63\x61lotype.provider.v1\"\x87\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x15\n\rdefault_model\x18\x04 \x01(\t\x12+\n\x06models\x18\x05 \x03(\x0b\x32\x1b.calotype.provider.v1.Model\x12\x38\n\x0c\x63\x61pabilities\x18\x06 \x01(\x0b\x32\".calotype.provider.v1.Capabilities\x12\x17\n\x0fmax_concurrency\x18\x07 \x01(\x05\x12\x1b\n\x13requests_per_minute\x18\x08 \x01(\x05\x12\x17\n\x0ftimeout_seconds\x18\t \x01(\x05\"U\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x16price_micros_per_image\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x19\n\x17_price_micros_per_image\"\xee\x02\n\x0c\x43\x61pabilities\x12\x1b\n\x13max_images_per_call\x18\x01 \x01(\x05\x12\r\n\x05sizes\x18\x02 \x03(\t\x12\x15\n\raspect_ratios\x18\x03 \x03(\t\x12\x10\n\x08min_side\x18\x04 \x01(\x05\x12\x10\n\x08max_side\x18\x05 \x01(\x05\x12\x15\n\rside_multiple\x18\x06 \x01(\x05\x12\x16\n\x0eoutput_formats\x18\x07 \x03(\t\x12\x11\n\tqualities\x18\x08 \x03(\t\x12\x0c\n\x04seed\x18\t \x01(\x08\x12\x17\n\x0fnegative_prompt\x18\n \x01(\x08\x12\x18\n\x10max_input_images\x18\x0b \x01(\x05\x12\x0c\n\x04mask\x18\x0c \x01(\x08\x12\x11\n\tresumable\x18\r \x01(\x08\x12\x12\n\ncancelable\x18\x0e \x01(\x08\x12\x12\n\nidempotent\x18\x0f \x01(\x08\x12\x0c\n\x04\x66ree\x18\x10 \x01(\x08\x12\x1d\n\x15max_prompt_characters\x18\x11 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/provider/v1/provider.proto\x12\x14\x63\x61lotype.provider.v1\x1a\x1d\x63\x61lotype/error/v1/error.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x02\n\x08Provider\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x12\n\nis_default\x18\x03 \x01(\x08\x12\x15\n\rdefault_model\x18\x04 \x01(\t\x12+\n\x06models\x18\x05 \x03(\x0b\x32\x1b.calotype.provider.v1.Model\x12\x38\n\x0c\x63\x61pabilities\x18\x06 \x01(\x0b\x32\".calotype.provider.v1.Capabilities\x12\x17\n\x0fmax_concurrency\x18\x07 \x01(\x05\x12\x1b\n\x13requests_per_minute\x18\x08 \x01(\x05\x12\x17\n\x0ftimeout_seconds\x18\t \x01(\x05\x12-\n\x07outages\x18\n \x03(\x0b\x32\x1c.calotype.provider.v1.Outage\"\xc5\x01\n\x06Outage\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x04\x63ode\x18\x02 \x01(\x0e\x32\x17.calotype.error.v1.Code\x12)\n\x06reason\x18\x03 \x01(\x0e\x32\x19.calotype.error.v1.Reason\x12)\n\x05since\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bnext_try_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"U\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12#\n\x16price_micros_per_image\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x19\n\x17_price_micros_per_image\"\xee\x02\n\x0c\x43\x61pabilities\x12\x1b\n\x13max_images_per_call\x18\x01 \x01(\x05\x12\r\n\x05sizes\x18\x02 \x03(\t\x12\x15\n\raspect_ratios\x18\x03 \x03(\t\x12\x10\n\x08min_side\x18\x04 \x01(\x05\x12\x10\n\x08max_side\x18\x05 \x01(\x05\x12\x15\n\rside_multiple\x18\x06 \x01(\x05\x12\x16\n\x0eoutput_formats\x18\x07 \x03(\t\x12\x11\n\tqualities\x18\x08 \x03(\t\x12\x0c\n\x04seed\x18\t \x01(\x08\x12\x17\n\x0fnegative_prompt\x18\n \x01(\x08\x12\x18\n\x10max_input_images\x18\x0b \x01(\x05\x12\x0c\n\x04mask\x18\x0c \x01(\x08\x12\x11\n\tresumable\x18\r \x01(\x08\x12\x12\n\ncancelable\x18\x0e \x01(\x08\x12\x12\n\nidempotent\x18\x0f \x01(\x08\x12\x0c\n\x04\x66ree\x18\x10 \x01(\x08\x12\x1d\n\x15max_prompt_characters\x18\x11 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'calotype.provider.v1.provider_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROVIDER']._serialized_start=62
-  _globals['_PROVIDER']._serialized_end=325
-  _globals['_MODEL']._serialized_start=327
-  _globals['_MODEL']._serialized_end=412
-  _globals['_CAPABILITIES']._serialized_start=415
-  _globals['_CAPABILITIES']._serialized_end=781
+  _globals['_PROVIDER']._serialized_start=126
+  _globals['_PROVIDER']._serialized_end=436
+  _globals['_OUTAGE']._serialized_start=439
+  _globals['_OUTAGE']._serialized_end=636
+  _globals['_MODEL']._serialized_start=638
+  _globals['_MODEL']._serialized_end=723
+  _globals['_CAPABILITIES']._serialized_start=726
+  _globals['_CAPABILITIES']._serialized_end=1092
 # @@protoc_insertion_point(module_scope)

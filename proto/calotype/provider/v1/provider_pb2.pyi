@@ -3,9 +3,11 @@
 isort:skip_file
 The catalogue of image providers that generators register with job-service."""
 
+from calotype.error.v1 import error_pb2 as _error_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
@@ -33,6 +35,7 @@ class Provider(_message.Message):
     MAX_CONCURRENCY_FIELD_NUMBER: _builtins.int
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
+    OUTAGES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name that jobs use."""
     kind: _builtins.str
@@ -55,6 +58,10 @@ class Provider(_message.Message):
     def capabilities(self) -> Global___Capabilities:
         """What the provider can do."""
 
+    @_builtins.property
+    def outages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outage]:
+        """Models that get no jobs for now, as job-service has seen of their calls; empty when all is well. Not registered."""
+
     def __init__(
         self,
         *,
@@ -67,14 +74,57 @@ class Provider(_message.Message):
         max_concurrency: _builtins.int = ...,
         requests_per_minute: _builtins.int = ...,
         timeout_seconds: _builtins.int = ...,
+        outages: _abc.Iterable[Global___Outage] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "outages", b"outages", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
+
+@_typing.final
+class Outage(_message.Message):
+    """Outage says that a model of a provider keeps failing: its jobs wait, or go to their fallbacks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    CODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    NEXT_TRY_AT_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """The model."""
+    code: _error_pb2.Code.ValueType
+    """Class of the last failure."""
+    reason: _error_pb2.Reason.ValueType
+    """Reason of the last failure."""
+    @_builtins.property
+    def since(self) -> _timestamp_pb2.Timestamp:
+        """Since when."""
+
+    @_builtins.property
+    def next_try_at(self) -> _timestamp_pb2.Timestamp:
+        """When one job tries whether it is well again."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        code: _error_pb2.Code.ValueType = ...,
+        reason: _error_pb2.Reason.ValueType = ...,
+        since: _timestamp_pb2.Timestamp | None = ...,
+        next_try_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["next_try_at", b"next_try_at", "since", b"since"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "model", b"model", "next_try_at", b"next_try_at", "reason", b"reason", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Outage: _TypeAlias = Outage  # noqa: Y015
 
 @_typing.final
 class Model(_message.Message):

@@ -1,0 +1,65 @@
+"""`calotype providers check`: a file is read without a service, and what is wrong is named."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from cli.__main__ import main
+from cli.api.providers import providers
+
+GOOD = """
+default: gpt
+providers:
+  - {name: drawn, kind: procedural}
+  - {name: gpt, kind: openai, api_key_env: A_KEY_THAT_IS_NOT_SET, default_model: gpt-image-1}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A provider file."""
+    written = tmp_path / "providers.yaml"
+    written.write_text(GOOD, encoding="utf-8")
+    return written
+
+
+def test_a_good_file_is_told_entry_by_entry(file: Path) -> None:
+    result = CliRunner().invoke(providers, ["check", str(file)])
+
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == ["drawn: procedural, procedural", "gpt: openai, gpt-image-1, the default"]
+    assert "A_KEY_THAT_IS_NOT_SET is not set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("kind: openai", "providers.1.kind"),
+        ("default: gpt", "which is not among the providers"),
+        ("default_model: gpt-image-1", "name a model"),
+    ],
+)
+def test_what_is_wrong_is_told_in_one_line_with_its_place(
+    file: Path, wrong: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = {
+        "kind: openai": "kind: opneai",
+        "default: gpt": "default: gtp",
+        "default_model: gpt-image-1": "models: []",
+    }
+    file.write_text(GOOD.replace(wrong, changed[wrong]), encoding="utf-8")
+
+    with pytest.raises(SystemExit) as ended:
+        main(["providers", "check", str(file)])
+    [line] = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert f"{file}:" in line
+    assert told in line
+
+
+def test_a_listing_needs_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["providers", "--data", str(tmp_path / "none")])
+    assert ended.value.code == 3
+    assert "calotype up" in capsys.readouterr().err
