@@ -193,6 +193,9 @@ class ImageReader(Protocol):
     async def read_input(self, url: str) -> bytes:
         """An input image from the caller's address, fetched behind the guard."""
 
+    async def prepare_input(self, data: bytes) -> bytes:
+        """An input image that decodes, the right way up; else as it is."""
+
     async def inspect(self, data: bytes) -> "Inspected":
         """Decode and measure."""
 

@@ -222,6 +222,10 @@ class Reader:
         """The address as bytes."""
         return url.encode()
 
+    async def prepare_input(self, data: bytes) -> bytes:
+        """As it is."""
+        return data
+
     async def inspect(self, data: bytes) -> Inspected:
         """Measure."""
         if data == b"bad":

@@ -6,7 +6,7 @@ import binascii
 from concurrent.futures import Executor
 from functools import partial
 
-from services.generator.adapters import inspection
+from services.generator.adapters import inspection, orientation
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
@@ -37,16 +37,23 @@ class GuardedImageReader:
         )
 
     async def read_input(self, url: str) -> bytes:
-        """An input image from the caller's address; what is wrong with it is the request's fault."""
+        """An input image from the caller's address."""
         try:
-            data = await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
+            return await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
+        except StageError as error:
+            error.stage = "PROCESSING"
+            raise
+
+    async def prepare_input(self, data: bytes) -> bytes:
+        """An input image the right way up; what is wrong with it is the request's fault."""
+        try:
             await self.inspect(data)
+            return await orientation.upright(data, executor=self._executor)
         except StageError as error:
             error.stage = "PROCESSING"
             if error.reason == "INVALID_IMAGE":
                 error.reason, error.message = "INVALID_INPUT", "An input image is not a PNG, JPEG or WebP image."
             raise
-        return data
 
     async def inspect(self, data: bytes) -> Inspected:
         """Decode and measure."""

@@ -40,8 +40,10 @@ class Inputs:
         return tuple(data)
 
     async def _read_one(self, image: InputImage) -> bytes:
-        if image.url is not None:
-            return await self._reader.read_input(image.url)
+        data = await (self._brought(image) if image.url is None else self._reader.read_input(image.url))
+        return await self._reader.prepare_input(data)
+
+    async def _brought(self, image: InputImage) -> bytes:
         try:
             return b"".join([chunk async for chunk in self._desk.read_input(self._claim.job, image.index)])
         except ServiceError as error:

@@ -99,10 +99,10 @@ async def test_an_input_image_trusts_no_private_address_and_is_bounded(
     assert fetch.asked == [("https://caller.example/1.png", {"most_bytes": 20 * 1024 * 1024})]
 
 
-async def test_an_input_that_is_no_image_is_the_requests_fault(reader: GuardedImageReader, fetch: Fetch) -> None:
-    fetch.answer = b"<html>"
+async def test_an_input_that_is_no_image_is_the_requests_fault(reader: GuardedImageReader) -> None:
+    assert await reader.prepare_input(PICTURE) == PICTURE
     with pytest.raises(StageError) as refusal:
-        await reader.read_input("https://caller.example/1.png")
+        await reader.prepare_input(b"<html>")
     assert (refusal.value.stage, refusal.value.code, refusal.value.reason) == (
         "PROCESSING",
         "PERMANENT",
