@@ -82,6 +82,8 @@ class Settlement:
     lease_token: str
     cancel: bool
     traceparent: str
+    #: How much longer its end is worth waiting for.
+    seconds_left: float
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,14 +42,14 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
             self._changed.notify_all()
         return trace_service_pb2.ExportTraceServiceResponse()
 
-    def wait_for(self, services: set[str], *, trace_id: str, seconds: float) -> list[SeenSpan]:
-        """The trace's spans, once each of the services has sent one."""
+    def wait_for(self, named: set[tuple[str, str]], *, trace_id: str, seconds: float) -> list[SeenSpan]:
+        """The trace's spans, once those of these services and names have come; they come in any order."""
 
         def found() -> list[SeenSpan]:
             return [span for span in self._spans if span.trace_id == trace_id]
 
         with self._changed:
-            self._changed.wait_for(lambda: services <= {span.service for span in found()}, timeout=seconds)
+            self._changed.wait_for(lambda: named <= {(span.service, span.name) for span in found()}, timeout=seconds)
             return found()
 
 

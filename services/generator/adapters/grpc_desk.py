@@ -198,6 +198,7 @@ def _settlement(told: worker.Settlement) -> Settlement:
         lease_token=told.lease_token,
         cancel=told.cancel,
         traceparent=told.traceparent,
+        seconds_left=told.seconds_left,
     )
 
 

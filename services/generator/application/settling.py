@@ -23,8 +23,6 @@ from services.generator.ports import Deletion, Facts, ImageProvider, JobDesk, Ou
 
 _LOG = logging.getLogger(__name__)
 DELETIONS_AT_ONCE = 8
-#: An operation of a final job is followed for so long; then its outcome is unknown for good.
-LONGEST_SETTLEMENT_SECONDS = 24 * 3600.0
 #: Nobody waits for these calls: they are looked at less and less often.
 LONGEST_PAUSE = 60.0
 _FOLDER = re.compile(r"^job_[0-9a-f]{32}/")
@@ -55,7 +53,7 @@ class Settler:
     async def _follow(
         self, slot: Slot[Settlement], provider: ImageProvider
     ) -> tuple[Outcome, CancelOutcome | None] | None:
-        call, until, pause = slot.work.call, time.monotonic() + LONGEST_SETTLEMENT_SECONDS, 0.0
+        call, until, pause = slot.work.call, time.monotonic() + slot.work.seconds_left, 0.0
         operation = Operation(id=call.operation_id, state=call.operation_state)
         wish: CancelOutcome | None = None
         while slot.may_begin:

@@ -206,15 +206,22 @@ def _invalid(wrong: list[Violation]) -> ServiceError:
     return to_service_error(Refusal("INVALID_INPUT", text, violations=tuple(wrong)))
 
 
+def _state(status: int) -> State:
+    state = member(State, job_pb2.Status, "STATUS", status)
+    if state is None:
+        # Left out it would filter nothing, and the caller would take every job for one of this state.
+        raise Refusal("INVALID_INPUT", f"statuses: there is no status {status}.")
+    return state
+
+
 def _fingerprint(request: job_pb2.JobRequest) -> str:
     return creating.fingerprint_of(request.SerializeToString(deterministic=True))
 
 
 def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
-    states = [member(State, job_pb2.Status, "STATUS", status) for status in request.statuses]
     return Filters(
         tenant=request.tenant,
-        states=tuple(state for state in states if state is not None),
+        states=tuple(_state(status) for status in request.statuses),
         provider=request.provider,
         failure_stage=member(Stage, error_pb2.Stage, "STAGE", request.failure_stage) or "",
         failure_code=member(Code, error_pb2.Code, "CODE", request.code) or "",

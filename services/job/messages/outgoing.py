@@ -234,6 +234,7 @@ def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement
         lease_seconds=limits.lease_seconds,
         cancel=one.cancel,
         traceparent=one.traceparent or "",
+        seconds_left=one.seconds_left,
     )
 
 

@@ -9,6 +9,9 @@ from sqlalchemy import Connection, text
 from services.job.domain.calls import ProviderCall
 from services.job.store import calls
 
+#: A call is followed for so long since it began; then its outcome is unknown for good.
+LONGEST_SECONDS = 24 * 3600.0
+
 # `intended` calls of a final job have no operation to follow: they come up once their worker's lease is over.
 CLAIM_OPEN_CALLS = """
 WITH due AS (
@@ -26,7 +29,8 @@ UPDATE provider_calls AS call SET
     settle_token = (CAST(:tokens AS uuid[]))[numbered.place],
     settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM numbered, jobs WHERE call.id = numbered.id AND jobs.id = call.job_id
-RETURNING call.id, call.settle_token, jobs.state = 'canceled' AS cancel, jobs.traceparent
+RETURNING call.id, call.settle_token, jobs.state = 'canceled' AS cancel, jobs.traceparent,
+    greatest(:longest - extract(epoch FROM clock_timestamp() - call.created_at), 0) AS seconds_left
 """
 
 RENEW_SETTLEMENTS = """
@@ -44,23 +48,38 @@ class Settlement:
     token: UUID
     cancel: bool
     traceparent: str | None
+    #: How much longer its end is worth waiting for.
+    seconds_left: float
 
 
 def claim(
     connection: Connection, *, tokens: Sequence[UUID], providers: Sequence[str], seconds: float
 ) -> list[Settlement]:
     """Hold at most as many open calls of final jobs as there are tokens."""
-    parameters = {"tokens": [str(token) for token in tokens], "providers": list(providers), "seconds": seconds}
+    parameters = {
+        "tokens": [str(token) for token in tokens],
+        "providers": list(providers),
+        "seconds": seconds,
+        "longest": LONGEST_SECONDS,
+    }
     found = connection.execute(text(CLAIM_OPEN_CALLS), parameters).all()
     held = []
     for row in found:
         call = calls.get(connection, row.id)
         assert call is not None
-        held.append(Settlement(call=call, token=row.settle_token, cancel=row.cancel, traceparent=row.traceparent))
+        held.append(
+            Settlement(
+                call=call,
+                token=row.settle_token,
+                cancel=row.cancel,
+                traceparent=row.traceparent,
+                seconds_left=float(row.seconds_left),
+            )
+        )
     return held
 
 
 def renew(connection: Connection, tokens: Sequence[UUID], *, seconds: float) -> set[str]:
     """Prolong settlements that are still held; returns their tokens."""
-    parameters = {"tokens": [str(token) for token in tokens], "seconds": seconds}
+    parameters: dict[str, object] = {"tokens": [str(token) for token in tokens], "seconds": seconds}
     return {str(token) for token in connection.execute(text(RENEW_SETTLEMENTS), parameters).scalars()}

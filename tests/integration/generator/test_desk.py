@@ -272,7 +272,7 @@ async def test_a_job_is_handed_back_with_its_unsent_calls(service: WorkerService
 async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
     service: WorkerService, desk: GrpcJobDesk
 ) -> None:
-    told = worker.Settlement(call=CALL, lease_token="s", cancel=True, traceparent="00-1-2-01")
+    told = worker.Settlement(call=CALL, lease_token="s", cancel=True, traceparent="00-1-2-01", seconds_left=9)
     service.answers["ClaimSettlements"] = [worker.ClaimSettlementsResponse(settlements=[told])]
     lost = worker.Renewal(lease_token="s", outcome=worker.Renewal.OUTCOME_LOST)
     service.answers["RenewLeases"] = [worker.RenewLeasesResponse(settlement_renewals=[lost])]
@@ -280,6 +280,7 @@ async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
 
     assert isinstance(settlement, Settlement)
     assert (token, settlement.job_id, settlement.call.operation_id, settlement.cancel) == ("s", "job_1", "op", True)
+    assert settlement.seconds_left == 9
     assert await desk.renew_settlements([settlement]) == {"s": Renewal.LOST}
     assert (list(service.asked[1].settlement_tokens), list(service.asked[1].leases)) == (["s"], [])
 

@@ -200,7 +200,12 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
     broker: JetStream, facts: NatsFacts, cancel: CancelOutcome | None, expected: int
 ) -> None:
     settlement = Settlement(
-        call=call_of(Phase.ACCEPTED), job_id="job_1", lease_token="s", cancel=cancel is not None, traceparent=""
+        call=call_of(Phase.ACCEPTED),
+        job_id="job_1",
+        lease_token="s",
+        cancel=cancel is not None,
+        traceparent="",
+        seconds_left=60,
     )
     outcome = Outcome(call_id="call_old", phase=Phase.CANCELED)
     await facts.call_settled(ID, settlement=settlement, outcome=outcome, cancel=cancel)

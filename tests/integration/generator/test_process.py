@@ -404,7 +404,7 @@ async def test_an_open_call_of_a_canceled_job_is_stopped_and_settled(process: Wo
         phase=job_pb2.CALL_PHASE_ACCEPTED,
         operation_id=prediction["id"],
     )
-    process.desk.settlements = [worker.Settlement(call=call, cancel=True, lease_seconds=3)]
+    process.desk.settlements = [worker.Settlement(call=call, cancel=True, lease_seconds=3, seconds_left=60)]
     process.start()
 
     settled = (await process.next_fact()).call_settled

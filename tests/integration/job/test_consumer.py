@@ -106,6 +106,19 @@ async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, 
     assert await waiting_facts(broker) == 0
 
 
+async def test_two_hundred_good_facts_do_not_wait_for_a_bad_one(
+    broker: JetStream, desk: JobDesk, database_url: str
+) -> None:
+    work = [desk.generate() for _ in range(200)]
+    refused = images_generated(*desk.generate(), sha256="not a digest")
+    await publish(broker, [refused, *(images_generated(job, call) for job, call in work)])
+    async with folding(broker, database_url) as consumer:
+        await consumer.until(lambda: desk.sql("SELECT count(*) FROM jobs WHERE state = 'uploading'")[0][0] == 200)
+        [dead] = await dead_letters(broker, 1)
+
+    assert "a_digest_is_sha256" in dead["Calotype-Dead-Reason"]
+
+
 async def test_a_fact_is_acknowledged_after_the_commit_and_not_before(
     broker: JetStream, desk: JobDesk, database_url: str
 ) -> None:

@@ -147,6 +147,11 @@ REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_INPUT",
     ),
+    "a status that there is not": (
+        lambda api: api.page(statuses=[99]),
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "INVALID_INPUT",
+    ),
     "a page of less than nothing": (
         lambda api: api.page(page_size=-1),
         grpc.StatusCode.INVALID_ARGUMENT,

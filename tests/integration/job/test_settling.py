@@ -3,6 +3,8 @@
 from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
+import pytest
+
 from services.job.application import claiming
 from services.job.application.buying import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
@@ -54,6 +56,16 @@ def test_a_call_that_may_still_be_under_way_is_left_to_its_worker_for_one_lease(
     desk.sql("UPDATE jobs SET completed_at = clock_timestamp() - interval '31 s'")
 
     assert [held.call.phase for held in claim(desk)] == [Phase.INTENDED]
+
+
+def test_a_call_is_followed_for_a_day_since_it_began_whoever_follows_it(desk: JobDesk) -> None:
+    desk.cancel(accepted(desk).job_id)
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '23 hours'")
+    [held] = claim(desk)
+    assert held.seconds_left == pytest.approx(3600, abs=60)
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '2 hours', settle_expires_at = now()")
+
+    assert [held.seconds_left for held in claim(desk)] == [0]
 
 
 def test_only_a_workers_own_providers_are_settled(desk: JobDesk) -> None:

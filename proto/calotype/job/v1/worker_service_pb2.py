@@ -27,7 +27,7 @@ from calotype.artifact.v1 import artifact_pb2 as calotype_dot_artifact_dot_v1_do
 from calotype.provider.v1 import provider_pb2 as calotype_dot_provider_dot_v1_dot_provider__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$calotype/job/v1/worker_service.proto\x12\x0f\x63\x61lotype.job.v1\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a#calotype/artifact/v1/artifact.proto\x1a#calotype/provider/v1/provider.proto\"B\n\x05Lease\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"r\n\x18RegisterProvidersRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x31\n\tproviders\x18\x02 \x03(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x13\n\x0bis_starting\x18\x03 \x01(\x08\"\x1b\n\x19RegisterProvidersResponse\"K\n\x10\x43laimJobsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\x12\x11\n\tproviders\x18\x03 \x03(\t\">\n\x11\x43laimJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.calotype.job.v1.ClaimedJob\"\xc4\x02\n\nClaimedJob\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\x12!\n\x03job\x18\x03 \x01(\x0b\x32\x14.calotype.job.v1.Job\x12,\n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x1d.calotype.job.v1.ProviderCall\x12\x33\n\x06images\x18\x05 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x1e\n\x16max_generating_seconds\x18\x07 \x01(\x01\x12\x15\n\rmay_pay_again\x18\x08 \x01(\x08\x12&\n\x06routes\x18\t \x03(\x0b\x32\x16.calotype.job.v1.Route\"(\n\x05Route\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\";\n\x13\x43laimUploadsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\"G\n\x14\x43laimUploadsResponse\x12/\n\x07uploads\x18\x01 \x03(\x0b\x32\x1e.calotype.job.v1.ClaimedUpload\"\xb6\x01\n\rClaimedUpload\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x1d\n\x15max_uploading_seconds\x18\x05 \x01(\x01\"R\n\x17\x43laimSettlementsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\x12\x11\n\tproviders\x18\x03 \x03(\t\"L\n\x18\x43laimSettlementsResponse\x12\x30\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1b.calotype.job.v1.Settlement\"\x8a\x01\n\nSettlement\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.job.v1.ProviderCall\x12\x13\n\x0blease_token\x18\x02 \x01(\t\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12\x0e\n\x06\x63\x61ncel\x18\x04 \x01(\x08\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\"f\n\x15\x43laimDeletionsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\'\n\x06\x62ucket\x18\x02 \x01(\x0e\x32\x17.calotype.job.v1.Bucket\x12\x14\n\x0clease_tokens\x18\x03 \x03(\t\"F\n\x16\x43laimDeletionsResponse\x12,\n\tdeletions\x18\x01 \x03(\x0b\x32\x19.calotype.job.v1.Deletion\";\n\x08\x44\x65letion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"J\n\x12GetJobInputRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\r\n\x05index\x18\x02 \x01(\x05\"$\n\x13GetJobInputResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xba\x01\n\x18\x42\x65ginProviderCallRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\rimage_indexes\x18\x04 \x03(\x05\x12\x16\n\x0erequest_digest\x18\x05 \x01(\t\x12\x16\n\x0eresend_call_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\"H\n\x19\x42\x65ginProviderCallResponse\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.job.v1.ProviderCall\"\xcc\x01\n\x16RecordOperationRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12T\n\x0foperation_state\x18\x03 \x03(\x0b\x32;.calotype.job.v1.RecordOperationRequest.OperationStateEntry\x1a\x35\n\x13OperationStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x19\n\x17RecordOperationResponse\"g\n\x12RenewLeasesRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12&\n\x06leases\x18\x02 \x03(\x0b\x32\x16.calotype.job.v1.Lease\x12\x19\n\x11settlement_tokens\x18\x03 \x03(\t\"x\n\x13RenewLeasesResponse\x12*\n\x08renewals\x18\x01 \x03(\x0b\x32\x18.calotype.job.v1.Renewal\x12\x35\n\x13settlement_renewals\x18\x02 \x03(\x0b\x32\x18.calotype.job.v1.Renewal\"\xc9\x01\n\x07Renewal\x12\x13\n\x0blease_token\x18\x01 \x01(\t\x12\x31\n\x07outcome\x18\x02 \x01(\x0e\x32 .calotype.job.v1.Renewal.Outcome\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_RENEWED\x10\x01\x12\x10\n\x0cOUTCOME_LOST\x10\x02\x12\x14\n\x10OUTCOME_CANCELED\x10\x03\"U\n\x11ReleaseJobRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x19\n\x11not_sent_call_ids\x18\x02 \x03(\t\"\x14\n\x12ReleaseJobResponse*G\n\x06\x42ucket\x12\x16\n\x12\x42UCKET_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42UCKET_STAGING\x10\x01\x12\x11\n\rBUCKET_PUBLIC\x10\x02\x32\xdc\x07\n\rWorkerService\x12j\n\x11RegisterProviders\x12).calotype.job.v1.RegisterProvidersRequest\x1a*.calotype.job.v1.RegisterProvidersResponse\x12R\n\tClaimJobs\x12!.calotype.job.v1.ClaimJobsRequest\x1a\".calotype.job.v1.ClaimJobsResponse\x12[\n\x0c\x43laimUploads\x12$.calotype.job.v1.ClaimUploadsRequest\x1a%.calotype.job.v1.ClaimUploadsResponse\x12g\n\x10\x43laimSettlements\x12(.calotype.job.v1.ClaimSettlementsRequest\x1a).calotype.job.v1.ClaimSettlementsResponse\x12\x61\n\x0e\x43laimDeletions\x12&.calotype.job.v1.ClaimDeletionsRequest\x1a\'.calotype.job.v1.ClaimDeletionsResponse\x12_\n\x0bGetJobInput\x12#.calotype.job.v1.GetJobInputRequest\x1a$.calotype.job.v1.GetJobInputResponse\"\x03\x90\x02\x01\x30\x01\x12j\n\x11\x42\x65ginProviderCall\x12).calotype.job.v1.BeginProviderCallRequest\x1a*.calotype.job.v1.BeginProviderCallResponse\x12\x64\n\x0fRecordOperation\x12\'.calotype.job.v1.RecordOperationRequest\x1a(.calotype.job.v1.RecordOperationResponse\x12X\n\x0bRenewLeases\x12#.calotype.job.v1.RenewLeasesRequest\x1a$.calotype.job.v1.RenewLeasesResponse\x12U\n\nReleaseJob\x12\".calotype.job.v1.ReleaseJobRequest\x1a#.calotype.job.v1.ReleaseJobResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$calotype/job/v1/worker_service.proto\x12\x0f\x63\x61lotype.job.v1\x1a\x19\x63\x61lotype/job/v1/job.proto\x1a#calotype/artifact/v1/artifact.proto\x1a#calotype/provider/v1/provider.proto\"B\n\x05Lease\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"r\n\x18RegisterProvidersRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x31\n\tproviders\x18\x02 \x03(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x13\n\x0bis_starting\x18\x03 \x01(\x08\"\x1b\n\x19RegisterProvidersResponse\"K\n\x10\x43laimJobsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\x12\x11\n\tproviders\x18\x03 \x03(\t\">\n\x11\x43laimJobsResponse\x12)\n\x04jobs\x18\x01 \x03(\x0b\x32\x1b.calotype.job.v1.ClaimedJob\"\xc4\x02\n\nClaimedJob\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\x12!\n\x03job\x18\x03 \x01(\x0b\x32\x14.calotype.job.v1.Job\x12,\n\x05\x63\x61lls\x18\x04 \x03(\x0b\x32\x1d.calotype.job.v1.ProviderCall\x12\x33\n\x06images\x18\x05 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x13\n\x0btraceparent\x18\x06 \x01(\t\x12\x1e\n\x16max_generating_seconds\x18\x07 \x01(\x01\x12\x15\n\rmay_pay_again\x18\x08 \x01(\x08\x12&\n\x06routes\x18\t \x03(\x0b\x32\x16.calotype.job.v1.Route\"(\n\x05Route\x12\x10\n\x08provider\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\";\n\x13\x43laimUploadsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\"G\n\x14\x43laimUploadsResponse\x12/\n\x07uploads\x18\x01 \x03(\x0b\x32\x1e.calotype.job.v1.ClaimedUpload\"\xb6\x01\n\rClaimedUpload\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x15\n\rlease_seconds\x18\x02 \x01(\x01\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x13\n\x0btraceparent\x18\x04 \x01(\t\x12\x1d\n\x15max_uploading_seconds\x18\x05 \x01(\x01\"R\n\x17\x43laimSettlementsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\x14\n\x0clease_tokens\x18\x02 \x03(\t\x12\x11\n\tproviders\x18\x03 \x03(\t\"L\n\x18\x43laimSettlementsResponse\x12\x30\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1b.calotype.job.v1.Settlement\"\xa0\x01\n\nSettlement\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.job.v1.ProviderCall\x12\x13\n\x0blease_token\x18\x02 \x01(\t\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\x12\x0e\n\x06\x63\x61ncel\x18\x04 \x01(\x08\x12\x13\n\x0btraceparent\x18\x05 \x01(\t\x12\x14\n\x0cseconds_left\x18\x06 \x01(\x01\"f\n\x15\x43laimDeletionsRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12\'\n\x06\x62ucket\x18\x02 \x01(\x0e\x32\x17.calotype.job.v1.Bucket\x12\x14\n\x0clease_tokens\x18\x03 \x03(\t\"F\n\x16\x43laimDeletionsResponse\x12,\n\tdeletions\x18\x01 \x03(\x0b\x32\x19.calotype.job.v1.Deletion\";\n\x08\x44\x65letion\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0e\n\x06prefix\x18\x02 \x01(\t\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"J\n\x12GetJobInputRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\r\n\x05index\x18\x02 \x01(\x05\"$\n\x13GetJobInputResponse\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"\xba\x01\n\x18\x42\x65ginProviderCallRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x10\n\x08provider\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x15\n\rimage_indexes\x18\x04 \x03(\x05\x12\x16\n\x0erequest_digest\x18\x05 \x01(\t\x12\x16\n\x0eresend_call_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63\x61ll_id\x18\x07 \x01(\t\"H\n\x19\x42\x65ginProviderCallResponse\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.job.v1.ProviderCall\"\xcc\x01\n\x16RecordOperationRequest\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12T\n\x0foperation_state\x18\x03 \x03(\x0b\x32;.calotype.job.v1.RecordOperationRequest.OperationStateEntry\x1a\x35\n\x13OperationStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x19\n\x17RecordOperationResponse\"g\n\x12RenewLeasesRequest\x12\x0e\n\x06worker\x18\x01 \x01(\t\x12&\n\x06leases\x18\x02 \x03(\x0b\x32\x16.calotype.job.v1.Lease\x12\x19\n\x11settlement_tokens\x18\x03 \x03(\t\"x\n\x13RenewLeasesResponse\x12*\n\x08renewals\x18\x01 \x03(\x0b\x32\x18.calotype.job.v1.Renewal\x12\x35\n\x13settlement_renewals\x18\x02 \x03(\x0b\x32\x18.calotype.job.v1.Renewal\"\xc9\x01\n\x07Renewal\x12\x13\n\x0blease_token\x18\x01 \x01(\t\x12\x31\n\x07outcome\x18\x02 \x01(\x0e\x32 .calotype.job.v1.Renewal.Outcome\x12\x15\n\rlease_seconds\x18\x03 \x01(\x01\"_\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_RENEWED\x10\x01\x12\x10\n\x0cOUTCOME_LOST\x10\x02\x12\x14\n\x10OUTCOME_CANCELED\x10\x03\"U\n\x11ReleaseJobRequest\x12%\n\x05lease\x18\x01 \x01(\x0b\x32\x16.calotype.job.v1.Lease\x12\x19\n\x11not_sent_call_ids\x18\x02 \x03(\t\"\x14\n\x12ReleaseJobResponse*G\n\x06\x42ucket\x12\x16\n\x12\x42UCKET_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x42UCKET_STAGING\x10\x01\x12\x11\n\rBUCKET_PUBLIC\x10\x02\x32\xdc\x07\n\rWorkerService\x12j\n\x11RegisterProviders\x12).calotype.job.v1.RegisterProvidersRequest\x1a*.calotype.job.v1.RegisterProvidersResponse\x12R\n\tClaimJobs\x12!.calotype.job.v1.ClaimJobsRequest\x1a\".calotype.job.v1.ClaimJobsResponse\x12[\n\x0c\x43laimUploads\x12$.calotype.job.v1.ClaimUploadsRequest\x1a%.calotype.job.v1.ClaimUploadsResponse\x12g\n\x10\x43laimSettlements\x12(.calotype.job.v1.ClaimSettlementsRequest\x1a).calotype.job.v1.ClaimSettlementsResponse\x12\x61\n\x0e\x43laimDeletions\x12&.calotype.job.v1.ClaimDeletionsRequest\x1a\'.calotype.job.v1.ClaimDeletionsResponse\x12_\n\x0bGetJobInput\x12#.calotype.job.v1.GetJobInputRequest\x1a$.calotype.job.v1.GetJobInputResponse\"\x03\x90\x02\x01\x30\x01\x12j\n\x11\x42\x65ginProviderCall\x12).calotype.job.v1.BeginProviderCallRequest\x1a*.calotype.job.v1.BeginProviderCallResponse\x12\x64\n\x0fRecordOperation\x12\'.calotype.job.v1.RecordOperationRequest\x1a(.calotype.job.v1.RecordOperationResponse\x12X\n\x0bRenewLeases\x12#.calotype.job.v1.RenewLeasesRequest\x1a$.calotype.job.v1.RenewLeasesResponse\x12U\n\nReleaseJob\x12\".calotype.job.v1.ReleaseJobRequest\x1a#.calotype.job.v1.ReleaseJobResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,8 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RECORDOPERATIONREQUEST_OPERATIONSTATEENTRY']._serialized_options = b'8\001'
   _globals['_WORKERSERVICE'].methods_by_name['GetJobInput']._loaded_options = None
   _globals['_WORKERSERVICE'].methods_by_name['GetJobInput']._serialized_options = b'\220\002\001'
-  _globals['_BUCKET']._serialized_start=2891
-  _globals['_BUCKET']._serialized_end=2962
+  _globals['_BUCKET']._serialized_start=2913
+  _globals['_BUCKET']._serialized_end=2984
   _globals['_LEASE']._serialized_start=158
   _globals['_LEASE']._serialized_end=224
   _globals['_REGISTERPROVIDERSREQUEST']._serialized_start=226
@@ -65,39 +65,39 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLAIMSETTLEMENTSRESPONSE']._serialized_start=1284
   _globals['_CLAIMSETTLEMENTSRESPONSE']._serialized_end=1360
   _globals['_SETTLEMENT']._serialized_start=1363
-  _globals['_SETTLEMENT']._serialized_end=1501
-  _globals['_CLAIMDELETIONSREQUEST']._serialized_start=1503
-  _globals['_CLAIMDELETIONSREQUEST']._serialized_end=1605
-  _globals['_CLAIMDELETIONSRESPONSE']._serialized_start=1607
-  _globals['_CLAIMDELETIONSRESPONSE']._serialized_end=1677
-  _globals['_DELETION']._serialized_start=1679
-  _globals['_DELETION']._serialized_end=1738
-  _globals['_GETJOBINPUTREQUEST']._serialized_start=1740
-  _globals['_GETJOBINPUTREQUEST']._serialized_end=1814
-  _globals['_GETJOBINPUTRESPONSE']._serialized_start=1816
-  _globals['_GETJOBINPUTRESPONSE']._serialized_end=1852
-  _globals['_BEGINPROVIDERCALLREQUEST']._serialized_start=1855
-  _globals['_BEGINPROVIDERCALLREQUEST']._serialized_end=2041
-  _globals['_BEGINPROVIDERCALLRESPONSE']._serialized_start=2043
-  _globals['_BEGINPROVIDERCALLRESPONSE']._serialized_end=2115
-  _globals['_RECORDOPERATIONREQUEST']._serialized_start=2118
-  _globals['_RECORDOPERATIONREQUEST']._serialized_end=2322
-  _globals['_RECORDOPERATIONREQUEST_OPERATIONSTATEENTRY']._serialized_start=2269
-  _globals['_RECORDOPERATIONREQUEST_OPERATIONSTATEENTRY']._serialized_end=2322
-  _globals['_RECORDOPERATIONRESPONSE']._serialized_start=2324
-  _globals['_RECORDOPERATIONRESPONSE']._serialized_end=2349
-  _globals['_RENEWLEASESREQUEST']._serialized_start=2351
-  _globals['_RENEWLEASESREQUEST']._serialized_end=2454
-  _globals['_RENEWLEASESRESPONSE']._serialized_start=2456
-  _globals['_RENEWLEASESRESPONSE']._serialized_end=2576
-  _globals['_RENEWAL']._serialized_start=2579
-  _globals['_RENEWAL']._serialized_end=2780
-  _globals['_RENEWAL_OUTCOME']._serialized_start=2685
-  _globals['_RENEWAL_OUTCOME']._serialized_end=2780
-  _globals['_RELEASEJOBREQUEST']._serialized_start=2782
-  _globals['_RELEASEJOBREQUEST']._serialized_end=2867
-  _globals['_RELEASEJOBRESPONSE']._serialized_start=2869
-  _globals['_RELEASEJOBRESPONSE']._serialized_end=2889
-  _globals['_WORKERSERVICE']._serialized_start=2965
-  _globals['_WORKERSERVICE']._serialized_end=3953
+  _globals['_SETTLEMENT']._serialized_end=1523
+  _globals['_CLAIMDELETIONSREQUEST']._serialized_start=1525
+  _globals['_CLAIMDELETIONSREQUEST']._serialized_end=1627
+  _globals['_CLAIMDELETIONSRESPONSE']._serialized_start=1629
+  _globals['_CLAIMDELETIONSRESPONSE']._serialized_end=1699
+  _globals['_DELETION']._serialized_start=1701
+  _globals['_DELETION']._serialized_end=1760
+  _globals['_GETJOBINPUTREQUEST']._serialized_start=1762
+  _globals['_GETJOBINPUTREQUEST']._serialized_end=1836
+  _globals['_GETJOBINPUTRESPONSE']._serialized_start=1838
+  _globals['_GETJOBINPUTRESPONSE']._serialized_end=1874
+  _globals['_BEGINPROVIDERCALLREQUEST']._serialized_start=1877
+  _globals['_BEGINPROVIDERCALLREQUEST']._serialized_end=2063
+  _globals['_BEGINPROVIDERCALLRESPONSE']._serialized_start=2065
+  _globals['_BEGINPROVIDERCALLRESPONSE']._serialized_end=2137
+  _globals['_RECORDOPERATIONREQUEST']._serialized_start=2140
+  _globals['_RECORDOPERATIONREQUEST']._serialized_end=2344
+  _globals['_RECORDOPERATIONREQUEST_OPERATIONSTATEENTRY']._serialized_start=2291
+  _globals['_RECORDOPERATIONREQUEST_OPERATIONSTATEENTRY']._serialized_end=2344
+  _globals['_RECORDOPERATIONRESPONSE']._serialized_start=2346
+  _globals['_RECORDOPERATIONRESPONSE']._serialized_end=2371
+  _globals['_RENEWLEASESREQUEST']._serialized_start=2373
+  _globals['_RENEWLEASESREQUEST']._serialized_end=2476
+  _globals['_RENEWLEASESRESPONSE']._serialized_start=2478
+  _globals['_RENEWLEASESRESPONSE']._serialized_end=2598
+  _globals['_RENEWAL']._serialized_start=2601
+  _globals['_RENEWAL']._serialized_end=2802
+  _globals['_RENEWAL_OUTCOME']._serialized_start=2707
+  _globals['_RENEWAL_OUTCOME']._serialized_end=2802
+  _globals['_RELEASEJOBREQUEST']._serialized_start=2804
+  _globals['_RELEASEJOBREQUEST']._serialized_end=2889
+  _globals['_RELEASEJOBRESPONSE']._serialized_start=2891
+  _globals['_RELEASEJOBRESPONSE']._serialized_end=2911
+  _globals['_WORKERSERVICE']._serialized_start=2987
+  _globals['_WORKERSERVICE']._serialized_end=3975
 # @@protoc_insertion_point(module_scope)

@@ -438,6 +438,7 @@ class Settlement(_message.Message):
     LEASE_SECONDS_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """The token that holds it."""
     lease_seconds: _builtins.float
@@ -446,6 +447,8 @@ class Settlement(_message.Message):
     """True when the call is to be canceled at the provider first."""
     traceparent: _builtins.str
     """Trace context of the job's creation."""
+    seconds_left: _builtins.float
+    """Seconds until its outcome is given up: a day after the call began."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The call."""
@@ -458,10 +461,11 @@ class Settlement(_message.Message):
         lease_seconds: _builtins.float = ...,
         cancel: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
+        seconds_left: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

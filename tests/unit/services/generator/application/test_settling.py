@@ -22,11 +22,16 @@ DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_
 FOLDER = "job_0189000000007000800000000000000a/"
 
 
-def slot_of(*, phase: Phase = Phase.ACCEPTED, cancel: bool = False) -> Slot[Settlement]:
+def slot_of(*, phase: Phase = Phase.ACCEPTED, cancel: bool = False, seconds_left: float = 60) -> Slot[Settlement]:
     """An open call of a final job."""
     operation = "op" if phase is Phase.ACCEPTED else ""
     work = Settlement(
-        call=call_of(phase, operation=operation), job_id="job_1", lease_token="t", cancel=cancel, traceparent=""
+        call=call_of(phase, operation=operation),
+        job_id="job_1",
+        lease_token="t",
+        cancel=cancel,
+        traceparent="",
+        seconds_left=seconds_left,
     )
     return Slot(token="t", work=work)
 
@@ -145,3 +150,10 @@ async def test_a_folder_that_could_not_be_emptied_is_not_said_to_be_gone(problem
     async with asyncio.timeout(5):
         assert await one.run_once() == {"folders": 0, "objects": 0}
     assert facts.told == []
+
+
+async def test_an_operation_that_has_not_ended_within_its_day_is_unknown_for_good() -> None:
+    outcome, wish = await settled(Provider(Pending()), slot_of(cancel=True, seconds_left=0.01))
+
+    assert outcome.phase is Phase.UNKNOWN
+    assert wish is not None
