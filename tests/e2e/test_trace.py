@@ -4,6 +4,7 @@ from tests.support.collector import Collector
 from tests.support.stack import Client
 
 NEEDED = {
+    ("calotype-gateway", "POST"),
     ("calotype-job", "calotype.job.v1.JobService/CreateJob"),
     ("calotype-generator", "generate images"),
     ("calotype-generator", "provider call"),

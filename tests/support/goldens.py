@@ -4,6 +4,7 @@ A golden is data, `tests/conformance/providers/goldens/KIND.yaml`; here it is re
 """
 
 import asyncio
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -96,8 +97,10 @@ def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
     )
 
 
-async def play(golden: Golden, name: str, *, first: Answer | None = None) -> dict[str, Any]:
+async def play(golden: Golden, name: str, *, first: Answer | None = None, resumes: bool = False) -> dict[str, Any]:
     """Play a case, its first answer replaced by `first`, which ends it; what it came to.
+
+    `resumes`: the process that submits dies, and another follows what the ledger has of the operation.
 
     Raises `AssertionError` for a request that is not exactly the golden's.
     """
@@ -109,7 +112,11 @@ async def play(golden: Golden, name: str, *, first: Answer | None = None) -> dic
         provider = provider_of(golden, vendor.url)
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                came_to = await _carried_out(provider, order_of(golden, case), cancels=case.get("cancels", False))
+                order = order_of(golden, case)
+                if resumes:
+                    came_to = await _resumed(provider, provider_of(golden, vendor.url), order)
+                else:
+                    came_to = await _carried_out(provider, order, cancels=case.get("cancels", False))
         finally:
             await provider.close()
         # Before the bodies: a request that the script refused is told first.
@@ -142,6 +149,18 @@ async def failure_by(golden: Golden, transport: httpx.AsyncBaseTransport) -> Pro
     raise AssertionError("the call went well")
 
 
+async def _resumed(first: DescribedProvider, second: DescribedProvider, order: Order) -> dict[str, Any]:
+    operation = await first.submit(order)
+    assert isinstance(operation, Operation), "only an operation can be resumed"
+    state = {str(name): str(value) for name, value in json.loads(json.dumps(dict(operation.state))).items()}
+    try:
+        while not isinstance(seen := await second.poll(Operation(id=operation.id, state=state)), Generated):
+            pass
+    finally:
+        await second.close()
+    return _made(seen)
+
+
 async def _carried_out(provider: DescribedProvider, order: Order, *, cancels: bool) -> dict[str, Any]:
     try:
         answer = await provider.submit(order)
@@ -155,6 +174,10 @@ async def _carried_out(provider: DescribedProvider, order: Order, *, cancels: bo
                 answer = seen
     except ProviderError as error:
         return _told(error)
+    return _made(answer)
+
+
+def _made(answer: Generated) -> dict[str, Any]:
     return {"images": [_bare(asdict(image)) for image in answer.images], "cost_micros": answer.cost_micros}
 
 

@@ -17,6 +17,7 @@ from tests.support.subjects import LOCAL, REMOTE, SENSELESS
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]
+RESUMABLE = sorted(kind for kind in GOLDENS if REMOTE[kind].traits.resumable)  # type: ignore[attr-defined]
 #: What a case of this name has to come to, whoever the vendor is.
 REFUSALS = {
     "refusal": ("PERMANENT", "CONTENT_POLICY"),
@@ -87,6 +88,13 @@ def test_a_case_says_where_it_is_from_and_means_what_its_name_says(kind: str, na
 @pytest.mark.parametrize(("kind", "name"), CASES)
 async def test_exactly_these_requests_come_to_exactly_this(kind: str, name: str) -> None:
     await goldens.check(GOLDENS[kind], name)
+
+
+@pytest.mark.parametrize("kind", RESUMABLE)
+async def test_whoever_comes_after_a_crash_follows_the_operation_to_the_same_end(kind: str) -> None:
+    golden = GOLDENS[kind]
+
+    assert await goldens.play(golden, "good", resumes=True) == golden.cases["good"]["comes_to"]
 
 
 @pytest.mark.parametrize("answer", SENSELESS.values(), ids=SENSELESS)
