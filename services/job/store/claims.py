@@ -66,7 +66,7 @@ due AS (
         WHERE state = 'queued' AND jobs.tenant = lane.tenant AND jobs.provider = lane.provider
             AND jobs.model = lane.model AND jobs.fallback = lane.fallback AND run_at <= clock_timestamp()
         ORDER BY priority, run_at, id
-        LIMIT least(CAST(:candidates AS bigint), lane.places, lane.tries,
+        LIMIT least(CAST(:per_lane AS bigint), lane.places, lane.tries,
                     greatest(lane.max_in_flight - lane.in_flight, 0))
     ) AS job
 ),
@@ -147,8 +147,13 @@ def lock_due_jobs(connection: Connection, *, most: int, mine: Collection[str], a
         for name, one in admission.catalogue.items()
     ]
     gates = [_gate(one, 0) for one in admission.barred()] + [_gate(one, 1) for one in admission.probes()]
-    candidates = 4 * most + 16
-    told = {"known": rows.as_parameter(known), "gates": rows.as_parameter(gates), "candidates": candidates}
+    told = {
+        "known": rows.as_parameter(known),
+        "gates": rows.as_parameter(gates),
+        # Somebody may hold a few of them, to cancel or rescue them.
+        "per_lane": most + 4,
+        "candidates": 4 * most + 16,
+    }
     chosen = connection.execute(text(CHOOSE_DUE_JOBS), told).scalars()
     return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "most": most})
 
