@@ -1,6 +1,7 @@
 """What every provider behind HTTP sends, exactly, and what it makes of every answer: its golden, played."""
 
 import copy
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from services.generator.domain.outcomes import Acceptance
 from tests.support import goldens
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Answer, Manner
-from tests.support.subjects import LOCAL, REMOTE, SENSELESS
+from tests.support.subjects import KEY, LOCAL, REMOTE, SENSELESS
 
 GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 CASES = [(kind, name) for kind, golden in GOLDENS.items() for name in golden.cases]
@@ -88,6 +89,15 @@ def test_a_case_says_where_it_is_from_and_means_what_its_name_says(kind: str, na
 @pytest.mark.parametrize(("kind", "name"), CASES)
 async def test_exactly_these_requests_come_to_exactly_this(kind: str, name: str) -> None:
     await goldens.check(GOLDENS[kind], name)
+
+
+@pytest.mark.parametrize("name", ["good", "auth", "5xx"])
+async def test_the_key_is_in_no_log_at_any_level(golden: Golden, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    await goldens.play(golden, name)
+
+    assert caplog.text
+    assert KEY not in caplog.text
 
 
 @pytest.mark.parametrize("kind", RESUMABLE)
