@@ -64,6 +64,7 @@ class Killer:
         self._stack = stack
         self._dice = random.Random(seed)
         self._longest_outage = longest_outage
+        self._was_away: set[str] = set()
         self._pause = threading.Event()
         self._eyes: Any = None
         self.score = Score()
@@ -146,7 +147,10 @@ class Killer:
 
     def _away(self, victim: str) -> None:
         self._stack.hold_down(victim)
-        self._pause.wait(self._dice.choice((4.0, 4.0, 8.0, self._longest_outage)))
+        # Once for so long as nobody can wait for with an open call; then, as things are, for a few seconds.
+        is_first = victim not in self._was_away
+        self._was_away.add(victim)
+        self._pause.wait(self._longest_outage if is_first else self._dice.choice((4.0, 4.0, 8.0, 15.0)))
         self._stack.let_up(victim)
 
     def _wipe(self, victim: str) -> None:
