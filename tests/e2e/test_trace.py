@@ -4,7 +4,7 @@ from tests.support.collector import Collector
 from tests.support.stack import Client
 
 NEEDED = {
-    ("calotype-gateway", "POST"),
+    ("calotype-gateway", "POST /v1/jobs"),
     ("calotype-job", "calotype.job.v1.JobService/CreateJob"),
     ("calotype-generator", "generate images"),
     ("calotype-generator", "provider call"),
