@@ -16,6 +16,7 @@ from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, St
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
 from services.job.domain.limits import Limits
+from services.job.domain.quotas import Quota
 from services.job.domain.requests import Capabilities, JobRequest, Provider
 from services.job.store import jobs
 
@@ -60,15 +61,27 @@ class JobDesk:
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
         """A new job, or the one of the key."""
+        return self.submit(tenant=tenant, key=key, fingerprint=fingerprint, **request).seen
+
+    def submit(
+        self,
+        *,
+        tenant: str = "acme",
+        key: str = "",
+        fingerprint: str = "",
+        quota: Quota | None = None,
+        **request: Any,
+    ) -> creating.Done:
+        """What job-service makes of a wish for pictures."""
         new = creating.NewJob(
             tenant=tenant,
             idempotency_key=key,
             fingerprint=fingerprint,
             request=JobRequest(**({"prompt": "a harbour"} | request)),
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            quota=quota,
         )
-        seen, _ = self.run(lambda c: creating.create_job(c, new))
-        return seen
+        return self.run(lambda c: creating.create_job(c, new))
 
     def claim(
         self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
@@ -91,15 +104,23 @@ class JobDesk:
         """Fold facts in one batch."""
         return self.run(lambda c: folding.fold(c, facts, limits=self.limits))
 
-    def cancel(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
+    def cancel(self, job_id: str, *, tenant: str = "acme", key: str = "") -> Snapshot:
         """Cancel as a user."""
-        return self.run(lambda c: deciding.cancel_job(c, tenant, job_id))
+        return self.run(lambda c: deciding.cancel_job(c, tenant, job_id, idempotency_key=key)).seen
 
     def delete(self, job_id: str) -> None:
         """Delete as a user."""
         self.run(lambda c: deciding.delete_job(c, "acme", job_id))
 
-    def retry(self, job_id: str, *, consents: bool = False, key: str = "", expected: int | None = None) -> Snapshot:
+    def retry(
+        self,
+        job_id: str,
+        *,
+        consents: bool = False,
+        key: str = "",
+        expected: int | None = None,
+        quota: Quota | None = None,
+    ) -> Snapshot:
         """Retry as a user."""
         wish = deciding.Retry(
             tenant="acme",
@@ -108,9 +129,9 @@ class JobDesk:
             fingerprint=str(consents),
             consents=consents,
             expected_sequence=expected,
+            quota=quota,
         )
-        seen, _ = self.run(lambda c: deciding.retry_job(c, wish))
-        return seen
+        return self.run(lambda c: deciding.retry_job(c, wish)).seen
 
     def release(self, job: Job, *not_sent: str) -> None:
         """Hand a job back."""

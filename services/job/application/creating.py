@@ -3,13 +3,16 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
+from services.job.application.admitting import admit_job
 from services.job.domain import transitions
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
+from services.job.domain.quotas import Quota, Rate
 from services.job.domain.requests import JobRequest, choose
 from services.job.store import idempotency, inputs, jobs, providers
 from services.job.store import transitions as store
@@ -27,20 +30,30 @@ class NewJob:
     request: JobRequest
     pictures: Mapping[int, bytes] = field(default_factory=dict)
     traceparent: str | None = None
+    quota: Quota | None = None
 
 
-def create_job(connection: Connection, new: NewJob) -> tuple[Snapshot, bool]:
-    """Write a job down, or find the one that the key stands for; the second value tells which.
+class Done(NamedTuple):
+    """What came of a wish; `replayed` says that its key was known and nothing was done."""
 
-    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, or whatever is wrong with the request.
+    seen: Snapshot
+    replayed: bool = False
+    rate: Rate | None = None
+
+
+def create_job(connection: Connection, new: NewJob) -> Done:
+    """Write a job down, or find the one that the key stands for.
+
+    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, QUOTA_EXCEEDED, or whatever is wrong with the request.
     """
     job_id = prefixed("job", new_uuid7())
     if new.idempotency_key:
         key = idempotency.Key(tenant=new.tenant, scope=SCOPE, key=new.idempotency_key)
         taken = idempotency.take(connection, key, fingerprint=new.fingerprint, job_id=job_id)
         if taken is not None:
-            return replayed(connection, taken, new.fingerprint), True
+            return replayed(connection, taken, new.fingerprint)
     provider, model = choose(new.request, providers.catalogue(connection))
+    rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
     job = transitions.submit(
         job_id=job_id,
         tenant=new.tenant,
@@ -52,17 +65,17 @@ def create_job(connection: Connection, new: NewJob) -> tuple[Snapshot, bool]:
     )
     seen = store.write_new(connection, job)
     inputs.add(connection, job_id, new.pictures)
-    return seen, False
+    return Done(seen, rate=rate)
 
 
-def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> Snapshot:
+def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> Done:
     """The job that a key stands for, as it is now. Raises `Refusal` for another body or a job that is gone."""
     if taken.fingerprint != fingerprint:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
     job = jobs.get(connection, taken.job_id)
     if job is None or job.deleted_at is not None:
         raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
-    return store.snapshots(connection, [job])[job.id]
+    return Done(store.snapshots(connection, [job])[job.id], replayed=True)
 
 
 def fingerprint_of(*parts: bytes) -> str:

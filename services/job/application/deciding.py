@@ -4,12 +4,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from services.job.application.admitting import admit_job
 from services.job.application.buying import has_open_calls
-from services.job.application.creating import replayed
+from services.job.application.creating import Done, replayed
 from services.job.domain import transitions
 from services.job.domain.calls import needs_consent
 from services.job.domain.failures import Refusal, job_not_found
-from services.job.domain.jobs import Job, Snapshot
+from services.job.domain.jobs import Job
+from services.job.domain.quotas import Quota
 from services.job.domain.states import FINAL, State
 from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs
 from services.job.store import transitions as store
@@ -25,13 +27,19 @@ class Retry:
     fingerprint: str
     consents: bool
     expected_sequence: int | None
+    quota: Quota | None = None
 
 
-def cancel_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
+def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_key: str = "") -> Done:
     """End a job; asked again of a canceled one, answers the same. Raises `Refusal` WRONG_STATE when otherwise final."""
     job = _lock(connection, tenant, job_id)
+    if idempotency_key:
+        key = idempotency.Key(tenant=tenant, scope=f"jobs/{job_id}/cancel", key=idempotency_key)
+        taken = idempotency.take(connection, key, fingerprint="", job_id=job_id)
+        if taken is not None:
+            return replayed(connection, taken, "")
     if job.state is State.CANCELED:
-        return store.snapshots(connection, [job])[job.id]
+        return Done(store.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
         raise Refusal("WRONG_STATE", f"The job is {job.state} already.", job=job)
     open_calls = has_open_calls(calls.of_jobs(connection, [job.id])[job.id])
@@ -42,20 +50,21 @@ def cancel_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
         deletions.add_staging(connection, [job.id])
     if job.state is State.UPLOADING:
         deletions.add_public(connection, job.id)
-    return store.write(connection, [change])[job.id]
+    return Done(store.write(connection, [change])[job.id])
 
 
-def retry_job(connection: Connection, retry: Retry) -> tuple[Snapshot, bool]:
-    """Put a failed job back; the second value tells whether the key was known and nothing was done.
+def retry_job(connection: Connection, retry: Retry) -> Done:
+    """Put a failed job back.
 
-    Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED.
+    Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED,
+    QUOTA_EXCEEDED.
     """
     job = _lock(connection, retry.tenant, retry.job_id)
     if retry.idempotency_key:
         key = idempotency.Key(tenant=retry.tenant, scope=f"jobs/{retry.job_id}/retry", key=retry.idempotency_key)
         taken = idempotency.take(connection, key, fingerprint=retry.fingerprint, job_id=retry.job_id)
         if taken is not None:
-            return replayed(connection, taken, retry.fingerprint), True
+            return replayed(connection, taken, retry.fingerprint)
     if retry.expected_sequence is not None and retry.expected_sequence != job.sequence:
         raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.", job=job)
     if job.state is not State.FAILED:
@@ -66,8 +75,9 @@ def retry_job(connection: Connection, retry: Retry) -> tuple[Snapshot, bool]:
     if needs_consent(calls=ledger, missing=missing) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
         raise Refusal("CONSENT_REQUIRED", message, job=job)
+    rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
     change = transitions.user_retry(job, resume_upload=not missing, consents=retry.consents, now=jobs.clock(connection))
-    return store.write(connection, [change])[job.id], False
+    return Done(store.write(connection, [change])[job.id], rate=rate)
 
 
 def delete_job(connection: Connection, tenant: str, job_id: str) -> None:

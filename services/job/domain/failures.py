@@ -1,5 +1,6 @@
 """Failures: stage, code, reason. And refusals: what an asker is told when the answer is no."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -55,7 +56,7 @@ class Violation:
 class Refusal(Exception):
     """A request that is answered with no.
 
-    `reason` is of the catalogue; `job` is the job as it stands, where that helps the asker.
+    `reason` is of the catalogue; `job` is the job as it stands, where that helps the asker; `metadata` is for programs.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Refusal(Exception):
         violations: tuple[Violation, ...] = (),
         job: "Job | None" = None,
         retry_after_seconds: float | None = None,
+        metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.reason = reason
@@ -73,6 +75,7 @@ class Refusal(Exception):
         self.violations = violations
         self.job = job
         self.retry_after_seconds = retry_after_seconds
+        self.metadata = metadata or {}
 
 
 def job_not_found(job_id: str) -> Refusal:

@@ -11,7 +11,7 @@ from common.errors import ServiceError
 from common.grpc_server import Served
 from common.postgres import Database
 from common.tracing import traceparent
-from services.job.application import creating, deciding, reading
+from services.job.application import admitting, creating, deciding, reading
 from services.job.domain.failures import Code, Refusal, Stage, Violation
 from services.job.domain.jobs import Snapshot
 from services.job.domain.requests import Provider
@@ -49,7 +49,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.CreateJobResponse:
         """Write a job down and answer at once."""
 
-        async def work() -> tuple[Snapshot, bool]:
+        async def work() -> creating.Done:
             _check_names(request.tenant, request.idempotency_key)
             new = creating.NewJob(
                 tenant=request.tenant,
@@ -58,12 +58,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 request=incoming.request(request.request),
                 pictures=incoming.pictures(request.request),
                 traceparent=traceparent(),
+                quota=incoming.quota(request),
             )
             return await self._database.run(lambda connection: creating.create_job(connection, new))
 
-        seen, replayed = await answer(work)
+        done = await answer(work)
         self._relay.wake()
-        return job_service_pb2.CreateJobResponse(job=self._job(seen), replayed=replayed)
+        return job_service_pb2.CreateJobResponse(
+            job=self._job(done.seen), replayed=done.replayed, rate=outgoing.rate(done.rate)
+        )
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
         """Return a job as it is now."""
@@ -89,13 +92,15 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.CancelJobRequest, context: Context
     ) -> job_service_pb2.CancelJobResponse:
         """End a job that is not final."""
-        seen = await answer(
+        _check_names(request.tenant, request.idempotency_key)
+        tenant, job_id, key = request.tenant, request.job_id, request.idempotency_key
+        done = await answer(
             lambda: self._database.run(
-                lambda connection: deciding.cancel_job(connection, request.tenant, request.job_id)
+                lambda connection: deciding.cancel_job(connection, tenant, job_id, idempotency_key=key)
             )
         )
         self._relay.wake()
-        return job_service_pb2.CancelJobResponse(job=self._job(seen))
+        return job_service_pb2.CancelJobResponse(job=self._job(done.seen), replayed=done.replayed)
 
     async def RetryJob(
         self, request: job_service_pb2.RetryJobRequest, context: Context
@@ -111,12 +116,24 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             fingerprint=creating.fingerprint_of(str(consents).encode(), str(expected).encode()),
             consents=consents,
             expected_sequence=expected,
+            quota=incoming.quota(request),
         )
-        seen, replayed = await answer(
-            lambda: self._database.run(lambda connection: deciding.retry_job(connection, retry))
-        )
+        done = await answer(lambda: self._database.run(lambda connection: deciding.retry_job(connection, retry)))
         self._relay.wake()
-        return job_service_pb2.RetryJobResponse(job=self._job(seen), replayed=replayed)
+        return job_service_pb2.RetryJobResponse(
+            job=self._job(done.seen), replayed=done.replayed, rate=outgoing.rate(done.rate)
+        )
+
+    async def TakeRequest(
+        self, request: job_service_pb2.TakeRequestRequest, context: Context
+    ) -> job_service_pb2.TakeRequestResponse:
+        """Count a request against its tenant's rate."""
+        _check_names(request.tenant, "")
+        tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
+        rate = await answer(
+            lambda: self._database.run(lambda connection: admitting.take_request(connection, tenant, per_minute))
+        )
+        return job_service_pb2.TakeRequestResponse(rate=outgoing.rate(rate))
 
     async def DeleteJob(
         self, request: job_service_pb2.DeleteJobRequest, context: Context

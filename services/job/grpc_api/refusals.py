@@ -21,6 +21,7 @@ STATUS = {
     "CALL_NOT_FOUND": StatusCode.NOT_FOUND,
     "NOT_FOUND": StatusCode.NOT_FOUND,
     "PROVIDER_BUSY": StatusCode.RESOURCE_EXHAUSTED,
+    "QUOTA_EXCEEDED": StatusCode.RESOURCE_EXHAUSTED,
     "PROVIDER_NOT_FOUND": StatusCode.INVALID_ARGUMENT,
     "INVALID_INPUT": StatusCode.INVALID_ARGUMENT,
     "TOO_LARGE": StatusCode.INVALID_ARGUMENT,
@@ -70,5 +71,6 @@ def to_service_error(refusal: Refusal) -> ServiceError:
         message=refusal.message,
         retry_after_seconds=refusal.retry_after_seconds,
         field_violations=tuple(FieldViolation(field=one.field, description=one.message) for one in refusal.violations),
+        metadata=refusal.metadata,
         detail=detail,
     )

@@ -9,7 +9,7 @@ from uuid import UUID
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
 from calotype.fact.v1 import fact_pb2
-from calotype.job.v1 import job_pb2, worker_service_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
 from calotype.provider.v1 import provider_pb2
 from google.protobuf import json_format
 
@@ -18,6 +18,7 @@ from services.job.domain import facts
 from services.job.domain.calls import CallOutcome, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Refusal, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
+from services.job.domain.quotas import Quota
 from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, OnAmbiguous, Priority, Provider
 from services.job.messages.enums import PRIORITY_IN, member, reason_name
 from services.job.store.inputs import MASK
@@ -69,6 +70,14 @@ def request(wanted: job_pb2.JobRequest) -> JobRequest:
         end_user=_given(wanted, "end_user"),
         metadata=dict(wanted.metadata),
     )
+
+
+def quota(asked: job_service_pb2.CreateJobRequest | job_service_pb2.RetryJobRequest) -> Quota | None:
+    """Bounds of the tenant, where the asker knows them."""
+    if not asked.HasField("quota"):
+        return None
+    bounds = {field.name: max(value, 0) for field, value in asked.quota.ListFields()}
+    return Quota(**bounds)
 
 
 def input_image(image: job_pb2.InputImage) -> InputImage:

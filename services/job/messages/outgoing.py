@@ -5,7 +5,7 @@ from datetime import datetime
 
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
-from calotype.job.v1 import job_pb2, worker_service_pb2
+from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
 from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,6 +15,7 @@ from services.job.domain.calls import ProviderCall
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, Snapshot
 from services.job.domain.limits import Limits
+from services.job.domain.quotas import Rate
 from services.job.domain.requests import InputImage, JobRequest, Priority, Provider
 from services.job.domain.routing import Breaker
 from services.job.domain.states import State
@@ -117,6 +118,13 @@ def failure(one: Failure | None) -> error_pb2.Failure | None:
 def warning(one: JobWarning) -> job_pb2.Warning:
     """A warning."""
     return job_pb2.Warning(reason=reason_number(one.reason), message=one.message, image_index=one.image_index)
+
+
+def rate(one: Rate | None) -> job_service_pb2.RequestRate | None:
+    """How a tenant stands, where it has a rate."""
+    if one is None:
+        return None
+    return job_service_pb2.RequestRate(remaining=one.remaining, reset_seconds=one.reset_seconds)
 
 
 def image(one: Artifact) -> artifact_pb2.ImageArtifact:

@@ -13,7 +13,7 @@ from tests.support.jobs import JobDesk, desk_at
 # What refers to these goes with them.
 ROOTS = (
     "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
-    "breakers",
+    "breakers", "tenant_rates",
 )  # fmt: skip
 
 

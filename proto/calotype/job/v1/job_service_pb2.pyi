@@ -23,6 +23,83 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class TenantQuota(_message.Message):
+    """TenantQuota bounds what a tenant may have and ask; a field that is left out bounds nothing. What is beyond is
+    RESOURCE_EXHAUSTED / QUOTA_EXCEEDED, and ErrorInfo's metadata names the field as `quota`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_IN_FLIGHT_FIELD_NUMBER: _builtins.int
+    MAX_QUEUED_FIELD_NUMBER: _builtins.int
+    MAX_HIGH_PRIORITY_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    max_in_flight: _builtins.int
+    """Jobs at the generators at once; others wait in the queue."""
+    max_queued: _builtins.int
+    """Jobs in the queue."""
+    max_high_priority: _builtins.int
+    """Jobs of high priority in the queue and at the generators."""
+    requests_per_minute: _builtins.int
+    """Requests in a minute, over all gateways."""
+    def __init__(
+        self,
+        *,
+        max_in_flight: _builtins.int | None = ...,
+        max_queued: _builtins.int | None = ...,
+        max_high_priority: _builtins.int | None = ...,
+        requests_per_minute: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_high_priority", b"_max_high_priority", "_max_in_flight", b"_max_in_flight", "_max_queued", b"_max_queued", "_requests_per_minute", b"_requests_per_minute", "max_high_priority", b"max_high_priority", "max_in_flight", b"max_in_flight", "max_queued", b"max_queued", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_high_priority", b"_max_high_priority", "_max_in_flight", b"_max_in_flight", "_max_queued", b"_max_queued", "_requests_per_minute", b"_requests_per_minute", "max_high_priority", b"max_high_priority", "max_in_flight", b"max_in_flight", "max_queued", b"max_queued", "requests_per_minute", b"requests_per_minute"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_high_priority: _TypeAlias = _typing.Literal["max_high_priority"]  # noqa: Y015
+    _WhichOneofArgType__max_high_priority: _TypeAlias = _typing.Literal["_max_high_priority", b"_max_high_priority"]  # noqa: Y015
+    _WhichOneofReturnType__max_in_flight: _TypeAlias = _typing.Literal["max_in_flight"]  # noqa: Y015
+    _WhichOneofArgType__max_in_flight: _TypeAlias = _typing.Literal["_max_in_flight", b"_max_in_flight"]  # noqa: Y015
+    _WhichOneofReturnType__max_queued: _TypeAlias = _typing.Literal["max_queued"]  # noqa: Y015
+    _WhichOneofArgType__max_queued: _TypeAlias = _typing.Literal["_max_queued", b"_max_queued"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_high_priority) -> _WhichOneofReturnType__max_high_priority | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_in_flight) -> _WhichOneofReturnType__max_in_flight | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_queued) -> _WhichOneofReturnType__max_queued | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
+
+Global___TenantQuota: _TypeAlias = TenantQuota  # noqa: Y015
+
+@_typing.final
+class RequestRate(_message.Message):
+    """RequestRate says how a tenant with `requests_per_minute` stands."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REMAINING_FIELD_NUMBER: _builtins.int
+    RESET_SECONDS_FIELD_NUMBER: _builtins.int
+    remaining: _builtins.int
+    """Requests that may be made now."""
+    reset_seconds: _builtins.float
+    """Seconds until all of them may be made again."""
+    def __init__(
+        self,
+        *,
+        remaining: _builtins.int = ...,
+        reset_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["remaining", b"remaining", "reset_seconds", b"reset_seconds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestRate: _TypeAlias = RequestRate  # noqa: Y015
+
+@_typing.final
 class CreateJobRequest(_message.Message):
     """CreateJobRequest asks for pictures."""
 
@@ -32,6 +109,7 @@ class CreateJobRequest(_message.Message):
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Owner of the job."""
     idempotency_key: _builtins.str
@@ -42,6 +120,10 @@ class CreateJobRequest(_message.Message):
     def request(self) -> _job_pb2.JobRequest:
         """What is wanted."""
 
+    @_builtins.property
+    def quota(self) -> Global___TenantQuota:
+        """Bounds of the tenant, held once the key is known to be new; absent: none are held, none are changed."""
+
     def __init__(
         self,
         *,
@@ -49,10 +131,11 @@ class CreateJobRequest(_message.Message):
         idempotency_key: _builtins.str = ...,
         request: _job_pb2.JobRequest | None = ...,
         fingerprint: _builtins.str = ...,
+        quota: Global___TenantQuota | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "idempotency_key", b"idempotency_key", "request", b"request", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "idempotency_key", b"idempotency_key", "quota", b"quota", "request", b"request", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -66,21 +149,27 @@ class CreateJobResponse(_message.Message):
 
     JOB_FIELD_NUMBER: _builtins.int
     REPLAYED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
     """True when the key was known and nothing was created."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """The job as it is now."""
 
+    @_builtins.property
+    def rate(self) -> Global___RequestRate:
+        """How the tenant stands; absent without a rate, and for a replay."""
+
     def __init__(
         self,
         *,
         job: _job_pb2.Job | None = ...,
         replayed: _builtins.bool = ...,
+        rate: Global___RequestRate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "rate", b"rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "replayed", b"replayed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "rate", b"rate", "replayed", b"replayed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -262,19 +351,23 @@ class CancelJobRequest(_message.Message):
 
     TENANT_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Owner."""
     job_id: _builtins.str
     """Job id."""
+    idempotency_key: _builtins.str
+    """As in CreateJob; scoped to this job."""
     def __init__(
         self,
         *,
         tenant: _builtins.str = ...,
         job_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotency_key", b"idempotency_key", "job_id", b"job_id", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -283,70 +376,6 @@ Global___CancelJobRequest: _TypeAlias = CancelJobRequest  # noqa: Y015
 @_typing.final
 class CancelJobResponse(_message.Message):
     """CancelJobResponse is the canceled job."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    JOB_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def job(self) -> _job_pb2.Job:
-        """The job as it is now."""
-
-    def __init__(
-        self,
-        *,
-        job: _job_pb2.Job | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
-
-@_typing.final
-class RetryJobRequest(_message.Message):
-    """RetryJobRequest names the job to put back."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TENANT_FIELD_NUMBER: _builtins.int
-    JOB_ID_FIELD_NUMBER: _builtins.int
-    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
-    ON_AMBIGUOUS_FIELD_NUMBER: _builtins.int
-    EXPECTED_SEQUENCE_FIELD_NUMBER: _builtins.int
-    tenant: _builtins.str
-    """Owner."""
-    job_id: _builtins.str
-    """Job id."""
-    idempotency_key: _builtins.str
-    """As in CreateJob; scoped to this job."""
-    on_ambiguous: _job_pb2.OnAmbiguous.ValueType
-    """RETRY consents to pay again where an outcome is unknown."""
-    expected_sequence: _builtins.int
-    """Refuse unless the job is still at this sequence."""
-    def __init__(
-        self,
-        *,
-        tenant: _builtins.str = ...,
-        job_id: _builtins.str = ...,
-        idempotency_key: _builtins.str = ...,
-        on_ambiguous: _job_pb2.OnAmbiguous.ValueType = ...,
-        expected_sequence: _builtins.int | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence", "expected_sequence", b"expected_sequence"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence", "expected_sequence", b"expected_sequence", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "on_ambiguous", b"on_ambiguous", "tenant", b"tenant"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__expected_sequence: _TypeAlias = _typing.Literal["expected_sequence"]  # noqa: Y015
-    _WhichOneofArgType__expected_sequence: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_sequence) -> _WhichOneofReturnType__expected_sequence | None: ...
-
-Global___RetryJobRequest: _TypeAlias = RetryJobRequest  # noqa: Y015
-
-@_typing.final
-class RetryJobResponse(_message.Message):
-    """RetryJobResponse is the job that was put back."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -370,7 +399,137 @@ class RetryJobResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+Global___CancelJobResponse: _TypeAlias = CancelJobResponse  # noqa: Y015
+
+@_typing.final
+class RetryJobRequest(_message.Message):
+    """RetryJobRequest names the job to put back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    ON_AMBIGUOUS_FIELD_NUMBER: _builtins.int
+    EXPECTED_SEQUENCE_FIELD_NUMBER: _builtins.int
+    QUOTA_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Owner."""
+    job_id: _builtins.str
+    """Job id."""
+    idempotency_key: _builtins.str
+    """As in CreateJob; scoped to this job."""
+    on_ambiguous: _job_pb2.OnAmbiguous.ValueType
+    """RETRY consents to pay again where an outcome is unknown."""
+    expected_sequence: _builtins.int
+    """Refuse unless the job is still at this sequence."""
+    @_builtins.property
+    def quota(self) -> Global___TenantQuota:
+        """As in CreateJob."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        idempotency_key: _builtins.str = ...,
+        on_ambiguous: _job_pb2.OnAmbiguous.ValueType = ...,
+        expected_sequence: _builtins.int | None = ...,
+        quota: Global___TenantQuota | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence", "expected_sequence", b"expected_sequence", "quota", b"quota"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence", "expected_sequence", b"expected_sequence", "idempotency_key", b"idempotency_key", "job_id", b"job_id", "on_ambiguous", b"on_ambiguous", "quota", b"quota", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expected_sequence: _TypeAlias = _typing.Literal["expected_sequence"]  # noqa: Y015
+    _WhichOneofArgType__expected_sequence: _TypeAlias = _typing.Literal["_expected_sequence", b"_expected_sequence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_sequence) -> _WhichOneofReturnType__expected_sequence | None: ...
+
+Global___RetryJobRequest: _TypeAlias = RetryJobRequest  # noqa: Y015
+
+@_typing.final
+class RetryJobResponse(_message.Message):
+    """RetryJobResponse is the job that was put back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    REPLAYED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    replayed: _builtins.bool
+    """True when the key was known and nothing was done."""
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """The job as it is now."""
+
+    @_builtins.property
+    def rate(self) -> Global___RequestRate:
+        """As in CreateJobResponse."""
+
+    def __init__(
+        self,
+        *,
+        job: _job_pb2.Job | None = ...,
+        replayed: _builtins.bool = ...,
+        rate: Global___RequestRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "rate", b"rate", "replayed", b"replayed"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
 Global___RetryJobResponse: _TypeAlias = RetryJobResponse  # noqa: Y015
+
+@_typing.final
+class TakeRequestRequest(_message.Message):
+    """TakeRequestRequest tells of a request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Who made it."""
+    requests_per_minute: _builtins.int
+    """How many the tenant may make in a minute, over all gateways."""
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        requests_per_minute: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requests_per_minute", b"requests_per_minute", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeRequestRequest: _TypeAlias = TakeRequestRequest  # noqa: Y015
+
+@_typing.final
+class TakeRequestResponse(_message.Message):
+    """TakeRequestResponse allows the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rate(self) -> Global___RequestRate:
+        """How the tenant stands after it."""
+
+    def __init__(
+        self,
+        *,
+        rate: Global___RequestRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TakeRequestResponse: _TypeAlias = TakeRequestResponse  # noqa: Y015
 
 @_typing.final
 class DeleteJobRequest(_message.Message):

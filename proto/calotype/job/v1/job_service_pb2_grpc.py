@@ -81,6 +81,11 @@ class JobServiceStub:
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.SerializeToString,
                 response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.FromString,
                 _registered_method=True)
+        self.TakeRequest = channel.unary_unary(
+                '/calotype.job.v1.JobService/TakeRequest',
+                request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestResponse.FromString,
+                _registered_method=True)
         self.WatchJob = channel.unary_stream(
                 '/calotype.job.v1.JobService/WatchJob',
                 request_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.WatchJobRequest.SerializeToString,
@@ -162,6 +167,14 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def TakeRequest(self, request, context):
+        """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
+        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchJob(self, request, context):
         """WatchJob streams a job's changes in order, each exactly once per stream, and ends after the final one.
         """
@@ -216,6 +229,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.ListFinalEvents,
                     request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.FromString,
                     response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.SerializeToString,
+            ),
+            'TakeRequest': grpc.unary_unary_rpc_method_handler(
+                    servicer.TakeRequest,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestResponse.SerializeToString,
             ),
             'WatchJob': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchJob,
@@ -468,6 +486,33 @@ class JobService:
             '/calotype.job.v1.JobService/ListFinalEvents',
             calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsRequest.SerializeToString,
             calotype_dot_job_dot_v1_dot_job__service__pb2.ListFinalEventsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TakeRequest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.JobService/TakeRequest',
+            calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_job__service__pb2.TakeRequestResponse.FromString,
             options,
             channel_credentials,
             insecure,

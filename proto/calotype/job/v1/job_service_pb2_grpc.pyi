@@ -64,6 +64,10 @@ class JobServiceStub:
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
     readers that must miss none even when every message was lost.
     """
+    TakeRequest: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]
+    """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
+    RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
+    """
     WatchJob: _grpc.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]
     """WatchJob streams a job's changes in order, each exactly once per stream, and ends after the final one."""
 
@@ -102,6 +106,10 @@ class JobServiceAsyncStub(JobServiceStub):
     ListFinalEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListFinalEventsRequest, _job_service_pb2.ListFinalEventsResponse]  # type: ignore[assignment]
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
     readers that must miss none even when every message was lost.
+    """
+    TakeRequest: _aio.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]  # type: ignore[assignment]
+    """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
+    RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
     """
     WatchJob: _aio.UnaryStreamMultiCallable[_job_service_pb2.WatchJobRequest, _job_service_pb2.WatchJobResponse]  # type: ignore[assignment]
     """WatchJob streams a job's changes in order, each exactly once per stream, and ends after the final one."""
@@ -192,6 +200,16 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.ListFinalEventsResponse, _abc.Awaitable[_job_service_pb2.ListFinalEventsResponse]]:
         """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
         readers that must miss none even when every message was lost.
+        """
+
+    @_abc_1.abstractmethod
+    def TakeRequest(
+        self,
+        request: _job_service_pb2.TakeRequestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.TakeRequestResponse, _abc.Awaitable[_job_service_pb2.TakeRequestResponse]]:
+        """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
+        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
         """
 
     @_abc_1.abstractmethod

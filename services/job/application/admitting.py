@@ -1,0 +1,50 @@
+"""Let in what a tenant's quota has room for. Asked after the key: a replay takes nothing."""
+
+from collections.abc import Mapping
+
+from sqlalchemy import Connection
+
+from services.job.domain.failures import Refusal
+from services.job.domain.quotas import FULL_SECONDS, WINDOW, Quota, Rate, rate, wait
+from services.job.domain.requests import Priority
+from services.job.store import quotas
+
+
+def admit_job(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> Rate | None:
+    """Make sure that there is room for one more job. Raises `Refusal` QUOTA_EXCEEDED.
+
+    Without a quota nothing is asked and nothing changed: what bounds the tenant's claims stays as it is.
+    """
+    if quota is None:
+        return None
+    quotas.set_in_flight(connection, tenant, most=quota.max_in_flight)
+    queued, high = quota.max_queued, quota.max_high_priority if priority == Priority.HIGH else None
+    if queued is not None or high is not None:
+        quotas.one_at_a_time(connection, tenant)
+    if queued is not None and quotas.queued(connection, tenant, most=queued) >= queued:
+        raise _full("max_queued", f"{queued} jobs wait already, which is as many as may.")
+    if high is not None and quotas.of_high_priority(connection, tenant, high=priority, most=high) >= high:
+        raise _full("max_high_priority", f"{high} jobs of high priority are under way, which is as many as may.")
+    return take_request(connection, tenant, quota.requests_per_minute)
+
+
+def take_request(connection: Connection, tenant: str, per_minute: int | None) -> Rate | None:
+    """Count one request of a tenant. Raises `Refusal` QUOTA_EXCEEDED."""
+    if per_minute is None:
+        return None
+    full_in = quotas.take_one(connection, tenant, share=WINDOW / per_minute, window=WINDOW) if per_minute else None
+    if full_in is None:
+        seconds = wait(per_minute, full_in=quotas.full_in(connection, tenant))
+        message = f"{per_minute} requests a minute are allowed, and are used up."
+        raise Refusal(
+            "QUOTA_EXCEEDED", message, metadata=_of("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)
+        )
+    return rate(per_minute, full_in=full_in)
+
+
+def _full(name: str, message: str) -> Refusal:
+    return Refusal("QUOTA_EXCEEDED", message, metadata=_of(name), retry_after_seconds=FULL_SECONDS)
+
+
+def _of(name: str) -> Mapping[str, str]:
+    return {"quota": name}
