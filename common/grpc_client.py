@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -40,14 +41,15 @@ def metadata() -> tuple[tuple[str, str], ...]:
 
 
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:
-    """Make a unary call with a deadline in seconds for each attempt.
+    """Make a unary call with a deadline in seconds for all attempts together.
 
     Only UNAVAILABLE is tried again, after a short random pause: give more than one attempt only to what may come twice.
     Raises `ServiceError`.
     """
+    deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
         try:
-            return await method(request, timeout=timeout, metadata=metadata())
+            return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error)
             if refusal.status is not grpc.StatusCode.UNAVAILABLE or attempt == attempts:

@@ -13,7 +13,7 @@ from gateway.problems import from_service_error
 
 T = TypeVar("T")
 #: A page is as many questions to the broker as it has letters.
-CALL_SECONDS = 10.0
+CALL_SECONDS = 1.8
 
 
 class DeadLetterClient:
