@@ -1,6 +1,7 @@
 """The HTTP server: bound before anything else starts, drained before anything else stops."""
 
 import asyncio
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from common.lifecycle import StartError
 DRAIN_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
 MOST_CONNECTIONS = 4_096
+#: Files that are open beside connections.
+OTHER_FILES = 256
 
 
 def bind(listen: str) -> socket.socket:
@@ -40,6 +43,15 @@ def bind(listen: str) -> socket.socket:
     return opened
 
 
+def _allow_connections() -> None:
+    """Let the process have as many files open as it takes connections; systems begin with a fourth of that."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_CONNECTIONS + OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+
+
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -49,6 +61,7 @@ class _Server(uvicorn.Server):
 
 async def serve(app: ASGIApp, opened: socket.socket, *, stop: asyncio.Event) -> None:
     """Serve until `stop` is set and open requests are answered."""
+    _allow_connections()
     config = uvicorn.Config(
         app,
         http="h11",

@@ -17,7 +17,7 @@ from gateway.following import Change, Pace
 from gateway.schemas.jobs import JobView
 
 _LOG = logging.getLogger(__name__)
-MOST_STREAMS = 1_000
+MOST_STREAMS = 3_000
 RETRY_MS = 2_000
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 

@@ -20,6 +20,7 @@ from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.operations_service import OperationsService
+from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.monitor import StaleJobMonitor
 from services.job.purger import Purger
@@ -74,7 +75,7 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(
             serve(
                 settings.grpc_listen,
-                [clients.served(), operations.served(), dead_letters.served()],
+                [clients.served(), operations.served(), dead_letters.served(), QueueService(database).served()],
                 ready=ready,
                 max_message_bytes=LARGEST_JOB,
             )

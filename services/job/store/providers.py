@@ -1,6 +1,8 @@
 """The table `providers`: the catalogue that generators register."""
 
 from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
@@ -37,3 +39,16 @@ def catalogue(connection: Connection) -> dict[str, Provider]:
     found = connection.execute(text("SELECT description FROM providers ORDER BY name")).scalars()
     providers = [rows.from_json(Provider, description) for description in found]
     return {provider.name: provider for provider in providers}
+
+
+class Registration(NamedTuple):
+    """Who told of a provider last, and when."""
+
+    by: str
+    at: datetime
+
+
+def registrations(connection: Connection) -> dict[str, Registration]:
+    """Who told of each provider."""
+    found = connection.execute(text("SELECT name, registered_by, registered_at FROM providers"))
+    return {name: Registration(by, at) for name, by, at in found}

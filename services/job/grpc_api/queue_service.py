@@ -1,0 +1,78 @@
+"""QueueService: translates."""
+
+from typing import Any
+
+from calotype.ops.v1 import queue_service_pb2, queue_service_pb2_grpc
+from sqlalchemy import Connection
+
+from common.grpc_server import Served
+from common.postgres import Database
+from services.job.grpc_api.refusals import answer
+from services.job.messages import outgoing
+from services.job.store import breakers, load, providers, queue
+
+
+class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
+    """Serves `calotype.ops.v1.QueueService`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def served(self) -> Served:
+        """This service, as a server offers it."""
+        return Served(
+            name="calotype.ops.v1.QueueService",
+            add=queue_service_pb2_grpc.add_QueueServiceServicer_to_server,
+            servicer=self,
+        )
+
+    async def GetQueue(
+        self, request: queue_service_pb2.GetQueueRequest, context: Any
+    ) -> queue_service_pb2.GetQueueResponse:
+        """Count what is under way."""
+        seen = await answer(lambda: self._database.run(queue.count))
+        return queue_service_pb2.GetQueueResponse(
+            jobs=_counts(seen.everybody),
+            oldest_queued_at=outgoing.timestamp(seen.everybody.oldest_queued_at),
+            tenants=[
+                queue_service_pb2.TenantQueue(
+                    tenant=tenant, jobs=_counts(one), oldest_queued_at=outgoing.timestamp(one.oldest_queued_at)
+                )
+                for tenant, one in seen.tenants.items()
+            ],
+            unpublished_messages=seen.unpublished_messages,
+            open_settlements=seen.open_settlements,
+            open_deletions=seen.open_deletions,
+        )
+
+    async def ListProviderUse(
+        self, request: queue_service_pb2.ListProviderUseRequest, context: Any
+    ) -> queue_service_pb2.ListProviderUseResponse:
+        """Tell what is in use of each provider."""
+        found = await answer(lambda: self._database.run(_use))
+        return queue_service_pb2.ListProviderUseResponse(providers=found)
+
+
+def _counts(one: queue.Counts) -> queue_service_pb2.JobCounts:
+    return queue_service_pb2.JobCounts(
+        queued=one.queued,
+        waiting=one.waiting,
+        processing=one.processing,
+        generating=one.generating,
+        uploading=one.uploading,
+    )
+
+
+def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
+    known, opened = providers.catalogue(connection), [*breakers.all_of_them(connection).values()]
+    registered, used = providers.registrations(connection), load.of_providers(connection, known)
+    return [
+        queue_service_pb2.ProviderUse(
+            provider=outgoing.provider(one, opened),
+            in_use=used.in_use.get(name, 0),
+            calls_in_last_minute=used.begun.get(name, 0),
+            registered_by=registered[name].by,
+            registered_at=outgoing.timestamp(registered[name].at),
+        )
+        for name, one in known.items()
+    ]

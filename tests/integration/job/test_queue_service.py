@@ -1,0 +1,91 @@
+"""What operators see of the queue: counted as it is, per tenant and together."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from calotype.ops.v1 import queue_service_pb2 as queue
+from calotype.ops.v1 import queue_service_pb2_grpc
+
+from common.grpc_client import call, channel
+from common.grpc_server import serve
+from common.health import Readiness
+from common.postgres import Database
+from services.job.domain.failures import Code
+from services.job.grpc_api.queue_service import QueueService
+from services.job.store import queue as store
+from tests.support.jobs import JobDesk, failed
+
+
+@pytest.fixture
+async def service(database_url: str) -> AsyncIterator[Any]:
+    """The service over the wire."""
+    database = Database(database_url, application="test", pool_size=1)
+    served = QueueService(database).served()
+    async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
+        yield queue_service_pb2_grpc.QueueServiceStub(opened)
+    await database.close()
+
+
+async def get(service: Any) -> queue.GetQueueResponse:
+    """The queue now."""
+    return await call(service.GetQueue, queue.GetQueueRequest(), timeout=10)
+
+
+async def test_an_empty_queue_is_told_as_one(service: Any) -> None:
+    assert await get(service) == queue.GetQueueResponse(jobs=queue.JobCounts())
+
+
+async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any) -> None:
+    jobs = [desk.create().job.id for _ in range(4)]
+    desk.create(tenant="other")
+    first, second, third = desk.claim(3)
+    desk.begin(first.job)
+    desk.fold(failed(second.job, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE"))
+    desk.cancel(next(job for job in jobs if job not in {one.job.id for one in (first, second, third)}))
+    seen = await get(service)
+
+    assert seen.jobs == queue.JobCounts(waiting=1, processing=1, generating=1, queued=seen.jobs.queued)
+    tenants = {one.tenant: one for one in seen.tenants}
+    assert sum(one.jobs.waiting + one.jobs.queued for one in tenants.values()) == seen.jobs.waiting + seen.jobs.queued
+    assert seen.tenants[0].tenant == "acme"
+    assert seen.oldest_queued_at == min(
+        (one.oldest_queued_at for one in seen.tenants if one.HasField("oldest_queued_at")),
+        key=lambda at: at.ToNanoseconds(),
+    )
+    assert seen.unpublished_messages == desk.sql("SELECT count(*) AS n FROM outbox")[0].n > 0
+
+
+async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobDesk, service: Any) -> None:
+    for number in range(store.MOST_TENANTS + 3):
+        desk.create(tenant=f"t{number}")
+    desk.create(tenant="t7")
+    seen = await get(service)
+
+    assert len(seen.tenants) == store.MOST_TENANTS
+    assert seen.tenants[0].tenant == "t7"
+    assert seen.jobs.queued == store.MOST_TENANTS + 4
+
+
+async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobDesk, service: Any) -> None:
+    job = desk.create(provider="paid").job
+    [claimed] = desk.claim()
+    desk.begin(claimed.job)
+    desk.cancel(job.id)
+    seen = await get(service)
+
+    assert (seen.open_settlements, seen.open_deletions) == (1, 0)
+    assert seen.jobs == queue.JobCounts()
+
+
+async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobDesk, service: Any) -> None:
+    desk.create(provider="paid")
+    [claimed] = desk.claim()
+    desk.begin(claimed.job)
+    told = await call(service.ListProviderUse, queue.ListProviderUseRequest(), timeout=10)
+    by_name = {one.provider.name: one for one in told.providers}
+
+    assert (by_name["paid"].in_use, by_name["paid"].calls_in_last_minute) == (1, 1)
+    assert (by_name["procedural"].in_use, by_name["procedural"].calls_in_last_minute) == (0, 0)
+    assert by_name["paid"].registered_by == "worker"
+    assert by_name["paid"].registered_at.seconds > 0
