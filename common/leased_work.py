@@ -22,6 +22,8 @@ _LOG = logging.getLogger(__name__)
 W = TypeVar("W")
 #: Behind the hints: work is asked for so often (seconds, with jitter), whatever messages were lost.
 POLL_SECONDS = 2.0
+#: Without work in hand, as if a lease (seconds) were: it is soon noticed that there is one.
+IDLE_LEASE = 0.5
 #: Shorter waits (seconds) are not worth asking the broker for.
 SHORTEST_WAIT = 0.1
 
@@ -63,6 +65,8 @@ class Hints(Protocol):
         """Wait for a hint, at most so long; returns how many came, at most `most`."""
 
 
+#: Seconds that a lease lasts, as whoever gave the work said.
+LeaseOf = Callable[[W], float]
 Claim = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, W]]]]
 Renew = Callable[[Sequence[W]], Awaitable[Mapping[str, Renewal]]]
 Run = Callable[[Slot[W]], Awaitable[None]]
@@ -80,7 +84,7 @@ class LeasedWork(Generic[W]):
         name: str,
         *,
         slots: int,
-        lease_seconds: float,
+        lease_of: LeaseOf[W],
         claim: Claim[W],
         renew: Renew[W],
         run: Run[W],
@@ -89,7 +93,7 @@ class LeasedWork(Generic[W]):
     ) -> None:
         self._name = name
         self._slots = slots
-        self._lease_seconds = lease_seconds
+        self._lease_of = lease_of
         self._claim = claim
         self._renew = renew
         self._run = run
@@ -109,9 +113,7 @@ class LeasedWork(Generic[W]):
     async def work(self, stop: asyncio.Event, *, grace_seconds: float) -> None:
         """Work until told to stop; then let work in hand end, for at most the grace."""
         done = asyncio.Event()
-        renewals = run_every(
-            f"{self._name}.renewals", self.renew, interval=self._lease_seconds / 3, stop=done, jitter=0
-        )
+        renewals = run_every(f"{self._name}.renewals", self.renew, interval=self._renewal_pause, stop=done, jitter=0)
         renewing = asyncio.create_task(renewals)
         try:
             while not stop.is_set():
@@ -165,6 +167,10 @@ class LeasedWork(Generic[W]):
             if outcome is not Renewal.RENEWED:
                 slot.outcome = outcome
                 slot.ended.set()
+
+    def _renewal_pause(self) -> float:
+        """A third of the shortest lease in hand: two renewals may be lost."""
+        return min((self._lease_of(slot.work) for slot in self._busy.values()), default=IDLE_LEASE) / 3
 
     def _start(self, slot: Slot[W]) -> None:
         self._busy[slot.token] = slot

@@ -22,7 +22,7 @@ async def run_every(
     name: str,
     run_once: RunOnce,
     *,
-    interval: float,
+    interval: float | Callable[[], float],
     stop: asyncio.Event,
     wake: asyncio.Event | None = None,
     jitter: float = 0.2,
@@ -47,8 +47,9 @@ async def run_every(
             failures = 0
             if counts and any(counts.values()):
                 event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
+        seconds = interval() if callable(interval) else interval
         # From a second upwards, however rarely it runs: what is away at the start is usually back soon.
-        pause = min(LONGEST_BACKOFF, min(interval, 1.0) * 2**failures) if failures else interval
+        pause = min(LONGEST_BACKOFF, min(seconds, 1.0) * 2**failures) if failures else seconds
         # Spread, so that processes that started together do not ask together for ever.
         await pause_until(stop, None if failures else wake, seconds=pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
 

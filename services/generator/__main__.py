@@ -6,6 +6,7 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from operator import attrgetter
 
 from calotype import streams
 from calotype.environment import SETTINGS
@@ -67,14 +68,13 @@ async def main(stop: asyncio.Event) -> None:
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
         settler, janitor = Settler(facts, built), Janitor(desk, staging, facts)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
-        timing = {"lease_seconds": settings.lease_seconds}
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
-            hints=Hints(broker, WAKE_UPS), **timing,
+            hints=Hints(broker, WAKE_UPS), lease_of=attrgetter("lease_seconds"),
         )  # fmt: skip
         settlements = LeasedWork(
             "settlements", slots=8, claim=desk.claim_settlements, renew=desk.renew_settlements, run=settler.run,
-            hints=Hints(broker, SETTLE_UPS), **timing,
+            hints=Hints(broker, SETTLE_UPS), lease_of=attrgetter("lease_seconds"),
         )  # fmt: skip
 
         async def register() -> None:

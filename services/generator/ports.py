@@ -80,6 +80,7 @@ class Settlement:
     call: Call
     job_id: str
     lease_token: str
+    lease_seconds: float
     cancel: bool
     traceparent: str
     #: How much longer its end is worth waiting for.

@@ -15,7 +15,6 @@ class Settings:
     grpc_listen: str
     providers_file: Path | None = None
     generator_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    lease_seconds: float = field(default=30.0, metadata={"min": 0.5})
     max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from operator import attrgetter
 
 from calotype import streams
 from calotype.environment import SETTINGS
@@ -51,7 +52,7 @@ async def main(stop: asyncio.Event) -> None:
         uploads = LeasedWork(
             "uploads",
             slots=settings.uploader_slots,
-            lease_seconds=settings.lease_seconds,
+            lease_of=attrgetter("lease_seconds"),
             claim=desk.claim,
             renew=desk.renew,
             run=uploader.run,

@@ -23,6 +23,7 @@ class Upload:
     job_id: str
     claim_number: int
     lease_token: str
+    lease_seconds: float
     images: tuple[StagedImage, ...]
     traceparent: str
     max_seconds: float

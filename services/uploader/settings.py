@@ -14,7 +14,6 @@ class Settings:
     staging_bucket: str
     grpc_listen: str
     uploader_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    lease_seconds: float = field(default=30.0, metadata={"min": 0.5})
     public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
     log_level: Literal["debug", "info", "warning", "error"] = "info"

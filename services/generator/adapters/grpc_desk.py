@@ -196,6 +196,7 @@ def _settlement(told: worker.Settlement) -> Settlement:
         call=_call(told.call),
         job_id=told.call.job_id,
         lease_token=told.lease_token,
+        lease_seconds=told.lease_seconds,
         cancel=told.cancel,
         traceparent=told.traceparent,
         seconds_left=told.seconds_left,

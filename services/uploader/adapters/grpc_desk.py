@@ -55,6 +55,7 @@ def _upload(claimed: worker.ClaimedUpload) -> Upload:
         job_id=claimed.lease.job_id,
         claim_number=claimed.lease.claim_number,
         lease_token=claimed.lease.lease_token,
+        lease_seconds=claimed.lease_seconds,
         images=tuple(
             StagedImage(
                 index=one.index,

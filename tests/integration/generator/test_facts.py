@@ -203,6 +203,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
         call=call_of(Phase.ACCEPTED),
         job_id="job_1",
         lease_token="s",
+        lease_seconds=3,
         cancel=cancel is not None,
         traceparent="",
         seconds_left=60,

@@ -70,7 +70,7 @@ class World:
             "PROVIDERS_FILE": str(providers),
             "GRPC_LISTEN": self.listens,
             "GENERATOR_SLOTS": "4",
-            "LEASE_SECONDS": "3",
+            "LEASE_SECONDS": "3000",
             "GRACE_SECONDS": "20",
             "LOG_FORMAT": "text",
         }

@@ -69,7 +69,7 @@ class World:
             "BUCKET": self.proxy.public,
             "STAGING_BUCKET": self.proxy.staging,
             "GRPC_LISTEN": self.listens,
-            "LEASE_SECONDS": "3",
+            "LEASE_SECONDS": "3000",
             "GRACE_SECONDS": "10",
             "LOG_FORMAT": "text",
         }

@@ -89,7 +89,13 @@ class World:
     async def run(self, images: tuple[StagedImage, ...], *, max_seconds: float = 60.0) -> None:
         """One claim to its end."""
         upload = Upload(
-            job_id=JOB, claim_number=1, lease_token="t", images=images, traceparent="", max_seconds=max_seconds
+            job_id=JOB,
+            claim_number=1,
+            lease_token="t",
+            lease_seconds=3,
+            images=images,
+            traceparent="",
+            max_seconds=max_seconds,
         )
         store = GcsPublicStore(self.public, staging_bucket=self.proxy.staging, cache_seconds=60)
         await Uploader(self.desk, store, self.facts).run(Slot(token="t", work=upload))

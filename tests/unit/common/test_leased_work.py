@@ -103,7 +103,12 @@ class FakeHints:
 
 def leased(desk: Desk, hands: Hands, **options: Any) -> LeasedWork[str]:
     """Two slots, a lease too long to be renewed in a test, a poll too slow to come."""
-    settings: dict[str, Any] = {"slots": 2, "lease_seconds": 3000.0, "poll_seconds": 1000.0, "hints": None} | options
+    settings: dict[str, Any] = {
+        "slots": 2,
+        "lease_of": lambda work: 3000.0,
+        "poll_seconds": 1000.0,
+        "hints": None,
+    } | options
     return LeasedWork("work", claim=desk.claim, renew=desk.renew, run=hands.run, **settings)
 
 
@@ -153,7 +158,9 @@ async def test_work_that_is_given_twice_is_done_once() -> None:
     async def claim(tokens: Sequence[str]) -> Sequence[tuple[str, str]]:
         return [(tokens[0], "a"), (tokens[0], "a")]
 
-    work = LeasedWork("work", slots=2, lease_seconds=60, claim=claim, renew=desk.renew, run=hands.run, hints=None)
+    work = LeasedWork(
+        "work", slots=2, lease_of=lambda work: 60, claim=claim, renew=desk.renew, run=hands.run, hints=None
+    )
     await work.fill()
     await hands.next()
 
@@ -202,13 +209,22 @@ async def test_a_broker_that_is_away_makes_nobody_ask_more_often() -> None:
 async def test_all_leases_are_renewed_in_one_call() -> None:
     desk, hands = Desk("a", "b"), Hands()
     hands.may_end.clear()
-    async with working(leased(desk, hands, lease_seconds=0.03), grace_seconds=0):
+    async with working(leased(desk, hands, lease_of=lambda work: 0.03), grace_seconds=0):
         await hands.next()
         await hands.next()
         desk.renewals.clear()
         await desk.wait_for_renewals(2)
 
         assert all(sorted(one) == ["a", "b"] for one in desk.renewals)
+
+
+async def test_the_shortest_lease_in_hand_sets_the_pace() -> None:
+    desk, hands = Desk("long", "short"), Hands()
+    leases = {"long": 3000.0, "short": 0.03}
+    async with working(leased(desk, hands, lease_of=leases.__getitem__), grace_seconds=0):
+        await hands.next()
+        await hands.next()
+        await desk.wait_for_renewals(3)
 
 
 @pytest.mark.parametrize("outcome", [Renewal.LOST, Renewal.CANCELED])
@@ -243,7 +259,7 @@ async def test_a_renewal_that_nobody_answers_loses_nothing() -> None:
 async def test_renewing_goes_on_after_a_failure_that_nobody_foresaw(caplog: pytest.LogCaptureFixture) -> None:
     desk, hands = Desk("a"), Hands()
     desk.renewal_problems = [ValueError("an answer that makes no sense")]
-    async with working(leased(desk, hands, lease_seconds=0.03), grace_seconds=0):
+    async with working(leased(desk, hands, lease_of=lambda work: 0.03), grace_seconds=0):
         await desk.wait_for_renewals(2)
 
     assert "work.renewals.failed" in caplog.messages
@@ -293,7 +309,7 @@ def _end_when_stopping(slot: Slot[str], hands: Hands) -> None:
 async def test_leases_are_renewed_until_the_last_work_ended() -> None:
     desk, hands = Desk("a"), Hands()
     stop = asyncio.Event()
-    task = asyncio.create_task(leased(desk, hands, lease_seconds=0.03).work(stop, grace_seconds=SECONDS))
+    task = asyncio.create_task(leased(desk, hands, lease_of=lambda work: 0.03).work(stop, grace_seconds=SECONDS))
     slot = await hands.next()
     stop.set()
     await slot.stopping.wait()

@@ -123,7 +123,13 @@ class World:
             for index in range(2)
         )
         upload = Upload(
-            job_id="job_1", claim_number=4, lease_token="t", images=images, traceparent="", max_seconds=max_seconds
+            job_id="job_1",
+            claim_number=4,
+            lease_token="t",
+            lease_seconds=3,
+            images=images,
+            traceparent="",
+            max_seconds=max_seconds,
         )
         self.slot = Slot(token="t", work=upload)
 

@@ -29,6 +29,7 @@ def slot_of(*, phase: Phase = Phase.ACCEPTED, cancel: bool = False, seconds_left
         call=call_of(phase, operation=operation),
         job_id="job_1",
         lease_token="t",
+        lease_seconds=3,
         cancel=cancel,
         traceparent="",
         seconds_left=seconds_left,
