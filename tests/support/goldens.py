@@ -72,8 +72,8 @@ class GoldenSubject:
 
     def will_make(self, order: Order) -> None:
         """The answers of a case, in their order."""
-        for step in _at(self._golden.cases["good" if order.count == 1 else "n"]["steps"], self._vendor.url):
-            self._vendor.expect(step["request"]["method"], step["request"]["path"], _answer(step["answer"]))
+        for step in script_of(self._golden, "good" if order.count == 1 else "n", self._vendor.url):
+            self._vendor.expect(*step)
 
 
 def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
@@ -95,6 +95,12 @@ def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
         seed=wanted.seed,
         inputs=tuple(_PICTURES[name] for name in inputs),
     )
+
+
+def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, Answer]]:
+    """Method, path and answer of every step of a case, for a vendor at `url`."""
+    steps = _at(golden.cases[name]["steps"], url)
+    return [(step["request"]["method"], step["request"]["path"], _answer(step["answer"])) for step in steps]
 
 
 async def play(golden: Golden, name: str, *, first: Answer | None = None, resumes: bool = False) -> dict[str, Any]:

@@ -120,6 +120,10 @@ class ScriptedServer:
         one = _Expected(method=method, path=path, headers=headers or {}, body=body, answer=answer, in_turn=in_turn)
         self._expected += [one] * times
 
+    def forget(self) -> None:
+        """Expect no longer what nobody has asked for yet."""
+        self._expected.clear()
+
     def count(self, method: str, path: str) -> int:
         """How often somebody asked so."""
         return sum((one.method, one.path) == (method, path) for one in self.asked)
