@@ -27,6 +27,11 @@ providers:
     poll_interval_seconds: 0.1
     timeout_seconds: 60
     models: [{{name: test/model, price_micros_per_image: 40000}}]
+  - name: denied
+    kind: replicate
+    base_url: {url}
+    api_key_env: WRONG_API_KEY
+    models: [{{name: test/model, price_micros_per_image: 40000}}]
 """
 #: Short enough for tests to see a rescue, long enough for a busy machine.
 TIMING = {
@@ -61,6 +66,7 @@ def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[Stack
     settings = TIMING | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
         "PAID_API_KEY": "test-key",
+        "WRONG_API_KEY": "wrong",
         "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
     }
     environment = {**os.environ, **settings}
