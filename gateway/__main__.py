@@ -15,11 +15,12 @@ from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.tracing import tracing
-from gateway import keys, readiness, server
+from gateway import readiness, server
 from gateway.app import create_app
-from gateway.auth import Authenticator, Key
+from gateway.auth import Authenticator
 from gateway.dead_letters import DeadLetterClient
 from gateway.job_client import JobClient
+from gateway.keys import RELOAD_SECONDS, KeysFile
 from gateway.routes.parts import Parts
 from gateway.settings import Settings
 
@@ -32,7 +33,8 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
-    authenticator = Authenticator(_keys(settings), required=settings.require_auth)
+    keys_file = _keys_file(settings)
+    authenticator = Authenticator(keys_file.load() if keys_file else None, required=settings.require_auth)
     opened = server.bind(settings.http_listen)
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
@@ -52,14 +54,17 @@ async def main(stop: asyncio.Event) -> None:
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         look = partial(readiness.look, jobs, ready)
         tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
+        if keys_file is not None:
+            reload = partial(keys_file.reload, authenticator.use)
+            tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
         host, port, *_ = opened.getsockname()
         logs.event(_LOG, logging.INFO, "http.opened", host=host, port=port)
         await server.serve(create_app(parts), opened, stop=stop)
 
 
-def _keys(settings: Settings) -> tuple[Key, ...] | None:
+def _keys_file(settings: Settings) -> KeysFile | None:
     if settings.api_keys_file is not None:
-        return keys.load(settings.api_keys_file)
+        return KeysFile(settings.api_keys_file)
     if settings.require_auth:
         raise config.ConfigError("CALOTYPE_REQUIRE_AUTH needs CALOTYPE_API_KEYS_FILE, which names the keys.")
     return None

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from gateway import openapi
 from gateway.edge import Edge, instance_of, request_id_of
 from gateway.problems import Problem, Violation, invalid, respond
-from gateway.routes import admin, catalogue, decisions, events, health, jobs, pages
+from gateway.routes import admin, catalogue, client_tokens, decisions, events, health, jobs, pages
 from gateway.routes.parts import Parts
 
 #: The edge traces every request; the framework's own spans would repeat it, with the query, which may hold a token.
@@ -33,9 +33,9 @@ def create_app(parts: Parts) -> FastAPI:
         telemetry=_OFF,
     )
     app.state.parts = parts
-    for noun in (jobs, decisions, events, catalogue, admin, health, pages):
+    for noun in (jobs, decisions, events, client_tokens, catalogue, admin, health, pages):
         app.include_router(noun.router)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, allowed_origin=parts.authenticator.allowed_origin)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

@@ -1,4 +1,4 @@
-"""The outermost layer: ids, trace, security headers, one access line per request, and no exception that gets out."""
+"""The outermost layer: ids, trace, security headers, CORS, one access line per request, no exception that gets out."""
 
 import logging
 import re
@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
+from gateway import cors
+from gateway.auth import caller_of
 from gateway.problems import Problem, malformed, respond
 
 _LOG = logging.getLogger(__name__)
@@ -25,6 +27,8 @@ SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 
@@ -44,8 +48,9 @@ def instance_of(scope: Scope) -> str:
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_origin: cors.AllowedOrigin) -> None:
         self._app = app
+        self._allowed_origin = allowed_origin
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -63,7 +68,7 @@ class Edge:
             parent=headers.get("traceparent"),
             attributes={"http.request.method": scope["method"], "url.path": path, "calotype.request_id": request_id},
         ) as span:
-            answer = _Answer(send, request_id=request_id)
+            answer = _Answer(send, scope=scope, origin=headers.get("origin"))
             try:
                 await self._serve(scope, receive, answer, headers)
             finally:
@@ -80,7 +85,8 @@ class Edge:
             if not _is_host(headers.getlist("host")):
                 await _tell(malformed("The Host header is not a host."), scope, receive, answer)
                 return
-            await self._app(scope, receive, answer.send)
+            app = cors.preflight(scope["method"], headers, self._allowed_origin) or self._app
+            await app(scope, receive, answer.send)
         except Exception:
             # The one place where what nobody expected becomes an answer; its trace goes to the log.
             _LOG.exception("request.failed", extra={"path": instance_of(scope), "request_id": request_id_of(scope)})
@@ -115,9 +121,11 @@ def _route(scope: Scope) -> str:
 class _Answer:
     """Adds headers to what is sent, and remembers the status for the access line."""
 
-    def __init__(self, send: Send, *, request_id: str) -> None:
+    def __init__(self, send: Send, *, scope: Scope, origin: str | None) -> None:
         self._send = send
-        self._request_id = request_id
+        self._scope = scope
+        self._origin = origin
+        self._request_id = request_id_of(scope)
         self._began = time.monotonic()
         self.status = 0
 
@@ -128,6 +136,7 @@ class _Answer:
             for name, value in SECURITY.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
+            cors.mark(headers, origin=self._origin, caller=caller_of(self._scope))
             if (trace := tracing.traceparent()) is not None:
                 headers["traceparent"] = trace
         await self._send(message)

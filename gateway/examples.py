@@ -223,7 +223,18 @@ UI_STATES: dict[str, Any] = {
         }
     ]
 }
-BODIES: dict[str, dict[str, Any]] = {"createJob": CREATE_JOB, "retryJob": RETRY_JOB}
+CREATE_CLIENT_TOKEN: dict[str, Any] = {"job_id": _ID, "actions": ["read", "cancel"], "ttl_seconds": 3600}
+CLIENT_TOKEN: dict[str, Any] = {
+    "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjlmODZkMDgxIiwidHlwIjoiSldUIn0.e30.c2lnbmF0dXJl",
+    "job_id": _ID,
+    "actions": ["read", "cancel"],
+    "expires_at": "2026-01-31T13:00:00.000000Z",
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "createJob": CREATE_JOB,
+    "retryJob": RETRY_JOB,
+    "createClientToken": CREATE_CLIENT_TOKEN,
+}
 #: By operation and status.
 DEAD_LETTERS: dict[str, Any] = {
     "dead_letters": [
@@ -249,6 +260,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("watchJob", "200"): EVENTS,
     ("cancelJob", "200"): CANCELED_JOB,
     ("retryJob", "202"): QUEUED_JOB,
+    ("createClientToken", "201"): CLIENT_TOKEN,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
     ("listDeadLetters", "200"): DEAD_LETTERS,

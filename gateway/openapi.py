@@ -9,18 +9,19 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from gateway import examples
+from gateway.auth import TOKEN_PARAMETER
 from gateway.problems import MEDIA_TYPE
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
-from gateway.schemas.requests import CreateJob, RetryJob
+from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 
 #: Of the contract, not of the program.
 CONTRACT_VERSION = "1.0.0"
 _REF = "#/components/schemas/{model}"
 _PURPOSE = {
     400: "The request cannot be read.",
-    401: "No key, or one that is not known.",
-    403: "Not this caller's to do.",
+    401: "No key or token, or one that is not known or has expired.",
+    403: "Not this caller's to do; a client token is for its job and its actions alone.",
     404: "Not there, or another tenant's.",
     409: "The job's state does not allow this; `job` tells how it stands.",
     410: "The job that the Idempotency-Key made was deleted.",
@@ -33,11 +34,11 @@ _PURPOSE = {
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Responses that are a no, as a route declares them; every call may answer 401, 500 and 503 too."""
+    """Responses that are a no, as a route declares them; every call may answer 401, 403, 500 and 503 too."""
     shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}}
     return {
         status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
-        for status in sorted({*statuses, 401, 500, 503})
+        for status in sorted({*statuses, 401, 403, 500, 503})
     }
 
 
@@ -67,6 +68,25 @@ IDEMPOTENCY_KEY = parameter(
 PREFER = parameter("Prefer", "header", "`wait=N` holds the answer for up to N seconds, 1 to 60.", type="string")
 IF_NONE_MATCH = parameter("If-None-Match", "header", "The ETag that the client has; 304 if current.", type="string")
 LAST_EVENT_ID = parameter("Last-Event-ID", "header", "The last id that was received.", type="string")
+_SCHEMES = {
+    "key": {"type": "http", "scheme": "bearer", "description": "A key of a tenant or an operator."},
+    "clientToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "A client token, for one job.",
+    },
+    "clientTokenInAddress": {
+        "type": "apiKey",
+        "in": "query",
+        "name": TOKEN_PARAMETER,
+        "description": "The same, for a browser's EventSource, which cannot set headers.",
+    },
+}
+#: No key is needed on the machine itself, unless the operator says so.
+_CALLERS: list[dict[str, list[str]]] = [{"key": []}, {}]
+TOKEN_HOLDERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {}]
+WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clientTokenInAddress": []}, {}]
 AFTER = parameter("after", "query", "The same, where headers cannot be set.", type="integer", minimum=0)
 
 
@@ -104,11 +124,17 @@ def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
 
 def _complete(written: dict[str, Any]) -> dict[str, Any]:
     _, definitions = models_json_schema(
-        [(CreateJob, "validation"), (RetryJob, "validation"), (ProblemView, "serialization")], ref_template=_REF
+        [
+            (CreateJob, "validation"),
+            (RetryJob, "validation"),
+            (CreateClientToken, "validation"),
+            (ProblemView, "serialization"),
+        ],
+        ref_template=_REF,
     )
     components = written.setdefault("components", {})
     components.setdefault("schemas", {}).update(definitions["$defs"])
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+    components["securitySchemes"] = _SCHEMES
     # FastAPI adds its own shape of a 422 where a route names none; no route answers so.
     for own in ("HTTPValidationError", "ValidationError"):
         components["schemas"].pop(own, None)
@@ -120,8 +146,7 @@ def _complete(written: dict[str, Any]) -> dict[str, Any]:
 
 def _complete_operation(operation: dict[str, Any], *, keyed: bool) -> None:
     if keyed:
-        # No key is needed on the machine itself, unless the operator says so.
-        operation["security"] = [{"key": []}, {}]
+        operation.setdefault("security", _CALLERS)
     responses = operation["responses"]
     if "application/json" in responses.get("422", {}).get("content", ()):
         del responses["422"]

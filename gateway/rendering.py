@@ -9,8 +9,10 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from google.protobuf import json_format
 
 from gateway.catalogue import slug
+from gateway.client_tokens import Grant
 from gateway.display import Standing, display
 from gateway.protobuf import given, lower, moment, name, sure_moment
+from gateway.rendering_grants import for_holder
 from gateway.schemas.jobs import (
     ArtifactView,
     CostView,
@@ -26,13 +28,22 @@ from gateway.schemas.jobs import (
 
 @dataclass(frozen=True, kw_only=True)
 class Renderer:
-    """Renders for one client: links begin with the address that it used; `now` decides when to poll again."""
+    """Renders for one client: links begin with the address that it used; `now` decides when to poll again.
+
+    The holder of a client token's `grant` sees what its job is and what it may do itself, and nothing that is between
+    the tenant and the service.
+    """
 
     root: str
     now: datetime
+    grant: Grant | None = None
 
     def job(self, job: job_pb2.Job) -> JobView:
         """A job, every key present."""
+        view = self._whole(job)
+        return view if self.grant is None else for_holder(view, self.grant)
+
+    def _whole(self, job: job_pb2.Job) -> JobView:
         status = lower(job_pb2.Status, "STATUS", job.status)
         failure = given(job, "failure")
         created_at, updated_at = sure_moment(job, "created_at"), sure_moment(job, "updated_at")

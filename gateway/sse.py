@@ -28,11 +28,15 @@ async def events(
     render: Callable[[job_pb2.Job], JobView],
     pace: Pace,
     draining: asyncio.Event,
+    seconds_left: Callable[[], float],
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream. One change at a time is taken, so a slow reader slows job-service's stream, not memory."""
+    """The bytes of a stream, for as long as its reader has the right to it.
+
+    One change at a time is taken, so a slow reader slows job-service's stream, not memory.
+    """
     yield f"retry: {RETRY_MS}\n\n".encode()
     told_progress = float("-inf")
-    async with aclosing(changes), aclosing(_with_beats(changes, pace, draining)) as beats:
+    async with aclosing(changes), aclosing(_with_beats(changes, pace, draining, seconds_left)) as beats:
         async for change in beats:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
@@ -46,15 +50,19 @@ async def events(
 
 
 async def _with_beats(
-    changes: AsyncIterator[Change], pace: Pace, draining: asyncio.Event
+    changes: AsyncIterator[Change], pace: Pace, draining: asyncio.Event, seconds_left: Callable[[], float]
 ) -> AsyncGenerator[Change | str, None]:
-    """The changes, with comments between: a heartbeat when nothing happens, a last word when the gateway drains."""
+    """The changes, with comments between: a heartbeat when nothing happens, a last word when something ends them."""
     drain = asyncio.create_task(draining.wait())
     following = asyncio.create_task(_next(changes))
     try:
         while True:
             waiting = {drain, following}
-            done, _ = await asyncio.wait(waiting, timeout=pace.heartbeat, return_when=asyncio.FIRST_COMPLETED)
+            pause = max(0.0, min(pace.heartbeat, seconds_left()))
+            done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
+            if seconds_left() <= 0:
+                yield "the key or token is no longer good"
+                return
             if following in done:
                 if (change := following.result()) is None:
                     return

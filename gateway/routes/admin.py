@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"])
     response_model=DeadLetterPage,
     responses={
         200: openapi.success("Messages that were refused for good, oldest first."),
-        **openapi.problems(403, 422),
+        **openapi.problems(422),
     },
 )
 async def list_dead_letters(
@@ -43,7 +43,7 @@ async def list_dead_letters(
     summary="Replay a dead letter",
     status_code=204,
     response_model=None,
-    responses={204: openapi.success("It was published again."), **openapi.problems(403, 404, 422)},
+    responses={204: openapi.success("It was published again."), **openapi.problems(404, 422)},
 )
 async def replay_dead_letter(
     letter_id: Annotated[str, Path(max_length=100)], parts: PartsOf, operator: OperatorOf

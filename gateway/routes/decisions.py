@@ -2,16 +2,18 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Annotated
 
 from calotype.job.v1 import job_service_pb2
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from gateway import bodies, incoming, openapi, strict_json
 from gateway.catalogue import entry
 from gateway.idempotency import key_of
+from gateway.keyring import Caller
 from gateway.problems import Problem
 from gateway.routes.jobs import shown
-from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf
+from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, may
 from gateway.schemas.jobs import JobView
 from gateway.schemas.requests import RetryJob
 
@@ -28,14 +30,16 @@ _CONFLICT = 409
         200: openapi.success("The canceled job; `provider_cancel` tells what becomes of open calls."),
         **openapi.problems(404, 409, 422),
     },
-    openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
+    openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY], "security": openapi.TOKEN_HOLDERS},
 )
-async def cancel_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def cancel_job(
+    job_id: JobId, request: Request, parts: PartsOf, caller: Annotated[Caller, Depends(may("cancel"))]
+) -> Response:
     """End a job that is not final; asking again of a canceled one is fine."""
     key_of(request)
-    async with _telling_the_job(parts, request, caller.tenant, job_id):
+    async with _telling_the_job(parts, request, caller, job_id):
         job = await parts.jobs.cancel(caller.tenant, job_id)
-    return shown(job, request, parts)
+    return shown(job, request, parts, caller)
 
 
 @router.post(
@@ -51,9 +55,12 @@ async def cancel_job(job_id: JobId, request: Request, parts: PartsOf, caller: Ca
     openapi_extra={
         **openapi.body(RetryJob, required=False),
         "parameters": [openapi.IDEMPOTENCY_KEY],
+        "security": openapi.TOKEN_HOLDERS,
     },
 )
-async def retry_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def retry_job(
+    job_id: JobId, request: Request, parts: PartsOf, caller: Annotated[Caller, Depends(may("retry"))]
+) -> Response:
     """Put a failed job back: to the upload when all its pictures are made, else to the queue."""
     key = key_of(request)
     async with parts.bodies.read(request, may_be_empty=True) as raw:
@@ -65,10 +72,10 @@ async def retry_job(job_id: JobId, request: Request, parts: PartsOf, caller: Cal
         on_ambiguous=incoming.on_ambiguous(wish.on_ambiguous),
         expected_sequence=wish.expected_sequence,
     )
-    async with _telling_the_job(parts, request, caller.tenant, job_id):
+    async with _telling_the_job(parts, request, caller, job_id):
         done = await parts.jobs.retry(asked)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    return shown(done.job, request, parts, status=202, headers=headers, located=True)
+    return shown(done.job, request, parts, caller, status=202, headers=headers, located=True)
 
 
 def _wish(raw: bytes) -> RetryJob:
@@ -84,17 +91,17 @@ def _wish(raw: bytes) -> RetryJob:
 )
 async def delete_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
     """Let go of a final job's pictures, inputs and personal data; the ledger stays."""
-    async with _telling_the_job(parts, request, caller.tenant, job_id):
+    async with _telling_the_job(parts, request, caller, job_id):
         await parts.jobs.delete(caller.tenant, job_id)
     return Response(status_code=204)
 
 
 @asynccontextmanager
-async def _telling_the_job(parts: Parts, request: Request, tenant: str, job_id: str) -> AsyncIterator[None]:
+async def _telling_the_job(parts: Parts, request: Request, caller: Caller, job_id: str) -> AsyncIterator[None]:
     """Adds to a refusal for the job's state how the job stands."""
     try:
         yield
     except Problem as problem:
         if entry(problem.reason).status == _CONFLICT:
-            problem.job = parts.renderer(request).job(await parts.jobs.get(tenant, job_id))
+            problem.job = parts.renderer(request, caller).job(await parts.jobs.get(caller.tenant, job_id))
         raise

@@ -1,16 +1,21 @@
 """`/v1/jobs/{id}/events`: follow a job."""
 
+from functools import partial
+from typing import Annotated
+
 from calotype.job.v1 import job_pb2
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from gateway import openapi, preferences
 from gateway.following import follow, is_final
+from gateway.keyring import Caller
 from gateway.problems import Problem, Violation, invalid
-from gateway.routes.parts import CallerOf, JobId, PartsOf
+from gateway.routes.parts import JobId, PartsOf, may
 from gateway.schemas.jobs import JobView
 from gateway.sse import EventStream, events
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
 
 
 @router.get(
@@ -26,9 +31,9 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
         **openapi.problems(404, 422),
     },
     response_class=Response,
-    openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER]},
+    openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER], "security": openapi.WATCHERS},
 )
-async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: WatcherOf) -> Response:
     """First the job as it is now, then every change; with `Last-Event-ID` exactly the later ones."""
     after = _after(request)
     seen = await parts.jobs.get(caller.tenant, job_id)
@@ -42,10 +47,11 @@ async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: Cal
         )
 
     def render(job: job_pb2.Job) -> JobView:
-        return parts.renderer(request).job(job)
+        return parts.renderer(request, caller).job(job)
 
     changes = follow(parts.jobs, seen, after=after, pace=parts.pace)
-    chunks = events(changes, render=render, pace=parts.pace, draining=parts.draining)
+    seconds_left = partial(parts.authenticator.seconds_left, caller)
+    chunks = events(changes, render=render, pace=parts.pace, draining=parts.draining, seconds_left=seconds_left)
     return EventStream(chunks, streams=parts.streams, pace=parts.pace)
 
 

@@ -11,9 +11,10 @@ from gateway import bodies, incoming, openapi, preferences, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
 from gateway.idempotency import HEADER, key_of
+from gateway.keyring import Caller
 from gateway.problems import Problem, Violation, invalid
 from gateway.rendering_ledger import attempt
-from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, answer
+from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, ReaderOf, answer
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.queries import ListJobs
@@ -47,7 +48,7 @@ async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Resp
     if (seconds := preferences.wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
         job = await wait_until(is_final, parts.jobs, job, seconds=seconds, pace=parts.pace, draining=parts.draining)
-    return shown(job, request, parts, status=200 if is_final(job) else 202, headers=headers, located=True)
+    return shown(job, request, parts, caller, status=200 if is_final(job) else 202, headers=headers, located=True)
 
 
 async def _submit(request: Request, parts: Parts, tenant: str, *, key: str) -> job_service_pb2.CreateJobResponse:
@@ -83,7 +84,7 @@ def _quoted(key: str) -> str:
 async def list_jobs(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
     """A page of the tenant's jobs; pages stay right while jobs arrive."""
     page = await parts.jobs.page(_filters(_query(request), caller.tenant))
-    render = parts.renderer(request)
+    render = parts.renderer(request, caller)
     return answer(JobPage(jobs=[render.job(one) for one in page.jobs], next_page_token=page.next_page_token or None))
 
 
@@ -137,9 +138,9 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
         304: {"description": "The job is as the client knows it."},
         **openapi.problems(404),
     },
-    openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH]},
+    openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH], "security": openapi.TOKEN_HOLDERS},
 )
-async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: ReaderOf) -> Response:
     """The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed."""
     job = await parts.jobs.get(caller.tenant, job_id)
     known, headers = preferences.knows(request, job.sequence), {}
@@ -156,20 +157,21 @@ async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: Calle
                 draining=parts.draining,
             )
             known = preferences.knows(request, job.sequence)
-    return shown(job, request, parts, status=304 if known else 200, headers=headers)
+    return shown(job, request, parts, caller, status=304 if known else 200, headers=headers)
 
 
 def shown(
     job: job_pb2.Job,
     request: Request,
     parts: Parts,
+    caller: Caller,
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
     located: bool = False,
 ) -> Response:
     """A job with the headers that go with it."""
-    view = parts.renderer(request).job(job)
+    view = parts.renderer(request, caller).job(job)
     every = {**(headers or {}), "ETag": preferences.etag(job.sequence), **retry_after(view.display)}
     if located:
         every["Location"] = view.links.self
@@ -187,5 +189,5 @@ def shown(
 )
 async def list_attempts(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
     """Every claim of the job with its provider calls."""
-    found, render = await parts.jobs.attempts(caller.tenant, job_id), parts.renderer(request)
+    found, render = await parts.jobs.attempts(caller.tenant, job_id), parts.renderer(request, caller)
     return answer(AttemptList(attempts=[attempt(one, render) for one in found]))

@@ -5,11 +5,13 @@ from fastapi.responses import HTMLResponse
 
 from gateway import pages
 from gateway.catalogue import REASONS, slug
+from gateway.edge import SECURITY
 from gateway.problems import Problem
 
 router = APIRouter(include_in_schema=False)
 _REASON_BY_SLUG = {slug(reason): reason for reason in REASONS}
-_HEADERS = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"}
+#: As everywhere, but for the style that the pages bring with them.
+_HEADERS = {"Content-Security-Policy": f"{SECURITY['Content-Security-Policy']}; style-src 'unsafe-inline'"}
 
 
 @router.get("/docs")

@@ -11,10 +11,12 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from common.health import Readiness
-from gateway.auth import Authenticator, Caller
+from gateway.auth import Authenticator
+from gateway.client_tokens import TokenAction
 from gateway.dead_letters import DeadLetterClient
 from gateway.following import Pace
 from gateway.job_client import JobClient
+from gateway.keyring import Caller
 from gateway.limits import BodyReader
 from gateway.problems import Problem
 from gateway.rendering import Renderer
@@ -48,9 +50,9 @@ class Parts:
         async with self._thread:
             return await asyncio.to_thread(work, raw)
 
-    def renderer(self, request: Request) -> Renderer:
+    def renderer(self, request: Request, caller: Caller) -> Renderer:
         """What renders for this client, now."""
-        return Renderer(root=str(request.base_url).rstrip("/"), now=self.clock())
+        return Renderer(root=str(request.base_url).rstrip("/"), now=self.clock(), grant=caller.grant)
 
 
 def _parts(request: Request) -> Parts:
@@ -62,7 +64,14 @@ PartsOf = Annotated[Parts, Depends(_parts)]
 
 
 def _caller(request: Request, parts: PartsOf) -> Caller:
-    return parts.authenticator.caller(request)
+    caller = parts.authenticator.caller(request)
+    if caller.grant is not None:
+        raise _denied("A client token is for its one job alone; this needs a key.")
+    return caller
+
+
+def _denied(detail: str) -> Problem:
+    return Problem(reason="PERMISSION_DENIED", detail=detail)
 
 
 CallerOf = Annotated[Caller, Depends(_caller)]
@@ -70,20 +79,42 @@ CallerOf = Annotated[Caller, Depends(_caller)]
 
 def _operator(caller: CallerOf) -> Caller:
     if caller.role != "operator":
-        raise Problem(reason="PERMISSION_DENIED", detail="Only an operator's key may do this.")
+        raise _denied("Only an operator's key may do this.")
     return caller
 
 
 OperatorOf = Annotated[Caller, Depends(_operator)]
 
 
-def _job_id(job_id: str) -> str:
+def job_id_of(job_id: str) -> str:
+    """An id that can be one of a job. Raises `Problem` JOB_NOT_FOUND."""
     if not _JOB_ID.fullmatch(job_id):
-        raise Problem(reason="JOB_NOT_FOUND", detail="There is no such job.")
+        raise _no_such_job()
     return job_id
 
 
-JobId = Annotated[str, Depends(_job_id)]
+def _no_such_job() -> Problem:
+    return Problem(reason="JOB_NOT_FOUND", detail="There is no such job.")
+
+
+JobId = Annotated[str, Depends(job_id_of)]
+
+
+def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Request, Parts, str], Caller]:
+    """Whoever has a key, or a client token for this job and action."""
+
+    def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
+        caller = parts.authenticator.caller(request, token_in_address=token_in_address)
+        if caller.grant is not None and caller.grant.job_id != job_id:
+            raise _no_such_job()
+        if caller.grant is not None and action not in caller.grant.actions:
+            raise _denied(f"The client token does not allow to {action} the job.")
+        return caller
+
+    return check
+
+
+ReaderOf = Annotated[Caller, Depends(may("read"))]
 
 
 def answer(view: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:

@@ -20,6 +20,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from gateway.client_tokens import LONGEST_SECONDS, TokenAction
+
 MAX_PROMPT = 32_000
 MAX_INPUT_BYTES = 20 * 1024 * 1024
 MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
@@ -182,3 +184,12 @@ class RetryJob(Body):
     """`retry` consents to pay again where an outcome is unknown."""
     expected_sequence: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
     """Refuse unless the job is still at this sequence."""
+
+
+class CreateClientToken(Body):
+    """What a browser shall be able to do with a job."""
+
+    job_id: Annotated[str, StringConstraints(max_length=80)]
+    actions: Annotated[list[TokenAction], Field(min_length=1, max_length=3)] = ["read"]
+    """`read` is to look and to follow; `retry` includes the consent to pay again."""
+    ttl_seconds: Annotated[int, Field(ge=60, le=LONGEST_SECONDS)] = 3600

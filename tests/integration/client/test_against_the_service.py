@@ -7,16 +7,10 @@ import pytest
 from calotype.client import AsyncJobClient, ConsentRequired, InvalidRequest, JobClient, JobNotFound, WrongState
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from common.grpc_server import serve
-from common.health import Readiness
-from common.postgres import Database
 from services.job.domain.calls import CallOutcome, Phase
-from services.job.grpc_api.job_service import JobService
-from services.job.relay import OutboxRelay
-from services.job.watching import Watchers
 from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at, failed
-from tests.support.messages import broker_at
+from tests.support.real_job_service import job_service
 
 
 @pytest.fixture
@@ -37,16 +31,8 @@ def desk(database_url: str) -> Iterator[JobDesk]:
 @pytest.fixture
 async def address(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[str]:
     """Where JobService listens."""
-    database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
-    async with broker_at(nats_url) as broker:
-        relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
-        service = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
-        loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve("127.0.0.1:0", [service.served()], ready=Readiness()) as port:
-            yield f"127.0.0.1:{port}"
-            stop.set()
-            await asyncio.gather(*loops)
-    await database.close()
+    async with job_service(database_url, nats_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,10 +1,12 @@
 """The gateway as a process: its start, its refusals to start, its readiness, its end."""
 
 import asyncio
+import hashlib
 import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -43,8 +45,10 @@ async def _line(process: asyncio.subprocess.Process, word: bytes) -> bytes:
 
 
 @asynccontextmanager
-async def _running(job_address: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
-    process = await _start(HTTP_LISTEN="127.0.0.1:0", JOB_ADDRESS=job_address, LOG_FORMAT="text")
+async def _running(
+    job_address: str, **settings: str
+) -> AsyncIterator[tuple[asyncio.subprocess.Process, httpx.AsyncClient]]:
+    process = await _start(HTTP_LISTEN="127.0.0.1:0", JOB_ADDRESS=job_address, LOG_FORMAT="text", **settings)
     try:
         line = await asyncio.wait_for(_line(process, b"http.opened"), timeout=30)
         port = line.decode().rpartition("port=")[2].strip()
@@ -139,3 +143,65 @@ async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zer
         assert await asyncio.wait_for(process.wait(), timeout=10) == 0
         with pytest.raises(httpx.ConnectError):
             await client.get("/healthz")
+
+
+def _write_keys(folder: Path, name: str, *keys: str, text: str | None = None) -> None:
+    """Swap the link `keys.yaml` to a new file, as Kubernetes does."""
+    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
+    (folder / name).write_text(text or f"tenants: [{{name: default, key_sha256: {digests}}}]")
+    link = folder / "next"
+    link.symlink_to(name)
+    link.replace(folder / "keys.yaml")
+
+
+async def _status(client: httpx.AsyncClient, key: str, *, until: int) -> None:
+    """Wait until a key is answered so."""
+    async with asyncio.timeout(20):
+        while (await client.get("/v1/jobs", headers={"Authorization": f"Bearer {key}"})).status_code != until:
+            await asyncio.to_thread(lambda: None)
+
+
+async def test_keys_come_and_go_without_a_restart_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
+    _write_keys(tmp_path, "1", "first")
+    file = str(tmp_path / "keys.yaml")
+    async with serving(FakeJobService()) as address, _running(address, API_KEYS_FILE=file) as (process, client):
+        await _status(client, "first", until=200)
+        began = time.monotonic()
+        _write_keys(tmp_path, "2", "first", "second")
+        await _status(client, "second", until=200)
+        assert time.monotonic() - began < 10
+        _write_keys(tmp_path, "3", "second")
+        await _status(client, "first", until=401)
+        await _ready(client, 200)
+        _write_keys(tmp_path, "4", text="tenants: {")
+        line = await asyncio.wait_for(_line(process, b"keys.refused"), timeout=20)
+        assert b"CALOTYPE_API_KEYS_FILE" in line
+        await _status(client, "second", until=200)
+        assert (await client.get("/readyz")).status_code == 200
+        _write_keys(tmp_path, "5", "third")
+        await _status(client, "third", until=200)
+
+
+async def test_a_client_token_is_in_no_line_that_the_process_writes(tmp_path: Path) -> None:
+    _write_keys(tmp_path, "1", "first")
+    service = FakeJobService()
+    settings = {"API_KEYS_FILE": str(tmp_path / "keys.yaml"), "LOG_LEVEL": "debug", "REQUIRE_AUTH": "true"}
+    async with serving(service) as address, _running(address, **settings) as (process, client):
+        job = service.add(status=job_pb2.STATUS_COMPLETED)
+        key = {"Authorization": "Bearer first"}
+        token = (await client.post("/v1/client-tokens", json={"job_id": job.id}, headers=key)).json()["token"]
+        for used, status in ((token, 200), (token[:-1], 401), (token + chr(0xFC), 401)):
+            answer = await client.get(f"/v1/jobs/{job.id}/events", params={"access_token": used})
+            assert answer.status_code == status
+        # What h11 cannot read at all is answered below the application.
+        host, port = client.base_url.host, client.base_url.port
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(f"GET /v1/jobs/x/events?access_token={token} with spaces HTTP/1.1\r\n\r\n".encode())
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr is not None
+        said = await asyncio.wait_for(process.stderr.read(), timeout=20)
+    assert said.count(b"/events") >= 3
+    assert token.rpartition(".")[2][:20].encode() not in said
+    assert token[:60].encode() not in said

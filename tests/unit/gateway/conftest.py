@@ -1,9 +1,13 @@
 """The gateway in this process, on a fake job-service that is reached by real gRPC."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import httpx
 import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import Clock, assembled, in_process
@@ -26,3 +30,16 @@ async def client(service: FakeJobService, clock: Clock) -> AsyncIterator[httpx.A
     """A client on the same machine as the gateway."""
     async with serving(service) as address, assembled(address, clock=clock) as (app, _), in_process(app) as opened:
         yield opened
+
+
+@pytest.fixture
+def spans() -> Iterator[InMemorySpanExporter]:
+    """What is traced; a process has one provider for ever, so the exporter is put beside what is there."""
+    provider = trace.get_tracer_provider()
+    if not isinstance(provider, TracerProvider):
+        provider = TracerProvider(shutdown_on_exit=False)
+        trace.set_tracer_provider(provider)
+    exporter = InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    yield exporter
+    exporter.shutdown()

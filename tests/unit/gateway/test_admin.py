@@ -9,15 +9,18 @@ import pytest
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.auth import Authenticator, Caller, Key
+from gateway.auth import Authenticator
+from gateway.keyring import Caller, Keyring
 from gateway.problems import Problem
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
 
 OPERATOR, TENANT = {"Authorization": "Bearer operator-key"}, {"Authorization": "Bearer tenant-key"}
-KEYS = (
-    Key(sha256=sha256(b"operator-key").hexdigest(), caller=Caller(tenant="ops", role="operator")),
-    Key(sha256=sha256(b"tenant-key").hexdigest(), caller=Caller(tenant="acme")),
+KEYS = Keyring(
+    [
+        Caller(tenant="ops", role="operator", key_sha256=sha256(b"operator-key").hexdigest()),
+        Caller(tenant="acme", key_sha256=sha256(b"tenant-key").hexdigest()),
+    ]
 )
 
 

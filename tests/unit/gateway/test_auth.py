@@ -1,18 +1,18 @@
 import hashlib
-from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
 
-from common.config import ConfigError
-from gateway import keys
-from gateway.auth import Authenticator, Caller, Key
+from gateway.auth import Authenticator
+from gateway.keyring import Caller, Keyring, Limits
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
 
 SECRET = "sk-acme-1"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
-KEYS = (Key(sha256=DIGEST, caller=Caller(tenant="acme")),)
+KEYS = Keyring([Caller(tenant="acme", key_sha256=DIGEST)])
 
 
 async def _ask(
@@ -78,36 +78,36 @@ async def test_a_page_that_points_its_name_at_this_machine_gets_nothing(host: st
     assert await _ask(Authenticator(None, required=False), host=host) == (401, None)
 
 
-def test_a_keys_file_names_tenants_and_digests(tmp_path: Path) -> None:
-    file = tmp_path / "keys.yaml"
-    file.write_text(
-        f"tenants:\n  - {{name: acme, role: tenant, key_sha256: ['{DIGEST.upper()}'], max_in_flight: 50}}\n"
-        f"  - {{name: ops, role: operator, key_sha256: ['{'0' * 64}']}}\n"
-    )
-    assert keys.load(file) == (*KEYS, Key(sha256="0" * 64, caller=Caller(tenant="ops", role="operator")))
+async def test_this_machine_is_a_tenant_whatever_role_the_file_gives_to_that_name() -> None:
+    keyring = Keyring([Caller(tenant="default", role="operator", key_sha256=DIGEST)])
+    async with (
+        serving(FakeJobService()) as address,
+        assembled(address, authenticator=Authenticator(keyring, required=False)) as (app, _),
+        in_process(app) as http,
+    ):
+        assert (await http.get("/v1/admin/dead")).status_code == 403
 
 
-@pytest.mark.parametrize(
-    ("text", "word"),
-    [
-        ("", "the file"),
-        ("tenants: {", "YAML"),
-        ("tenants: [{name: 'a b', key_sha256: []}]", "tenants.0.name"),
-        ("tenants: [{name: a, key_sha256: [plain-key]}]", "tenants.0.key_sha256.0"),
-        ("tenants: [{name: a, key_sha256: [], colour: red}]", "tenants.0.colour"),
-        ("tenants: [{name: a, role: admin, key_sha256: []}]", "tenants.0.role"),
-        (f"tenants: [{{name: a, key_sha256: ['{DIGEST}']}}, {{name: b, key_sha256: ['{DIGEST}']}}]", "twice"),
-    ],
-)
-def test_a_bad_keys_file_stops_the_start_with_one_line(tmp_path: Path, text: str, word: str) -> None:
-    file = tmp_path / "keys.yaml"
-    file.write_text(text)
-    with pytest.raises(ConfigError, match=word) as refused:
-        keys.load(file)
-    assert "\n" not in str(refused.value)
-    assert "plain-key" not in str(refused.value)
+async def test_a_caller_carries_the_limits_of_its_tenant_with_or_without_a_key() -> None:
+    limits = Limits(max_in_flight=5)
+    keyring = Keyring([Caller(tenant="default", limits=limits, key_sha256=DIGEST)])
+    authenticator = Authenticator(keyring, required=False)
+    local: dict[str, Any] = {
+        "type": "http",
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"127.0.0.1:8080")],
+        "query_string": b"",
+        "path": "/",
+        "scheme": "http",
+        "server": ("127.0.0.1", 8080),
+    }
+    keyed = local | {"headers": [*local["headers"], (b"authorization", f"Bearer {SECRET}".encode())]}
+
+    assert authenticator.caller(Request(local)).limits == limits
+    assert authenticator.caller(Request(keyed)).limits == limits
 
 
-def test_a_keys_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
-        keys.load(tmp_path / "nowhere.yaml")
+async def test_a_key_that_is_gone_is_refused_at_once() -> None:
+    authenticator = Authenticator(KEYS, required=False)
+    authenticator.use(Keyring([Caller(tenant="acme", key_sha256="0" * 64)]))
+    assert await _ask(authenticator, key=f"Bearer {SECRET}") == (401, None)

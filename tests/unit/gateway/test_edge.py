@@ -1,12 +1,11 @@
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from calotype.job.v1 import job_pb2
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.support.fake_job_service import FakeJobService, serving
@@ -16,27 +15,21 @@ PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-@pytest.fixture
-def spans() -> Iterator[InMemorySpanExporter]:
-    """What is traced; a process has one provider for ever, so the exporter is put beside what is there."""
-    provider = trace.get_tracer_provider()
-    if not isinstance(provider, TracerProvider):
-        provider = TracerProvider(shutdown_on_exit=False)
-        trace.set_tracer_provider(provider)
-    exporter = InMemorySpanExporter()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    yield exporter
-    exporter.shutdown()
-
-
 def _server_span(spans: InMemorySpanExporter) -> ReadableSpan:
     [span] = [one for one in spans.get_finished_spans() if not one.name.startswith("calotype.")]
     return span
 
 
-async def test_every_answer_has_security_headers_and_an_id(client: httpx.AsyncClient) -> None:
-    for path in ("/v1/jobs", "/healthz", "/nowhere", "/docs", "/openapi.json"):
+async def test_every_answer_has_security_headers_and_an_id(client: httpx.AsyncClient, service: FakeJobService) -> None:
+    job = service.add(status=job_pb2.STATUS_COMPLETED)
+    stream, problems = f"/v1/jobs/{job.id}/events", "/problems/not-found"
+    for path in ("/v1/jobs", "/healthz", "/nowhere", "/docs", problems, "/openapi.json", stream):
         answer = await client.get(path)
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+        assert ("style-src" in policy) == (path in ("/docs", problems))
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert answer.headers["cross-origin-resource-policy"] == "same-origin"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert answer.headers["referrer-policy"] == "no-referrer"
         assert answer.headers["cache-control"] == "no-store"

@@ -10,10 +10,11 @@ from gateway.catalogue import REASONS, slug
 from gateway.display import STATES
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.catalogue import ProviderList, UiStateList
+from gateway.schemas.client_tokens import ClientTokenView
 from gateway.schemas.health import ReadyView
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.problems import ProblemView
-from gateway.schemas.requests import CreateJob, RetryJob
+from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 
 METHODS = ("get", "post", "delete", "patch", "put")
 
@@ -58,6 +59,22 @@ async def test_errors_are_documented_as_problems(document: dict[str, Any]) -> No
                 assert list(told["content"]) == ["application/problem+json"], (operation["operationId"], status)
 
 
+async def test_it_is_told_who_may_call_what(document: dict[str, Any]) -> None:
+    schemes = document["components"]["securitySchemes"]
+    assert (schemes["key"]["scheme"], schemes["clientToken"]["bearerFormat"]) == ("bearer", "JWT")
+    assert schemes["clientTokenInAddress"]["name"] == "access_token"
+    by_scheme: dict[str, set[str]] = {}
+    for operation in _operations(document):
+        if "security" in operation:
+            assert {"401", "403"} <= set(operation["responses"]), operation["operationId"]
+        for requirement in operation.get("security", ()):
+            for scheme in requirement:
+                by_scheme.setdefault(scheme, set()).add(operation["operationId"])
+    assert by_scheme["clientToken"] == {"getJob", "watchJob", "cancelJob", "retryJob"}
+    assert by_scheme["clientTokenInAddress"] == {"watchJob"}
+    assert {"createJob", "createClientToken", "listAttempts", "getJob"} <= by_scheme["key"]
+
+
 async def test_every_key_of_a_job_is_required(document: dict[str, Any]) -> None:
     for name, schema in document["components"]["schemas"].items():
         if name.endswith("View"):
@@ -72,6 +89,7 @@ async def test_every_key_of_a_job_is_required(document: dict[str, Any]) -> None:
         (JobView, examples.CANCELED_JOB),
         (JobPage, examples.JOB_PAGE),
         (AttemptList, examples.ATTEMPTS),
+        (ClientTokenView, examples.CLIENT_TOKEN),
         (ProviderList, examples.PROVIDERS),
         (UiStateList, examples.UI_STATES),
         (ProblemView, examples.PROBLEM),
@@ -85,6 +103,7 @@ def test_an_example_is_what_the_service_would_write(kind: Any, example: dict[str
 def test_examples_of_bodies_are_accepted() -> None:
     assert CreateJob.model_validate(examples.CREATE_JOB).seed == 7
     assert RetryJob.model_validate(examples.RETRY_JOB).expected_sequence == 7
+    assert CreateClientToken.model_validate(examples.CREATE_CLIENT_TOKEN).ttl_seconds == 3600
 
 
 async def test_the_documentation_is_a_page_that_needs_nothing_else(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,38 @@
+"""`/v1/client-tokens`: what a browser gets in place of a key."""
+
+from fastapi import APIRouter, Request, Response
+
+from gateway import bodies, client_tokens, openapi, strict_json
+from gateway.idempotency import key_of
+from gateway.routes.parts import CallerOf, PartsOf, answer, job_id_of
+from gateway.schemas.client_tokens import ClientTokenView
+from gateway.schemas.requests import CreateClientToken
+
+router = APIRouter(prefix="/v1/client-tokens", tags=["client tokens"])
+
+
+@router.post(
+    "",
+    operation_id="createClientToken",
+    summary="Make a token for a browser",
+    status_code=201,
+    response_model=ClientTokenView,
+    responses={
+        201: openapi.success("A token for one job, good until `expires_at`."),
+        **openapi.problems(400, 404, 413, 415, 422),
+    },
+    openapi_extra={**openapi.body(CreateClientToken), "parameters": [openapi.IDEMPOTENCY_KEY]},
+)
+async def create_client_token(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+    """A token with which a browser may look at one job, and cancel or retry it if you say so.
+
+    Nothing is kept of it: asking again gives another one of the same meaning, whatever the Idempotency-Key.
+    """
+    key_of(request)
+    async with parts.bodies.read(request) as raw:
+        wanted = bodies.check(CreateClientToken, await parts.digest(strict_json.parse, raw))
+    job = await parts.jobs.get(caller.tenant, job_id_of(wanted.job_id))
+    token, grant = parts.authenticator.client_token(caller, job.id, wanted.actions, wanted.ttl_seconds)
+    actions = client_tokens.ordered(grant.actions)
+    view = ClientTokenView(token=token, job_id=job.id, actions=actions, expires_at=grant.expires_at)
+    return answer(view, status=201)
