@@ -20,6 +20,7 @@ COMMANDS = {
     "jobs": "cli.api.jobs:jobs",
     "providers": "cli.api.providers:providers",
     "dead": "cli.api.dead:dead",
+    "keys": "cli.keys:keys",
 }
 
 
