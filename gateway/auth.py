@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 from fastapi import Request
 from starlette.types import Scope
@@ -90,7 +91,10 @@ class Authenticator:
             return self._by_header(header, self._keyring)
         if self._required or not _is_local(request):
             raise _refusal("A key is needed: send Authorization: Bearer KEY.")
-        return self._embedded()
+        embedded = self._embedded()
+        if _is_of_another_site(request, embedded):
+            raise _refusal("A page of another site needs a key, or its origin in the keys file.")
+        return embedded
 
     def _by_header(self, header: str, keyring: Keyring) -> Caller:
         scheme, _, secret = header.partition(" ")
@@ -114,6 +118,12 @@ class Authenticator:
         return EMBEDDED if known is None else replace(known, role="tenant", key_sha256=None)
 
 
+def _is_of_another_site(request: Request, caller: Caller) -> bool:
+    """Whether a page asks that may not: it could cancel jobs with a form, which needs no leave to be sent."""
+    origin = request.headers.get("origin")
+    return origin is not None and not _is_loopback(_host_of(origin)) and caller.allowed_origin(origin) is None
+
+
 def caller_of(scope: Scope) -> Caller | None:
     """Who asked, where that is known by now."""
     found: Caller | None = scope.get(_SCOPE)
@@ -133,6 +143,13 @@ def _is_local(request: Request) -> bool:
     if request.client is None or any(name in request.headers for name in _FORWARDED):
         return False
     return _is_loopback(request.client.host) and _is_loopback(request.url.hostname or "")
+
+
+def _host_of(origin: str) -> str:
+    try:
+        return urlsplit(origin).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_loopback(host: str) -> bool:

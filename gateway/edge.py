@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
-from gateway import cors
+from gateway import cors, quotas
 from gateway.auth import caller_of
 from gateway.problems import Problem, malformed, respond
 
@@ -136,7 +136,9 @@ class _Answer:
             for name, value in SECURITY.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
-            cors.mark(headers, origin=self._origin, caller=caller_of(self._scope))
+            caller = caller_of(self._scope)
+            cors.mark(headers, origin=self._origin, caller=caller)
+            quotas.mark(headers, scope=self._scope, caller=caller)
             if (trace := tracing.traceparent()) is not None:
                 headers["traceparent"] = trace
         await self._send(message)

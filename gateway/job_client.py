@@ -29,11 +29,17 @@ class JobClient:
         self._health = health_pb2_grpc.HealthStub(channel)
 
     async def create(
-        self, tenant: str, request: job_pb2.JobRequest, *, key: str, fingerprint: str
+        self,
+        tenant: str,
+        request: job_pb2.JobRequest,
+        *,
+        key: str,
+        fingerprint: str,
+        quota: job_service_pb2.TenantQuota,
     ) -> job_service_pb2.CreateJobResponse:
         """Write a job down; asked again by itself, as the key makes that safe."""
         asked = job_service_pb2.CreateJobRequest(
-            tenant=tenant, idempotency_key=key, request=request, fingerprint=fingerprint
+            tenant=tenant, idempotency_key=key, request=request, fingerprint=fingerprint, quota=quota
         )
         seconds = CALL_SECONDS + asked.ByteSize() / BODY_PACE
         return await _ask(self._stub.CreateJob, asked, attempts=3, seconds=seconds)
@@ -47,10 +53,10 @@ class JobClient:
         """A page of jobs."""
         return await _ask(self._stub.ListJobs, asked, attempts=2)
 
-    async def cancel(self, tenant: str, job_id: str) -> job_pb2.Job:
+    async def cancel(self, tenant: str, job_id: str, *, key: str) -> job_service_pb2.CancelJobResponse:
         """End a job; a second time changes nothing."""
-        asked = job_service_pb2.CancelJobRequest(tenant=tenant, job_id=job_id)
-        return (await _ask(self._stub.CancelJob, asked, attempts=2)).job
+        asked = job_service_pb2.CancelJobRequest(tenant=tenant, job_id=job_id, idempotency_key=key)
+        return await _ask(self._stub.CancelJob, asked, attempts=2)
 
     async def retry(self, asked: job_service_pb2.RetryJobRequest) -> job_service_pb2.RetryJobResponse:
         """Put a failed job back; its key makes asking again safe."""
@@ -69,6 +75,11 @@ class JobClient:
         """The catalogue."""
         asked = job_service_pb2.ListProvidersRequest()
         return [*(await _ask(self._stub.ListProviders, asked, attempts=2)).providers]
+
+    async def take_request(self, tenant: str, per_minute: int) -> job_service_pb2.RequestRate:
+        """Count a request; asked once, as a second would be another one."""
+        asked = job_service_pb2.TakeRequestRequest(tenant=tenant, requests_per_minute=per_minute)
+        return (await _ask(self._stub.TakeRequest, asked, attempts=1)).rate
 
     async def watch(
         self, tenant: str, job_id: str, *, after: int | None

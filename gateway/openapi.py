@@ -28,17 +28,18 @@ _PURPOSE = {
     413: "The body is too large.",
     415: "The body is not application/json.",
     422: "A field is wrong; `errors` names each.",
+    429: "The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again.",
     500: "A defect of the service.",
     503: "The service cannot take it now; ask again after Retry-After.",
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Responses that are a no, as a route declares them; every call may answer 401, 403, 500 and 503 too."""
+    """Responses that are a no, as a route declares them; every call may answer 401, 403, 429, 500 and 503 too."""
     shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}}
     return {
         status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
-        for status in sorted({*statuses, 401, 403, 500, 503})
+        for status in sorted({*statuses, 401, 403, 429, 500, 503})
     }
 
 

@@ -43,6 +43,8 @@ class Problem(Exception):
     retry_after_seconds: float | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     job: JobView | None = None
+    #: For programs; never shown.
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.detail}"
@@ -78,6 +80,7 @@ def from_service_error(error: ServiceError) -> Problem:
         detail=error.message,
         violations=tuple(Violation(field=one.field, message=one.description) for one in error.field_violations),
         retry_after_seconds=error.retry_after_seconds,
+        metadata=error.metadata,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from calotype.job.v1 import job_service_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway import bodies, incoming, openapi, strict_json
+from gateway import bodies, incoming, openapi, quotas, strict_json
 from gateway.catalogue import entry
 from gateway.idempotency import key_of
 from gateway.keyring import Caller
@@ -36,10 +36,11 @@ async def cancel_job(
     job_id: JobId, request: Request, parts: PartsOf, caller: Annotated[Caller, Depends(may("cancel"))]
 ) -> Response:
     """End a job that is not final; asking again of a canceled one is fine."""
-    key_of(request)
+    key = key_of(request)
     async with _telling_the_job(parts, request, caller, job_id):
-        job = await parts.jobs.cancel(caller.tenant, job_id)
-    return shown(job, request, parts, caller)
+        done = await parts.jobs.cancel(caller.tenant, job_id, key=key)
+    headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
+    return shown(done.job, request, parts, caller, headers=headers)
 
 
 @router.post(
@@ -71,9 +72,12 @@ async def retry_job(
         idempotency_key=key,
         on_ambiguous=incoming.on_ambiguous(wish.on_ambiguous),
         expected_sequence=wish.expected_sequence,
+        quota=quotas.quota_of(caller),
     )
     async with _telling_the_job(parts, request, caller, job_id):
         done = await parts.jobs.retry(asked)
+    if done.HasField("rate"):
+        quotas.note(request.scope, done.rate)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
     return shown(done.job, request, parts, caller, status=202, headers=headers, located=True)
 
@@ -102,6 +106,7 @@ async def _telling_the_job(parts: Parts, request: Request, caller: Caller, job_i
     try:
         yield
     except Problem as problem:
+        quotas.note_refusal(request.scope, problem)
         if entry(problem.reason).status == _CONFLICT:
             problem.job = parts.renderer(request, caller).job(await parts.jobs.get(caller.tenant, job_id))
         raise

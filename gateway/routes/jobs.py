@@ -7,14 +7,14 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway import bodies, incoming, openapi, preferences, strict_json
+from gateway import bodies, incoming, openapi, preferences, quotas, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
 from gateway.idempotency import HEADER, key_of
 from gateway.keyring import Caller
 from gateway.problems import Problem, Violation, invalid
 from gateway.rendering_ledger import attempt
-from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, ReaderOf, answer
+from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, ReaderOf, SubmitterOf, answer
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.queries import ListJobs
@@ -40,9 +40,9 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
         "parameters": [openapi.IDEMPOTENCY_KEY, openapi.PREFER],
     },
 )
-async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def create_job(request: Request, parts: PartsOf, caller: SubmitterOf) -> Response:
     """Write a job down and answer at once; no provider is called meanwhile."""
-    created = await _submit(request, parts, caller.tenant, key=key_of(request))
+    created = await _submit(request, parts, caller, key=key_of(request))
     headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
     job = created.job
     if (seconds := preferences.wait_seconds(request)) is not None:
@@ -51,17 +51,23 @@ async def create_job(request: Request, parts: PartsOf, caller: CallerOf) -> Resp
     return shown(job, request, parts, caller, status=200 if is_final(job) else 202, headers=headers, located=True)
 
 
-async def _submit(request: Request, parts: Parts, tenant: str, *, key: str) -> job_service_pb2.CreateJobResponse:
+async def _submit(request: Request, parts: Parts, caller: Caller, *, key: str) -> job_service_pb2.CreateJobResponse:
     """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
     async with parts.bodies.read(request) as raw:
         wanted, fingerprint = await parts.digest(_accept, raw)
         try:
-            return await parts.jobs.create(tenant, wanted, key=key, fingerprint=fingerprint)
+            created = await parts.jobs.create(
+                caller.tenant, wanted, key=key, fingerprint=fingerprint, quota=quotas.quota_of(caller)
+            )
         except Problem as problem:
+            quotas.note_refusal(request.scope, problem)
             if problem.reason == "SERVICE_UNAVAILABLE":
                 # The job may be written down all the same: with this key, asking again is safe.
                 problem.headers = {**problem.headers, HEADER: f'"{_quoted(key)}"'}
             raise
+    if created.HasField("rate"):
+        quotas.note(request.scope, created.rate)
+    return created
 
 
 def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:

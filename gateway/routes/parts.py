@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, TypeVar
@@ -11,6 +11,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from common.health import Readiness
+from gateway import quotas
 from gateway.auth import Authenticator
 from gateway.client_tokens import TokenAction
 from gateway.dead_letters import DeadLetterClient
@@ -63,10 +64,19 @@ def _parts(request: Request) -> Parts:
 PartsOf = Annotated[Parts, Depends(_parts)]
 
 
-def _caller(request: Request, parts: PartsOf) -> Caller:
+def _submitter(request: Request, parts: PartsOf) -> Caller:
     caller = parts.authenticator.caller(request)
     if caller.grant is not None:
         raise _denied("A client token is for its one job alone; this needs a key.")
+    return caller
+
+
+#: Whoever has a key, before the request is counted: job-service does that, once it knows the Idempotency-Key.
+SubmitterOf = Annotated[Caller, Depends(_submitter)]
+
+
+async def _caller(request: Request, parts: PartsOf, caller: SubmitterOf) -> Caller:
+    await quotas.take_request(parts.jobs, caller, request.scope)
     return caller
 
 
@@ -100,15 +110,17 @@ def _no_such_job() -> Problem:
 JobId = Annotated[str, Depends(job_id_of)]
 
 
-def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Request, Parts, str], Caller]:
-    """Whoever has a key, or a client token for this job and action."""
+def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Request, Parts, str], Awaitable[Caller]]:
+    """Whoever has a key, or a client token for this job and action; to look and to cancel count as requests."""
 
-    def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
+    async def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
         caller = parts.authenticator.caller(request, token_in_address=token_in_address)
         if caller.grant is not None and caller.grant.job_id != job_id:
             raise _no_such_job()
         if caller.grant is not None and action not in caller.grant.actions:
             raise _denied(f"The client token does not allow to {action} the job.")
+        if action != "retry":
+            await quotas.take_request(parts.jobs, caller, request.scope)
         return caller
 
     return check

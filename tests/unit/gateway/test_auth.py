@@ -73,6 +73,16 @@ async def test_a_proxy_on_this_machine_speaks_for_another(header: str) -> None:
     assert await _ask(Authenticator(None, required=False), **{header: "127.0.0.1"}) == (401, None)
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://[", ""])
+async def test_a_page_of_another_site_gets_nothing_without_a_key(origin: str) -> None:
+    assert await _ask(Authenticator(None, required=False), origin=origin) == (401, None)
+
+
+@pytest.mark.parametrize("origin", ["http://localhost:5173", "http://127.0.0.1:8080", "http://[::1]:3000"])
+async def test_a_page_that_is_developed_on_this_machine_needs_no_key(origin: str) -> None:
+    assert (await _ask(Authenticator(None, required=False), origin=origin))[0] == 202
+
+
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080"])
 async def test_a_page_that_points_its_name_at_this_machine_gets_nothing(host: str) -> None:
     assert await _ask(Authenticator(None, required=False), host=host) == (401, None)
