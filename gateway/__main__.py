@@ -18,9 +18,9 @@ from common.tracing import tracing
 from gateway import readiness, server
 from gateway.app import create_app
 from gateway.auth import Authenticator
-from gateway.dead_letters import DeadLetterClient
 from gateway.job_client import JobClient
 from gateway.keys import RELOAD_SECONDS, KeysFile
+from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
 from gateway.settings import Settings
 
@@ -45,7 +45,7 @@ async def main(stop: asyncio.Event) -> None:
         jobs = JobClient(job_service)
         parts = Parts(
             jobs=jobs,
-            dead_letters=DeadLetterClient(job_service),
+            operator=OperatorClient(job_service),
             authenticator=authenticator,
             ready=ready,
             draining=stop,

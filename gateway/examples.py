@@ -251,6 +251,26 @@ DEAD_LETTERS: dict[str, Any] = {
     ],
     "next_page_token": None,
 }
+_COUNTS: dict[str, Any] = {"queued": 2, "waiting": 1, "processing": 0, "generating": 4, "uploading": 1}
+QUEUE: dict[str, Any] = {
+    "jobs": _COUNTS,
+    "oldest_queued_at": "2026-01-31T11:59:58.000000Z",
+    "tenants": [{"tenant": "acme", "jobs": _COUNTS, "oldest_queued_at": "2026-01-31T11:59:58.000000Z"}],
+    "unpublished_messages": 0,
+    "open_settlements": 1,
+    "open_deletions": 0,
+}
+PROVIDER_USE: dict[str, Any] = {
+    "providers": [
+        {
+            "provider": PROVIDERS["providers"][0],
+            "in_use": 4,
+            "calls_in_last_minute": 37,
+            "registered_by": "generator/host-1/42",
+            "registered_at": "2026-01-31T11:00:00.000000Z",
+        }
+    ]
+}
 ANSWERS: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
     ("createJob", "202"): QUEUED_JOB,
@@ -264,6 +284,8 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
+    ("getQueue", "200"): QUEUE,
+    ("listProviderUse", "200"): PROVIDER_USE,
     ("isAlive", "200"): {"status": "ok"},
     ("isReady", "200"): READY,
     ("isReady", "503"): {

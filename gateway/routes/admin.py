@@ -2,13 +2,11 @@
 
 from typing import Annotated
 
-from calotype.ops.v1 import dead_letter_service_pb2
 from fastapi import APIRouter, Path, Query, Response
 
-from gateway import openapi
-from gateway.protobuf import sure_moment
+from gateway import openapi, rendering_admin
 from gateway.routes.parts import OperatorOf, PartsOf, answer
-from gateway.schemas.admin import DeadLetterPage, DeadLetterView
+from gateway.schemas.admin import DeadLetterPage, ProviderUseList, QueueView
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -30,9 +28,10 @@ async def list_dead_letters(
     page_token: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """Messages that can never be taken as they are, with the reason."""
-    page = await parts.dead_letters.page(page_size=page_size, page_token=page_token)
+    page = await parts.operator.dead_letters(page_size=page_size, page_token=page_token)
     view = DeadLetterPage(
-        dead_letters=[_view(one) for one in page.dead_letters], next_page_token=page.next_page_token or None
+        dead_letters=[rendering_admin.dead_letter(one) for one in page.dead_letters],
+        next_page_token=page.next_page_token or None,
     )
     return answer(view)
 
@@ -49,18 +48,36 @@ async def replay_dead_letter(
     letter_id: Annotated[str, Path(max_length=100)], parts: PartsOf, operator: OperatorOf
 ) -> Response:
     """Publish a message again as it was, once what refused it is mended."""
-    await parts.dead_letters.replay(letter_id)
+    await parts.operator.replay(letter_id)
     return Response(status_code=204)
 
 
-def _view(one: dead_letter_service_pb2.DeadLetter) -> DeadLetterView:
-    return DeadLetterView(
-        id=one.id,
-        died_at=sure_moment(one, "died_at"),
-        reason=one.reason,
-        subject=one.subject,
-        type=one.type or None,
-        job_id=one.job_id or None,
-        size_bytes=one.size_bytes,
-        sha256=one.sha256,
-    )
+@router.get(
+    "/queue",
+    operation_id="getQueue",
+    summary="See what is under way",
+    response_model=QueueView,
+    responses={
+        200: openapi.success("Jobs that are not final, and what is left to do for those that are."),
+        **openapi.problems(),
+    },
+)
+async def get_queue(parts: PartsOf, operator: OperatorOf) -> Response:
+    """How many jobs wait or are worked on, of whom, and since when."""
+    return answer(rendering_admin.queue(await parts.operator.queue()))
+
+
+@router.get(
+    "/providers",
+    operation_id="listProviderUse",
+    summary="See what is in use of each provider",
+    response_model=ProviderUseList,
+    responses={
+        200: openapi.success("Every provider, its health and what is in use of its limits."),
+        **openapi.problems(),
+    },
+)
+async def list_provider_use(parts: PartsOf, operator: OperatorOf) -> Response:
+    """The catalogue with places taken and calls of the last minute."""
+    found = await parts.operator.provider_use()
+    return answer(ProviderUseList(providers=[rendering_admin.provider_use(one) for one in found]))

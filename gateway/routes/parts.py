@@ -14,11 +14,11 @@ from common.health import Readiness
 from gateway import quotas
 from gateway.auth import Authenticator
 from gateway.client_tokens import TokenAction
-from gateway.dead_letters import DeadLetterClient
 from gateway.following import Pace
 from gateway.job_client import JobClient
 from gateway.keyring import Caller
 from gateway.limits import BodyReader
+from gateway.operator_client import OperatorClient
 from gateway.problems import Problem
 from gateway.rendering import Renderer
 from gateway.sse import Streams
@@ -34,7 +34,7 @@ class Parts:
     """The gateway's parts; `draining` is set when it is about to stop."""
 
     jobs: JobClient
-    dead_letters: DeadLetterClient
+    operator: OperatorClient
     authenticator: Authenticator
     ready: Readiness
     draining: asyncio.Event

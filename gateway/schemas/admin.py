@@ -1,5 +1,6 @@
 """What operators see."""
 
+from gateway.schemas.catalogue import ProviderView
 from gateway.schemas.wire import Moment, View
 
 
@@ -21,3 +22,53 @@ class DeadLetterPage(View):
 
     dead_letters: list[DeadLetterView]
     next_page_token: str | None
+
+
+class JobCountsView(View):
+    """Jobs that are not final; `waiting` ones sit in the queue until a pause is over."""
+
+    queued: int
+    waiting: int
+    processing: int
+    generating: int
+    uploading: int
+
+
+class TenantQueueView(View):
+    """What one tenant has under way."""
+
+    tenant: str
+    jobs: JobCountsView
+    oldest_queued_at: Moment | None
+
+
+class QueueView(View):
+    """What is under way; `tenants` are those with most jobs, at most 100."""
+
+    jobs: JobCountsView
+    oldest_queued_at: Moment | None
+    tenants: list[TenantQueueView]
+    unpublished_messages: int
+    """Decided upon, and not told yet: more than a few mean that the broker is away."""
+    open_settlements: int
+    """Calls of final jobs whose end at the provider is not known yet."""
+    open_deletions: int
+    """Folders whose pictures are still to be deleted."""
+
+
+class ProviderUseView(View):
+    """A provider and what is in use of it."""
+
+    provider: ProviderView
+    in_use: int
+    """Places that are taken, of `max_concurrency`."""
+    calls_in_last_minute: int
+    """Of `requests_per_minute`."""
+    registered_by: str
+    registered_at: Moment
+
+
+class ProviderUseList(View):
+    """The catalogue with what is in use of it, by name."""
+
+    providers: list[ProviderUseView]

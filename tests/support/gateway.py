@@ -15,8 +15,8 @@ from common.health import Readiness
 from gateway import readiness, server
 from gateway.app import create_app
 from gateway.auth import Authenticator
-from gateway.dead_letters import DeadLetterClient
 from gateway.job_client import JobClient
+from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
 from tests.support.fake_job_service import NOON
 
@@ -40,7 +40,7 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
     async with channel(address, max_message_bytes=LARGEST) as opened:
         chosen: dict[str, Any] = {
             "jobs": JobClient(opened),
-            "dead_letters": DeadLetterClient(opened),
+            "operator": OperatorClient(opened),
             "authenticator": Authenticator(None, required=False),
             "ready": Readiness(readiness.NAME),
             "draining": asyncio.Event(),

@@ -15,6 +15,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 
@@ -135,6 +136,15 @@ def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> N
     assert replayed.returncode == as_tenant.returncode == 4
     assert "NOT_FOUND" in replayed.stderr
     assert "PERMISSION_DENIED" in as_tenant.stderr
+
+
+def test_an_operator_sees_queue_and_providers(stack: StackState) -> None:
+    headers = {"Authorization": f"Bearer {stack.operator_key}"}
+    with httpx.Client(base_url=stack.http, headers=headers, trust_env=False) as client:
+        queue, providers = client.get("/v1/admin/queue"), client.get("/v1/admin/providers")
+
+    assert (queue.status_code, queue.json()["jobs"]["queued"]) == (200, 0)
+    assert (providers.status_code, providers.json()["providers"][0]["in_use"]) == (200, 0)
 
 
 def test_a_second_stack_in_the_folder_is_refused_in_one_line(stack: StackState, folder: Path) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from calotype.ops.v1 import queue_service_pb2
+from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.auth import Authenticator
@@ -24,13 +26,13 @@ KEYS = Keyring(
 )
 
 
-class Letters:
-    """One dead letter."""
+class Operator:
+    """One dead letter, one job in the queue, one provider."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    async def page(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
+    async def dead_letters(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
         """The letter."""
         self.asked.append((page_size, page_token))
         letter = dead.DeadLetter(id="17", died_at=Timestamp(seconds=1), reason="no fact", subject="s", size_bytes=3)
@@ -42,26 +44,40 @@ class Letters:
         if letter_id != "17":
             raise Problem(reason="NOT_FOUND", detail="There is no such dead letter.")
 
+    async def queue(self) -> queue_service_pb2.GetQueueResponse:
+        """One job waits."""
+        self.asked.append("queue")
+        counts = queue_service_pb2.JobCounts(queued=1)
+        one = queue_service_pb2.TenantQueue(tenant="acme", jobs=counts, oldest_queued_at=Timestamp(seconds=1))
+        return queue_service_pb2.GetQueueResponse(jobs=counts, tenants=[one], open_settlements=3)
+
+    async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
+        """One place is taken."""
+        self.asked.append("providers")
+        provider = provider_pb2.Provider(name="paid", kind="replicate", default_model="m", max_concurrency=2)
+        at = Timestamp(seconds=1)
+        return [queue_service_pb2.ProviderUse(provider=provider, in_use=1, registered_by="g", registered_at=at)]
+
 
 @pytest.fixture
-def letters() -> Letters:
+def operator() -> Operator:
     """What is dead."""
-    return Letters()
+    return Operator()
 
 
 @pytest.fixture
-async def http(letters: Letters) -> AsyncIterator[httpx.AsyncClient]:
+async def http(operator: Operator) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway with keys."""
     authenticator = Authenticator(KEYS, required=False)
     async with (
         serving(FakeJobService()) as address,
-        assembled(address, authenticator=authenticator, dead_letters=letters) as (app, _),
+        assembled(address, authenticator=authenticator, operator=operator) as (app, _),
         in_process(app) as opened,
     ):
         yield opened
 
 
-async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, letters: Letters) -> None:
+async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, operator: Operator) -> None:
     answer = await http.get("/v1/admin/dead", params={"page_size": 5, "page_token": "3"}, headers=OPERATOR)
 
     assert answer.status_code == 200
@@ -69,10 +85,10 @@ async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, letters: L
     assert (one["id"], one["reason"], one["job_id"]) == ("17", "no fact", None)
     assert one["died_at"] == "1970-01-01T00:00:01.000000Z"
     assert answer.json()["next_page_token"] is None
-    assert letters.asked == [(5, "3")]
+    assert operator.asked == [(5, "3")]
 
 
-async def test_an_operator_replays(http: httpx.AsyncClient, letters: Letters) -> None:
+async def test_an_operator_replays(http: httpx.AsyncClient, operator: Operator) -> None:
     done = await http.post("/v1/admin/dead/17/replay", headers=OPERATOR)
     gone = await http.post("/v1/admin/dead/18/replay", headers=OPERATOR)
 
@@ -80,12 +96,36 @@ async def test_an_operator_replays(http: httpx.AsyncClient, letters: Letters) ->
     assert gone.json()["reason"] == "NOT_FOUND"
 
 
+async def test_an_operator_sees_what_is_under_way(http: httpx.AsyncClient) -> None:
+    told = (await http.get("/v1/admin/queue", headers=OPERATOR)).json()
+    none = {"waiting": 0, "processing": 0, "generating": 0, "uploading": 0}
+
+    assert told == {
+        "jobs": {"queued": 1, **none},
+        "oldest_queued_at": None,
+        "tenants": [
+            {"tenant": "acme", "jobs": {"queued": 1, **none}, "oldest_queued_at": "1970-01-01T00:00:01.000000Z"}
+        ],
+        "unpublished_messages": 0,
+        "open_settlements": 3,
+        "open_deletions": 0,
+    }
+
+
+async def test_an_operator_sees_what_is_in_use_of_each_provider(http: httpx.AsyncClient) -> None:
+    [one] = (await http.get("/v1/admin/providers", headers=OPERATOR)).json()["providers"]
+
+    assert (one["provider"]["name"], one["provider"]["max_concurrency"]) == ("paid", 2)
+    assert (one["in_use"], one["calls_in_last_minute"], one["registered_by"]) == (1, 0, "g")
+
+
 @pytest.mark.parametrize("headers", [TENANT, {}], ids=["a tenant", "somebody on this machine"])
-async def test_nobody_else_does(http: httpx.AsyncClient, letters: Letters, headers: dict[str, str]) -> None:
-    for method, path in (("GET", "/v1/admin/dead"), ("POST", "/v1/admin/dead/17/replay")):
+async def test_nobody_else_does(http: httpx.AsyncClient, operator: Operator, headers: dict[str, str]) -> None:
+    paths = [("GET", f"/v1/admin/{noun}") for noun in ("dead", "queue", "providers")]
+    for method, path in [*paths, ("POST", "/v1/admin/dead/17/replay")]:
         answer = await http.request(method, path, headers=headers)
         assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")
-    assert letters.asked == []
+    assert operator.asked == []
 
 
 async def test_a_page_size_that_cannot_be_is_named(http: httpx.AsyncClient) -> None:

@@ -1,0 +1,49 @@
+"""What the gateway asks job-service for on behalf of operators."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import grpc
+from calotype.ops.v1 import dead_letter_service_pb2 as dead
+from calotype.ops.v1 import dead_letter_service_pb2_grpc, queue_service_pb2, queue_service_pb2_grpc
+
+from common import grpc_client
+from common.errors import ServiceError
+from gateway.problems import from_service_error
+
+T = TypeVar("T")
+#: A page of dead letters is as many questions to the broker as it has letters.
+CALL_SECONDS = 1.8
+
+
+class OperatorClient:
+    """The calls of `DeadLetterService` and `QueueService` of `calotype.ops.v1`; all raise `Problem`."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
+        self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
+
+    async def dead_letters(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
+        """A page, oldest first."""
+        asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token)
+        return await _ask(self._dead.ListDeadLetters, asked)
+
+    async def replay(self, letter_id: str) -> None:
+        """Publish one again; asked once, as a second answer would say that there is none."""
+        await _ask(self._dead.ReplayDeadLetter, dead.ReplayDeadLetterRequest(id=letter_id))
+
+    async def queue(self) -> queue_service_pb2.GetQueueResponse:
+        """What is under way."""
+        return await _ask(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
+
+    async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
+        """The catalogue with what is in use of it."""
+        answer = await _ask(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
+        return [*answer.providers]
+
+
+async def _ask(method: Callable[..., Awaitable[T]], request: Any) -> T:
+    try:
+        return await grpc_client.call(method, request, timeout=CALL_SECONDS)
+    except ServiceError as error:
+        raise from_service_error(error) from error
