@@ -29,6 +29,8 @@ async def channel(address: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> 
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         ("grpc.enable_http_proxy", 0),
+        # A name that stands for several servers: each is asked in turn.
+        ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
     ]
     async with grpc.aio.insecure_channel(address, options=options) as opened:
         yield opened

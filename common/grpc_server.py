@@ -20,6 +20,8 @@ from common.health import Readiness
 from common.lifecycle import StartError
 
 _LOG = logging.getLogger(__name__)
+#: What a liveness probe asks for: it is served for as long as the process answers, ready or not.
+LIVE = "live"
 _INTERNAL = ServiceError(
     status=grpc.StatusCode.INTERNAL,
     reason="INTERNAL",
@@ -78,6 +80,7 @@ async def serve(
     reflection.enable_server_reflection(reflected, server)
     port = _bind(server, listen)
     ready.listen(_Follow(health, ["", *names]))
+    await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await server.start()
     try:
         yield port

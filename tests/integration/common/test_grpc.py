@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -15,7 +16,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from common.errors import FieldViolation, ServiceError
 from common.grpc_client import call, channel, stream
-from common.grpc_server import Served, serve
+from common.grpc_server import LIVE, Served, serve
 from common.health import Readiness
 from common.tracing import span
 
@@ -177,6 +178,28 @@ async def test_the_trace_goes_from_client_to_server(spans: Spans, stub: Any) -> 
     assert server.parent is not None
     assert server.parent.span_id == caller.context.span_id
     assert server.context.trace_id == caller.context.trace_id
+
+
+async def test_liveness_does_not_follow_readiness() -> None:
+    ready = Readiness("database")
+    async with serve("127.0.0.1:0", [], ready=ready) as port, channel(f"127.0.0.1:{port}") as opened:
+        health = health_pb2_grpc.HealthStub(opened)
+        seen = {name: await health.Check(health_pb2.HealthCheckRequest(service=name)) for name in ("", LIVE)}
+
+    assert seen[""].status == health_pb2.HealthCheckResponse.NOT_SERVING
+    assert seen[LIVE].status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_servers_behind_one_name_are_asked_in_turn() -> None:
+    first, second = Readiness(), Readiness("never")
+    async with (
+        serve("127.0.0.1:0", [], ready=first) as one,
+        serve("127.0.0.1:0", [], ready=second) as other,
+        channel(f"ipv4:127.0.0.1:{one},127.0.0.1:{other}") as opened,
+    ):
+        health, seen = health_pb2_grpc.HealthStub(opened), set()
+        while len(seen) < 2:
+            seen.add((await health.Check(health_pb2.HealthCheckRequest())).status)
 
 
 async def test_a_server_that_is_away_is_unavailable() -> None:
