@@ -1,23 +1,39 @@
-"""gRPC channels that carry the trace, and one way to call: with a deadline, and typed when the answer is no."""
+"""gRPC channels that carry trace and identity, and one way to call: with a deadline, and typed when it is a no."""
 
 import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
 
 from common import tracing
+from common.config import ConfigError
 from common.errors import ServiceError, from_rpc_error
+from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ClientSettings(TlsSettings):
+    """What a process that calls other services reads from its environment."""
+
+    #: Who it is, to those that it calls.
+    grpc_token: str | None = field(default=None, repr=False, metadata={"secret": True})
+
+
 @asynccontextmanager
-async def channel(address: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `host:port`, kept alive; made inside the running loop and closed with the block."""
+async def channel(
+    address: str, *, settings: ClientSettings | None = None, max_message_bytes: int = 4 * 1024 * 1024
+) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to `host:port`, kept alive; made inside the running loop and closed with the block.
+
+    Without settings it is in the clear and shows no identity. Raises `ConfigError`.
+    """
     options = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
@@ -32,8 +48,48 @@ async def channel(address: str, *, max_message_bytes: int = 4 * 1024 * 1024) -> 
         # A name that stands for several servers: each is asked in turn.
         ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
     ]
-    async with grpc.aio.insecure_channel(address, options=options) as opened:
+    settings = settings or ClientSettings()
+    credentials, interceptors = channel_credentials(settings), _bearers(settings.grpc_token)
+    if credentials is None:
+        opened = grpc.aio.insecure_channel(address, options=options, interceptors=interceptors)
+    else:
+        opened = grpc.aio.secure_channel(address, credentials, options=options, interceptors=interceptors)
+    async with opened:
         yield opened
+
+
+def _bearers(token: str | None) -> "list[grpc.aio.ClientInterceptor]":
+    if token is None:
+        return []
+    if not all("!" <= character <= "~" for character in token):
+        raise ConfigError("CALOTYPE_GRPC_TOKEN: the given value is no token; it must be visible ASCII.")
+    # One class for both kinds would be taken for the first alone.
+    return [_UnaryBearer(token), _StreamBearer(token)]
+
+
+class _UnaryBearer(grpc.aio.UnaryUnaryClientInterceptor):
+    """Sends the token with each unary call."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await continuation(_with_token(client_call_details, self._token), request)
+
+
+class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
+    """Sends the token with each call that answers with a stream."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        return await continuation(_with_token(client_call_details, self._token), request)
+
+
+def _with_token(details: Any, token: str) -> Any:
+    said = grpc.aio.Metadata(*(details.metadata or ()), ("authorization", f"Bearer {token}"))
+    return details._replace(metadata=said)
 
 
 def metadata() -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""A gRPC server: health that follows readiness, reflection, traces with the right status, one way to say no."""
+"""A gRPC server: who may call, health that follows readiness, reflection, traces with the right status, one no."""
 
 import asyncio
 import logging
@@ -16,6 +16,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from common import tracing
 from common.errors import ServiceError, to_status
+from common.grpc_access import OPEN, Door, Guard
 from common.health import Readiness
 from common.lifecycle import StartError
 
@@ -58,10 +59,14 @@ async def serve(
     services: Sequence[Served],
     *,
     ready: Readiness,
+    door: Door = OPEN,
     max_message_bytes: int = 4 * 1024 * 1024,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
-    """Serve on `host:port` until the block ends; yields the port that was bound. Raises `StartError` for a busy one."""
+    """Serve on `host:port` until the block ends; yields the port that was bound. Raises `StartError` for a busy one.
+
+    Health and reflection answer everybody that the door's TLS lets in; they tell what the contracts tell.
+    """
     options = [
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -70,7 +75,7 @@ async def serve(
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
     ]
-    server = grpc.aio.server(interceptors=[_Edge()], options=options)
+    server = grpc.aio.server(interceptors=[_Edge(door.guard)], options=options)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.name for service in services]
@@ -78,7 +83,7 @@ async def serve(
         service.add(service.servicer, server)
     reflected = [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(reflected, server)
-    port = _bind(server, listen)
+    port = _bind(server, listen, door.credentials)
     ready.listen(_Follow(health, ["", *names]))
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await server.start()
@@ -88,9 +93,9 @@ async def serve(
         await server.stop(grace_seconds)
 
 
-def _bind(server: grpc.aio.Server, listen: str) -> int:
+def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredentials | None) -> int:
     try:
-        port = server.add_insecure_port(listen)
+        port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
         raise StartError(f"Cannot listen on {listen}: the address is in use or not this machine's.") from error
     if not port:
@@ -118,7 +123,13 @@ class _Follow:
 
 
 class _Edge(grpc.aio.ServerInterceptor):
-    """Wraps every handler: a span with the right status, `ServiceError` as rich status, nothing internal told."""
+    """Wraps every handler: asks the guard, a span with the right status, `ServiceError` as rich status, nothing more.
+
+    Nothing of the service runs before the guard has admitted the call.
+    """
+
+    def __init__(self, guard: Guard | None) -> None:
+        self._guard = guard
 
     async def intercept_service(
         self,
@@ -132,16 +143,17 @@ class _Edge(grpc.aio.ServerInterceptor):
         parent = dict(handler_call_details.invocation_metadata or ()).get("traceparent")
         parent = parent if isinstance(parent, str) else None
         if handler.unary_unary is not None:
-            return handler._replace(unary_unary=_unary(handler.unary_unary, method, parent))
+            return handler._replace(unary_unary=_unary(handler.unary_unary, method, parent, self._guard))
         if handler.unary_stream is not None:
-            return handler._replace(unary_stream=_stream(handler.unary_stream, method, parent))
-        return handler
+            return handler._replace(unary_stream=_stream(handler.unary_stream, method, parent, self._guard))
+        raise NotImplementedError(f"{method} takes a stream of requests, which nothing here could refuse.")
 
 
-def _unary(inner: Any, method: str, parent: str | None) -> Any:
+def _unary(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         with _span(method, parent) as span:
             try:
+                _admit(guard, method, request, context, span)
                 return await inner(request, context)
             except BaseException as error:
                 await _refuse(error, context, span, method)
@@ -150,11 +162,12 @@ def _unary(inner: Any, method: str, parent: str | None) -> Any:
     return handle
 
 
-def _stream(inner: Any, method: str, parent: str | None) -> Any:
+def _stream(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
     async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         # Not the current span: the consumer of a generator runs in another context.
         span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
         try:
+            _admit(guard, method, request, context, span)
             async for response in inner(request, context):
                 yield response
         except BaseException as error:
@@ -164,6 +177,13 @@ def _stream(inner: Any, method: str, parent: str | None) -> Any:
             span.end()
 
     return handle
+
+
+def _admit(
+    guard: Guard | None, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], span: Any
+) -> None:
+    if guard is not None:
+        span.set_attribute("enduser.id", guard.admit(method, request, context).name)
 
 
 def _span(method: str, parent: str | None) -> Any:

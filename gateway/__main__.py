@@ -40,7 +40,7 @@ async def main(stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(opened)
         stack.enter_context(tracing("gateway"))
-        opened_channel = channel(settings.job_address, max_message_bytes=LARGEST_MESSAGE)
+        opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
         job_service = await stack.enter_async_context(opened_channel)
         jobs = JobClient(job_service)
         parts = Parts(

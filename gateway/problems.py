@@ -21,6 +21,8 @@ MOST_FIELDS = 50
 #: gRPC statuses that tell of the way to job-service, whatever reason they carry.
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 _AWAY_SECONDS = 1.0
+#: Statuses by which job-service refuses the gateway, not the gateway's caller: their tenants were decided here.
+_REFUSES_US = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,7 @@ def from_service_error(error: ServiceError) -> Problem:
             detail=error.message if said else "The job service cannot be reached at the moment; ask again.",
             retry_after_seconds=_AWAY_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds,
         )
-    if error.reason not in REASONS or entry(error.reason).status >= 500:
+    if error.status in _REFUSES_US or error.reason not in REASONS or entry(error.reason).status >= 500:
         event(_LOG, logging.ERROR, "job_service.failed", grpc_status=error.status.name, reason=error.reason)
         return Problem(reason="INTERNAL", detail="The service failed in a way that it should not; its log tells more.")
     return Problem(

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from common.grpc_client import ClientSettings
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ClientSettings):
     """One field per `CALOTYPE_...` variable."""
 
     http_listen: str

@@ -8,11 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from operator import attrgetter
 
-from calotype import streams
+from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
 from common.consuming import Hints
+from common.grpc_access import door
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
@@ -45,6 +46,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
+    own_door = door(settings, settings.grpc_listen, roles=permissions.ROLES, objection=permissions.objection)
     ready = Readiness("broker", "catalogue")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
@@ -57,7 +59,8 @@ async def main(stop: asyncio.Event) -> None:
         declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
         connection = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connection)
-        opened = await stack.enter_async_context(channel(settings.worker_address, max_message_bytes=64 * 1024 * 1024))
+        job_service = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
+        opened = await stack.enter_async_context(job_service)
         bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)
         stack.push_async_callback(bucket.close)
         fetch = GuardedFetch()
@@ -83,8 +86,9 @@ async def main(stop: asyncio.Event) -> None:
 
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService(ready, jobs)
-        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready))
+        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
         tasks.start(run_every("catalogue", register, interval=REGISTER_SECONDS, stop=stop), name="catalogue")
+        tasks.start(own_door.run(stop), name="identities")
         tasks.start(run_every("deletions", janitor.run_once, interval=3.0, stop=stop), name="deletions")
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")
         await jobs.work(stop, grace_seconds=settings.grace_seconds)

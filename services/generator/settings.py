@@ -4,9 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from common.grpc_access import ServerSettings
+from common.grpc_client import ClientSettings
+
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ServerSettings, ClientSettings):
     """One field per `CALOTYPE_...` variable; times in seconds."""
 
     worker_address: str

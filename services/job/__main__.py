@@ -6,10 +6,11 @@ import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
-from calotype import streams
+from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
+from common.grpc_access import door
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
@@ -36,6 +37,8 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
+    listens = (settings.grpc_listen, settings.worker_listen)
+    own_door = door(settings, *listens, roles=permissions.ROLES, objection=permissions.objection)
     ready = Readiness("database", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
@@ -77,6 +80,7 @@ async def main(stop: asyncio.Event) -> None:
                 settings.grpc_listen,
                 [clients.served(), operations.served(), dead_letters.served(), QueueService(database).served()],
                 ready=ready,
+                door=own_door,
                 max_message_bytes=LARGEST_JOB,
             )
         )
@@ -85,11 +89,12 @@ async def main(stop: asyncio.Event) -> None:
                 settings.worker_listen,
                 [workers.served()],
                 ready=ready,
+                door=own_door,
                 max_message_bytes=LARGEST_JOB,
             )
         )
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, monitor, watchers, purger):
+        for loop in (relay, consumer, monitor, watchers, purger, own_door):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.grpc_access import ServerSettings
 from services.job.domain.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(ServerSettings):
     """One field per `CALOTYPE_...` variable; times in seconds."""
 
     database_url: str = field(metadata={"secret": True})

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from operator import attrgetter
 
-from calotype import streams
+from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
 from common.consuming import Hints
+from common.grpc_access import door
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
@@ -35,13 +36,14 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="uploader", level=settings.log_level, form=settings.log_format)
+    own_door = door(settings, settings.grpc_listen, roles=permissions.ROLES, objection=permissions.objection)
     ready = Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
         declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
         connection = jetstream.connect(settings.nats_url, name="uploader", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connection)
-        opened = await stack.enter_async_context(channel(settings.worker_address))
+        opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))
         bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)
         stack.push_async_callback(bucket.close)
         desk = GrpcWorkDesk(opened, worker_name=f"uploader/{socket.gethostname()}/{os.getpid()}")
@@ -64,7 +66,8 @@ async def main(stop: asyncio.Event) -> None:
 
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService(ready, uploads)
-        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready))
+        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
+        tasks.start(own_door.run(stop), name="identities")
         tasks.start(run_every("deletions", delete, interval=3.0, stop=stop), name="deletions")
         await uploads.work(stop, grace_seconds=settings.grace_seconds)
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from common.grpc_access import OPEN, Door
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
@@ -14,14 +15,14 @@ from tests.support.messages import broker_at
 
 
 @asynccontextmanager
-async def job_service(database_url: str, nats_url: str) -> AsyncIterator[str]:
+async def job_service(database_url: str, nats_url: str, door: Door = OPEN) -> AsyncIterator[str]:
     """Serve it; yields its address."""
     database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         service = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve("127.0.0.1:0", [service.served()], ready=Readiness()) as port:
+        async with serve("127.0.0.1:0", [service.served()], ready=Readiness(), door=door) as port:
             yield f"127.0.0.1:{port}"
             stop.set()
             await asyncio.gather(*loops)

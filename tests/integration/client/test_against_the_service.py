@@ -2,13 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
+import grpc
 import pytest
-from calotype.client import AsyncJobClient, ConsentRequired, InvalidRequest, JobClient, JobNotFound, WrongState
+from calotype.client import (
+    AsyncJobClient,
+    ConsentRequired,
+    InvalidRequest,
+    JobClient,
+    JobNotFound,
+    NotAllowed,
+    WrongState,
+)
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from services.job.domain.calls import CallOutcome, Phase
 from tests.support import servers
+from tests.support.certificates import LOCAL, Authority
+from tests.support.identities import door_for, entry, write
 from tests.support.jobs import JobDesk, desk_at, failed
 from tests.support.real_job_service import job_service
 
@@ -30,9 +42,9 @@ def desk(database_url: str) -> Iterator[JobDesk]:
 
 @pytest.fixture
 async def address(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[str]:
-    """Where JobService listens."""
-    async with job_service(database_url, nats_url) as opened:
-        yield opened
+    """Where JobService listens, to everybody."""
+    async with job_service(database_url, nats_url) as found:
+        yield found
 
 
 @pytest.fixture
@@ -117,3 +129,36 @@ async def test_the_client_for_threads_does_the_same(address: str) -> None:
             return updates, [str(one) for one in listed]
 
     assert await asyncio.to_thread(work) == ([2], ["True"])
+
+
+async def test_both_clients_show_their_token_over_tls(
+    desk: JobDesk, database_url: str, nats_url: str, tmp_path: Path
+) -> None:
+    server = Authority(tmp_path / "pki").give("server", *LOCAL)
+    identities = write(tmp_path / "identities.yaml", entry("acme", "client", tenants=["acme"]))
+    door = door_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
+    believed = grpc.ssl_channel_credentials(server.authority.read_bytes())
+
+    def work(address: str) -> list[str]:
+        with JobClient(address, tenant="acme", token="acme", credentials=believed) as jobs:
+            job = jobs.create("a harbour")
+            jobs.cancel(job.id)
+            assert len([*jobs.watch(job.id)]) == 1
+        told = []
+        for tenant, token in (("globex", "acme"), ("acme", "wrong"), ("acme", None)):
+            with JobClient(address, tenant=tenant, token=token, credentials=believed) as jobs:
+                with pytest.raises(NotAllowed) as refused:
+                    jobs.get(job.id)
+                told.append(refused.value.reason)
+        return told
+
+    async with job_service(database_url, nats_url, door) as address:
+        told = await asyncio.to_thread(work, address)
+        async with AsyncJobClient(address, tenant="acme", token="acme", credentials=believed) as jobs:
+            [job] = [job async for job in jobs.jobs()]
+            assert [update.sequence async for update in jobs.watch(job.id) if isinstance(update, job_pb2.Job)] == [2]
+        async with AsyncJobClient(address, tenant="globex", token="acme", credentials=believed) as jobs:
+            with pytest.raises(NotAllowed, match="tenant"):
+                await anext(jobs.watch(job.id))
+
+    assert told == ["PERMISSION_DENIED", "UNAUTHENTICATED", "UNAUTHENTICATED"]

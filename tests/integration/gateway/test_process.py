@@ -78,6 +78,11 @@ async def _ready(client: httpx.AsyncClient, status: int) -> httpx.Response:
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "REQUIRE_AUTH": "1"}, "CALOTYPE_API_KEYS_FILE"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
+        (
+            {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TLS_KEY_FILE": "/tls.key"},
+            "CALOTYPE_GRPC_TLS_CERT_FILE is not",
+        ),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
     ],
 )
 async def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], word: str) -> None:

@@ -455,6 +455,10 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
         ({"GENERATOR_SLOTS": "none"}, "CALOTYPE_GENERATOR_SLOTS"),
         ({"PROVIDERS_FILE": "/nowhere/providers.yaml"}, "/nowhere/providers.yaml"),
         ({"COLOUR": "red"}, "CALOTYPE_COLOUR"),
+        ({"GRPC_TLS_CERT_FILE": "/tls.crt"}, "CALOTYPE_GRPC_TLS_KEY_FILE is not"),
+        ({"GRPC_TLS_CA_FILE": "/ca.crt"}, "CALOTYPE_GRPC_TLS_CA_FILE needs"),
+        ({"GRPC_IDENTITIES_FILE": "/nowhere/identities.yaml"}, "/nowhere/identities.yaml"),
+        ({"GRPC_TOKEN_FILE": "/nowhere/token"}, "CALOTYPE_GRPC_TOKEN_FILE names /nowhere/token"),
     ],
 )
 async def test_a_bad_setting_stops_the_start_with_one_line(process: World, settings: dict[str, Any], told: str) -> None:

@@ -42,6 +42,9 @@ def test_the_table_uses_the_six_codes() -> None:
         ("UNKNOWN", "UNKNOWN", 500),
         ("UNIMPLEMENTED", "UNIMPLEMENTED", 500),
         ("RESOURCE_EXHAUSTED", "RESOURCE_EXHAUSTED", 500),
+        # The gateway itself is refused; its caller's key is another matter.
+        ("UNAUTHENTICATED", "UNAUTHENTICATED", 500),
+        ("PERMISSION_DENIED", "PERMISSION_DENIED", 500),
     ],
 )
 def test_what_job_service_says_has_one_http_status(status: str, reason: str, http: int) -> None:

@@ -1,0 +1,142 @@
+"""Who may call a gRPC server: an identity from a bearer token or a client's certificate, and what it may do."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+import grpc
+
+from common.errors import ServiceError
+from common.grpc_tls import TlsSettings, server_credentials
+from common.identities import WHERE, Identities, Identity
+from common.logs import event
+from common.loops import run_every
+
+_LOG = logging.getLogger(__name__)
+#: Seconds after which a change of the identities file is seen.
+REREAD_SECONDS = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings(TlsSettings):
+    """What a process that serves gRPC reads from its environment."""
+
+    #: Without it, every caller may do everything.
+    grpc_identities_file: Path | None = None
+
+
+class Objection(Protocol):
+    """Says in words why a caller may not do this; None when it may."""
+
+    def __call__(
+        self, method: str, request: Any, *, roles: Collection[str], tenants: Collection[str] | None
+    ) -> str | None:
+        """`method` is `/package.Service/Method`; `tenants` None is every tenant."""
+
+
+class Guard:
+    """Decides about each call by who makes it."""
+
+    def __init__(self, identities: Identities, objection: Objection) -> None:
+        self.identities = identities
+        self._objection = objection
+
+    def admit(self, method: str, request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
+        """Who calls. Raises `ServiceError` UNAUTHENTICATED or PERMISSION_DENIED."""
+        identity = self._identity(context)
+        why_not = self._objection(method, request, roles=identity.roles, tenants=identity.tenants)
+        if why_not is not None:
+            raise ServiceError(
+                status=grpc.StatusCode.PERMISSION_DENIED,
+                reason="PERMISSION_DENIED",
+                message=f"{identity.name} may not do this: {why_not}",
+            )
+        return identity
+
+    def _identity(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
+        """A token before a certificate: what is shown with the call says more than what the connection has."""
+        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        if shown:
+            return self._of_header(shown)
+        names = _certificate_names(context.auth_context())
+        if names:
+            return _known(self.identities.of_certificate(names), "The certificate is not known to this service.")
+        local = self.identities.on_loopback if _is_local(context.peer()) else None
+        return _known(local, "A token or a client certificate is needed: send authorization: Bearer TOKEN.")
+
+    def _of_header(self, shown: list[str | bytes]) -> Identity:
+        scheme, _, token = str(shown[0]).partition(" ")
+        if len(shown) > 1 or scheme.lower() != "bearer":
+            raise _unauthenticated("Send one token as authorization: Bearer TOKEN.")
+        return _known(self.identities.of_token(token.strip()), "The token is not known to this service.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Door:
+    """How a process serves gRPC: who may call it (without a guard: everybody), and its TLS (without: in the clear)."""
+
+    guard: Guard | None = None
+    credentials: grpc.ServerCredentials | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Follow changes of the identities file until `stop` is set."""
+        if self.guard is not None:
+            await run_every("identities", self.guard.identities.run_once, interval=REREAD_SECONDS, stop=stop)
+
+
+OPEN = Door()
+
+
+def door(settings: ServerSettings, *listens: str, roles: Collection[str], objection: Objection) -> Door:
+    """The door that the settings describe, for these addresses. Raises `ConfigError`."""
+    made = Door(guard=_guard(settings, roles, objection), credentials=server_credentials(settings))
+    reachable = [listen for listen in listens if not _is_loopback(listen.rpartition(":")[0])]
+    # With authorities, whoever has a certificate of theirs is trusted with everything: somebody decided that.
+    if reachable and made.guard is None and settings.grpc_tls_ca_file is None:
+        warning = f"whoever reaches these addresses may call every method; set {WHERE}"
+        event(_LOG, logging.WARNING, "grpc.unguarded", listens=", ".join(reachable), because=warning)
+    return made
+
+
+def _guard(settings: ServerSettings, roles: Collection[str], objection: Objection) -> Guard | None:
+    if settings.grpc_identities_file is None:
+        return None
+    return Guard(Identities(settings.grpc_identities_file, roles=roles), objection)
+
+
+def _known(identity: Identity | None, otherwise: str) -> Identity:
+    if identity is None:
+        raise _unauthenticated(otherwise)
+    return identity
+
+
+def _unauthenticated(message: str) -> ServiceError:
+    return ServiceError(status=grpc.StatusCode.UNAUTHENTICATED, reason="UNAUTHENTICATED", message=message)
+
+
+def _certificate_names(facts: Any) -> list[str]:
+    """Names in the client's certificate, which the handshake has checked; its common name where it has no other."""
+    names = [*facts.get("peer_uri", ()), *facts.get("peer_dns", ())] or facts.get("x509_common_name", ())
+    return [name.decode("utf-8", "replace") for name in names]
+
+
+def _is_local(peer: str) -> bool:
+    """Whether a caller, told as `ipv4:127.0.0.1:50000`, sits on this machine."""
+    family, _, address = unquote(peer).partition(":")
+    return family in ("ipv4", "ipv6") and _is_loopback(address.rpartition(":")[0])
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

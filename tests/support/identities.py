@@ -1,0 +1,34 @@
+"""An identities file of a test's own."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from calotype import permissions
+
+from common.grpc_access import Door, ServerSettings, door
+
+
+def digest(token: str) -> str:
+    """What the file says of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+def entry(name: str, *roles: str, token: str | None = None, **more: Any) -> dict[str, Any]:
+    """An identity; its token is its name unless told otherwise, "" for none."""
+    token = name if token is None else token
+    return {"name": name, "roles": list(roles), "token_sha256": [digest(token)] if token else []} | more
+
+
+def write(path: Path, *entries: dict[str, Any]) -> Path:
+    """The file, in one step."""
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.write_text(yaml.safe_dump({"identities": list(entries)}), encoding="utf-8")
+    return fresh.replace(path)
+
+
+def door_for(path: Path, **settings: Any) -> Door:
+    """The door of a service with that file."""
+    chosen = ServerSettings(grpc_identities_file=path, **settings)
+    return door(chosen, "127.0.0.1:0", roles=permissions.ROLES, objection=permissions.objection)
