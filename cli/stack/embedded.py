@@ -61,9 +61,10 @@ class EmbeddedStack:
         """Start everything in order; returns when all is ready. Raises `ChildError`, `StartInterrupted`."""
         self._note()
         secrets, keys_file = keys.load_or_make(self._options.folder)
+        identities = keys.write_identities(self._options.folder, secrets, open_here=not self._options.require_auth)
         ports = Ports(self._options.folder / "ports.json")
         servers = self._start_servers(ports, secrets, stop)
-        assembled = services.assemble(self._wiring(servers, keys_file), ports)
+        assembled = services.assemble(self._wiring(servers, secrets, keys_file, identities), ports)
         ports.remember()
         # The others ask it at their start: one that finds nobody waits before it asks again.
         self._run({"job": assembled.programs.pop("job")}, stop)
@@ -79,6 +80,7 @@ class EmbeddedStack:
             staging_bucket=STAGING_BUCKET,
             api_key=secrets.api_key,
             operator_key=secrets.operator_key,
+            grpc_token=secrets.grpc_token,
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
         )
         self._note()
@@ -108,7 +110,7 @@ class EmbeddedStack:
         database_url = database.prepare(admin_url, secrets.database_password)
         return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
 
-    def _wiring(self, servers: Servers, keys_file: Path) -> services.Wiring:
+    def _wiring(self, servers: Servers, secrets: keys.Keys, keys_file: Path, identities: Path) -> services.Wiring:
         return services.Wiring(
             settings={
                 "DATABASE_URL": servers.database_url,
@@ -118,8 +120,10 @@ class EmbeddedStack:
                 "PUBLIC_BASE_URL": servers.public_base_url,
                 "PROVIDERS_FILE": str(self._options.providers or ""),
                 "API_KEYS_FILE": str(keys_file),
+                "GRPC_IDENTITIES_FILE": str(identities),
                 "REQUIRE_AUTH": "true" if self._options.require_auth else "",
             },
+            tokens=secrets.service_tokens,
             storage_url=servers.storage_url,
             http=self._listen,
             logs=self._logs,

@@ -4,34 +4,73 @@ import hashlib
 import json
 import os
 import secrets
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+
+import yaml
+from calotype.permissions import CLIENT, OPERATOR, ROLES, WORKER
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """What clients and operators show to the gateway, and the database's password for the services."""
+    """What clients and operators show to the gateway, the database's password, and what callers show over gRPC."""
 
     api_key: str
     operator_key: str
     database_password: str
+    #: For whoever uses the stack's gRPC API.
+    grpc_token: str
+    gateway_token: str
+    generator_token: str
+    uploader_token: str
+
+    @property
+    def service_tokens(self) -> Mapping[str, str]:
+        """What each service shows to others."""
+        return {"gateway": self.gateway_token, "generator": self.generator_token, "uploader": self.uploader_token}
 
 
 def load_or_make(folder: Path) -> tuple[Keys, Path]:
     """The keys of the folder, and the keys file that the gateway reads (only hashes lie in it)."""
     kept = folder / "keys.json"
-    if kept.exists():
-        keys = Keys(**json.loads(kept.read_text(encoding="utf-8")))
-    else:
-        keys = Keys(
-            api_key=f"ck_{secrets.token_urlsafe(32)}",
-            operator_key=f"ck_{secrets.token_urlsafe(32)}",
-            database_password=secrets.token_urlsafe(24),
-        )
+    known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
+    # A folder of an older version has some of them.
+    keys = replace(_fresh(), **known)
+    if asdict(keys) != known:
         write_private(kept, json.dumps(asdict(keys)))
     accepted = folder / "keys.yaml"
     write_private(accepted, _keys_file(keys))
     return keys, accepted
+
+
+def write_identities(folder: Path, keys: Keys, *, open_here: bool) -> Path:
+    """The identities file that gRPC services read; `open_here` admits whoever calls from this machine."""
+    file = folder / "identities.yaml"
+    everything = {"roles": list(ROLES), "tenants": "*", "loopback": True}
+    entries = [
+        _identity("gateway", keys.gateway_token, CLIENT, OPERATOR),
+        _identity("generator", keys.generator_token, WORKER),
+        _identity("uploader", keys.uploader_token, WORKER),
+        _identity("user", keys.grpc_token, CLIENT, OPERATOR),
+        *([{"name": "this-machine"} | everything] if open_here else []),
+    ]
+    write_private(file, yaml.safe_dump({"identities": entries}, sort_keys=False))
+    return file
+
+
+def _identity(name: str, token: str, *roles: str) -> dict[str, object]:
+    tenants: object = "*" if CLIENT in roles else []
+    return {"name": name, "roles": list(roles), "tenants": tenants, "token_sha256": [_sha256(token)]}
+
+
+def _fresh() -> Keys:
+    return Keys(
+        api_key=f"ck_{secrets.token_urlsafe(32)}",
+        operator_key=f"ck_{secrets.token_urlsafe(32)}",
+        database_password=secrets.token_urlsafe(24),
+        **{field.name: f"cg_{secrets.token_urlsafe(32)}" for field in fields(Keys) if field.name.endswith("_token")},
+    )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -24,47 +24,52 @@ class Service:
     replicable: bool = True
 
 
+_WORKER = frozenset({"WORKER_ADDRESS", "NATS_URL", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"})
 SERVICES = (
     Service(
         name="job",
         module="services.job",
-        settings=frozenset({"DATABASE_URL", "NATS_URL", "PUBLIC_BASE_URL", "GRPC_LISTEN", "WORKER_LISTEN"}),
+        settings=frozenset(
+            {"DATABASE_URL", "NATS_URL", "PUBLIC_BASE_URL", "GRPC_LISTEN", "WORKER_LISTEN", "GRPC_IDENTITIES_FILE"}
+        ),
     ),
     Service(
         name="generator",
         module="services.generator",
-        settings=frozenset({"WORKER_ADDRESS", "NATS_URL", "STAGING_BUCKET", "PROVIDERS_FILE", "GRPC_LISTEN"}),
+        settings=_WORKER | {"STAGING_BUCKET", "PROVIDERS_FILE"},
         uses_storage=True,
     ),
     Service(
         name="uploader",
         module="services.uploader",
-        settings=frozenset({"WORKER_ADDRESS", "NATS_URL", "BUCKET", "STAGING_BUCKET", "GRPC_LISTEN"}),
+        settings=_WORKER | {"BUCKET", "STAGING_BUCKET"},
         uses_storage=True,
     ),
     Service(
         name="gateway",
         module="gateway",
-        settings=frozenset({"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH"}),
+        settings=frozenset({"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH", "GRPC_TOKEN"}),
         replicable=False,
     ),
 )
 #: Phases of stopping: nobody loses whom it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
+_OF_OTHERS = {"ADMIN_LISTEN", "URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA"}
 #: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"
     for service in SERVICES
-    for name in service.settings | {"ADMIN_LISTEN", "URL", "API_KEY"}
+    for name in service.settings | _OF_OTHERS
     for suffix in ("", "_FILE")
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What services are told about the rest of the stack; settings by name, without prefix."""
+    """What services are told about the rest of the stack; settings by name, without prefix; gRPC tokens by service."""
 
     settings: Mapping[str, str]
+    tokens: Mapping[str, str]
     storage_url: str
     http: str
     logs: Path
@@ -91,7 +96,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
     }
     programs = {
         service.name: [
-            _program(service, number, shared | listen, wiring)
+            _program(service, number, shared | listen | {"GRPC_TOKEN": wiring.tokens.get(service.name, "")}, wiring)
             for number, listen in enumerate(listens[service.name], start=1)
         ]
         for service in SERVICES

@@ -32,6 +32,7 @@ class StackState:
     staging_bucket: str
     api_key: str
     operator_key: str
+    grpc_token: str
     pids: dict[str, list[int]]
 
     def write(self, folder: Path) -> None:

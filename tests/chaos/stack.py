@@ -110,6 +110,7 @@ class ChaosStack:
         providers = self.folder / "providers.yaml"
         providers.write_text(PROVIDERS.format(url=paid_url, price=PRICE_MICROS), encoding="utf-8")
         wiring = services.Wiring(
+            tokens={},
             settings={
                 "DATABASE_URL": database_url,
                 "NATS_URL": nats_url,

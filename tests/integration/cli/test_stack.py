@@ -15,9 +15,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import psutil
 import pytest
+from calotype.client import JobClient, NotAllowed
+from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 
 from cli.stack.keys import Keys, load_or_make
 from cli.stack.state import StackState, find_supervisor, read_state
@@ -193,6 +196,10 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
     assert not any(process.is_running() for process in left)
     assert (second.api_key, second.storage_url) == (first.api_key, first.storage_url)
     assert get_job(second, job_id)["status"] == "completed"
+    with JobClient(second.grpc["job"], tenant="default") as jobs:
+        assert jobs.get(job_id).id == job_id
+    assert renew(second.grpc["worker"], None) is grpc.StatusCode.OK
+    assert renew(second.grpc["worker"], "wrong") is grpc.StatusCode.UNAUTHENTICATED
 
     assert calotype("down", "--data", str(tmp_path)).returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids_of(second))
@@ -206,6 +213,34 @@ def test_a_key_is_needed_when_that_is_asked_for(stack: StackState) -> None:
     allowed = urllib.request.Request(f"{stack.http}/v1/jobs", headers=bearer(stack))
     with urllib.request.urlopen(allowed) as answer:
         assert answer.status == 200
+
+
+def renew(address: str, token: str | None) -> grpc.StatusCode:
+    """How a caller is answered that asks as a worker does, for nothing."""
+    metadata = (("authorization", f"Bearer {token}"),) if token else ()
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
+        try:
+            stub.RenewLeases(worker_service_pb2.RenewLeasesRequest(), timeout=10, metadata=metadata)
+        except grpc.RpcError as error:
+            status: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
+            return status
+    return grpc.StatusCode.OK
+
+
+def test_grpc_asks_for_a_token_too_and_each_token_has_its_own_port(stack: StackState, folder: Path) -> None:
+    kept, _ = load_or_make(folder)
+    with JobClient(stack.grpc["job"], tenant="default", token=stack.grpc_token) as jobs:
+        assert [one.name for one in jobs.providers()] == ["procedural"]
+    for token in (None, stack.api_key, kept.generator_token):
+        with JobClient(stack.grpc["job"], tenant="default", token=token) as jobs, pytest.raises(NotAllowed):
+            jobs.providers()
+
+    assert [renew(stack.grpc["worker"], token) for token in (None, stack.grpc_token, kept.uploader_token)] == [
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.OK,
+    ]
 
 
 def test_a_busy_port_is_told_in_one_line_and_nothing_is_left_behind(tmp_path: Path) -> None:

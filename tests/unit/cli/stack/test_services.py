@@ -17,12 +17,14 @@ WIRING = {
     "PROVIDERS_FILE": "",
     "API_KEYS_FILE": "/keys.yaml",
     "REQUIRE_AUTH": "",
+    "GRPC_IDENTITIES_FILE": "/identities.yaml",
 }
 
 
 def assembled(folder: Path, **replicas: int) -> Assembled:
     wiring = Wiring(
         settings=WIRING,
+        tokens={"gateway": "of the gateway", "generator": "of the generator", "uploader": "of the uploader"},
         storage_url="http://127.0.0.1:1",
         http="127.0.0.1:8080",
         logs=folder,
@@ -75,6 +77,28 @@ def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Pa
     assert settings_of(found, "uploader")["WORKER_ADDRESS"] == f"ipv4:{','.join(workers)}"
     assert found.addresses["worker"] == workers[0]
     assert [program.name for program in found.programs["generator"]] == ["generator", "generator-2"]
+
+
+def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tmp_path: Path) -> None:
+    found = assembled(tmp_path, generator=2)
+    told = {name: settings_of(found, name) for name in found.programs}
+
+    assert {name: settings.get("GRPC_TOKEN") for name, settings in told.items()} == {
+        "job": None,
+        "generator": "of the generator",
+        "uploader": "of the uploader",
+        "gateway": "of the gateway",
+    }
+    assert found.programs["generator"][1].environment["CALOTYPE_GRPC_TOKEN"] == "of the generator"
+    assert [name for name in told if "GRPC_IDENTITIES_FILE" in told[name]] == ["job", "generator", "uploader"]
+
+
+def test_the_callers_own_identity_and_tls_reach_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("TOKEN_FILE", "TLS_CERT_FILE", "TLS_KEY_FILE", "TLS_CA_FILE"):
+        monkeypatch.setenv(f"CALOTYPE_GRPC_{name}", "/elsewhere")
+
+    for programs in assembled(tmp_path).programs.values():
+        assert "/elsewhere" not in programs[0].environment.values()
 
 
 def test_every_setting_that_the_stack_gives_is_known(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ STATE = StackState(
     staging_bucket="s",
     api_key="k",
     operator_key="o",
+    grpc_token="t",
     pids={"job": [1]},
 )
 

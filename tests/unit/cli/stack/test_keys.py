@@ -1,0 +1,56 @@
+"""Keys and identities of a stack: made once, kept by their owner, told to others as digests."""
+
+import json
+import stat
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import yaml
+from calotype.permissions import ROLES
+
+from cli.stack.keys import Keys, load_or_make, write_identities
+from common.identities import Identities
+
+
+def test_a_folder_of_an_older_version_keeps_its_keys_and_gets_the_new_ones(tmp_path: Path) -> None:
+    old = {"api_key": "a", "operator_key": "o", "database_password": "p"}
+    (tmp_path / "keys.json").write_text(json.dumps(old), encoding="utf-8")
+
+    first, _ = load_or_make(tmp_path)
+    second, _ = load_or_make(tmp_path)
+
+    assert first == second
+    assert {name: value for name, value in asdict(first).items() if name in old} == old
+    assert len({*asdict(first).values()}) == len(fields(Keys))
+
+
+def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
+    keys, _ = load_or_make(tmp_path)
+    file = write_identities(tmp_path, keys, open_here=False)
+    identities = Identities(file, roles=ROLES)
+    found = {name: identities.of_token(token) for name, token in asdict(keys).items()}
+
+    assert {name: one and (one.name, {*one.roles}, one.tenants) for name, one in found.items()} == {
+        "api_key": None,
+        "operator_key": None,
+        "database_password": None,
+        "grpc_token": ("user", {"client", "operator"}, None),
+        "gateway_token": ("gateway", {"client", "operator"}, None),
+        "generator_token": ("generator", {"worker"}, frozenset()),
+        "uploader_token": ("uploader", {"worker"}, frozenset()),
+    }
+    assert identities.on_loopback is None
+    assert not any(value in file.read_text(encoding="utf-8") for value in asdict(keys).values())
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_stack_that_asks_nobody_for_a_key_admits_whoever_is_on_this_machine(tmp_path: Path) -> None:
+    keys, _ = load_or_make(tmp_path)
+    file = write_identities(tmp_path, keys, open_here=True)
+    local = Identities(file, roles=ROLES).on_loopback
+
+    assert local is not None
+    assert (local.roles, local.tenants) == (frozenset(ROLES), None)
+    assert [one["name"] for one in yaml.safe_load(file.read_text())["identities"] if one.get("loopback")] == [
+        local.name
+    ]
