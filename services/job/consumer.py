@@ -24,15 +24,27 @@ from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
 
 _LOG = logging.getLogger(__name__)
-FACTS = ConsumerSpec(
-    stream=streams.FACTS["name"], durable=streams.FACTS_CONSUMER, subject="calotype.fact.>", ack_wait_seconds=30
-)
 DEAD_SUBJECT = f"{streams.DEAD}.fact"
 #: A fact that only a newer version knows waits for that version, for about a day.
 UNKNOWN_TYPE_RETRY_SECONDS = 600.0
 UNKNOWN_TYPE_DELIVERIES = 144
 #: A constraint that refuses a fact so often will refuse it for ever.
 REFUSED_DELIVERIES = 3
+#: Seconds in which a batch is surely folded when all is well.
+SHORTEST_ACK_WAIT = 2.0
+
+
+def facts_consumer(limits: Limits) -> ConsumerSpec:
+    """How facts are read: what a dead replica had in its hands comes again after a lease.
+
+    The monitor rescues nobody before that, as the fact may be of the very job.
+    """
+    return ConsumerSpec(
+        stream=streams.FACTS["name"],
+        durable=streams.FACTS_CONSUMER,
+        subject="calotype.fact.>",
+        ack_wait_seconds=max(limits.lease_seconds, SHORTEST_ACK_WAIT),
+    )
 
 
 class FactConsumer:
@@ -43,6 +55,7 @@ class FactConsumer:
         self._broker = broker
         self._relay = relay
         self._limits = limits
+        self._spec = facts_consumer(limits)
         #: Jobs may be waiting for a place at a provider that a folded fact has left.
         self._frees_a_place = False
         #: False while the database is known to be away.
@@ -51,7 +64,12 @@ class FactConsumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Fold until told to stop; nothing is fetched while the database is away."""
         await consume(
-            self._broker, FACTS, self.handle, stop=stop, may_fetch=lambda: self.may_fetch, dead_subject=DEAD_SUBJECT
+            self._broker,
+            self._spec,
+            self.handle,
+            stop=stop,
+            may_fetch=lambda: self.may_fetch,
+            dead_subject=DEAD_SUBJECT,
         )
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:

@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from common.consuming import Message, Verdict
 from common.jetstream import JetStream
 from common.postgres import Database
+from common.pulling import Subscription
 from services.job import migrations
-from services.job.consumer import FactConsumer
+from services.job.consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.domain.limits import Limits
 from services.job.domain.states import State
 from services.job.relay import OutboxRelay
@@ -35,8 +36,8 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
 class WatchedConsumer(FactConsumer):
     """Lets a test wait for the end of each batch."""
 
-    def __init__(self, database: Database, broker: JetStream) -> None:
-        super().__init__(database, broker, OutboxRelay(database, broker), Limits())
+    def __init__(self, database: Database, broker: JetStream, limits: Limits) -> None:
+        super().__init__(database, broker, OutboxRelay(database, broker), limits)
         self._handled = asyncio.Event()
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
@@ -56,10 +57,12 @@ class WatchedConsumer(FactConsumer):
 
 
 @asynccontextmanager
-async def folding(broker: JetStream, database_url: str) -> AsyncIterator[WatchedConsumer]:
+async def folding(
+    broker: JetStream, database_url: str, *, limits: Limits | None = None
+) -> AsyncIterator[WatchedConsumer]:
     """A consumer that runs; at the end of the block it has settled all that it was given."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=1)
-    consumer, stop = WatchedConsumer(database, broker), asyncio.Event()
+    consumer, stop = WatchedConsumer(database, broker, limits or Limits()), asyncio.Event()
     running = asyncio.create_task(consumer.run(stop))
     yield consumer
     stop.set()
@@ -86,6 +89,27 @@ async def test_a_fact_moves_its_job(broker: JetStream, desk: JobDesk, database_u
     async with folding(broker, database_url) as consumer:
         await publish(broker, [images_generated(job, call)])
         await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
+
+
+async def test_a_fact_that_died_in_the_hands_of_a_replica_comes_again_after_a_lease(
+    broker: JetStream, desk: JobDesk, database_url: str
+) -> None:
+    job, call = desk.generate()
+    await publish(broker, [images_generated(job, call)])
+    dying = Subscription(broker, facts_consumer(Limits(lease_seconds=0.1)))
+    while not await dying.fetch(1, wait_seconds=1):
+        pass
+    async with folding(broker, database_url, limits=Limits(lease_seconds=0.1)) as consumer:
+        await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
+        known = await broker.context.consumer_info(streams.FACTS["name"], streams.FACTS_CONSUMER)
+    await dying.close()
+
+    assert known.config.ack_wait == SHORTEST_ACK_WAIT
+
+
+@pytest.mark.parametrize("seconds", [30.0, 45.0])
+def test_facts_come_again_no_later_than_a_lease_is_over(seconds: float) -> None:
+    assert facts_consumer(Limits(lease_seconds=seconds)).ack_wait_seconds == seconds
 
 
 async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, database_url: str) -> None:
