@@ -27,6 +27,7 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
         "ListAttempts": CLIENT,
         "ListProviders": CLIENT,
         "ListFinalEvents": CLIENT,
+        "TakeRequest": CLIENT,
         "WatchJob": CLIENT,
     },
     "calotype.job.v1.WorkerService": {
@@ -43,6 +44,7 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
     },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
+    "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR},
 }
 #: Answers with jobs of all tenants, and so is for those alone who may name them all.
 _OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})

@@ -29,6 +29,7 @@ ALLOWED = {
     "calotype.job.v1.WorkerService": frozenset({"worker"}),
     "calotype.ops.v1.OperationsService": frozenset({"operator"}),
     "calotype.ops.v1.DeadLetterService": frozenset({"operator"}),
+    "calotype.ops.v1.QueueService": frozenset({"operator"}),
     "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway"}),
     "calotype.ops.v1.OperationsService.GetStatus": KNOWN,
 }

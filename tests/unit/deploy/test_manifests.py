@@ -26,7 +26,11 @@ SERVICES: dict[str, Any] = {
 }
 NAME = "app.kubernetes.io/name"
 #: Made by whoever installs; config.yaml says what is in them.
-SECRETS = {"calotype-database", "calotype-keys", "calotype-providers"}
+SECRETS = {
+    "calotype-database", "calotype-keys", "calotype-providers", "calotype-identities",
+    "calotype-gateway", "calotype-generator", "calotype-uploader",
+}  # fmt: skip
+READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE"}
 INSTALL = "install kubectl 1.30 or newer: https://kubernetes.io/docs/tasks/tools/"
 
 
@@ -84,10 +88,8 @@ def environment(container: Mapping[str, Any]) -> dict[str, str]:
 def test_a_service_finds_all_its_settings_and_none_that_nobody_knows(name: str, tmp_path: Path) -> None:
     [container] = containers(named("Deployment", name))
     found = environment(container)
-    for key in found:
-        if key == "CALOTYPE_DATABASE_URL_FILE":
-            (tmp_path / "secret").write_text("postgresql://database/calotype", encoding="utf-8")
-            found[key] = str(tmp_path / "secret")
+    (tmp_path / "secret").write_text("postgresql://database/calotype", encoding="utf-8")
+    found |= {key: str(tmp_path / "secret") for key in found if key in READ_AT_START}
     settings = config.load(SERVICES[name], environ=found, known=SETTINGS)
 
     assert settings.log_format == "json"
@@ -180,6 +182,15 @@ def test_the_addresses_that_services_are_given_are_those_of_services() -> None:
 
     assert asked == {"job:50051", "job-workers:50052", "nats:4222"}
     assert asked <= known
+
+
+def test_every_service_that_calls_another_shows_who_it_is_and_every_one_that_is_called_asks() -> None:
+    told = {name: environment(containers(named("Deployment", name))[0]) for name in SERVICES}
+
+    assert {name for name, found in told.items() if "CALOTYPE_GRPC_TOKEN_FILE" in found} == SERVICES.keys() - {"job"}
+    assert {name for name, found in told.items() if "CALOTYPE_GRPC_IDENTITIES_FILE" in found} == SERVICES.keys() - {
+        "gateway"
+    }
 
 
 def chosen(selector: Mapping[str, Any]) -> set[str]:
