@@ -1,19 +1,16 @@
 """While a server is away every call answers soon and says so; afterwards all goes on by itself."""
 
-import signal
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 
-from cli.stack.state import StackState, read_state
+from cli.stack.state import StackState
+from tests.support.freezing import frozen
 from tests.support.stack import Client
 
 SOON = 2.0
@@ -37,25 +34,6 @@ ALONE = {"/v1/ui-states", "/healthz"}
 NEEDS_ONLY = {"/v1/admin/dead": "nats"}
 
 
-@contextmanager
-def away(folder: Path, name: str) -> Iterator[None]:
-    """Stop a server where it stands: it takes connections and answers none, which is the worst way to be away."""
-    state = read_state(folder / "stack")
-    assert state is not None
-    processes = [one for pid in state.pids[name] for one in _family(psutil.Process(pid))]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
-
-
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    return [process, *process.children(recursive=True)]
-
-
 def ask(client: Client, stack: StackState, method: str, path: str, body: Any) -> httpx.Response:
     headers = {"Authorization": f"Bearer {stack.operator_key}"} if "admin" in path else {}
     began = time.monotonic()
@@ -75,7 +53,7 @@ def test_every_call_answers_soon_and_all_goes_on_afterwards(
     job = client.follow(client.submit("made before", size="64x64")["id"])
     other = client.follow(client.submit("made before too", size="64x64")["id"])
     wrong: list[str] = []
-    with away(server_folder, name), ThreadPoolExecutor(len(ENDPOINTS)) as threads:
+    with frozen(server_folder / "stack", name), ThreadPoolExecutor(len(ENDPOINTS)) as threads:
 
         def answer_of(endpoint: tuple[str, str, Any]) -> httpx.Response:
             method, path, body = endpoint

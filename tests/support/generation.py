@@ -259,6 +259,7 @@ class Provider:
         self.submitted: list[Order] = []
         self.polled: list[str] = []
         self.canceled: list[str] = []
+        self.when_canceled: Callable[[], None] = lambda: None
         self._script = list(script)
         self._hook = hook or (lambda: None)
 
@@ -277,12 +278,17 @@ class Provider:
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stop."""
         self.canceled.append(operation.id)
+        self.when_canceled()
         if isinstance(self.cancels, Exception):
             raise self.cancels
         return self.cancels
 
     async def close(self) -> None:
         """Nothing is held."""
+
+    def then(self, *script: Any) -> None:
+        """Say this from now on."""
+        self._script = list(script)
 
     def _next(self) -> Any:
         self._hook()

@@ -131,6 +131,7 @@ def _job(claimed: worker.ClaimedJob) -> Job:
         max_seconds=claimed.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
         falls_back_on_refusal=claimed.job.request.fallback_on_refusal,
+        finish_seconds=claimed.finish_seconds_left if claimed.HasField("finish_seconds_left") else None,
     )
 
 

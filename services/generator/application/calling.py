@@ -5,6 +5,7 @@ import logging
 import time
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 from opentelemetry.trace import SpanKind
 
@@ -92,8 +93,11 @@ class Caller:
             await tell(publish, until=self._slot.ended)
 
     async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
-        """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop."""
-        until = time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
+        """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop.
+
+        When the job should be finished, what can be canceled is; what is paid for all the same is waited for.
+        """
+        finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
         while self._slot.outcome is not Renewal.CANCELED and not any(one.is_set() for one in interrupts):
             answer, pause = await self._look(provider, call, operation)
@@ -105,7 +109,12 @@ class Caller:
                 if await self._cancel(provider, operation) is CancelOutcome.CONFIRMED:
                     self._claim.end(call, Phase.CANCELED)
                 raise failures.too_slow(provider.name)
-            await pause_until(*interrupts, seconds=pause)
+            if time.monotonic() >= finish_at:
+                finish_at = inf
+                if await self._cancel(provider, operation) is CancelOutcome.CONFIRMED:
+                    self._claim.end(call, Phase.CANCELED)
+                    raise failures.out_of_time()
+            await pause_until(*interrupts, seconds=max(min(pause, finish_at - time.monotonic()), 0.01))
         if self._slot.outcome is Renewal.CANCELED:
             await self._cancel(provider, operation)
         raise Interrupted

@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from math import inf
 
 from common.leased_work import Slot
 from services.generator.domain import failures
@@ -41,6 +42,11 @@ class Claim:
         """When the claim's time is over, on the monotonic clock."""
         return self.slot.claimed_at + self.job.max_seconds
 
+    @property
+    def finish_at(self) -> float:
+        """When the job should be finished, on the monotonic clock."""
+        return inf if self.job.finish_seconds is None else self.slot.claimed_at + self.job.finish_seconds
+
     def seconds_left(self, most: float) -> float:
         """How long something may take that should take at most so long."""
         return max(min(most, self.deadline - time.monotonic()), 0.1)
@@ -49,6 +55,8 @@ class Claim:
         """Raises `Interrupted`, or `StageError` when the time is over: nothing new is begun then."""
         if not self.slot.may_begin:
             raise Interrupted
+        if time.monotonic() >= self.finish_at:
+            raise failures.out_of_time()
         if time.monotonic() >= self.deadline:
             raise failures.stage_too_long()
 

@@ -131,6 +131,16 @@ def stage_too_long() -> StageError:
     )
 
 
+def out_of_time() -> StageError:
+    """The caller wanted the job to be finished by now."""
+    return StageError(
+        code="TIMEOUT",
+        reason="DEADLINE_EXCEEDED",
+        message="The job could not be finished in the time that it was given.",
+        retryable=True,
+    )
+
+
 def result_lost(provider: str) -> StageError:
     """A paid result existed and cannot be fetched any more."""
     return StageError(

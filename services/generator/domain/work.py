@@ -104,6 +104,8 @@ class Job:
     max_seconds: float
     may_pay_again: bool
     falls_back_on_refusal: bool = False
+    #: Until the job should be finished; None for all the time.
+    finish_seconds: float | None = None
 
     def missing(self, staged: Sequence[StagedImage]) -> list[int]:
         """Indexes that are not staged yet."""

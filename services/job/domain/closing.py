@@ -1,7 +1,8 @@
 """What the end of a claim means for its job: close the stage, try again, or give up."""
 
 from collections.abc import Collection
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 
 from services.job.domain import budgets, transitions
 from services.job.domain.failures import Code, Failure, Stage
@@ -45,7 +46,9 @@ def end_of_claim(
         )
     decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, budgets.Requeue):
-        return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
+        if not _is_out_of_time(job, decision.delay_seconds, now):
+            return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
+        failure = _out_of_time(failure)
     if staged:
         missing = sorted(set(range(job.image_count)) - set(staged))
         warnings = tuple(_missing(index, failure) for index in missing)
@@ -58,6 +61,25 @@ def _end_of_upload(job: Job, failure: Failure, *, max_attempts: int, jitter: flo
     if isinstance(decision, budgets.Requeue):
         return transitions.requeue_upload(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
     return transitions.fail(job, failure, counts=decision.counts, now=now)
+
+
+def _is_out_of_time(job: Job, delay_seconds: float, now: datetime) -> bool:
+    """Whether another try would begin after the job should be finished."""
+    return job.finish_by is not None and job.finish_by <= now + timedelta(seconds=delay_seconds)
+
+
+def _out_of_time(failure: Failure) -> Failure:
+    message = "The job could not be finished in the time that it was given."
+    if failure.reason != "DEADLINE_EXCEEDED":
+        message += f" Before that: {failure.message}"
+    return replace(
+        failure,
+        code=Code.TIMEOUT,
+        reason="DEADLINE_EXCEEDED",
+        message=message,
+        retryable=True,
+        retry_after_seconds=None,
+    )
 
 
 def _one_per_index(missing: list[int], warnings: tuple[JobWarning, ...]) -> tuple[JobWarning, ...]:

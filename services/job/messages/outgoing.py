@@ -198,6 +198,13 @@ def lease(held: Job) -> worker_service_pb2.Lease:
     return worker_service_pb2.Lease(job_id=held.id, claim_number=held.claim_number, lease_token=str(held.lease.token))
 
 
+def _seconds_left(claimed: Job) -> float | None:
+    """Until the job should be finished, by the clock of the database that made the lease."""
+    if claimed.finish_by is None or claimed.lease is None:
+        return None
+    return max((claimed.finish_by - claimed.lease.locked_at).total_seconds(), 0.0)
+
+
 def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJob:
     """A job in a generator's hands."""
     plain = Snapshot(job=claimed.job, artifacts=(), cost=_NO_COST)
@@ -209,6 +216,7 @@ def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJ
         images=[image(one) for one in claimed.images],
         traceparent=claimed.job.traceparent or "",
         max_generating_seconds=limits.max_generating_seconds,
+        finish_seconds_left=_seconds_left(claimed.job),
         may_pay_again=claimed.may_pay_again,
         routes=[worker_service_pb2.Route(provider=one.provider, model=one.model) for one in claimed.routes],
     )

@@ -200,6 +200,7 @@ class ClaimedJob(_message.Message):
     MAX_GENERATING_SECONDS_FIELD_NUMBER: _builtins.int
     MAY_PAY_AGAIN_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
+    FINISH_SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     lease_seconds: _builtins.float
     """Seconds that the lease lasts from when the claim was asked."""
     traceparent: _builtins.str
@@ -208,6 +209,10 @@ class ClaimedJob(_message.Message):
     """Seconds that this claim may take in all."""
     may_pay_again: _builtins.bool
     """True when a call whose outcome is unknown, or whose result is lost, may be repeated."""
+    finish_seconds_left: _builtins.float
+    """Seconds until the job should be finished, from when the claim was asked; absent when it has all the time. After it
+    nothing new is begun, and what can be canceled at the provider is.
+    """
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to move it."""
@@ -240,12 +245,15 @@ class ClaimedJob(_message.Message):
         max_generating_seconds: _builtins.float = ...,
         may_pay_again: _builtins.bool = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
+        finish_seconds_left: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "lease", b"lease"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left", "finish_seconds_left", b"finish_seconds_left", "job", b"job", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "may_pay_again", b"may_pay_again", "routes", b"routes", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left", "calls", b"calls", "finish_seconds_left", b"finish_seconds_left", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "may_pay_again", b"may_pay_again", "routes", b"routes", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__finish_seconds_left: _TypeAlias = _typing.Literal["finish_seconds_left"]  # noqa: Y015
+    _WhichOneofArgType__finish_seconds_left: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__finish_seconds_left) -> _WhichOneofReturnType__finish_seconds_left | None: ...
 
 Global___ClaimedJob: _TypeAlias = ClaimedJob  # noqa: Y015
 

@@ -1,6 +1,7 @@
 """How a claim ends: on to the upload, once more, or never."""
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -47,6 +48,40 @@ def test_every_missing_image_has_one_warning_and_the_workers_own_is_kept() -> No
     after = close_generating(generating(images=3), staged={0}, warnings=(own,), now=LATER).after
 
     assert [(one.image_index, one.reason) for one in after.warnings] == [(1, "CONTENT_POLICY"), (2, "RESULT_LOST")]
+
+
+@pytest.mark.parametrize("finish_by", [LATER - timedelta(seconds=1), LATER, LATER + timedelta(seconds=0.1)])
+def test_what_would_be_tried_again_too_late_is_not(finish_by: datetime) -> None:
+    change = ended(replace(generating(), finish_by=finish_by), failure())
+
+    assert change.after.state is State.FAILED
+    assert change.after.failure == Failure(
+        stage=Stage.GENERATING,
+        code=Code.TIMEOUT,
+        reason="DEADLINE_EXCEEDED",
+        message="The job could not be finished in the time that it was given. Before that: It was away.",
+        retryable=True,
+    )
+
+
+def test_what_can_be_tried_again_in_time_is() -> None:
+    change = ended(replace(generating(), finish_by=LATER + timedelta(hours=1)), failure())
+
+    assert change.after.state is State.QUEUED
+
+
+def test_images_that_were_had_in_time_go_on_without_the_others() -> None:
+    change = ended(replace(generating(images=2), finish_by=LATER), failure(), staged=(0,))
+
+    assert change.after.state is State.UPLOADING
+    assert [warning.reason for warning in change.after.warnings] == ["DEADLINE_EXCEEDED"]
+
+
+def test_a_failure_for_good_keeps_its_reason_however_late_it_is() -> None:
+    change = ended(replace(generating(), finish_by=LATER), failure(retryable=False))
+
+    assert change.after.failure is not None
+    assert change.after.failure.reason == "PROVIDER_UNAVAILABLE"
 
 
 def test_a_success_without_images_is_a_failure_of_persisting() -> None:

@@ -1,0 +1,47 @@
+"""A job that should be finished: nothing new is begun, and what can be stopped is."""
+
+import pytest
+
+from services.generator.domain.outcomes import CancelOutcome, Operation, Pending
+from services.generator.domain.work import Phase
+from tests.support.generation import Provider, job_of, made
+from tests.unit.services.generator.application.test_generation import World
+
+OPERATION = Operation(id="op", state={})
+
+
+async def test_nothing_is_bought_when_the_job_should_be_finished() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(finish_seconds=0))
+
+    assert world.desk.begun == []
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("DEADLINE_EXCEEDED", True)
+
+
+async def test_an_operation_is_stopped_when_the_job_should_be_finished() -> None:
+    world = World(Provider(OPERATION, Pending()))
+    await world.run(job_of(finish_seconds=0.05))
+
+    assert world.provider.canceled == ["op"]
+    assert world.facts.phases == [Phase.CANCELED]
+    assert world.facts.error.reason == "DEADLINE_EXCEEDED"
+
+
+@pytest.mark.parametrize("answer", [CancelOutcome.UNSUPPORTED, CancelOutcome.TOO_LATE])
+async def test_what_cannot_be_stopped_is_paid_for_and_waited_for(answer: CancelOutcome) -> None:
+    provider = Provider(OPERATION, Pending())
+    provider.cancels = answer
+    world = World(provider)
+    provider.when_canceled = lambda: provider.then(made())
+    await world.run(job_of(finish_seconds=0.05))
+
+    assert provider.canceled == ["op"]
+    assert world.facts.kinds == ["images_generated"]
+    assert world.facts.phases == [Phase.SUCCEEDED]
+
+
+async def test_pictures_that_were_made_in_time_are_stored_however_late_that_is() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(finish_seconds=60))
+
+    assert world.facts.kinds == ["images_generated"]
