@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import attrgetter
 from typing import Generic, Protocol, TypeVar
 from uuid import uuid4
 
@@ -84,11 +85,11 @@ class LeasedWork(Generic[W]):
         name: str,
         *,
         slots: int,
-        lease_of: LeaseOf[W],
         claim: Claim[W],
         renew: Renew[W],
         run: Run[W],
         hints: Hints | None,
+        lease_of: LeaseOf[W] = attrgetter("lease_seconds"),
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
         self._name = name

@@ -6,13 +6,12 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from operator import attrgetter
+from functools import partial
 
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
-from common.consuming import Hints
 from common.grpc_access import door
 from common.grpc_client import channel
 from common.grpc_server import serve
@@ -20,9 +19,8 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.loops import run_every
 from common.object_store import ObjectStore
-from common.pulling import ConsumerSpec
 from common.tracing import tracing
-from services.generator.adapters import provider_file, providers
+from services.generator.adapters import nats_hints, provider_file, providers
 from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.guarded_fetch import GuardedFetch
@@ -34,12 +32,6 @@ from services.generator.application.settling import Janitor, Settler
 from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
 
-WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-wake", subject=streams.WAKE_GENERATE)
-SETTLE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="generator-settle", subject=streams.WAKE_SETTLE)
-REGISTER_SECONDS = 30.0
-#: Processes that draw for the provider `procedural`.
-RENDERERS = 2
-
 
 async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
@@ -50,44 +42,40 @@ async def main(stop: asyncio.Event) -> None:
     ready = Readiness("broker", "catalogue")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
-        renderers = Renderers(RENDERERS)
+        renderers = Renderers()
         stack.push_async_callback(renderers.close)
         threads = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="decode"))
         built = {one.name: providers.build(one, environ=os.environ, renderers=renderers) for one in known.providers}
         for provider in built.values():
             stack.push_async_callback(provider.close)
         declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
-        connection = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
-        broker = await stack.enter_async_context(connection)
+        connecting = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
+        broker = await stack.enter_async_context(connecting)
         job_service = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
         opened = await stack.enter_async_context(job_service)
         bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)
         stack.push_async_callback(bucket.close)
         fetch = GuardedFetch()
         stack.push_async_callback(fetch.close)
-        worker_name = f"generator/{socket.gethostname()}/{os.getpid()}"
-        desk = GrpcJobDesk(opened, worker_name=worker_name, providers=list(built))
-        facts, staging, reader = NatsFacts(broker), GcsStaging(bucket), GuardedImageReader(fetch, threads)
+        own_name = f"generator/{socket.gethostname()}/{os.getpid()}"
+        desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
+        staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
         settler, janitor = Settler(facts, built), Janitor(desk, staging, facts)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
-            hints=Hints(broker, WAKE_UPS), lease_of=attrgetter("lease_seconds"),
+            hints=nats_hints.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
             "settlements", slots=8, claim=desk.claim_settlements, renew=desk.renew_settlements, run=settler.run,
-            hints=Hints(broker, SETTLE_UPS), lease_of=attrgetter("lease_seconds"),
+            hints=nats_hints.of_settlements(broker),
         )  # fmt: skip
-
-        async def register() -> None:
-            await desk.register(catalogue)
-            ready.set("catalogue", True)
-
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService(ready, jobs)
-        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
-        tasks.start(run_every("catalogue", register, interval=REGISTER_SECONDS, stop=stop), name="catalogue")
+        served = [OperationsService(ready, jobs).served()]
+        await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, door=own_door))
+        register = partial(desk.register, catalogue, ready=ready)
+        tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
         tasks.start(own_door.run(stop), name="identities")
         tasks.start(run_every("deletions", janitor.run_once, interval=3.0, stop=stop), name="deletions")
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from common.leased_work import Renewal
 from services.generator.domain.outcomes import (
@@ -130,9 +130,6 @@ class JobDesk(Protocol):
 
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
         """Folders to empty."""
-
-    async def register(self, providers: Sequence[Any]) -> None:
-        """Make the catalogue known."""
 
 
 class Facts(Protocol):

@@ -5,6 +5,7 @@ import os
 import sys
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from functools import partial
 
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
@@ -14,7 +15,7 @@ from common.grpc_access import door
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
-from common.postgres import Database, DatabaseUnavailable
+from common.postgres import Database
 from common.tracing import tracing
 from services.job.consumer import FactConsumer
 from services.job.dead_letters import DeadLetters
@@ -44,15 +45,9 @@ async def main(stop: asyncio.Event) -> None:
         stack.enter_context(tracing("job"))
         database = Database(settings.database_url, application="calotype-job", pool_size=12)
         stack.push_async_callback(database.close)
-        broker = await stack.enter_async_context(
-            jetstream.connect(
-                settings.nats_url,
-                name="job",
-                streams=[jetstream.StreamSpec(**stream) for stream in streams.STREAMS],
-                ready=ready,
-                stop=stop,
-            )
-        )
+        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        connection = jetstream.connect(settings.nats_url, name="job", streams=declared, ready=ready, stop=stop)
+        broker = await stack.enter_async_context(connection)
         relay, limits = OutboxRelay(database, broker), settings.limits
         watchers, consumer = Watchers(database, broker), FactConsumer(database, broker, relay, limits)
         monitor = StaleJobMonitor(database, broker, relay, limits, interval_seconds=settings.monitor_interval_seconds)
@@ -64,35 +59,12 @@ async def main(stop: asyncio.Event) -> None:
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker))
-
-        async def look() -> None:
-            await consumer.watch_database()
-            try:
-                await database.ping()
-            except DatabaseUnavailable as error:
-                ready.set("database", False, str(error))
-            else:
-                ready.set("database", True)
-
+        for_clients = [one.served() for one in (clients, operations, dead_letters, QueueService(database))]
+        opened = partial(serve, ready=ready, door=own_door, max_message_bytes=LARGEST_JOB)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        await stack.enter_async_context(
-            serve(
-                settings.grpc_listen,
-                [clients.served(), operations.served(), dead_letters.served(), QueueService(database).served()],
-                ready=ready,
-                door=own_door,
-                max_message_bytes=LARGEST_JOB,
-            )
-        )
-        await stack.enter_async_context(
-            serve(
-                settings.worker_listen,
-                [workers.served()],
-                ready=ready,
-                door=own_door,
-                max_message_bytes=LARGEST_JOB,
-            )
-        )
+        await stack.enter_async_context(opened(settings.grpc_listen, for_clients))
+        await stack.enter_async_context(opened(settings.worker_listen, [workers.served()]))
+        look = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
         for loop in (relay, consumer, monitor, watchers, purger, own_door):
             tasks.start(loop.run(stop), name=type(loop).__name__)

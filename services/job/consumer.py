@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError
 
 from common.consuming import Ack, Message, Reject, Retry, Verdict, consume
+from common.health import Readiness
 from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable
@@ -123,15 +124,16 @@ class FactConsumer:
             event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)
         return verdicts
 
-    async def watch_database(self) -> dict[str, int]:
-        """Look whether the database answers; fetching goes on when it does."""
+    async def watch_database(self, ready: Readiness) -> None:
+        """Look whether the database answers: readiness says so, and fetching goes on when it does."""
         try:
             await self._database.ping()
-        except DatabaseUnavailable:
+        except DatabaseUnavailable as error:
             self.may_fetch = False
+            ready.set("database", False, str(error))
         else:
             self.may_fetch = True
-        return {}
+            ready.set("database", True)
 
 
 def _unknown_type(message: Message) -> Verdict:

@@ -6,7 +6,6 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
-from operator import attrgetter
 
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
@@ -54,7 +53,6 @@ async def main(stop: asyncio.Event) -> None:
         uploads = LeasedWork(
             "uploads",
             slots=settings.uploader_slots,
-            lease_of=attrgetter("lease_seconds"),
             claim=desk.claim,
             renew=desk.renew,
             run=uploader.run,

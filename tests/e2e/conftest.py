@@ -11,7 +11,7 @@ import pytest
 
 from cli.stack.state import StackState, read_state
 from tests.support.collector import Collector, collector
-from tests.support.paid_provider import Books, paid_provider
+from tests.support.paid_provider import KEY, Books, paid_provider
 from tests.support.stack import Client
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[Stack
     providers.write_text(PROVIDERS.format(url=books.url), encoding="utf-8")
     settings = TIMING | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
-        "PAID_API_KEY": "test-key",
+        "PAID_API_KEY": KEY,
         "WRONG_API_KEY": "wrong",
         "OTEL_EXPORTER_OTLP_ENDPOINT": spans.url,
     }

@@ -28,6 +28,7 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
 
     def __init__(self) -> None:
         self._spans: list[SeenSpan] = []
+        self._raw: list[bytes] = []
         self._changed = threading.Condition()
         self.url = ""
 
@@ -36,11 +37,17 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer):
         with self._changed:
             for resource in request.resource_spans:
                 attributes = {one.key: one.value.string_value for one in resource.resource.attributes}
+                self._raw.append(resource.SerializeToString())
                 for scope in resource.scope_spans:
                     for span in scope.spans:
                         self._spans.append(_seen(attributes["service.name"], span))
             self._changed.notify_all()
         return trace_service_pb2.ExportTraceServiceResponse()
+
+    def hold(self, words: str, *, seconds: float = 0.0) -> bool:
+        """Whether these words stand anywhere in what came: names, attributes, events, statuses."""
+        with self._changed:
+            return self._changed.wait_for(lambda: any(words.encode() in one for one in self._raw), timeout=seconds)
 
     def wait_for(self, named: set[tuple[str, str]], *, trace_id: str, seconds: float) -> list[SeenSpan]:
         """The trace's spans, once those of these services and names have come; they come in any order."""

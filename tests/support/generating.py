@@ -18,6 +18,7 @@ from cli.stack.child import Child, Program
 from common.errors import ServiceError
 from common.grpc_server import Served, serve
 from common.health import Readiness
+from tests.support.paid_provider import KEY
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60.0
@@ -221,7 +222,7 @@ def generator(folder: Path, settings: dict[str, str], *, storage_url: str, numbe
     own = {f"CALOTYPE_{name}": value for name, value in settings.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
-    told = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": "test-key"}
+    told = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}
     program = Program(
         name="generator",
         command=(sys.executable, "-m", "services.generator"),

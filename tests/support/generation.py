@@ -126,9 +126,6 @@ class Desk:
         """What is to go."""
         return self.deletions
 
-    async def register(self, providers: Sequence[Any]) -> None:
-        """Take the catalogue."""
-
 
 class Facts:
     """Keeps what was told, by kind."""

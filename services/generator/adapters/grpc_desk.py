@@ -10,6 +10,7 @@ from calotype.provider.v1 import provider_pb2
 from google.protobuf import json_format
 
 from common.grpc_client import call, stream
+from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.domain.outcomes import Operation
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request, Route, StagedImage
@@ -105,13 +106,14 @@ class GrpcJobDesk:
         answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
         return [Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
 
-    async def register(self, providers: Sequence[provider_pb2.Provider]) -> None:
-        """Make the catalogue known."""
+    async def register(self, providers: Sequence[provider_pb2.Provider], *, ready: Readiness) -> None:
+        """Make the catalogue known; the process is ready once it was."""
         request = worker.RegisterProvidersRequest(
             worker=self._worker, providers=providers, is_starting=self._is_starting
         )
         await call(self._stub.RegisterProviders, request, timeout=TIMEOUT_SECONDS)
         self._is_starting = False
+        ready.set("catalogue", True)
 
 
 def _job(claimed: worker.ClaimedJob) -> Job:

@@ -33,7 +33,7 @@ class _Stopped(Exception):
 class Renderers:
     """Processes that draw. `draw` may be canceled at any time; the drawing then ends at its next step."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int = 2) -> None:
         self._processes = processes
         # Shared with the processes: how far each drawing is, and whether it is still wanted.
         self._progress: Any = RawArray("d", MOST_PLACES)

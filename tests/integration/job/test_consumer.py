@@ -12,6 +12,7 @@ from calotype.fact.v1 import fact_pb2
 from sqlalchemy import Connection
 
 from common.consuming import Message, Verdict
+from common.health import Readiness
 from common.jetstream import JetStream
 from common.postgres import Database
 from common.pulling import Subscription
@@ -190,7 +191,7 @@ async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
             await consumer.until(lambda: not consumer.may_fetch)
             server.child.start()
             server.child.wait_ready(20)
-            await consumer.watch_database()
+            await consumer.watch_database(Readiness("database"))
             await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 
 
