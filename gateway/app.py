@@ -4,6 +4,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from gateway import openapi
 from gateway.edge import Edge, instance_of, request_id_of
@@ -20,6 +21,7 @@ _OFF: TelemetryConfig = {
     "auto_configure": False,
 }
 _NO_PAGE, _NO_METHOD = 404, 405
+_NOUNS = (jobs, decisions, events, client_tokens, catalogue, admin, health, pages)
 
 
 def create_app(parts: Parts) -> FastAPI:
@@ -33,7 +35,7 @@ def create_app(parts: Parts) -> FastAPI:
         telemetry=_OFF,
     )
     app.state.parts = parts
-    for noun in (jobs, decisions, events, client_tokens, catalogue, admin, health, pages):
+    for noun in _NOUNS:
         app.include_router(noun.router)
     app.add_middleware(Edge, allowed_origin=parts.authenticator.allowed_origin)
     app.add_exception_handler(Problem, _problem)
@@ -56,9 +58,18 @@ async def _http_error(request: Request, error: Exception) -> Response:
         reason="NOT_FOUND" if error.status_code in words else "MALFORMED",
         detail=words.get(error.status_code, "The request cannot be served."),
         status=error.status_code,
-        headers=dict(error.headers or {}),
+        headers={"Allow": _allowed(request)} if error.status_code == _NO_METHOD else dict(error.headers or {}),
     )
     return _answer(request, problem)
+
+
+def _allowed(request: Request) -> str:
+    """Every method that the page has; the router would name those of its first route alone."""
+    routes = [*request.app.routes, *(route for noun in _NOUNS for route in noun.router.routes)]
+    found = [
+        route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

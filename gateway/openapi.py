@@ -64,7 +64,7 @@ IDEMPOTENCY_KEY = parameter(
     "header",
     "The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare.",
     type="string",
-    maxLength=512,
+    pattern=r'^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$',
 )
 PREFER = parameter("Prefer", "header", "`wait=N` holds the answer for up to N seconds, 1 to 60.", type="string")
 IF_NONE_MATCH = parameter("If-None-Match", "header", "The ETag that the client has; 304 if current.", type="string")

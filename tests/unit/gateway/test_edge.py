@@ -56,7 +56,18 @@ async def test_a_method_that_is_not_possible_is_a_problem_that_names_the_possibl
 ) -> None:
     answer = await client.put("/v1/jobs/x/attempts")
     assert (answer.status_code, answer.json()["status"]) == (405, 405)
-    assert "GET" in answer.headers["allow"]
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [("/v1/jobs", "GET, POST"), ("/v1/jobs/job_1", "DELETE, GET"), ("/v1/jobs/job_1/cancel", "POST"), ("/docs", "GET")],
+)
+async def test_a_method_that_a_page_does_not_have_is_answered_with_those_that_it_has(
+    client: httpx.AsyncClient, path: str, methods: str
+) -> None:
+    answer = await client.request("PUT", path)
+
+    assert (answer.status_code, answer.headers["Allow"]) == (405, methods)
 
 
 @pytest.mark.parametrize("host", ["", "a b", "evil/../x", "a:99999", "[::1", "a@b", "a:b"])
