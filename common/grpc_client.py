@@ -44,6 +44,8 @@ async def channel(
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 1_000),
         ("grpc.max_reconnect_backoff_ms", 2_000),
+        # One that comes back elsewhere, within a few: by default a name is not asked for again before thirty are over.
+        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
         ("grpc.enable_http_proxy", 0),
         # A name that stands for several servers: each is asked in turn.
         ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
