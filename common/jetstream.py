@@ -156,9 +156,10 @@ class JetStream:
             await self.context.add_stream(wanted)
             event(_LOG, logging.INFO, "stream.declared", stream=spec.name)
             return
-        if any(
-            getattr(found, name) != getattr(wanted, name) for name in ("subjects", "max_age", "max_bytes", "discard")
-        ):
+        # Copies are added, never taken away: while they change, processes disagree about how many there should be.
+        wanted.num_replicas = max(spec.replicas, found.num_replicas or 1)
+        compared = ("subjects", "max_age", "max_bytes", "discard", "num_replicas")
+        if any(getattr(found, name) != getattr(wanted, name) for name in compared):
             await self.context.update_stream(wanted)
 
     def _tell(self, ok: bool, message: str = "") -> None:

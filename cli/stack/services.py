@@ -54,7 +54,7 @@ SERVICES = (
 )
 #: Phases of stopping: nobody loses whom it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
-_OF_OTHERS = {"ADMIN_LISTEN", "URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA"}
+_OF_OTHERS = {"ADMIN_LISTEN", "URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "STREAM_REPLICAS"}
 #: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"

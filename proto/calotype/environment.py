@@ -38,6 +38,7 @@ SETTINGS = frozenset(
         "RETENTION_DAYS",
         "REQUIRE_AUTH",
         "STAGING_BUCKET",
+        "STREAM_REPLICAS",
         "UPLOADER_SLOTS",
         "URL",
         "WEBHOOK_ALLOW_PRIVATE",

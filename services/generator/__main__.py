@@ -48,7 +48,7 @@ async def main(stop: asyncio.Event) -> None:
         built = {one.name: providers.build(one, environ=os.environ, renderers=renderers) for one in known.providers}
         for provider in built.values():
             stack.push_async_callback(provider.close)
-        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
         connecting = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connecting)
         job_service = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)

@@ -45,7 +45,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.enter_context(tracing("job"))
         database = Database(settings.database_url, application="calotype-job", pool_size=12)
         stack.push_async_callback(database.close)
-        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
         connection = jetstream.connect(settings.nats_url, name="job", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connection)
         relay, limits = OutboxRelay(database, broker), settings.limits

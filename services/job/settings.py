@@ -27,6 +27,8 @@ class Settings(ServerSettings):
     retention_days: int = field(default=90, metadata={"min": 1})
     idempotency_retention_days: int = field(default=365, metadata={"min": 1})
     max_attempts: int = field(default=3, metadata={"min": 1, "max": 100})
+    #: Servers of the broker's cluster that hold each message.
+    stream_replicas: int = field(default=1, metadata={"min": 1, "max": 5})
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "json"
 

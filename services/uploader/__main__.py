@@ -39,7 +39,7 @@ async def main(stop: asyncio.Event) -> None:
     ready = Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
-        declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
+        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
         connection = jetstream.connect(settings.nats_url, name="uploader", streams=declared, ready=ready, stop=stop)
         broker = await stack.enter_async_context(connection)
         opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))

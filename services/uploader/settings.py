@@ -19,5 +19,7 @@ class Settings(ServerSettings, ClientSettings):
     uploader_slots: int = field(default=16, metadata={"min": 1, "max": 64})
     public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
+    #: Servers of the broker's cluster that hold each message.
+    stream_replicas: int = field(default=1, metadata={"min": 1, "max": 5})
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "json"

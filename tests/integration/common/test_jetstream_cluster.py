@@ -1,0 +1,113 @@
+"""Three brokers, configured as the manifests configure them: what is confirmed outlives any one of them."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from calotype import streams
+
+from cli.stack import nats as nats_stack
+from cli.stack.child import Child, Program
+from cli.stack.ports import free_port
+from cli.stack.probes import http_ok
+from common.jetstream import BrokerUnavailable, JetStream, StreamSpec, connect
+from tests.support.reaper import reaped
+
+MANIFEST = Path(__file__).parents[3] / "deploy/k8s/components/nats/nats.yaml"
+NAMES = ("nats-0", "nats-1", "nats-2")
+
+
+def configuration() -> str:
+    """The server's configuration as the manifest has it."""
+    objects = yaml.safe_load_all(MANIFEST.read_text(encoding="utf-8"))
+    found: str = next(one["data"]["nats.conf"] for one in objects if one["kind"] == "ConfigMap")
+    return found
+
+
+def server(name: str, folder: Path, peers: dict[str, int]) -> tuple[Program, str]:
+    """One of the cluster's servers, on this machine, and its URL."""
+    port, monitor = free_port(), free_port()
+    text = configuration().replace("store_dir: /data", f"store_dir: {folder / name}")
+    text = text.replace("http_port: 8222", f"http: 127.0.0.1:{monitor}")
+    text = text.replace("port: 6222", f"listen: 127.0.0.1:{peers[name]}")
+    for peer, cluster_port in peers.items():
+        text = text.replace(f"{peer}.nats-peers:6222", f"127.0.0.1:{cluster_port}")
+    assert "nats-peers" not in text
+    file = folder / f"{name}.conf"
+    file.write_text(f'listen: "127.0.0.1:{port}"\n{text}', encoding="utf-8")
+    program = Program(
+        name=name,
+        command=(str(nats_stack.binary()), "--config", str(file)),
+        environment=dict(os.environ) | {"SERVER_NAME": name},
+        log=folder / f"{name}.log",
+        is_ready=lambda: http_ok(f"http://127.0.0.1:{monitor}/healthz"),
+    )
+    return program, f"nats://127.0.0.1:{port}"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[dict[str, tuple[Child, str]]]:
+    """The servers by name, each with its URL; all take messages."""
+    peers = {name: free_port() for name in NAMES}
+    made = {name: server(name, tmp_path, peers) for name in NAMES}
+    running = {name: (Child(program), url) for name, (program, url) in made.items()}
+    for child, _ in running.values():
+        child.start()
+    pids = [child.pid for child, _ in running.values()]
+    with reaped(pids[0]), reaped(pids[1]), reaped(pids[2]):
+        try:
+            for child, _ in running.values():
+                child.wait_ready(30)
+            yield running
+        finally:
+            for child, _ in running.values():
+                child.kill()
+
+
+def declared(replicas: int) -> list[StreamSpec]:
+    """All streams, each held by so many servers."""
+    return [StreamSpec(**stream, replicas=replicas) for stream in streams.STREAMS]
+
+
+async def replicas(broker: JetStream) -> set[int | None]:
+    """By how many servers the streams are held."""
+    found = [await broker.context.stream_info(stream["name"]) for stream in streams.STREAMS]
+    return {one.config.num_replicas for one in found}
+
+
+@pytest.mark.slow
+async def test_a_stream_held_by_three_outlives_the_server_that_led_it(cluster: dict[str, tuple[Child, str]]) -> None:
+    subject = f"{streams.FACT_GENERATION}.images_generated"
+    async with connect(cluster["nats-0"][1], name="test", streams=declared(3)) as broker:
+        await broker.publish(subject, b"a fact", message_id="1", headers={})
+        found = await broker.context.stream_info(streams.FACTS["name"])
+        assert found.cluster is not None
+        leader = found.cluster.leader
+    assert leader is not None
+    cluster[leader][0].kill()
+
+    survivor = next(url for name, (_, url) in cluster.items() if name != leader)
+    async with asyncio.timeout(60), connect(survivor, name="test", streams=declared(3)) as broker:
+        while True:
+            try:
+                await broker.publish(subject, b"another", message_id="2", headers={}, timeout=1)
+                break
+            except BrokerUnavailable:
+                continue
+        kept = await broker.stored(streams.FACTS["name"], 1, subject=subject)
+
+    assert kept is not None
+    assert kept.body == b"a fact"
+
+
+async def test_copies_are_added_to_streams_and_not_taken_away_again(cluster: dict[str, tuple[Child, str]]) -> None:
+    url = cluster["nats-0"][1]
+    counted = []
+    for wanted in (1, 3, 1):
+        async with connect(url, name="test", streams=declared(wanted)) as broker:
+            counted.append(await replicas(broker))
+
+    assert counted == [{1}, {3}, {3}]
