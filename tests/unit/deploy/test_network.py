@@ -1,0 +1,83 @@
+"""Network policies open the arrows of docs/architecture.md, and no others."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
+from typing import Any
+
+from tests.support.manifests import NAME, named, of_kind
+
+INTERNET = "0.0.0.0/0"
+
+
+def chosen(selector: Mapping[str, Any]) -> set[str]:
+    """Names of the services that a selector chooses."""
+    if "matchLabels" in selector:
+        return {selector["matchLabels"].get(NAME, "*")}
+    [expression] = selector["matchExpressions"]
+    return set(expression["values"])
+
+
+def asked_for(peer: Mapping[str, Any]) -> set[str]:
+    """Where a rule lets its pods go."""
+    if "podSelector" in peer:
+        return chosen(peer["podSelector"])
+    return {peer["ipBlock"]["cidr"]} if peer else {"anywhere"}
+
+
+def test_only_the_arrows_of_the_architecture_are_open() -> None:
+    arrows = {
+        (source, target, port["port"])
+        for policy in of_kind("NetworkPolicy")
+        for target in chosen(policy["spec"]["podSelector"])
+        for rule in policy["spec"].get("ingress", ())
+        for source in (chosen(rule["from"][0]["podSelector"]) if "from" in rule else {"anybody"})
+        for port in rule["ports"]
+    }
+    asked = {
+        (source, target, port["port"])
+        for policy in of_kind("NetworkPolicy")
+        for source in chosen(policy["spec"]["podSelector"])
+        for rule in policy["spec"].get("egress", ())
+        for peer in rule.get("to", ({},))
+        for target in asked_for(peer)
+        for port in rule["ports"]
+    }
+
+    assert arrows == {
+        ("anybody", "gateway", "http"),
+        ("gateway", "job", "clients"),
+        ("generator", "job", "workers"),
+        ("uploader", "job", "workers"),
+        ("job", "nats", "client"),
+        ("generator", "nats", "client"),
+        ("uploader", "nats", "client"),
+        ("nats", "nats", "cluster"),
+    }
+    assert asked == {
+        ("gateway", "job", 50051),
+        ("generator", "job", 50052),
+        ("uploader", "job", 50052),
+        ("job", "nats", 4222),
+        ("generator", "nats", 4222),
+        ("uploader", "nats", 4222),
+        ("nats", "nats", 6222),
+        # PostgreSQL is outside; so are providers and the object store.
+        ("job", "anywhere", 5432),
+        ("migrate", "anywhere", 5432),
+        ("generator", INTERNET, 443),
+        ("uploader", INTERNET, 443),
+        # Names.
+        ("*", "anywhere", 53),
+        ("nats", "anywhere", 53),
+    }
+    nothing = named("NetworkPolicy", "calotype-nothing")["spec"]
+    assert nothing["policyTypes"] == ["Ingress", "Egress"]
+    assert not {"ingress", "egress"} & nothing.keys()
+
+
+def test_workers_reach_no_private_address_of_the_internet() -> None:
+    rules = named("NetworkPolicy", "workers")["spec"]["egress"]
+    [block] = [peer["ipBlock"] for rule in rules for peer in rule["to"] if "ipBlock" in peer]
+    private = ("10.1.2.3", "172.20.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254")
+
+    assert [one for one in private if not any(ip_address(one) in ip_network(net) for net in block["except"])] == []
