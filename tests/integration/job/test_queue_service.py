@@ -41,7 +41,7 @@ async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any)
     desk.create(tenant="other")
     first, second, third = desk.claim(3)
     desk.begin(first.job)
-    desk.fold(failed(second.job, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE"))
+    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT", retry_after_seconds=60))
     desk.cancel(next(job for job in jobs if job not in {one.job.id for one in (first, second, third)}))
     seen = await get(service)
 
