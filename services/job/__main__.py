@@ -40,7 +40,7 @@ async def main(stop: asyncio.Event) -> None:
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
     listens = (settings.grpc_listen, settings.worker_listen)
     own_door = door(settings, *listens, roles=permissions.ROLES, objection=permissions.objection)
-    ready = Readiness("database", "broker")
+    ready = Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
         database = Database(settings.database_url, application="calotype-job", pool_size=12)

@@ -17,6 +17,7 @@ from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable
 from common.pulling import ConsumerSpec
+from services.job import migrations
 from services.job.application import folding
 from services.job.domain.facts import JobFact
 from services.job.domain.limits import Limits
@@ -125,15 +126,16 @@ class FactConsumer:
         return verdicts
 
     async def watch_database(self, ready: Readiness) -> None:
-        """Look whether the database answers: readiness says so, and fetching goes on when it does."""
+        """Look whether the database answers and has our schema: readiness says so, fetching goes on when it does."""
         try:
-            await self._database.ping()
+            behind = await self._database.run(migrations.is_behind)
         except DatabaseUnavailable as error:
             self.may_fetch = False
             ready.set("database", False, str(error))
         else:
-            self.may_fetch = True
+            self.may_fetch = not behind
             ready.set("database", True)
+            ready.set("schema", not behind, "The schema is older than this program: run calotype migrate.")
 
 
 def _unknown_type(message: Message) -> Verdict:

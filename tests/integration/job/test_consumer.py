@@ -195,6 +195,23 @@ async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
             await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 
 
+@pytest.mark.parametrize(("revision", "is_ready"), [("0001", False), ("9999", True)])
+async def test_a_schema_that_is_too_old_is_waited_for_and_a_newer_one_is_fine(
+    broker: JetStream, desk: JobDesk, database_url: str, revision: str, is_ready: bool
+) -> None:
+    [known] = desk.sql("SELECT version_num FROM alembic_version")
+    ready = Readiness("database", "schema")
+    async with folding(broker, database_url) as consumer:
+        await consumer.watch_database(ready)
+        assert ready.ok
+        desk.sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+        await consumer.watch_database(ready)
+        assert (ready.ok, consumer.may_fetch) == (is_ready, is_ready)
+        desk.sql(f"UPDATE alembic_version SET version_num = '{known.version_num}'")
+        await consumer.watch_database(ready)
+        assert ready.ok
+
+
 async def test_a_fact_of_a_type_from_the_future_waits(broker: JetStream, desk: JobDesk, database_url: str) -> None:
     job, call = desk.generate()
     # Field 99 is of no version yet: a sender that was upgraded first.
