@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Response
 
-from gateway import display, openapi
+from gateway import openapi, ui_states
 from gateway.rendering_providers import provider
 from gateway.routes.parts import CallerOf, PartsOf, answer
 from gateway.schemas.catalogue import ProviderList, UiStateList
@@ -34,4 +34,4 @@ async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
 )
 async def list_ui_states(caller: CallerOf) -> Response:
     """Every state that `display` of a job can be in; the first whose condition holds is shown."""
-    return answer(UiStateList(states=list(display.STATES)))
+    return answer(UiStateList(states=list(ui_states.STATES)))

@@ -4,8 +4,10 @@ from typing import get_args
 import pytest
 
 from gateway.catalogue import REASONS
-from gateway.display import STATES, Standing, display, poll_after_ms
+from gateway.display import Standing, display, poll_after_ms
 from gateway.schemas.jobs import Code, ProviderCancel, Stage, Status
+from gateway.ui_states import STATES
+from tests.support import ui_states
 
 
 def _key(**standing: object) -> str:
@@ -34,6 +36,21 @@ def test_every_state_can_be_shown() -> None:
         for cancel, missing in [*((one, False) for one in cancels), (None, True)]
     ]
     assert {display(one, age_seconds=0).key for one in standings} == {state.key for state in STATES}
+
+
+def test_designers_read_the_same_table() -> None:
+    made = ui_states.PAGE.read_text(encoding="utf-8")
+
+    assert made == ui_states.page(), "run: python -m tests.support.ui_states"
+
+
+@pytest.mark.parametrize("reason", ["INVALID_IMAGE", "TOO_LARGE", "FORBIDDEN_ADDRESS"])
+def test_nobody_is_told_to_change_a_picture_that_the_provider_made(reason: str) -> None:
+    given = _key(status="failed", failure_stage="processing", code="PERMANENT", reason=reason)
+    made = _key(status="failed", failure_stage="generating", code="PERMANENT", reason=reason)
+
+    assert given.startswith("failed_input_")
+    assert made.startswith("failed_result_")
 
 
 def test_keys_name_one_state_each() -> None:
