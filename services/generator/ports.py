@@ -55,6 +55,12 @@ class ImageProvider(Protocol):
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how an operation stands. An operation that is gone raises RESULT_LOST."""
 
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """Report the progress of an operation, from 0 to 1, while the provider tells it by itself.
+
+        A hint that may be missing: `poll` has the truth. True once the provider says that the operation has ended.
+        """
+
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Ask the provider to stop."""
 

@@ -1,6 +1,6 @@
 """A generator's surroundings, played: a desk that decides as told, facts that are kept, a staging bucket in memory."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -257,6 +257,7 @@ class Provider:
         self.polled: list[str] = []
         self.canceled: list[str] = []
         self.when_canceled: Callable[[], None] = lambda: None
+        self.watching: Callable[[Callable[[float], None]], Awaitable[bool]] | None = None
         self._script = list(script)
         self._hook = hook or (lambda: None)
 
@@ -271,6 +272,10 @@ class Provider:
         self.polled.append(operation.id)
         answer: Generated | Pending = self._next()
         return answer
+
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """What `watching` does, if it is set."""
+        return await self.watching(report) if self.watching else False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stop."""

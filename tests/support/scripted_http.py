@@ -169,6 +169,11 @@ class ScriptedServer:
             await self._server.wait_closed()
 
     async def _answer_to(self, request: Request) -> Answer:
+        if request.headers.get("upgrade") == "websocket" and not any(
+            one.path == request.path for one in self._expected
+        ):
+            # Nothing may depend on live progress: where none is expected there is none.
+            return Answer(status=404)
         async with self._changed:
             self.asked.append(request)
             self._changed.notify_all()

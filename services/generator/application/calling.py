@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from math import inf
@@ -99,25 +101,38 @@ class Caller:
         """
         finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
-        while self._slot.outcome is not Renewal.CANCELED and not any(one.is_set() for one in interrupts):
-            answer, pause = await self._look(provider, call, operation)
-            if isinstance(answer, Generated):
-                return answer
-            if answer.progress is not None:
-                order.report(answer.progress)
-            if time.monotonic() > until:
-                if await self._cancel(provider, operation) is CancelOutcome.CONFIRMED:
-                    self._claim.end(call, Phase.CANCELED)
-                raise failures.too_slow(provider.name)
-            if time.monotonic() >= finish_at:
-                finish_at = inf
-                if await self._cancel(provider, operation) is CancelOutcome.CONFIRMED:
-                    self._claim.end(call, Phase.CANCELED)
-                    raise failures.out_of_time()
-            await pause_until(*interrupts, seconds=max(min(pause, finish_at - time.monotonic()), 0.01))
+        async with self._watched(provider, operation, order) as ended:
+            while self._slot.outcome is not Renewal.CANCELED and not any(one.is_set() for one in interrupts):
+                answer, pause = await self._look(provider, call, operation)
+                if isinstance(answer, Generated):
+                    return answer
+                if answer.progress is not None:
+                    order.report(answer.progress)
+                if time.monotonic() > until:
+                    await self._stop(provider, call, operation)
+                    raise failures.too_slow(provider.name)
+                if time.monotonic() >= finish_at:
+                    finish_at = inf
+                    if await self._stop(provider, call, operation):
+                        raise failures.out_of_time()
+                await pause_until(*interrupts, ended, seconds=max(min(pause, finish_at - time.monotonic()), 0.01))
+                ended.clear()
         if self._slot.outcome is Renewal.CANCELED:
             await self._cancel(provider, operation)
         raise Interrupted
+
+    @asynccontextmanager
+    async def _watched(
+        self, provider: ImageProvider, operation: Operation, order: Order
+    ) -> AsyncIterator[asyncio.Event]:
+        """Live progress while an operation is followed. The event: its end was told, so a look is worth it at once."""
+        ended = asyncio.Event()
+        watching = asyncio.create_task(_watch(provider, operation, order, ended))
+        try:
+            yield ended
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
 
     async def _look(
         self, provider: ImageProvider, call: Call, operation: Operation
@@ -146,6 +161,13 @@ class Caller:
             event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, error=type(error).__name__)
             return None
 
+    async def _stop(self, provider: ImageProvider, call: Call, operation: Operation) -> bool:
+        """Ask the provider to stop; tells whether it has confirmed that, which ends the call."""
+        is_stopped = await self._cancel(provider, operation) is CancelOutcome.CONFIRMED
+        if is_stopped:
+            self._claim.end(call, Phase.CANCELED)
+        return is_stopped
+
     def _ended_badly(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
         """Book a failed call, and say what that means for the job."""
         if error.acceptance is Acceptance.UNKNOWN and not provider.traits.free:
@@ -158,3 +180,11 @@ class Caller:
             error.retryable = self._claim.job.may_pay_again
         self._claim.end(call, failures.phase_after(error), error=error)
         return error
+
+
+async def _watch(provider: ImageProvider, operation: Operation, order: Order, ended: asyncio.Event) -> None:
+    try:
+        if await provider.watch(operation, order.report):
+            ended.set()
+    except Exception as error:  # noqa: BLE001 - nothing depends on live progress, a defect in it included
+        event(_LOG, logging.WARNING, "watch.broke", provider=provider.name, error=type(error).__name__)

@@ -1,11 +1,13 @@
 """The provider kind `comfyui`: workflows on a ComfyUI server of one's own; queued, polled, free.
 
 Wire contract from the server's public source and documents. A prompt is queued under an id that follows from the call,
-looked up in the history and in the queue, and its images are read from the server itself.
+looked up in the history and in the queue, and its images are read from the server itself. Its progress comes over a
+websocket, where there is one; nothing depends on that.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from typing import Any
 from urllib.parse import quote, urlencode
 from uuid import UUID, uuid5
@@ -17,6 +19,7 @@ from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_errors as errors
 from services.generator.adapters.providers import comfyui_workflow as workflow
 from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers.comfyui_progress import WorkflowProgress
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import (
@@ -32,7 +35,6 @@ from services.generator.domain.plan import Traits
 from services.generator.ports import Order
 
 BASE_URL = "http://127.0.0.1:8188"
-CLIENT_ID = "calotype"
 #: The queue and the history repeat whole workflows, those of others among them.
 MOST_ANSWER = 32 * 1024 * 1024
 #: Where the ids of prompts come from.
@@ -79,7 +81,8 @@ class ComfyUIProvider(RemoteProvider):
         if order.inputs:
             workflow.put(filled, self._entry.settings.slots["image"], await self._upload(order.inputs[0]))
         own_id = str(uuid5(NAMESPACE, order.call_id))
-        body = {"prompt": filled, "client_id": CLIENT_ID, "prompt_id": own_id}
+        # The server tells a prompt's progress to the client of this id: each call is one of its own.
+        body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
         answer = await self._buy("POST", f"{self.base_url}/prompt", json=body)
         if answer.status_code != 200:
             raise classify(self.name, answer, errors.RULES)
@@ -87,7 +90,7 @@ class ComfyUIProvider(RemoteProvider):
         named = read_json(self.name, answer).get("prompt_id")
         if not isinstance(named, str) or not named:
             raise operation_errors.unclassified(self.name, "a prompt without id", acceptance=Acceptance.UNKNOWN)
-        state = {"model": order.model, "count": str(order.count)}
+        state = {"model": order.model, "count": str(order.count), "client_id": own_id}
         # The images of a batch come from one seed, and only the first could be had by it alone.
         told = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
         return Operation(id=named, state=state | told)
@@ -108,6 +111,20 @@ class ComfyUIProvider(RemoteProvider):
         if failure is not None:
             raise failure
         return self._result(operation, ended.get("outputs"))
+
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """Report how far the workflow is, as long as the server tells it."""
+        if "client_id" not in operation.state:
+            return False
+        progress = WorkflowProgress(self._entry.settings.workflow, operation.id)
+        query = urlencode({"clientId": operation.state["client_id"]})
+        async with aclosing(self._listen(f"{self.base_url}/ws?{query}")) as told:
+            async for message in told:
+                if progress.heed(message):
+                    report(progress.share)
+                if progress.ended:
+                    return True
+        return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Take a prompt out of the queue, or stop it where it is the one that runs."""

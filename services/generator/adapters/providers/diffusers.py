@@ -91,6 +91,10 @@ class DiffusersProvider:
         """Never asked: there are no operations."""
         raise AssertionError(f"{self.name} has no operations")
 
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """Never asked: there are no operations."""
+        return False
+
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Never asked: there are no operations."""
         return CancelOutcome.UNSUPPORTED

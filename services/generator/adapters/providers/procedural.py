@@ -1,5 +1,7 @@
 """The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
 
+from collections.abc import Callable
+
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ProceduralEntry
@@ -97,6 +99,10 @@ class ProceduralProvider:
     async def poll(self, operation: Operation) -> Pending:
         """Never asked: there are no operations."""
         raise AssertionError(f"{self.name} has no operations")
+
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """Never asked: there are no operations."""
+        return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Never asked: there are no operations."""

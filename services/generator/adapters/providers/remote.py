@@ -3,7 +3,7 @@
 import functools
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +13,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.provider_entries import RemoteEntry
 from services.generator.adapters.providers import operation_errors
 from services.generator.adapters.providers.http_errors import MOST_BODY, exchange, lost_answer
+from services.generator.adapters.providers.websocket import messages
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
@@ -48,6 +49,7 @@ class RemoteProvider(ABC):
         self.allow_private_addresses = entry.allow_private_addresses
         self.trusted_host: str | None = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         self._remote_entry = entry
+        self._credential = credential
         self._key = api_key
         # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
         self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
@@ -86,6 +88,10 @@ class RemoteProvider(ABC):
         """Never asked of a provider without operations."""
         raise AssertionError(f"{self.name} has no operations")
 
+    async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
+        """Nothing is told but what is asked for."""
+        return False
+
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """There is nothing by which a call could be stopped."""
         return CancelOutcome.UNSUPPORTED
@@ -112,6 +118,10 @@ class RemoteProvider(ABC):
             return await exchange(self._asking, method, url, secret=self._key, most=most, **request)
         except httpx.RequestError as error:
             raise operation_errors.not_told(self.name, type(error).__name__) from error
+
+    def _listen(self, url: str) -> AsyncGenerator[Any, None]:
+        """What a websocket of the API's own tells; nothing more, once it cannot be heard."""
+        return messages(url, headers=self._credential, tls=_tls())
 
     def _own(self, url: str, *, instead: str) -> str:
         """The address that an answer named, if it is the API's own: the key goes nowhere else."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,7 @@ async def test_what_has_no_slot_is_not_offered_and_not_sent() -> None:
     sent = json.loads(server.asked[0].content)["prompt"]
     assert sent["6"]["inputs"] == {"text": "a harbour"}
     assert sent["3"]["inputs"] == WORKFLOW["3"]["inputs"]
-    assert operation == OPERATION
+    assert operation == replace(OPERATION, state={**OPERATION.state, "client_id": operation.state["client_id"]})
     assert (offers.max_side, offers.seed, offers.negative_prompt, offers.max_input_images) == (0, False, False, 0)
     assert list(offers.output_formats) == []
 
