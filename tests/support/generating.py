@@ -47,6 +47,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self.catalogue: list[provider_pb2.Provider] = []
         self.jobs: dict[str, job_pb2.Job] = {}
         self.calls: dict[str, job_pb2.ProviderCall] = {}
+        self.inputs: dict[tuple[str, int], bytes] = {}
         self.due: list[str] = []
         self.claims: dict[str, int] = {}
         self.held: dict[str, str] = {}
@@ -111,6 +112,16 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             raise _no(grpc.StatusCode.UNAVAILABLE)
         given = [self._claimed(token) for token in request.lease_tokens if token in self.held]
         return worker.ClaimJobsResponse(jobs=given)
+
+    async def GetJobInput(self, request: Any, context: Any) -> AsyncIterator[worker.GetJobInputResponse]:
+        """An input image that came as bytes, in two chunks."""
+        await self._book(request)
+        if self.held.get(request.lease.lease_token) != request.lease.job_id:
+            raise _no(grpc.StatusCode.ABORTED, "LEASE_LOST")
+        data = self.inputs[request.lease.job_id, request.index]
+        half = len(data) // 2
+        for chunk in (data[:half], data[half:]):
+            yield worker.GetJobInputResponse(chunk=chunk)
 
     async def BeginProviderCall(self, request: Any, context: Any) -> worker.BeginProviderCallResponse:
         """Write a call down, or take an earlier one out again."""

@@ -1,13 +1,16 @@
-"""A generator between a scripted vendor and a staging bucket that keeps rules; the desk and the broker are played."""
+"""A generator between a scripted vendor and a staging bucket that keeps rules, in this process or as one of its own."""
 
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
+from calotype import streams
 
+from common.jetstream import StreamSpec, connect
 from common.leased_work import Slot
 from common.object_store import ObjectStore
 from services.generator.adapters.gcs_staging import GcsStaging
@@ -17,8 +20,10 @@ from services.generator.adapters.rendering import Renderers
 from services.generator.application.generation import Generator
 from services.generator.domain.work import Job, Route
 from services.generator.ports import ImageProvider, Order
+from tests.support import generator_process
+from tests.support.generating import worker_service
 from tests.support.generation import Desk, Facts, job_of
-from tests.support.paid_provider import picture
+from tests.support.paid_provider import Books, paid_provider, picture
 from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
@@ -107,3 +112,34 @@ async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest
         stack.push_async_callback(paid.provider.close)
         stack.callback(proxy.release)
         yield World(vendor=vendor, paid=paid, proxy=proxy, store=store, reader=GuardedImageReader(fetch, threads))
+
+
+@pytest.fixture
+def books() -> Iterator[Books]:
+    """The paid provider's books."""
+    with paid_provider() as found:
+        yield found
+        found.answer_hanging()
+
+
+@pytest.fixture
+async def process(
+    nats: Server, proxy: StorageProxy, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[generator_process.World]:
+    """Everything but the generator."""
+    async with AsyncExitStack() as stack:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+        staging = ObjectStore(proxy.staging, threads=2)
+        stack.push_async_callback(staging.close)
+        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
+        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
+        desk = await stack.enter_async_context(worker_service())
+        world = generator_process.World(
+            desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path
+        )
+        try:
+            yield world
+        finally:
+            proxy.release()
+            for child in world.children:
+                child.kill()

@@ -1,12 +1,8 @@
-"""generator-service as a process: from claim to fact, whatever goes away meanwhile, and nothing bought twice."""
+"""generator-service as a process: from claim to fact, and what its operators see of it."""
 
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -14,138 +10,21 @@ import psutil
 import pytest
 from calotype import streams
 from calotype.error.v1 import error_pb2
-from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from nats.aio.msg import Msg
 from PIL import Image
 
-from cli.stack.child import Child
-from cli.stack.ports import free_port
-from common.jetstream import JetStream, StreamSpec, connect
-from common.object_store import ObjectStore
-from common.pulling import ConsumerSpec, Subscription
-from tests.support.generating import PROVIDERS, SECONDS, TRACE_ID, FakeWorkerService, generator, worker_service
-from tests.support.paid_provider import Books, paid_provider
-from tests.support.servers import Server
-from tests.support.storage_proxy import StorageProxy, storage_proxy
+from tests.support.generating import SECONDS, TRACE_ID
+from tests.support.generator_process import World
+
+from .conftest import PICTURE
 
 JOB = "job_01890000000070008000000000000001"
 OTHER = "job_01890000000070008000000000000002"
-FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 CLAIM, RENEW = worker.ClaimJobsRequest, worker.RenewLeasesRequest
-BEGIN, RELEASE = worker.BeginProviderCallRequest, worker.ReleaseJobRequest
-
-
-@dataclass(kw_only=True)
-class World:
-    """All that a generator talks to, and the generators that were started."""
-
-    desk: FakeWorkerService
-    books: Books
-    proxy: StorageProxy
-    nats: Server
-    broker: JetStream
-    staging: ObjectStore
-    folder: Path
-    children: list[Child] = field(default_factory=list)
-    listens: str = ""
-
-    def __post_init__(self) -> None:
-        self._facts = Subscription(self.broker, FACTS)
-        self.messages: list[Msg] = []
-
-    def start(self, **settings: str) -> Child:
-        """One more generator."""
-        self.listens = f"127.0.0.1:{free_port()}"
-        providers = self.folder / "providers.yaml"
-        providers.write_text(PROVIDERS.format(url=self.books.url), encoding="utf-8")
-        told = {
-            "WORKER_ADDRESS": self.desk.address,
-            "NATS_URL": self.nats.url,
-            "STAGING_BUCKET": self.proxy.staging,
-            "PROVIDERS_FILE": str(providers),
-            "GRPC_LISTEN": self.listens,
-            "GENERATOR_SLOTS": "4",
-            "LEASE_SECONDS": "3000",
-            "GRACE_SECONDS": "20",
-            "LOG_FORMAT": "text",
-        }
-        url = self.proxy.doors["generator"]
-        child = generator(self.folder, told | settings, storage_url=url, number=len(self.children))
-        child.start()
-        self.children.append(child)
-        return child
-
-    async def next_fact(self) -> fact_pb2.Fact:
-        """The next fact in the stream, taken into the ledger; its message is the last of `messages`."""
-        async with asyncio.timeout(SECONDS):
-            while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
-                pass
-        self.messages += found
-        await found[0].ack_sync()
-        fact = fact_pb2.Fact.FromString(found[0].data)
-        self.desk.fold(fact)
-        return fact
-
-    async def progress_of(self, job_id: str) -> asyncio.Queue[bytes]:
-        """What is told of a job's progress from now on."""
-        told: asyncio.Queue[bytes] = asyncio.Queue()
-
-        async def hear(subject: str, body: bytes) -> None:
-            await told.put(body)
-
-        await self.broker.subscribe_core(streams.progress_subject(tenant="acme", job_id=job_id), hear)
-        return told
-
-    async def facts_left(self) -> int:
-        """Facts that nobody has read."""
-        return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
-
-
-@pytest.fixture
-def proxy(storage: Server) -> Iterator[StorageProxy]:
-    """The store behind one door per identity, with buckets of the test's own."""
-    with storage_proxy(storage.url) as running:
-        yield running
-
-
-@pytest.fixture
-def books() -> Iterator[Books]:
-    """The paid provider's books."""
-    with paid_provider() as found:
-        yield found
-        found.answer_hanging()
-
-
-@pytest.fixture
-async def process(
-    nats: Server, proxy: StorageProxy, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[World]:
-    """Everything but the generator."""
-    async with AsyncExitStack() as stack:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
-        staging = ObjectStore(proxy.staging, threads=2)
-        stack.push_async_callback(staging.close)
-        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
-        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
-        desk = await stack.enter_async_context(worker_service())
-        world = World(desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path)
-        try:
-            yield world
-        finally:
-            proxy.release()
-            for child in world.children:
-                child.kill()
-
-
-async def stop(child: Child) -> int | None:
-    """Ask a process to end, and wait; its exit status."""
-    await asyncio.to_thread(child.stop, SECONDS)
-    return child.exit_status
 
 
 async def test_a_drawn_picture_lies_in_staging_and_the_fact_says_all_of_it(process: World) -> None:
@@ -198,15 +77,17 @@ async def test_its_providers_are_made_known(process: World) -> None:
     assert (paid.default_model, paid.models[0].price_micros_per_image) == ("test/model", 40_000)
 
 
-async def test_a_claim_whose_answer_was_lost_holds_its_job_all_the_same(process: World) -> None:
-    process.desk.add(JOB, size="64x64")
-    process.desk.lose_claims = 1
+async def test_an_input_picture_that_came_as_bytes_is_asked_for_at_the_desk(process: World) -> None:
+    pictures = [job_pb2.InputImage(content_type="image/png"), job_pb2.InputImage(content_type="image/png")]
+    process.desk.inputs = {(JOB, 0): PICTURE, (JOB, 1): PICTURE}
+    process.desk.add(JOB, size="64x64", input_images=pictures)
     process.start()
 
     fact = await process.next_fact()
 
-    assert fact.images_generated.fence.claim_number == 1
-    assert process.desk.claims == {JOB: 1}
+    assert len(fact.images_generated.images) == 1
+    asked = process.desk.asked_for(worker.GetJobInputRequest)
+    assert [(one.lease.job_id, one.index) for one in asked] == [(JOB, 0), (JOB, 1)]
 
 
 async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(process: World) -> None:
@@ -227,149 +108,6 @@ async def test_progress_is_told_while_a_picture_is_drawn(process: World) -> None
     async with asyncio.timeout(SECONDS):
         progress = job_service_pb2.Progress.FromString(await told.get())
     assert 0 < progress.percent <= 100
-
-
-async def test_an_operation_outlives_its_worker_and_is_bought_once(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="slow harbour")
-    first = process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
-    await asyncio.to_thread(first.kill)
-    process.desk.rescue(JOB)
-    process.books.finish.set()
-    process.start()
-
-    made = (await process.next_fact()).images_generated
-
-    assert (made.fence.claim_number, len(made.images)) == (2, 1)
-    assert [(outcome.operation_id, outcome.cost_micros) for outcome in made.calls] == [("p0", 40_000)]
-    assert process.books.count("slow harbour") == 1
-
-
-async def test_an_operation_that_could_not_be_written_down_is_told_as_a_fact(process: World) -> None:
-    process.desk.refuse["RecordOperation"] = grpc.StatusCode.UNAVAILABLE
-    process.desk.add(JOB, provider="paid", prompt="good harbour")
-    process.start()
-
-    accepted = (await process.next_fact()).provider_call_accepted
-    made = (await process.next_fact()).images_generated
-
-    assert (accepted.job_id, accepted.operation_id) == (JOB, "p0")
-    assert set(accepted.operation_state) >= {"get", "cancel"}
-    assert [outcome.call_id for outcome in made.calls] == [accepted.call_id]
-
-
-async def test_a_paid_call_whose_answer_died_with_its_worker_is_never_repeated(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="hangs")
-    first = process.start()
-    await asyncio.to_thread(process.books.wait_for_create, "hangs", seconds=SECONDS)
-    await asyncio.to_thread(first.kill)
-    process.desk.rescue(JOB)
-    process.start()
-
-    failed = (await process.next_fact()).stage_failed
-
-    assert (failed.fence.claim_number, failed.failure.stage) == (2, error_pb2.STAGE_GENERATING)
-    assert failed.failure.code == error_pb2.CODE_TIMEOUT
-    assert failed.failure.reason == error_pb2.REASON_AMBIGUOUS_OUTCOME
-    assert not failed.failure.retryable
-    assert [outcome.phase for outcome in failed.calls] == [job_pb2.CALL_PHASE_UNKNOWN]
-    assert process.books.count("hangs") == 1
-
-
-async def test_images_that_a_killed_worker_staged_are_adopted(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="good harbour")
-    first = process.start()
-    made = (await process.next_fact()).images_generated
-    await asyncio.to_thread(first.kill)
-    # As if the fact had not come, and the acceptance had not been written down.
-    [call] = process.desk.calls.values()
-    call.phase, call.operation_id = job_pb2.CALL_PHASE_INTENDED, ""
-    process.desk.rescue(JOB)
-    process.start()
-
-    again = (await process.next_fact()).images_generated
-
-    assert again.fence.claim_number == 2
-    assert again.images == made.images
-    assert process.books.count("good harbour") == 1
-
-
-async def test_a_canceled_job_is_canceled_at_its_provider(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="slow harbour")
-    process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
-    process.desk.cancel(JOB)
-    await asyncio.to_thread(process.books.wait_for_cancel, seconds=SECONDS)
-
-    assert process.books.canceled == ["p0"]
-    assert (await process.facts_left(), process.desk.released) == (0, [])
-
-
-async def test_who_is_told_to_stop_leaves_an_operation_to_the_next(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="slow harbour")
-    child = process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
-
-    assert await stop(child) == 0
-    assert process.desk.released == [(JOB, ())]
-    assert (process.books.canceled, await process.facts_left()) == ([], 0)
-
-
-async def test_who_is_told_to_stop_lets_a_call_end_that_nobody_could_resume(process: World) -> None:
-    told = await process.progress_of(JOB)
-    process.desk.add(JOB, size="2048x2048")
-    child = process.start()
-    async with asyncio.timeout(SECONDS):
-        await told.get()
-    drawing = psutil.Process(child.pid).children(recursive=True)
-
-    assert await stop(child) == 0
-    assert len((await process.next_fact()).images_generated.images) == 1
-    assert process.desk.released == []
-    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=SECONDS)
-    assert drawing
-    assert alive == []
-
-
-async def test_a_killed_generator_leaves_no_process_behind(process: World) -> None:
-    process.desk.add(JOB, size="64x64")
-    child = process.start()
-    await process.next_fact()
-    drawing = psutil.Process(child.pid).children(recursive=True)
-    await asyncio.to_thread(child.kill)
-    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=SECONDS)
-
-    assert drawing
-    assert alive == []
-
-
-async def test_a_store_that_comes_back_gets_the_picture_under_the_same_claim(process: World) -> None:
-    process.proxy.go_away()
-    process.desk.add(JOB, size="64x64")
-    process.start()
-    before = process.proxy.count("upload")
-    await asyncio.to_thread(process.proxy.wait_for, "upload", times=before + 3)
-    process.proxy.come_back()
-
-    made = (await process.next_fact()).images_generated
-
-    assert (made.fence.claim_number, len(process.desk.asked_for(BEGIN))) == (1, 1)
-
-
-async def test_a_fact_waits_for_the_broker_while_the_lease_is_kept(process: World) -> None:
-    process.desk.add(JOB, provider="paid", prompt="slow harbour")
-    process.start()
-    await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
-    await asyncio.to_thread(process.nats.child.stop, 5)
-    process.books.finish.set()
-    renewed = len(process.desk.asked_for(RENEW))
-    await process.desk.until(lambda: len(process.desk.asked_for(RENEW)) >= renewed + 2)
-    process.nats.child.start()
-
-    fact = await process.next_fact()
-
-    assert fact.images_generated.fence.claim_number == 1
-    assert await process.facts_left() == 0
 
 
 async def test_all_leases_are_renewed_in_one_call(process: World) -> None:

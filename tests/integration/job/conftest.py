@@ -1,14 +1,26 @@
-"""job-service's use cases on a real database: one per module, emptied after each test."""
+"""job-service's use cases on a real database: one per module, emptied after each test; its API on a real broker."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from calotype.job.v1 import job_service_pb2_grpc, worker_service_pb2_grpc
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from common.postgres import driver_url
+from common.grpc_client import channel
+from common.grpc_server import serve
+from common.health import Readiness
+from common.postgres import Database, driver_url
+from services.job.domain.limits import Limits
+from services.job.grpc_api.job_service import JobService
+from services.job.grpc_api.worker_service import WorkerService
+from services.job.relay import OutboxRelay
+from services.job.watching import Watchers
 from tests.support import servers
+from tests.support.job_api import Api
 from tests.support.jobs import JobDesk, desk_at
+from tests.support.messages import broker_at
 
 # What refers to these goes with them.
 ROOTS = (
@@ -43,3 +55,27 @@ def desk(database_url: str) -> Iterator[JobDesk]:
     """A desk with the providers `procedural` (free, default) and `paid`."""
     with desk_at(database_url) as desk:
         yield desk
+
+
+@pytest.fixture
+async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[Api]:
+    """job-service with its loops, without its monitor and consumer."""
+    database, ready, stop = Database(database_url, application="test", pool_size=6), Readiness(), asyncio.Event()
+    async with broker_at(nats_url) as broker:
+        relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
+        served = [
+            JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").served(),
+            WorkerService(database, relay, Limits()).served(),
+        ]
+        loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
+        async with serve("127.0.0.1:0", served, ready=ready, max_message_bytes=48 * 1024 * 1024) as port:
+            async with channel(f"127.0.0.1:{port}", max_message_bytes=48 * 1024 * 1024) as opened:
+                yield Api(
+                    job_service_pb2_grpc.JobServiceStub(opened),
+                    worker_service_pb2_grpc.WorkerServiceStub(opened),
+                    broker,
+                    watchers,
+                )
+            stop.set()
+            await asyncio.gather(*loops)
+    await database.close()

@@ -1,105 +1,22 @@
 """job-service as its callers see it: over real gRPC, on a real database and a real broker."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import grpc
 import pytest
-from calotype import streams
 from calotype.error.v1 import error_pb2
-from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc, worker_service_pb2, worker_service_pb2_grpc
+from calotype.job.v1 import job_pb2, worker_service_pb2
 from google.protobuf import any_pb2
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from common.errors import DOMAIN, ServiceError
-from common.grpc_client import call, channel, stream
-from common.grpc_server import serve
-from common.health import Readiness
-from common.jetstream import JetStream
-from common.postgres import Database
-from services.job.domain.limits import Limits
+from common.errors import DOMAIN
+from common.grpc_client import call, stream
 from services.job.domain.states import State
-from services.job.grpc_api.job_service import JobService
-from services.job.grpc_api.worker_service import CHUNK_BYTES, WorkerService
-from services.job.relay import OutboxRelay
-from services.job.watching import Watchers
+from services.job.grpc_api.worker_service import CHUNK_BYTES
+from tests.support.job_api import Api, Ask, refusal_of
 from tests.support.jobs import JobDesk, failed, generated, stored
-from tests.support.messages import broker_at
-
-Ask = job_service_pb2
-
-
-@dataclass(frozen=True)
-class Api:
-    """Both services, as clients and workers have them."""
-
-    jobs: Any
-    work: Any
-    broker: JetStream
-    watching: Watchers
-
-    async def create(self, prompt: str = "a harbour", *, key: str = "", **fields: Any) -> Any:
-        """Submit a job; returns the whole answer."""
-        request = Ask.CreateJobRequest(
-            tenant="acme", idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields)
-        )
-        return await call(self.jobs.CreateJob, request, timeout=10)
-
-    async def get(self, job_id: str) -> Any:
-        """Read a job."""
-        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=10)).job
-
-    async def page(self, **fields: Any) -> Any:
-        """Read a page."""
-        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=10)
-
-    def watch(self, job_id: str, after: int | None = None) -> Any:
-        """Follow a job."""
-        request = Ask.WatchJobRequest(tenant="acme", job_id=job_id, after_sequence=after)
-        return aclosing(stream(self.jobs.WatchJob, request))
-
-    async def claim(self, *tokens: str) -> Any:
-        """Claim jobs as a generator."""
-        request = worker_service_pb2.ClaimJobsRequest(
-            worker="w", lease_tokens=tokens or [str(uuid4())], providers=["procedural", "paid"]
-        )
-        return (await call(self.work.ClaimJobs, request, timeout=10)).jobs
-
-
-@pytest.fixture
-async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[Api]:
-    """job-service with its loops, without its monitor and consumer."""
-    database, ready, stop = Database(database_url, application="test", pool_size=6), Readiness(), asyncio.Event()
-    async with broker_at(nats_url) as broker:
-        relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
-        served = [
-            JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").served(),
-            WorkerService(database, relay, Limits()).served(),
-        ]
-        loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve("127.0.0.1:0", served, ready=ready, max_message_bytes=48 * 1024 * 1024) as port:
-            async with channel(f"127.0.0.1:{port}", max_message_bytes=48 * 1024 * 1024) as opened:
-                yield Api(
-                    job_service_pb2_grpc.JobServiceStub(opened),
-                    worker_service_pb2_grpc.WorkerServiceStub(opened),
-                    broker,
-                    watchers,
-                )
-            stop.set()
-            await asyncio.gather(*loops)
-    await database.close()
-
-
-async def refusal_of(answer: Any) -> ServiceError:
-    """The no that something is answered with."""
-    with pytest.raises(ServiceError) as refused:
-        await answer
-    return refused.value
 
 
 async def test_a_created_job_is_answered_as_it_was_written(api: Api) -> None:
@@ -287,81 +204,6 @@ async def test_filters_hold_together(api: Api, desk: JobDesk) -> None:
 
     assert [job.id for job in found.jobs] == [wanted.id]
     assert list((await api.page(statuses=[job_pb2.STATUS_FAILED])).jobs) == []
-
-
-async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobDesk) -> None:
-    job, step = desk.create().job, asyncio.to_thread
-    seen: list[tuple[int, int]] = []
-
-    async def go_on(sequence: int) -> None:
-        if sequence == 1:
-            await api.claim()
-        elif sequence == 2:
-            held = desk.job(job.id)
-            await step(desk.begin, held)
-            await step(desk.fold, failed(held, retryable=False))
-
-    async with asyncio.timeout(20), api.watch(job.id) as updates:
-        async for update in updates:
-            seen.append((update.job.sequence, update.job.status))
-            await go_on(update.job.sequence)
-
-    assert seen == [
-        (1, job_pb2.STATUS_QUEUED),
-        (2, job_pb2.STATUS_PROCESSING),
-        (3, job_pb2.STATUS_GENERATING),
-        (4, job_pb2.STATUS_FAILED),
-    ]
-
-
-@pytest.mark.parametrize(("after", "expected"), [(None, [6]), (0, [1, 2, 3, 4, 5, 6]), (4, [5, 6]), (6, []), (9, [6])])
-async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
-    api: Api, desk: JobDesk, after: int | None, expected: list[int]
-) -> None:
-    job = desk.upload()
-    desk.fold(stored(job))
-    async with asyncio.timeout(20), api.watch(job.id, after) as updates:
-        seen = [update.job.sequence async for update in updates]
-
-    assert seen == expected
-
-
-async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobDesk) -> None:
-    job = desk.upload()
-    desk.fold(stored(job))
-    async with asyncio.timeout(20), api.watch(job.id, 2) as updates:
-        told = [update.job async for update in updates]
-
-    assert [one.status for one in told][::3] == [job_pb2.STATUS_GENERATING, job_pb2.STATUS_COMPLETED]
-    assert [len(one.artifacts) for one in told] == [0, 0, 0, 1]
-    assert not any(one.HasField("request") for one in told)
-
-
-async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobDesk) -> None:
-    job = desk.create().job
-    told = job_service_pb2.Progress(percent=40, step=2, steps=5)
-    async with asyncio.timeout(20), api.watch(job.id) as updates:
-        await anext(updates)
-        # The watcher is known to the service once a change was told after the snapshot.
-        await api.claim()
-        await anext(updates)
-        await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), told.SerializeToString())
-        update = await anext(updates)
-
-    assert update.progress == told
-    assert desk.job(job.id).sequence == 2
-
-
-async def test_whoever_follows_a_job_that_is_deleted_is_let_go(api: Api) -> None:
-    async with asyncio.timeout(20):
-        assert [change async for change in api.watching.follow("acme", "job_deleted", after=3)] == []
-
-
-async def test_a_watch_of_nothing_is_refused(api: Api) -> None:
-    async with api.watch("job_x") as updates:
-        refusal = await refusal_of(anext(updates))
-
-    assert refusal.reason == "JOB_NOT_FOUND"
 
 
 async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobDesk) -> None:

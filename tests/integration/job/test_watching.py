@@ -1,0 +1,147 @@
+"""Following a job: what a watcher is told, in order and once, whatever it knows already."""
+
+import asyncio
+from contextlib import aclosing
+
+import pytest
+from calotype import streams
+from calotype.job.v1 import job_pb2, job_service_pb2
+
+from services.job.domain.jobs import Snapshot
+from tests.support.job_api import Api, refusal_of
+from tests.support.jobs import JobDesk, failed, stored
+
+
+async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobDesk) -> None:
+    job, step = desk.create().job, asyncio.to_thread
+    seen: list[tuple[int, int]] = []
+
+    async def go_on(sequence: int) -> None:
+        if sequence == 1:
+            await api.claim()
+        elif sequence == 2:
+            held = desk.job(job.id)
+            await step(desk.begin, held)
+            await step(desk.fold, failed(held, retryable=False))
+
+    async with asyncio.timeout(20), api.watch(job.id) as updates:
+        async for update in updates:
+            seen.append((update.job.sequence, update.job.status))
+            await go_on(update.job.sequence)
+
+    assert seen == [
+        (1, job_pb2.STATUS_QUEUED),
+        (2, job_pb2.STATUS_PROCESSING),
+        (3, job_pb2.STATUS_GENERATING),
+        (4, job_pb2.STATUS_FAILED),
+    ]
+
+
+@pytest.mark.parametrize(("after", "expected"), [(None, [6]), (0, [1, 2, 3, 4, 5, 6]), (4, [5, 6]), (6, []), (9, [6])])
+async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
+    api: Api, desk: JobDesk, after: int | None, expected: list[int]
+) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    async with asyncio.timeout(20), api.watch(job.id, after) as updates:
+        seen = [update.job.sequence async for update in updates]
+
+    assert seen == expected
+
+
+async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    async with asyncio.timeout(20), api.watch(job.id, 2) as updates:
+        told = [update.job async for update in updates]
+
+    assert [one.status for one in told][::3] == [job_pb2.STATUS_GENERATING, job_pb2.STATUS_COMPLETED]
+    assert [len(one.artifacts) for one in told] == [0, 0, 0, 1]
+    assert not any(one.HasField("request") for one in told)
+
+
+async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobDesk) -> None:
+    job = desk.create().job
+    told = job_service_pb2.Progress(percent=40, step=2, steps=5)
+    async with asyncio.timeout(20), api.watch(job.id) as updates:
+        await anext(updates)
+        # The watcher is known to the service once a change was told after the snapshot.
+        await api.claim()
+        await anext(updates)
+        await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), told.SerializeToString())
+        update = await anext(updates)
+
+    assert update.progress == told
+    assert desk.job(job.id).sequence == 2
+
+
+async def test_whoever_follows_a_job_that_is_deleted_is_let_go(api: Api) -> None:
+    async with asyncio.timeout(20):
+        assert [change async for change in api.watching.follow("acme", "job_deleted", after=3)] == []
+
+
+async def test_a_watch_of_nothing_is_refused(api: Api) -> None:
+    async with api.watch("job_x") as updates:
+        refusal = await refusal_of(anext(updates))
+
+    assert refusal.reason == "JOB_NOT_FOUND"
+
+
+async def tell_again(api: Api, job_id: str, *, times: int = 3) -> None:
+    """Let the watchers hear once more that something about a job has changed."""
+    for _ in range(times):
+        await api.broker.publish_core(streams.event_subject(tenant="acme", job_id=job_id), b"")
+
+
+async def let_them_look(api: Api, desk: JobDesk) -> None:
+    """Wait until the watchers have looked at all that they were told of by now: they are told in order."""
+    job_id = desk.create().job.id
+    async with aclosing(api.watching.follow("acme", job_id, after=1)) as changes:
+        next_change = asyncio.create_task(anext(changes))
+        desk.cancel(job_id)
+        await tell_again(api, job_id, times=1)
+        await next_change
+
+
+@pytest.mark.parametrize("after", [0, 3, 5])
+async def test_what_a_watcher_knows_is_not_sent_however_late_or_often_it_is_told(
+    api: Api, desk: JobDesk, after: int
+) -> None:
+    job = desk.upload()
+    seen: list[int] = []
+
+    async def follow() -> None:
+        async for change in api.watching.follow("acme", job.id, after=after):
+            assert isinstance(change, Snapshot)
+            seen.append(change.job.sequence)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        tasks.create_task(follow())
+        for _ in range(3):
+            await tell_again(api, job.id)
+            await let_them_look(api, desk)
+        before_the_end = list(seen)
+        desk.fold(stored(job))
+        await tell_again(api, job.id)
+
+    assert before_the_end == list(range(after + 1, 6))
+    assert seen == [*before_the_end, 6]
+
+
+async def test_a_watcher_is_not_sent_what_only_another_one_has_missed(api: Api, desk: JobDesk) -> None:
+    job = desk.upload()
+    seen: dict[int, list[int]] = {0: [], 2: [], 4: [], 5: []}
+
+    async def follow(after: int) -> None:
+        async for change in api.watching.follow("acme", job.id, after=after):
+            assert isinstance(change, Snapshot)
+            seen[after].append(change.job.sequence)
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+        for after in seen:
+            tasks.create_task(follow(after))
+        await let_them_look(api, desk)
+        desk.fold(stored(job))
+        await tell_again(api, job.id)
+
+    assert seen == {after: list(range(after + 1, 7)) for after in seen}

@@ -1,0 +1,19 @@
+"""Entries and calls of the provider kind `diffusers`."""
+
+from typing import Any
+
+from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
+from services.generator.domain.work import Request
+from services.generator.ports import Order
+
+
+def entry(settings: dict[str, Any] | None = None, **fields: Any) -> DiffusersEntry:
+    """An entry of the provider file."""
+    told = DiffusersSettings(**({"path": "owner/model"} | (settings or {})))
+    return DiffusersEntry(**({"name": "local", "kind": "diffusers", "settings": told} | fields))
+
+
+def order(*, count: int = 1, key: str = "call_1", seed: int | None = None, **request: Any) -> Order:
+    """A call."""
+    wanted = Request(**({"prompt": "a harbour"} | request))
+    return Order(call_id=key, idempotency_key=key, model="model", count=count, request=wanted, seed=seed)

@@ -1,0 +1,93 @@
+"""All that a process of generator-service talks to, and what it told."""
+
+import asyncio
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from calotype import streams
+from calotype.fact.v1 import fact_pb2
+from nats.aio.msg import Msg
+
+from cli.stack.child import Child
+from cli.stack.ports import free_port
+from common.jetstream import JetStream
+from common.object_store import ObjectStore
+from common.pulling import ConsumerSpec, Subscription
+from tests.support.generating import PROVIDERS, SECONDS, FakeWorkerService, generator
+from tests.support.paid_provider import Books
+from tests.support.servers import Server
+from tests.support.storage_proxy import StorageProxy
+
+FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
+
+
+@dataclass(kw_only=True)
+class World:
+    """All that a generator talks to, and the generators that were started."""
+
+    desk: FakeWorkerService
+    books: Books
+    proxy: StorageProxy
+    nats: Server
+    broker: JetStream
+    staging: ObjectStore
+    folder: Path
+    children: list[Child] = field(default_factory=list)
+    listens: str = ""
+
+    def __post_init__(self) -> None:
+        self._facts = Subscription(self.broker, FACTS)
+        self.messages: list[Msg] = []
+
+    def start(self, **settings: str) -> Child:
+        """One more generator."""
+        self.listens = f"127.0.0.1:{free_port()}"
+        providers = self.folder / "providers.yaml"
+        providers.write_text(PROVIDERS.format(url=self.books.url), encoding="utf-8")
+        told = {
+            "WORKER_ADDRESS": self.desk.address,
+            "NATS_URL": self.nats.url,
+            "STAGING_BUCKET": self.proxy.staging,
+            "PROVIDERS_FILE": str(providers),
+            "GRPC_LISTEN": self.listens,
+            "GENERATOR_SLOTS": "4",
+            "LEASE_SECONDS": "3000",
+            "GRACE_SECONDS": "20",
+            "LOG_FORMAT": "text",
+        }
+        url = self.proxy.doors["generator"]
+        child = generator(self.folder, told | settings, storage_url=url, number=len(self.children))
+        child.start()
+        self.children.append(child)
+        return child
+
+    async def next_fact(self) -> fact_pb2.Fact:
+        """The next fact in the stream, taken into the ledger; its message is the last of `messages`."""
+        async with asyncio.timeout(SECONDS):
+            while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
+                pass
+        self.messages += found
+        await found[0].ack_sync()
+        fact = fact_pb2.Fact.FromString(found[0].data)
+        self.desk.fold(fact)
+        return fact
+
+    async def progress_of(self, job_id: str) -> asyncio.Queue[bytes]:
+        """What is told of a job's progress from now on."""
+        told: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def hear(subject: str, body: bytes) -> None:
+            await told.put(body)
+
+        await self.broker.subscribe_core(streams.progress_subject(tenant="acme", job_id=job_id), hear)
+        return told
+
+    async def facts_left(self) -> int:
+        """Facts that nobody has read."""
+        return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
+
+
+async def stop(child: Child) -> int | None:
+    """Ask a process to end, and wait; its exit status."""
+    await asyncio.to_thread(child.stop, SECONDS)
+    return child.exit_status

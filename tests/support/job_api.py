@@ -1,0 +1,60 @@
+"""job-service's gRPC API, as its clients and its workers have it."""
+
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
+
+from common.errors import ServiceError
+from common.grpc_client import call, stream
+from common.jetstream import JetStream
+from services.job.watching import Watchers
+
+Ask = job_service_pb2
+
+
+@dataclass(frozen=True)
+class Api:
+    """Both services, as clients and workers have them."""
+
+    jobs: Any
+    work: Any
+    broker: JetStream
+    watching: Watchers
+
+    async def create(self, prompt: str = "a harbour", *, key: str = "", **fields: Any) -> Any:
+        """Submit a job; returns the whole answer."""
+        request = Ask.CreateJobRequest(
+            tenant="acme", idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields)
+        )
+        return await call(self.jobs.CreateJob, request, timeout=10)
+
+    async def get(self, job_id: str) -> Any:
+        """Read a job."""
+        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=10)).job
+
+    async def page(self, **fields: Any) -> Any:
+        """Read a page."""
+        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=10)
+
+    def watch(self, job_id: str, after: int | None = None) -> Any:
+        """Follow a job."""
+        request = Ask.WatchJobRequest(tenant="acme", job_id=job_id, after_sequence=after)
+        return aclosing(stream(self.jobs.WatchJob, request))
+
+    async def claim(self, *tokens: str) -> Any:
+        """Claim jobs as a generator."""
+        request = worker_service_pb2.ClaimJobsRequest(
+            worker="w", lease_tokens=tokens or [str(uuid4())], providers=["procedural", "paid"]
+        )
+        return (await call(self.work.ClaimJobs, request, timeout=10)).jobs
+
+
+async def refusal_of(answer: Any) -> ServiceError:
+    """The no that something is answered with."""
+    with pytest.raises(ServiceError) as refused:
+        await answer
+    return refused.value

@@ -1,0 +1,48 @@
+"""A generator for one claimed job, with everything around it played."""
+
+from dataclasses import dataclass, field
+
+from common.leased_work import Renewal, Slot
+from services.generator.application.generation import Generator
+from services.generator.domain.outcomes import Acceptance, Operation
+from services.generator.domain.work import Job
+from tests.support.generation import Desk, Facts, Provider, Reader, Staging, provider_error
+
+OPERATION = Operation(id="op")
+GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
+NOT_TOLD = provider_error(Acceptance.UNKNOWN)
+
+
+@dataclass
+class World:
+    """A generator and its surroundings."""
+
+    provider: Provider
+    desk: Desk = field(default_factory=Desk)
+    facts: Facts = field(default_factory=Facts)
+    staging: Staging = field(default_factory=Staging)
+    reader: Reader = field(default_factory=Reader)
+
+    async def run(self, job: Job, slot: Slot[Job] | None = None) -> Slot[Job]:
+        """Run one claimed job."""
+        slot = slot or Slot(token=job.lease_token, work=job)
+        generator = Generator(
+            desk=self.desk,
+            facts=self.facts,
+            staging=self.staging,
+            reader=self.reader,
+            providers={"paid": self.provider},
+        )
+        await generator.run(slot)
+        return slot
+
+
+def slot_of(job: Job) -> Slot[Job]:
+    """The job in hand."""
+    return Slot(token=job.lease_token, work=job)
+
+
+def end(slot: Slot[Job], outcome: Renewal) -> None:
+    """The desk takes the lease away."""
+    slot.outcome = outcome
+    slot.ended.set()

@@ -1,0 +1,233 @@
+"""One claimed job: what earlier claims left is settled first, and what is missing is bought once."""
+
+import pytest
+
+from common.leased_work import Renewal
+from common.object_store import StorageDenied
+from services.generator.domain.work import Phase, Request
+from tests.support.generation import (
+    AWAY,
+    LOST,
+    Provider,
+    Staging,
+    call_of,
+    job_of,
+    made,
+    staged,
+)
+
+from .conftest import GONE, World, end, slot_of
+
+
+async def test_an_accepted_call_is_followed_and_not_sent_again() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")]))
+
+    assert (world.provider.submitted, world.provider.polled) == ([], ["op"])
+    assert world.facts.phases == [Phase.SUCCEEDED]
+
+
+@pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.ACCEPTED, Phase.SUCCEEDED])
+async def test_what_is_in_staging_is_adopted(phase: Phase) -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    world.staging.add(staged(0), count=1)
+    await world.run(job_of(calls=[call_of(phase, operation="op")]))
+
+    assert (world.facts.kinds, world.facts.indexes) == (["images_generated"], [0])
+    assert world.provider.submitted == world.provider.polled == []
+
+
+async def test_a_job_whose_images_are_all_staged_is_closed_without_a_call() -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    await world.run(job_of(images=[staged(0)], calls=[call_of(Phase.SUCCEEDED)]))
+
+    assert world.facts.kinds == ["images_generated"]
+    assert world.desk.begun == []
+
+
+async def test_an_intended_call_is_sent_again_where_that_costs_nothing() -> None:
+    world = World(Provider(made(), free=True))
+    await world.run(job_of(calls=[call_of(Phase.INTENDED)]))
+
+    assert (world.desk.resent, world.desk.begun) == (["call_old"], [])
+    assert [order.idempotency_key for order in world.provider.submitted] == ["call_old"]
+
+
+@pytest.mark.parametrize("consent", [False, True])
+async def test_an_intended_call_that_was_paid_for_perhaps_is_settled_as_unknown(consent: bool) -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    await world.run(job_of(calls=[call_of(Phase.INTENDED)], may_pay_again=consent))
+
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.UNKNOWN])
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", consent)
+    assert world.desk.begun == []
+
+
+async def test_an_unknown_call_stops_the_job_until_somebody_consents() -> None:
+    stopped, allowed = World(Provider(made())), World(Provider(made()))
+    await stopped.run(job_of(calls=[call_of(Phase.UNKNOWN)]))
+    await allowed.run(job_of(calls=[call_of(Phase.UNKNOWN)], may_pay_again=True))
+
+    assert (stopped.facts.error.reason, stopped.desk.begun) == ("AMBIGUOUS_OUTCOME", [])
+    assert (allowed.facts.kinds, allowed.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_a_result_that_is_gone_is_lost() -> None:
+    world = World(Provider(GONE))
+    await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")]))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("RESULT_LOST", [Phase.UNKNOWN])
+
+
+async def test_nothing_is_bought_once_the_lease_is_lost() -> None:
+    world = World(Provider(made()))
+    world.desk.refusals["begin_call"] = LOST
+    slot = await world.run(job_of())
+
+    assert (slot.outcome, world.provider.submitted) == (Renewal.LOST, [])
+    assert (world.facts.kinds, world.desk.released) == ([], [])
+
+
+async def test_a_call_that_could_not_be_written_down_is_named_as_never_sent() -> None:
+    world = World(Provider(made()))
+    world.desk.refusals["begin_call"] = AWAY
+    await world.run(job_of())
+
+    assert (world.provider.submitted, len(world.desk.released[0])) == ([], 1)
+
+
+async def test_a_lost_result_is_bought_again_with_consent() -> None:
+    world = World(Provider(GONE, made()))
+    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED, operation="op")], may_pay_again=True))
+
+    assert (world.provider.polled, world.desk.begun, world.facts.kinds) == (["op"], [(0,)], ["images_generated"])
+
+
+async def test_an_accepted_call_whose_operation_is_gone_is_bought_again_by_the_next_claim_with_consent() -> None:
+    world = World(Provider(GONE))
+    await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], may_pay_again=True))
+
+    assert (world.facts.error.reason, world.facts.error.retryable, world.desk.begun) == ("RESULT_LOST", True, [])
+
+
+async def test_a_result_that_will_never_do_is_bought_again_only_with_consent() -> None:
+    earlier = call_of(Phase.SUCCEEDED, operation="op")
+    stopped, allowed = World(Provider(made(b"bad"))), World(Provider(made(b"bad"), made(b"good")))
+    await stopped.run(job_of(calls=[earlier]))
+    await allowed.run(job_of(calls=[earlier], may_pay_again=True))
+
+    assert (stopped.facts.error.reason, stopped.desk.begun) == ("INVALID_IMAGE", [])
+    assert (allowed.facts.kinds, allowed.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_an_outage_of_staging_is_no_reason_to_pay_again() -> None:
+    world = World(Provider(made()), staging=Staging(outages=99, problem=StorageDenied("no")))
+    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED, operation="op")], may_pay_again=True))
+
+    assert (world.facts.error.reason, world.desk.begun) == ("STORAGE_DENIED", [])
+
+
+async def test_an_unknown_call_whose_operation_became_known_is_followed() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(calls=[call_of(Phase.UNKNOWN, operation="op")]))
+
+    assert (world.provider.polled, world.provider.submitted, world.facts.phases) == (["op"], [], [Phase.SUCCEEDED])
+
+
+async def test_images_of_an_unknown_call_are_found_in_staging() -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    world.staging.add(staged(0), count=1)
+    await world.run(job_of(calls=[call_of(Phase.UNKNOWN)]))
+
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+
+
+async def test_half_of_a_call_in_staging_is_kept_though_its_end_is_unknown() -> None:
+    world = World(Provider(AssertionError("nobody is asked")))
+    world.staging.add(staged(0), count=2)
+    await world.run(job_of(n=2, calls=[call_of(Phase.INTENDED, 0, 1)]))
+
+    assert (world.facts.error.reason, world.facts.phases) == ("AMBIGUOUS_OUTCOME", [Phase.UNKNOWN])
+    assert world.facts.indexes == [0]
+
+
+async def test_a_consent_that_bought_nothing_is_no_consent_to_pay_again() -> None:
+    calls = [call_of(Phase.UNKNOWN, call_id="call_1"), call_of(Phase.NOT_SENT, call_id="call_2")]
+    world = World(Provider(made()))
+    await world.run(job_of(calls=calls))
+
+    assert (world.facts.error.reason, world.desk.begun) == ("AMBIGUOUS_OUTCOME", [])
+
+
+async def test_what_can_be_had_of_earlier_calls_is_had_before_the_claim_ends() -> None:
+    calls = [
+        call_of(Phase.UNKNOWN, 0, call_id="call_1"),
+        call_of(Phase.ACCEPTED, 1, call_id="call_2", operation="op"),
+    ]
+    world = World(Provider(made()))
+    await world.run(job_of(n=2, calls=calls))
+
+    assert (world.facts.error.reason, world.facts.indexes) == ("AMBIGUOUS_OUTCOME", [1])
+
+
+# Sending.
+
+
+async def test_a_call_that_was_allowed_too_late_does_not_leave() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(lease_seconds=0))
+
+    assert (world.provider.submitted, world.facts.kinds) == ([], ["stage_failed"])
+    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.NOT_SENT], True)
+
+
+async def test_an_earlier_call_that_was_allowed_too_late_is_not_said_to_be_unsent() -> None:
+    world = World(Provider(made(), free=True))
+    await world.run(job_of(lease_seconds=0, calls=[call_of(Phase.INTENDED)]))
+
+    assert (world.provider.submitted, world.facts.phases, world.facts.error.retryable) == ([], [], True)
+
+
+@pytest.mark.parametrize("outcome", [Renewal.LOST, Renewal.CANCELED])
+async def test_a_lease_that_ends_while_the_call_is_written_down_is_not_used(outcome: Renewal) -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(made()))
+    world.desk.when_begun = lambda: end(slot, outcome)
+    await world.run(job, slot)
+
+    assert world.provider.submitted == []
+    # Told at once, so that the next claimer does not take the call for one that may have left.
+    assert [len(not_sent) for not_sent in world.desk.released] == [1]
+
+
+async def test_a_process_that_stops_while_the_call_is_written_down_names_it_as_never_sent() -> None:
+    job = job_of()
+    slot = slot_of(job)
+    world = World(Provider(made()))
+    world.desk.when_begun = slot.stopping.set
+    await world.run(job, slot)
+
+    assert (world.provider.submitted, len(world.desk.released[0])) == ([], 1)
+
+
+async def test_a_call_that_never_left_is_told_as_a_fact_while_the_desk_is_away() -> None:
+    world = World(Provider(made()))
+    world.desk.refusals |= {"begin_call": AWAY, "release": AWAY}
+    await world.run(job_of())
+
+    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.NOT_SENT])
+
+
+async def test_a_claim_that_has_used_up_its_time_buys_nothing() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(max_seconds=0))
+
+    assert (world.desk.begun, world.facts.error.reason, world.facts.error.retryable) == ([], "STAGE_TIMEOUT", True)
+
+
+async def test_the_last_seeds_of_all_stay_within_their_bounds() -> None:
+    world = World(Provider(made(), most=1))
+    await world.run(job_of(n=2, request=Request(prompt="x", seed=2**63 - 1)))
+
+    assert [order.seed for order in world.provider.submitted] == [2**63 - 1, 0]
