@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import re
 import types
 import typing
@@ -55,9 +56,12 @@ def _raw(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> str | N
     name = PREFIX + field.name.upper()
     if field.metadata.get("secret") and (path := environ.get(f"{name}_FILE")):
         try:
-            return Path(path).read_text(encoding="utf-8").strip()
+            secret = Path(path).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{name}_FILE names {path}, which cannot be read.") from error
+        if not secret:
+            raise ConfigError(f"{name}_FILE names {path}, which is empty.")
+        return secret
     value = environ.get(name)
     return value if value else None
 
@@ -88,9 +92,12 @@ def _convert(kind: Any, raw: str) -> Any:
         return raw.lower() in _TRUE
     if kind in (int, float):
         try:
-            return kind(raw)
+            number = kind(raw)
         except ValueError:
             raise ValueError("a whole number" if kind is int else "a number") from None
+        if not math.isfinite(number):
+            raise ValueError("a number")
+        return number
     if typing.get_origin(kind) is typing.Literal:
         if raw not in typing.get_args(kind):
             raise ValueError(f"one of {', '.join(typing.get_args(kind))}")

@@ -1,7 +1,9 @@
 """Lifetimes: start a process, stop it on a signal, and let no background task die unseen."""
 
 import asyncio
+import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from types import TracebackType
@@ -35,6 +37,11 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     return 0
+
+
+def process_name(service: str) -> str:
+    """What this process is called among all that run: service, host and process id."""
+    return f"{service}/{socket.gethostname()}/{os.getpid()}"
 
 
 class Tasks:

@@ -10,6 +10,8 @@ from common.logs import event
 
 _LOG = logging.getLogger(__name__)
 LONGEST_BACKOFF = 30.0
+#: By then the longest pause is reached; an outage of hours must not make a number that is too large.
+MOST_DOUBLINGS = 16
 
 RunOnce = Callable[[], Awaitable[Mapping[str, int] | None]]
 
@@ -48,10 +50,17 @@ async def run_every(
             if counts and any(counts.values()):
                 event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
         seconds = interval() if callable(interval) else interval
-        # From a second upwards, however rarely it runs: what is away at the start is usually back soon.
-        pause = min(LONGEST_BACKOFF, min(seconds, 1.0) * 2**failures) if failures else seconds
+        pause = backoff(seconds, failures) if failures else seconds
         # Spread, so that processes that started together do not ask together for ever.
         await pause_until(stop, None if failures else wake, seconds=pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
+
+
+def backoff(interval: float, failures: int) -> float:
+    """Seconds to wait after so many failures in a row of what runs once per interval.
+
+    From a second upwards, however rarely it runs: what is away at the start is usually back soon.
+    """
+    return min(LONGEST_BACKOFF, min(interval, 1.0) * 2.0 ** min(failures, MOST_DOUBLINGS))
 
 
 async def pause_until(*events: asyncio.Event | None, seconds: float) -> bool:

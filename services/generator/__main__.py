@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -57,7 +56,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(bucket.close)
         fetch = GuardedFetch()
         stack.push_async_callback(fetch.close)
-        own_name = f"generator/{socket.gethostname()}/{os.getpid()}"
+        own_name = lifecycle.process_name("generator")
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)

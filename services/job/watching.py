@@ -60,10 +60,14 @@ class Watchers:
         watcher = _Watcher(job_id=job_id, after=after)
         self._by_job[job_id].add(watcher)
         self._wake(job_id)
+        is_final = False
         try:
             while (change := await watcher.queue.get()) is not None:
                 yield change
-                if isinstance(change, Snapshot) and change.job.is_final and watcher.queue.empty():
+                if isinstance(change, Snapshot):
+                    is_final = change.job.is_final
+                # Word of progress may stand behind the last change.
+                if is_final and watcher.queue.empty():
                     return
         finally:
             self._by_job[job_id].discard(watcher)

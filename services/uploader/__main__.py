@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -45,7 +44,7 @@ async def main(stop: asyncio.Event) -> None:
         opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))
         bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)
         stack.push_async_callback(bucket.close)
-        desk = GrpcWorkDesk(opened, worker_name=f"uploader/{socket.gethostname()}/{os.getpid()}")
+        desk = GrpcWorkDesk(opened, worker_name=lifecycle.process_name("uploader"))
         store = GcsPublicStore(
             bucket, staging_bucket=settings.staging_bucket, cache_seconds=settings.public_cache_seconds
         )

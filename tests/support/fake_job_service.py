@@ -118,6 +118,11 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self._keys[request.tenant, request.idempotency_key] = (job.id, request.fingerprint)
         return job_service_pb2.CreateJobResponse(job=job)
 
+    async def TakeRequest(self, request: Any, context: Any) -> Any:
+        """Always one left."""
+        self._begin("TakeRequest", request, context)
+        return job_service_pb2.TakeRequestResponse(rate=job_service_pb2.RequestRate(remaining=1, reset_seconds=1))
+
     async def GetJob(self, request: Any, context: Any) -> Any:
         """The newest version."""
         self._begin("GetJob", request, context)

@@ -75,6 +75,24 @@ async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: J
     assert desk.job(job.id).sequence == 2
 
 
+async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, desk: JobDesk) -> None:
+    job = desk.create().job
+    told = job_service_pb2.Progress(percent=40).SerializeToString()
+    slow, listener = (api.watching.follow("acme", job.id, after=after) for after in (0, 99))
+    async with asyncio.timeout(20), aclosing(slow), aclosing(listener):
+        await anext(slow)
+        hearing = asyncio.create_task(anext(listener))
+        await asyncio.to_thread(desk.cancel, job.id)
+        async for _ in api.watching.follow("acme", job.id, after=1):
+            pass
+        # By now the last change waits for the slow one; the listener hears progress alone.
+        await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), told)
+        await hearing
+        rest = [change async for change in slow]
+
+    assert [isinstance(change, Snapshot) for change in rest] == [True, False]
+
+
 async def test_whoever_follows_a_job_that_is_deleted_is_let_go(api: Api) -> None:
     async with asyncio.timeout(20):
         assert [change async for change in api.watching.follow("acme", "job_deleted", after=3)] == []
