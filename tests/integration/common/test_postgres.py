@@ -94,7 +94,8 @@ async def test_a_deadlock_is_tried_again(database: Database) -> None:
 
     await asyncio.gather(run("a", "b"), run("b", "a"))
 
-    assert len(tries) == 3
+    # Two that begin again at once may meet once more.
+    assert 3 <= len(tries) <= 4
 
 
 async def test_a_server_that_is_not_there_is_unavailable() -> None:
