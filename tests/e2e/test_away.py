@@ -13,7 +13,8 @@ from cli.stack.state import StackState
 from tests.support.freezing import frozen
 from tests.support.stack import Client
 
-SOON = 2.0
+#: The promise, and what a busy machine adds to thirteen questions at once; in seconds.
+SOON, NOISE = 2.0, 1.0
 ENDPOINTS = [
     ("POST", "/v1/jobs", {"prompt": "while somebody is away", "size": "64x64"}),
     ("GET", "/v1/jobs", None),
@@ -42,7 +43,7 @@ def ask(client: Client, stack: StackState, method: str, path: str, body: Any) ->
         # A stream goes on for as long as the job does; its first bytes are what counts.
         if "event-stream" not in answer.headers.get("content-type", ""):
             answer.read()
-    assert took < SOON, f"{method} {path} took {took:.1f} s"
+    assert took < SOON + NOISE, f"{method} {path} took {took:.1f} s"
     return answer
 
 
