@@ -70,7 +70,8 @@ def to_status(error: ServiceError) -> status_pb2.Status:
         if isinstance(detail, any_pb2.Any):
             status.details.append(detail)
         else:
-            status.details.add().Pack(detail)
+            # The same no is the same bytes, in whatever order its metadata came.
+            status.details.add().Pack(detail, deterministic=True)
     return status
 
 
