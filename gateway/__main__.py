@@ -51,6 +51,7 @@ async def main(stop: asyncio.Event) -> None:
             draining=stop,
             clock=lambda: datetime.now(UTC),
         )
+        stack.push_async_callback(parts.pictures.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         look = partial(readiness.look, jobs, ready)
         tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")

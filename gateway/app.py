@@ -1,4 +1,4 @@
-"""The application: routes, the edge around them, and every error as a problem."""
+"""The application: routes, the edge around them, and every error as a refusal."""
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -8,8 +8,20 @@ from starlette.routing import Match, Route
 
 from gateway import openapi
 from gateway.edge import Edge, instance_of, request_id_of
-from gateway.problems import Problem, Violation, invalid, respond
-from gateway.routes import admin, catalogue, client_tokens, decisions, events, health, jobs, pages
+from gateway.problems import Problem, Violation, invalid
+from gateway.refusals import respond
+from gateway.routes import (
+    admin,
+    catalogue,
+    client_tokens,
+    decisions,
+    events,
+    health,
+    images,
+    jobs,
+    models,
+    pages,
+)
 from gateway.routes.parts import Parts
 
 #: The edge traces every request; the framework's own spans would repeat it, with the query, which may hold a token.
@@ -21,7 +33,7 @@ _OFF: TelemetryConfig = {
     "auto_configure": False,
 }
 _NO_PAGE, _NO_METHOD = 404, 405
-_NOUNS = (jobs, decisions, events, client_tokens, catalogue, admin, health, pages)
+_NOUNS = (jobs, decisions, events, client_tokens, catalogue, images, models, admin, health, pages)
 
 
 def create_app(parts: Parts) -> FastAPI:

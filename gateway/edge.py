@@ -15,7 +15,8 @@ from common.ids import new_uuid7
 from common.logs import event
 from gateway import cors, quotas
 from gateway.auth import caller_of
-from gateway.problems import Problem, malformed, respond
+from gateway.problems import Problem, malformed
+from gateway.refusals import respond
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")

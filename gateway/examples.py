@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gateway.openai_images import examples as openai
+
 _ROOT = "http://127.0.0.1:8080"
 _ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
 _JOB = f"{_ROOT}/v1/jobs/{_ID}"
@@ -234,8 +236,9 @@ BODIES: dict[str, dict[str, Any]] = {
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
+    **openai.BODIES,
 }
-#: By operation and status.
+STREAMS: dict[str, str] = {"watchJob": EVENTS, **openai.STREAMS}
 DEAD_LETTERS: dict[str, Any] = {
     "dead_letters": [
         {
@@ -271,18 +274,19 @@ PROVIDER_USE: dict[str, Any] = {
         }
     ]
 }
+#: By operation and status.
 ANSWERS: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
     ("createJob", "202"): QUEUED_JOB,
     ("listJobs", "200"): JOB_PAGE,
     ("getJob", "200"): JOB,
     ("listAttempts", "200"): ATTEMPTS,
-    ("watchJob", "200"): EVENTS,
     ("cancelJob", "200"): CANCELED_JOB,
     ("retryJob", "202"): QUEUED_JOB,
     ("createClientToken", "201"): CLIENT_TOKEN,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
+    **openai.ANSWERS,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
     ("listProviderUse", "200"): PROVIDER_USE,

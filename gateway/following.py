@@ -29,6 +29,8 @@ class Pace:
     patience: float = 30.0
     #: Longest time that a client may take for one event.
     send: float = 30.0
+    #: Longest time that a request in OpenAI's shape is held: its clients, who wait ten minutes, are to hear the answer.
+    held: float = 580.0
 
 
 async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace: Pace) -> AsyncGenerator[Change, None]:

@@ -36,10 +36,16 @@ class JobClient:
         key: str,
         fingerprint: str,
         quota: job_service_pb2.TenantQuota,
+        join_within_seconds: int | None = None,
     ) -> job_service_pb2.CreateJobResponse:
-        """Write a job down; asked again by itself, as the key makes that safe."""
+        """Write a job down, or join one as the contract says; asked again by itself, as the key makes that safe."""
         asked = job_service_pb2.CreateJobRequest(
-            tenant=tenant, idempotency_key=key, request=request, fingerprint=fingerprint, quota=quota
+            tenant=tenant,
+            idempotency_key=key,
+            request=request,
+            fingerprint=fingerprint,
+            quota=quota,
+            join_within_seconds=join_within_seconds,
         )
         seconds = CALL_SECONDS + asked.ByteSize() / BODY_PACE
         return await _ask(self._stub.CreateJob, asked, attempts=3, seconds=seconds)

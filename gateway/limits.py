@@ -27,13 +27,15 @@ class BodyReader:
         self.held = 0
 
     @asynccontextmanager
-    async def read(self, request: Request, *, may_be_empty: bool = False) -> AsyncIterator[bytes]:
+    async def read(
+        self, request: Request, *, may_be_empty: bool = False, media_type: str = "application/json"
+    ) -> AsyncIterator[bytes]:
         """The body; it counts as held until the block ends. Raises `Problem`."""
         raw = bytearray()
         try:
             await self._take(raw, request)
             if raw or not may_be_empty:
-                _check_type(request)
+                _check_type(request, media_type)
             yield bytes(raw)
         finally:
             self.held -= len(raw)
@@ -78,11 +80,11 @@ class BodyReader:
         raise Problem(reason="TOO_LARGE", detail=f"The body is larger than {self._largest:,} bytes.")
 
 
-def _check_type(request: Request) -> None:
+def _check_type(request: Request, media_type: str) -> None:
     stated = Message()
     stated["content-type"] = request.headers.get("content-type", "")
     charset = stated.get_param("charset", "utf-8")
-    if stated.get_content_type() != "application/json" or str(charset).lower() not in ("utf-8", "utf8"):
-        raise Problem(reason="UNSUPPORTED_MEDIA_TYPE", detail="Send Content-Type: application/json, in UTF-8.")
+    if stated.get_content_type() != media_type or str(charset).lower() not in ("utf-8", "utf8"):
+        raise Problem(reason="UNSUPPORTED_MEDIA_TYPE", detail=f"Send Content-Type: {media_type}, in UTF-8.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(reason="UNSUPPORTED_MEDIA_TYPE", detail="Send the body without Content-Encoding.")

@@ -10,7 +10,9 @@ from pydantic.json_schema import models_json_schema
 
 from gateway import examples
 from gateway.auth import TOKEN_PARAMETER
+from gateway.openai_images import examples as openai_examples
 from gateway.problems import MEDIA_TYPE
+from gateway.schemas.openai import ImageParameters, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
@@ -26,11 +28,13 @@ _PURPOSE = {
     409: "The job's state does not allow this; `job` tells how it stands.",
     410: "The job that the Idempotency-Key made was deleted.",
     413: "The body is too large.",
-    415: "The body is not application/json.",
+    415: "The body is not of the type that the call takes.",
     422: "A field is wrong; `errors` names each.",
     429: "The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again.",
     500: "A defect of the service.",
     503: "The service cannot take it now; ask again after Retry-After.",
+    502: "The provider refuses what the operator has set up.",
+    504: "The job takes longer than a request is held, and goes on; or it failed as its provider was too slow.",
 }
 
 
@@ -40,6 +44,34 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {
         status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
         for status in sorted({*statuses, 401, 403, 429, 500, 503})
+    }
+
+
+def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The same in OpenAI's shape."""
+    shape = {"schema": {"$ref": _REF.format(model=OpenAIErrorBody.__name__)}}
+    return {
+        status: {"description": _PURPOSE[status], "content": {"application/json": shape}}
+        for status in sorted({*statuses, 401, 403, 429, 500, 503})
+    }
+
+
+def openai_answers() -> dict[int | str, dict[str, Any]]:
+    """What the calls for pictures answer."""
+    told = "The pictures, with the job in `x-calotype-job-id`; with `stream` one event for each."
+    stream = {"text/event-stream": {"schema": {"type": "string"}}}
+    return {200: {"description": told, "content": stream}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
+
+
+def openai_body(*, form: bool) -> dict[str, Any]:
+    """The body of the calls for pictures: JSON, or a form that has files too."""
+    shape: dict[str, Any] = {"schema": {"$ref": _REF.format(model=ImageParameters.__name__)}}
+    if form:
+        file = {"type": "string", "format": "binary"}
+        files = {"image": file, "image[]": {"type": "array", "items": file, "maxItems": 8}, "mask": file}
+        shape = {"schema": {"allOf": [shape["schema"], {"type": "object", "properties": files}]}}
+    return {
+        "requestBody": {"required": True, "content": {"multipart/form-data" if form else "application/json": shape}}
     }
 
 
@@ -129,7 +161,9 @@ def _complete(written: dict[str, Any]) -> dict[str, Any]:
             (CreateJob, "validation"),
             (RetryJob, "validation"),
             (CreateClientToken, "validation"),
+            (ImageParameters, "validation"),
             (ProblemView, "serialization"),
+            (OpenAIErrorBody, "serialization"),
         ],
         ref_template=_REF,
     )
@@ -156,4 +190,13 @@ def _complete_operation(operation: dict[str, Any], *, keyed: bool) -> None:
         shape["example"] = examples.BODIES[name]
     for status, told in responses.items():
         for kind, shape in told.get("content", {}).items():
-            shape["example"] = examples.PROBLEM if kind == MEDIA_TYPE else examples.ANSWERS[name, status]
+            shape["example"] = _example(operation, status, kind)
+
+
+def _example(operation: dict[str, Any], status: str, kind: str) -> Any:
+    name = operation["operationId"]
+    if kind == MEDIA_TYPE:
+        return examples.PROBLEM
+    if "openai" in operation.get("tags", ()) and status >= "400":
+        return openai_examples.ERROR
+    return examples.STREAMS[name] if kind == "text/event-stream" else examples.ANSWERS[name, status]

@@ -36,7 +36,7 @@ async def events(
     """
     yield f"retry: {RETRY_MS}\n\n".encode()
     told_progress = float("-inf")
-    async with aclosing(changes), aclosing(_with_beats(changes, pace, draining, seconds_left)) as beats:
+    async with aclosing(changes), aclosing(with_beats(changes, pace, draining, seconds_left)) as beats:
         async for change in beats:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
@@ -49,7 +49,7 @@ async def events(
                 yield f"event: progress\ndata: {body}\n\n".encode()
 
 
-async def _with_beats(
+async def with_beats(
     changes: AsyncIterator[Change], pace: Pace, draining: asyncio.Event, seconds_left: Callable[[], float]
 ) -> AsyncGenerator[Change | str, None]:
     """The changes, with comments between: a heartbeat when nothing happens, a last word when something ends them."""
@@ -113,7 +113,7 @@ class EventStream(Response):
         """Serve the stream."""
         self._streams.open += 1
         sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(_left(receive))
+        leaving = asyncio.create_task(left(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -142,6 +142,7 @@ class EventStream(Response):
             await send(message)
 
 
-async def _left(receive: Receive) -> None:
+async def left(receive: Receive) -> None:
+    """Return once the client has gone; its body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

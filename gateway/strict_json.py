@@ -49,9 +49,14 @@ def parse(raw: bytes) -> dict[str, Any]:
         raise malformed("The body holds a number with too many digits.") from None
     if not isinstance(value, dict):
         raise malformed("The body must be a JSON object.")
+    refuse_faults(value)
+    return value
+
+
+def refuse_faults(value: dict[str, Any]) -> None:
+    """Raises `Problem` INVALID_INPUT naming the fields that hold what cannot be stored."""
     if wrong := list(_faults(value, "", 1)):
         raise invalid(wrong)
-    return value
 
 
 def fingerprint(body: dict[str, Any]) -> str:

@@ -11,6 +11,10 @@ from pathlib import Path
 #: neither take that port nor connect to itself.
 CANDIDATES = range(20_000, 32_000)
 TRIES = 200
+#: A port that was given is kept from other processes that look for one, by the UDP port of the same number, which
+#: nothing here speaks: until its server listens, nothing else shows that it is spoken for. The oldest are let go.
+_KEPT: dict[int, socket.socket] = {}
+_MOST_KEPT = 64
 
 
 class NoFreePort(Exception):
@@ -28,7 +32,7 @@ class Ports:
     def take(self, name: str) -> int:
         """The port of that name: the one of last time when it is still free."""
         port = self._known.get(name)
-        if port is None or port in self._given or not is_free("127.0.0.1", port):
+        if port is None or port in self._given or not (is_free("127.0.0.1", port) and (port in _KEPT or _keep(port))):
             port = next(one for one in _free_ports() if one not in self._given)
         self._given.add(port)
         self._known[name] = port
@@ -40,7 +44,7 @@ class Ports:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on now. Raises `NoFreePort`."""
+    """A port of 127.0.0.1 that nobody listens on now, and that no other process here is given. Raises `NoFreePort`."""
     return next(_free_ports())
 
 
@@ -61,9 +65,22 @@ def is_free(host: str, port: int) -> bool:
 
 def _free_ports() -> Iterator[int]:
     for port in random.sample(CANDIDATES, TRIES):
-        if is_free("127.0.0.1", port):
+        if port not in _KEPT and is_free("127.0.0.1", port) and _keep(port):
             yield port
     raise NoFreePort(f"None of {TRIES} ports of 127.0.0.1 is free.")
+
+
+def _keep(port: int) -> bool:
+    keeper = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    try:
+        keeper.bind(("127.0.0.1", port))
+    except OSError:
+        keeper.close()
+        return False
+    if len(_KEPT) >= _MOST_KEPT:
+        _KEPT.pop(next(iter(_KEPT))).close()
+    _KEPT[port] = keeper
+    return True
 
 
 def _read(memory: Path) -> dict[str, int]:

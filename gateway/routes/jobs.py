@@ -7,18 +7,19 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway import bodies, incoming, openapi, preferences, quotas, strict_json
+from gateway import bodies, incoming, openapi, preferences, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
-from gateway.idempotency import HEADER, key_of
+from gateway.idempotency import key_of
 from gateway.keyring import Caller
-from gateway.problems import Problem, Violation, invalid
+from gateway.problems import Violation, invalid
 from gateway.rendering_ledger import attempt
 from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, ReaderOf, SubmitterOf, answer
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.queries import ListJobs
 from gateway.schemas.requests import CreateJob
+from gateway.submitting import submit
 from gateway.waiting import wait_until
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -55,28 +56,12 @@ async def _submit(request: Request, parts: Parts, caller: Caller, *, key: str) -
     """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
     async with parts.bodies.read(request) as raw:
         wanted, fingerprint = await parts.digest(_accept, raw)
-        try:
-            created = await parts.jobs.create(
-                caller.tenant, wanted, key=key, fingerprint=fingerprint, quota=quotas.quota_of(caller)
-            )
-        except Problem as problem:
-            quotas.note_refusal(request.scope, problem)
-            if problem.reason == "SERVICE_UNAVAILABLE":
-                # The job may be written down all the same: with this key, asking again is safe.
-                problem.headers = {**problem.headers, HEADER: f'"{_quoted(key)}"'}
-            raise
-    if created.HasField("rate"):
-        quotas.note(request.scope, created.rate)
-    return created
+        return await submit(request, parts, caller, wanted, key=key, fingerprint=fingerprint)
 
 
 def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     sent = strict_json.parse(raw)
     return incoming.job_request(bodies.check(CreateJob, sent)), strict_json.fingerprint(sent)
-
-
-def _quoted(key: str) -> str:
-    return key.replace("\\", r"\\").replace('"', r"\"")
 
 
 @router.get(

@@ -18,6 +18,7 @@ from gateway.following import Pace
 from gateway.job_client import JobClient
 from gateway.keyring import Caller
 from gateway.limits import BodyReader
+from gateway.openai_images.pictures import PictureReader
 from gateway.operator_client import OperatorClient
 from gateway.problems import Problem
 from gateway.rendering import Renderer
@@ -42,6 +43,7 @@ class Parts:
     pace: Pace = field(default_factory=Pace)
     bodies: BodyReader = field(default_factory=BodyReader)
     streams: Streams = field(default_factory=Streams)
+    pictures: PictureReader = field(default_factory=PictureReader)
     _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def digest(self, work: Callable[[bytes], T], raw: bytes) -> T:
@@ -56,7 +58,7 @@ class Parts:
         return Renderer(root=str(request.base_url).rstrip("/"), now=self.clock(), grant=caller.grant)
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 
@@ -64,7 +66,7 @@ def _parts(request: Request) -> Parts:
 PartsOf = Annotated[Parts, Depends(_parts)]
 
 
-def _submitter(request: Request, parts: PartsOf) -> Caller:
+async def _submitter(request: Request, parts: PartsOf) -> Caller:
     caller = parts.authenticator.caller(request)
     if caller.grant is not None:
         raise _denied("A client token is for its one job alone; this needs a key.")
@@ -87,7 +89,7 @@ def _denied(detail: str) -> Problem:
 CallerOf = Annotated[Caller, Depends(_caller)]
 
 
-def _operator(caller: CallerOf) -> Caller:
+async def _operator(caller: CallerOf) -> Caller:
     if caller.role != "operator":
         raise _denied("Only an operator's key may do this.")
     return caller
@@ -107,7 +109,11 @@ def _no_such_job() -> Problem:
     return Problem(reason="JOB_NOT_FOUND", detail="There is no such job.")
 
 
-JobId = Annotated[str, Depends(job_id_of)]
+async def _job_id(job_id: str) -> str:
+    return job_id_of(job_id)
+
+
+JobId = Annotated[str, Depends(_job_id)]
 
 
 def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Request, Parts, str], Awaitable[Caller]]:

@@ -48,7 +48,10 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
             **parts,
         }
         made = Parts(**chosen)
-        yield create_app(made), made
+        try:
+            yield create_app(made), made
+        finally:
+            await made.pictures.close()
 
 
 @asynccontextmanager

@@ -60,7 +60,7 @@ class JobDesk:
         self.run(lambda c: routing.register(c, "worker", known or (FREE, PAID), is_starting=is_starting))
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
-        """A new job, or the one of the key."""
+        """A new job, or the one of the key, or one that is joined."""
         return self.submit(tenant=tenant, key=key, fingerprint=fingerprint, **request).seen
 
     def submit(
@@ -70,6 +70,7 @@ class JobDesk:
         key: str = "",
         fingerprint: str = "",
         quota: Quota | None = None,
+        join: int | None = None,
         **request: Any,
     ) -> creating.Done:
         """What job-service makes of a wish for pictures."""
@@ -80,6 +81,7 @@ class JobDesk:
             request=JobRequest(**({"prompt": "a harbour"} | request)),
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             quota=quota,
+            join_within_seconds=join,
         )
         return self.run(lambda c: creating.create_job(c, new))
 

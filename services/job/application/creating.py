@@ -22,7 +22,11 @@ SCOPE = "jobs"
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What a caller asks for; `pictures` are input images that came as bytes, by index (-1 is the mask)."""
+    """What a caller asks for; `pictures` are input images that came as bytes, by index (-1 is the mask).
+
+    `join_within_seconds`: how long ago a job of the same fingerprint may last have been asked for to be joined; None
+    for callers that never join.
+    """
 
     tenant: str
     idempotency_key: str
@@ -31,10 +35,11 @@ class NewJob:
     pictures: Mapping[int, bytes] = field(default_factory=dict)
     traceparent: str | None = None
     quota: Quota | None = None
+    join_within_seconds: int | None = None
 
 
 class Done(NamedTuple):
-    """What came of a wish; `replayed` says that its key was known and nothing was done."""
+    """What came of a wish; `replayed` says that its key was known, or a job was joined, and nothing was done."""
 
     seen: Snapshot
     replayed: bool = False
@@ -46,12 +51,15 @@ def create_job(connection: Connection, new: NewJob) -> Done:
 
     Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, QUOTA_EXCEEDED, or whatever is wrong with the request.
     """
-    job_id = prefixed("job", new_uuid7())
+    joined = _joined(connection, new)
+    job_id = joined or prefixed("job", new_uuid7())
     if new.idempotency_key:
         key = idempotency.Key(tenant=new.tenant, scope=SCOPE, key=new.idempotency_key)
         taken = idempotency.take(connection, key, fingerprint=new.fingerprint, job_id=job_id)
         if taken is not None:
             return replayed(connection, taken, new.fingerprint)
+    if joined is not None:
+        return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
     provider, model = choose(new.request, providers.catalogue(connection))
     rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
     job = transitions.submit(
@@ -66,6 +74,17 @@ def create_job(connection: Connection, new: NewJob) -> Done:
     seen = store.write_new(connection, job)
     inputs.add(connection, job_id, new.pictures)
     return Done(seen, rate=rate)
+
+
+def _joined(connection: Connection, new: NewJob) -> str | None:
+    """The job that a caller without a key repeats itself about."""
+    if new.join_within_seconds is None:
+        return None
+    # Until this transaction ends: a repetition sees what the request before it wrote, however slow that was.
+    idempotency.take_turn(connection, new.tenant, SCOPE, new.fingerprint)
+    return idempotency.last_asked(
+        connection, new.tenant, SCOPE, new.fingerprint, within_seconds=new.join_within_seconds
+    )
 
 
 def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> Done:

@@ -59,6 +59,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 pictures=incoming.pictures(request.request),
                 traceparent=traceparent(),
                 quota=incoming.quota(request),
+                join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
             return await self._database.run(lambda connection: creating.create_job(connection, new))
 

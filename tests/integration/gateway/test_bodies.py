@@ -58,19 +58,18 @@ async def test_bodies_of_all_requests_together_are_bounded(service: FakeJobServi
         assembled(address, bodies=bodies) as (app, parts),
         over_http(app, parts) as client,
     ):
-        held, release = asyncio.Event(), asyncio.Event()
+        release = asyncio.Event()
 
         async def slow() -> AsyncIterator[bytes]:
             yield b'{"prompt": "' + b"a" * 900
-            held.set()
             await release.wait()
             yield b'"}'
 
         first = asyncio.create_task(client.post("/v1/jobs", content=slow(), headers=JSON))
-        await held.wait()
+        async with asyncio.timeout(10):
+            while not bodies.held:
+                await client.get("/healthz")
         refused = await client.post("/v1/jobs", json={"prompt": "b" * 900})
-        while refused.status_code == 202:  # The first body's bytes may still be on their way.
-            refused = await client.post("/v1/jobs", json={"prompt": "b" * 900})
         assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
         release.set()
         assert (await first).status_code == 202

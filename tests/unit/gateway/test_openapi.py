@@ -8,11 +8,13 @@ from pydantic import TypeAdapter
 from gateway import examples
 from gateway.catalogue import REASONS, slug
 from gateway.display import STATES
+from gateway.openai_images import examples as openai_examples
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.catalogue import ProviderList, UiStateList
 from gateway.schemas.client_tokens import ClientTokenView
 from gateway.schemas.health import ReadyView
 from gateway.schemas.jobs import JobPage, JobView
+from gateway.schemas.openai import ImageParameters, ImagesView, ModelList, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 
@@ -52,11 +54,12 @@ async def test_every_call_has_a_tidy_name_and_examples(document: dict[str, Any])
             assert all("example" in shape and "schema" in shape for shape in told.get("content", {}).values())
 
 
-async def test_errors_are_documented_as_problems(document: dict[str, Any]) -> None:
+async def test_errors_are_documented_as_problems_but_in_openais_shape(document: dict[str, Any]) -> None:
     for operation in _operations(document):
+        kind = "application/json" if "openai" in operation["tags"] else "application/problem+json"
         for status, told in operation["responses"].items():
             if status >= "400" and operation["operationId"] != "isReady":
-                assert list(told["content"]) == ["application/problem+json"], (operation["operationId"], status)
+                assert list(told["content"]) == [kind], (operation["operationId"], status)
 
 
 async def test_it_is_told_who_may_call_what(document: dict[str, Any]) -> None:
@@ -94,6 +97,9 @@ async def test_every_key_of_a_job_is_required(document: dict[str, Any]) -> None:
         (UiStateList, examples.UI_STATES),
         (ProblemView, examples.PROBLEM),
         (ReadyView, examples.READY),
+        (ImagesView, openai_examples.IMAGES),
+        (ModelList, openai_examples.MODELS),
+        (OpenAIErrorBody, openai_examples.ERROR),
     ],
 )
 def test_an_example_is_what_the_service_would_write(kind: Any, example: dict[str, Any]) -> None:
@@ -102,6 +108,7 @@ def test_an_example_is_what_the_service_would_write(kind: Any, example: dict[str
 
 def test_examples_of_bodies_are_accepted() -> None:
     assert CreateJob.model_validate(examples.CREATE_JOB).seed == 7
+    assert ImageParameters.model_validate(openai_examples.GENERATE_IMAGES).model == "procedural"
     assert RetryJob.model_validate(examples.RETRY_JOB).expected_sequence == 7
     assert CreateClientToken.model_validate(examples.CREATE_CLIENT_TOKEN).ttl_seconds == 3600
 

@@ -110,12 +110,18 @@ class CreateJobRequest(_message.Message):
     REQUEST_FIELD_NUMBER: _builtins.int
     FINGERPRINT_FIELD_NUMBER: _builtins.int
     QUOTA_FIELD_NUMBER: _builtins.int
+    JOIN_WITHIN_SECONDS_FIELD_NUMBER: _builtins.int
     tenant: _builtins.str
     """Owner of the job."""
     idempotency_key: _builtins.str
     """1 to 255 visible ASCII characters, unique per tenant and purpose; empty: no replay protection."""
     fingerprint: _builtins.str
     """Digest of the body as the caller sent it, to compare replays by; empty: computed from `request`."""
+    join_within_seconds: _builtins.int
+    """For callers that repeat themselves without a key. Present: the request takes its turn among those of the same
+    tenant and fingerprint, and joins the newest of their jobs that was asked for in the last so many seconds and is
+    not deleted; 0 joins none. The key stands for the joined job then. Absent: no turn is taken, nothing is joined.
+    """
     @_builtins.property
     def request(self) -> _job_pb2.JobRequest:
         """What is wanted."""
@@ -132,12 +138,15 @@ class CreateJobRequest(_message.Message):
         request: _job_pb2.JobRequest | None = ...,
         fingerprint: _builtins.str = ...,
         quota: Global___TenantQuota | None = ...,
+        join_within_seconds: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["quota", b"quota", "request", b"request"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_join_within_seconds", b"_join_within_seconds", "join_within_seconds", b"join_within_seconds", "quota", b"quota", "request", b"request"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["fingerprint", b"fingerprint", "idempotency_key", b"idempotency_key", "quota", b"quota", "request", b"request", "tenant", b"tenant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_join_within_seconds", b"_join_within_seconds", "fingerprint", b"fingerprint", "idempotency_key", b"idempotency_key", "join_within_seconds", b"join_within_seconds", "quota", b"quota", "request", b"request", "tenant", b"tenant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__join_within_seconds: _TypeAlias = _typing.Literal["join_within_seconds"]  # noqa: Y015
+    _WhichOneofArgType__join_within_seconds: _TypeAlias = _typing.Literal["_join_within_seconds", b"_join_within_seconds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__join_within_seconds) -> _WhichOneofReturnType__join_within_seconds | None: ...
 
 Global___CreateJobRequest: _TypeAlias = CreateJobRequest  # noqa: Y015
 
@@ -151,7 +160,7 @@ class CreateJobResponse(_message.Message):
     REPLAYED_FIELD_NUMBER: _builtins.int
     RATE_FIELD_NUMBER: _builtins.int
     replayed: _builtins.bool
-    """True when the key was known and nothing was created."""
+    """True when the key was known, or a job was joined, and nothing was created."""
     @_builtins.property
     def job(self) -> _job_pb2.Job:
         """The job as it is now."""

@@ -1,0 +1,113 @@
+"""A no as OpenAI's clients read it: `{"error": {...}}`, with a status that their exceptions know."""
+
+import math
+from types import MappingProxyType
+
+from calotype.error.v1 import error_pb2
+from calotype.job.v1 import job_pb2
+from fastapi.responses import Response
+
+from gateway.catalogue import entry
+from gateway.problems import Problem
+from gateway.protobuf import given, name
+from gateway.schemas.openai import OpenAIError, OpenAIErrorBody
+
+JOB_HEADER = "x-calotype-job-id"
+#: Paths whose answers have this shape.
+PATHS = ("/v1/images/", "/v1/models")
+#: Reasons of this shape alone.
+STILL_RUNNING, JOB_CANCELED, MODEL_NOT_FOUND = "STILL_RUNNING", "JOB_CANCELED", "MODEL_NOT_FOUND"
+#: Status and code by reason; any other has the catalogue's status and its own name as code.
+TABLE = MappingProxyType(
+    {
+        "CONTENT_POLICY": (400, "content_policy_violation"),
+        "INVALID_INPUT": (400, "invalid_value"),
+        "MODEL_NOT_FOUND": (404, "model_not_found"),
+        "PROVIDER_NOT_FOUND": (404, "model_not_found"),
+        "UNAUTHENTICATED": (401, "invalid_api_key"),
+        "PROVIDER_RATE_LIMIT": (429, "rate_limit_exceeded"),
+        "PROVIDER_BUSY": (429, "rate_limit_exceeded"),
+        "QUOTA_EXCEEDED": (429, "rate_limit_exceeded"),
+        "QUOTA_EXHAUSTED": (429, "insufficient_quota"),
+        # Not the caller's mistake: the provider's entry names what its vendor does not have.
+        "PROVIDER_REJECTED": (502, "provider_rejected"),
+        "JOB_CANCELED": (409, "job_canceled"),
+        "STILL_RUNNING": (504, "still_running"),
+    }
+)
+_TYPES = MappingProxyType({401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"})
+#: Fields of a job, as these calls name them.
+_PARAMETERS = MappingProxyType({"provider": "model", "input_images": "image", "image[]": "image", "end_user": "user"})
+_UNPROCESSABLE, _BAD, _SERVER_FAULT = 422, 400, 500
+
+
+def speaks(path: str) -> bool:
+    """Whether the answers of a path have this shape."""
+    return path.startswith(PATHS)
+
+
+def body(problem: Problem) -> tuple[int, OpenAIErrorBody]:
+    """The status and the body that tell of a problem."""
+    param = _param(problem)
+    reason = MODEL_NOT_FOUND if param == "model" and problem.reason == "INVALID_INPUT" else problem.reason
+    status, code = TABLE.get(reason) or (problem.status or entry(reason).status, reason.lower())
+    # A field that is wrong is a bad request there.
+    status = _BAD if status == _UNPROCESSABLE else status
+    error = OpenAIError(
+        message=problem.detail.encode("utf-8", "backslashreplace").decode(),
+        type=_TYPES.get(status) or ("server_error" if status >= _SERVER_FAULT else "invalid_request_error"),
+        param=param,
+        code=code,
+        job_id=problem.headers.get(JOB_HEADER),
+    )
+    return status, OpenAIErrorBody(error=error)
+
+
+def respond(problem: Problem) -> Response:
+    """The HTTP answer."""
+    status, written = body(problem)
+    headers = dict(problem.headers)
+    if problem.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_seconds)))
+    return Response(written.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
+
+
+def of_job(job: job_pb2.Job) -> Problem | None:
+    """Why a final job has no pictures to show; None when it has. Asking again would not help, so clients must not."""
+    headers = {JOB_HEADER: job.id, "x-should-retry": "false"}
+    if job.status == job_pb2.STATUS_CANCELED:
+        return Problem(reason=JOB_CANCELED, detail=f"The job {job.id} was canceled.", headers=headers)
+    if job.status != job_pb2.STATUS_FAILED:
+        return None
+    return Problem(
+        reason=name(error_pb2.Reason, "REASON", job.failure.reason) or "UNCLASSIFIED",
+        detail=job.failure.message,
+        retry_after_seconds=given(job.failure, "retry_after_seconds"),
+        headers=headers,
+    )
+
+
+def still_running(job: job_pb2.Job) -> Problem:
+    """The job takes longer than a request is held."""
+    return Problem(
+        reason=STILL_RUNNING,
+        detail=f"The job {job.id} goes on; GET /v1/jobs/{job.id} shows it, and repeating this request waits for it.",
+        headers={JOB_HEADER: job.id},
+    )
+
+
+def out_of_sight(job: job_pb2.Job) -> Problem:
+    """The gateway or job-service is about to go away; the job is not concerned."""
+    return Problem(
+        reason="SERVICE_UNAVAILABLE",
+        detail=f"The job {job.id} goes on, but cannot be followed here now; repeat this request to wait for it.",
+        retry_after_seconds=1,
+        headers={JOB_HEADER: job.id},
+    )
+
+
+def _param(problem: Problem) -> str | None:
+    if not problem.violations:
+        return "model" if problem.reason in (MODEL_NOT_FOUND, "PROVIDER_NOT_FOUND") else None
+    field = problem.violations[0].field.partition(".")[0]
+    return _PARAMETERS.get(field, field)

@@ -1,0 +1,17 @@
+"""Requests of one body are found, so that one that is repeated without a key joins the job of the first."""
+
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+INDEX = """CREATE INDEX CONCURRENTLY IF NOT EXISTS idempotency_keys_by_fingerprint
+ON idempotency_keys (tenant, fingerprint, created_at)"""
+
+
+def upgrade() -> None:
+    """Add it beside running services."""
+    with op.get_context().autocommit_block():
+        op.execute(INDEX)

@@ -1,0 +1,96 @@
+"""Stands before an HTTP server and cuts connections after a whole request went through; nothing comes back on them."""
+
+import re
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from socketserver import BaseRequestHandler, ThreadingTCPServer
+from urllib.parse import urlsplit
+
+
+@dataclass
+class CuttingProxy:
+    """Cuts the next `cuts` connections, each once `is_taken(number)` returned; the heads of requests are in `seen`."""
+
+    upstream: str
+    cuts: int
+    is_taken: Callable[[int], None]
+    url: str = ""
+    seen: list[str] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def is_cut(self, head: bytes) -> bool:
+        """Whether the connection of this request is to be cut; returns when it is time."""
+        with self.lock:
+            self.seen.append(head.decode("latin-1"))
+            if len(self.seen) > self.cuts:
+                return False
+            self.is_taken(len(self.seen))
+            return True
+
+
+class _Server(ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+class _Handler(BaseRequestHandler):
+    proxy: CuttingProxy
+
+    def handle(self) -> None:
+        head, body = _request(self.request)
+        if not head:
+            return
+        to = urlsplit(self.proxy.upstream)
+        with socket.create_connection((to.hostname, to.port)) as server:
+            server.sendall(head + body)
+            if self.proxy.is_cut(head):
+                return
+            back = threading.Thread(target=_pump, args=(server, self.request), daemon=True)
+            back.start()
+            _pump(self.request, server)
+            back.join()
+
+
+def _request(client: socket.socket) -> tuple[bytes, bytes]:
+    taken = b""
+    while b"\r\n\r\n" not in taken:
+        if not (chunk := client.recv(65_536)):
+            return b"", b""
+        taken += chunk
+    head, _, body = taken.partition(b"\r\n\r\n")
+    stated = re.search(rb"content-length: *(\d+)", head, re.IGNORECASE)
+    while stated and len(body) < int(stated[1]):
+        body += client.recv(65_536)
+    return head + b"\r\n\r\n", body
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while chunk := source.recv(65_536):
+            sink.sendall(chunk)
+    except OSError:
+        pass
+    finally:
+        # The other direction ends too.
+        for one in (source, sink):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                continue
+
+
+@contextmanager
+def cutting_proxy(upstream: str, *, cuts: int, is_taken: Callable[[int], None]) -> Iterator[CuttingProxy]:
+    """The proxy on a free port of this machine."""
+    proxy = CuttingProxy(upstream=upstream, cuts=cuts, is_taken=is_taken)
+    handler = type("Handler", (_Handler,), {"proxy": proxy})
+    with _Server(("127.0.0.1", 0), handler) as server:
+        proxy.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        yield proxy
+        server.shutdown()
+        thread.join()
