@@ -3,9 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from gateway import locales
 from gateway.schemas.catalogue import UiCondition
 from gateway.schemas.jobs import Code, DisplayView, ProviderCancel, Stage, Status
-from gateway.ui_states import STATES
 
 FINAL: frozenset[Status] = frozenset({"completed", "failed", "canceled"})
 FIRST_POLL_MS = 1_000
@@ -27,9 +27,9 @@ class Standing:
     retry_needs_consent: bool = False
 
 
-def display(standing: Standing, *, age_seconds: float) -> DisplayView:
-    """What to show of a job of that age."""
-    state = next(one for one in STATES if _holds(one.when, standing))
+def display(standing: Standing, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
+    """What to show of a job of that age, in a language of ours."""
+    state = next(one for one in locales.states(locale) if _holds(one.when, standing))
     actions = list(state.actions)
     if standing.retry_needs_consent and "retry" in actions:
         actions[actions.index("retry")] = "retry_may_charge_again"

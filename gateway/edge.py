@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
-from gateway import cors, quotas
+from gateway import cors, locales, quotas
 from gateway.auth import caller_of
 from gateway.problems import Problem, malformed
 from gateway.refusals import respond
@@ -138,6 +138,7 @@ class _Answer:
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
             caller = caller_of(self._scope)
+            locales.mark(headers, scope=self._scope)
             cors.mark(headers, origin=self._origin, caller=caller)
             quotas.mark(headers, scope=self._scope, caller=caller)
             if (trace := tracing.traceparent()) is not None:

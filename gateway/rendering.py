@@ -11,6 +11,7 @@ from google.protobuf import json_format
 from gateway.catalogue import slug
 from gateway.client_tokens import Grant
 from gateway.display import Standing, display
+from gateway.locales import SOURCE
 from gateway.protobuf import given, lower, moment, name, sure_moment
 from gateway.rendering_grants import for_holder
 from gateway.schemas.jobs import (
@@ -28,7 +29,8 @@ from gateway.schemas.jobs import (
 
 @dataclass(frozen=True, kw_only=True)
 class Renderer:
-    """Renders for one client: links begin with the address that it used; `now` decides when to poll again.
+    """Renders for one client: links begin with the address that it used; `now` decides when to poll again; words
+    are in its language.
 
     The holder of a client token's `grant` sees what its job is and what it may do itself, and nothing that is between
     the tenant and the service.
@@ -37,6 +39,7 @@ class Renderer:
     root: str
     now: datetime
     grant: Grant | None = None
+    locale: str = SOURCE
 
     def job(self, job: job_pb2.Job) -> JobView:
         """A job, every key present."""
@@ -61,7 +64,7 @@ class Renderer:
             model=job.model,
             request=_request(job.request) if job.HasField("request") else None,
             artifacts=[_artifact(one) for one in job.artifacts],
-            display=display(_standing(job, status), age_seconds=(self.now - since).total_seconds()),
+            display=display(_standing(job, status), age_seconds=(self.now - since).total_seconds(), locale=self.locale),
             queue_position=given(job, "queue_position"),
             cost=CostView(
                 amount_micros=given(job.cost, "amount_micros"),

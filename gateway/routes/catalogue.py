@@ -1,8 +1,8 @@
 """What a frontend may look up: providers, and the states that it can show."""
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
-from gateway import openapi, ui_states
+from gateway import locales, openapi
 from gateway.rendering_providers import provider
 from gateway.routes.parts import CallerOf, PartsOf, answer
 from gateway.schemas.catalogue import ProviderList, UiStateList
@@ -32,6 +32,6 @@ async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
         **openapi.problems(),
     },
 )
-async def list_ui_states(caller: CallerOf) -> Response:
+async def list_ui_states(request: Request, caller: CallerOf) -> Response:
     """Every state that `display` of a job can be in; the first whose condition holds is shown."""
-    return answer(UiStateList(states=list(ui_states.STATES)))
+    return answer(UiStateList(states=list(locales.states(locales.locale_of(request)))))

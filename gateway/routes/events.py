@@ -6,7 +6,7 @@ from typing import Annotated
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway import openapi, preferences
+from gateway import locales, openapi, preferences
 from gateway.following import follow, is_final
 from gateway.keyring import Caller
 from gateway.problems import Problem, Violation, invalid
@@ -49,6 +49,7 @@ async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: Wat
     def render(job: job_pb2.Job) -> JobView:
         return parts.renderer(request, caller).job(job)
 
+    locales.locale_of(request)  # Before the headers go out.
     changes = follow(parts.jobs, seen, after=after, pace=parts.pace)
     seconds_left = partial(parts.authenticator.seconds_left, caller)
     chunks = events(changes, render=render, pace=parts.pace, draining=parts.draining, seconds_left=seconds_left)

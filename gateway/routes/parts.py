@@ -11,7 +11,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from common.health import Readiness
-from gateway import quotas
+from gateway import locales, quotas
 from gateway.auth import Authenticator
 from gateway.client_tokens import TokenAction
 from gateway.following import Pace
@@ -55,7 +55,12 @@ class Parts:
 
     def renderer(self, request: Request, caller: Caller) -> Renderer:
         """What renders for this client, now."""
-        return Renderer(root=str(request.base_url).rstrip("/"), now=self.clock(), grant=caller.grant)
+        return Renderer(
+            root=str(request.base_url).rstrip("/"),
+            now=self.clock(),
+            grant=caller.grant,
+            locale=locales.locale_of(request),
+        )
 
 
 async def _parts(request: Request) -> Parts:
