@@ -7,7 +7,6 @@ from pydantic import TypeAdapter
 
 from gateway import examples
 from gateway.catalogue import REASONS, slug
-from gateway.display import STATES
 from gateway.openai_images import examples as openai_examples
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.catalogue import ProviderList, UiStateList
@@ -17,6 +16,7 @@ from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.openai import ImageParameters, ImagesView, ModelList, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
+from gateway.ui_states import STATES
 
 METHODS = ("get", "post", "delete", "patch", "put")
 
