@@ -4,9 +4,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.support import servers
+
+# A busy machine is no finding: no example has a time limit of its own.
+hypothesis.settings.register_profile("calotype", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("calotype")
 
 
 @pytest.fixture(scope="session")

@@ -210,7 +210,6 @@ def test_no_order_of_events_breaks_the_machine(desk: JobDesk) -> None:
         settings=settings(
             max_examples=25,
             stateful_step_count=30,
-            deadline=None,
             derandomize=False,
             database=None,
             # Shrinking would take minutes on a real database; thirty steps can be read as they are.
