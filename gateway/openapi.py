@@ -15,7 +15,7 @@ from gateway.problems import MEDIA_TYPE
 from gateway.schemas.openai import ImageParameters, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
-from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.requests import ONE_LINE, CreateClientToken, CreateJob, RetryJob
 
 #: Of the contract, not of the program.
 CONTRACT_VERSION = "1.0.0"
@@ -56,20 +56,25 @@ def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
+#: Not called a string, as readers of documents take the schema of a stream for that of each event.
+EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"description": "Server-sent events."}}}
+
+
 def openai_answers() -> dict[int | str, dict[str, Any]]:
     """What the calls for pictures answer."""
     told = "The pictures, with the job in `x-calotype-job-id`; with `stream` one event for each."
-    stream = {"text/event-stream": {"schema": {"type": "string"}}}
-    return {200: {"description": told, "content": stream}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
+    return {200: {"description": told, "content": EVENTS}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
 
 
 def openai_body(*, form: bool) -> dict[str, Any]:
     """The body of the calls for pictures: JSON, or a form that has files too."""
     shape: dict[str, Any] = {"schema": {"$ref": _REF.format(model=ImageParameters.__name__)}}
     if form:
-        file = {"type": "string", "format": "binary"}
-        files = {"image": file, "image[]": {"type": "array", "items": file, "maxItems": 8}, "mask": file}
-        shape = {"schema": {"allOf": [shape["schema"], {"type": "object", "properties": files}]}}
+        file = {"type": "string", "format": "binary", "minLength": 1}
+        several = {"type": "array", "items": file, "minItems": 1, "maxItems": 8}
+        files = {"image": file, "image[]": several, "mask": file}
+        given = [{"required": ["image"]}, {"required": ["image[]"]}]
+        shape = {"schema": {"allOf": [shape["schema"], {"type": "object", "properties": files, "oneOf": given}]}}
     return {
         "requestBody": {"required": True, "content": {"multipart/form-data" if form else "application/json": shape}}
     }
@@ -120,7 +125,9 @@ _SCHEMES = {
 _CALLERS: list[dict[str, list[str]]] = [{"key": []}, {}]
 TOKEN_HOLDERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {}]
 WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clientTokenInAddress": []}, {}]
-AFTER = parameter("after", "query", "The same, where headers cannot be set.", type="integer", minimum=0)
+AFTER = parameter(
+    "after", "query", "The same, where headers cannot be set.", type="integer", minimum=0, maximum=10**18 - 1
+)
 
 
 def filters() -> list[dict[str, Any]]:
@@ -131,7 +138,7 @@ def filters() -> list[dict[str, Any]]:
         described = str(shape.pop("description", ""))
         if name == "metadata":
             words = "Jobs whose metadata holds this value under KEY; may be given for up to 16 keys."
-            written.append(parameter("metadata.KEY", "query", words, type="string"))
+            written.append(parameter("metadata.KEY", "query", words, type="string", maxLength=500, pattern=ONE_LINE))
         else:
             written.append(parameter(name, "query", described, **shape))
     return written

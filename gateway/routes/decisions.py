@@ -51,7 +51,7 @@ async def cancel_job(
     response_model=JobView,
     responses={
         202: openapi.success("The job, put back."),
-        **openapi.problems(400, 404, 409, 410, 413, 415, 422),
+        **openapi.problems(400, 404, 409, 413, 415, 422),
     },
     openapi_extra={
         **openapi.body(RetryJob, required=False),

@@ -25,7 +25,7 @@ WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
     responses={
         200: {
             "description": "`job` events with the sequence as id, lossy `progress` events, heartbeats as comments.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": openapi.EVENTS,
         },
         204: {"description": "There is nothing later, and will be nothing unless the user retries the job."},
         **openapi.problems(404, 422),
@@ -58,10 +58,9 @@ async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: Wat
 
 def _after(request: Request) -> int | None:
     """The last sequence that the client has. A browser's header is newer than the address that it began with."""
-    if (header := request.headers.get("last-event-id")) is not None:
-        return preferences.sequence_of(header.strip())
-    if (query := request.query_params.get("after")) is None:
-        return None
-    if (after := preferences.sequence_of(query)) is None:
+    query = request.query_params.get("after")
+    after = None if query is None else preferences.sequence_of(query)
+    if query is not None and after is None:
         raise invalid([Violation(field="after", message="Must be the sequence of a job.")])
-    return after
+    header = request.headers.get("last-event-id")
+    return after if header is None else preferences.sequence_of(header.strip())

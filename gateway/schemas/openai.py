@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from gateway.schemas.requests import MAX_PROMPT, Body, refused
+from gateway.schemas.requests import ONE_LINE, WHOLE, Body, Prompt, refused
 from gateway.schemas.wire import View
 
 
@@ -21,7 +21,7 @@ def _default(*defaults: Any) -> BeforeValidator:
 
 
 def _one_line() -> StringConstraints:
-    return StringConstraints(min_length=1, max_length=128, pattern=r"^[^\t\r\n]*$")
+    return StringConstraints(min_length=1, max_length=128, pattern=ONE_LINE)
 
 
 _Auto = Annotated[Literal["auto"] | None, _default("auto")]
@@ -31,12 +31,14 @@ _Nothing = Annotated[None, _default()]
 class ImageParameters(Body):
     """What both calls take; null is the same as left out."""
 
-    prompt: Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT)]
-    model: Annotated[str, StringConstraints(max_length=300, pattern=r"^[^/\s]+(/[^\t\r\n]+)?$")] | None = None
+    prompt: Prompt
+    model: (
+        Annotated[str, StringConstraints(max_length=300, pattern=r"^[^/\s\x00-\x1f\x7f]+(/[^\x00-\x1f\x7f]+)?$")] | None
+    ) = None
     """`<provider>` or `<provider>/<model>`; null: the default provider."""
-    n: Annotated[int, Field(ge=1, le=10)] | None = None
+    n: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
-    quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\t\r\n]*$")] | None = None
+    quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ONE_LINE)] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     response_format: Literal["url", "b64_json"] | None = None
     """`url` unless asked otherwise; the events of a stream always bring `b64_json`."""

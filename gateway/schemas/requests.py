@@ -36,6 +36,11 @@ def refused(message: str) -> PydanticCustomError:
     return PydanticCustomError("refused", "{text}", {"text": message})
 
 
+def _whole(written: Any) -> Any:
+    # JSON has one kind of number: 2.0 is the whole number 2.
+    return int(written) if isinstance(written, float) and written.is_integer() else written
+
+
 def _one_line(written: str) -> str:
     if any(character in written for character in "\t\n\r"):
         raise refused("Must be one line.")
@@ -85,13 +90,27 @@ def _refuse_inexact(value: Any) -> None:
         _refuse_inexact(inner)
 
 
-_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line)]
+def told(pattern: str) -> Any:
+    """A pattern for the document; the check itself is made elsewhere, in better words."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
+WHOLE = BeforeValidator(_whole)
+#: What `strict_json` lets through, in one line and in several.
+ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
+_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line), told(ONE_LINE)]
 _Provider = Annotated[_Line, StringConstraints(max_length=100)]
 _Key = Annotated[_Line, StringConstraints(max_length=40)]
-_Value = Annotated[str, StringConstraints(max_length=500)]
-_Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT)]
-_Address = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_web_address)]
-_Seconds = Annotated[int, Field(ge=1, le=MAX_INT32)]
+_Value = Annotated[str, StringConstraints(max_length=500), told(LINES)]
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), told(LINES)]
+_Address = Annotated[
+    str,
+    StringConstraints(max_length=2048),
+    AfterValidator(_web_address),
+    told(r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"),
+]
+_Seconds = Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE]
 _Data = Annotated[
     bytes, BeforeValidator(_decoded), WithJsonSchema({"type": "string", "contentEncoding": "base64", "minLength": 4})
 ]
@@ -122,19 +141,19 @@ class InputImage(Body):
 class CreateJob(Body):
     """What is wanted; only `prompt` is required."""
 
-    prompt: _Prompt
-    negative_prompt: _Prompt | None = None
+    prompt: Prompt
+    negative_prompt: Prompt | None = None
     provider: _Provider | None = None
     """Null: the default provider."""
     model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
     """Null: the provider's default."""
     fallback: Annotated[list[_Provider], Field(max_length=5)] = []
     """Providers to try in order when surely nothing was bought."""
-    n: Annotated[int, Field(ge=1, le=10)] = 1
+    n: Annotated[int, Field(ge=1, le=10), WHOLE] = 1
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
     """Pixels; excludes `aspect_ratio`."""
     aspect_ratio: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")] | None = None
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
     quality: Annotated[_Line, StringConstraints(max_length=64)] | None = None
     output_format: Literal["png", "jpeg", "webp"] | None = None
     input_images: Annotated[list[InputImage], Field(max_length=8)] = []
@@ -149,7 +168,9 @@ class CreateJob(Body):
     fallback_on_refusal: bool = False
     callback_url: _Address | None = None
     end_user: Annotated[_Line, StringConstraints(max_length=128)] | None = None
-    metadata: Annotated[dict[_Key, _Value], Field(max_length=16)] = {}
+    metadata: Annotated[
+        dict[_Key, _Value], Field(max_length=16, json_schema_extra={"additionalProperties": False})
+    ] = {}
 
     @field_validator("aspect_ratio")
     @classmethod
@@ -182,14 +203,14 @@ class RetryJob(Body):
 
     on_ambiguous: Literal["fail", "retry"] = "fail"
     """`retry` consents to pay again where an outcome is unknown."""
-    expected_sequence: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = None
+    expected_sequence: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
     """Refuse unless the job is still at this sequence."""
 
 
 class CreateClientToken(Body):
     """What a browser shall be able to do with a job."""
 
-    job_id: Annotated[str, StringConstraints(max_length=80)]
+    job_id: Annotated[str, StringConstraints(max_length=80), told(LINES)]
     actions: Annotated[list[TokenAction], Field(min_length=1, max_length=3)] = ["read"]
     """`read` is to look and to follow; `retry` includes the consent to pay again."""
-    ttl_seconds: Annotated[int, Field(ge=60, le=LONGEST_SECONDS)] = 3600
+    ttl_seconds: Annotated[int, Field(ge=60, le=LONGEST_SECONDS), WHOLE] = 3600

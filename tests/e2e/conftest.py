@@ -27,6 +27,11 @@ providers:
     poll_interval_seconds: 0.1
     timeout_seconds: 60
     models: [{{name: test/model, price_micros_per_image: 40000}}]
+  - name: edits
+    kind: openai
+    base_url: {url}
+    api_key_env: PAID_API_KEY
+    models: [{{name: editor}}]
   - name: denied
     kind: replicate
     base_url: {url}

@@ -116,6 +116,39 @@ def test_an_edit_that_its_provider_cannot_do_is_a_bad_request(guest: openai.Open
     assert (refusal.value.code, refusal.value.param) == ("invalid_value", "image")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_an_edit_brings_pictures_and_mask_to_the_provider(
+    guest: openai.OpenAI, client: Client, books: Books, count: int
+) -> None:
+    prompt = f"{count} with a hat"
+    given = [(f"{number}.png", picture(), "image/png") for number in range(count)]
+    raw = guest.images.with_raw_response.edit(
+        prompt=prompt,
+        model="edits",
+        image=given[0] if count == 1 else given,
+        mask=("mask.png", picture(), "image/png"),
+        response_format="b64_json",
+    )
+    images = raw.parse()
+
+    assert images.data is not None
+    assert base64.b64decode(images.data[0].b64_json or "") == picture()
+    job = client.get(raw.headers["x-calotype-job-id"])
+    assert (job["status"], job["provider"]) == ("completed", "edits")
+    [sent] = [body for body in books.edits if prompt.encode() in body]
+    assert (sent.count(b'name="image[]"'), sent.count(b'name="mask"')) == (count, 1)
+    assert sent.count(picture()) == count + 1
+
+
+def test_an_edit_streams_too(guest: openai.OpenAI) -> None:
+    source = ("a.png", picture(), "image/png")
+    with guest.images.edit(prompt="with a scarf", model="edits", image=source, stream=True) as stream:
+        [event] = list(stream)
+
+    assert event.type == "image_edit.completed"
+    assert base64.b64decode(event.b64_json) == picture()
+
+
 def test_a_refused_prompt_is_told_once_and_bought_once(guest: openai.OpenAI, client: Client, books: Books) -> None:
     prompt = "refused for guests"
     with pytest.raises(openai.BadRequestError) as refusal:

@@ -1,9 +1,10 @@
 """A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
 
 Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `refused`, `failed`, and what
-its result is: `private`, `redirect`, `text`, `bomb`, `huge`, `gone`.
+its result is: `private`, `redirect`, `text`, `bomb`, `huge`, `gone`. Edits, in OpenAI's shape, are done at once.
 """
 
+import base64
 import io
 import json
 import struct
@@ -27,6 +28,8 @@ class Books:
     def __init__(self) -> None:
         self.created: list[dict[str, Any]] = []
         self.canceled: list[str] = []
+        #: Bodies of edits, as they came.
+        self.edits: list[bytes] = []
         self.finish = threading.Event()
         self._hanging = threading.Event()
         self.asked = threading.Condition()
@@ -113,6 +116,10 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, {"title": "Unauthenticated"})
+        elif self.path.endswith("/images/edits"):
+            self.books.edits.append(body)
+            self.books.hang(body.decode("latin-1"))
+            self._json(200, {"created": 1, "data": [{"b64_json": base64.b64encode(picture()).decode()}]})
         elif self.path.endswith("/cancel"):
             with self.books.asked:
                 self.books.canceled.append(self.path.split("/")[2])

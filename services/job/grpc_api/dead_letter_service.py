@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from common.grpc_server import Served
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
-from services.job.domain.failures import Refusal
+from services.job.domain.failures import Refusal, Violation
 from services.job.grpc_api.refusals import answer
 
 PAGE_SIZE, LARGEST_PAGE = 20, 100
@@ -64,7 +64,8 @@ async def _with_broker(work: Any) -> Any:
 
 def _sequence(written: str, field: str) -> int:
     if not written.isascii() or not written.isdigit() or not 0 < int(written[:19]) < 2**63 or len(written) > 19:
-        raise Refusal("INVALID_INPUT", f"{field}: is none that this service gave.")
+        wrong = Violation(field=field, message="Is none that this service gave.")
+        raise Refusal("INVALID_INPUT", f"{field}: {wrong.message}", violations=(wrong,))
     return int(written)
 
 

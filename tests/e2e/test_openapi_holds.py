@@ -1,0 +1,268 @@
+"""`/openapi.json` is true: what schemathesis makes of it, good and bad, is answered as it says, and never with a 500.
+
+Every operation and every documented status is seen, but for the statuses that need an outage.
+"""
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import nats
+import pytest
+import schemathesis
+from calotype import streams
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
+from schemathesis.schemas import APIOperation, BaseSchema
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from cli.stack.state import StackState, read_state
+from tests.support.paid_provider import KEY, Books, paid_provider, picture
+
+ROOT = Path(__file__).parents[2]
+AT_LEAST = 2_000
+#: For each operation, each kind of data and each kind of job.
+EXAMPLES = 60
+#: Jobs end at once, with a small picture.
+PROVIDERS = """
+default: paid
+providers:
+  - {{name: paid, kind: replicate, base_url: "{url}", api_key_env: PAID_API_KEY, models: [{{name: test/model}}]}}
+  - {{name: edits, kind: openai, base_url: "{url}", api_key_env: PAID_API_KEY, models: [{{name: editor}}]}}
+"""
+TOO_LARGE = bytes(60 * 1024 * 1024)
+GENERATED = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+#: What a schema cannot tell: whether this service gave a token, what a provider can do, how much is too much together.
+BEYOND_SCHEMA = frozenset(
+    (
+        *("callback_url", "fallback", "id", "image", "input_images", "mask", "model", "n", "negative_prompt"),
+        *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
+        *("response_format", "seed", "size"),
+    )
+)
+#: These need an outage, hours or another setting; tests of their own evoke them.
+ELSEWHERE = frozenset({"429", "500", "502", "503", "504"})
+
+
+@pytest.fixture(scope="module")
+def books() -> Iterator[Books]:
+    """A provider of the module's own."""
+    with paid_provider() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def quick(server_folder: Path, books: Books) -> Iterator[StackState]:
+    """A stack of the module's own."""
+    folder, providers = server_folder / "quick", server_folder / "quick.yaml"
+    providers.write_text(PROVIDERS.format(url=books.url), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}", "PAID_API_KEY": KEY}
+    command = [sys.executable, "-m", "cli"]
+    up = [*command, "up", "--detach", "--http", "127.0.0.1:0", "--data", str(folder), "--providers", str(providers)]
+    subprocess.run(up, env=environment, check=True, cwd=ROOT)
+    try:
+        state = read_state(folder)
+        assert state is not None
+        yield state
+    finally:
+        subprocess.run([*command, "down", "--data", str(folder)], check=True, cwd=ROOT)
+
+
+class Asking:
+    """Asks what schemathesis makes up, and keeps the books of what was seen and what was found."""
+
+    def __init__(self, stack: StackState) -> None:
+        self.http = stack.http
+        self.headers = {"Authorization": f"Bearer {stack.operator_key}"}
+        self.client = httpx.Client(base_url=stack.http, headers=self.headers, timeout=30)
+        self.schema: BaseSchema = schemathesis.openapi.from_url(f"{stack.http}/openapi.json")
+        self.seen: Counter[tuple[str, str]] = Counter()
+        self.found: list[str] = []
+
+    def generated(self, operation: APIOperation, mode: GenerationMode, **fixed: Any) -> None:
+        """Asks up to `EXAMPLES` times, with some parts of the request given."""
+
+        @seed(7)
+        @GENERATED
+        @given(case=operation.as_strategy(generation_mode=mode, **fixed))
+        def ask(case: Any) -> None:
+            response = case.call(headers=self.headers, timeout=30)
+            self.seen[_name(operation), str(response.status_code)] += 1
+            case.validate_response(
+                response, excluded_checks=[positive_data_acceptance] if _is_beyond_schema(response) else []
+            )
+
+        try:
+            ask()
+        except Unsatisfiable:
+            pass  # Nothing to be made up: a call without parameters has no bad data.
+        except (AssertionError, BaseExceptionGroup) as failure:
+            self.found.append(f"{_name(operation)}, {mode.value}: {str(failure)[:3_000]}")
+
+    def directed(self, operation: APIOperation, expected: int, *, path: str = "", **request: Any) -> httpx.Response:
+        """Asks once for an answer that made-up data does not meet; it is checked like any other."""
+        asked = self.client.build_request(operation.method, path or operation.path, **request)
+        asked.read()  # A form is a stream until then, and the check looks at what was sent.
+        answer = self.client.send(asked)
+        assert answer.status_code == expected, (_name(operation), answer.text)
+        self.seen[_name(operation), str(expected)] += 1
+        operation.validate_response(answer)
+        return answer
+
+    def job(self, **wanted: Any) -> str:
+        """The id of a new job."""
+        answer = self.client.post("/v1/jobs", json={"prompt": "good", **wanted})
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    def ended(self, status: str, **wanted: Any) -> str:
+        """The id of a job that has ended so."""
+        job = self.job(**wanted)
+        answer = self.client.get(f"/v1/jobs/{job}", headers={"Prefer": "wait=20"})
+        assert answer.json()["status"] == status, answer.text
+        return job
+
+    def cancel_held(self, operation: APIOperation, **request: Any) -> None:
+        """Asks, does not wait for the answer, and cancels the job."""
+        with contextlib.suppress(httpx.ReadTimeout):
+            answer = self.client.request(operation.method, operation.path, timeout=2, **request)
+            raise AssertionError(answer.text)
+        [job] = self.client.get("/v1/jobs", params={"status": "generating"}).json()["jobs"]
+        self.client.post(f"/v1/jobs/{job['id']}/cancel").raise_for_status()
+
+    def token(self, job: str, action: str) -> dict[str, str]:
+        """Headers with a client token that allows one action on a job."""
+        answer = self.client.post("/v1/client-tokens", json={"job_id": job, "actions": [action]})
+        return {"Authorization": f"Bearer {answer.json()['token']}"}
+
+
+def _name(operation: APIOperation) -> str:
+    return str(operation.definition.raw["operationId"])
+
+
+def _is_beyond_schema(response: Any) -> bool:
+    if response.status_code not in (400, 422):
+        return False
+    told = response.json()
+    if told.get("type") == "/problems/idempotency-key-reused" or "error" in told:
+        error = told.get("error", {"code": "idempotency_key_reused"})
+        return error["code"] == "idempotency_key_reused" or error["param"] in BEYOND_SCHEMA
+    return {wrong["field"].split(".")[0] for wrong in told.get("errors", ())} <= BEYOND_SCHEMA
+
+
+async def _bury(url: str) -> None:
+    """Leaves a dead letter, which a replay sends to where it came from."""
+    broker = await nats.connect(url)
+    subject = f"{streams.FACT_GENERATION}.images_generated"
+    headers = {"ce-type": "calotype.fact.images_generated", "Calotype-Dead-Subject": subject}
+    await broker.jetstream().publish(f"{streams.DEAD}.fact", b"no fact", headers=headers)
+    await broker.close()
+
+
+def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: str) -> None:
+    """What every call answers to a stranger, to a client token for another action, and to a wrong body."""
+    known = {"{job_id}": job, "{model}": "paid", "{letter_id}": "1"}
+    for name, operation in operations.items():
+        if not operation.path.startswith("/v1/"):
+            continue
+        path = operation.path
+        for written, value in known.items():
+            path = path.replace(written, value)
+        asking.directed(operation, 401, path=path, headers={"Authorization": "Bearer a-key-of-nobody"})
+        other = "read" if name == "cancelJob" else "cancel"
+        asking.directed(operation, 403, path=path, headers=asking.token(job, other))
+        if "413" in operation.definition.raw["responses"]:
+            kind = "multipart/form-data; boundary=b" if name == "editImages" else "application/json"
+            asking.directed(operation, 413, path=path, content=TOO_LARGE, headers={"Content-Type": kind})
+            asking.directed(operation, 415, path=path, content=b"{}", headers={"Content-Type": "text/csv"})
+
+
+def _answers_about_jobs(asking: Asking, operations: dict[str, APIOperation]) -> None:
+    create, get, retry = operations["createJob"], operations["getJob"], operations["retryJob"]
+    key = {"Idempotency-Key": "of-one-job"}
+    job = asking.directed(create, 202, json={"prompt": "good"}, headers=key).json()["id"]
+    asking.directed(create, 200, json={"prompt": "good"}, headers=key | {"Prefer": "wait=20"})
+    of_job = f"/v1/jobs/{job}"
+    tag = asking.directed(get, 200, path=of_job, headers={"Prefer": "wait=20"}).headers["ETag"]
+    asking.directed(get, 304, path=of_job, headers={"If-None-Match": tag})
+    asking.directed(operations["listAttempts"], 200, path=f"{of_job}/attempts")
+    told = asking.directed(operations["watchJob"], 200, path=f"{of_job}/events")
+    last = [line.removeprefix("id: ") for line in told.text.splitlines() if line.startswith("id: ")][-1]
+    asking.directed(operations["watchJob"], 204, path=f"{of_job}/events", headers={"Last-Event-ID": last})
+    asking.directed(operations["createClientToken"], 201, json={"job_id": job})
+    asking.directed(operations["cancelJob"], 409, path=f"{of_job}/cancel")
+    asking.directed(retry, 409, path=f"{of_job}/retry", json={})
+    asking.directed(operations["deleteJob"], 204, path=of_job)
+    asking.directed(create, 410, json={"prompt": "good"}, headers=key)
+
+    running = asking.job(prompt="slow")
+    asking.directed(operations["deleteJob"], 409, path=f"/v1/jobs/{running}")
+    asking.directed(operations["cancelJob"], 200, path=f"/v1/jobs/{running}/cancel")
+    failed, again = asking.ended("failed", prompt="failed"), {"Idempotency-Key": "of-one-retry"}
+    asking.directed(retry, 202, path=f"/v1/jobs/{failed}/retry", json={}, headers=again)
+
+
+def _answers_with_pictures(asking: Asking, operations: dict[str, APIOperation], books: Books) -> None:
+    generate, edit = operations["generateImages"], operations["editImages"]
+    form: dict[str, Any] = {"data": {"prompt": "good", "model": "edits"}, "files": {"image": picture()}}
+    body: dict[str, Any] = {"json": {"prompt": "good"}}
+    for operation, request in ((generate, body), (edit, form)):
+        key = {"Idempotency-Key": _name(operation)}
+        job = asking.directed(operation, 200, headers=key, **request).headers["x-calotype-job-id"]
+        asking.client.delete(f"/v1/jobs/{job}").raise_for_status()
+        asking.directed(operation, 410, headers=key, **request)
+    for operation, model in ((generate, "paid"), (edit, "edits")):
+        key = {"Idempotency-Key": f"canceled-{model}"}
+        request = (
+            {"json": {"prompt": "slow"}}
+            if operation is generate
+            else form | {"data": {"prompt": "hangs", "model": model}}
+        )
+        asking.cancel_held(operation, headers=key, **request)
+        if operation is edit:
+            books.answer_hanging()  # What is bought and cannot be stopped is waited for.
+        asking.directed(operation, 409, headers=key, **request)
+    asking.directed(generate, 404, json={"prompt": "good", "model": "nobody"})
+    asking.directed(edit, 404, data={"prompt": "good", "model": "nobody"}, files={"image": picture()})
+    asking.directed(operations["getModel"], 200, path="/v1/models/paid/test/model")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_every_operation_answers_as_its_document_says(quick: StackState, books: Books) -> None:
+    asking = Asking(quick)
+    operations = {_name(one): one for one in (found.ok() for found in asking.schema.get_all_operations())}
+    for operation in operations.values():
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            asking.generated(operation, mode)
+            if "{job_id}" in operation.path:
+                for status, prompt in (("completed", "good"), ("failed", "failed")):
+                    job = asking.ended(status, prompt=prompt)
+                    asking.generated(operation, mode, path_parameters={"job_id": job})
+    assert not asking.found, "\n\n".join(asking.found)
+
+    asyncio.run(_bury(quick.nats_url))
+    letter = asking.client.get("/v1/admin/dead").json()["dead_letters"][0]["id"]
+    asking.directed(operations["replayDeadLetter"], 204, path=f"/v1/admin/dead/{letter}/replay")
+    _refusals_of_all(asking, operations, asking.ended("completed"))
+    _answers_about_jobs(asking, operations)
+    _answers_with_pictures(asking, operations, books)
+    assert asking.seen.total() >= AT_LEAST, asking.seen.total()
+    documented = {(name, status) for name, one in operations.items() for status in one.definition.raw["responses"]}
+    asking.client.close()
+    unseen = sorted((name, status) for name, status in documented - set(asking.seen) if status not in ELSEWHERE)
+    assert not unseen
