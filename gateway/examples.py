@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from gateway.catalogue import entry, slug
 from gateway.openai_images import examples as openai
 
 _ROOT = "http://127.0.0.1:8080"
@@ -190,19 +191,39 @@ PROVIDERS: dict[str, Any] = {
 EVENTS = (
     'retry: 2000\n\nevent: job\nid: 1\ndata: {...}\n\nevent: progress\ndata: {"percent": 40.0, ...}\n\n: still here\n\n'
 )
-PROBLEM: dict[str, Any] = {
-    "type": "/problems/invalid-input",
-    "title": "A field is wrong",
-    "status": 422,
-    "detail": "n: Input should be less than or equal to 10",
-    "instance": "/v1/jobs",
-    "code": "PERMANENT",
-    "reason": "INVALID_INPUT",
-    "retryable": False,
-    "request_id": "0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
-    "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-    "errors": [{"field": "n", "message": "Input should be less than or equal to 10"}],
-    "job": None,
+_TOO_MANY = "Input should be less than or equal to 10"
+#: One reason for each status, and what it says.
+_REASONS = (
+    ("MALFORMED", "The body is not JSON: line 1, column 12."),
+    ("UNAUTHENTICATED", "Send Authorization: Bearer KEY."),
+    ("PERMISSION_DENIED", "A client token is for its own job and its actions alone."),
+    ("JOB_NOT_FOUND", f"There is no job {_ID}."),
+    ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
+    ("JOB_DELETED", "The job that this key made was deleted."),
+    ("TOO_LARGE", "The body is larger than 62,914,560 bytes."),
+    ("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json, in UTF-8."),
+    ("INVALID_INPUT", f"n: {_TOO_MANY}"),
+    ("QUOTA_EXCEEDED", "600 requests per minute are allowed; ask again in 3 s."),
+    ("INTERNAL", "A defect of the service; its log has more under this request_id."),
+    ("SERVICE_UNAVAILABLE", "The service cannot take it now; ask again."),
+)
+#: By status.
+PROBLEMS: dict[str, dict[str, Any]] = {
+    str(entry(reason).status): {
+        "type": f"/problems/{slug(reason)}",
+        "title": entry(reason).title,
+        "status": entry(reason).status,
+        "detail": detail,
+        "instance": "/v1/jobs",
+        "code": entry(reason).code,
+        "reason": reason,
+        "retryable": entry(reason).retryable,
+        "request_id": "0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "errors": [{"field": "n", "message": _TOO_MANY}] if reason == "INVALID_INPUT" else [],
+        "job": None,
+    }
+    for reason, detail in _REASONS
 }
 READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}
 UI_STATES: dict[str, Any] = {

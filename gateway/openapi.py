@@ -12,6 +12,7 @@ from gateway import examples
 from gateway.auth import TOKEN_PARAMETER
 from gateway.openai_images import examples as openai_examples
 from gateway.problems import MEDIA_TYPE
+from gateway.schemas.jobs import ProgressView
 from gateway.schemas.openai import ImageParameters, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
@@ -170,6 +171,7 @@ def _complete(written: dict[str, Any]) -> dict[str, Any]:
             (CreateClientToken, "validation"),
             (ImageParameters, "validation"),
             (ProblemView, "serialization"),
+            (ProgressView, "serialization"),
             (OpenAIErrorBody, "serialization"),
         ],
         ref_template=_REF,
@@ -203,7 +205,7 @@ def _complete_operation(operation: dict[str, Any], *, keyed: bool) -> None:
 def _example(operation: dict[str, Any], status: str, kind: str) -> Any:
     name = operation["operationId"]
     if kind == MEDIA_TYPE:
-        return examples.PROBLEM
+        return examples.PROBLEMS[status]
     if "openai" in operation.get("tags", ()) and status >= "400":
-        return openai_examples.ERROR
+        return openai_examples.ERRORS[status]
     return examples.STREAMS[name] if kind == "text/event-stream" else examples.ANSWERS[name, status]

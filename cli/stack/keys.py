@@ -32,7 +32,7 @@ class Keys:
 
 
 def load_or_make(folder: Path) -> tuple[Keys, Path]:
-    """The keys of the folder, and the keys file that the gateway reads (only hashes lie in it)."""
+    """The keys of the folder, and the keys file that the gateway reads: hashes alone, and what its owner added."""
     kept = folder / "keys.json"
     known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     # A folder of an older version has some of them.
@@ -40,7 +40,9 @@ def load_or_make(folder: Path) -> tuple[Keys, Path]:
     if asdict(keys) != known:
         write_private(kept, json.dumps(asdict(keys)))
     accepted = folder / "keys.yaml"
-    write_private(accepted, _keys_file(keys))
+    digests = [_sha256(keys.api_key), _sha256(keys.operator_key)]
+    if not accepted.exists() or any(digest not in accepted.read_text(encoding="utf-8") for digest in digests):
+        write_private(accepted, _keys_file(keys))
     return keys, accepted
 
 

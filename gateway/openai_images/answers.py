@@ -8,7 +8,7 @@ from calotype.job.v1 import job_pb2
 from calotype.provider.v1 import provider_pb2
 
 from gateway.protobuf import given, sure_moment
-from gateway.schemas.openai import CompletedView, ImagesView, ImageView, ModelList, ModelView, UsageView
+from gateway.schemas.openai import CompletedView, ImagesView, ImageView, ModelList, OpenAIModelView, UsageView
 
 Completed = Literal["image_generation.completed", "image_edit.completed"]
 
@@ -55,7 +55,7 @@ def models(providers: Sequence[provider_pb2.Provider]) -> ModelList:
     return ModelList(object="list", data=found)
 
 
-def model(providers: Sequence[provider_pb2.Provider], name: str) -> ModelView | None:
+def model(providers: Sequence[provider_pb2.Provider], name: str) -> OpenAIModelView | None:
     """One of them, or one of a provider that passes any name on."""
     provider_name, _, model_name = name.partition("/")
     for provider in providers:
@@ -67,9 +67,9 @@ def model(providers: Sequence[provider_pb2.Provider], name: str) -> ModelView | 
     return None
 
 
-def _model(name: str, provider: provider_pb2.Provider) -> ModelView:
+def _model(name: str, provider: provider_pb2.Provider) -> OpenAIModelView:
     # When a model came to be is not known here; clients insist on a number.
-    return ModelView(id=name, object="model", created=0, owned_by=provider.kind)
+    return OpenAIModelView(id=name, object="model", created=0, owned_by=provider.kind)
 
 
 def _base64(picture: bytes) -> str:

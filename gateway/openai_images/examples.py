@@ -17,14 +17,34 @@ IMAGES: dict[str, Any] = {
     "output_format": "png",
     "size": "512x512",
 }
-ERROR: dict[str, Any] = {
-    "error": {
-        "message": "There is no model 'none'; GET /v1/models lists them.",
-        "type": "invalid_request_error",
-        "param": "model",
-        "code": "model_not_found",
-        "job_id": None,
+_INVALID, _SERVER = "invalid_request_error", "server_error"
+#: By status: what is told, of which type, about which parameter, with which code.
+_ERRORS = {
+    "400": ("n: Input should be less than or equal to 10", _INVALID, "n", "invalid_value"),
+    "401": ("Send Authorization: Bearer KEY.", "authentication_error", None, "invalid_api_key"),
+    "403": ("A client token is for its own job and its actions alone.", "permission_error", None, "permission_denied"),
+    "404": ("There is no model 'none'; GET /v1/models lists them.", _INVALID, "model", "model_not_found"),
+    "409": (f"The job {_ID} was canceled.", _INVALID, None, "job_canceled"),
+    "410": ("The job that this key made was deleted.", _INVALID, None, "job_deleted"),
+    "413": ("The body is larger than 62,914,560 bytes.", _INVALID, None, "too_large"),
+    "415": ("Send Content-Type: application/json, in UTF-8.", _INVALID, None, "unsupported_media_type"),
+    "429": ("The provider asks to slow down.", "rate_limit_error", None, "rate_limit_exceeded"),
+    "500": ("A defect of the service; its log has more.", _SERVER, None, "internal"),
+    "502": ("The provider refused our credential.", _SERVER, None, "provider_auth"),
+    "503": ("The service cannot take it now; ask again.", _SERVER, None, "service_unavailable"),
+    "504": (f"The job {_ID} goes on; repeating this request waits for it.", _SERVER, None, "still_running"),
+}
+ERRORS: dict[str, dict[str, Any]] = {
+    status: {
+        "error": {
+            "message": message,
+            "type": kind,
+            "param": parameter,
+            "code": code,
+            "job_id": _ID if _ID in message else None,
+        }
     }
+    for status, (message, kind, parameter, code) in _ERRORS.items()
 }
 MODELS: dict[str, Any] = {
     "object": "list",

@@ -24,7 +24,7 @@ WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
     summary="Follow a job",
     responses={
         200: {
-            "description": "`job` events with the sequence as id, lossy `progress` events, heartbeats as comments.",
+            "description": "`job` (JobView; its id is the sequence), lossy `progress` (ProgressView), heartbeats.",
             "content": openapi.EVENTS,
         },
         204: {"description": "There is nothing later, and will be nothing unless the user retries the job."},

@@ -8,7 +8,7 @@ from gateway import openapi
 from gateway.openai_images import answers, errors
 from gateway.problems import Problem
 from gateway.routes.parts import CallerOf, PartsOf, answer
-from gateway.schemas.openai import ModelList, ModelView
+from gateway.schemas.openai import ModelList, OpenAIModelView
 
 router = APIRouter(prefix="/v1/models", tags=["openai"])
 
@@ -29,7 +29,7 @@ async def list_models(parts: PartsOf, caller: CallerOf) -> Response:
     "/{model:path}",
     operation_id="getModel",
     summary="Look at one of them",
-    response_model=ModelView,
+    response_model=OpenAIModelView,
     responses={200: openapi.success("It is there."), **openapi.openai_errors(404)},
 )
 async def get_model(model: Annotated[str, Path(max_length=300)], parts: PartsOf, caller: CallerOf) -> Response:

@@ -106,7 +106,7 @@ class CompletedView(View):
     usage: UsageView
 
 
-class ModelView(View):
+class OpenAIModelView(View):
     """A provider, or a model of one, by the name that requests use."""
 
     id: str
@@ -119,7 +119,7 @@ class ModelList(View):
     """Every provider, and every model that one lists."""
 
     object: Literal["list"]
-    data: list[ModelView]
+    data: list[OpenAIModelView]
 
 
 class OpenAIError(View):

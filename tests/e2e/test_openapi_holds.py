@@ -30,7 +30,7 @@ from tests.support.paid_provider import KEY, Books, paid_provider, picture
 ROOT = Path(__file__).parents[2]
 AT_LEAST = 2_000
 #: For each operation, each kind of data and each kind of job.
-EXAMPLES = 60
+EXAMPLES = 70
 #: Jobs end at once, with a small picture.
 PROVIDERS = """
 default: paid
@@ -189,6 +189,7 @@ def _refusals_of_all(asking: Asking, operations: dict[str, APIOperation], job: s
             kind = "multipart/form-data; boundary=b" if name == "editImages" else "application/json"
             asking.directed(operation, 413, path=path, content=TOO_LARGE, headers={"Content-Type": kind})
             asking.directed(operation, 415, path=path, content=b"{}", headers={"Content-Type": "text/csv"})
+            asking.directed(operation, 400, path=path, content=b"{", headers={"Content-Type": kind})
 
 
 def _answers_about_jobs(asking: Asking, operations: dict[str, APIOperation]) -> None:
@@ -201,6 +202,7 @@ def _answers_about_jobs(asking: Asking, operations: dict[str, APIOperation]) -> 
     asking.directed(get, 304, path=of_job, headers={"If-None-Match": tag})
     asking.directed(operations["listAttempts"], 200, path=f"{of_job}/attempts")
     told = asking.directed(operations["watchJob"], 200, path=f"{of_job}/events")
+    asking.directed(operations["watchJob"], 422, path=f"{of_job}/events?after=first")
     last = [line.removeprefix("id: ") for line in told.text.splitlines() if line.startswith("id: ")][-1]
     asking.directed(operations["watchJob"], 204, path=f"{of_job}/events", headers={"Last-Event-ID": last})
     asking.directed(operations["createClientToken"], 201, json={"job_id": job})
@@ -258,6 +260,7 @@ def test_every_operation_answers_as_its_document_says(quick: StackState, books: 
     asyncio.run(_bury(quick.nats_url))
     letter = asking.client.get("/v1/admin/dead").json()["dead_letters"][0]["id"]
     asking.directed(operations["replayDeadLetter"], 204, path=f"/v1/admin/dead/{letter}/replay")
+    asking.directed(operations["replayDeadLetter"], 404, path="/v1/admin/dead/999999999/replay")
     _refusals_of_all(asking, operations, asking.ended("completed"))
     _answers_about_jobs(asking, operations)
     _answers_with_pictures(asking, operations, books)

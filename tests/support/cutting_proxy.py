@@ -1,10 +1,11 @@
-"""Stands before an HTTP server and cuts connections after a whole request went through; nothing comes back on them."""
+"""Stands before an HTTP server and cuts connections: once a whole request went through, or all that are open."""
 
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
@@ -12,13 +13,19 @@ from urllib.parse import urlsplit
 
 @dataclass
 class CuttingProxy:
-    """Cuts the next `cuts` connections, each once `is_taken(number)` returned; the heads of requests are in `seen`."""
+    """Cuts the next `cuts` connections, each once `is_taken(number)` returned: nothing comes back on them.
+
+    The heads of their first requests are in `seen`, the time of the last byte that a client sent in `last_sent`, as the
+    monotonic clock has it.
+    """
 
     upstream: str
-    cuts: int
-    is_taken: Callable[[int], None]
+    cuts: int = 0
+    is_taken: Callable[[int], None] = lambda _: None
     url: str = ""
     seen: list[str] = field(default_factory=list)
+    last_sent: float = 0.0
+    open_ones: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def is_cut(self, head: bytes) -> bool:
@@ -29,6 +36,16 @@ class CuttingProxy:
                 return False
             self.is_taken(len(self.seen))
             return True
+
+    def cut_open(self) -> None:
+        """Cut every connection that is open now."""
+        with self.lock:
+            for one in self.open_ones:
+                _shut(one)
+
+    def note_sent(self) -> None:
+        """A client sent something."""
+        self.last_sent = time.monotonic()
 
 
 class _Server(ThreadingTCPServer):
@@ -43,15 +60,20 @@ class _Handler(BaseRequestHandler):
         head, body = _request(self.request)
         if not head:
             return
+        self.proxy.note_sent()
         to = urlsplit(self.proxy.upstream)
         with socket.create_connection((to.hostname, to.port)) as server:
             server.sendall(head + body)
             if self.proxy.is_cut(head):
                 return
+            with self.proxy.lock:
+                self.proxy.open_ones.add(self.request)
             back = threading.Thread(target=_pump, args=(server, self.request), daemon=True)
             back.start()
-            _pump(self.request, server)
+            _pump(self.request, server, self.proxy.note_sent)
             back.join()
+            with self.proxy.lock:
+                self.proxy.open_ones.discard(self.request)
 
 
 def _request(client: socket.socket) -> tuple[bytes, bytes]:
@@ -67,23 +89,28 @@ def _request(client: socket.socket) -> tuple[bytes, bytes]:
     return head + b"\r\n\r\n", body
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def _pump(source: socket.socket, sink: socket.socket, note: Callable[[], None] = lambda: None) -> None:
     try:
         while chunk := source.recv(65_536):
+            note()
             sink.sendall(chunk)
     except OSError:
         pass
     finally:
         # The other direction ends too.
         for one in (source, sink):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                continue
+            _shut(one)
+
+
+def _shut(one: socket.socket) -> None:
+    with suppress(OSError):
+        one.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager
-def cutting_proxy(upstream: str, *, cuts: int, is_taken: Callable[[int], None]) -> Iterator[CuttingProxy]:
+def cutting_proxy(
+    upstream: str, *, cuts: int = 0, is_taken: Callable[[int], None] = lambda _: None
+) -> Iterator[CuttingProxy]:
     """The proxy on a free port of this machine."""
     proxy = CuttingProxy(upstream=upstream, cuts=cuts, is_taken=is_taken)
     handler = type("Handler", (_Handler,), {"proxy": proxy})

@@ -300,3 +300,16 @@ def test_keys_are_kept_and_only_hashes_reach_the_gateway(tmp_path: Path) -> None
     assert isinstance(first, Keys)
     assert first == second
     assert first.api_key not in accepted.read_text(encoding="utf-8")
+
+
+def test_what_its_owner_adds_to_the_keys_file_stays_as_long_as_the_keys_are_in_it(tmp_path: Path) -> None:
+    _, accepted = load_or_make(tmp_path)
+    made = accepted.read_text(encoding="utf-8")
+    accepted.write_text(made + "  # mine\n", encoding="utf-8")
+    load_or_make(tmp_path)
+    kept = accepted.read_text(encoding="utf-8")
+    accepted.write_text("tenants: []\n", encoding="utf-8")
+    load_or_make(tmp_path)
+
+    assert kept == made + "  # mine\n"
+    assert accepted.read_text(encoding="utf-8") == made

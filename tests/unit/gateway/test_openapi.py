@@ -95,11 +95,11 @@ async def test_every_key_of_a_job_is_required(document: dict[str, Any]) -> None:
         (ClientTokenView, examples.CLIENT_TOKEN),
         (ProviderList, examples.PROVIDERS),
         (UiStateList, examples.UI_STATES),
-        (ProblemView, examples.PROBLEM),
+        *((ProblemView, one) for one in examples.PROBLEMS.values()),
         (ReadyView, examples.READY),
         (ImagesView, openai_examples.IMAGES),
         (ModelList, openai_examples.MODELS),
-        (OpenAIErrorBody, openai_examples.ERROR),
+        *((OpenAIErrorBody, one) for one in openai_examples.ERRORS.values()),
     ],
 )
 def test_an_example_is_what_the_service_would_write(kind: Any, example: dict[str, Any]) -> None:

@@ -1,0 +1,119 @@
+"""A page of another origin, in a real browser, follows a job and cancels one; see docs/frontend."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+import yaml
+
+from cli.stack.keys import write_private
+from cli.stack.state import StackState
+from tests.support.browser import Site, browsing, site
+from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.support.paid_provider import Books
+from tests.support.stack import Client
+
+pytestmark = pytest.mark.browser
+FOLLOW = (Path(__file__).parents[2] / "docs" / "frontend" / "follow.js").read_text(encoding="utf-8")
+PAGE = """<!doctype html><title>A page</title><script type="module">
+import { follow } from "./follow.js";
+const { api, job: id, token, cancels } = Object.fromEntries(new URLSearchParams(location.hash.slice(1)));
+let told = Promise.resolve();
+const send = (event) => fetch("/told", { method: "POST", body: JSON.stringify(event) });
+const tell = (...event) => { told = told.then(() => send(event)); };
+follow(`${api}/v1/jobs/${id}/events`, token, {
+  job: (job) => {
+    tell("job", job);
+    for (const { url } of job.artifacts) {
+      const image = Object.assign(new Image(), { src: url });
+      image.onload = () => tell("picture", [image.naturalWidth, image.naturalHeight]);
+      image.onerror = () => tell("no picture", url);
+    }
+    if (cancels && job.display.actions.includes("cancel"))
+      fetch(`${api}/v1/jobs/${id}/cancel`, { method: "POST", headers: { Authorization: `Bearer ${token}` } })
+        .then((answer) => tell("canceled", answer.status), (error) => tell("not canceled", String(error)));
+  },
+  end: () => tell("end", null),
+});
+</script>
+"""
+
+
+@pytest.fixture
+def proxy(stack: StackState) -> Iterator[CuttingProxy]:
+    """What the page takes for the service."""
+    with cutting_proxy(stack.http) as found:
+        yield found
+
+
+@pytest.fixture
+def page(stack: StackState, server_folder: Path) -> Iterator[Site]:
+    """A site whose origin the tenant allows."""
+    with site({"/": PAGE, "/follow.js": FOLLOW}) as found:
+        file = server_folder / "stack" / "keys.yaml"
+        accepted = yaml.safe_load(file.read_text(encoding="utf-8"))
+        accepted["tenants"][0]["cors_origins"] = [found.origin]
+        write_private(file, yaml.safe_dump(accepted))
+        asks = {"Origin": found.origin, "Access-Control-Request-Method": "GET"}
+        deadline = time.monotonic() + 20
+        while "access-control-allow-origin" not in httpx.options(f"{stack.http}/v1/jobs", headers=asks).headers:
+            assert time.monotonic() < deadline, "the keys file was not read again"
+            time.sleep(0.1)
+        yield found
+
+
+def _address(page: Site, api: str, client: Client, job: str, **more: str) -> str:
+    wanted = {"job_id": job, "actions": ["read", "cancel"]}
+    token = client.http.post("/v1/client-tokens", json=wanted).json()["token"]
+    return f"{page.origin}/#{urlencode({'api': api, 'job': job, 'token': token} | more)}"
+
+
+def _told(page: Site, name: str) -> Any:
+    """What the page tells next, which has this name."""
+    told, value = page.told.get(timeout=60)
+    assert told == name, (told, value)
+    return value
+
+
+@pytest.mark.slow
+def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
+    client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path
+) -> None:
+    books.finish.clear()
+    job = client.submit("slow, for a page", provider="paid")["id"]
+    client.follow(job, until=("generating",))
+    with browsing(_address(page, proxy.url, client, job), tmp_path):
+        seen = [_told(page, "job")]
+        proxy.cut_open()
+        books.finish.set()
+        while seen[-1]["status"] != "completed":
+            seen.append(_told(page, "job"))
+        told = dict(page.told.get(timeout=60) for _ in range(2))
+        quiet_since = time.monotonic()
+        time.sleep(30)
+
+    assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
+    assert seen[-1]["display"]["poll_after_ms"] is None
+    [artifact] = seen[-1]["artifacts"]
+    assert told == {"picture": [artifact["width"], artifact["height"]], "end": None}
+    assert proxy.last_sent < quiet_since
+    assert page.told.empty()
+    # From its cut connection, and once to be told that this was all.
+    resumed = [head for head in proxy.seen if "last-event-id" in head.lower()]
+    assert 1 <= len(resumed) <= 2
+
+
+def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path) -> None:
+    books.finish.clear()
+    job = client.submit("slow, to be canceled by a page", provider="paid")["id"]
+    with browsing(_address(page, proxy.url, client, job, cancels="yes"), tmp_path):
+        told = []
+        while not told or told[-1][0] != "end":
+            told.append(page.told.get(timeout=60))
+
+    assert ["canceled", 200] in told
+    assert [value["display"]["key"] for name, value in told if name == "job"][-1].startswith("canceled")
