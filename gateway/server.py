@@ -11,6 +11,7 @@ from starlette.types import ASGIApp
 
 from common.config import ConfigError
 from common.lifecycle import StartError
+from gateway.connections import Connection
 
 #: Seconds that open requests have when the process is told to stop; no call of theirs takes longer.
 DRAIN_SECONDS = 15
@@ -59,12 +60,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(app: ASGIApp, opened: socket.socket, *, stop: asyncio.Event) -> None:
+async def serve(
+    app: ASGIApp, opened: socket.socket, *, stop: asyncio.Event, protocol: type[Connection] = Connection
+) -> None:
     """Serve until `stop` is set and open requests are answered."""
     _allow_connections()
     config = uvicorn.Config(
         app,
-        http="h11",
+        http=protocol,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -15,6 +15,7 @@ from common.health import Readiness
 from gateway import readiness, server
 from gateway.app import create_app
 from gateway.auth import Authenticator
+from gateway.connections import Connection
 from gateway.job_client import JobClient
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
@@ -65,12 +66,14 @@ async def in_process(
 
 
 @asynccontextmanager
-async def over_http(app: FastAPI, parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+async def over_http(
+    app: FastAPI, parts: Parts, *, protocol: type[Connection] = Connection
+) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application behind a real server, which drains when the block ends."""
     opened = server.bind("127.0.0.1:0")
     url = f"http://127.0.0.1:{opened.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
-        serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining))
+        serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining, protocol=protocol))
         try:
             yield client
         finally:

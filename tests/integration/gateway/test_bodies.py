@@ -93,13 +93,3 @@ async def test_a_client_that_goes_in_mid_body_leaves_nothing_behind(
             await client.get("/healthz")
     assert not service.asked
     assert parts.bodies.held == 0
-
-
-async def test_nonsense_on_the_wire_is_malformed(client: httpx.AsyncClient) -> None:
-    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-    writer.write(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
-    await writer.drain()
-    answer = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    assert answer.startswith(b"HTTP/1.1 400")
