@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 from services.job.application.admitting import admit_job
 from services.job.application.buying import has_open_calls
 from services.job.application.creating import Done, replayed
-from services.job.domain import transitions
+from services.job.domain import closing, transitions
 from services.job.domain.calls import needs_consent
 from services.job.domain.failures import Refusal, job_not_found
 from services.job.domain.jobs import Job
@@ -70,13 +70,13 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
     if job.state is not State.FAILED:
         raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.", job=job)
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    missing = set(range(job.image_count)) - staged
+    wanted = closing.wanted_again(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
-    if needs_consent(calls=ledger, missing=missing) and not retry.consents:
+    if needs_consent(calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
         raise Refusal("CONSENT_REQUIRED", message, job=job)
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
-    change = transitions.user_retry(job, resume_upload=not missing, consents=retry.consents, now=jobs.clock(connection))
+    change = transitions.user_retry(job, resume_upload=not wanted, consents=retry.consents, now=jobs.clock(connection))
     return Done(store.write(connection, [change])[job.id], rate=rate)
 
 

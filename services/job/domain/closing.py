@@ -82,6 +82,16 @@ def _out_of_time(failure: Failure) -> Failure:
     )
 
 
+def wanted_again(job: Job, *, staged: Collection[int]) -> frozenset[int]:
+    """Images that a user's retry of a failed job makes anew.
+
+    None when its upload failed: the generating stage was closed by then, so more than is staged could not be had.
+    """
+    if staged and job.failure is not None and job.failure.stage is Stage.UPLOADING:
+        return frozenset()
+    return frozenset(range(job.image_count)) - frozenset(staged)
+
+
 def _one_per_index(missing: list[int], warnings: tuple[JobWarning, ...]) -> tuple[JobWarning, ...]:
     named = {warning.image_index for warning in warnings}
     unnamed = tuple(

@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from common.ids import new_uuid7
 from services.job.domain.calls import cost_of, needs_consent
+from services.job.domain.closing import wanted_again
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
@@ -41,12 +42,12 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     found = {}
     for job in of:
         staged = {artifact.image_index for artifact in images[job.id]}
-        missing = set(range(job.image_count)) - staged
+        wanted = wanted_again(job, staged=staged)
         found[job.id] = Snapshot(
             job=job,
             artifacts=tuple(images[job.id]) if job.state is State.COMPLETED else (),
             cost=cost_of(ledger[job.id]),
-            retry_needs_consent=job.state is State.FAILED and needs_consent(calls=ledger[job.id], missing=missing),
+            retry_needs_consent=job.state is State.FAILED and needs_consent(calls=ledger[job.id], missing=wanted),
         )
     return found
 

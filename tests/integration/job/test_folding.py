@@ -180,6 +180,20 @@ def test_a_user_retry_of_a_failed_upload_resumes_the_upload(desk: JobDesk) -> No
     assert (seen.job.retry_count, seen.job.failure, dict(seen.job.failure_counts)) == (1, None, {})
 
 
+def test_a_user_retry_of_a_failed_upload_buys_nothing_though_an_image_could_not_be_had(desk: JobDesk) -> None:
+    job, call = desk.generate(n=2, provider="paid")
+    # Both were bought, one of them came.
+    desk.fold(generated(job, call, 0, cost=3))
+    [claimed] = desk.claim_uploads()
+    desk.fold(failed(claimed.job, stage=Stage.UPLOADING, reason="STORAGE_DENIED", retryable=False))
+    shown = desk.get(job.id)
+    seen = desk.retry(job.id)
+
+    assert shown.retry_needs_consent is False
+    assert seen.job.state is State.UPLOADING
+    assert [warning.image_index for warning in seen.job.warnings] == [1]
+
+
 def test_an_upload_that_leaves_an_image_out_fails_as_a_mismatch(desk: JobDesk) -> None:
     job = desk.upload(n=2)
     desk.fold(replace(stored(job), names={0: "jobs/x/0.png"}))
