@@ -38,7 +38,7 @@ _CANCEL: tuple[Action, ...] = ("cancel",)
 _RETRY: tuple[Action, ...] = ("retry",)
 _PAY: tuple[Action, ...] = ("retry_may_charge_again",)
 
-#: The first row whose condition holds is shown.
+#: The first row whose condition holds is shown. What can occur, and so needs a row: `tests/support/standings.py`.
 STATES: tuple[UiStateView, ...] = (
     _state(
         "queued",
@@ -111,6 +111,7 @@ STATES: tuple[UiStateView, ...] = (
         provider_cancel="unsupported",
     ),
     _state("canceled", "Canceled", "Nothing more will be made.", status="canceled", tone="info"),
+    # Wherever it happened, the reason alone says what to do.
     _state(
         "failed_content_policy",
         "Not allowed",
@@ -136,29 +137,60 @@ STATES: tuple[UiStateView, ...] = (
     _state(
         "failed_deadline",
         "Out of time",
-        "Your request could not be finished in the time that it had.",
+        "Your request could not be finished in the time that it had. "
+        "What was begun may be charged all the same. Try again.",
         actions=_RETRY,
         reason="DEADLINE_EXCEEDED",
     ),
     _state(
         "failed_quota_exhausted",
         "Provider account is empty",
-        "The account at the provider is out of credit. Try again once it was topped up.",
+        "The account at the provider is out of credit. Whoever runs this service has to top it up; try again then.",
         actions=_RETRY,
         reason="QUOTA_EXHAUSTED",
     ),
     _state(
+        "failed_provider_access",
+        "No access to the provider",
+        "The provider does not let this service in. Whoever runs the service has to mend that; try again then.",
+        actions=_RETRY,
+        reason="PROVIDER_AUTH",
+    ),
+    _state(
+        "failed_provider_gone",
+        "Provider is gone",
+        "The provider of your request is no longer offered here. Choose another and submit anew, or try again later.",
+        actions=_RETRY,
+        reason="PROVIDER_NOT_FOUND",
+    ),
+    _state(
+        "failed_provider_rejected",
+        "Provider could not do it",
+        "The provider does not know the model, or failed at your request. "
+        "Choose another model and submit anew, or try again later.",
+        actions=_RETRY,
+        reason="PROVIDER_REJECTED",
+    ),
+    _state(
+        "failed_provider_stopped",
+        "Stopped by the provider",
+        "The provider stopped before your pictures were done. Try again.",
+        actions=_RETRY,
+        reason="PROVIDER_CANCELED",
+    ),
+    # Before a provider was asked: pictures that were given, then all else.
+    _state(
         "failed_input_picture",
         "Picture cannot be used",
-        "A picture that you gave could not be read. Choose another and submit anew.",
+        "A picture that you gave is no PNG, JPEG or WebP that can be read. Choose another and submit anew.",
         tone="warning",
         stage="processing",
-        reason="INVALID_IMAGE",
+        reason="INVALID_INPUT",
     ),
     _state(
         "failed_input_size",
         "Picture is too large",
-        "A picture that you gave is larger than may be. Choose a smaller one and submit anew.",
+        "The pictures that you gave are larger than may be. Choose smaller ones and submit anew.",
         tone="warning",
         stage="processing",
         reason="TOO_LARGE",
@@ -181,9 +213,17 @@ STATES: tuple[UiStateView, ...] = (
         reason="FETCH_FAILED",
     ),
     _state(
+        "failed_preparing",
+        "Could not be prepared",
+        "This service could not get your request ready. Try again in a while.",
+        actions=_RETRY,
+        stage="processing",
+    ),
+    # While it was made: a result that did not get here, or was not kept.
+    _state(
         "failed_result_picture",
         "Result cannot be used",
-        "What the provider sent is no picture. It may have been charged all the same.",
+        "What the provider sent is no picture. It may have been charged all the same. Try again.",
         actions=_RETRY,
         stage="generating",
         reason="INVALID_IMAGE",
@@ -191,7 +231,8 @@ STATES: tuple[UiStateView, ...] = (
     _state(
         "failed_result_size",
         "Result is too large",
-        "What the provider sent is larger than may be. It may have been charged all the same.",
+        "What the provider sent is larger than may be. It may have been charged all the same. "
+        "Ask for smaller pictures and submit anew, or try again.",
         actions=_RETRY,
         stage="generating",
         reason="TOO_LARGE",
@@ -199,29 +240,85 @@ STATES: tuple[UiStateView, ...] = (
     _state(
         "failed_result_address",
         "Result cannot be fetched",
-        "The provider's result lies where it may not be fetched. It may have been charged all the same.",
+        "The provider's result lies where it may not be fetched. It may have been charged all the same. "
+        "Whoever runs this service has to look into it; try again then.",
         actions=_RETRY,
         stage="generating",
         reason="FORBIDDEN_ADDRESS",
     ),
     _state(
+        "failed_result_fetch",
+        "Result cannot be reached",
+        "The provider's result could not be fetched. It may have been charged all the same. Try again in a while.",
+        actions=_RETRY,
+        stage="generating",
+        reason="FETCH_FAILED",
+    ),
+    _state(
+        "failed_result_mismatch",
+        "Result did not arrive",
+        "Your pictures did not arrive as they should. They may have been charged all the same. Try again.",
+        actions=_RETRY,
+        stage="generating",
+        reason="RESULT_MISMATCH",
+    ),
+    _state(
+        "failed_result_storage",
+        "Could not be kept",
+        "The place where pictures are kept could not be reached. "
+        "What was made may have been charged all the same. Try again in a while.",
+        actions=_RETRY,
+        stage="generating",
+        reason="STORAGE_UNAVAILABLE",
+    ),
+    _state(
+        "failed_result_storage_denied",
+        "Could not be kept",
+        "The place where pictures are kept does not let this service in. "
+        "What was made may have been charged all the same. "
+        "Whoever runs the service has to mend that; try again then.",
+        actions=_RETRY,
+        stage="generating",
+        reason="STORAGE_DENIED",
+    ),
+    _state(
+        "failed_interrupted",
+        "Interrupted",
+        "Work on your pictures was interrupted. What was begun may be charged all the same. Try again.",
+        actions=_RETRY,
+        stage="generating",
+        reason="WORKER_LOST",
+    ),
+    # After it was made.
+    _state(
+        "failed_storage_denied",
+        "Could not be saved",
+        "Your pictures are made, but this service is not let in where they are saved. "
+        "Whoever runs the service has to mend that; try again then: what is made is not charged anew.",
+        actions=_RETRY,
+        stage="uploading",
+        reason="STORAGE_DENIED",
+    ),
+    _state(
         "failed_storage",
         "Could not be saved",
-        "Your pictures are made, but could not be stored. Trying again makes nothing anew and costs nothing.",
+        "Your pictures are made, but could not be saved. Try again: what is made is not charged anew.",
         actions=_RETRY,
         stage="uploading",
     ),
     _state(
         "failed_recording",
-        "Could not be recorded",
-        "Your pictures were made, but the result could not be recorded.",
+        "Could not be kept",
+        "Your pictures were made and may have been charged, but were not kept as they should be. "
+        "Try again; if that does not help, submit anew.",
         actions=_RETRY,
         stage="persisting",
     ),
+    # What is left: of the provider, or of a kind that only a newer version of a service knows more of.
     _state(
         "failed_waiting",
         "Waited too long",
-        "No worker or provider was free in time. Try again later.",
+        "The provider was busy or out of order for too long. Try again later.",
         actions=_RETRY,
         stage="queued",
     ),
@@ -236,23 +333,16 @@ STATES: tuple[UiStateView, ...] = (
     _state(
         "failed_timeout",
         "Took too long",
-        "The provider did not finish in time. Try again.",
+        "Your pictures were not finished in time. What was begun may be charged all the same. Try again.",
         actions=_RETRY,
         code="TIMEOUT",
     ),
     _state(
         "failed_temporary",
         "Provider is away",
-        "The provider could not be reached. Try again in a while.",
+        "The provider could not be reached, or could not finish this time. Try again in a while.",
         actions=_RETRY,
-        code="TEMPORARY",
-    ),
-    _state(
-        "failed_provider_access",
-        "No access to the provider",
-        "The provider refused this service's credential. Its operator has to renew it.",
-        actions=_RETRY,
-        code="AUTH_ERROR",
+        reason="PROVIDER_UNAVAILABLE",
     ),
     _state(
         "failed_request",
@@ -261,5 +351,18 @@ STATES: tuple[UiStateView, ...] = (
         tone="warning",
         code="PERMANENT",
     ),
-    _state("failed", "Something went wrong", "The pictures could not be made. Try again.", actions=_RETRY),
+    _state(
+        "failed_unclassified",
+        "Answer not understood",
+        "The provider answered in a way that is not understood here. It may have been charged all the same. Try again.",
+        actions=_RETRY,
+        code="UNKNOWN",
+        reason="UNCLASSIFIED",
+    ),
+    _state(
+        "failed",
+        "Something went wrong",
+        "The pictures could not be made. What was begun may be charged all the same. Try again.",
+        actions=_RETRY,
+    ),
 )

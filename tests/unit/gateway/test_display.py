@@ -1,3 +1,6 @@
+"""What is shown of a job, wherever it can stand."""
+
+from dataclasses import replace
 from itertools import pairwise
 from typing import get_args
 
@@ -5,37 +8,97 @@ import pytest
 
 from gateway.catalogue import REASONS
 from gateway.display import Standing, display, poll_after_ms
-from gateway.schemas.jobs import Code, ProviderCancel, Stage, Status
+from gateway.schemas.jobs import Code, Stage, Status
 from gateway.ui_states import STATES
 from tests.support import ui_states
+from tests.support.standings import failed, standings
+
+FAILED = [one for one in failed() if not one.retry_needs_consent]
+#: Failures that will come again for as long as the request is the same.
+OF_THE_REQUEST = {
+    ("processing", "INVALID_INPUT"),
+    ("processing", "TOO_LARGE"),
+    ("processing", "FORBIDDEN_ADDRESS"),
+    ("generating", "INVALID_INPUT"),
+    ("generating", "UNSUPPORTED"),
+    ("generating", "CONTENT_POLICY"),
+}
+#: Failures that are nobody's but ours.
+OF_THIS_SERVICE = {"SERVICE_UNAVAILABLE", "STAGE_TIMEOUT", "STORAGE_DENIED", "STORAGE_UNAVAILABLE", "WORKER_LOST"}
+#: Ends of a call after which the ledger lets its pictures be bought again without consent.
+NOTHING_BOUGHT = {
+    "CONTENT_POLICY",
+    "INVALID_INPUT",
+    "PROVIDER_AUTH",
+    "PROVIDER_CANCELED",
+    "PROVIDER_RATE_LIMIT",
+    "PROVIDER_REJECTED",
+    "PROVIDER_UNAVAILABLE",
+    "QUOTA_EXHAUSTED",
+    "UNSUPPORTED",
+}
 
 
 def _key(**standing: object) -> str:
     return display(Standing(**standing), age_seconds=0).key  # type: ignore[arg-type]
 
 
+def _said(standing: Standing) -> str:
+    return f"{standing.failure_stage} {standing.reason}"
+
+
+@pytest.mark.parametrize("standing", FAILED, ids=_said)
+def test_that_something_went_wrong_is_said_of_a_defect_of_ours_alone(standing: Standing) -> None:
+    shown = display(standing, age_seconds=0)
+
+    assert (shown.key == "failed") == (standing.reason == "INTERNAL")
+    assert shown.key.startswith("failed")
+
+
+def test_every_state_can_be_shown_and_every_standing_has_one() -> None:
+    shown = {(standing.status, display(standing, age_seconds=0).key) for standing in standings()}
+
+    assert shown == {(state.when.status, state.key) for state in STATES}
+
+
 @pytest.mark.parametrize("status", get_args(Status))
 @pytest.mark.parametrize("stage", [None, *get_args(Stage)])
 @pytest.mark.parametrize("code", [None, *get_args(Code)])
-def test_every_standing_has_a_state(status: Status, stage: Stage | None, code: Code | None) -> None:
-    for reason in (None, *REASONS):
-        shown = display(Standing(status=status, failure_stage=stage, code=code, reason=reason), age_seconds=0)
-        assert shown.key.startswith(status)
+def test_what_only_a_newer_service_knows_is_told_by_what_is_known_of_it(
+    status: Status, stage: Stage | None, code: Code | None
+) -> None:
+    shown = display(Standing(status=status, failure_stage=stage, code=code), age_seconds=0)
+
+    assert shown.key.startswith(status)
 
 
-def test_every_state_can_be_shown() -> None:
-    cancels = [None, *get_args(ProviderCancel)]
-    standings = [
-        Standing(
-            status=status, failure_stage=stage, code=code, reason=reason, provider_cancel=cancel, images_missing=missing
-        )
-        for status in get_args(Status)
-        for stage in (None, *get_args(Stage))
-        for code in (None, *get_args(Code))
-        for reason in (None, *REASONS)
-        for cancel, missing in [*((one, False) for one in cancels), (None, True)]
-    ]
-    assert {display(one, age_seconds=0).key for one in standings} == {state.key for state in STATES}
+@pytest.mark.parametrize("standing", FAILED, ids=_said)
+def test_whoever_is_offered_no_retry_is_told_what_to_change(standing: Standing) -> None:
+    shown = display(standing, age_seconds=0)
+
+    assert bool(shown.actions) == ((standing.failure_stage, standing.reason) not in OF_THE_REQUEST)
+    assert shown.actions or shown.message.endswith("submit anew.")
+
+
+@pytest.mark.parametrize("standing", FAILED, ids=_said)
+def test_nobody_pays_again_without_having_been_asked(standing: Standing) -> None:
+    shown = display(replace(standing, retry_needs_consent=True), age_seconds=0)
+
+    assert "retry" not in shown.actions
+
+
+@pytest.mark.parametrize("standing", [one for one in FAILED if one.failure_stage == "generating"], ids=_said)
+def test_where_a_call_may_have_been_charged_that_is_said(standing: Standing) -> None:
+    shown = display(standing, age_seconds=0)
+
+    assert ("charged" in shown.message) == (standing.reason not in NOTHING_BOUGHT)
+
+
+@pytest.mark.parametrize("standing", [one for one in FAILED if one.reason in OF_THIS_SERVICE], ids=_said)
+def test_the_provider_is_not_blamed_for_what_this_service_could_not_do(standing: Standing) -> None:
+    shown = display(standing, age_seconds=0)
+
+    assert "provider" not in f"{shown.key} {shown.title} {shown.message}".lower()
 
 
 def test_designers_read_the_same_table() -> None:
@@ -44,10 +107,18 @@ def test_designers_read_the_same_table() -> None:
     assert made == ui_states.page(), "run: python -m tests.support.ui_states"
 
 
-@pytest.mark.parametrize("reason", ["INVALID_IMAGE", "TOO_LARGE", "FORBIDDEN_ADDRESS"])
-def test_nobody_is_told_to_change_a_picture_that_the_provider_made(reason: str) -> None:
-    given = _key(status="failed", failure_stage="processing", code="PERMANENT", reason=reason)
-    made = _key(status="failed", failure_stage="generating", code="PERMANENT", reason=reason)
+@pytest.mark.parametrize(
+    ("of_given", "of_made"),
+    [
+        ("INVALID_INPUT", "INVALID_IMAGE"),
+        ("TOO_LARGE", "TOO_LARGE"),
+        ("FORBIDDEN_ADDRESS", "FORBIDDEN_ADDRESS"),
+        ("FETCH_FAILED", "FETCH_FAILED"),
+    ],
+)
+def test_nobody_is_told_to_change_a_picture_that_the_provider_made(of_given: str, of_made: str) -> None:
+    given = _key(status="failed", failure_stage="processing", code=REASONS[of_given].code, reason=of_given)
+    made = _key(status="failed", failure_stage="generating", code=REASONS[of_made].code, reason=of_made)
 
     assert given.startswith("failed_input_")
     assert made.startswith("failed_result_")
@@ -67,15 +138,15 @@ def test_keys_name_one_state_each() -> None:
         ({"status": "failed", "reason": "CONTENT_POLICY", "code": "PERMANENT"}, "failed_content_policy", []),
         ({"status": "failed", "reason": "INVALID_INPUT", "code": "PERMANENT"}, "failed_request", []),
         ({"status": "failed", "code": "TEMPORARY", "failure_stage": "uploading"}, "failed_storage", ["retry"]),
-        ({"status": "failed", "code": "TEMPORARY", "failure_stage": "generating"}, "failed_temporary", ["retry"]),
+        ({"status": "failed", "code": "TEMPORARY", "reason": "PROVIDER_UNAVAILABLE"}, "failed_temporary", ["retry"]),
         (
             {"status": "failed", "code": "TIMEOUT", "reason": "AMBIGUOUS_OUTCOME"},
             "failed_ambiguous",
             ["retry_may_charge_again"],
         ),
         (
-            {"status": "failed", "code": "TEMPORARY", "retry_needs_consent": True},
-            "failed_temporary",
+            {"status": "failed", "code": "RATE_LIMIT", "retry_needs_consent": True},
+            "failed_rate_limit",
             ["retry_may_charge_again"],
         ),
         ({"status": "failed", "code": "UNKNOWN", "reason": "INTERNAL"}, "failed", ["retry"]),
@@ -86,6 +157,15 @@ def test_a_standing_is_shown_with_what_the_user_can_do(
 ) -> None:
     shown = display(Standing(**standing), age_seconds=0)  # type: ignore[arg-type]
     assert (shown.key, shown.actions) == (key, actions)
+
+
+@pytest.mark.parametrize("seconds_per_request", [0, 0.01, 0.1, 1])
+def test_a_client_that_obeys_asks_25_times_at_most_about_a_job_of_two_minutes(seconds_per_request: float) -> None:
+    age, asked = 0.0, 0
+    while age < 120:
+        age += poll_after_ms(age) / 1000 + seconds_per_request
+        asked += 1
+    assert asked <= 25
 
 
 def test_asking_slows_down_by_half_up_to_ten_seconds() -> None:

@@ -1,10 +1,37 @@
 """Words in the client's language."""
 
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
 import httpx
 import pytest
+from calotype.job.v1 import job_pb2
 
 from gateway import locales
+from gateway.display import Standing
 from gateway.ui_states import STATES
+from tests.support.fake_job_service import FakeJobService, failure
+from tests.support.standings import standings
+
+
+def _job_at(standing: Standing) -> dict[str, Any]:
+    """What job-service tells of a job that stands so."""
+    told: dict[str, Any] = {"status": job_pb2.Status.Value(f"STATUS_{standing.status.upper()}")}
+    if standing.failure_stage and standing.code and standing.reason:
+        told["failure"] = failure(standing.code, standing.reason, standing.failure_stage.upper())
+    if standing.provider_cancel:
+        told["provider_cancel"] = job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{standing.provider_cancel.upper()}")
+    pictures = [] if standing.images_missing else [job_pb2.PublicArtifact(id="img_1")]
+    return {**told, "artifacts": pictures, "retry_needs_consent": standing.retry_needs_consent}
+
+
+def _words(told: Mapping[str, str]) -> tuple[str, str]:
+    return told["title"], told["message"]
+
+
+def _without_accents(text: str) -> str:
+    return "".join(one for one in unicodedata.normalize("NFD", text) if not unicodedata.combining(one))
 
 
 @pytest.mark.parametrize(
@@ -50,6 +77,23 @@ async def test_a_client_is_told_in_its_language(client: httpx.AsyncClient) -> No
     assert "Accept-Language" in created.headers["vary"]
     for told in (created.json()["display"], *(job["display"] for job in listed), *states):
         assert (told["title"][0], told["message"][-1]) == ("[", "]")
+
+
+async def test_no_title_and_no_message_is_left_in_english(client: httpx.AsyncClient, service: FakeJobService) -> None:
+    for standing in standings():
+        service.add(**_job_at(standing))
+
+    async def told_in(locale: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        asked = {"Accept-Language": locale}
+        jobs = (await client.get("/v1/jobs", headers=asked)).json()["jobs"]
+        states = (await client.get("/v1/ui-states", headers=asked)).json()["states"]
+        return [job["display"] for job in jobs], states
+
+    for english, accented in zip(await told_in("en"), await told_in("en-XA"), strict=True):
+        assert {told["key"] for told in english} == {state.key for state in STATES}
+        for source, told in zip(english, accented, strict=True):
+            for before, after in zip(_words(source), _words(told), strict=True):
+                assert (_without_accents(after), after.isascii()) == (f"[{before}]", False)
 
 
 async def test_a_client_that_asks_for_nothing_is_told_in_english(client: httpx.AsyncClient) -> None:

@@ -1,0 +1,105 @@
+"""Where a job can stand: what `display` must have words for. `test_standings` holds it against the services' code."""
+
+from collections.abc import Mapping
+from typing import get_args
+
+from gateway.catalogue import REASONS
+from gateway.display import Standing
+from gateway.schemas.jobs import ProviderCancel, Stage, Status
+
+#: With what a job can fail, by the stage that it says.
+FAILURES: Mapping[Stage, frozenset[str]] = {
+    "queued": frozenset(
+        {
+            "DEADLINE_EXCEEDED",
+            # A limit only ever defers a job; it is told when the job has waited for too long.
+            "PROVIDER_BUSY",
+            # The causes of open breakers.
+            "PROVIDER_AUTH",
+            "PROVIDER_TIMEOUT",
+            "PROVIDER_UNAVAILABLE",
+        }
+    ),
+    "processing": frozenset(
+        {
+            "DEADLINE_EXCEEDED",
+            "FETCH_FAILED",
+            "FORBIDDEN_ADDRESS",
+            # Never INVALID_IMAGE: a given picture that is none is the request's fault.
+            "INVALID_INPUT",
+            # Of a call that was to begin: the API refuses a job for an unknown provider, this one has gone since.
+            "PROVIDER_NOT_FOUND",
+            "SERVICE_UNAVAILABLE",
+            "STAGE_TIMEOUT",
+            "TOO_LARGE",
+            "WORKER_LOST",
+        }
+    ),
+    "generating": frozenset(
+        {
+            "AMBIGUOUS_OUTCOME",
+            "CONTENT_POLICY",
+            "DEADLINE_EXCEEDED",
+            "FETCH_FAILED",
+            "FORBIDDEN_ADDRESS",
+            # Also a defect before anything was sent: it does not know how far it got.
+            "INTERNAL",
+            "INVALID_IMAGE",
+            "INVALID_INPUT",
+            "PROVIDER_AUTH",
+            "PROVIDER_CANCELED",
+            "PROVIDER_RATE_LIMIT",
+            "PROVIDER_REJECTED",
+            "PROVIDER_TIMEOUT",
+            "PROVIDER_UNAVAILABLE",
+            "QUOTA_EXHAUSTED",
+            "RESULT_LOST",
+            # Fewer pictures than were bought, or staging holds another's.
+            "RESULT_MISMATCH",
+            "STAGE_TIMEOUT",
+            # Of staging, not of the public bucket; perhaps before anything was sent, as staging is looked at first.
+            "STORAGE_DENIED",
+            "STORAGE_UNAVAILABLE",
+            "TOO_LARGE",
+            "UNCLASSIFIED",
+            "UNSUPPORTED",
+            "WORKER_LOST",
+        }
+    ),
+    "uploading": frozenset({"STAGE_TIMEOUT", "STORAGE_DENIED", "STORAGE_UNAVAILABLE", "WORKER_LOST"}),
+    "persisting": frozenset({"RESULT_MISMATCH"}),
+}
+#: Statuses of which nothing more is known; pictures are shown of a completed job alone, so they are missing till then.
+_UNDER_WAY: tuple[Status, ...] = ("queued", "processing", "generating", "uploading")
+
+
+def failed() -> list[Standing]:
+    """Every way to have failed. Whether a retry may pay again is the ledger's to say, whatever the job failed with."""
+    return [
+        Standing(
+            status="failed",
+            failure_stage=stage,
+            code=REASONS[reason].code,
+            reason=reason,
+            images_missing=True,
+            retry_needs_consent=consent,
+        )
+        for stage, reasons in FAILURES.items()
+        for reason in sorted(reasons)
+        for consent in (False, True)
+    ]
+
+
+def standings() -> list[Standing]:
+    """Everything that can occur. The database holds a failure for a failed job alone, a wish to cancel for a canceled
+    one.
+    """
+    return [
+        *(Standing(status=status, images_missing=True) for status in _UNDER_WAY),
+        *(Standing(status="completed", images_missing=missing) for missing in (False, True)),
+        *(
+            Standing(status="canceled", provider_cancel=cancel, images_missing=True)
+            for cancel in get_args(ProviderCancel)
+        ),
+        *failed(),
+    ]
