@@ -120,7 +120,7 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     REASON_PROVIDER_BUSY: _Reason.ValueType  # 22
     """RATE_LIMIT: a limit that is configured for the provider is used up; the job waits for its turn."""
     REASON_PROVIDER_TIMEOUT: _Reason.ValueType  # 40
-    """TIMEOUT: the provider did not finish within its limit, and surely made nothing that was paid for."""
+    """TIMEOUT: the provider did not finish within its limit; what it had begun is taken up by the next try, not bought anew."""
     REASON_AMBIGUOUS_OUTCOME: _Reason.ValueType  # 41
     """TIMEOUT: a paid request left and its outcome is unknown; repeating it could pay twice."""
     REASON_RESULT_LOST: _Reason.ValueType  # 42
@@ -210,7 +210,7 @@ REASON_QUOTA_EXCEEDED: Reason.ValueType  # 21
 REASON_PROVIDER_BUSY: Reason.ValueType  # 22
 """RATE_LIMIT: a limit that is configured for the provider is used up; the job waits for its turn."""
 REASON_PROVIDER_TIMEOUT: Reason.ValueType  # 40
-"""TIMEOUT: the provider did not finish within its limit, and surely made nothing that was paid for."""
+"""TIMEOUT: the provider did not finish within its limit; what it had begun is taken up by the next try, not bought anew."""
 REASON_AMBIGUOUS_OUTCOME: Reason.ValueType  # 41
 """TIMEOUT: a paid request left and its outcome is unknown; repeating it could pay twice."""
 REASON_RESULT_LOST: Reason.ValueType  # 42
