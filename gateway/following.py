@@ -1,6 +1,7 @@
 """Follow a job across broken connections: whatever ends too early is opened again at the last sequence."""
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -24,8 +25,9 @@ class Pace:
     heartbeat: float = 15.0
     #: At most one progress event in this time.
     progress: float = 0.5
+    #: First pause before a stream of job-service is opened again; it grows up to fivefold while that fails.
     reopen: float = 1.0
-    #: Longest silence of job-service, and longest wait for what becomes of a cancel at the provider.
+    #: Longest wait for what becomes of a cancel at the provider.
     patience: float = 30.0
     #: Longest time that a client may take for one event.
     send: float = 30.0
@@ -37,14 +39,17 @@ async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace:
     """Changes of a job that was just `seen`: first as it is now, or only those after a sequence.
 
     Ends after the final state, and at most `pace.patience` later while the provider was not heard of a cancel; also
-    when job-service is silent for so long, or the job is deleted. Raises `ServiceError`.
+    when the job is deleted. Raises `ServiceError`.
+
+    An outage of job-service, however long, is waited for: a browser that is sent away, and told 503 when it comes back,
+    never asks again by itself.
     """
-    position, last, silent_since = after, seen, None
+    position, last, silent_since, failures = after, seen, None, 0
     while True:
         try:
             async with aclosing(cast("Any", jobs.watch(seen.tenant, seen.id, after=position))) as changes:
                 async for change in changes:
-                    silent_since = None
+                    silent_since, failures = None, 0
                     if isinstance(change, job_pb2.Job):
                         position, last = change.sequence, change
                         lend_request(change, seen)
@@ -54,11 +59,13 @@ async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace:
                 return
             if not is_unavailable(error):
                 raise
+            failures += 1
         silent_since = silent_since or time.monotonic()
         heard_all = position is not None and position >= max(seen.sequence, last.sequence)
-        if (heard_all and _is_settled(last)) or time.monotonic() - silent_since > pace.patience:
+        if heard_all and is_final(last) and (_is_settled(last) or time.monotonic() - silent_since > pace.patience):
             return
-        await asyncio.sleep(pace.reopen)
+        # Spread, so that thousands of streams do not fall upon a job-service that has just come back.
+        await asyncio.sleep(pace.reopen * min(1 + failures, 5) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
 def lend_request(change: job_pb2.Job, seen: job_pb2.Job) -> None:

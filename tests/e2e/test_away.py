@@ -1,5 +1,7 @@
-"""While a server is away every call answers soon and says so; afterwards all goes on by itself."""
+"""While a server is away every call answers soon and says so, and streams stay; afterwards all goes on by itself."""
 
+import json
+import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,69 +13,124 @@ import pytest
 
 from cli.stack.state import StackState
 from tests.support.freezing import frozen
+from tests.support.paid_provider import Books, picture
 from tests.support.stack import Client
 
-#: The promise, and what a busy machine adds to thirteen questions at once; in seconds.
+#: The promise, and what a busy machine adds to two dozen questions at once; in seconds.
 SOON, NOISE = 2.0, 1.0
-ENDPOINTS = [
-    ("POST", "/v1/jobs", {"prompt": "while somebody is away", "size": "64x64"}),
-    ("GET", "/v1/jobs", None),
-    ("GET", "/v1/jobs/{job}", None),
-    ("GET", "/v1/jobs/{job}/attempts", None),
-    ("GET", "/v1/jobs/{job}/events?after=0", None),
-    ("POST", "/v1/jobs/{job}/cancel", None),
-    ("POST", "/v1/jobs/{job}/retry", {}),
-    ("DELETE", "/v1/jobs/{other}", None),
-    ("GET", "/v1/providers", None),
-    ("GET", "/v1/ui-states", None),
-    ("GET", "/v1/admin/dead", None),
-    ("GET", "/healthz", None),
-    ("GET", "/readyz", None),
-]
+STREAMED = {"prompt": "while somebody is away", "model": "procedural", "size": "64x64", "stream": True}
+#: Every call of the contract, by its name there.
+CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "createJob": ("POST", "/v1/jobs", {"json": {"prompt": "while somebody is away", "size": "64x64"}}),
+    "listJobs": ("GET", "/v1/jobs", {}),
+    "getJob": ("GET", "/v1/jobs/{job}", {}),
+    "listAttempts": ("GET", "/v1/jobs/{job}/attempts", {}),
+    "watchJob": ("GET", "/v1/jobs/{job}/events?after=0", {}),
+    "cancelJob": ("POST", "/v1/jobs/{job}/cancel", {}),
+    "retryJob": ("POST", "/v1/jobs/{job}/retry", {"json": {}}),
+    "deleteJob": ("DELETE", "/v1/jobs/{other}", {}),
+    "createClientToken": ("POST", "/v1/client-tokens", {"json": {"job_id": "{job}"}}),
+    "listProviders": ("GET", "/v1/providers", {}),
+    "listUiStates": ("GET", "/v1/ui-states", {}),
+    "listDeadLetters": ("GET", "/v1/admin/dead", {}),
+    "replayDeadLetter": ("POST", "/v1/admin/dead/999999/replay", {}),
+    "getQueue": ("GET", "/v1/admin/queue", {}),
+    "listProviderUse": ("GET", "/v1/admin/providers", {}),
+    "generateImages": ("POST", "/v1/images/generations", {"json": STREAMED}),
+    "editImages": (
+        "POST",
+        "/v1/images/edits",
+        {"data": {"prompt": "edited meanwhile", "model": "edits", "stream": "true"}, "files": {"image": picture()}},
+    ),
+    "listModels": ("GET", "/v1/models", {}),
+    "getModel": ("GET", "/v1/models/procedural", {}),
+    "isAlive": ("GET", "/healthz", {}),
+    "isReady": ("GET", "/readyz", {}),
+}
 #: What needs nothing of anybody, and what needs the one server that is named.
-ALONE = {"/v1/ui-states", "/healthz"}
-NEEDS_ONLY = {"/v1/admin/dead": "nats"}
+ALONE = {"listUiStates", "isAlive"}
+NEEDS_ONLY = {"listDeadLetters": "nats", "replayDeadLetter": "nats"}
 
 
-def ask(client: Client, stack: StackState, method: str, path: str, body: Any) -> httpx.Response:
+def ask(client: Client, stack: StackState, name: str, jobs: dict[str, str]) -> httpx.Response:
+    """The answer, or the beginning of a stream."""
+    method, path, request = CALLS[name]
+    if name == "createClientToken":
+        request = {"json": {"job_id": jobs["job"]}}
     headers = {"Authorization": f"Bearer {stack.operator_key}"} if "admin" in path else {}
     began = time.monotonic()
-    with client.http.stream(method, path, json=body, headers=headers) as answer:
+    with client.http.stream(method, path.format_map(jobs), headers=headers, **request) as answer:
         took = time.monotonic() - began
         # A stream goes on for as long as the job does; its first bytes are what counts.
         if "event-stream" not in answer.headers.get("content-type", ""):
             answer.read()
-    assert took < SOON + NOISE, f"{method} {path} took {took:.1f} s"
+    assert took < SOON + NOISE, f"{name} took {took:.1f} s"
     return answer
 
 
+def follow(stack: StackState, job: str, seen: "queue.Queue[dict[str, Any]]") -> list[int]:
+    """Reads one stream to its end; the sequences that it told."""
+    told = []
+    with (
+        httpx.Client(base_url=stack.http, timeout=60, trust_env=False) as http,
+        http.stream("GET", f"/v1/jobs/{job}/events") as answer,
+    ):
+        for line in answer.iter_lines():
+            if line.startswith("data: ") and "sequence" in (change := json.loads(line[6:])):
+                told.append(change["sequence"])
+                seen.put(change)
+    return told
+
+
+def test_every_call_of_the_contract_is_asked(client: Client) -> None:
+    document = client.http.get("/openapi.json").json()
+    named = {operation["operationId"] for path in document["paths"].values() for operation in path.values()}
+
+    assert set(CALLS) == named
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["job", "postgres", "nats"])
-def test_every_call_answers_soon_and_all_goes_on_afterwards(
-    client: Client, stack: StackState, server_folder: Path, name: str
+def test_every_call_answers_soon_streams_stay_and_all_goes_on_afterwards(
+    client: Client, stack: StackState, books: Books, server_folder: Path, name: str
 ) -> None:
-    job = client.follow(client.submit("made before", size="64x64")["id"])
-    other = client.follow(client.submit("made before too", size="64x64")["id"])
+    jobs = {which: client.follow(client.submit("made before", size="64x64")["id"])["id"] for which in ("job", "other")}
+    books.finish.clear()
+    slow, seen = client.submit(f"slow while {name} is away", provider="paid")["id"], queue.Queue[dict[str, Any]]()
     wrong: list[str] = []
-    with frozen(server_folder / "stack", name), ThreadPoolExecutor(len(ENDPOINTS)) as threads:
-
-        def answer_of(endpoint: tuple[str, str, Any]) -> httpx.Response:
-            method, path, body = endpoint
-            return ask(client, stack, method, path.format(job=job["id"], other=other["id"]), body)
-
-        for (method, path, _), answer in zip(ENDPOINTS, threads.map(answer_of, ENDPOINTS), strict=True):
-            if path != "/readyz" and (answer.status_code == 503) != _is_needed(name, path):
-                wrong.append(f"{method} {path}: {answer.status_code}")
-            if path != "/readyz" and answer.status_code == 503:
-                assert answer.json()["reason"] == "SERVICE_UNAVAILABLE"
-                assert answer.headers["Retry-After"]
+    with ThreadPoolExecutor(len(CALLS) + 1) as threads:
+        following = threads.submit(follow, stack, slow, seen)
+        while seen.get(timeout=30)["status"] != "generating":
+            pass
+        with frozen(server_folder / "stack", name):
+            answers = threads.map(lambda call: (call, ask(client, stack, call, jobs)), CALLS)
+            for call, answer in answers:
+                if call == "isReady":
+                    continue
+                if (answer.status_code == 503) != _is_needed(name, call):
+                    wrong.append(f"{call}: {answer.status_code}")
+                elif answer.status_code == 503:
+                    assert _reason(answer) == "SERVICE_UNAVAILABLE"
+                    assert answer.headers["Retry-After"]
+            assert not following.done()
+        books.finish.set()
+        told = following.result(timeout=60)
     assert not wrong
+    assert told == list(range(told[0], told[0] + len(told)))
+    assert client.get(slow)["status"] == "completed"
+    assert client.get(slow)["sequence"] == told[-1]
 
     _until(lambda: client.http.get("/readyz").status_code == 200)
     assert client.follow(client.submit("made afterwards", size="64x64")["id"])["status"] == "completed"
 
 
-def _is_needed(name: str, path: str) -> bool:
-    return path not in ALONE and name in ("job", NEEDS_ONLY.get(path, "postgres"))
+def _is_needed(name: str, call: str) -> bool:
+    return call not in ALONE and name in ("job", NEEDS_ONLY.get(call, "postgres"))
+
+
+def _reason(answer: httpx.Response) -> str:
+    told = answer.json()
+    return str(told["error"]["code"] if "error" in told else told["reason"]).upper()
 
 
 def _until(holds: Any, *, seconds: float = 30.0) -> None:
