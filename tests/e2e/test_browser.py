@@ -1,7 +1,7 @@
 """A page of another origin, in a real browser, follows a job and cancels one; see docs/frontend."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,6 +16,7 @@ from tests.support.browser import Site, browsing, site
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.paid_provider import Books
 from tests.support.stack import Client
+from tests.support.tokens import expired_token
 
 pytestmark = pytest.mark.browser
 FOLLOW = (Path(__file__).parents[2] / "docs" / "frontend" / "follow.js").read_text(encoding="utf-8")
@@ -107,6 +108,36 @@ def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
     assert 1 <= len(resumed) <= 2
 
 
+def test_a_page_that_is_told_that_the_service_is_away_comes_back(
+    client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path
+) -> None:
+    books.finish.clear()
+    job = client.submit("slow, for a page that is sent away", provider="paid")["id"]
+    client.follow(job, until=("generating",))
+    with browsing(_address(page, proxy.url, client, job), tmp_path):
+        seen = [_told(page, "job")]
+        # The stream that the browser opens again, and the question why it was refused.
+        proxy.refusals = 2
+        proxy.cut_open()
+        _until(lambda: proxy.refusals <= 0)
+        books.finish.set()
+        while seen[-1]["status"] != "completed":
+            seen.append(_told(page, "job"))
+        told = dict(page.told.get(timeout=60) for _ in range(2))
+
+    assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
+    assert "end" in told
+
+
+def test_a_page_whose_token_has_expired_is_told_the_end(
+    stack: StackState, client: Client, page: Site, tmp_path: Path
+) -> None:
+    job = client.submit("for yesterday", size="64x64")["id"]
+    wanted = {"api": stack.http, "job": job, "token": expired_token(job, stack.api_key)}
+    with browsing(f"{page.origin}/#{urlencode(wanted)}", tmp_path):
+        assert _told(page, "end") is None
+
+
 def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path) -> None:
     books.finish.clear()
     job = client.submit("slow, to be canceled by a page", provider="paid")["id"]
@@ -117,3 +148,10 @@ def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy:
 
     assert ["canceled", 200] in told
     assert [value["display"]["key"] for name, value in told if name == "job"][-1].startswith("canceled")
+
+
+def _until(holds: Callable[[], bool], *, seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

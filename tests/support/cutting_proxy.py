@@ -1,4 +1,7 @@
-"""Stands before an HTTP server and cuts connections: once a whole request went through, or all that are open."""
+"""Stands before an HTTP server and cuts connections: once a whole request went through, or all that are open.
+
+It may say that the server is away, too.
+"""
 
 import re
 import socket
@@ -10,18 +13,21 @@ from dataclasses import dataclass, field
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from urllib.parse import urlsplit
 
+_AWAY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+
 
 @dataclass
 class CuttingProxy:
     """Cuts the next `cuts` connections, each once `is_taken(number)` returned: nothing comes back on them.
 
-    The heads of their first requests are in `seen`, the time of the last byte that a client sent in `last_sent`, as the
-    monotonic clock has it.
+    The next `refusals` requests are told 503. The heads of first requests that went on are in `seen`, the time of the
+    last byte that a client sent in `last_sent`, as the monotonic clock has it.
     """
 
     upstream: str
     cuts: int = 0
     is_taken: Callable[[int], None] = lambda _: None
+    refusals: int = 0
     url: str = ""
     seen: list[str] = field(default_factory=list)
     last_sent: float = 0.0
@@ -36,6 +42,12 @@ class CuttingProxy:
                 return False
             self.is_taken(len(self.seen))
             return True
+
+    def is_refused(self) -> bool:
+        """Whether the next request is told that the server is away."""
+        with self.lock:
+            self.refusals -= 1
+            return self.refusals >= 0
 
     def cut_open(self) -> None:
         """Cut every connection that is open now."""
@@ -61,6 +73,9 @@ class _Handler(BaseRequestHandler):
         if not head:
             return
         self.proxy.note_sent()
+        if self.proxy.is_refused():
+            self.request.sendall(_AWAY)
+            return
         to = urlsplit(self.proxy.upstream)
         with socket.create_connection((to.hostname, to.port)) as server:
             server.sendall(head + body)
