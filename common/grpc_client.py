@@ -16,6 +16,8 @@ from common.errors import ServiceError, from_rpc_error
 from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
+#: The end of a call's time is heard so much later only by a process that has too much to do.
+LATE_SECONDS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,8 +105,8 @@ def metadata() -> tuple[tuple[str, str], ...]:
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:
     """Make a unary call with a deadline in seconds for all attempts together.
 
-    Only UNAVAILABLE is tried again, after a short random pause: give more than one attempt only to what may come twice.
-    Raises `ServiceError`.
+    Tried again, after a short random pause, are UNAVAILABLE and what this process was too busy to send in time: give
+    more than one attempt only to what may come twice. Raises `ServiceError`.
     """
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
@@ -112,15 +114,48 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
             return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error)
-            if refusal.status is not grpc.StatusCode.UNAVAILABLE or attempt == attempts:
+            is_late = refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
+            if attempt == attempts or not (is_late or refusal.status is grpc.StatusCode.UNAVAILABLE):
                 raise refusal from error
+            if is_late:
+                deadline = time.monotonic() + timeout
         await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - spreads load, keeps no secret
     raise AssertionError("attempts must be at least 1")
 
 
-async def stream(method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
+def stream(method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
     """Read a server's stream; leaving the iteration cancels the call. Raises `ServiceError`."""
+    return read(method(request, metadata=metadata()))
+
+
+async def open_stream(method: Callable[..., Any], request: Any, *, timeout: float) -> Any:
+    """Ask for a stream and wait, for so many seconds, until the server has taken the call, which it says by metadata.
+
+    What is returned is for `read`. Raises `ServiceError`.
+    """
     responses = method(request, metadata=metadata())
+    try:
+        async with asyncio.timeout(timeout):
+            await responses.initial_metadata()
+            if responses.done() and await responses.code() is not grpc.StatusCode.OK:
+                # Reading it is how to have the error.
+                await anext(aiter(responses))
+    except BaseException as error:
+        responses.cancel()
+        if isinstance(error, grpc.aio.AioRpcError):
+            raise from_rpc_error(error) from error
+        if isinstance(error, TimeoutError):
+            raise ServiceError(
+                status=grpc.StatusCode.DEADLINE_EXCEEDED,
+                reason="SERVICE_UNAVAILABLE",
+                message="The stream was not begun in time.",
+            ) from error
+        raise
+    return responses
+
+
+async def read(responses: Any) -> AsyncIterator[Any]:
+    """Read a stream that is open; leaving the iteration cancels the call. Raises `ServiceError`."""
     try:
         async for response in responses:
             yield response

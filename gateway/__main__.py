@@ -1,7 +1,6 @@
 """Starts the gateway: settings, keys, channel, application, server."""
 
 import asyncio
-import logging
 import os
 import sys
 from contextlib import AsyncExitStack
@@ -26,7 +25,6 @@ from gateway.settings import Settings
 
 #: A job brings at most 40 MiB of pictures.
 LARGEST_MESSAGE = 48 * 1024 * 1024
-_LOG = logging.getLogger(__name__)
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -35,10 +33,12 @@ async def main(stop: asyncio.Event) -> None:
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
     keys_file = _keys_file(settings)
     authenticator = Authenticator(keys_file.load() if keys_file else None, required=settings.require_auth)
-    opened = server.bind(settings.http_listen)
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
-        stack.enter_context(opened)
+        opened = stack.enter_context(server.bind(settings.http_listen, setting="CALOTYPE_HTTP_LISTEN"))
+        admin = None
+        if settings.admin_listen is not None:
+            admin = stack.enter_context(server.bind(settings.admin_listen, setting="CALOTYPE_ADMIN_LISTEN"))
         stack.enter_context(tracing("gateway"))
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
         job_service = await stack.enter_async_context(opened_channel)
@@ -58,8 +58,12 @@ async def main(stop: asyncio.Event) -> None:
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
-        host, port, *_ = opened.getsockname()
-        logs.event(_LOG, logging.INFO, "http.opened", host=host, port=port)
+        if admin is not None:
+            # It ends with the tasks, and they after the server below: while that drains, it can be watched.
+            scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
+            tasks.start(scraped, name="admin port")
+            server.tell("admin.opened", admin)
+        server.tell("http.opened", opened)
         await server.serve(create_app(parts), opened, stop=stop)
 
 

@@ -49,7 +49,7 @@ def create_app(parts: Parts) -> FastAPI:
     app.state.parts = parts
     for noun in _NOUNS:
         app.include_router(noun.router)
-    app.add_middleware(Edge, allowed_origin=parts.authenticator.allowed_origin)
+    app.add_middleware(Edge, allowed_origin=parts.authenticator.allowed_origin, metrics=parts.metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

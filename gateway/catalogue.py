@@ -46,7 +46,12 @@ REASONS: dict[str, Entry] = {
     ),
     **_entries(
         "TIMEOUT",
-        ("PROVIDER_TIMEOUT", 504, "The provider was too slow", "Try again; what it had begun is taken up, not bought anew."),
+        (
+            "PROVIDER_TIMEOUT",
+            504,
+            "The provider was too slow",
+            "Try again; what it had begun is taken up, not bought anew.",
+        ),
         ("AMBIGUOUS_OUTCOME", 504, "It is unknown what the provider did", "A retry may be charged twice."),
         ("RESULT_LOST", 504, "A paid result can no longer be fetched", "A retry may be charged twice."),
         ("DEADLINE_EXCEEDED", 504, "The job's deadline passed", "Give the job more time."),

@@ -1,18 +1,28 @@
-"""One HTTP connection: what uvicorn leaves open, bounded. No client holds a connection by doing nothing."""
+"""One HTTP connection: what uvicorn leaves open, bounded. No client holds a connection by doing nothing.
+
+uvicorn bounds how many there are, too, but says so in plain text, and to the orchestrator as well, which would take the
+process for dead.
+"""
 
 import asyncio
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.ids import new_uuid7
-from gateway.edge import SECURITY
-from gateway.problems import malformed, respond
+from gateway.edge import QUIET, SECURITY, instance_of
+from gateway.problems import Problem, malformed
+from gateway.refusals import respond
+
+#: With more of them open, requests are refused.
+MOST_CONNECTIONS = 4_096
 
 
 class Connection(H11Protocol):
     """Cut when the head of a request does not arrive, or nothing of an answer is taken, for too long."""
 
+    most = MOST_CONNECTIONS
     head_seconds = 20.0
     stalled_seconds = 60.0
 
@@ -26,6 +36,7 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """A head that has begun has to end; a kept connection without one has uvicorn's time."""
+        self.app = self._refuse if len(self.connections) > self.most else self.config.loaded_app
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             _cancel(self._head)
@@ -62,6 +73,17 @@ class Connection(H11Protocol):
             ):
                 self.transport.write(self.conn.send(part) or b"")
         self.transport.close()
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Be the application while there are too many connections."""
+        if scope["path"] in QUIET:
+            await self.config.loaded_app(scope, receive, send)
+            return
+        detail = "Too many connections are open here; ask again."
+        problem = Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
+        answer = respond(problem, instance=instance_of(scope), request_id=new_uuid7().hex)
+        answer.headers.update({**SECURITY, "Connection": "close"})
+        await answer(scope, receive, send)
 
     def _expect_less(self, than: int) -> None:
         self._stalled = self.loop.call_later(self.stalled_seconds, self._look_again, than)

@@ -15,13 +15,15 @@ from common.ids import new_uuid7
 from common.logs import event
 from gateway import cors, locales, quotas
 from gateway.auth import caller_of
+from gateway.metrics import Metrics
 from gateway.problems import Problem, malformed
 from gateway.refusals import respond
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-_QUIET = frozenset({"/healthz", "/readyz"})
+#: What orchestrators ask, often.
+QUIET = frozenset({"/healthz", "/readyz"})
 _SERVER_FAULT = 500
 #: For every answer that does not say otherwise.
 SECURITY = {
@@ -49,9 +51,10 @@ def instance_of(scope: Scope) -> str:
 class Edge:
     """ASGI middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, *, allowed_origin: cors.AllowedOrigin) -> None:
+    def __init__(self, app: ASGIApp, *, allowed_origin: cors.AllowedOrigin, metrics: Metrics) -> None:
         self._app = app
         self._allowed_origin = allowed_origin
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -69,7 +72,7 @@ class Edge:
             parent=headers.get("traceparent"),
             attributes={"http.request.method": scope["method"], "url.path": path, "calotype.request_id": request_id},
         ) as span:
-            answer = _Answer(send, scope=scope, origin=headers.get("origin"))
+            answer = _Answer(send, scope=scope, origin=headers.get("origin"), metrics=self._metrics)
             try:
                 await self._serve(scope, receive, answer, headers)
             finally:
@@ -120,12 +123,13 @@ def _route(scope: Scope) -> str:
 
 
 class _Answer:
-    """Adds headers to what is sent, and remembers the status for the access line."""
+    """Adds headers to what is sent, counts it, and remembers the status for the access line."""
 
-    def __init__(self, send: Send, *, scope: Scope, origin: str | None) -> None:
+    def __init__(self, send: Send, *, scope: Scope, origin: str | None, metrics: Metrics) -> None:
         self._send = send
         self._scope = scope
         self._origin = origin
+        self._metrics = metrics
         self._request_id = request_id_of(scope)
         self._began = time.monotonic()
         self.status = 0
@@ -143,17 +147,23 @@ class _Answer:
             quotas.mark(headers, scope=self._scope, caller=caller)
             if (trace := tracing.traceparent()) is not None:
                 headers["traceparent"] = trace
+            self._metrics.answered(
+                method=self._scope["method"], route=_route(self._scope), status=self.status, seconds=self._seconds()
+            )
         await self._send(message)
 
     def log(self, method: str, path: str, route: str) -> None:
         event(
             _LOG,
-            logging.DEBUG if path in _QUIET else logging.INFO,
+            logging.DEBUG if path in QUIET else logging.INFO,
             "request.answered",
             method=method,
             path=path,
             route=route,
             status=self.status,
-            duration_ms=round((time.monotonic() - self._began) * 1000, 1),
+            duration_ms=round(self._seconds() * 1000, 1),
             request_id=self._request_id,
         )
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began

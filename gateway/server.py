@@ -1,6 +1,7 @@
 """The HTTP server: bound before anything else starts, drained before anything else stops."""
 
 import asyncio
+import logging
 import resource
 import socket
 from collections.abc import Iterator
@@ -11,27 +12,31 @@ from starlette.types import ASGIApp
 
 from common.config import ConfigError
 from common.lifecycle import StartError
-from gateway.connections import Connection
+from common.logs import event
+from gateway.connections import MOST_CONNECTIONS, Connection
 
+_LOG = logging.getLogger(__name__)
 #: Seconds that open requests have when the process is told to stop; no call of theirs takes longer.
 DRAIN_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
-MOST_CONNECTIONS = 4_096
 #: Files that are open beside connections.
 OTHER_FILES = 256
 
 
-def bind(listen: str) -> socket.socket:
-    """A socket on `host:port`. Raises `ConfigError` for what is no address, `StartError` for one that is taken."""
+def bind(listen: str, *, setting: str) -> socket.socket:
+    """A socket on `host:port`, as the setting says that errors name.
+
+    Raises `ConfigError` for what is no address, `StartError` for one that is taken.
+    """
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ConfigError(f"CALOTYPE_HTTP_LISTEN: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080.")
+        raise ConfigError(f"{setting}: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         opened = socket.socket(family, kind, protocol)
     except OSError as error:
-        raise StartError(f"Cannot listen on {listen}: {error.strerror}.") from error
+        raise StartError(f"Cannot listen on {listen} ({setting}): {error.strerror}.") from error
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
@@ -39,9 +44,16 @@ def bind(listen: str) -> socket.socket:
         opened.listen(MOST_CONNECTIONS)
     except OSError as error:
         opened.close()
-        raise StartError(f"Cannot listen on {listen}: {error.strerror}; choose another port.") from error
+        reason = f"{error.strerror}; choose another port."
+        raise StartError(f"Cannot listen on {listen} ({setting}): {reason}") from error
     opened.setblocking(False)
     return opened
+
+
+def tell(name: str, opened: socket.socket) -> None:
+    """Log where a socket listens, which for port 0 nobody knows before."""
+    host, port, *_ = opened.getsockname()
+    event(_LOG, logging.INFO, name, host=host, port=port)
 
 
 def _allow_connections() -> None:
@@ -61,12 +73,18 @@ class _Server(uvicorn.Server):
 
 
 async def serve(
-    app: ASGIApp, opened: socket.socket, *, stop: asyncio.Event, protocol: type[Connection] = Connection
+    app: ASGIApp,
+    opened: socket.socket,
+    *,
+    stop: asyncio.Event,
+    drain_seconds: int = DRAIN_SECONDS,
+    protocol: type[Connection] = Connection,
 ) -> None:
-    """Serve until `stop` is set and open requests are answered."""
+    """Serve until `stop` is set, or the task is canceled, and open requests are answered."""
     _allow_connections()
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         http=protocol,
         ws="none",
         lifespan="off",
@@ -74,16 +92,15 @@ async def serve(
         access_log=False,
         server_header=False,
         backlog=MOST_CONNECTIONS,
-        limit_concurrency=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=drain_seconds,
     )
     server = _Server(config)
     serving = asyncio.create_task(server.serve(sockets=[opened]))
     stopping = asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await serving
     finally:
         stopping.cancel()
+        server.should_exit = True
+        await serving

@@ -13,6 +13,8 @@ class Settings(ClientSettings):
 
     http_listen: str
     job_address: str
+    #: Where metrics are served; nowhere unless it is given.
+    admin_listen: str | None = None
     api_keys_file: Path | None = None
     #: Whether callers on this machine need a key too.
     require_auth: bool = False

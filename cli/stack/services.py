@@ -48,13 +48,15 @@ SERVICES = (
     Service(
         name="gateway",
         module="gateway",
-        settings=frozenset({"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH", "GRPC_TOKEN"}),
+        settings=frozenset(
+            {"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH", "GRPC_TOKEN", "ADMIN_LISTEN"}
+        ),
         replicable=False,
     ),
 )
 #: Phases of stopping: nobody loses whom it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
-_OF_OTHERS = {"ADMIN_LISTEN", "URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "STREAM_REPLICAS"}
+_OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "STREAM_REPLICAS"}
 #: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"
@@ -108,7 +110,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
 def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:
     found = {
         name: f"127.0.0.1:{ports.take(f'{service.name}-{number}-{name.lower()}')}"
-        for name in ("GRPC_LISTEN", "WORKER_LISTEN")
+        for name in ("GRPC_LISTEN", "WORKER_LISTEN", "ADMIN_LISTEN")
         if name in service.settings
     }
     return found | ({"HTTP_LISTEN": http} if "HTTP_LISTEN" in service.settings else {})

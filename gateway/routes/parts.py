@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request, Response
@@ -18,6 +19,7 @@ from gateway.following import Pace
 from gateway.job_client import JobClient
 from gateway.keyring import Caller
 from gateway.limits import BodyReader
+from gateway.metrics import Metrics
 from gateway.openai_images.pictures import PictureReader
 from gateway.operator_client import OperatorClient
 from gateway.problems import Problem
@@ -45,6 +47,11 @@ class Parts:
     streams: Streams = field(default_factory=Streams)
     pictures: PictureReader = field(default_factory=PictureReader)
     _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @cached_property
+    def metrics(self) -> Metrics:
+        """What whoever scrapes is told of these parts."""
+        return Metrics(streams=self.streams, bodies=self.bodies, pictures=self.pictures, admission=self.jobs.admission)
 
     async def digest(self, work: Callable[[bytes], T], raw: bytes) -> T:
         """Do work on a body, away from the loop when it is a large one."""

@@ -180,6 +180,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         """What is later, then what comes."""
         self._begin("WatchJob", request, context)
         job = self._find(request)
+        await context.send_initial_metadata(())
         queue: asyncio.Queue[Change | None] = asyncio.Queue()
         self._watchers[job.id].append(queue)
         self.watching += 1

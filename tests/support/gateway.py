@@ -70,7 +70,7 @@ async def over_http(
     app: FastAPI, parts: Parts, *, protocol: type[Connection] = Connection
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application behind a real server, which drains when the block ends."""
-    opened = server.bind("127.0.0.1:0")
+    opened = server.bind("127.0.0.1:0", setting="CALOTYPE_HTTP_LISTEN")
     url = f"http://127.0.0.1:{opened.getsockname()[1]}"
     async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
         serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining, protocol=protocol))

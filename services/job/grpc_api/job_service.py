@@ -192,6 +192,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         seen = await answer(
             lambda: self._database.run(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
         )
+        # Before the first change, which may be long in coming: the client knows that it is heard.
+        await context.send_initial_metadata(())
         after = request.after_sequence if request.HasField("after_sequence") else None
         if after is None or after > seen.job.sequence:
             yield job_service_pb2.WatchJobResponse(job=self._job(seen))

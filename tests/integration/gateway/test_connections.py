@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 import httpx
 import pytest
@@ -18,8 +18,9 @@ LARGE = 32 * 1024 * 1024
 
 
 class Hasty(Connection):
-    """Waits for less time than in production."""
+    """Waits for less time, and for fewer, than in production."""
 
+    most = 3
     head_seconds = 0.3
     stalled_seconds = 0.3
 
@@ -90,6 +91,24 @@ async def test_a_second_head_that_does_not_come_ends_the_connection(gateway: htt
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         writer.write(b"GET /healthz HTTP/1.1\r\n")
         assert b"HTTP/1.1" not in await _rest(reader)
+
+
+async def test_with_too_many_connections_requests_are_refused_but_for_those_of_orchestrators(
+    gateway: httpx.AsyncClient,
+) -> None:
+    async with AsyncExitStack() as open_ones:
+        held = [await open_ones.enter_async_context(_connected(gateway)) for _ in range(3)]
+        # Begun, so that each of them is held for as long as a head may take.
+        for _, writer in held:
+            writer.write(b"GET / HTTP/1.1\r\n")
+        refused = await gateway.get("/v1/jobs", headers={"Connection": "close"})
+        spoken = await gateway.get("/v1/models", headers={"Connection": "close"})
+        asked = await gateway.get("/healthz")
+    assert (refused.status_code, refused.json()["reason"]) == (503, "SERVICE_UNAVAILABLE")
+    assert refused.headers["retry-after"] == "2"
+    assert (refused.headers["connection"], refused.headers["x-content-type-options"]) == ("close", "nosniff")
+    assert (spoken.status_code, spoken.json()["error"]["code"]) == (503, "service_unavailable")
+    assert asked.status_code == 200
 
 
 async def test_a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not(gateway: httpx.AsyncClient) -> None:

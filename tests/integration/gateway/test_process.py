@@ -12,11 +12,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
+import psutil
 import pytest
 from calotype.job.v1 import job_pb2
 
+from cli.stack.ports import free_port
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
+from tests.support.scraping import scrape
 
 ROOT = Path(__file__).parents[3]
 
@@ -76,6 +79,7 @@ async def _ready(client: httpx.AsyncClient, status: int) -> httpx.Response:
         ({"HTTP_LISTEN": "8080", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:99999", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "REQUIRE_AUTH": "1"}, "CALOTYPE_API_KEYS_FILE"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
         (
@@ -90,12 +94,14 @@ async def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, s
     assert (code, said.count("\n"), word in said) == (2, 1, True), said
 
 
-async def test_a_busy_port_stops_the_start_with_one_line() -> None:
+@pytest.mark.parametrize("name", ["HTTP_LISTEN", "ADMIN_LISTEN"])
+async def test_a_busy_port_stops_the_start_with_one_line_that_names_its_setting(name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         listen = f"127.0.0.1:{busy.getsockname()[1]}"
-        code, said = await _refusal(HTTP_LISTEN=listen, JOB_ADDRESS="127.0.0.1:1")
+        settings = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1"} | {name: listen}
+        code, said = await _refusal(**settings)
     assert (code, said.count("\n")) == (2, 1), said
-    assert f"Cannot listen on {listen}" in said
+    assert f"Cannot listen on {listen} (CALOTYPE_{name})" in said
 
 
 async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_not() -> None:
@@ -148,6 +154,56 @@ async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zer
         assert await asyncio.wait_for(process.wait(), timeout=10) == 0
         with pytest.raises(httpx.ConnectError):
             await client.get("/healthz")
+
+
+def _ports(process: asyncio.subprocess.Process) -> set[int]:
+    """Where the process listens."""
+    found = psutil.Process(process.pid).net_connections("tcp")
+    return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+
+
+async def test_metrics_have_a_port_of_their_own_and_none_unless_it_is_set() -> None:
+    port = free_port()
+    async with serving(FakeJobService()) as address:
+        async with _running(address) as (process, client):
+            assert _ports(process) == {client.base_url.port}
+            assert (await client.get("/metrics")).status_code == 404
+        async with _running(address, ADMIN_LISTEN=f"127.0.0.1:{port}") as (process, client):
+            assert _ports(process) == {client.base_url.port, port}
+
+
+async def test_its_drain_can_be_watched_on_the_admin_port() -> None:
+    port, held = free_port(), "calotype_request_body_bytes"
+    async with (
+        serving(FakeJobService()) as address,
+        _running(address, ADMIN_LISTEN=f"127.0.0.1:{port}") as (process, client),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20, trust_env=False) as admin,
+        asyncio.timeout(20),
+    ):
+        main = (client.base_url.host, client.base_url.port)
+        reader, writer = await asyncio.open_connection(*main)
+        writer.write(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+        writer.write(b"Content-Length: 15\r\n\r\n{")
+        while (await scrape(admin)).value(held) != 1:
+            await asyncio.to_thread(lambda: None)
+        process.send_signal(signal.SIGTERM)
+        while await _is_open(*main):
+            await asyncio.to_thread(lambda: None)
+        assert (await scrape(admin)).value(held) == 1
+        writer.write(b'"prompt": "a"}')
+        assert b" 202 " in await reader.readline()
+        writer.close()
+        assert await process.wait() == 0
+        assert not await _is_open("127.0.0.1", port)
+
+
+async def _is_open(host: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 def _write_keys(folder: Path, name: str, *keys: str, text: str | None = None) -> None:

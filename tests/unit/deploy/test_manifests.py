@@ -140,6 +140,21 @@ def test_probes_ask_a_port_that_is_there_and_liveness_is_not_readiness(workload:
         assert probes["liveness"]["httpGet"]["path"] != probes["readiness"]["httpGet"]["path"]
 
 
+def test_metrics_have_a_port_that_no_service_offers_and_no_policy_opens() -> None:
+    [container] = containers(named("Deployment", "gateway"))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    offered = {port["targetPort"] for one in of_kind("Service") for port in one["spec"]["ports"]}
+    opened = {
+        port["port"]
+        for policy in of_kind("NetworkPolicy")
+        for rule in policy["spec"].get("ingress", ())
+        for port in rule["ports"]
+    }
+
+    assert environment(container)["CALOTYPE_ADMIN_LISTEN"] == f"0.0.0.0:{ports['metrics']}"
+    assert not {"metrics", ports["metrics"]} & (offered | opened)
+
+
 def test_services_and_budgets_choose_pods_that_there_are() -> None:
     labels = {one["spec"]["template"]["metadata"]["labels"][NAME]: one for one in WORKLOADS}
     for one in of_kind("Service"):

@@ -47,6 +47,7 @@ def test_only_job_service_knows_the_database(tmp_path: Path) -> None:
 def test_the_callers_own_wiring_reaches_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CALOTYPE_DATABASE_URL", "postgresql://elsewhere/production")
     monkeypatch.setenv("CALOTYPE_API_KEY", "secret")
+    monkeypatch.setenv("CALOTYPE_ADMIN_LISTEN", "elsewhere:9464")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://elsewhere")
 
     found = assembled(tmp_path)
@@ -77,6 +78,16 @@ def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Pa
     assert settings_of(found, "uploader")["WORKER_ADDRESS"] == f"ipv4:{','.join(workers)}"
     assert found.addresses["worker"] == workers[0]
     assert [program.name for program in found.programs["generator"]] == ["generator", "generator-2"]
+
+
+def test_metrics_of_the_gateway_are_on_a_port_of_this_machine(tmp_path: Path) -> None:
+    found = assembled(tmp_path)
+    admin = {name: settings_of(found, name).get("ADMIN_LISTEN") for name in found.programs}
+    host, _, port = (admin["gateway"] or "").rpartition(":")
+
+    assert [name for name, listen in admin.items() if listen] == ["gateway"]
+    assert (host, port in {"", "8080"}) == ("127.0.0.1", False)
+    assert admin["gateway"] not in found.addresses.values()
 
 
 def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tmp_path: Path) -> None:

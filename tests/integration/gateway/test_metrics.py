@@ -1,0 +1,30 @@
+"""Metrics of streams over real HTTP."""
+
+import asyncio
+
+import httpx
+
+from gateway.routes.parts import Parts
+from tests.support.event_source import events, next_job
+from tests.support.fake_job_service import FakeJobService
+from tests.support.scraping import scrape
+
+SECONDS = "calotype_http_request_duration_seconds"
+OF_STREAMS = {"method": "GET", "route": "/v1/jobs/{job_id}/events", "status": "200"}
+
+
+async def test_a_stream_is_shown_while_it_is_open_and_timed_to_its_beginning(
+    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+) -> None:
+    job = service.add()
+    transport = httpx.ASGITransport(parts.metrics.serve)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9464") as admin:
+        async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
+            await next_job(events(answer))
+            during = await scrape(admin)
+        await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=5)
+        after = await scrape(admin)
+
+    assert [told.value("calotype_event_streams") for told in (during, after)] == [1, 0]
+    assert during.value(f"{SECONDS}_count", **OF_STREAMS) == 1
+    assert during.value(f"{SECONDS}_sum", **OF_STREAMS) == after.value(f"{SECONDS}_sum", **OF_STREAMS)

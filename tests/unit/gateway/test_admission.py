@@ -1,0 +1,85 @@
+import asyncio
+import threading
+import time
+
+import pytest
+
+from common.errors import ServiceError
+from gateway.admission import Admission
+
+#: What a call may take.
+SECONDS = 1.0
+
+
+async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
+    admission, order, together = Admission(places=2), list[int](), 0
+
+    async def ask(number: int) -> None:
+        nonlocal together
+        async with admission.place(SECONDS / 4) as left:
+            together += 1
+            assert together <= 2
+            assert 0 < left <= SECONDS / 4
+            await asyncio.sleep(0.05)
+            order.append(number)
+            together -= 1
+
+    await asyncio.gather(*[ask(number) for number in range(30)])
+
+    assert order == list(range(30))
+
+
+async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
+    admission, began = Admission(places=2), time.monotonic()
+
+    async def ask() -> float:
+        with pytest.raises((TimeoutError, ServiceError)):
+            async with admission.place(SECONDS) as left, asyncio.timeout(left):
+                await asyncio.Event().wait()
+        return time.monotonic() - began
+
+    took = await asyncio.gather(*[ask() for _ in range(50)])
+
+    assert max(took) < 2 * SECONDS
+    # Nobody's place is lost.
+    async with admission.place(SECONDS) as left:
+        assert left == pytest.approx(SECONDS, abs=0.1)
+
+
+async def test_nobody_waits_for_longer_than_is_sensible() -> None:
+    admission = Admission(places=1, longest=0.2)
+    served = asyncio.Event()
+
+    async def keep_busy() -> None:
+        while not served.is_set():
+            async with admission.place(SECONDS):
+                await asyncio.sleep(0.5)
+
+    busy = asyncio.create_task(keep_busy())
+    await asyncio.sleep(0)
+    with pytest.raises(ServiceError, match="cannot take it"):
+        async with admission.place(SECONDS):
+            raise AssertionError("the place was taken")
+    served.set()
+    await busy
+
+
+async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_it_gives_up() -> None:
+    admission, loop, answered = Admission(places=1), asyncio.get_running_loop(), asyncio.Event()
+
+    async def ask() -> None:
+        async with admission.place(SECONDS / 4):
+            await answered.wait()
+            # An answer goes through several hands.
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+    asking = [asyncio.create_task(ask()) for _ in range(3)]
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert (admission.under_way, admission.waiting) == (1, 2)
+    # The first answer comes while the loop is at other things, and those who wait have waited for long enough.
+    threading.Timer(SECONDS / 8, lambda: loop.call_soon_threadsafe(answered.set)).start()
+    time.sleep(SECONDS / 2)  # noqa: ASYNC251
+
+    await asyncio.gather(*asking)
