@@ -1,0 +1,47 @@
+"""Hostile input gets a clear refusal and harms nobody; tests/benchmarks/hostile.py does it for minutes."""
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from cli.stack.state import StackState
+from tests.support import hostile
+from tests.support.stack import Client
+
+#: How many of each kind.
+TIMES = 6
+
+
+@pytest.fixture
+def target(stack: StackState, server_folder: Path) -> hostile.Target:
+    """The gateway, to somebody who means harm."""
+    return hostile.target_of(stack, server_folder / "stack")
+
+
+@pytest.mark.parametrize("attack", hostile.ATTACKS, ids=lambda attack: attack.name)
+async def test_hostile_input_is_refused(target: hostile.Target, attack: hostile.Attack) -> None:
+    rng = random.Random(7)
+    times = TIMES if attack.weight >= 1 else 1
+    sent = [attack.make(target, rng) for _ in range(times)]
+    answers = await asyncio.gather(*[hostile.send(target, one) for one in sent])
+
+    wrong = [
+        (status, one[:120]) for (status, _), one in zip(answers, sent, strict=True) if status not in attack.answers
+    ]
+    assert not wrong
+    assert all(b"Traceback" not in answer for _, answer in answers)
+    assert all(b'"type":' in answer for status, answer in answers if status >= 400)
+
+
+@pytest.mark.slow
+async def test_the_service_serves_on_among_idle_streams_and_slow_bodies(client: Client, target: hostile.Target) -> None:
+    idle = [asyncio.create_task(hostile.stand_idle(target, 8)) for _ in range(500)]
+    slow = [asyncio.create_task(hostile.trickle(target, 8)) for _ in range(100)]
+    job = await asyncio.to_thread(client.submit, "made among idlers", size="64x64")
+    ended = await asyncio.to_thread(client.follow, job["id"])
+
+    assert ended["status"] == "completed"
+    assert set(await asyncio.gather(*idle)) == {200}
+    await asyncio.gather(*slow)
