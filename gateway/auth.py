@@ -17,7 +17,7 @@ from gateway.problems import Problem, malformed
 
 TOKEN_PARAMETER = "access_token"  # noqa: S105 - the name of a parameter
 #: Headers by which a proxy speaks for somebody who is not on this machine.
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 _SCOPE = "calotype.caller"
 EMBEDDED = Caller(tenant="default")
 

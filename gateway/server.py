@@ -91,6 +91,8 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
+        # What a proxy says of a client is looked at where it matters.
+        proxy_headers=False,
         backlog=MOST_CONNECTIONS,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,

@@ -63,11 +63,18 @@ class Parts:
     def renderer(self, request: Request, caller: Caller) -> Renderer:
         """What renders for this client, now."""
         return Renderer(
-            root=str(request.base_url).rstrip("/"),
+            root=_root(request),
             now=self.clock(),
             grant=caller.grant,
             locale=locales.locale_of(request),
         )
+
+
+def _root(request: Request) -> str:
+    """The address that the client used. TLS often ends at a proxy, which tells of it; only links depend on it."""
+    told = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    scheme = told if told in ("http", "https") else request.url.scheme
+    return str(request.base_url.replace(scheme=scheme)).rstrip("/")
 
 
 async def _parts(request: Request) -> Parts:

@@ -1,5 +1,6 @@
 """Jobs that are there: shown, listed, canceled, put back, deleted."""
 
+import hashlib
 from datetime import timedelta
 
 import grpc
@@ -9,8 +10,10 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from calotype.provider.v1 import provider_pb2
 
-from tests.support.fake_job_service import NOON, FakeJobService, failure, refusal
-from tests.support.gateway import Clock
+from gateway.auth import Authenticator
+from gateway.keyring import Caller, Keyring
+from tests.support.fake_job_service import NOON, FakeJobService, failure, refusal, serving
+from tests.support.gateway import Clock, assembled, in_process
 
 
 async def test_a_job_is_shown_with_every_key(client: httpx.AsyncClient, service: FakeJobService) -> None:
@@ -24,6 +27,26 @@ async def test_a_job_is_shown_with_every_key(client: httpx.AsyncClient, service:
     assert shown["cost"] == {"amount_micros": None, "currency": "USD", "complete": True}
     assert list(shown["links"]) == ["self", "events", "cancel", "retry", "attempts", "trace"]
     assert shown["request"]["negative_prompt"] is None
+
+
+@pytest.mark.parametrize(
+    ("told", "scheme"),
+    [({}, "http"), ({"X-Forwarded-Proto": "https"}, "https"), ({"X-Forwarded-Proto": "HTTPS, http"}, "https")]
+    + [({"X-Forwarded-Proto": wrong}, "http") for wrong in ("javascript", "", "http")],
+)
+async def test_links_begin_with_the_address_that_the_client_used_before_a_proxy(
+    service: FakeJobService, told: dict[str, str], scheme: str
+) -> None:
+    keyring = Keyring([Caller(tenant="acme", key_sha256=hashlib.sha256(b"key").hexdigest())])
+    job = service.add(tenant="acme")
+    async with (
+        serving(service) as address,
+        assembled(address, authenticator=Authenticator(keyring, required=True)) as (app, _),
+        in_process(app, host="api.example:8443") as client,
+    ):
+        answer = await client.get(f"/v1/jobs/{job.id}", headers={"Authorization": "Bearer key"} | told)
+
+    assert answer.json()["links"]["events"] == f"{scheme}://api.example:8443/v1/jobs/{job.id}/events"
 
 
 async def test_a_job_of_another_tenant_is_not_there(client: httpx.AsyncClient, service: FakeJobService) -> None:
