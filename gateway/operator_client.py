@@ -28,9 +28,10 @@ class OperatorClient:
         asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token)
         return await _ask(self._dead.ListDeadLetters, asked)
 
-    async def replay(self, letter_id: str) -> None:
-        """Publish one again; asked once, as a second answer would say that there is none."""
-        await _ask(self._dead.ReplayDeadLetter, dead.ReplayDeadLetterRequest(id=letter_id))
+    async def replay(self, letter_id: str, *, key: str) -> bool:
+        """Publish one again; whether the key, if there is one, had done so. Asked once: a second answer may differ."""
+        asked = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
+        return (await _ask(self._dead.ReplayDeadLetter, asked)).replayed
 
     async def queue(self) -> queue_service_pb2.GetQueueResponse:
         """What is under way."""

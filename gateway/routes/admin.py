@@ -2,9 +2,10 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway import openapi, rendering_admin
+from gateway.idempotency import HEADER, key_of
 from gateway.routes.parts import OperatorOf, PartsOf, answer
 from gateway.schemas.admin import DeadLetterPage, ProviderUseList, QueueView
 
@@ -43,13 +44,15 @@ async def list_dead_letters(
     status_code=204,
     response_model=None,
     responses={204: openapi.success("It was published again."), **openapi.problems(404, 422)},
+    openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def replay_dead_letter(
-    letter_id: Annotated[str, Path(max_length=100)], parts: PartsOf, operator: OperatorOf
+    letter_id: Annotated[str, Path(max_length=100)], request: Request, parts: PartsOf, operator: OperatorOf
 ) -> Response:
     """Publish a message again as it was, once what refused it is mended."""
-    await parts.operator.replay(letter_id)
-    return Response(status_code=204)
+    key = key_of(request) if HEADER in request.headers else ""
+    replayed = await parts.operator.replay(letter_id, key=key)
+    return Response(status_code=204, headers={"Idempotency-Replayed": "true"} if replayed else None)
 
 
 @router.get(

@@ -58,7 +58,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
-        operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker))
+        operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker, database))
         for_clients = [one.served() for one in (clients, operations, dead_letters, QueueService(database))]
         opened = partial(serve, ready=ready, door=own_door, max_message_bytes=LARGEST_JOB)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from calotype import streams
 
 from common.jetstream import JetStream, StoredMessage
+from common.postgres import Database
 from services.job.domain.failures import Refusal
+from services.job.store import idempotency
 
 #: Where a replayed message may go: to those who fold facts, and nowhere else.
 REPLAYABLE = "calotype.fact."
@@ -25,8 +27,9 @@ class Page:
 class DeadLetters:
     """The stream of dead letters."""
 
-    def __init__(self, broker: JetStream) -> None:
+    def __init__(self, broker: JetStream, database: Database) -> None:
         self._broker = broker
+        self._database = database
 
     async def page(self, *, first: int, most: int) -> Page:
         """At most so many from a sequence on. Raises `BrokerUnavailable`."""
@@ -38,23 +41,33 @@ class DeadLetters:
             first = message.sequence + 1
         return Page(messages=found, next_sequence=None)
 
-    async def replay(self, sequence: int) -> None:
-        """Publish one again, then forget it.
+    async def replay(self, sequence: int, *, idempotency_key: str = "") -> bool:
+        """Publish one again, then forget it; whether the key had done so before.
 
         The message id is the letter's own, so that two who replay it at once publish it once; later, whoever folds it
-        finds its fact known. Raises `Refusal` NOT_FOUND, `BrokerUnavailable`.
+        finds its fact known. The key is written down first: once it is, the letter goes, with this call or the next.
+        Raises `Refusal` NOT_FOUND, `BrokerUnavailable`, `DatabaseUnavailable`.
         """
+        key = idempotency.Key(tenant="", scope=f"dead/{sequence}/replay", key=idempotency_key)
         message = await self._at(sequence)
         if message is None or message.sequence != sequence:
+            if bool(idempotency_key) and await self._database.run(
+                lambda connection: idempotency.is_taken(connection, key)
+            ):
+                return True
             raise Refusal("NOT_FOUND", "There is no such dead letter; it may have been replayed.")
         subject = message.headers.get("Calotype-Dead-Subject", "")
         if not subject.startswith(REPLAYABLE):
             raise Refusal("NOT_FOUND", f"A message on {subject[:100]!r} cannot be replayed.")
+        if idempotency_key:
+            about = message.headers.get("ce-subject", "")
+            await self._database.run(lambda connection: idempotency.take(connection, key, fingerprint="", job_id=about))
         kept = {name: value for name, value in message.headers.items() if not name.startswith(ADDED)}
         await self._broker.publish(
             subject, message.body, message_id=f"replay-{sequence}-{message.stored_at.timestamp()}", headers=kept
         )
         await self._broker.delete_stored(streams.DEAD_LETTERS["name"], sequence)
+        return False
 
     async def _at(self, sequence: int) -> StoredMessage | None:
         return await self._broker.stored(streams.DEAD_LETTERS["name"], sequence, subject=f"{streams.DEAD}.>")

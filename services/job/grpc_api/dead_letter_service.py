@@ -11,6 +11,7 @@ from common.grpc_server import Served
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
 from services.job.domain.failures import Refusal, Violation
+from services.job.grpc_api.names import check_key
 from services.job.grpc_api.refusals import answer
 
 PAGE_SIZE, LARGEST_PAGE = 20, 100
@@ -49,8 +50,10 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
         """Publish one again."""
 
         async def work() -> dead.ReplayDeadLetterResponse:
-            await self._letters.replay(_sequence(request.id, "id"))
-            return dead.ReplayDeadLetterResponse()
+            check_key(request.idempotency_key)
+            sequence = _sequence(request.id, "id")
+            replayed = await self._letters.replay(sequence, idempotency_key=request.idempotency_key)
+            return dead.ReplayDeadLetterResponse(replayed=replayed)
 
         return await answer(lambda: _with_broker(work))
 

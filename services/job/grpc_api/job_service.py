@@ -7,17 +7,17 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from sqlalchemy import Connection
 
-from common.errors import ServiceError
 from common.grpc_server import Served
 from common.postgres import Database
 from common.tracing import traceparent
 from services.job.application import admitting, creating, deciding, reading
-from services.job.domain.failures import Code, Refusal, Stage, Violation
+from services.job.domain.failures import Code, Refusal, Stage
 from services.job.domain.jobs import Snapshot
 from services.job.domain.requests import Provider
 from services.job.domain.routing import Breaker
 from services.job.domain.states import State
-from services.job.grpc_api.refusals import answer, to_service_error
+from services.job.grpc_api.names import check_names
+from services.job.grpc_api.refusals import answer
 from services.job.messages import incoming, outgoing
 from services.job.messages.enums import member
 from services.job.relay import OutboxRelay
@@ -26,7 +26,6 @@ from services.job.store.listing import Filters
 from services.job.watching import Watchers
 
 Context = Any
-LONGEST_KEY = 255
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
@@ -50,7 +49,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Write a job down and answer at once."""
 
         async def work() -> creating.Done:
-            _check_names(request.tenant, request.idempotency_key)
+            check_names(request.tenant, request.idempotency_key)
             new = creating.NewJob(
                 tenant=request.tenant,
                 idempotency_key=request.idempotency_key,
@@ -93,7 +92,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.CancelJobRequest, context: Context
     ) -> job_service_pb2.CancelJobResponse:
         """End a job that is not final."""
-        _check_names(request.tenant, request.idempotency_key)
+        check_names(request.tenant, request.idempotency_key)
         tenant, job_id, key = request.tenant, request.job_id, request.idempotency_key
         done = await answer(
             lambda: self._database.run(
@@ -107,7 +106,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.RetryJobRequest, context: Context
     ) -> job_service_pb2.RetryJobResponse:
         """Put a failed job back."""
-        _check_names(request.tenant, request.idempotency_key)
+        check_names(request.tenant, request.idempotency_key)
         consents = request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
         expected = request.expected_sequence if request.HasField("expected_sequence") else None
         retry = deciding.Retry(
@@ -129,7 +128,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.TakeRequestRequest, context: Context
     ) -> job_service_pb2.TakeRequestResponse:
         """Count a request against its tenant's rate."""
-        _check_names(request.tenant, "")
+        check_names(request.tenant, "")
         tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
         rate = await answer(
             lambda: self._database.run(lambda connection: admitting.take_request(connection, tenant, per_minute))
@@ -208,22 +207,6 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     def _job(self, seen: Snapshot) -> job_pb2.Job:
         return outgoing.job(seen, public_base_url=self._public_base_url)
-
-
-def _check_names(tenant: str, key: str) -> None:
-    """A tenant is a token of a NATS subject; a key is visible ASCII."""
-    wrong: list[Violation] = []
-    if not tenant or len(tenant) > 64 or not all(c.isascii() and (c.isalnum() or c in "-_") for c in tenant):
-        wrong.append(Violation(field="tenant", message="1 to 64 letters, digits, - or _."))
-    if len(key) > LONGEST_KEY or not all("!" <= character <= "~" for character in key):
-        wrong.append(Violation(field="idempotency_key", message="1 to 255 visible ASCII characters."))
-    if wrong:
-        raise _invalid(wrong)
-
-
-def _invalid(wrong: list[Violation]) -> ServiceError:
-    text = f"{wrong[0].field}: {wrong[0].message}"
-    return to_service_error(Refusal("INVALID_INPUT", text, violations=tuple(wrong)))
 
 
 def _state(status: int) -> State:

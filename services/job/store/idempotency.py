@@ -57,6 +57,12 @@ def take(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -> 
     return Taken(**row)
 
 
+def is_taken(connection: Connection, key: Key) -> bool:
+    """Whether the key was used for this."""
+    where = {"tenant": key.tenant, "scope": key.scope, "key": key.key}
+    return connection.execute(text(READ_KEY), where).first() is not None
+
+
 def take_turn(connection: Connection, tenant: str, scope: str, fingerprint: str) -> None:
     """Wait until no other transaction has the turn of the same fingerprint; keep it until this one ends."""
     connection.execute(text(TAKE_TURN), {"tenant": tenant, "scope": scope, "fingerprint": fingerprint})

@@ -14,8 +14,10 @@ from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.jetstream import JetStream
+from common.postgres import Database
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
+from services.job.store import idempotency
 from tests.support.messages import broker_at
 from tests.support.servers import Server
 
@@ -30,9 +32,17 @@ async def broker(nats: Server) -> AsyncIterator[JetStream]:
 
 
 @pytest.fixture
-async def service(broker: JetStream) -> AsyncIterator[Any]:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """What keeps keys."""
+    opened = Database(database_url, application="test", pool_size=2)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def service(broker: JetStream, database: Database) -> AsyncIterator[Any]:
     """The service over the wire."""
-    served = DeadLetterService(DeadLetters(broker)).served()
+    served = DeadLetterService(DeadLetters(broker, database)).served()
     async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
         yield dead_letter_service_pb2_grpc.DeadLetterServiceStub(opened)
 
@@ -56,9 +66,11 @@ async def page(service: Any, **asked: Any) -> dead.ListDeadLettersResponse:
     return await call(service.ListDeadLetters, dead.ListDeadLettersRequest(**asked), timeout=10)
 
 
-async def replay(service: Any, letter_id: str) -> None:
-    """Replay one."""
-    await call(service.ReplayDeadLetter, dead.ReplayDeadLetterRequest(id=letter_id), timeout=10)
+async def replay(service: Any, letter_id: str, key: str = "") -> bool:
+    """Replay one; whether the key had done so before."""
+    asked = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
+    answer: dead.ReplayDeadLetterResponse = await call(service.ReplayDeadLetter, asked, timeout=10)
+    return answer.replayed
 
 
 async def test_letters_come_in_pages_the_oldest_first(broker: JetStream, service: Any) -> None:
@@ -100,7 +112,33 @@ async def test_a_letter_that_two_replay_at_once_is_published_once(broker: JetStr
     [letter] = (await page(service)).dead_letters
     results = await asyncio.gather(*(replay(service, letter.id) for _ in range(2)), return_exceptions=True)
 
-    assert all(one is None or (isinstance(one, ServiceError) and one.reason == "NOT_FOUND") for one in results)
+    assert all(one is False or (isinstance(one, ServiceError) and one.reason == "NOT_FOUND") for one in results)
+    assert (await broker.context.stream_info(streams.FACTS["name"])).state.messages == 1
+
+
+async def test_a_key_gives_the_same_answer_again_for_its_own_letter_alone(broker: JetStream, service: Any) -> None:
+    for number in range(2):
+        await bury(broker, number)
+    first, second = (await page(service)).dead_letters
+    told = [await replay(service, first.id, "k") for _ in range(2)]
+    for letter, key in ((first, "other"), (first, "")):
+        with pytest.raises(ServiceError, match="NOT_FOUND"):
+            await replay(service, letter.id, key)
+
+    assert told == [False, True]
+    assert await replay(service, second.id, "k") is False
+    assert (await broker.context.stream_info(streams.FACTS["name"])).state.messages == 2
+
+
+async def test_a_key_that_was_written_down_by_a_process_that_died_then_sends_the_letter_on(
+    broker: JetStream, database: Database, service: Any
+) -> None:
+    await bury(broker, 0)
+    [letter] = (await page(service)).dead_letters
+    key = idempotency.Key(tenant="", scope=f"dead/{letter.id}/replay", key="k")
+    await database.run(lambda connection: idempotency.take(connection, key, fingerprint="", job_id="job_0"))
+
+    assert [await replay(service, letter.id, "k") for _ in range(2)] == [False, True]
     assert (await broker.context.stream_info(streams.FACTS["name"])).state.messages == 1
 
 

@@ -38,11 +38,12 @@ class Operator:
         letter = dead.DeadLetter(id="17", died_at=Timestamp(seconds=1), reason="no fact", subject="s", size_bytes=3)
         return dead.ListDeadLettersResponse(dead_letters=[letter])
 
-    async def replay(self, letter_id: str) -> None:
-        """Only this one is there."""
-        self.asked.append(letter_id)
-        if letter_id != "17":
+    async def replay(self, letter_id: str, *, key: str) -> bool:
+        """Only this one is there; another is gone, by a key."""
+        self.asked.append((letter_id, key))
+        if letter_id != "17" and key != "k":
             raise Problem(reason="NOT_FOUND", detail="There is no such dead letter.")
+        return letter_id != "17"
 
     async def queue(self) -> queue_service_pb2.GetQueueResponse:
         """One job waits."""
@@ -91,9 +92,11 @@ async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, operator: 
 async def test_an_operator_replays(http: httpx.AsyncClient, operator: Operator) -> None:
     done = await http.post("/v1/admin/dead/17/replay", headers=OPERATOR)
     gone = await http.post("/v1/admin/dead/18/replay", headers=OPERATOR)
+    again = await http.post("/v1/admin/dead/18/replay", headers=OPERATOR | {"Idempotency-Key": "k"})
 
-    assert (done.status_code, gone.status_code) == (204, 404)
+    assert [answer.status_code for answer in (done, gone, again)] == [204, 404, 204]
     assert gone.json()["reason"] == "NOT_FOUND"
+    assert [answer.headers.get("Idempotency-Replayed") for answer in (done, again)] == [None, "true"]
 
 
 async def test_an_operator_sees_what_is_under_way(http: httpx.AsyncClient) -> None:

@@ -68,7 +68,9 @@ async def test_another_machine_needs_a_key(client: str) -> None:
     assert await _ask(Authenticator(None, required=False), client=client) == (401, None)
 
 
-@pytest.mark.parametrize("header", ["X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto", "Forwarded", "X_Real_IP"])
+@pytest.mark.parametrize(
+    "header", ["X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto", "Forwarded", "X_Real_IP"]
+)
 async def test_a_proxy_on_this_machine_speaks_for_another(header: str) -> None:
     assert await _ask(Authenticator(None, required=False), **{header: "127.0.0.1"}) == (401, None)
 

@@ -60,7 +60,8 @@ class DeadLetterServiceServicer:
 
     def ReplayDeadLetter(self, request, context):
         """ReplayDeadLetter publishes a message again as it was, and forgets the dead letter once the broker has confirmed.
-        Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more.
+        Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more, unless
+        the same idempotency_key sent it on.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class DeadLetterServiceStub:
     """ListDeadLetters returns a page, oldest first. UNAVAILABLE while the broker is away."""
     ReplayDeadLetter: _grpc.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ReplayDeadLetterRequest, _dead_letter_service_pb2.ReplayDeadLetterResponse]
     """ReplayDeadLetter publishes a message again as it was, and forgets the dead letter once the broker has confirmed.
-    Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more.
+    Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more, unless
+    the same idempotency_key sent it on.
     """
 
 @_typing.type_check_only
@@ -49,7 +50,8 @@ class DeadLetterServiceAsyncStub(DeadLetterServiceStub):
     """ListDeadLetters returns a page, oldest first. UNAVAILABLE while the broker is away."""
     ReplayDeadLetter: _aio.UnaryUnaryMultiCallable[_dead_letter_service_pb2.ReplayDeadLetterRequest, _dead_letter_service_pb2.ReplayDeadLetterResponse]  # type: ignore[assignment]
     """ReplayDeadLetter publishes a message again as it was, and forgets the dead letter once the broker has confirmed.
-    Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more.
+    Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more, unless
+    the same idempotency_key sent it on.
     """
 
 class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -70,7 +72,8 @@ class DeadLetterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_dead_letter_service_pb2.ReplayDeadLetterResponse, _abc.Awaitable[_dead_letter_service_pb2.ReplayDeadLetterResponse]]:
         """ReplayDeadLetter publishes a message again as it was, and forgets the dead letter once the broker has confirmed.
-        Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more.
+        Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more, unless
+        the same idempotency_key sent it on.
         """
 
 def add_DeadLetterServiceServicer_to_server(servicer: DeadLetterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
