@@ -15,6 +15,8 @@ from services.job.store import events
 
 #: Changes that one slow reader may be behind before its stream is ended; it resumes by its last sequence.
 MOST_BEHIND = 256
+#: Changes that are read at once, of all watched jobs; what is beyond them is read right after.
+MOST_AT_ONCE = 1_000
 #: All watched jobs are looked at so often (seconds), whatever messages were lost.
 SLOW_POLL = 5.0
 
@@ -46,9 +48,10 @@ class _Watcher:
 class Watchers:
     """Everybody who follows a job through this process."""
 
-    def __init__(self, database: Database, broker: JetStream) -> None:
+    def __init__(self, database: Database, broker: JetStream, *, most_at_once: int = MOST_AT_ONCE) -> None:
         self._database = database
         self._broker = broker
+        self._most_at_once = most_at_once
         self._by_job: dict[str, set[_Watcher]] = defaultdict(set)
         self._changed: set[str] = set()
         self._woken = asyncio.Event()
@@ -95,9 +98,13 @@ class Watchers:
         }
         if not positions:
             return {}
+        most = self._most_at_once
         found, gone = await self._database.run(
-            lambda connection: (events.later(connection, positions), events.gone(connection, positions))
+            lambda connection: (events.later(connection, positions, most=most), events.gone(connection, positions))
         )
+        if len(found) == most:
+            for job_id in positions:
+                self._wake(job_id)
         for seen in found:
             for watcher in tuple(self._by_job.get(seen.job.id, ())):
                 watcher.offer(seen)

@@ -45,7 +45,7 @@ def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]
     )
 
 
-def later(connection: Connection, positions: Mapping[str, int], *, most: int = 1000) -> list[Snapshot]:
+def later(connection: Connection, positions: Mapping[str, int], *, most: int) -> list[Snapshot]:
     """Events after the given sequence of each job, per job in order, all jobs in one query."""
     parameters = {"positions": rows.as_json(dict(positions)), "most": most}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()

@@ -1,15 +1,18 @@
 """Server-sent events over real HTTP, from a job-service over real gRPC."""
 
 import asyncio
+import socket
 
 import grpc
 import httpx
 import pytest
 from calotype.job.v1 import job_pb2, job_service_pb2
 
+from gateway.following import Pace
 from gateway.routes.parts import Parts
 from tests.support.event_source import events, next_job
-from tests.support.fake_job_service import FakeJobService, failure, refusal
+from tests.support.fake_job_service import FakeJobService, failure, refusal, serving
+from tests.support.gateway import assembled, over_http
 
 
 async def test_a_stream_is_a_snapshot_then_every_change_until_the_final_one(
@@ -212,6 +215,33 @@ async def test_no_more_streams_than_the_process_can_bear(
     answer = await client.get(f"/v1/jobs/{job.id}/events")
     parts.streams.open = 0
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+
+
+async def test_a_reader_that_takes_nothing_is_let_go_and_misses_nothing_when_it_returns(
+    service: FakeJobService,
+) -> None:
+    job, changes = service.add(request=job_pb2.JobRequest(prompt="a harbour" * 3_000)), 500
+    async with (
+        serving(service) as address,
+        assembled(address, pace=Pace(send=0.3)) as (app, parts),
+        over_http(app, parts) as client,
+    ):
+        loop = asyncio.get_running_loop()
+        with socket.socket() as reader:
+            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+            reader.setblocking(False)
+            await loop.sock_connect(reader, (client.base_url.host, client.base_url.port))
+            await loop.sock_sendall(reader, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=5)
+            # More than every buffer on the way can hold.
+            for _ in range(changes):
+                service.move(job.id, status=job_pb2.STATUS_GENERATING)
+            await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=20)
+            assert parts.streams.open == 0
+        service.move(job.id, status=job_pb2.STATUS_COMPLETED)
+        async with client.stream("GET", f"/v1/jobs/{job.id}/events", headers={"Last-Event-ID": "1"}) as answer:
+            ids = [event.fields["id"] async for event in events(answer) if event.name == "job"]
+    assert ids == [str(sequence) for sequence in range(2, changes + 3)]
 
 
 async def test_a_stream_of_no_job_is_not_there(client: httpx.AsyncClient) -> None:

@@ -1,13 +1,18 @@
 """Following a job: what a watcher is told, in order and once, whatever it knows already."""
 
 import asyncio
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import aclosing, asynccontextmanager, contextmanager
+from typing import Any
 
 import pytest
 from calotype import streams
 from calotype.job.v1 import job_pb2, job_service_pb2
+from sqlalchemy import Engine, event
 
+from common.postgres import Database
 from services.job.domain.jobs import Snapshot
+from services.job.watching import MOST_BEHIND, Watchers
 from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobDesk, failed, stored
 
@@ -103,6 +108,92 @@ async def test_a_watch_of_nothing_is_refused(api: Api) -> None:
         refusal = await refusal_of(anext(updates))
 
     assert refusal.reason == "JOB_NOT_FOUND"
+
+
+@asynccontextmanager
+async def following(watchers: Watchers, jobs: Sequence[str]) -> AsyncIterator[list[list[int]]]:
+    """One watcher for each, who is there when the block begins; yields the sequences that each has heard."""
+    heard: list[list[int]] = [[] for _ in jobs]
+
+    async def follow(job_id: str, told: list[int]) -> None:
+        async for change in watchers.follow("acme", job_id, after=0):
+            assert isinstance(change, Snapshot)
+            told.append(change.job.sequence)
+
+    tasks = [asyncio.create_task(follow(job_id, told)) for job_id, told in zip(jobs, heard, strict=True)]
+    await asyncio.sleep(0)
+    try:
+        yield heard
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """The job store, for watchers that look when the test says so."""
+    opened = Database(database_url, application="test", pool_size=1)
+    yield opened
+    await opened.close()
+
+
+@contextmanager
+def counted_statements() -> Iterator[list[str]]:
+    """Every statement that is sent from this process."""
+    sent: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield sent
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+async def test_however_many_watch_however_many_jobs_one_look_asks_once(
+    api: Api, desk: JobDesk, database: Database
+) -> None:
+    jobs, watchers = [desk.create().job.id for _ in range(12)], Watchers(database, api.broker)
+    async with following(watchers, jobs * 5) as heard:
+        with counted_statements() as sent:
+            await watchers.run_once()
+        await asyncio.sleep(0)
+
+    assert heard == [[1]] * 60
+    # The changes, and which of the jobs are gone.
+    assert len([one for one in sent if "outbox" not in one]) == 2
+
+
+async def test_what_one_look_cannot_hold_is_looked_at_right_after(api: Api, desk: JobDesk, database: Database) -> None:
+    jobs, watchers = [desk.create().job.id for _ in range(5)], Watchers(database, api.broker, most_at_once=2)
+    async with following(watchers, jobs) as heard:
+        read = [await watchers.run_once() for _ in range(4)]
+        await asyncio.sleep(0)
+
+    assert read == [{"changes": 2}, {"changes": 2}, {"changes": 1}, {}]
+    assert heard == [[1]] * 5
+
+
+async def test_a_watcher_that_falls_too_far_behind_is_let_go_and_misses_nothing_when_it_returns(
+    api: Api, desk: JobDesk
+) -> None:
+    job = desk.create().job
+    async with asyncio.timeout(20), aclosing(api.watching.follow("acme", job.id, after=0)) as changes:
+        first = await anext(changes)
+        progress = job_service_pb2.Progress(percent=1).SerializeToString()
+        for _ in range(MOST_BEHIND + 1):
+            await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), progress)
+        desk.cancel(job.id)
+        await let_them_look(api, desk)
+        rest = [change async for change in changes]
+        again = [change async for change in api.watching.follow("acme", job.id, after=1)]
+
+    assert isinstance(first, Snapshot)
+    assert rest == []
+    assert [change.job.sequence for change in again if isinstance(change, Snapshot)] == [2]
 
 
 async def tell_again(api: Api, job_id: str, *, times: int = 3) -> None:
