@@ -18,6 +18,8 @@ from common.grpc_tls import TlsSettings, channel_credentials
 T = TypeVar("T")
 #: The end of a call's time is heard so much later only by a process that has too much to do.
 LATE_SECONDS = 0.25
+#: A server that stops cancels what it does not get to; what the caller itself cancels never comes back as a status.
+_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,8 @@ async def channel(
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.keepalive_time_ms", 20_000),
         ("grpc.keepalive_timeout_ms", 5_000),
+        # Where nothing at all answers, this is what counts; by default it is a minute.
+        ("grpc.http2.ping_timeout_ms", 5_000),
         ("grpc.keepalive_permit_without_calls", 1),
         # A server that comes back is found within two seconds.
         ("grpc.initial_reconnect_backoff_ms", 100),
@@ -105,8 +109,8 @@ def metadata() -> tuple[tuple[str, str], ...]:
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:
     """Make a unary call with a deadline in seconds for all attempts together.
 
-    Tried again, after a short random pause, are UNAVAILABLE and what this process was too busy to send in time: give
-    more than one attempt only to what may come twice. Raises `ServiceError`.
+    Tried again, after a short random pause, is what a server did not get to do, and what this process was too busy to
+    send in time: give more than one attempt only to what may come twice. Raises `ServiceError`.
     """
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
@@ -115,7 +119,7 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
         except grpc.aio.AioRpcError as error:
             refusal = from_rpc_error(error)
             is_late = refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
-            if attempt == attempts or not (is_late or refusal.status is grpc.StatusCode.UNAVAILABLE):
+            if attempt == attempts or not (is_late or refusal.status in _AWAY):
                 raise refusal from error
             if is_late:
                 deadline = time.monotonic() + timeout
@@ -167,4 +171,4 @@ async def read(responses: Any) -> AsyncIterator[Any]:
 
 def is_unavailable(error: ServiceError) -> bool:
     """Whether the other side is away rather than unwilling."""
-    return error.status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+    return error.status in _AWAY or error.status is grpc.StatusCode.DEADLINE_EXCEEDED

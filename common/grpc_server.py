@@ -73,7 +73,7 @@ async def serve(
         ("grpc.max_send_message_length", max_message_bytes),
         # Clients keep idle channels alive; without these the server would turn them away for pinging too much.
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
+        ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
     server = grpc.aio.server(interceptors=[_Edge(door.guard)], options=options)
     health = health_aio.HealthServicer()

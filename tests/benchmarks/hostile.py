@@ -1,6 +1,6 @@
 """Hostile input for minutes: is every answer a clear one, does good work go on, does the gateway keep its size?
 
-`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.hostile --minutes 10`
+`PYTHONPATH=.:proto .venv/bin/python -P -m tests.benchmarks.hostile --rounds 11`
 """
 
 import argparse
@@ -21,8 +21,10 @@ from tests.support.hostile import ATTACKS, Target
 #: Attackers that send one thing after the other, streams that are opened and never read, bodies that trickle.
 ATTACKERS, IDLERS, TRICKLERS = 16, 2_000, 100
 #: Idlers and tricklers begin anew after so many seconds, each at its own time.
-IDLE_SECONDS = 60.0
-SAMPLE_SECONDS = 5.0
+IDLE_SECONDS = 20.0
+#: A round of all of it, then quiet, so that what is left of it can be weighed.
+ROUND_SECONDS, QUIET_SECONDS = 60.0, 8.0
+SAMPLE_SECONDS = 2.0
 
 
 @dataclass
@@ -32,7 +34,9 @@ class Seen:
     answers: Counter[tuple[str, int]] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     good: list[float] = field(default_factory=list)
-    memory: list[float] = field(default_factory=list)
+    #: MiB of the gateway: the most during each round, and after it.
+    most: list[float] = field(default_factory=list)
+    left: list[float] = field(default_factory=list)
     streams: Counter[int] = field(default_factory=Counter)
 
 
@@ -77,22 +81,29 @@ async def work(stack: StackState, seen: Seen, until: float) -> None:
 
 
 async def weigh(stack: StackState, seen: Seen, until: float) -> None:
-    """The gateway's memory, over time."""
+    """The most that the gateway takes."""
+    most = 0.0
     while time.monotonic() < until:
         await asyncio.sleep(SAMPLE_SECONDS)
-        seen.memory.append(resident(stack, "gateway"))
+        most = max(most, resident(stack, "gateway"))
+    seen.most.append(most)
 
 
-async def run(stack: StackState, target: Target, minutes: float) -> Seen:
-    """All of it at once."""
-    seen, rng, until = Seen(), random.Random(7), time.monotonic() + minutes * 60
-    await asyncio.gather(
-        *(attack(target, seen, random.Random(number), until) for number in range(ATTACKERS)),
-        *(idle(target, seen, rng, until) for _ in range(IDLERS)),
-        *(trickle(target, rng, until) for _ in range(TRICKLERS)),
-        work(stack, seen, until),
-        weigh(stack, seen, until),
-    )
+async def run(stack: StackState, target: Target, rounds: int) -> Seen:
+    """All of it at once, round after round."""
+    seen, rng = Seen(), random.Random(7)
+    for number in range(rounds):
+        until = time.monotonic() + ROUND_SECONDS
+        attackers = [random.Random(f"{number} {attacker}") for attacker in range(ATTACKERS)]
+        await asyncio.gather(
+            *(attack(target, seen, one, until) for one in attackers),
+            *(idle(target, seen, rng, until) for _ in range(IDLERS)),
+            *(trickle(target, rng, until) for _ in range(TRICKLERS)),
+            work(stack, seen, until),
+            weigh(stack, seen, until),
+        )
+        await asyncio.sleep(QUIET_SECONDS)
+        seen.left.append(resident(stack, "gateway"))
     return seen
 
 
@@ -103,10 +114,9 @@ def tell(seen: Seen) -> None:
         print(f"  {name}: {count} times {status or 'closed'}")
     print(f"streams: {dict(seen.streams)}")
     print(f"good jobs: {len(seen.good)}, median {statistics.median(seen.good):.2f} s, longest {max(seen.good):.2f} s")
-    minute = round(60 / SAMPLE_SECONDS)
-    by_minute = [statistics.median(seen.memory[at : at + minute]) for at in range(0, len(seen.memory), minute)]
-    print(f"gateway, MiB by minute: {', '.join(f'{one:.0f}' for one in by_minute)}")
-    print(f"grew by {by_minute[-1] - by_minute[1]:.1f} MiB since the second minute; most {max(seen.memory):.0f} MiB")
+    print(f"gateway, most MiB in each round: {', '.join(f'{one:.0f}' for one in seen.most)}")
+    print(f"gateway, MiB after each round: {', '.join(f'{one:.0f}' for one in seen.left)}")
+    print(f"grew by {seen.left[-1] - seen.left[0]:.1f} MiB since the first round")
     print(f"{len(seen.wrong)} answers that should not be")
     for one in seen.wrong[:20]:
         print(f"  {one}")
@@ -115,11 +125,11 @@ def tell(seen: Seen) -> None:
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=11.0)
-    minutes = parser.parse_args().minutes
+    parser.add_argument("--rounds", type=int, default=11, help="minutes of it; the first one warms up")
+    rounds = parser.parse_args().rounds
     with stack() as (running, folder):
         print(f"gateway before: {resident(running, 'gateway'):.0f} MiB", flush=True)
-        tell(asyncio.run(run(running, hostile.target_of(running, folder), max(minutes, 2.5))))
+        tell(asyncio.run(run(running, hostile.target_of(running, folder), rounds)))
 
 
 if __name__ == "__main__":

@@ -15,14 +15,16 @@ from tests.support.messages import broker_at
 
 
 @asynccontextmanager
-async def job_service(database_url: str, nats_url: str, door: Door = OPEN) -> AsyncIterator[str]:
+async def job_service(
+    database_url: str, nats_url: str, door: Door = OPEN, listen: str = "127.0.0.1:0"
+) -> AsyncIterator[str]:
     """Serve it; yields its address."""
     database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         service = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve("127.0.0.1:0", [service.served()], ready=Readiness(), door=door) as port:
+        async with serve(listen, [service.served()], ready=Readiness(), door=door) as port:
             yield f"127.0.0.1:{port}"
             stop.set()
             await asyncio.gather(*loops)

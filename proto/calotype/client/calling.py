@@ -3,19 +3,20 @@
 import random
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-import grpc
+from google.protobuf.message import Message
 
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
-from calotype.job.v1 import job_pb2, job_service_pb2
+from calotype.job.v1 import job_pb2
 
 #: Seconds that one attempt of a call may take.
 CALL_SECONDS = 10.0
+#: What a request with its pictures may take longer, in bytes a second.
+BODY_PACE = 1024 * 1024
 #: Attempts of a call that may come twice.
 ATTEMPTS = 4
-#: Longest pause between attempts, in seconds.
+#: Longest pause between attempts, in seconds; who names a longer one is not asked again.
 LONGEST_PAUSE = 5.0
 FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
 #: A job with its input images is 48 MiB at most.
@@ -24,19 +25,27 @@ CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", 48 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    # Where nothing at all answers, this is what counts; by default it is a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # Less, with gRPC's fifth more, than the pauses between the attempts of a call: the last one finds who is back.
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A service that comes back elsewhere: by default its name is not asked for again before thirty seconds are over.
+    ("grpc.dns_min_time_between_resolutions_ms", 2_000),
 )
-
-Update = job_pb2.Job | job_service_pb2.Progress
 
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Whose jobs are asked for, and the bearer token that says so."""
+    """Whose jobs are asked for, and the bearer token that says so. Raises `ValueError` for what can be no token."""
 
     tenant: str
-    token: str | None
+    token: str | None = field(repr=False)
+
+    def __post_init__(self) -> None:
+        # gRPC would tell the whole token in its error.
+        if self.token and not all("!" <= character <= "~" for character in self.token):
+            raise ValueError("token: it must be visible ASCII, without spaces or line ends.")
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -55,7 +64,7 @@ def wanted(request: job_pb2.JobRequest | str) -> job_pb2.JobRequest:
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait before each further attempt: exponential, with full jitter."""
+    """Seconds to wait before each further attempt: exponential, and up to half of it by chance."""
     for attempt in range(1, ATTEMPTS):
         yield _jittered(attempt)
 
@@ -68,9 +77,19 @@ def endless_pauses() -> Iterator[float]:
         yield _jittered(attempt)
 
 
-def may_repeat(error: CalotypeError) -> bool:
+def seconds_for(request: Message) -> float:
+    """What one attempt may take."""
+    return CALL_SECONDS + request.ByteSize() / BODY_PACE
+
+
+def is_away(error: CalotypeError) -> bool:
     """Whether the service did not get to decide; what it refused, it refuses again."""
     return isinstance(error, Unavailable | DeadlineExceeded)
+
+
+def may_repeat(error: CalotypeError) -> bool:
+    """Whether to ask again at once, which is soon enough for the service."""
+    return is_away(error) and (error.retry_after_seconds or 0.0) <= LONGEST_PAUSE
 
 
 def is_over(job: job_pb2.Job) -> bool:
@@ -78,20 +97,6 @@ def is_over(job: job_pb2.Job) -> bool:
     return job.status in FINAL
 
 
-def too_late(job_id: str, seconds: float) -> DeadlineExceeded:
-    """A job did not become final in the time that was given."""
-    return DeadlineExceeded(
-        f"The job {job_id} was not final after {seconds:g} s; it goes on.",
-        status=grpc.StatusCode.DEADLINE_EXCEEDED,
-        reason="DEADLINE_EXCEEDED",
-    )
-
-
-def update_of(response: Any) -> Update:
-    """What a stream told."""
-    update: Update = response.job if response.WhichOneof("update") == "job" else response.progress
-    return update
-
-
 def _jittered(attempt: int) -> float:
-    return random.uniform(0, min(0.1 * 2**attempt, LONGEST_PAUSE))  # noqa: S311 - spreads load, keeps no secret
+    longest = min(0.2 * 2**attempt, LONGEST_PAUSE)
+    return random.uniform(longest / 2, longest)  # noqa: S311 - spreads load, keeps no secret

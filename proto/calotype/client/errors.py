@@ -1,9 +1,12 @@
 """What a service says no with, as Python errors: one class per thing that a caller does about it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from calotype.job.v1 import job_pb2
@@ -37,6 +40,11 @@ class CalotypeError(Exception):
         self.fields = dict(fields or {})
         self.job = job
         self.attempts = attempts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Pickled by hand: by itself an exception is made anew without its keyword arguments.
+        told = ("status", "reason", "retry_after_seconds", "fields", "job", "attempts")
+        return partial(type(self), **{name: getattr(self, name) for name in told}), self.args
 
 
 class InvalidRequest(CalotypeError):
@@ -80,6 +88,8 @@ _BY_REASON: Mapping[str, type[CalotypeError]] = {
     "JOB_DELETED": JobDeleted,
     "CONSENT_REQUIRED": ConsentRequired,
     "SEQUENCE_CHANGED": WrongState,
+    # Not the service's word but gRPC's own: a message is too large, and so it will be again.
+    "RESOURCE_EXHAUSTED": CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -89,6 +99,8 @@ _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
+    # So a gRPC server that stops ends the calls that it has taken and not begun.
+    grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
@@ -97,27 +109,29 @@ _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
 def read(error: Any, *, attempts: int = 1) -> CalotypeError:
     """The error that the service meant by a failed call (`grpc.RpcError` of either kind of channel)."""
     status: grpc.StatusCode = error.code()
-    told = status_pb2.Status()
-    for key, value in error.trailing_metadata() or ():
-        if key == _DETAILS:
-            told.ParseFromString(value)
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    bad, job = error_details_pb2.BadRequest(), job_pb2.Job()
-    found = [
-        packed.Unpack(one) for packed in told.details for one in (info, retry, bad, job) if packed.Is(one.DESCRIPTOR)
-    ]
-    seconds = retry.retry_delay.ToNanoseconds() / 1e9 if found else 0.0
+    told, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+    retry, bad, job = error_details_pb2.RetryInfo(), error_details_pb2.BadRequest(), job_pb2.Job()
+    # Details that are none say nothing; the status is left.
+    with suppress(DecodeError):
+        told.ParseFromString(_details(error.trailing_metadata()))
+        for packed in told.details:
+            for one in (info, retry, bad, job):
+                packed.Unpack(one)
     reason = info.reason or status.name
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
     return kind(
         told.message or f"The service answered {status.name}.",
         status=status,
         reason=reason,
-        retry_after_seconds=seconds or None,
+        retry_after_seconds=retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 or None,
         fields=_fields(bad.field_violations),
         job=job if job.id else None,
         attempts=attempts,
     )
+
+
+def _details(metadata: Any) -> bytes:
+    return next((value for key, value in metadata or () if key == _DETAILS), b"")
 
 
 def _fields(violations: Sequence[error_details_pb2.BadRequest.FieldViolation]) -> dict[str, str]:

@@ -8,6 +8,7 @@ import grpc
 
 from calotype.client import calling
 from calotype.client.errors import JobNotFound, read
+from calotype.client.following import STREAM_SECONDS, Following, Update
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
@@ -113,58 +114,54 @@ class JobClient:
         """The catalogue, by name."""
         return [*self._ask(self._stub.ListProviders, job_service_pb2.ListProvidersRequest()).providers]
 
-    def watch(self, job_id: str, *, after: int | None = None, timeout: float | None = None) -> Iterator[calling.Update]:
+    def watch(self, job_id: str, *, after: int | None = None, timeout: float | None = None) -> Iterator[Update]:
         """Every change of a job, each once and in order, and signs of progress; ends after the final change.
 
         A service that goes away is waited for, and nothing is missed by that. `after` is the last sequence that is
         known already. Raises `DeadlineExceeded` after `timeout` seconds.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
-        pauses = calling.endless_pauses()
+        following = Following(self._identity.tenant, job_id, after=after, timeout=timeout)
+        metadata = self._identity.metadata
         while True:
-            asked = job_service_pb2.WatchJobRequest(tenant=self._identity.tenant, job_id=job_id, after_sequence=after)
-            left = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-            stream = self._stub.WatchJob(asked, timeout=left, metadata=self._identity.metadata)
+            seconds = following.seconds(STREAM_SECONDS)
+            stream = self._stub.WatchJob(following.stream_request(), timeout=seconds, metadata=metadata)
             try:
                 for response in stream:
-                    update = calling.update_of(response)
-                    if isinstance(update, job_pb2.Job):
-                        after, pauses = update.sequence, calling.endless_pauses()
-                    yield update
+                    yield following.take(response)
+                if not following.is_over:
+                    # A service that stops ends its streams early, and one that has nothing to tell ends them at once.
+                    seconds = following.seconds(calling.CALL_SECONDS)
+                    now = self._stub.GetJob(following.job_request(), timeout=seconds, metadata=metadata)
+                    following.compare(now.job)
             except grpc.RpcError as error:
-                refusal = read(error)
-                if not calling.may_repeat(refusal):
-                    raise refusal from error
-            else:
-                return
+                following.bear(error)
             finally:
                 stream.cancel()
-            pause = next(pauses)
-            if timeout is not None and deadline is not None and time.monotonic() + pause >= deadline:
-                raise calling.too_late(job_id, timeout)
-            time.sleep(pause)
+            if following.is_over:
+                return
+            time.sleep(following.pause())
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
         """The job once it is final. Raises `DeadlineExceeded` after `timeout` seconds; the job goes on."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not calling.is_over(job := self.get(job_id)):
-            left = None if deadline is None else deadline - time.monotonic()
-            if timeout is not None and left is not None and left <= 0:
-                raise calling.too_late(job_id, timeout)
-            for _ in self.watch(job_id, after=job.sequence, timeout=left):
-                pass
+        job, request = job_pb2.Job(), job_pb2.JobRequest()
+        for update in self.watch(job_id, timeout=timeout):
+            if isinstance(update, job_pb2.Job):
+                job = update
+                # It is told once, as it never changes.
+                request = job.request if job.HasField("request") else request
+        job.request.CopyFrom(request)
         return job
 
     def _ask(self, method: Callable[..., T], request: Any) -> T:
         """Ask, and again while the service is away."""
         for attempt, pause in enumerate([*calling.pauses(), None], start=1):
             try:
-                return method(request, timeout=calling.CALL_SECONDS, metadata=self._identity.metadata)
+                return method(request, timeout=calling.seconds_for(request), metadata=self._identity.metadata)
             except grpc.RpcError as error:
                 refusal = read(error, attempts=attempt)
                 if pause is None or not calling.may_repeat(refusal):
                     raise refusal from error
-            time.sleep(max(pause, min(refusal.retry_after_seconds or 0.0, calling.LONGEST_PAUSE)))
+            time.sleep(max(pause, refusal.retry_after_seconds or 0.0))
         raise AssertionError("the last attempt returns or raises")
 
 

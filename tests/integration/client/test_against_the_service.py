@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -20,8 +22,9 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from services.job.domain.calls import CallOutcome, Phase
 from tests.support import servers
 from tests.support.certificates import LOCAL, Authority
+from tests.support.clients import KINDS, client
 from tests.support.identities import door_for, entry, write
-from tests.support.jobs import JobDesk, desk_at, failed
+from tests.support.jobs import JobDesk, desk_at, failed, stored
 from tests.support.real_job_service import job_service
 
 
@@ -89,6 +92,45 @@ async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobD
             await jobs.cancel(job.id)
 
     assert seen == [1, 2]
+
+
+async def test_waiting_brings_the_job_as_it_is(jobs: AsyncJobClient, desk: JobDesk) -> None:
+    job = await asyncio.to_thread(desk.upload)
+    waiting = asyncio.create_task(jobs.wait(job.id, timeout=20))
+    await asyncio.to_thread(desk.fold, stored(job))
+
+    ended = await waiting
+    assert (ended.status, len(ended.artifacts)) == (job_pb2.STATUS_COMPLETED, 1)
+    assert ended == await jobs.get(job.id) == await jobs.wait(job.id, timeout=20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_nothing_is_missed_or_told_twice_while_the_service_is_restarted(
+    kind: str, desk: JobDesk, database_url: str, nats_url: str
+) -> None:
+    told: asyncio.Queue[int] = asyncio.Queue()
+
+    async def follow(jobs: Any, job_id: str) -> None:
+        async for update in jobs.watch(job_id, timeout=60):
+            told.put_nowait(update.sequence)
+
+    async with AsyncExitStack() as stack, asyncio.timeout(60):
+        async with job_service(database_url, nats_url) as address:
+            jobs = await stack.enter_async_context(client(kind, address))
+            job = await jobs.create("a harbour")
+            work = [asyncio.create_task(one) for one in (follow(jobs, job.id), jobs.wait(job.id, timeout=60))]
+            assert await told.get() == 1
+        # Nobody is there, and the job goes on by what other replicas do.
+        [claimed] = await asyncio.to_thread(desk.claim)
+        await asyncio.to_thread(desk.begin, claimed.job)
+        async with job_service(database_url, nats_url, listen=address):
+            assert [await told.get(), await told.get()] == [2, 3]
+        async with job_service(database_url, nats_url, listen=address):
+            await jobs.cancel(job.id)
+            _, ended = await asyncio.gather(*work)
+
+    assert (told.get_nowait(), told.empty()) == (4, True)
+    assert (ended.status, ended.sequence, ended.request.prompt) == (job_pb2.STATUS_CANCELED, 4, "a harbour")
 
 
 async def test_what_cannot_be_done_is_told_by_kind(jobs: AsyncJobClient) -> None:

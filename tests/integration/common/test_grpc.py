@@ -1,7 +1,9 @@
 """gRPC as services speak it: refusals keep their reason, spans keep the truth, nothing internal leaves."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, aclosing
 from typing import Any
 
 import grpc
@@ -15,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from common.errors import FieldViolation, ServiceError
-from common.grpc_client import call, channel, stream
+from common.grpc_client import call, channel, open_stream, read, stream
 from common.grpc_server import LIVE, Served, serve
 from common.health import Readiness
 from common.tracing import span
@@ -35,9 +37,13 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
 
     def __init__(self) -> None:
         self.hanging = asyncio.Event()
+        self.asked = 0
 
     async def GetJob(self, request: Any, context: Any) -> Any:
+        self.asked += 1
         match request.tenant:
+            case "first canceled" if self.asked == 1:
+                raise ServiceError(status=grpc.StatusCode.CANCELLED, reason="CANCELLED", message="It stops.")
             case "refused":
                 raise REFUSAL
             case "broken":
@@ -50,6 +56,15 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
         return job_service_pb2.GetJobResponse()
 
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        match request.tenant:
+            case "refused":
+                raise REFUSAL
+            case "quiet":
+                await context.send_initial_metadata(())
+                await asyncio.Event().wait()
+            case "hangs":
+                self.hanging.set()
+                await asyncio.Event().wait()
         yield job_service_pb2.WatchJobResponse()
         raise REFUSAL
 
@@ -127,6 +142,52 @@ async def test_a_stream_is_refused_in_the_same_way(stub: Any) -> None:
     assert isinstance(first, job_service_pb2.WatchJobResponse)
 
 
+async def open_watch(stub: Any, tenant: str, *, timeout: float = 5) -> Any:
+    """Ask for a stream, and wait until it has begun."""
+    return await open_stream(stub.WatchJob, job_service_pb2.WatchJobRequest(tenant=tenant), timeout=timeout)
+
+
+async def test_a_stream_is_open_once_it_is_taken_however_long_its_first_answer_is_in_coming(stub: Any) -> None:
+    opened = await open_watch(stub, "quiet")
+
+    async with aclosing(read(opened)) as answers:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(answers), 0.1)
+    assert opened.cancelled()
+
+
+async def test_a_stream_that_is_refused_does_not_open(stub: Any) -> None:
+    with pytest.raises(ServiceError, match="WRONG_STATE"):
+        await open_watch(stub, "refused")
+
+
+async def test_a_stream_that_nobody_takes_is_given_up_in_time(stub: Any) -> None:
+    with pytest.raises(ServiceError) as refusal:
+        await open_watch(stub, "hangs", timeout=0.2)
+
+    assert refusal.value.status is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+async def test_what_a_server_that_stops_did_not_get_to_is_asked_again(stub: Any) -> None:
+    await ask(stub, "first canceled", attempts=2)
+
+    assert stub.service.asked == 2
+
+
+@pytest.mark.parametrize(("attempts", "succeeds"), [(1, False), (2, True)])
+async def test_a_call_that_this_process_was_too_busy_to_make_is_made_again_if_it_may_be(
+    stub: Any, attempts: int, succeeds: bool
+) -> None:
+    await ask(stub, "fine")
+    asking = asyncio.create_task(ask(stub, "fine", timeout=0.2, attempts=attempts))
+    await asyncio.sleep(0)
+    # What a rush of work does to the loop: nothing is sent, nothing is heard.
+    time.sleep(0.8)  # noqa: ASYNC251
+    [answer] = await asyncio.gather(asking, return_exceptions=True)
+
+    assert isinstance(answer, ServiceError) is not succeeds
+
+
 async def test_a_defect_tells_nothing_internal(stub: Any, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ServiceError) as refusal:
         await ask(stub, "broken")
@@ -178,6 +239,22 @@ async def test_the_trace_goes_from_client_to_server(spans: Spans, stub: Any) -> 
     assert server.parent is not None
     assert server.parent.span_id == caller.context.span_id
     assert server.context.trace_id == caller.context.trace_id
+
+
+@pytest.mark.slow
+async def test_a_quiet_stream_whose_caller_asks_for_signs_of_life_is_left_alone() -> None:
+    # A server that finds this too often says so with the third.
+    often = [("grpc.keepalive_time_ms", 5_200), ("grpc.http2.max_pings_without_data", 0)]
+    async with AsyncExitStack() as stack:
+        port = await stack.enter_async_context(serve("127.0.0.1:0", [], ready=Readiness()))
+        opened = await stack.enter_async_context(grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=often))
+        quiet = health_pb2_grpc.HealthStub(opened).Watch(health_pb2.HealthCheckRequest(), timeout=18)
+        await quiet.read()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await quiet.read()
+
+    # By its own deadline.
+    assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
 async def test_liveness_does_not_follow_readiness() -> None:

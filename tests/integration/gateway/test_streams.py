@@ -143,11 +143,12 @@ async def test_a_broken_stream_of_job_service_goes_on_at_the_last_change(
     assert rest == ["2", "3"]
 
 
+@pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 async def test_a_stream_outlasts_an_outage_of_job_service(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Parts, status: grpc.StatusCode
 ) -> None:
     job = service.add()
-    away = [refusal(grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")] * 1_000
+    away = [refusal(status, status.name)] * 1_000
     service.refusals["WatchJob"] = away
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
         stream = events(answer)
@@ -231,7 +232,9 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_misses_nothing_when_it_
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
             reader.setblocking(False)
             await loop.sock_connect(reader, (client.base_url.host, client.base_url.port))
-            await loop.sock_sendall(reader, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            await loop.sock_sendall(
+                reader, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+            )
             await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=5)
             # More than every buffer on the way can hold.
             for _ in range(changes):

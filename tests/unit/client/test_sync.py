@@ -1,5 +1,6 @@
 """The client for threads, against a service that the test plays."""
 
+import pickle
 import queue
 import threading
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from calotype.client import (
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import FieldViolation, ServiceError, to_status
+from services.job.grpc_api.refusals import STATUS
 
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 Ask = job_service_pb2
@@ -112,12 +114,13 @@ def test_a_prompt_is_a_request_with_a_key_of_its_own(service: Service, jobs: Job
     assert len(keys) == 2
 
 
+@pytest.mark.parametrize("status", ["UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED"])
 def test_a_submission_is_repeated_under_the_same_key_while_the_service_is_away(
-    service: Service, jobs: JobClient
+    service: Service, jobs: JobClient, status: str
 ) -> None:
     working = service.does(lambda: jobs.create("a harbour"))
     first, call = service.take("CreateJob")
-    no(call, AWAY)
+    call.terminate(None, (), grpc.StatusCode[status], "")
     second, call = service.take("CreateJob")
     ok(call, Ask.CreateJobResponse(job=job_pb2.Job(id="job_1"), replayed=True))
 
@@ -134,6 +137,28 @@ def test_who_is_away_for_long_is_told_as_away(service: Service, jobs: JobClient)
     with pytest.raises(Unavailable) as away:
         working.result(5)
     assert away.value.attempts == 4
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (refusal("RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", retry_after_seconds=60), Unavailable),
+        (refusal("UNAVAILABLE", "SERVICE_UNAVAILABLE", retry_after_seconds=60), Unavailable),
+        # What gRPC says by itself of a message that is too large, as what it sent has no reason.
+        (refusal("RESOURCE_EXHAUSTED", ""), CalotypeError),
+    ],
+)
+def test_what_does_not_pass_soon_is_not_asked_for_again(
+    service: Service, jobs: JobClient, error: ServiceError, kind: type[CalotypeError]
+) -> None:
+    working = service.does(lambda: jobs.create("a harbour"))
+    _, call = service.take("CreateJob")
+    no(call, error)
+
+    with pytest.raises(kind) as told:
+        working.result(5)
+    assert (type(told.value), told.value.attempts) == (kind, 1)
+    assert told.value.retry_after_seconds == error.retry_after_seconds
 
 
 @pytest.mark.parametrize(
@@ -179,6 +204,47 @@ def test_a_no_tells_the_fields_and_the_job_and_when_to_come_again(service: Servi
     assert (told.value.fields, told.value.retry_after_seconds) == ({"n": "too many"}, 2.5)
     assert told.value.job is not None
     assert told.value.job.sequence == 7
+
+
+@pytest.mark.parametrize(("reason", "status"), [*STATUS.items()])
+def test_every_no_of_the_service_has_a_class(
+    service: Service, jobs: JobClient, reason: str, status: grpc.StatusCode
+) -> None:
+    working = service.does(lambda: jobs.delete("job_1"))
+    _, call = service.take("DeleteJob")
+    no(call, refusal(status.name, reason, retry_after_seconds=60))
+
+    error = working.exception(5)
+    assert isinstance(error, CalotypeError)
+    assert (error.reason, type(error) is CalotypeError) == (reason, reason == "LEASE_LOST")
+
+
+def test_a_reason_that_is_newer_than_the_client_is_told_as_its_status(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: jobs.cancel("job_1"))
+    _, call = service.take("CancelJob")
+    no(call, refusal("FAILED_PRECONDITION", "MOON_IS_WRONG"))
+
+    with pytest.raises(WrongState) as told:
+        working.result(5)
+    assert told.value.reason == "MOON_IS_WRONG"
+
+
+def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: jobs.get("job_1"))
+    _, call = service.take("GetJob")
+    call.terminate(None, (("grpc-status-details-bin", b"\xff\xff"),), grpc.StatusCode.NOT_FOUND, "")
+
+    with pytest.raises(JobNotFound, match=r"^The service answered NOT_FOUND\.$"):
+        working.result(5)
+
+
+@pytest.mark.parametrize("kind", [WrongState, DeadlineExceeded])
+def test_errors_travel_between_processes(kind: type[CalotypeError]) -> None:
+    job = job_pb2.Job(id="job_1")
+    error = kind("No.", status=grpc.StatusCode.ABORTED, reason="WRONG_STATE", fields={"n": "7"}, job=job, attempts=2)
+    read = pickle.loads(pickle.dumps(error))
+
+    assert (type(read), str(read), vars(read)) == (kind, "No.", vars(error))
 
 
 def test_a_transport_that_fails_says_nothing_of_its_addresses(service: Service, jobs: JobClient) -> None:
@@ -236,32 +302,78 @@ def test_a_stream_that_breaks_goes_on_where_it_was(service: Service, jobs: JobCl
     no(call, AWAY, is_stream=True)
     request, call = service.take_watch()
     assert request.after_sequence == 3
-    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4)))
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4, status=job_pb2.STATUS_FAILED)))
     call.terminate((), grpc.StatusCode.OK, "")
 
     working.result(5)
     assert (first.sequence, progress.percent, seen.get(timeout=5).sequence) == (3, 40, 4)
 
 
-def test_waiting_ends_with_the_whole_final_job(service: Service, jobs: JobClient) -> None:
-    working = service.does(lambda: jobs.wait("job_1", timeout=20))
+def test_a_stream_that_ends_before_the_final_change_goes_on(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: [update.sequence for update in jobs.watch("job_1")])
+    _, call = service.take_watch()
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, status=job_pb2.STATUS_QUEUED)))
+    call.terminate((), grpc.StatusCode.OK, "")
+    # It has become final by now, by a change that no stream has told.
     _, call = service.take("GetJob")
-    ok(call, Ask.GetJobResponse(job=job_pb2.Job(id="job_1", sequence=3, status=job_pb2.STATUS_QUEUED)))
+    ok(call, Ask.GetJobResponse(job=job_pb2.Job(sequence=5, status=job_pb2.STATUS_COMPLETED)))
     request, call = service.take_watch()
     assert request.after_sequence == 3
-    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED)))
+    for sequence, status in ((4, job_pb2.STATUS_PROCESSING), (5, job_pb2.STATUS_COMPLETED)):
+        call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=sequence, status=status)))
+    call.terminate((), grpc.StatusCode.OK, "")
+
+    assert working.result(5) == [3, 4, 5]
+
+
+def test_whoever_knows_the_final_change_is_told_nothing_more(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: [*jobs.watch("job_1", after=5)])
+    _, call = service.take_watch()
     call.terminate((), grpc.StatusCode.OK, "")
     _, call = service.take("GetJob")
-    ok(call, Ask.GetJobResponse(job=job_pb2.Job(id="job_1", sequence=4, status=job_pb2.STATUS_COMPLETED)))
+    ok(call, Ask.GetJobResponse(job=job_pb2.Job(sequence=5, status=job_pb2.STATUS_COMPLETED)))
 
-    assert working.result(5).sequence == 4
+    assert working.result(5) == []
+
+
+def test_a_service_that_goes_away_after_the_final_change_is_not_waited_for(service: Service, jobs: JobClient) -> None:
+    seen: queue.Queue[Any] = queue.Queue()
+    working = service.does(lambda: [seen.put(update) for update in jobs.watch("job_1")])
+    _, call = service.take_watch()
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=5, status=job_pb2.STATUS_COMPLETED)))
+    seen.get(timeout=5)
+    no(call, AWAY, is_stream=True)
+
+    assert len(working.result(5)) == 1
+
+
+def test_waiting_ends_with_the_whole_final_job(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: jobs.wait("job_1", timeout=20))
+    _, call = service.take_watch()
+    wanted = job_pb2.JobRequest(prompt="a harbour")
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, request=wanted)))
+    call.send_response(Ask.WatchJobResponse(progress=Ask.Progress(percent=40)))
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED)))
+    call.terminate((), grpc.StatusCode.OK, "")
+
+    assert working.result(5) == job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED, request=wanted)
 
 
 def test_waiting_has_an_end(service: Service, jobs: JobClient) -> None:
     working = service.does(lambda: jobs.wait("job_1", timeout=0))
-    _, call = service.take("GetJob")
-    ok(call, Ask.GetJobResponse(job=job_pb2.Job(id="job_1", sequence=3, status=job_pb2.STATUS_QUEUED)))
+    _, call = service.take_watch()
+    call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, status=job_pb2.STATUS_QUEUED)))
+    call.terminate((), grpc.StatusCode.DEADLINE_EXCEEDED, "")
 
     with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it goes on") as late:
         working.result(5)
     assert isinstance(late.value, TimeoutError)
+
+
+def test_a_stream_that_is_refused_is_told_by_kind(service: Service, jobs: JobClient) -> None:
+    working = service.does(lambda: jobs.wait("job_1", timeout=20))
+    _, call = service.take_watch()
+    no(call, refusal("NOT_FOUND", "JOB_NOT_FOUND"), is_stream=True)
+
+    with pytest.raises(JobNotFound):
+        working.result(5)

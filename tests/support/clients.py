@@ -1,0 +1,51 @@
+"""Both Python clients, asked alike: the one for threads works beside the loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from calotype.client import AsyncJobClient, JobClient
+
+KINDS = ("asyncio", "threads")
+
+
+class Threaded:
+    """The client for threads, as a coroutine asks it."""
+
+    def __init__(self, jobs: JobClient) -> None:
+        self._jobs = jobs
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._jobs, name)
+
+        async def ask(*values: Any, **named: Any) -> Any:
+            return await asyncio.to_thread(method, *values, **named)
+
+        return ask
+
+    async def jobs(self, *values: Any) -> AsyncIterator[Any]:
+        """All jobs."""
+        async for job in _beside(self._jobs.jobs(*values)):
+            yield job
+
+    async def watch(self, *values: Any, **named: Any) -> AsyncIterator[Any]:
+        """Every change of a job."""
+        async for update in _beside(self._jobs.watch(*values, **named)):
+            yield update
+
+
+async def _beside(found: Iterator[Any]) -> AsyncIterator[Any]:
+    while (one := await asyncio.to_thread(next, found, None)) is not None:
+        yield one
+
+
+@asynccontextmanager
+async def client(kind: str, address: str, **how: Any) -> AsyncIterator[Any]:
+    """A client of one of `KINDS`, as the tenant `acme`."""
+    if kind == "asyncio":
+        async with AsyncJobClient(address, tenant="acme", **how) as jobs:
+            yield jobs
+    else:
+        with JobClient(address, tenant="acme", **how) as jobs:
+            yield Threaded(jobs)

@@ -1,0 +1,55 @@
+"""Connections that die as a broken network lets them: nothing comes any more, and nobody says so."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Line:
+    """Forwards what goes to and fro, but for connections that were open at the last `die`."""
+
+    def __init__(self, upstream: str) -> None:
+        self.address = ""
+        self._upstream = upstream.rpartition(":")
+        self._deaths = 0
+        self._open: set[asyncio.StreamWriter] = set()
+
+    def die(self) -> None:
+        """From now on, nothing that is open carries a byte."""
+        self._deaths += 1
+
+    def close(self) -> None:
+        """Close what is open."""
+        for one in self._open:
+            one.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        host, _, port = self._upstream
+        back, up = await asyncio.open_connection(host, int(port))
+        self._open |= {writer, up}
+        await asyncio.gather(self._pump(reader, up, self._deaths), self._pump(back, writer, self._deaths))
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, deaths: int) -> None:
+        try:
+            while data := await source.read(65_536):
+                if deaths == self._deaths:
+                    sink.write(data)
+        except OSError:
+            pass
+        finally:
+            sink.close()
+
+
+@asynccontextmanager
+async def line_to(upstream: str) -> AsyncIterator[Line]:
+    """A line to `host:port`, on a free port of this machine."""
+    line = Line(upstream)
+    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
+    line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield line
+    finally:
+        server.close()
+        line.close()
+        await server.wait_closed()

@@ -1,0 +1,47 @@
+"""A name server for tests of names that stand for servers which come and go."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+ADDRESS_RECORD = 1
+
+
+class Names(asyncio.DatagramProtocol):
+    """A name server that knows one address; once `moved`, it tells the old one a last time, as caches do."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._next: str | None = None
+
+    def moved(self, address: str) -> None:
+        """The server will be elsewhere."""
+        self._next = address
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        end = data.index(b"\0", 12) + 5
+        (kind,) = struct.unpack(">H", data[end - 4 : end - 2])
+        answers = []
+        if kind == ADDRESS_RECORD:
+            # Pointer to the question's name, type A, class IN, five seconds, four bytes.
+            answers = [struct.pack(">HHHIH", 0xC00C, 1, 1, 5, 4) + socket.inet_aton(self._address)]
+            self._address = self._next or self._address
+        header = data[:2] + struct.pack(">HHHHH", 0x8400, 1, len(answers), 0, 0)
+        self._transport.sendto(header + data[12:end] + b"".join(answers), addr)
+
+
+@asynccontextmanager
+async def name_server(address: str) -> AsyncIterator[tuple[str, Names]]:
+    """Serve it; yields what names begin with that are to be asked of it, and the server."""
+    loop = asyncio.get_running_loop()
+    transport, names = await loop.create_datagram_endpoint(lambda: Names(address), local_addr=("127.0.0.1", 0))
+    try:
+        yield f"dns://127.0.0.1:{transport.get_extra_info('sockname')[1]}", names
+    finally:
+        transport.close()

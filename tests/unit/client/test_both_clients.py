@@ -1,0 +1,163 @@
+"""What both clients keep to, against a service in this process that is reached by real gRPC."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import grpc
+import pytest
+from calotype.client import AsyncJobClient, DeadlineExceeded, JobClient
+from calotype.client.calling import Identity
+from calotype.job.v1 import job_pb2
+
+from cli.stack.ports import free_port
+from tests.support.clients import KINDS, client
+from tests.support.fake_job_service import FakeJobService, refusal, serving
+from tests.support.lines import line_to
+from tests.support.names import name_server
+
+AWAY = refusal(grpc.StatusCode.UNAVAILABLE, "SERVICE_UNAVAILABLE")
+
+
+class Service(FakeJobService):
+    """Remembers how long each call was given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+
+    def _begin(self, method: str, request: Any, context: Any) -> None:
+        self.seconds[method] = context.time_remaining()
+        super()._begin(method, request, context)
+
+
+@pytest.fixture
+async def service() -> Service:
+    """What answers the clients."""
+    return Service()
+
+
+@pytest.fixture
+async def address(service: Service) -> AsyncIterator[str]:
+    """Where it listens."""
+    async with serving(service) as found:
+        yield found
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    """Which client."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def jobs(address: str, kind: str) -> AsyncIterator[Any]:
+    """The client, as a coroutine asks it."""
+    async with client(kind, address) as opened:
+        yield opened
+
+
+async def test_every_call_has_a_deadline(jobs: Any, service: Service) -> None:
+    job = await jobs.create("a harbour")
+    await jobs.get(job.id)
+    assert [one.id async for one in jobs.jobs()] == [job.id]
+    await jobs.attempts(job.id)
+    await jobs.providers()
+    service.move(job.id, status=job_pb2.STATUS_FAILED)
+    await jobs.retry(job.id)
+    await jobs.cancel(job.id)
+    assert [update.sequence async for update in jobs.watch(job.id)] == [4]
+    stream = service.seconds.pop("WatchJob")
+    assert [update async for update in jobs.watch(job.id, timeout=20, after=4)] == []
+    await jobs.delete(job.id)
+
+    # gRPC rounds up what it sends.
+    assert 290 < stream < 302
+    assert 15 < service.seconds.pop("WatchJob") < 21
+    assert len(service.seconds) == 8
+    assert all(5 < seconds < 11 for seconds in service.seconds.values())
+
+
+async def test_pictures_get_the_time_that_a_slow_line_takes(jobs: Any, service: Service) -> None:
+    picture = job_pb2.InputImage(data=bytes(8 * 1024 * 1024))
+    await jobs.create(job_pb2.JobRequest(prompt="a harbour", input_images=[picture]))
+
+    assert 15 < service.seconds["CreateJob"] < 19
+
+
+async def test_whoever_waits_outlasts_a_service_that_is_away(jobs: Any, service: Service) -> None:
+    job = service.add(tenant="acme", status=job_pb2.STATUS_COMPLETED)
+    # More than an ordinary call bears.
+    service.refusals["GetJob"] = [AWAY] * 4
+    service.refusals["WatchJob"] = [AWAY]
+
+    assert await jobs.wait(job.id, timeout=20) == job
+
+
+async def test_whoever_waits_goes_on_when_streams_are_ended_early(jobs: Any, service: Service) -> None:
+    job = service.add(tenant="acme")
+    waiting = asyncio.create_task(jobs.wait(job.id, timeout=20))
+    for _ in range(2):
+        await service.until(lambda service: service.watching == 1)
+        service.break_streams(job.id)
+        await service.until(lambda service: service.watching == 0)
+    service.move(job.id, status=job_pb2.STATUS_COMPLETED)
+    ended = await waiting
+
+    assert (ended.status, ended.request) == (job_pb2.STATUS_COMPLETED, job.request)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs more than one loopback address")
+async def test_a_service_that_comes_back_elsewhere_is_found_within_seconds(kind: str, service: Service) -> None:
+    job, port = service.add(tenant="acme"), free_port()
+    async with AsyncExitStack() as stack, asyncio.timeout(25):
+        authority, names = await stack.enter_async_context(name_server("127.0.0.2"))
+        jobs = await stack.enter_async_context(client(kind, f"{authority}/job.test:{port}"))
+        async with serving(service, f"127.0.0.2:{port}"):
+            waiting = asyncio.create_task(jobs.wait(job.id, timeout=30))
+            await service.until(lambda service: service.watching == 1)
+            names.moved("127.0.0.3")
+        service.move(job.id, status=job_pb2.STATUS_COMPLETED)
+        async with serving(service, f"127.0.0.3:{port}"):
+            ended = await waiting
+
+    assert ended.status == job_pb2.STATUS_COMPLETED
+
+
+@pytest.mark.slow
+async def test_a_connection_that_died_silently_is_replaced(address: str, service: Service) -> None:
+    job = service.add(tenant="acme")
+    async with AsyncExitStack() as stack:
+        line = await stack.enter_async_context(line_to(address))
+        both = [await stack.enter_async_context(client(kind, line.address)) for kind in KINDS]
+        waiting = [asyncio.create_task(jobs.wait(job.id, timeout=60)) for jobs in both]
+        await service.until(lambda service: service.watching == 2)
+        line.die()
+        service.move(job.id, status=job_pb2.STATUS_COMPLETED)
+        async with asyncio.timeout(40):
+            ended = await asyncio.gather(*waiting)
+
+    assert [one.sequence for one in ended] == [2, 2]
+
+
+async def test_the_time_to_wait_is_kept_when_nothing_answers(kind: str) -> None:
+    # Connections are taken, and nobody speaks on them.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with client(kind, f"127.0.0.1:{silent.getsockname()[1]}") as jobs, asyncio.timeout(8):
+            with pytest.raises(DeadlineExceeded, match=r"not final after 0\.3 s"):
+                await jobs.wait("job_1", timeout=0.3)
+
+
+@pytest.mark.parametrize("token", ["secret\n", "sécret", "sec ret"])
+async def test_what_can_be_no_token_is_refused_without_being_told(token: str) -> None:
+    for make in (JobClient, AsyncJobClient):
+        with pytest.raises(ValueError, match="token") as refused:
+            make("127.0.0.1:1", tenant="acme", token=token)
+        assert "cret" not in str(refused.value)
+
+
+def test_a_token_is_not_shown() -> None:
+    assert "secret" not in repr(Identity(tenant="acme", token="secret"))

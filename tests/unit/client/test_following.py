@@ -1,0 +1,77 @@
+"""Where a watcher stands, without any service."""
+
+import grpc
+import pytest
+from calotype.client import DeadlineExceeded, Unavailable, calling
+from calotype.client.following import Following
+
+from common.errors import ServiceError, to_status
+
+
+class Refused(grpc.RpcError):
+    """A call that failed."""
+
+    def __init__(self, error: ServiceError) -> None:
+        self._error = error
+
+    def code(self) -> grpc.StatusCode:
+        """Its status."""
+        return self._error.status
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        """Its details."""
+        return (("grpc-status-details-bin", to_status(self._error).SerializeToString()),)
+
+
+def away(seconds: float | None = None) -> Refused:
+    """The service is away, and may say for how long."""
+    error = ServiceError(
+        status=grpc.StatusCode.UNAVAILABLE, reason="SERVICE_UNAVAILABLE", message="No.", retry_after_seconds=seconds
+    )
+    return Refused(error)
+
+
+def following(timeout: float | None = None) -> Following:
+    """A watch that has just begun."""
+    return Following("acme", "job_1", after=None, timeout=timeout)
+
+
+def test_pauses_grow_to_five_seconds_and_differ() -> None:
+    watch = following()
+    pauses = []
+    for _ in range(200):
+        watch.bear(away())
+        pauses.append(watch.pause())
+
+    assert 0.2 <= pauses[0] <= 0.4
+    assert all(2.5 <= pause <= 5 for pause in pauses[5:])
+    assert len(set(pauses)) > 190
+
+
+def test_the_attempts_of_a_call_outlast_the_time_until_the_channel_connects_again() -> None:
+    longest = dict(calling.CHANNEL_OPTIONS)["grpc.max_reconnect_backoff_ms"] / 1000 * 1.2
+
+    assert min(sum(calling.pauses()) for _ in range(1000)) > longest
+
+
+def test_a_pause_that_the_service_names_is_kept() -> None:
+    watch = following()
+    watch.bear(away(30))
+
+    assert watch.pause() == 30
+
+
+def test_no_pause_is_longer_than_the_time_that_is_left() -> None:
+    watch = following(timeout=10)
+    watch.bear(away(30))
+
+    assert 9 < watch.pause() <= 10
+
+
+def test_whoever_ran_out_of_time_is_told_what_was_away() -> None:
+    watch = following(timeout=0)
+    watch.bear(away())
+
+    with pytest.raises(DeadlineExceeded, match=r"The job job_1 was not final after 0 s") as late:
+        watch.pause()
+    assert isinstance(late.value.__cause__, Unavailable)
