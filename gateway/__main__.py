@@ -4,7 +4,6 @@ import asyncio
 import os
 import sys
 from contextlib import AsyncExitStack
-from datetime import UTC, datetime
 from functools import partial
 
 from calotype.environment import SETTINGS
@@ -19,6 +18,7 @@ from gateway.app import create_app
 from gateway.auth import Authenticator
 from gateway.job_client import JobClient
 from gateway.keys import RELOAD_SECONDS, KeysFile
+from gateway.memory import return_large_blocks
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
 from gateway.settings import Settings
@@ -29,6 +29,7 @@ LARGEST_MESSAGE = 48 * 1024 * 1024
 
 async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
+    return_large_blocks()
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
     keys_file = _keys_file(settings)
@@ -49,7 +50,6 @@ async def main(stop: asyncio.Event) -> None:
             authenticator=authenticator,
             ready=ready,
             draining=stop,
-            clock=lambda: datetime.now(UTC),
         )
         stack.push_async_callback(parts.pictures.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))

@@ -4,7 +4,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, TypeVar
 
@@ -41,7 +41,7 @@ class Parts:
     authenticator: Authenticator
     ready: Readiness
     draining: asyncio.Event
-    clock: Callable[[], datetime]
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     pace: Pace = field(default_factory=Pace)
     bodies: BodyReader = field(default_factory=BodyReader)
     streams: Streams = field(default_factory=Streams)
