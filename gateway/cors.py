@@ -19,6 +19,7 @@ _EXPOSED = ", ".join(
         "ETag",
         "Location",
         "Retry-After",
+        "Idempotency-Key",
         "Idempotency-Replayed",
         "Preference-Applied",
         "X-Request-Id",

@@ -12,41 +12,13 @@ import httpx
 import pytest
 
 from cli.stack.state import StackState
+from tests.support.every_call import CALLS
 from tests.support.freezing import frozen
-from tests.support.paid_provider import Books, picture
+from tests.support.paid_provider import Books
 from tests.support.stack import Client
 
 #: The promise, and what a busy machine adds to two dozen questions at once; in seconds.
 SOON, NOISE = 2.0, 1.0
-STREAMED = {"prompt": "while somebody is away", "model": "procedural", "size": "64x64", "stream": True}
-#: Every call of the contract, by its name there.
-CALLS: dict[str, tuple[str, str, dict[str, Any]]] = {
-    "createJob": ("POST", "/v1/jobs", {"json": {"prompt": "while somebody is away", "size": "64x64"}}),
-    "listJobs": ("GET", "/v1/jobs", {}),
-    "getJob": ("GET", "/v1/jobs/{job}", {}),
-    "listAttempts": ("GET", "/v1/jobs/{job}/attempts", {}),
-    "watchJob": ("GET", "/v1/jobs/{job}/events?after=0", {}),
-    "cancelJob": ("POST", "/v1/jobs/{job}/cancel", {}),
-    "retryJob": ("POST", "/v1/jobs/{job}/retry", {"json": {}}),
-    "deleteJob": ("DELETE", "/v1/jobs/{other}", {}),
-    "createClientToken": ("POST", "/v1/client-tokens", {"json": {"job_id": "{job}"}}),
-    "listProviders": ("GET", "/v1/providers", {}),
-    "listUiStates": ("GET", "/v1/ui-states", {}),
-    "listDeadLetters": ("GET", "/v1/admin/dead", {}),
-    "replayDeadLetter": ("POST", "/v1/admin/dead/999999/replay", {}),
-    "getQueue": ("GET", "/v1/admin/queue", {}),
-    "listProviderUse": ("GET", "/v1/admin/providers", {}),
-    "generateImages": ("POST", "/v1/images/generations", {"json": STREAMED}),
-    "editImages": (
-        "POST",
-        "/v1/images/edits",
-        {"data": {"prompt": "edited meanwhile", "model": "edits", "stream": "true"}, "files": {"image": picture()}},
-    ),
-    "listModels": ("GET", "/v1/models", {}),
-    "getModel": ("GET", "/v1/models/procedural", {}),
-    "isAlive": ("GET", "/healthz", {}),
-    "isReady": ("GET", "/readyz", {}),
-}
 #: What needs nothing of anybody, and what needs the one server that is named.
 ALONE = {"listUiStates", "isAlive"}
 NEEDS_ONLY = {"listDeadLetters": "nats", "replayDeadLetter": "nats"}
@@ -54,12 +26,10 @@ NEEDS_ONLY = {"listDeadLetters": "nats", "replayDeadLetter": "nats"}
 
 def ask(client: Client, stack: StackState, name: str, jobs: dict[str, str]) -> httpx.Response:
     """The answer, or the beginning of a stream."""
-    method, path, request = CALLS[name]
-    if name == "createClientToken":
-        request = {"json": {"job_id": jobs["job"]}}
+    method, path, request = CALLS[name].about(**jobs)
     headers = {"Authorization": f"Bearer {stack.operator_key}"} if "admin" in path else {}
     began = time.monotonic()
-    with client.http.stream(method, path.format_map(jobs), headers=headers, **request) as answer:
+    with client.http.stream(method, path, headers=headers, **request) as answer:
         took = time.monotonic() - began
         # A stream goes on for as long as the job does; its first bytes are what counts.
         if "event-stream" not in answer.headers.get("content-type", ""):

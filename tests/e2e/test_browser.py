@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 
 import httpx
 import pytest
-import yaml
 
-from cli.stack.keys import write_private
 from cli.stack.state import StackState
 from tests.support.browser import Site, browsing, site
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.paid_provider import Books
 from tests.support.stack import Client
+from tests.support.tenants import set_tenant
 from tests.support.tokens import expired_token
 
 pytestmark = pytest.mark.browser
@@ -55,10 +54,7 @@ def proxy(stack: StackState) -> Iterator[CuttingProxy]:
 def page(stack: StackState, server_folder: Path) -> Iterator[Site]:
     """A site whose origin the tenant allows."""
     with site({"/": PAGE, "/follow.js": FOLLOW}) as found:
-        file = server_folder / "stack" / "keys.yaml"
-        accepted = yaml.safe_load(file.read_text(encoding="utf-8"))
-        accepted["tenants"][0]["cors_origins"] = [found.origin]
-        write_private(file, yaml.safe_dump(accepted))
+        set_tenant(server_folder / "stack", "default", cors_origins=[found.origin])
         asks = {"Origin": found.origin, "Access-Control-Request-Method": "GET"}
         deadline = time.monotonic() + 20
         while "access-control-allow-origin" not in httpx.options(f"{stack.http}/v1/jobs", headers=asks).headers:

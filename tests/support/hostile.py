@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import hashlib
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -12,17 +11,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import yaml
 
-from cli.stack.keys import write_private
 from cli.stack.state import StackState
+from tests.support.tenants import set_tenant
 from tests.support.tokens import expired_token
 
 MIB = 1024 * 1024
 #: An answer that takes longer is no answer; a body that is too large is listened to for five seconds.
 ANSWER_SECONDS = 30.0
 _STRANGER = "a-key-of-a-strangers-own-0123456789abcdef"
-_STRANGER_SHA256 = hashlib.sha256(_STRANGER.encode()).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,11 +273,7 @@ async def stand_idle(target: Target, seconds: float) -> int:
 
 def target_of(stack: StackState, folder: Path) -> Target:
     """A running stack as a target: somebody else becomes a tenant of it."""
-    file = folder / "keys.yaml"
-    accepted = yaml.safe_load(file.read_text(encoding="utf-8"))
-    if all(one["name"] != "stranger" for one in accepted["tenants"]):
-        accepted["tenants"].append({"name": "stranger", "role": "tenant", "key_sha256": [_STRANGER_SHA256]})
-        write_private(file, yaml.safe_dump(accepted))
+    set_tenant(folder, "stranger", role="tenant", key=_STRANGER)
     where = urlsplit(stack.http)
     assert where.hostname
     assert where.port

@@ -1,7 +1,8 @@
 """A paid, asynchronous provider in Replicate's shape, that does what the prompt says and keeps its own books.
 
-Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `refused`, `failed`, and what
-its result is: `private`, `redirect`, `text`, `bomb`, `huge`, `gone`. Edits, in OpenAI's shape, are done at once.
+Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `drops` (never answered, as
+the connection breaks), `refused`, `failed`, and what its result is: `private`, `redirect`, `text`, `bomb`, `huge`,
+`gone`. Edits, in OpenAI's shape, are done at once.
 """
 
 import base64
@@ -119,6 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path.endswith("/images/edits"):
             self.books.edits.append(body)
             self.books.hang(body.decode("latin-1"))
+            if b"drops" in body:
+                self.close_connection = True
+                return
             self._json(200, {"created": 1, "data": [{"b64_json": base64.b64encode(picture()).decode()}]})
         elif self.path.endswith("/cancel"):
             with self.books.asked:
@@ -128,6 +132,9 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             prediction = self.books.create(json.loads(body))
             self.books.hang(prediction["prompt"])
+            if "drops" in prediction["prompt"]:
+                self.close_connection = True
+                return
             self._json(201, self.books.answer(prediction))
 
     def do_GET(self) -> None:

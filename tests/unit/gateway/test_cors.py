@@ -27,6 +27,7 @@ EXPOSED = {
     "etag",
     "location",
     "retry-after",
+    "idempotency-key",
     "idempotency-replayed",
     "preference-applied",
     "x-request-id",
