@@ -61,7 +61,12 @@ class Admission:
         if not self._places.locked():
             await self._places.acquire()
             # In a rush this process may not come to sending before the call's time is over: what is ready goes first.
-            await asyncio.sleep(0)
+            try:
+                await asyncio.sleep(0)
+            except BaseException:
+                # Whoever has gone meanwhile holds no place.
+                self._places.release()
+                raise
             return time.monotonic()
         came = time.monotonic()
         taking = asyncio.ensure_future(self._places.acquire())

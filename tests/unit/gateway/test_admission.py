@@ -83,3 +83,23 @@ async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_
     time.sleep(SECONDS / 2)  # noqa: ASYNC251
 
     await asyncio.gather(*asking)
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_whoever_goes_at_any_moment_leaves_the_place_to_others(turns: int) -> None:
+    admission = Admission(places=1)
+
+    async def ask() -> None:
+        async with admission.place(SECONDS):
+            await asyncio.sleep(0)
+
+    asking = [asyncio.create_task(ask()) for _ in range(2)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for one in asking:
+        one.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+    async with asyncio.timeout(SECONDS):
+        await ask()
+    assert (admission.under_way, admission.waiting) == (0, 0)
