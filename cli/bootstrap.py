@@ -18,6 +18,7 @@ ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 #: Download in megabytes, measured on Linux; the development packages contain the others.
 MEGABYTES = {"run": 90, "dev": 140}
+SIGN_OF_LIFE_SECONDS = 30.0
 #: A set that is installed contains these sets, too.
 CONTAINS = {"run": ("run",), "dev": ("run", "dev")}
 LAUNCHER = """#!/bin/sh
@@ -39,9 +40,7 @@ def main(wanted: str) -> int:
     lock = _lock(wanted)
     count = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
     print(f"installing {count} locked packages, about {MEGABYTES[wanted]} MB to download unless cached", flush=True)
-    command = [str(PYTHON), "-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"]
-    command += ["--only-binary", ":all:", "--require-hashes", "-r", str(lock)]
-    if subprocess.run(command, check=False).returncode:
+    if not _install(lock, began):
         return _fail("The packages could not be installed: see above. Is there a connection to the package index?")
     _point_to_source()
     for contained in CONTAINS[wanted]:
@@ -50,17 +49,34 @@ def main(wanted: str) -> int:
     return 0
 
 
+def _install(lock: Path, began: float) -> bool:
+    """Install what a lock file lists, with a sign of life now and then; whether that worked."""
+    # Errors alone: warnings of mirrors and caches on this machine say nothing about the packages, which have hashes.
+    command = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
+    command += ["--only-binary", ":all:", "--require-hashes", "-r", str(lock)]
+    with subprocess.Popen(command) as process:
+        while True:
+            try:
+                return process.wait(SIGN_OF_LIFE_SECONDS) == 0
+            except subprocess.TimeoutExpired:
+                print(f"still downloading and installing after {time.monotonic() - began:.0f} s", flush=True)
+
+
 def _is_done(wanted: str) -> bool:
     stamp = _stamp(wanted)
     return stamp.exists() and stamp.read_text(encoding="ascii") == _fingerprint(wanted) and _works()
 
 
 def _works() -> bool:
-    """Whether the environment has a Python of a supported version that runs (it may have been removed since)."""
+    """Whether the environment has a Python of a supported version that runs.
+
+    It may have been removed since, or lie where only the user that made the environment may go.
+    """
     check = f"import pip, sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
-    if not PYTHON.exists():
+    try:
+        return subprocess.run([str(PYTHON), "-c", check], check=False, capture_output=True).returncode == 0
+    except OSError:
         return False
-    return subprocess.run([str(PYTHON), "-c", check], check=False, capture_output=True).returncode == 0
 
 
 def _point_to_source() -> None:

