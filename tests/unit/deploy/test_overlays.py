@@ -1,6 +1,5 @@
 """What kubectl makes of the overlays."""
 
-import shutil
 import subprocess
 from typing import Any
 
@@ -9,16 +8,14 @@ import pytest
 import yaml
 
 from tests.support.manifests import ALL, K8S, pod
-
-INSTALL = "install kubectl 1.30 or newer: https://kubernetes.io/docs/tasks/tools/"
+from tests.support.tools import need
 
 
 def rendered(overlay: str) -> list[dict[str, Any]]:
     """Every object of an overlay."""
-    if shutil.which("kubectl") is None:
-        pytest.skip(INSTALL)
+    kubectl = need("kubectl", install="run make test, which installs it")
     made = subprocess.run(
-        ["kubectl", "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True, check=False
+        [kubectl, "kustomize", K8S / "overlays" / overlay], capture_output=True, text=True, check=False
     )
     assert made.returncode == 0, made.stderr
     return [one for one in yaml.safe_load_all(made.stdout) if one is not None]
