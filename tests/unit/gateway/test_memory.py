@@ -33,6 +33,6 @@ def _left(call: str) -> int:
     return int(told.stdout)
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries are left as they are")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has the setting")
 def test_large_blocks_go_back_to_the_system() -> None:
     assert _left("return_large_blocks()") < 20 < 100 < _left("")

@@ -330,7 +330,7 @@ async def test_a_graphics_card_draws(open_with: Callable[..., DiffusersProvider]
     import torch
 
     if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
+        pytest.skip("this machine has no CUDA device")
     provider = open_with(device="cuda", dtype=dtype)
     pictures = [(await provider.submit(order(seed=7, size="64x64"))).images[0].data for _ in range(2)]
 
