@@ -1,11 +1,14 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
+.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
 
 PY := .venv/bin/python
 MINUTES = 10
 SEED = 1
+SYSTEMS = bookworm trixie sid
+COMMANDS = demo demo test
+RIGHTS = container
 PROTOS = $$(find proto/calotype -name '*.proto' | sort)
 
 help: ## Show what there is.
@@ -22,6 +25,9 @@ test: dev-packages ## Run all tests on real servers; ARGS="-k name" chooses some
 
 chaos: dev-packages ## Faults at bad moments, then a check of every promise; MINUTES=10 SEED=1 by default, see docs/guarantees.md.
 	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+fresh: ## Both commands on newly installed Debian, as in a container; Linux, root, SYSTEMS=sid COMMANDS=test choose some.
+	@PYTHONPATH=. ARGS='$(ARGS)' ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
 
 check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
 
@@ -67,6 +73,7 @@ lock: ## Choose the newest allowed versions; needs uv.
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/dev.txt
 
 clean: ## Remove what was built; data folders of stacks stay.
+	@[ ! -d .fresh ] || PYTHONPATH=. ./.ci/python -m tests.fresh --clean
 	rm -rf .venv out dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,0 +1,1 @@
+"""Fresh systems: both commands of the README on newly installed Debian, with the rights that a container has."""
