@@ -13,23 +13,6 @@ import pytest
 from tests.support.tools import need
 
 ROOT = Path(__file__).parents[2]
-#: What a container's root has, without asking for more or less.
-CONTAINER = (
-    "chown",
-    "dac_override",
-    "fsetid",
-    "fowner",
-    "mknod",
-    "net_raw",
-    "setgid",
-    "setuid",
-    "setfcap",
-    "setpcap",
-    "net_bind_service",
-    "sys_chroot",
-    "kill",
-    "audit_write",
-)
 #: Everything that `make demo` reads.
 SOURCES = ("Makefile", ".ci", "cli", "common", "gateway", "proto", "requirements", "services")
 
