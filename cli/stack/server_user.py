@@ -14,7 +14,7 @@ from cli.stack.child import ChildError
 #: Users that own nothing and that nobody logs in as; the first that the system has is taken.
 UNPRIVILEGED = ("nobody", "daemon", "bin")
 LAUNCHER = Path(__file__).with_name("run_confined.py")
-#: The uid that a process sees where its own is not mapped; Linux alone has it.
+#: Holds the uid that a process sees where its own is not mapped.
 OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
 
 
@@ -53,9 +53,9 @@ def _ways(own: ServerUser, paths: tuple[str, ...]) -> Iterator[ServerUser]:
     launcher = (sys.executable, "-I", "-S", str(LAUNCHER))
     if own.uid == 0 and (user := _unprivileged()):
         names = ("--user", str(user.pw_uid), "--group", str(user.pw_gid))
-        for more in ((), ("--override",)):
+        for more in ((), ("--override",)) if sys.platform == "linux" else ((),):
             yield ServerUser(uid=user.pw_uid, gid=user.pw_gid, prefix=(*launcher, *names, *more, *paths))
-    if OVERFLOW_UID.exists() and _has_name(int(OVERFLOW_UID.read_text(encoding="ascii"))):
+    if sys.platform == "linux" and _has_name(int(OVERFLOW_UID.read_text(encoding="ascii"))):
         yield ServerUser(uid=own.uid, gid=own.gid, prefix=(*launcher, "--namespace", *paths))
 
 
