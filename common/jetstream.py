@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -25,6 +24,7 @@ from common.errors import Unavailable
 from common.health import Readiness
 from common.logs import event
 from common.loops import Stopped, pause_until
+from common.nats_client import connected
 
 _LOG = logging.getLogger(__name__)
 #: What a broker that is away, going or not set up yet looks like.
@@ -268,7 +268,7 @@ async def _connect(url: str, stop: asyncio.Event, **options: Any) -> Client:
     while True:
         try:
             # The library tries for ever by itself, in silence, when it is told to reconnect for ever.
-            client = await nats.connect(url, connect_timeout=2, max_reconnect_attempts=1, **options)
+            client = await connected(url, connect_timeout=2, max_reconnect_attempts=1, **options)
         except FAILURES as error:
             event(_LOG, logging.WARNING, "broker.awaited", error=type(error).__name__)
         else:

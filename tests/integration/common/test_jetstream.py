@@ -1,22 +1,31 @@
 """The broker may be away at the start, go, come back, and forget everything."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from calotype import streams
 
 from cli.stack import nats as nats_stack
 from cli.stack.child import Child
 from cli.stack.ports import free_port
+from common.health import Readiness
 from common.jetstream import BrokerUnavailable, StreamSpec, connect
 from common.loops import Stopped
 from common.pulling import ConsumerSpec, Subscription
 from tests.support.messages import broker_at
+from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import Server
 
 DECLARED = [StreamSpec(**stream) for stream in streams.STREAMS]
 WAKE_UPS = ConsumerSpec(stream="CALOTYPE_WORK", durable="test", subject=streams.WAKE_GENERATE)
+MINUTES = 120.0
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+#: Services run on uvloop, whose transports raise other errors than those of asyncio.
+LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
 
 
 async def test_a_process_that_waits_for_the_broker_can_be_stopped() -> None:
@@ -54,6 +63,45 @@ async def test_a_broker_that_was_killed_is_used_again(nats: Server) -> None:
                     break
                 except BrokerUnavailable:
                     await asyncio.to_thread(nats.child.wait_ready, 5)
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_connection_is_closed_to_the_end_while_the_broker_is_away(nats: Server, run: Run) -> None:
+    async def close_with_unsent_data() -> set[asyncio.Task[Any]]:
+        away, ready = asyncio.Event(), Readiness()
+        async with connect(nats.url, name="test", streams=DECLARED, ready=ready) as broker:
+            ready.listen(lambda is_ready: None if is_ready else away.set())
+            subscription = Subscription(broker, WAKE_UPS)
+            await subscription.fetch(1, wait_seconds=0.1)
+            await asyncio.to_thread(nats.child.stop, 5)
+            async with asyncio.timeout(MINUTES):
+                await away.wait()
+            await broker.publish_raw("test.unsent", b"", reply="test.reply")
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        # Those that were canceled end at their next turn.
+        _, running = await asyncio.wait(left, timeout=MINUTES) if left else (set(), set())
+        return running
+
+    assert run(close_with_unsent_data()) == set()
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_broker_that_resets_connections_as_it_greets_is_used_again(nats: Server, run: Run) -> None:
+    async def reconnect_through_resets() -> bool:
+        back, ready = asyncio.Event(), Readiness()
+        async with (
+            resetting_proxy(nats.url) as proxy,
+            connect(proxy.url, name="test", streams=DECLARED, ready=ready) as broker,
+        ):
+            proxy.resets = 10
+            proxy.reset_open()
+            ready.listen(lambda is_ready: back.set() if is_ready and not proxy.resets else None)
+            async with asyncio.timeout(MINUTES):
+                await back.wait()
+            await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={})
+            return broker.is_connected
+
+    assert run(reconnect_through_resets())
 
 
 async def test_one_message_id_is_stored_once(nats_url: str) -> None:

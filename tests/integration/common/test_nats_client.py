@@ -1,0 +1,81 @@
+"""The transport of the NATS client: a lost connection is a connection error on every event loop."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import uvloop
+
+from common.nats_client import LossReportingTransport
+from tests.support.resetting_proxy import resetting_proxy
+from tests.support.servers import Server
+
+MINUTES = 120.0
+Run = Callable[[Coroutine[Any, Any, None]], None]
+#: Services run on uvloop, whose transports raise other errors than those of asyncio.
+LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
+
+
+async def lost_transport(server_url: str) -> LossReportingTransport:
+    """A transport whose connection was reset by the server."""
+    transport = LossReportingTransport()
+    async with resetting_proxy(server_url) as proxy:
+        proxy.resets = 1
+        await transport.connect(urlsplit(proxy.url), 1024, 5)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.wait_for(read_all(transport), MINUTES)
+    return transport
+
+
+async def read_all(transport: LossReportingTransport) -> None:
+    """Read to the end: the greeting may come through before the reset."""
+    while await transport.read(1024):
+        pass
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_writing_to_a_lost_connection_raises_a_connection_error(nats: Server, run: Run) -> None:
+    async def write() -> None:
+        transport = await lost_transport(nats.url)
+        with pytest.raises(ConnectionResetError):
+            transport.writelines([b"PING\r\n"])
+        transport.write(b"PING\r\n")
+        with pytest.raises(ConnectionResetError):
+            await transport.drain()
+
+    run(write())
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_client_that_closes_drops_what_cannot_be_sent(nats: Server, run: Run) -> None:
+    async def write() -> None:
+        transport = await lost_transport(nats.url)
+        transport.drops_unsent = True
+        transport.write(b"PING\r\n")
+        transport.writelines([b"PING\r\n"])
+        await transport.drain()
+        transport.close()
+
+    run(write())
+
+
+@pytest.mark.parametrize("run", LOOPS)
+def test_a_transport_reports_losses_again_after_a_new_connection(nats: Server, run: Run) -> None:
+    async def write() -> None:
+        transport = await lost_transport(nats.url)
+        transport.drops_unsent = True
+        await transport.connect(urlsplit(nats.url), 1024, 5)
+        await transport.drain()
+        transport.close()
+        with pytest.raises(ConnectionResetError):
+            await transport.drain()
+        await transport.wait_closed()
+
+    run(write())
+
+
+async def test_a_transport_that_was_never_connected_is_lost() -> None:
+    with pytest.raises(ConnectionResetError):
+        LossReportingTransport().writelines([b"PING\r\n"])

@@ -1,0 +1,78 @@
+"""Stands before a NATS server and resets connections: those that are open, and new ones just after the greeting."""
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+#: SO_LINGER with no time to linger: closing sends RST in place of FIN.
+_RESET = struct.pack("ii", 1, 0)
+
+
+@dataclass
+class ResettingProxy:
+    """Resets the next `resets` connections after the server's first line."""
+
+    upstream: str
+    url: str = ""
+    resets: int = 0
+    open_ones: set[asyncio.StreamWriter] = field(default_factory=set)
+
+    def reset_open(self) -> None:
+        """Reset every connection that is open now."""
+        for writer in self.open_ones:
+            _reset(writer)
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry one connection."""
+        to = urlsplit(self.upstream)
+        from_server, to_server = await asyncio.open_connection(to.hostname, to.port)
+        try:
+            if self.resets:
+                self.resets -= 1
+                writer.write(await from_server.readline())
+                await writer.drain()
+                _reset(writer)
+                return
+            self.open_ones.add(writer)
+            await asyncio.gather(_pump(reader, to_server), _pump(from_server, writer))
+        finally:
+            self.open_ones.discard(writer)
+            to_server.close()
+            writer.close()
+
+
+@asynccontextmanager
+async def resetting_proxy(upstream: str) -> AsyncIterator[ResettingProxy]:
+    """The proxy on a free port of this machine."""
+    proxy = ResettingProxy(upstream)
+    tasks: set[asyncio.Task[None]] = set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(proxy.handle(reader, writer)))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    proxy.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield proxy
+    finally:
+        server.close()
+        proxy.reset_open()
+        await asyncio.gather(*tasks)
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()
+
+
+async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while chunk := await source.read(65_536):
+            sink.write(chunk)
+            await sink.drain()
+    # The other direction ends too.
+    sink.close()
