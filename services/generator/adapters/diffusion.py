@@ -6,6 +6,7 @@ Knows no library: `load` gives the pipeline, as `torch_pipeline` does.
 import asyncio
 import io
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -80,24 +81,32 @@ class Diffusion:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="diffusion")
 
     async def draw(self, drawing: Drawing, report: Callable[[float], None]) -> list[bytes]:
-        """The encoded images, one for each seed. Raises `DiffusionFailed`."""
+        """The encoded images, one for each seed; all progress is reported before. Raises `DiffusionFailed`."""
         loop = asyncio.get_running_loop()
         unwanted = threading.Event()
+        untold: deque[float] = deque()
 
-        def tell(share: float) -> None:
-            if not unwanted.is_set():
-                report(share)
+        def tell() -> None:
+            while untold:
+                share = untold.popleft()
+                if not unwanted.is_set():
+                    report(share)
 
         def step(share: float) -> None:
             if unwanted.is_set() or self._closing.is_set():
                 raise Stopped
-            loop.call_soon_threadsafe(tell, share)
+            untold.append(share)
+            loop.call_soon_threadsafe(tell)
 
         try:
             return await loop.run_in_executor(self._thread, self._draw, drawing, step)
         except asyncio.CancelledError:
             unwanted.set()
             raise
+        finally:
+            # What the thread scheduled may not have run yet: since Python 3.14, work that has ended before the executor
+            # returns its future gives a future that is done at once, and awaiting that does not let the loop run.
+            tell()
 
     async def close(self) -> None:
         """Stop drawing, and wait until the thread has ended."""
