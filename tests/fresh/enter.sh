@@ -8,6 +8,8 @@ lists=$2
 shift 2
 
 mount --bind "$folder" "$folder"
+# Disks of this machine cannot be opened by a node that is made for them.
+mount -o remount,bind,nodev "$folder"
 mount -t proc -o nosuid,nodev,noexec proc "$folder/proc"
 # As in containers: root of a system under test changes no settings of this machine.
 mount --bind "$folder/proc/sys" "$folder/proc/sys"

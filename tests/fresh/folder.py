@@ -13,6 +13,8 @@ from tests.fresh.words import FreshError
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep others out of a folder. Raises `FreshError` where another is at it."""
     folder.mkdir(parents=True, exist_ok=True)
+    # Systems in it are not kept up to date, and have programs that make everybody root.
+    folder.chmod(0o700)
     with (folder / "lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -16,7 +16,8 @@ BUNDLES = (
     "SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "NPM_CONFIG_CAFILE",
 )  # fmt: skip
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-CARRIED = re.compile(r"(?i)(https?|all|no|ftp)_proxy|PIP_\w+|npm_config_registry")
+#: The files of pip's configuration are others inside.
+CARRIED = re.compile(r"(?i)(https?|all|no|ftp)_proxy|PIP_(?!CONFIG_FILE)\w+|npm_config_registry")
 FILES = ("/etc/resolv.conf", "/etc/hosts", BUNDLE)
 #: Of pip's settings: those that say where packages are and how they are reached.
 PIP = ("cert", "client-cert", "constraint", "extra-index-url", "find-links", "index-url", "no-index", "proxy",

@@ -85,6 +85,7 @@ def test_of_the_environment_only_what_the_network_needs_is_carried_over() -> Non
         "no_proxy": "localhost",
         "PIP_INDEX_URL": "https://packages.test/simple",
         "PIP_CERT": "/home/me/ours.pem",
+        "PIP_CONFIG_FILE": "/dev/null",
         "SSL_CERT_FILE": "/home/me/ours.pem",
         "HOME": "/home/me",
         "AWS_SECRET_ACCESS_KEY": "s",
@@ -138,11 +139,12 @@ def test_a_folder_is_removed_unless_something_is_mounted_in_it(tmp_path: Path) -
     assert not folder.exists()
 
 
-def test_two_at_a_time_would_be_in_each_other_s_way(tmp_path: Path) -> None:
-    with alone_in(tmp_path), pytest.raises(FreshError, match="another make fresh"), alone_in(tmp_path):
+def test_the_folder_is_for_one_at_a_time_and_for_nobody_else(tmp_path: Path) -> None:
+    folder = tmp_path / "fresh"
+    with alone_in(folder), pytest.raises(FreshError, match="another make fresh"), alone_in(folder):
         pass
-    with alone_in(tmp_path):
-        pass
+    with alone_in(folder):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(("systems", "commands"), [((), ("demo",)), (("sid",), ()), (("../sid",), ("demo",))])
