@@ -59,7 +59,11 @@ class Hints:
         """Wait for a hint, at most so long; returns how many came, at most `most`."""
         messages = await self._subscription.fetch(most, wait_seconds=seconds)
         for message in messages:
-            await message.ack()
+            try:
+                await message.ack()
+            except FAILURES as error:
+                # The hint was heard all the same; the broker brings it again after the ack wait, which costs one look.
+                event(_LOG, logging.DEBUG, "hint.not_acknowledged", error=type(error).__name__)
         return len(messages)
 
 

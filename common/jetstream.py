@@ -245,14 +245,16 @@ async def connect(
         error_cb=failed,
     )
     broker = JetStream(client, tuple(streams), ready)
-    await broker.declare()
-    stop = asyncio.Event()
-    keeper = asyncio.create_task(_keep_declared(broker, stop))
+    leaving = asyncio.Event()
     try:
-        yield broker
+        await broker.declare()
+        keeper = asyncio.create_task(_keep_declared(broker, leaving))
+        try:
+            yield broker
+        finally:
+            leaving.set()
+            await keeper
     finally:
-        stop.set()
-        await keeper
         await _close(client)
 
 
