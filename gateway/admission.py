@@ -1,7 +1,6 @@
 """How many calls to job-service are under way at once: a crowd waits for its turn, an outage is told at once."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -44,14 +43,14 @@ class Admission:
         self.under_way += 1
         try:
             # When nothing gets through, the time that was spent waiting counts.
-            yield max(SHORTEST_SECONDS, self._until(came, seconds) - time.monotonic())
+            yield max(SHORTEST_SECONDS, self._until(came, seconds) - _now())
         except ServiceError as error:
             if not is_unavailable(error):
                 # A no is an answer, too: others need not give up.
-                self._got_through = time.monotonic()
+                self._got_through = _now()
             raise
         else:
-            self._got_through = time.monotonic()
+            self._got_through = _now()
         finally:
             self.under_way -= 1
             self._places.release()
@@ -67,13 +66,13 @@ class Admission:
                 # Whoever has gone meanwhile holds no place.
                 self._places.release()
                 raise
-            return time.monotonic()
-        came = time.monotonic()
+            return _now()
+        came = _now()
         taking = asyncio.ensure_future(self._places.acquire())
         is_last_look = False
         try:
             while not taking.done():
-                left = min(self._until(came, seconds), came + self._longest) - time.monotonic()
+                left = min(self._until(came, seconds), came + self._longest) - _now()
                 if left <= 0 and is_last_look:
                     raise _crowded()
                 # This process may have been too busy to hear the answers that are there: hear them first.
@@ -87,6 +86,10 @@ class Admission:
 
     def _until(self, came: float, seconds: float) -> float:
         return max(came, self._got_through) + seconds
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _crowded() -> ServiceError:

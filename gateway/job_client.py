@@ -25,7 +25,8 @@ HEALTH_SECONDS = 1.0
 class JobClient:
     """The calls of `calotype.job.v1.JobService`. All but `watch` raise `Problem`; all are for one tenant."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS) -> None:
+        self._call_seconds = call_seconds
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self._admission = Admission()
@@ -54,7 +55,7 @@ class JobClient:
             quota=quota,
             join_within_seconds=join_within_seconds,
         )
-        seconds = CALL_SECONDS + asked.ByteSize() / BODY_PACE
+        seconds = self._call_seconds + asked.ByteSize() / BODY_PACE
         return await self._ask(self._stub.CreateJob, asked, attempts=3, seconds=seconds)
 
     async def get(self, tenant: str, job_id: str) -> job_pb2.Job:
@@ -102,7 +103,7 @@ class JobClient:
         """A job's changes; leaving the iteration cancels the call. Raises `ServiceError`."""
         asked = job_service_pb2.WatchJobRequest(tenant=tenant, job_id=job_id, after_sequence=after)
         # To open one is a question like any other: thousands at once would keep job-service from all else.
-        async with self._admission.place(CALL_SECONDS) as left:
+        async with self._admission.place(self._call_seconds) as left:
             opened = await grpc_client.open_stream(self._stub.WatchJob, asked, timeout=left)
         async with aclosing(cast("Any", grpc_client.read(opened))) as updates:
             async for update in updates:
@@ -114,10 +115,10 @@ class JobClient:
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
     async def _ask(
-        self, method: Callable[..., Awaitable[T]], request: Any, *, attempts: int, seconds: float = CALL_SECONDS
+        self, method: Callable[..., Awaitable[T]], request: Any, *, attempts: int, seconds: float | None = None
     ) -> T:
         try:
-            async with self._admission.place(seconds) as left:
+            async with self._admission.place(seconds or self._call_seconds) as left:
                 return await grpc_client.call(method, request, timeout=left, attempts=attempts)
         except ServiceError as error:
             raise from_service_error(error) from error

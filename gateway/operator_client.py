@@ -19,32 +19,32 @@ CALL_SECONDS = 1.8
 class OperatorClient:
     """The calls of `DeadLetterService` and `QueueService` of `calotype.ops.v1`; all raise `Problem`."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS) -> None:
+        self._call_seconds = call_seconds
         self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
 
     async def dead_letters(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
         """A page, oldest first."""
         asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token)
-        return await _ask(self._dead.ListDeadLetters, asked)
+        return await self._ask(self._dead.ListDeadLetters, asked)
 
     async def replay(self, letter_id: str, *, key: str) -> bool:
         """Publish one again; whether the key, if there is one, had done so. Asked once: a second answer may differ."""
         asked = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
-        return (await _ask(self._dead.ReplayDeadLetter, asked)).replayed
+        return (await self._ask(self._dead.ReplayDeadLetter, asked)).replayed
 
     async def queue(self) -> queue_service_pb2.GetQueueResponse:
         """What is under way."""
-        return await _ask(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
+        return await self._ask(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
 
     async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
         """The catalogue with what is in use of it."""
-        answer = await _ask(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
+        answer = await self._ask(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
         return [*answer.providers]
 
-
-async def _ask(method: Callable[..., Awaitable[T]], request: Any) -> T:
-    try:
-        return await grpc_client.call(method, request, timeout=CALL_SECONDS)
-    except ServiceError as error:
-        raise from_service_error(error) from error
+    async def _ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+        try:
+            return await grpc_client.call(method, request, timeout=self._call_seconds)
+        except ServiceError as error:
+            raise from_service_error(error) from error
