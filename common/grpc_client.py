@@ -18,6 +18,23 @@ from common.grpc_tls import TlsSettings, channel_credentials
 T = TypeVar("T")
 #: The end of a call's time is heard so much later only by a process that has too much to do.
 LATE_SECONDS = 0.25
+#: How every channel is kept alive, and finds its server again.
+CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.keepalive_time_ms", 20_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    # Where nothing at all answers, this is what counts; by default it is a minute.
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    # A server that comes back is found within two seconds.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    # One that comes back elsewhere, within a few: by default a name is not asked for again before thirty are over.
+    ("grpc.dns_min_time_between_resolutions_ms", 2_000),
+    ("grpc.enable_http_proxy", 0),
+    # A name that stands for several servers: each is asked in turn.
+    ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+)
 #: A server that stops cancels what it does not get to; what the caller itself cancels never comes back as a status.
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
@@ -41,20 +58,7 @@ async def channel(
     options = [
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
-        ("grpc.keepalive_time_ms", 20_000),
-        ("grpc.keepalive_timeout_ms", 5_000),
-        # Where nothing at all answers, this is what counts; by default it is a minute.
-        ("grpc.http2.ping_timeout_ms", 5_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        # A server that comes back is found within two seconds.
-        ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 1_000),
-        ("grpc.max_reconnect_backoff_ms", 2_000),
-        # One that comes back elsewhere, within a few: by default a name is not asked for again before thirty are over.
-        ("grpc.dns_min_time_between_resolutions_ms", 2_000),
-        ("grpc.enable_http_proxy", 0),
-        # A name that stands for several servers: each is asked in turn.
-        ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
+        *CHANNEL_OPTIONS,
     ]
     settings = settings or ClientSettings()
     credentials, interceptors = channel_credentials(settings), _bearers(settings.grpc_token)
