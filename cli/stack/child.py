@@ -19,6 +19,10 @@ class ChildError(Exception):
     """A program did not start; the message says which, and where its log is."""
 
 
+class ChildSlow(ChildError):
+    """It runs, and did not do its work in time."""
+
+
 class StartInterrupted(Exception):
     """Somebody asked to stop while something was still starting."""
 
@@ -74,14 +78,15 @@ class Child:
     def wait_ready(self, seconds: float, stop: threading.Event | None = None) -> None:
         """Wait until it does its work.
 
-        Raises `ChildError` when it ends first or takes too long, `StartInterrupted` when `stop` is set meanwhile.
+        Raises `ChildError` when it ends first, `ChildSlow` when it takes too long, `StartInterrupted` when it is to
+        stop meanwhile.
         """
         stop, deadline = stop or threading.Event(), time.monotonic() + seconds
         while not self.program.is_ready():
             if not self.is_alive:
                 raise ChildError(f"{self.program.name} ended at its start: {self.last_line()} ({self.program.log})")
             if time.monotonic() > deadline:
-                raise ChildError(f"{self.program.name} was not ready after {seconds:.0f} s; see {self.program.log}")
+                raise ChildSlow(f"{self.program.name} was not ready after {seconds:.0f} s; see {self.program.log}")
             if stop.wait(0.03):
                 raise StartInterrupted
 

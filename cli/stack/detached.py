@@ -17,7 +17,8 @@ from cli.stack.embedded import Options
 from cli.stack.services import source_path
 from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
-START_SECONDS = 180.0
+#: Longer than its programs, one after the other, may take; a stack that ends is told at once.
+START_SECONDS = 600.0
 #: Stopping waits for what is under way, a little longer than the services' own grace.
 LONGEST_STOP = 400.0
 
