@@ -9,8 +9,10 @@ import pytest
 
 from tests.support import servers
 
-# A busy machine is no finding: no example has a time limit of its own.
-hypothesis.settings.register_profile("calotype", deadline=None, print_blob=True)
+# A busy machine is no finding: no example has a time limit of its own, nor has drawing all of them.
+hypothesis.settings.register_profile(
+    "calotype", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("calotype")
 
 

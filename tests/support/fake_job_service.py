@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from math import inf
 from typing import Any
 
 import grpc
@@ -34,6 +35,8 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self.history: dict[str, list[job_pb2.Job]] = {}
         self.asked: list[Any] = []
         self.parents: list[str | None] = []
+        #: Seconds that each caller still had when its call arrived; streams are without end.
+        self.time_left: list[float] = []
         self.refusals: dict[str, list[ServiceError]] = defaultdict(list)
         self.providers: list[provider_pb2.Provider] = []
         self.attempts: list[job_pb2.Attempt] = []
@@ -210,6 +213,9 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
     def _begin(self, method: str, request: Any, context: Any) -> None:
         self.asked.append(request)
         self.parents.append(dict(context.invocation_metadata()).get("traceparent"))
+        if method != "WatchJob":
+            left = context.time_remaining()
+            self.time_left.append(inf if left is None else left)
         self._stirred.set()
         if self.refusals[method]:
             raise self.refusals[method].pop(0)

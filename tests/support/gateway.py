@@ -20,6 +20,7 @@ from gateway.job_client import JobClient
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
 from tests.support.fake_job_service import NOON
+from tests.support.patience import PATIENCE
 
 LARGEST = 48 * 1024 * 1024
 
@@ -37,11 +38,14 @@ class Clock:
 
 @asynccontextmanager
 async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Parts]]:
-    """The application and its parts; any part may be given."""
+    """The application and its parts; any part may be given.
+
+    Its calls to job-service have more time than in production: a busy machine is not an outage.
+    """
     async with channel(address, max_message_bytes=LARGEST) as opened:
         chosen: dict[str, Any] = {
-            "jobs": JobClient(opened),
-            "operator": OperatorClient(opened),
+            "jobs": JobClient(opened, call_seconds=PATIENCE),
+            "operator": OperatorClient(opened, call_seconds=PATIENCE),
             "authenticator": Authenticator(None, required=False),
             "ready": Readiness(readiness.NAME),
             "draining": asyncio.Event(),
@@ -61,7 +65,7 @@ async def in_process(
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client that calls the application without a network, as if from that address."""
     transport = httpx.ASGITransport(app, client=(client, 50_000))
-    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=20) as opened:
+    async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}", timeout=PATIENCE) as opened:
         yield opened
 
 
@@ -72,7 +76,7 @@ async def over_http(
     """A client of the application behind a real server, which drains when the block ends."""
     opened = server.bind("127.0.0.1:0", setting="CALOTYPE_HTTP_LISTEN")
     url = f"http://127.0.0.1:{opened.getsockname()[1]}"
-    async with httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=PATIENCE, trust_env=False) as client:
         serving = asyncio.create_task(server.serve(app, opened, stop=parts.draining, protocol=protocol))
         try:
             yield client

@@ -19,10 +19,11 @@ from common.errors import ServiceError
 from common.grpc_server import Served, serve
 from common.health import Readiness
 from tests.support.paid_provider import KEY
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60.0
-LEASE_SECONDS = 3.0
+#: What a busy machine does not use up before a call is made, and what is renewed every second or two.
+LONG_LEASE, SHORT_LEASE = 60.0, 6.0
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 PROVIDERS = """
 default: procedural
@@ -34,7 +35,7 @@ providers:
     base_url: {url}
     api_key_env: PAID_API_KEY
     poll_interval_seconds: 0.05
-    timeout_seconds: 60
+    timeout_seconds: 300
     models: [{{name: test/model, price_micros_per_image: 40000}}]
 """
 
@@ -57,6 +58,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self.asked: list[Any] = []
         self.lose_claims = 0
         self.refuse: dict[str, grpc.StatusCode] = {}
+        self.lease_seconds = LONG_LEASE
         self._changed = asyncio.Condition()
 
     def add(self, job_id: str, *, provider: str = "procedural", n: int = 1, **request: Any) -> None:
@@ -80,7 +82,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that a request brings about."""
-        async with self._changed, asyncio.timeout(SECONDS):
+        async with self._changed, asyncio.timeout(PATIENCE):
             await self._changed.wait_for(condition)
 
     def asked_for(self, kind: type[Any]) -> list[Any]:
@@ -202,11 +204,11 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         job = self.jobs[self.held[token]]
         return worker.ClaimedJob(
             lease=worker.Lease(job_id=job.id, claim_number=self.claims[job.id], lease_token=token),
-            lease_seconds=LEASE_SECONDS,
+            lease_seconds=self.lease_seconds,
             job=job,
             calls=[call for call in self.calls.values() if call.job_id == job.id],
             traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
-            max_generating_seconds=120,
+            max_generating_seconds=600,
         )
 
 

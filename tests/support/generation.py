@@ -21,6 +21,7 @@ from services.generator.domain.outcomes import (
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
 from services.generator.ports import Deletion, ImageProvider, Inspected, Order, Outcome, Settlement
+from tests.support.patience import PATIENCE
 
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
 LOST = ServiceError(status=grpc.StatusCode.ABORTED, reason="LEASE_LOST", message="lost")
@@ -32,7 +33,7 @@ def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedIma
         id="job_1",
         claim_number=1,
         lease_token="token",
-        lease_seconds=30,
+        lease_seconds=PATIENCE,
         tenant="acme",
         routes=(Route(provider="paid", model="m"),),
         image_count=n,
@@ -40,7 +41,7 @@ def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedIma
         calls=tuple(calls),
         images=tuple(images),
         traceparent="",
-        max_seconds=5,
+        max_seconds=PATIENCE,
         may_pay_again=False,
     )
     return replace(job, **changes)
@@ -175,12 +176,14 @@ class Staging:
         self.objects: dict[str, tuple[StagedImage, int]] = {}
         self.outages = outages
         self.problem = problem or StorageUnavailable("away")
+        self.when_refused: Callable[[], None] = lambda: None
         self.emptied: list[str] = []
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
         """Write; the first writer wins."""
         if self.outages:
             self.outages -= 1
+            self.when_refused()
             raise self.problem
         return self.objects.setdefault(image.name, (image, count))[0]
 
@@ -245,7 +248,7 @@ class Provider:
         idempotent: bool = False,
         resumable: bool | None = None,
         most: int = 4,
-        timeout: float = 5.0,
+        timeout: float = PATIENCE,
         hook: Callable[[], None] | None = None,
     ) -> None:
         resumes = not (free or idempotent) if resumable is None else resumable

@@ -13,8 +13,9 @@ from cli.stack.ports import free_port
 from common.jetstream import JetStream
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec, Subscription
-from tests.support.generating import PROVIDERS, SECONDS, FakeWorkerService, generator
+from tests.support.generating import PROVIDERS, FakeWorkerService, generator
 from tests.support.paid_provider import Books
+from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy
 
@@ -63,7 +64,7 @@ class World:
 
     async def next_fact(self) -> fact_pb2.Fact:
         """The next fact in the stream, taken into the ledger; its message is the last of `messages`."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
                 pass
         self.messages += found
@@ -89,5 +90,5 @@ class World:
 
 async def stop(child: Child) -> int | None:
     """Ask a process to end, and wait; its exit status."""
-    await asyncio.to_thread(child.stop, SECONDS)
+    await asyncio.to_thread(child.stop, PATIENCE)
     return child.exit_status

@@ -19,11 +19,11 @@ from services.generator.domain.work import InputImage
 from services.generator.domain.work import Request as Wanted
 from services.generator.ports import Order
 from tests.support.forms import form_of
+from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, Manner, Request, ScriptedServer, scripted_server
 from tests.support.subjects import KEY, REMOTE, DescribedProvider
 
 FOLDER = Path(__file__).parents[1] / "conformance" / "providers" / "goldens"
-WAIT_SECONDS = 20.0
 #: Headers of the client's own, which say nothing to the vendor.
 _OWN = frozenset({"accept-encoding", "connection", "content-length", "host", "user-agent"})
 #: What a client says that takes any answer.
@@ -117,7 +117,7 @@ async def play(golden: Golden, name: str, *, first: Answer | None = None, resume
             vendor.expect(step["request"]["method"], step["request"]["path"], first or _answer(step["answer"]))
         provider = provider_of(golden, vendor.url)
         try:
-            async with asyncio.timeout(WAIT_SECONDS):
+            async with asyncio.timeout(PATIENCE):
                 order = order_of(golden, case)
                 if resumes:
                     came_to = await _resumed(provider, provider_of(golden, vendor.url), order)

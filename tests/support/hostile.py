@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 import httpx
 
 from cli.stack.state import StackState
+from tests.support.patience import PATIENCE
 from tests.support.tenants import set_tenant
 from tests.support.tokens import expired_token
 
 MIB = 1024 * 1024
-#: An answer that takes longer is no answer; a body that is too large is listened to for five seconds.
-ANSWER_SECONDS = 30.0
 _STRANGER = "a-key-of-a-strangers-own-0123456789abcdef"
 
 
@@ -222,7 +221,7 @@ ATTACKS: Sequence[Attack] = (
 
 async def send(target: Target, sent: bytes) -> tuple[int, bytes]:
     """The status and the head and body of the answer; 0 for none. Raises `TimeoutError`."""
-    async with asyncio.timeout(ANSWER_SECONDS):
+    async with asyncio.timeout(PATIENCE):
         reader, writer = await asyncio.open_connection(target.host, target.port)
         try:
             # The other side may answer, and close, before it has taken all.
@@ -277,9 +276,9 @@ def target_of(stack: StackState, folder: Path) -> Target:
     where = urlsplit(stack.http)
     assert where.hostname
     assert where.port
-    with httpx.Client(base_url=stack.http, trust_env=False, timeout=30) as client:
+    with httpx.Client(base_url=stack.http, trust_env=False, timeout=PATIENCE) as client:
         mine, theirs = ({"Authorization": f"Bearer {key}"} for key in (stack.api_key, _STRANGER))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while client.get("/v1/jobs", headers=theirs).status_code == 401:
             assert time.monotonic() < deadline, "the keys file was not read again"
             time.sleep(0.1)

@@ -12,6 +12,7 @@ from common.errors import ServiceError
 from common.grpc_client import call, stream
 from common.jetstream import JetStream
 from services.job.watching import Watchers
+from tests.support.patience import PATIENCE
 
 Ask = job_service_pb2
 
@@ -30,15 +31,15 @@ class Api:
         request = Ask.CreateJobRequest(
             tenant="acme", idempotency_key=key, request=job_pb2.JobRequest(prompt=prompt, **fields)
         )
-        return await call(self.jobs.CreateJob, request, timeout=10)
+        return await call(self.jobs.CreateJob, request, timeout=PATIENCE)
 
     async def get(self, job_id: str) -> Any:
         """Read a job."""
-        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=10)).job
+        return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)).job
 
     async def page(self, **fields: Any) -> Any:
         """Read a page."""
-        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=10)
+        return await call(self.jobs.ListJobs, Ask.ListJobsRequest(tenant="acme", **fields), timeout=PATIENCE)
 
     def watch(self, job_id: str, after: int | None = None) -> Any:
         """Follow a job."""
@@ -50,7 +51,7 @@ class Api:
         request = worker_service_pb2.ClaimJobsRequest(
             worker="w", lease_tokens=tokens or [str(uuid4())], providers=["procedural", "paid"]
         )
-        return (await call(self.work.ClaimJobs, request, timeout=10)).jobs
+        return (await call(self.work.ClaimJobs, request, timeout=PATIENCE)).jobs
 
 
 async def refusal_of(answer: Any) -> ServiceError:

@@ -19,6 +19,7 @@ from services.job.domain.limits import Limits
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import Capabilities, JobRequest, Provider
 from services.job.store import jobs
+from tests.support.patience import PATIENCE
 
 T = TypeVar("T")
 BLOCKED = """
@@ -160,7 +161,7 @@ class JobDesk:
 
     def await_blocked(self) -> None:
         """Return once somebody in this database waits for another's lock."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not self.sql(BLOCKED):
             assert time.monotonic() < deadline, "nobody waited for a lock"
 

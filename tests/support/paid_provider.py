@@ -18,6 +18,8 @@ from typing import Any
 
 from PIL import Image
 
+from tests.support.patience import PATIENCE
+
 HUGE = 65 * 1024 * 1024
 #: The one key that it takes.
 KEY = "key-of-the-paid-provider-5d41"
@@ -44,7 +46,7 @@ class Books:
             self.asked.notify_all()
         return prediction
 
-    def wait_for_create(self, prompt: str, *, seconds: float = 20.0) -> None:
+    def wait_for_create(self, prompt: str, *, seconds: float = PATIENCE) -> None:
         """Wait until such a prompt was bought."""
         with self.asked:
             assert self.asked.wait_for(lambda: self.count(prompt) > 0, timeout=seconds), f"nobody bought {prompt!r}"
@@ -52,13 +54,13 @@ class Books:
     def hang(self, prompt: str) -> None:
         """Take a request, and answer it only when told to."""
         if "hangs" in prompt:
-            self._hanging.wait(60)
+            self._hanging.wait(PATIENCE)
 
     def answer_hanging(self) -> None:
         """Let requests that hang be answered."""
         self._hanging.set()
 
-    def wait_for_cancel(self, *, seconds: float = 20.0) -> None:
+    def wait_for_cancel(self, *, seconds: float = PATIENCE) -> None:
         """Wait until somebody canceled."""
         with self.asked:
             assert self.asked.wait_for(lambda: bool(self.canceled), timeout=seconds), "nobody canceled"

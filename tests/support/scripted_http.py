@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
-WAIT_SECONDS = 20.0
+from tests.support.patience import PATIENCE
+
 _ANYTHING = object()
 
 
@@ -130,7 +131,7 @@ class ScriptedServer:
 
     async def wait_for(self, times: int = 1) -> None:
         """Wait until somebody has asked so often."""
-        async with asyncio.timeout(WAIT_SECONDS), self._changed:
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(self.asked) >= times)
 
     def verify(self) -> None:

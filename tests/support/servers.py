@@ -13,6 +13,7 @@ from cli.stack import nats, postgres, storage
 from cli.stack.child import Child
 from common.postgres import driver_url
 from services.job import migrations
+from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
 _NUMBERS = itertools.count(1)
@@ -56,10 +57,10 @@ def _running(child: Child, url: str) -> Iterator[Server]:
     child.start()
     with reaped(child.pid):
         try:
-            child.wait_ready(30)
+            child.wait_ready(PATIENCE)
             yield Server(child, url)
         finally:
-            child.stop(3)
+            child.stop(PATIENCE)
 
 
 def make_template(admin_url: str) -> str:

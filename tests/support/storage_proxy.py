@@ -22,10 +22,10 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import httpx
 
 from cli.stack.storage import make_bucket
+from tests.support.patience import PATIENCE
 
 _NUMBERS = itertools.count(1)
 TOKENS = {"uploader": "token-of-uploader", "generator": "token-of-generator"}
-WAIT_SECONDS = 20.0
 _OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
 _TARGET = r"/b/(?P<target_bucket>[^/]+)/o/(?P<target>[^/]+)"
 #: What a request asks for, by method and path; the first that fits.
@@ -75,7 +75,7 @@ class StorageProxy:
         self.public, self.staging = public, staging
         self.doors: dict[str, str] = {}
         self.asked: list[Asked] = []
-        self.client = httpx.Client(base_url=upstream, trust_env=False, timeout=30)
+        self.client = httpx.Client(base_url=upstream, trust_env=False, timeout=PATIENCE)
         self.writing = threading.Lock()
         self._faults: list[tuple[str, Fault]] = []
         self._away: Fault | None = None
@@ -110,7 +110,7 @@ class StorageProxy:
     def wait_for(self, kind: str, *, times: int = 1) -> None:
         """Wait until so many requests of a kind came."""
         with self._changed:
-            came = self._changed.wait_for(lambda: self.count(kind) >= times, timeout=WAIT_SECONDS)
+            came = self._changed.wait_for(lambda: self.count(kind) >= times, timeout=PATIENCE)
         assert came, f"nobody asked for {kind} {times} times: {self.asked}"
 
     def note(self, asked: Asked) -> Fault | None:
@@ -123,7 +123,7 @@ class StorageProxy:
             self._changed.notify_all()
         fault = self._away or (ordered[1] if ordered else None)
         if fault is Fault.HOLD:
-            assert self._held.wait(WAIT_SECONDS), "nobody released the request"
+            assert self._held.wait(PATIENCE), "nobody released the request"
             return None
         return fault
 

@@ -17,9 +17,9 @@ from cli.stack.child import Child, Program
 from common.errors import ServiceError
 from common.grpc_server import Served, serve
 from common.health import Readiness
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 30.0
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 Image = artifact_pb2.ImageArtifact
 
@@ -51,7 +51,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something that a request brings about."""
-        async with self._changed, asyncio.timeout(SECONDS):
+        async with self._changed, asyncio.timeout(PATIENCE):
             await self._changed.wait_for(condition)
 
     async def ClaimUploads(self, request: worker.ClaimUploadsRequest, context: Any) -> worker.ClaimUploadsResponse:

@@ -1,0 +1,15 @@
+"""How a test waits for what must come.
+
+A busy machine makes everything several times slower and stalls single processes for seconds. A wait that ends at a
+signal costs nothing when all is well, so its bound is not a measure of speed: it only ends a test that would hang.
+"""
+
+import asyncio
+
+#: Seconds. The `timeout` of pytest is larger than the waits of one test together.
+PATIENCE = 120.0
+
+
+async def pause() -> None:
+    """Between two looks at what gives no signal; short, and long enough to leave the processor to others."""
+    await asyncio.sleep(0.02)
