@@ -14,6 +14,7 @@ from gateway.limits import BodyReader
 from gateway.routes.parts import Parts
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
+from tests.support.patience import PATIENCE
 
 JSON = {"Content-Type": "application/json"}
 MIB = 1024 * 1024
@@ -66,7 +67,7 @@ async def test_bodies_of_all_requests_together_are_bounded(service: FakeJobServi
             yield b'"}'
 
         first = asyncio.create_task(client.post("/v1/jobs", content=slow(), headers=JSON))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             while not bodies.held:
                 await client.get("/healthz")
         refused = await client.post("/v1/jobs", json={"prompt": "b" * 900})
@@ -86,7 +87,7 @@ async def test_a_client_that_goes_in_mid_body_leaves_nothing_behind(
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while "request.answered" not in [
             record.message for record in caplog.records if "/v1/jobs" in str(vars(record))
         ]:

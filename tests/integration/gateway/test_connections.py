@@ -13,28 +13,43 @@ from fastapi import Request, Response
 from gateway.connections import Connection
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
+from tests.support.patience import PATIENCE
 
 LARGE = 32 * 1024 * 1024
+#: Seconds that a test waits for the end of the gateway's patience.
+SOON = 0.3
 
 
-class Hasty(Connection):
-    """Waits for less time, and for fewer, than in production."""
+class Watched(Connection):
+    """Has fewer beside it than in production, all the time that a busy machine needs, and tells what becomes of it."""
 
     most = 3
-    head_seconds = 0.3
-    stalled_seconds = 0.3
+    head_seconds = stalled_seconds = PATIENCE
+    #: When a client takes too little, with what was left for it; and whether a connection has ended.
+    stalls: asyncio.Queue[tuple["Watched", int]]
+    cut: asyncio.Event
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It is over."""
+        super().connection_lost(exc)
+        Watched.cut.set()
+
+    def _expect_less(self, than: int) -> None:
+        Watched.stalls.put_nowait((self, than))
+        super()._expect_less(than)
 
 
 @pytest.fixture
 async def gateway(service: FakeJobService) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway with an answer that fills every buffer on its way."""
+    Watched.stalls, Watched.cut = asyncio.Queue(), asyncio.Event()
     async with serving(service) as address, assembled(address) as (app, parts):
 
         @app.get("/large")
         async def large(request: Request) -> Response:
             return Response(bytes(LARGE))
 
-        async with over_http(app, parts, protocol=Hasty) as client:
+        async with over_http(app, parts, protocol=Watched) as client:
             yield client
 
 
@@ -52,7 +67,7 @@ async def _connected(client: httpx.AsyncClient) -> AsyncIterator[tuple[asyncio.S
 async def _rest(reader: asyncio.StreamReader) -> bytes:
     """What comes until the other side ends; nothing more when it cuts."""
     try:
-        return await asyncio.wait_for(reader.read(), 20)
+        return await asyncio.wait_for(reader.read(), PATIENCE)
     except ConnectionResetError:
         return b""
 
@@ -79,16 +94,22 @@ async def test_nonsense_on_the_wire_is_a_problem(gateway: httpx.AsyncClient, sen
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "])
-async def test_a_head_that_does_not_come_ends_the_connection(gateway: httpx.AsyncClient, sent: bytes) -> None:
+async def test_a_head_that_does_not_come_ends_the_connection(
+    gateway: httpx.AsyncClient, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watched, "head_seconds", SOON)
     async with _connected(gateway) as (reader, writer):
         writer.write(sent)
         assert await _rest(reader) == b""
 
 
-async def test_a_second_head_that_does_not_come_ends_the_connection(gateway: httpx.AsyncClient) -> None:
+async def test_a_second_head_that_does_not_come_ends_the_connection(
+    gateway: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with _connected(gateway) as (reader, writer):
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        monkeypatch.setattr(Watched, "head_seconds", SOON)
         writer.write(b"GET /healthz HTTP/1.1\r\n")
         assert b"HTTP/1.1" not in await _rest(reader)
 
@@ -111,32 +132,47 @@ async def test_with_too_many_connections_requests_are_refused_but_for_those_of_o
     assert asked.status_code == 200
 
 
-async def test_a_client_that_takes_nothing_is_cut_and_a_slow_one_is_not(gateway: httpx.AsyncClient) -> None:
-    ends = []
-    for bytes_a_time in (0, LARGE // 10):
-        with socket.socket() as taker:
-            taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            taker.setblocking(False)
-            loop = asyncio.get_running_loop()
-            await loop.sock_connect(taker, (gateway.base_url.host, gateway.base_url.port))
-            await loop.sock_sendall(taker, b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            ends.append(await _taken(taker, bytes_a_time))
-
-    assert ends[0] < LARGE < ends[1]
+@asynccontextmanager
+async def _asks_for_much(gateway: httpx.AsyncClient) -> AsyncIterator[socket.socket]:
+    """A client of small buffers that has asked for the large answer and takes nothing of it by itself."""
+    with socket.socket() as taker:
+        taker.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        taker.setblocking(False)
+        loop = asyncio.get_running_loop()
+        await loop.sock_connect(taker, (gateway.base_url.host, gateway.base_url.port))
+        await loop.sock_sendall(taker, b"GET /large HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        yield taker
 
 
-async def _taken(taker: socket.socket, bytes_a_time: int) -> int:
-    """How much arrives when so much is taken, then nothing for a while, and so on."""
+async def _take(taker: socket.socket, most: int) -> int:
+    """Take so much, or what there is until the other side ends; how much it was."""
     loop, taken = asyncio.get_running_loop(), 0
-    while True:
-        # Nothing happens that could be waited for: the point is that time passes.
-        await asyncio.sleep(0.15 if bytes_a_time else 2)
-        wanted = taken + (bytes_a_time or LARGE)
-        while taken < wanted:
-            try:
-                got = await loop.sock_recv(taker, 65_536)
-            except ConnectionResetError:
-                return taken
-            if not got:
-                return taken
-            taken += len(got)
+    while taken < most:
+        try:
+            got = await loop.sock_recv(taker, 65_536)
+        except ConnectionResetError:
+            break
+        if not got:
+            break
+        taken += len(got)
+    return taken
+
+
+async def test_a_client_that_takes_nothing_is_cut(gateway: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watched, "stalled_seconds", SOON)
+    async with asyncio.timeout(PATIENCE), _asks_for_much(gateway) as taker:
+        await Watched.cut.wait()
+        assert await _take(taker, LARGE) < LARGE
+
+
+async def test_a_client_that_takes_little_at_a_time_is_not_cut(gateway: httpx.AsyncClient) -> None:
+    taken = 0
+    async with asyncio.timeout(PATIENCE), _asks_for_much(gateway) as taker:
+        while taken < LARGE // 2:
+            # The time that it has is over as soon as it has taken a little: on a clock, a busy machine would cut it.
+            connection, before = await Watched.stalls.get()
+            taken += await _take(taker, LARGE // 10)
+            connection._look_again(before)
+        assert not Watched.cut.is_set()
+        taken += await _take(taker, 2 * LARGE)
+    assert taken > LARGE

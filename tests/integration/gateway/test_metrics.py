@@ -7,6 +7,7 @@ import httpx
 from gateway.routes.parts import Parts
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService
+from tests.support.patience import PATIENCE
 from tests.support.scraping import scrape
 
 SECONDS = "calotype_http_request_duration_seconds"
@@ -22,7 +23,7 @@ async def test_a_stream_is_shown_while_it_is_open_and_timed_to_its_beginning(
         async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
             await next_job(events(answer))
             during = await scrape(admin)
-        await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=5)
+        await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=PATIENCE)
         after = await scrape(admin)
 
     assert [told.value("calotype_event_streams") for told in (during, after)] == [1, 0]

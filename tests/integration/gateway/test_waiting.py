@@ -8,12 +8,13 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 
 from gateway.routes.parts import Parts
 from tests.support.fake_job_service import FakeJobService, refusal
+from tests.support.patience import PATIENCE
 
 WAIT = {"Prefer": "wait=20"}
 
 
 async def _watched(service: FakeJobService) -> None:
-    await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=5)
+    await asyncio.wait_for(service.until(lambda now: now.watching == 1), timeout=PATIENCE)
 
 
 async def test_a_submission_can_wait_for_the_final_state(client: httpx.AsyncClient, service: FakeJobService) -> None:
@@ -74,7 +75,7 @@ async def test_a_draining_gateway_lets_nobody_wait(
     asked = asyncio.create_task(client.post("/v1/jobs", json={"prompt": "a"}, headers=WAIT))
     await _watched(service)
     parts.draining.set()
-    answer = await asyncio.wait_for(asked, timeout=5)
+    answer = await asyncio.wait_for(asked, timeout=PATIENCE)
     assert (answer.status_code, answer.json()["status"]) == (202, "queued")
 
 

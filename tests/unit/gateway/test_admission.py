@@ -1,16 +1,16 @@
 import asyncio
-import threading
-import time
 
 import pytest
 
 from common.errors import ServiceError
 from gateway.admission import Admission
+from tests.support.virtual_time import VirtualLoop, in_virtual_time
 
 #: What a call may take.
 SECONDS = 1.0
 
 
+@in_virtual_time
 async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
     admission, order, together = Admission(places=2), list[int](), 0
 
@@ -19,9 +19,9 @@ async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
         async with admission.place(SECONDS / 4) as left:
             together += 1
             assert together <= 2
-            assert 0 < left <= SECONDS / 4
-            await asyncio.sleep(0.05)
+            assert 0 < left < SECONDS / 4 + 0.001
             order.append(number)
+            await asyncio.sleep(0.05)
             together -= 1
 
     await asyncio.gather(*[ask(number) for number in range(30)])
@@ -29,23 +29,26 @@ async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
     assert order == list(range(30))
 
 
+@in_virtual_time
 async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
-    admission, began = Admission(places=2), time.monotonic()
+    admission, loop = Admission(places=2), asyncio.get_running_loop()
+    began = loop.time()
 
     async def ask() -> float:
         with pytest.raises((TimeoutError, ServiceError)):
             async with admission.place(SECONDS) as left, asyncio.timeout(left):
                 await asyncio.Event().wait()
-        return time.monotonic() - began
+        return loop.time() - began
 
     took = await asyncio.gather(*[ask() for _ in range(50)])
 
     assert max(took) < 2 * SECONDS
     # Nobody's place is lost.
     async with admission.place(SECONDS) as left:
-        assert left == pytest.approx(SECONDS, abs=0.1)
+        assert left == pytest.approx(SECONDS)
 
 
+@in_virtual_time
 async def test_nobody_waits_for_longer_than_is_sensible() -> None:
     admission = Admission(places=1, longest=0.2)
     served = asyncio.Event()
@@ -64,8 +67,10 @@ async def test_nobody_waits_for_longer_than_is_sensible() -> None:
     await busy
 
 
+@in_virtual_time
 async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_it_gives_up() -> None:
     admission, loop, answered = Admission(places=1), asyncio.get_running_loop(), asyncio.Event()
+    assert isinstance(loop, VirtualLoop)
 
     async def ask() -> None:
         async with admission.place(SECONDS / 4):
@@ -79,13 +84,14 @@ async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_
         await asyncio.sleep(0)
     assert (admission.under_way, admission.waiting) == (1, 2)
     # The first answer comes while the loop is at other things, and those who wait have waited for long enough.
-    threading.Timer(SECONDS / 8, lambda: loop.call_soon_threadsafe(answered.set)).start()
-    time.sleep(SECONDS / 2)  # noqa: ASYNC251
+    loop.pass_by(SECONDS / 2)
+    loop.call_soon(answered.set)
 
     await asyncio.gather(*asking)
 
 
 @pytest.mark.parametrize("turns", range(6))
+@in_virtual_time
 async def test_whoever_goes_at_any_moment_leaves_the_place_to_others(turns: int) -> None:
     admission = Admission(places=1)
 

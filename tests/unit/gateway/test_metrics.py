@@ -11,6 +11,7 @@ from gateway.app import create_app
 from gateway.routes.parts import Parts
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
+from tests.support.patience import PATIENCE
 from tests.support.scraping import scrape
 
 COUNT = "calotype_http_request_duration_seconds_count"
@@ -96,7 +97,7 @@ async def test_calls_to_job_service_are_under_way_or_wait(parts: Parts, admin: h
             await done.wait()
 
     calls = [asyncio.create_task(call()) for _ in range(PLACES + 3)]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while (admission.under_way, admission.waiting) != (PLACES, 3):
             await asyncio.to_thread(lambda: None)
     crowded = await scrape(admin)
