@@ -12,7 +12,8 @@ import pytest
 from cli.stack.state import StackState, read_state
 from tests.support.collector import Collector, collector
 from tests.support.paid_provider import KEY, Books, paid_provider
-from tests.support.stack import Client
+from tests.support.patience import PATIENCE
+from tests.support.stack import Client, PatientTransport
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = """
@@ -25,7 +26,7 @@ providers:
     base_url: {url}
     api_key_env: PAID_API_KEY
     poll_interval_seconds: 0.1
-    timeout_seconds: 60
+    timeout_seconds: 600
     models: [{{name: test/model, price_micros_per_image: 40000}}]
   - name: edits
     kind: openai
@@ -38,11 +39,11 @@ providers:
     api_key_env: WRONG_API_KEY
     models: [{{name: test/model, price_micros_per_image: 40000}}]
 """
-#: Short enough for tests to see a rescue, long enough for a busy machine.
+#: Long enough for a busy machine, which stalls a process for seconds; a test that is to see a rescue ends the lease.
 TIMING = {
-    "CALOTYPE_LEASE_SECONDS": "3",
+    "CALOTYPE_LEASE_SECONDS": "15",
     "CALOTYPE_MONITOR_INTERVAL_SECONDS": "0.5",
-    "CALOTYPE_MAX_GENERATING_SECONDS": "60",
+    "CALOTYPE_MAX_GENERATING_SECONDS": "600",
     "CALOTYPE_GRACE_SECONDS": "2",
     "CALOTYPE_LOG_FORMAT": "text",
 }
@@ -88,5 +89,6 @@ def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[Stack
 @pytest.fixture
 def client(stack: StackState) -> Iterator[Client]:
     """A frontend's view of the stack."""
-    with httpx.Client(base_url=stack.http, timeout=20, trust_env=False) as opened:
+    transport = PatientTransport()
+    with httpx.Client(base_url=stack.http, timeout=PATIENCE, transport=transport, trust_env=False) as opened:
         yield Client(opened)

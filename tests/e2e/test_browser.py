@@ -13,6 +13,7 @@ from cli.stack.state import StackState
 from tests.support.browser import Site, browsing, site
 from tests.support.cutting_proxy import CuttingProxy, cutting_proxy
 from tests.support.paid_provider import Books
+from tests.support.patience import PATIENCE
 from tests.support.stack import Client
 from tests.support.tenants import set_tenant
 from tests.support.tokens import expired_token
@@ -56,7 +57,7 @@ def page(stack: StackState, server_folder: Path) -> Iterator[Site]:
     with site({"/": PAGE, "/follow.js": FOLLOW}) as found:
         set_tenant(server_folder / "stack", "default", cors_origins=[found.origin])
         asks = {"Origin": found.origin, "Access-Control-Request-Method": "GET"}
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while "access-control-allow-origin" not in httpx.options(f"{stack.http}/v1/jobs", headers=asks).headers:
             assert time.monotonic() < deadline, "the keys file was not read again"
             time.sleep(0.1)
@@ -71,7 +72,7 @@ def _address(page: Site, api: str, client: Client, job: str, **more: str) -> str
 
 def _told(page: Site, name: str) -> Any:
     """What the page tells next, which has this name."""
-    told, value = page.told.get(timeout=60)
+    told, value = page.told.get(timeout=PATIENCE)
     assert told == name, (told, value)
     return value
 
@@ -89,7 +90,7 @@ def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
         books.finish.set()
         while seen[-1]["status"] != "completed":
             seen.append(_told(page, "job"))
-        told = dict(page.told.get(timeout=60) for _ in range(2))
+        told = dict(page.told.get(timeout=PATIENCE) for _ in range(2))
         quiet_since = time.monotonic()
         time.sleep(30)
 
@@ -119,7 +120,7 @@ def test_a_page_that_is_told_that_the_service_is_away_comes_back(
         books.finish.set()
         while seen[-1]["status"] != "completed":
             seen.append(_told(page, "job"))
-        told = dict(page.told.get(timeout=60) for _ in range(2))
+        told = dict(page.told.get(timeout=PATIENCE) for _ in range(2))
 
     assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
     assert "end" in told
@@ -140,13 +141,13 @@ def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy:
     with browsing(_address(page, proxy.url, client, job, cancels="yes"), tmp_path):
         told = []
         while not told or told[-1][0] != "end":
-            told.append(page.told.get(timeout=60))
+            told.append(page.told.get(timeout=PATIENCE))
 
     assert ["canceled", 200] in told
     assert [value["display"]["key"] for name, value in told if name == "job"][-1].startswith("canceled")
 
 
-def _until(holds: Callable[[], bool], *, seconds: float = 30.0) -> None:
+def _until(holds: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline

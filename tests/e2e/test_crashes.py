@@ -10,7 +10,8 @@ import pytest
 
 from cli.stack.state import StackState, read_state
 from tests.support.paid_provider import Books
-from tests.support.stack import Client
+from tests.support.patience import PATIENCE
+from tests.support.stack import Client, expire_lease
 
 
 def kill(stack: StackState, name: str) -> None:
@@ -18,7 +19,7 @@ def kill(stack: StackState, name: str) -> None:
     for pid in stack.pids[name]:
         process = psutil.Process(pid)
         os.kill(pid, signal.SIGKILL)
-        psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs([process], timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("victim", ["job", "generator", "postgres", "nats", "storage"])
@@ -32,6 +33,8 @@ def test_a_crash_while_a_provider_works_delays_a_job_and_buys_nothing_twice(
     current = read_state(server_folder / "stack")
     assert current is not None
     kill(current, victim)
+    if victim == "generator":
+        expire_lease(stack.database_url, job["id"])
     books.finish.set()
     end = client.follow(job["id"])
 
@@ -48,6 +51,7 @@ def test_a_paid_call_of_unknown_outcome_is_not_repeated(
     current = read_state(server_folder / "stack")
     assert current is not None
     kill(current, "generator")
+    expire_lease(stack.database_url, job["id"])
     books.answer_hanging()
     end = client.follow(job["id"])
 

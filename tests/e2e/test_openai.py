@@ -18,6 +18,7 @@ from cli.stack.state import StackState
 from common.postgres import driver_url
 from tests.support.cutting_proxy import cutting_proxy
 from tests.support.paid_provider import Books, picture
+from tests.support.patience import PATIENCE
 from tests.support.stack import Client
 
 
@@ -45,7 +46,7 @@ def is_taken(stack: StackState) -> Iterator[Callable[[int], None]]:
     before = count()
 
     def wait(number: int) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while count() < before + number:
             assert time.monotonic() < deadline, "the request was not taken"
 

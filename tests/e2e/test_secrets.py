@@ -10,6 +10,7 @@ from psycopg2 import sql
 from cli.stack.state import StackState
 from tests.support.collector import Collector
 from tests.support.paid_provider import KEY, Books
+from tests.support.patience import PATIENCE
 from tests.support.stack import Client
 
 
@@ -25,7 +26,7 @@ def test_the_key_of_a_provider_is_nowhere(
     assert tables_that_hold(stack.database_url, KEY) == []
     # What is looked for would be found: the prompt is in its row.
     assert "jobs" in tables_that_hold(stack.database_url, prompt)
-    assert spans.hold(job["id"], seconds=20)
+    assert spans.hold(job["id"], seconds=PATIENCE)
     assert not spans.hold(KEY)
     logs = {path.name: path.read_text(encoding="utf-8") for path in (server_folder / "stack").rglob("*.log")}
     assert any(job["id"] in text for text in logs.values())

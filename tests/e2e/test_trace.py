@@ -1,6 +1,7 @@
 """One job, one trace: from the HTTP request through every service."""
 
 from tests.support.collector import Collector
+from tests.support.patience import PATIENCE
 from tests.support.stack import Client
 
 NEEDED = {
@@ -22,7 +23,7 @@ def test_all_services_tell_of_a_job_in_one_trace(client: Client, spans: Collecto
         headers={"traceparent": f"00-{trace_id}-00f067aa0ba902b7-01"},
     ).json()
     job = client.follow(submitted["id"])
-    seen = spans.wait_for(NEEDED, trace_id=trace_id, seconds=15)
+    seen = spans.wait_for(NEEDED, trace_id=trace_id, seconds=PATIENCE)
 
     assert job["status"] == "completed"
     assert {(span.service, span.name) for span in seen} >= NEEDED
