@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 import psycopg2.extras
 
+from tests.support.patience import PATIENCE
+
 Row = Mapping[str, Any]
 TABLES = (
     "jobs",
@@ -143,7 +145,7 @@ def _purchases(books: Path) -> dict[str, list[Row]]:
 
 def _objects(storage_url: str, bucket: str) -> dict[str, StoredObject]:
     found = {}
-    with httpx.Client(trust_env=False, timeout=30) as anybody:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as anybody:
         for name, size in _names(storage_url, bucket):
             answer = anybody.get(f"{storage_url}/{bucket}/{name}")
             found[name] = StoredObject(
@@ -157,7 +159,7 @@ def _objects(storage_url: str, bucket: str) -> dict[str, StoredObject]:
 def _names(storage_url: str, bucket: str) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     token = ""
-    with httpx.Client(trust_env=False, timeout=30) as http:
+    with httpx.Client(trust_env=False, timeout=PATIENCE) as http:
         while True:
             page = http.get(
                 f"{storage_url}/storage/v1/b/{bucket}/o", params={"maxResults": 1000, "pageToken": token}

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import httpx
 
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
+from tests.support.patience import PATIENCE
 
 A_COMPLETED_JOB = """
 SELECT jobs.id FROM jobs
@@ -33,7 +34,7 @@ class Stores:
     _before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._http = httpx.Client(base_url=self.storage_url, trust_env=False, timeout=10)
+        self._http = httpx.Client(base_url=self.storage_url, trust_env=False, timeout=PATIENCE)
 
     def sql(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement; its rows, where it has some."""

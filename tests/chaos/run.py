@@ -19,10 +19,12 @@ from tests.chaos.load import Load
 from tests.chaos.rules import check
 from tests.chaos.stack import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS, ChaosStack, chaos_stack
 
+#: What a machine with nothing else to do takes for the steps of a rescue.
+NOISE_SECONDS = 5.0
 #: Longest time from a worker's end to the next step of the job that it held.
-RESCUE_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + 5
+RESCUE_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + NOISE_SECONDS
 #: Longest time for all jobs to end once there are no faults any more.
-PEACE_SECONDS = 240.0
+PEACE_SECONDS = 600.0
 OPEN_WORK = """
 SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions)
     + (SELECT count(*) FROM provider_calls WHERE phase IN ('intended', 'accepted'))
@@ -31,7 +33,10 @@ SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions)
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell."""
+    """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
+
+    However long it takes, `fewest` faults hit. A rescue may take `noise` seconds longer than leases and looks do.
+    """
 
     seed: int
     minutes: float
@@ -40,6 +45,8 @@ class Plan:
     least: int
     at_once: int
     longest_outage: float
+    fewest: int = 0
+    noise: float = NOISE_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,16 +73,20 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
     killer = Killer(stack, seed=plan.seed, longest_outage=plan.longest_outage)
     load.start()
     deadline = time.monotonic() + plan.minutes * 60
-    while time.monotonic() < deadline and (
-        killer.score.counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
-    ):
+
+    def is_enough() -> bool:
+        counted = killer.score.counted
+        wanted = counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
+        return counted >= plan.fewest and (time.monotonic() >= deadline or not wanted)
+
+    while not is_enough():
         killer.strike()
     load.finish(seconds=PEACE_SECONDS)
     load.write(promises_of(stack))
     with connected(stack) as connection:
         _await_peace(connection)
         found = read(connection, stack)
-    rescues = rescues_of(killer.score, found)
+    rescues = rescues_of(killer.score, found, noise=plan.noise)
     late = [f"{one.job_id} waited {one.seconds:.1f} s." for one in rescues if one.seconds > one.allowed]
     broken = {**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises}
     return Result(
@@ -119,7 +130,7 @@ class Rescue:
     allowed: float
 
 
-def rescues_of(score: Score, history: History) -> list[Rescue]:
+def rescues_of(score: Score, history: History, *, noise: float = NOISE_SECONDS) -> list[Rescue]:
     """Every job that a killed worker held, where nothing else was struck within its time."""
     found: list[Rescue] = []
     for number, strike in enumerate(score.strikes):
@@ -127,7 +138,7 @@ def rescues_of(score: Score, history: History) -> list[Rescue]:
             continue
         following = score.strikes[number + 1 : number + 2]
         undisturbed = (following[0].at - strike.at).total_seconds() if following else inf
-        allowed = RESCUE_SECONDS + (LEASE_SECONDS if _stalled_before(score, number) else 0.0)
+        allowed = RESCUE_SECONDS - NOISE_SECONDS + noise + (LEASE_SECONDS if _stalled_before(score, number) else 0.0)
         for job_id, sequence in strike.held:
             if job_id not in history.events:
                 # Deleted since; nobody knows its steps any more.

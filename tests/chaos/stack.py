@@ -20,6 +20,7 @@ from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
 from cli.stack.probes import http_answer, http_ok
 from tests.support.paid_server import KEY, PRICE_MICROS
+from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
 ROOT = Path(__file__).parents[2]
@@ -187,10 +188,10 @@ class ChaosStack:
 
     def cut_providers(self) -> int:
         """Break the connections of purchases that were read and are not answered; how many there were."""
-        answer = http_answer(f"{self.addresses.paid_url}/cut", method="POST", json=b"{}", seconds=5)
+        answer = http_answer(f"{self.addresses.paid_url}/cut", method="POST", json=b"{}", seconds=PATIENCE)
         return 0 if answer is None else int(json.loads(answer[1])["cut"])
 
-    def wait_ready(self, name: str, *, seconds: float = 60.0) -> None:
+    def wait_ready(self, name: str, *, seconds: float = PATIENCE) -> None:
         """Wait until it does its work. Raises `AssertionError`."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -222,7 +223,7 @@ class ChaosStack:
             self._children[name] = Child(program)
             self._start(name)
         for name in programs:
-            self._children[name].wait_ready(60)
+            self._children[name].wait_ready(PATIENCE)
 
     def _start(self, name: str) -> None:
         child = self._children[name]

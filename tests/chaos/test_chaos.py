@@ -14,10 +14,11 @@ from tests.chaos.report import told
 from tests.chaos.rules import RULES, check
 from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, play, promises_of, read, rescues_of
 from tests.chaos.stack import ChaosStack, chaos_stack
+from tests.support.patience import PATIENCE
 
 # The run itself is the setup of the first test.
-pytestmark = pytest.mark.timeout(600)
-PLAN = Plan(seed=7, minutes=0.6, faults=1000, jobs=0, least=1, at_once=8, longest_outage=5.0)
+pytestmark = pytest.mark.timeout(1_800)
+PLAN = Plan(seed=7, minutes=0.6, faults=1000, jobs=0, least=1, at_once=8, longest_outage=5.0, fewest=5, noise=PATIENCE)
 
 
 @pytest.fixture(scope="module")
