@@ -24,6 +24,7 @@ from tests.support import generator_process
 from tests.support.generating import worker_service
 from tests.support.generation import Desk, Facts, job_of
 from tests.support.paid_provider import Books, paid_provider, picture
+from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
@@ -48,7 +49,7 @@ class World:
 
     def job(self, **changes: Any) -> Job:
         """A claimed job for the vendor's model."""
-        fields: dict[str, Any] = {"routes": (Route(provider="paid", model=self.paid.model),), "max_seconds": 60}
+        fields: dict[str, Any] = {"routes": (Route(provider="paid", model=self.paid.model),), "max_seconds": PATIENCE}
         return job_of(**(fields | changes))
 
     def order(self, *, count: int = 1, **request: Any) -> Order:

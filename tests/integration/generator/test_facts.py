@@ -27,6 +27,7 @@ from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
 from tests.support.messages import broker_at
+from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test", subject="calotype.fact.*.*")
@@ -50,7 +51,7 @@ def facts(broker: JetStream) -> NatsFacts:
 async def next_message(broker: JetStream) -> Msg:
     """The first message in the stream of facts."""
     subscription = Subscription(broker, FACTS)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while not (found := await subscription.fetch(1, wait_seconds=1.0)):
             pass
     await subscription.close()
@@ -231,7 +232,7 @@ async def test_progress_is_heard_by_those_who_listen_and_kept_nowhere(broker: Je
 
     await broker.subscribe_core("calotype.progress.>", hear)
     await facts.progress(job_of(), percent=42.5)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         subject, body = await heard.get()
 
     assert subject == streams.progress_subject(tenant="acme", job_id="job_1")

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from common.leased_work import Renewal, Slot
+from services.generator.application import keeping
 from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request
+from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
 from tests.support.paid_provider import picture
+from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, Manner
 from tests.support.storage_proxy import Fault
 from tests.support.subjects import PRICE
@@ -241,11 +244,17 @@ async def test_a_write_whose_answer_was_lost_is_found_to_be_done(world: World) -
     assert world.vendor.count("GET", "/files/0.png") == 1
 
 
-async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_now(world: World) -> None:
+async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_now(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = put_into(monkeypatch, keeping)
     world.will_sell_one()
     world.shows("0.png", GOOD)
     world.proxy.go_away(Fault.HANG_UP)
-    await world.run(world.job(max_seconds=1.5))
+    running = asyncio.create_task(world.run(world.job()))
+    await asyncio.to_thread(world.proxy.wait_for, "upload")
+    clock.pass_by(10 * PATIENCE)
+    await running
 
     error = world.facts.error
     assert (error.code, error.reason, error.retryable) == ("TEMPORARY", "STORAGE_UNAVAILABLE", True)

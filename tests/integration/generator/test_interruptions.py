@@ -8,8 +8,9 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2
 from calotype.job.v1 import worker_service_pb2 as worker
 
-from tests.support.generating import SECONDS
+from tests.support.generating import SHORT_LEASE
 from tests.support.generator_process import World, stop
+from tests.support.patience import PATIENCE
 
 JOB = "job_01890000000070008000000000000001"
 BEGIN, RENEW = worker.BeginProviderCallRequest, worker.RenewLeasesRequest
@@ -58,7 +59,7 @@ async def test_an_operation_that_could_not_be_written_down_is_told_as_a_fact(pro
 async def test_a_paid_call_whose_answer_died_with_its_worker_is_never_repeated(process: World) -> None:
     process.desk.add(JOB, provider="paid", prompt="hangs")
     first = process.start()
-    await asyncio.to_thread(process.books.wait_for_create, "hangs", seconds=SECONDS)
+    await asyncio.to_thread(process.books.wait_for_create, "hangs", seconds=PATIENCE)
     await asyncio.to_thread(first.kill)
     process.desk.rescue(JOB)
     process.start()
@@ -92,11 +93,12 @@ async def test_images_that_a_killed_worker_staged_are_adopted(process: World) ->
 
 
 async def test_a_canceled_job_is_canceled_at_its_provider(process: World) -> None:
+    process.desk.lease_seconds = SHORT_LEASE
     process.desk.add(JOB, provider="paid", prompt="slow harbour")
     process.start()
     await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))
     process.desk.cancel(JOB)
-    await asyncio.to_thread(process.books.wait_for_cancel, seconds=SECONDS)
+    await asyncio.to_thread(process.books.wait_for_cancel, seconds=PATIENCE)
 
     assert process.books.canceled == ["p0"]
     assert (await process.facts_left(), process.desk.released) == (0, [])
@@ -116,14 +118,14 @@ async def test_who_is_told_to_stop_lets_a_call_end_that_nobody_could_resume(proc
     told = await process.progress_of(JOB)
     process.desk.add(JOB, size="2048x2048")
     child = process.start()
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await told.get()
     drawing = psutil.Process(child.pid).children(recursive=True)
 
     assert await stop(child) == 0
     assert len((await process.next_fact()).images_generated.images) == 1
     assert process.desk.released == []
-    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=SECONDS)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=PATIENCE)
     assert drawing
     assert alive == []
 
@@ -134,7 +136,7 @@ async def test_a_killed_generator_leaves_no_process_behind(process: World) -> No
     await process.next_fact()
     drawing = psutil.Process(child.pid).children(recursive=True)
     await asyncio.to_thread(child.kill)
-    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=SECONDS)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, drawing, timeout=PATIENCE)
 
     assert drawing
     assert alive == []
@@ -154,6 +156,7 @@ async def test_a_store_that_comes_back_gets_the_picture_under_the_same_claim(pro
 
 
 async def test_a_fact_waits_for_the_broker_while_the_lease_is_kept(process: World) -> None:
+    process.desk.lease_seconds = SHORT_LEASE
     process.desk.add(JOB, provider="paid", prompt="slow harbour")
     process.start()
     await process.desk.until(lambda: bool(process.desk.asked_for(worker.RecordOperationRequest)))

@@ -29,10 +29,10 @@ from services.generator.domain.work import Job, Phase, Request
 from services.generator.ports import Order
 from tests.support.comfyui_server import ComfyUIServer, comfyui_server
 from tests.support.generation import Desk, Facts, Reader, Staging, call_of, job_of
+from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, Manner, scripted_server
 
 KEY = "sk-the-key-of-the-proxy"
-SECONDS = 20.0
 #: Longer than any test: with it, only word from the websocket can bring a second look.
 NEVER = 3600.0
 OFTEN = 0.001
@@ -70,7 +70,7 @@ class World:
         """Run a claimed job."""
         providers = {"paid": self.provider}
         generator = Generator(desk=self.desk, facts=self.facts, staging=Staging(), reader=Reader(), providers=providers)
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await generator.run(slot or Slot(token=job.lease_token, work=job))
 
 
@@ -95,7 +95,7 @@ async def watched(server: ComfyUIServer, **about: Any) -> tuple[list[float], boo
     told: list[float] = []
     provider = provider_of(server, **about)
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             return told, await provider.watch(OPERATION, lambda share: told.append(round(share, 3)))
     finally:
         await provider.close()
@@ -377,7 +377,7 @@ async def test_over_tls_only_a_server_that_is_trusted_is_heard(tmp_path: Path, t
     own = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     own.load_cert_chain(certificate)
     client = ssl.create_default_context(cafile=str(certificate) if trusted else None)
-    async with comfyui_server(tells(HELLO), tls=own) as server, asyncio.timeout(SECONDS):
+    async with comfyui_server(tells(HELLO), tls=own) as server, asyncio.timeout(PATIENCE):
         async for one in messages(f"{server.url}/ws?clientId=c1", headers={}, tls=client):
             assert one["type"] == "status"
             break

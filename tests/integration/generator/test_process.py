@@ -17,8 +17,9 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from tests.support.generating import SECONDS, TRACE_ID
+from tests.support.generating import SHORT_LEASE, TRACE_ID
 from tests.support.generator_process import World
+from tests.support.patience import PATIENCE
 
 from .conftest import PICTURE
 
@@ -94,7 +95,7 @@ async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(process: Wo
     process.start()
     await process.desk.until(lambda: bool(process.desk.asked_for(CLAIM)))
     await process.broker.publish(streams.WAKE_GENERATE, b"", message_id="wake-1", headers={})
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while (await process.broker.context.stream_info(streams.WORK["name"])).state.messages:
             asked = len(process.desk.asked_for(CLAIM))
             await process.desk.until(lambda: len(process.desk.asked_for(CLAIM)) > asked)  # noqa: B023 - awaited here
@@ -105,12 +106,13 @@ async def test_progress_is_told_while_a_picture_is_drawn(process: World) -> None
     process.desk.add(JOB, size="2048x2048")
     process.start()
 
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         progress = job_service_pb2.Progress.FromString(await told.get())
     assert 0 < progress.percent <= 100
 
 
 async def test_all_leases_are_renewed_in_one_call(process: World) -> None:
+    process.desk.lease_seconds = SHORT_LEASE
     for job_id in (JOB, OTHER):
         process.desk.add(job_id, provider="paid", prompt="slow harbour")
     process.start()
@@ -174,13 +176,13 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
     async with grpc.aio.insecure_channel(process.listens) as channel:
         operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
-        watched = health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=SECONDS)
+        watched = health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
         async for checked in watched:
             if checked.status == health_pb2.HealthCheckResponse.SERVING:
                 break
-        before = await operations.GetStatus(ops.GetStatusRequest(), timeout=SECONDS)
-        await operations.Drain(ops.DrainRequest(), timeout=SECONDS)
-        after = await operations.GetStatus(ops.GetStatusRequest(), timeout=SECONDS)
+        before = await operations.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE)
+        await operations.Drain(ops.DrainRequest(), timeout=PATIENCE)
+        after = await operations.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE)
 
     assert (before.service, before.ready, before.draining) == ("generator", True, False)
     assert after.draining
@@ -201,7 +203,7 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
 )
 async def test_a_bad_setting_stops_the_start_with_one_line(process: World, settings: dict[str, Any], told: str) -> None:
     child = process.start(**settings)
-    status = await asyncio.to_thread(psutil.Process(child.pid).wait, SECONDS)
+    status = await asyncio.to_thread(psutil.Process(child.pid).wait, PATIENCE)
     [line] = child.program.log.read_text(encoding="utf-8").splitlines()
 
     assert status == 2

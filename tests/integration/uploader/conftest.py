@@ -19,9 +19,10 @@ from cli.stack.ports import free_port
 from common.jetstream import JetStream, StreamSpec, connect
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec, Subscription
+from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
-from tests.support.uploads import SECONDS, FakeWorkerService, uploader, worker_service
+from tests.support.uploads import FakeWorkerService, uploader, worker_service
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 
@@ -81,7 +82,7 @@ class World:
 
     async def next_fact(self) -> fact_pb2.Fact:
         """The next fact in the stream; its message is the last of `messages`."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
                 pass
         self.messages += found

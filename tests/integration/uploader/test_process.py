@@ -12,8 +12,9 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.stack.child import Child
+from tests.support.patience import PATIENCE
 from tests.support.storage_proxy import Fault
-from tests.support.uploads import SECONDS, TRACE_ID
+from tests.support.uploads import TRACE_ID
 
 from .conftest import World
 
@@ -25,7 +26,7 @@ CLAIM, RENEW = worker.ClaimUploadsRequest, worker.RenewLeasesRequest
 
 async def stop(child: Child) -> int | None:
     """Tell a process to stop, once, and wait for its end; its exit status."""
-    await asyncio.to_thread(child.stop, SECONDS)
+    await asyncio.to_thread(child.stop, PATIENCE)
     return child.exit_status
 
 
@@ -84,7 +85,7 @@ async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(world: Worl
     await world.broker.publish(streams.WAKE_UPLOAD, b"", message_id="wake-1", headers={})
     await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)
 
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         while (await world.broker.context.stream_info(streams.WORK["name"])).state.messages:
             asked = len(world.desk.asked_for(CLAIM))
             await world.desk.until(lambda: len(world.desk.asked_for(CLAIM)) > asked)  # noqa: B023 - awaited here
@@ -242,13 +243,13 @@ async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
     async with grpc.aio.insecure_channel(world.listens) as channel:
         operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)
-        before = await operations.GetStatus(ops.GetStatusRequest(), wait_for_ready=True, timeout=SECONDS)
-        checked = await health.Check(health_pb2.HealthCheckRequest(), timeout=SECONDS)
-        await operations.Drain(ops.DrainRequest(), timeout=SECONDS)
-        after = await operations.GetStatus(ops.GetStatusRequest(), timeout=SECONDS)
-        level = await operations.SetLogLevel(ops.SetLogLevelRequest(level="debug"), timeout=SECONDS)
+        before = await operations.GetStatus(ops.GetStatusRequest(), wait_for_ready=True, timeout=PATIENCE)
+        checked = await health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+        await operations.Drain(ops.DrainRequest(), timeout=PATIENCE)
+        after = await operations.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE)
+        level = await operations.SetLogLevel(ops.SetLogLevelRequest(level="debug"), timeout=PATIENCE)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await operations.SetLogLevel(ops.SetLogLevelRequest(level="loud"), timeout=SECONDS)
+            await operations.SetLogLevel(ops.SetLogLevelRequest(level="loud"), timeout=PATIENCE)
 
     assert checked.status == health_pb2.HealthCheckResponse.SERVING
     assert (before.service, before.ready, before.draining) == ("uploader", True, False)

@@ -17,6 +17,7 @@ from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
 from services.uploader.ports import Deletion
+from tests.support.patience import PATIENCE
 from tests.support.storage_proxy import TOKENS, Fault, StorageProxy
 
 JOB = "job_01890000000070008000000000000001"
@@ -86,7 +87,7 @@ class World:
             images.append(StagedImage(index=index, name=name, content_type="image/png", sha256=digest, size_bytes=size))
         return tuple(images)
 
-    async def run(self, images: tuple[StagedImage, ...], *, max_seconds: float = 60.0) -> None:
+    async def run(self, images: tuple[StagedImage, ...], *, max_seconds: float = PATIENCE) -> None:
         """One claim to its end."""
         upload = Upload(
             job_id=JOB,

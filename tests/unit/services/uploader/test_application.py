@@ -15,8 +15,8 @@ from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, St
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
 from services.uploader.ports import Deletion
+from tests.support.patience import PATIENCE
 
-SECONDS = 10.0
 FOLDER = Deletion(id="del_1", prefix="jobs/job_1/", lease_token="t1")
 
 
@@ -109,7 +109,7 @@ class FakeDesk:
 class World:
     """An uploader among fakes, and a slot with two images."""
 
-    def __init__(self, *, max_seconds: float = 60.0, refusals: int = 0, deletions: Sequence[Deletion] = ()) -> None:
+    def __init__(self, *, max_seconds: float = PATIENCE, refusals: int = 0, deletions: Sequence[Deletion] = ()) -> None:
         self.desk, self.store, self.facts = FakeDesk(*deletions), FakeStore(), FakeFacts(refusals=refusals)
         self.uploader = Uploader(self.desk, self.store, self.facts)
         images = tuple(
@@ -140,7 +140,7 @@ class World:
 
     async def run(self) -> None:
         """To the end."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await self.uploader.run(self.slot)
 
     def start(self) -> asyncio.Task[None]:

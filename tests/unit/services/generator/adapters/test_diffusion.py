@@ -20,8 +20,8 @@ from services.generator.adapters.diffusion import (
     Stopped,
     Unsupported,
 )
+from tests.support.patience import PATIENCE
 
-SECONDS = 30.0
 Step = Callable[[float], None]
 
 
@@ -58,7 +58,7 @@ class Stepping:
                 raise self.problems.pop()
             step(0.25)
             self.inside.set()
-            assert self.go_on.wait(SECONDS)
+            assert self.go_on.wait(PATIENCE)
             step(0.75)
             return [Image.new("RGB", drawing.size or (8, 8), (seed, 0, 0)) for seed in drawing.seeds]
         finally:
@@ -97,7 +97,7 @@ def heard(share: float) -> None:
 
 async def until(event: threading.Event) -> None:
     """Wait for what happens in the thread."""
-    assert await asyncio.to_thread(event.wait, SECONDS)
+    assert await asyncio.to_thread(event.wait, PATIENCE)
 
 
 @pytest.mark.parametrize("output_format", ["png", "jpeg", "webp"])
@@ -140,7 +140,7 @@ async def test_a_drawing_that_is_let_go_ends_at_its_next_step_and_then_the_next_
     # Its step goes on, and nobody else is inside meanwhile.
     assert pipeline.seen == ["a begins"]
     pipeline.go_on.set()
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await next_one
 
     assert pipeline.seen == ["a begins", "a ends", "b begins", "b ends"]
@@ -170,7 +170,7 @@ async def test_a_drawing_that_is_let_go_while_the_model_loads_leaves_the_model_t
 
     def load() -> Stepping:
         begun.set()
-        assert go_on.wait(SECONDS)
+        assert go_on.wait(PATIENCE)
         return made.load()
 
     diffusion = Diffusion(load)
@@ -272,7 +272,7 @@ async def test_closing_stops_the_drawing_and_waits_for_its_thread(pipeline: Step
     closing = asyncio.create_task(diffusion.close())
     await asyncio.sleep(0.01)
     pipeline.go_on.set()
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(Stopped):
             await under_way
         await closing

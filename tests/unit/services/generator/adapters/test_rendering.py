@@ -11,8 +11,8 @@ import pytest
 
 from services.generator.adapters.procedural import render
 from services.generator.adapters.rendering import Renderers
+from tests.support.patience import PATIENCE
 
-SECONDS = 60.0
 SMALL: dict[str, Any] = {
     "prompt": "a lighthouse at dusk",
     "negative_prompt": None,
@@ -50,13 +50,13 @@ def workers(strangers: set[int]) -> list[psutil.Process]:
 
 
 async def test_a_picture_is_the_same_as_if_it_were_drawn_here(renderers: Renderers) -> None:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         assert await renderers.draw(heard, **SMALL) == render(**SMALL)
 
 
 async def test_progress_is_told_while_a_picture_is_drawn(renderers: Renderers) -> None:
     told: list[float] = []
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await renderers.draw(told.append, **LARGE)
 
     assert told == sorted(told)
@@ -64,7 +64,7 @@ async def test_progress_is_told_while_a_picture_is_drawn(renderers: Renderers) -
 
 
 async def test_what_cannot_be_drawn_is_said_as_the_renderer_says_it(renderers: Renderers) -> None:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         with pytest.raises(ValueError, match="width"):
             await renderers.draw(heard, **SMALL | {"width": 63})
 
@@ -72,7 +72,7 @@ async def test_what_cannot_be_drawn_is_said_as_the_renderer_says_it(renderers: R
 async def test_a_drawing_that_nobody_wants_any_more_makes_room_for_the_next(renderers: Renderers) -> None:
     begun = asyncio.Event()
     unwanted = asyncio.create_task(renderers.draw(lambda share: begun.set() if share else None, **LARGE))
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await begun.wait()
         unwanted.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -84,7 +84,7 @@ async def test_a_drawing_that_nobody_wants_any_more_makes_room_for_the_next(rend
 async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(
     renderers: Renderers, strangers: set[int]
 ) -> None:
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await renderers.draw(heard, **SMALL)
         begun = asyncio.Event()
         drawing = asyncio.create_task(renderers.draw(lambda share: begun.set(), **LARGE))
@@ -97,11 +97,11 @@ async def test_a_process_that_dies_is_replaced_and_its_picture_drawn_again(
 
 async def test_nothing_is_left_behind_when_drawing_ends(strangers: set[int]) -> None:
     opened = Renderers(2)
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await asyncio.gather(*(opened.draw(heard, **SMALL) for _ in range(3)))
         running = workers(strangers)
         await opened.close()
-    _, alive = psutil.wait_procs(running, timeout=10)
+    _, alive = psutil.wait_procs(running, timeout=PATIENCE)
 
     assert running
     assert alive == []

@@ -1,13 +1,29 @@
 """A job that should be finished: nothing new is begun, and what can be stopped is."""
 
+from typing import Any
+
 import pytest
 
+from services.generator.application import calling, claim
 from services.generator.domain.outcomes import CancelOutcome, Operation, Pending
-from services.generator.domain.work import Phase
+from services.generator.domain.work import Job, Phase
+from tests.support.clocks import AheadClock, put_into
 from tests.support.generation import Provider, job_of, made
+from tests.support.patience import PATIENCE
 from tests.unit.services.generator.application.test_generation import World
 
 OPERATION = Operation(id="op", state={})
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> AheadClock:
+    """What the generator looks at."""
+    return put_into(monkeypatch, claim, calling)
+
+
+def late(**fields: Any) -> Job:
+    """A job that should be finished long before the time of its claim is over."""
+    return job_of(finish_seconds=PATIENCE, max_seconds=10 * PATIENCE, **fields)
 
 
 async def test_nothing_is_bought_when_the_job_should_be_finished() -> None:
@@ -18,9 +34,9 @@ async def test_nothing_is_bought_when_the_job_should_be_finished() -> None:
     assert (world.facts.error.reason, world.facts.error.retryable) == ("DEADLINE_EXCEEDED", True)
 
 
-async def test_an_operation_is_stopped_when_the_job_should_be_finished() -> None:
-    world = World(Provider(OPERATION, Pending()))
-    await world.run(job_of(finish_seconds=0.05))
+async def test_an_operation_is_stopped_when_the_job_should_be_finished(clock: AheadClock) -> None:
+    world = World(Provider(OPERATION, Pending(), timeout=10 * PATIENCE, hook=clock.once(PATIENCE)))
+    await world.run(late())
 
     assert world.provider.canceled == ["op"]
     assert world.facts.phases == [Phase.CANCELED]
@@ -28,12 +44,12 @@ async def test_an_operation_is_stopped_when_the_job_should_be_finished() -> None
 
 
 @pytest.mark.parametrize("answer", [CancelOutcome.UNSUPPORTED, CancelOutcome.TOO_LATE])
-async def test_what_cannot_be_stopped_is_paid_for_and_waited_for(answer: CancelOutcome) -> None:
-    provider = Provider(OPERATION, Pending())
+async def test_what_cannot_be_stopped_is_paid_for_and_waited_for(answer: CancelOutcome, clock: AheadClock) -> None:
+    provider = Provider(OPERATION, Pending(), timeout=10 * PATIENCE, hook=clock.once(PATIENCE))
     provider.cancels = answer
     world = World(provider)
     provider.when_canceled = lambda: provider.then(made())
-    await world.run(job_of(finish_seconds=0.05))
+    await world.run(late())
 
     assert provider.canceled == ["op"]
     assert world.facts.kinds == ["images_generated"]
@@ -42,6 +58,6 @@ async def test_what_cannot_be_stopped_is_paid_for_and_waited_for(answer: CancelO
 
 async def test_pictures_that_were_made_in_time_are_stored_however_late_that_is() -> None:
     world = World(Provider(made()))
-    await world.run(job_of(finish_seconds=60))
+    await world.run(late())
 
     assert world.facts.kinds == ["images_generated"]

@@ -7,8 +7,10 @@ import pytest
 
 from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
+from services.generator.application import keeping
 from services.generator.domain.outcomes import Acceptance, Pending
 from services.generator.domain.work import InputImage, Job, Phase, Request, Route
+from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
     Provider,
@@ -20,6 +22,7 @@ from tests.support.generation import (
     made,
     provider_error,
 )
+from tests.support.patience import PATIENCE
 
 from .conftest import NOT_TOLD, OPERATION, World, slot_of
 
@@ -316,16 +319,20 @@ async def test_something_else_under_the_images_name_is_no_result_of_ours() -> No
     assert (world.facts.error.code, world.facts.error.reason) == ("PERMANENT", "RESULT_MISMATCH")
 
 
-async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase() -> None:
-    world = World(Provider(made(cost=0), free=True), staging=Staging(outages=99))
-    await world.run(job_of(max_seconds=0.3))
+async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase(monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = Staging(outages=99)
+    staging.when_refused = put_into(monkeypatch, keeping).once(PATIENCE)
+    world = World(Provider(made(cost=0), free=True), staging=staging)
+    await world.run(job_of())
 
     assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [Phase.FAILED])
 
 
-async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it() -> None:
-    world = World(Provider(made(), idempotent=True), staging=Staging(outages=99))
-    await world.run(job_of(max_seconds=0.3))
+async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = Staging(outages=99)
+    staging.when_refused = put_into(monkeypatch, keeping).once(PATIENCE)
+    world = World(Provider(made(), idempotent=True), staging=staging)
+    await world.run(job_of())
 
     assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [])
 

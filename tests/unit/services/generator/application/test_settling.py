@@ -12,6 +12,7 @@ from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pendin
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Outcome, Settlement
 from tests.support.generation import Desk, Facts, Provider, Staging, call_of, made, provider_error
+from tests.support.patience import PATIENCE
 
 STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
 GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
@@ -148,7 +149,7 @@ async def test_what_is_no_jobs_folder_is_never_emptied(prefix: str) -> None:
 async def test_a_folder_that_could_not_be_emptied_is_not_said_to_be_gone(problem: Exception) -> None:
     one, facts = janitor(FOLDER, staging=Staging(outages=1, problem=problem))
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         assert await one.run_once() == {"folders": 0, "objects": 0}
     assert facts.told == []
 

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from services.generator.adapters.procedural import render
+from tests.support.patience import PATIENCE
 from tests.support.pictures import distance, draw, opened
 
 ROOT = Path(__file__).resolve().parents[6]
@@ -27,7 +28,7 @@ for kind in ("png", "jpeg", "webp"):
 def drawn_in_another_process(hash_seed: str) -> list[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": hash_seed}
     command = [sys.executable, "-c", DRAW_ELSEWHERE, PROMPT]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=PATIENCE)
     return done.stdout.split()
 
 

@@ -26,6 +26,7 @@ from services.generator.adapters.torch_pipeline import LIBRARIES
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.diffusing import entry, order
+from tests.support.patience import PATIENCE
 
 
 class Pipeline:
@@ -241,4 +242,5 @@ def test_the_extra_is_not_imported_before_a_call_needs_it() -> None:
         "import sys; from services.generator.adapters import providers;"
         f"sys.exit(any(name in sys.modules for name in {LIBRARIES}))"
     )
-    assert subprocess.run([sys.executable, "-c", asked], env={"PYTHONPATH": "proto:."}, timeout=60).returncode == 0
+    done = subprocess.run([sys.executable, "-c", asked], env={"PYTHONPATH": "proto:."}, timeout=PATIENCE)
+    assert done.returncode == 0

@@ -20,8 +20,8 @@ from services.generator.adapters.torch_pipeline import LIBRARIES, TorchPipeline
 from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.ports import Order
 from tests.support.diffusing import entry, order
+from tests.support.patience import PATIENCE
 
-SECONDS = 120.0
 MISSING = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 #: The libraries warn of each other's ways.
 of_the_library = pytest.mark.filterwarnings("ignore")
@@ -177,7 +177,7 @@ async def test_a_call_that_is_let_go_ends_long_before_its_last_step(
             Order(call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request, report=report)
         )
     )
-    async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(PATIENCE):
         await begun.wait()
         unwanted.cancel()
         with pytest.raises(asyncio.CancelledError):
