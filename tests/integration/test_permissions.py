@@ -18,6 +18,7 @@ from common.grpc_client import ClientSettings, call, channel, stream
 from common.grpc_server import Served, serve
 from common.health import Readiness
 from tests.support.identities import door_for, entry, write
+from tests.support.patience import PATIENCE
 
 EVERYBODY = frozenset({"nobody", "stranger", "acme", "gateway", "worker", "operator", "roleless"})
 #: Who shows a token that stands in the file.
@@ -128,7 +129,7 @@ async def ask(address: str, method: MethodDescriptor, *, caller: str, tenant: st
                 async for _ in stream(stub, request):
                     pass
             else:
-                await call(stub, request, timeout=10)
+                await call(stub, request, timeout=PATIENCE)
         except ServiceError as error:
             assert error.reason == error.status.name
             return error.status
@@ -204,6 +205,6 @@ async def test_a_method_without_a_rule_is_for_nobody(door: Door, tmp_path: Path)
             "/calotype.New/GetJob", request_serializer=job_service_pb2.GetJobRequest.SerializeToString
         )
         with pytest.raises(ServiceError, match="no rule") as refused:
-            await call(method, job_service_pb2.GetJobRequest(), timeout=10)
+            await call(method, job_service_pb2.GetJobRequest(), timeout=PATIENCE)
 
     assert refused.value.status is grpc.StatusCode.PERMISSION_DENIED

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.support.patience import PATIENCE
+
 ROOT = Path(__file__).parents[2]
 RUN = """
 import subprocess, sys, time
@@ -23,6 +25,6 @@ def test_servers_of_a_killed_run_are_ended() -> None:
         server = psutil.Process(int(run.stdout.readline()))
         run.kill()
 
-    gone, _ = psutil.wait_procs([server], timeout=10)
+    gone, _ = psutil.wait_procs([server], timeout=PATIENCE)
 
     assert gone == [server]

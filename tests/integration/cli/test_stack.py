@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import grpc
 import httpx
@@ -24,6 +25,8 @@ from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 
 from cli.stack.keys import Keys, load_or_make
 from cli.stack.state import StackState, find_supervisor, read_state
+from tests.support.patience import PATIENCE
+from tests.support.stack import FINAL, PatientTransport
 
 ROOT = Path(__file__).parents[3]
 
@@ -35,7 +38,7 @@ def calotype(*arguments: str) -> "subprocess.CompletedProcess[str]":
         "CALOTYPE_GRACE_SECONDS": "5",
     }
     command = [sys.executable, "-P", "-m", "cli", *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=5 * PATIENCE)
 
 
 def up(folder: Path, *more: str) -> StackState:
@@ -47,7 +50,7 @@ def up(folder: Path, *more: str) -> StackState:
     return state
 
 
-def soon(question: Callable[[], bool], *, seconds: float = 20.0) -> bool:
+def soon(question: Callable[[], bool], *, seconds: float = PATIENCE) -> bool:
     """Whether the answer becomes yes in time."""
     deadline = time.monotonic() + seconds
     while not question():
@@ -57,27 +60,50 @@ def soon(question: Callable[[], bool], *, seconds: float = 20.0) -> bool:
     return True
 
 
+def well(command: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    """What the command tells once it finds nothing wrong; on a busy machine a question may not be answered in time."""
+    done: list[subprocess.CompletedProcess[str]] = []
+
+    def is_well() -> bool:
+        done.append(calotype(command, "--data", str(folder)))
+        return done[-1].returncode == 0
+
+    assert soon(is_well), done[-1].stdout
+    return done[-1]
+
+
 def bearer(state: StackState) -> dict[str, str]:
     return {"Authorization": f"Bearer {state.api_key}"}
 
 
 def get_job(state: StackState, job_id: str) -> dict[str, Any]:
-    request = urllib.request.Request(f"{state.http}/v1/jobs/{job_id}", headers=bearer(state))
-    with urllib.request.urlopen(request) as answer:
-        job: dict[str, Any] = json.load(answer)
-    return job
+    return json_of(urllib.request.Request(f"{state.http}/v1/jobs/{job_id}", headers=bearer(state)))
+
+
+def json_of(request: urllib.request.Request) -> dict[str, Any]:
+    """The answer; asked again, with its idempotency key, while a busy machine is not in time."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            with urllib.request.urlopen(request) as answer:
+                told: dict[str, Any] = json.load(answer)
+                return told
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code != 503 or time.monotonic() > deadline:
+                raise
+            threading.Event().wait(0.2)
 
 
 def post_job(state: StackState, prompt: str) -> str:
     request = urllib.request.Request(
         f"{state.http}/v1/jobs",
         data=json.dumps({"prompt": prompt, "size": "64x64"}).encode(),
-        headers={"Content-Type": "application/json", "Prefer": "wait=30"} | bearer(state),
+        headers={"Content-Type": "application/json", "Idempotency-Key": uuid4().hex} | bearer(state),
     )
-    with urllib.request.urlopen(request) as answer:
-        job = json.load(answer)
-    assert job["status"] == "completed", job
-    identity: str = job["id"]
+    identity: str = json_of(request)["id"]
+    assert soon(lambda: get_job(state, identity)["status"] in FINAL)
+    assert get_job(state, identity)["status"] == "completed"
     return identity
 
 
@@ -120,12 +146,10 @@ def test_everything_listens_on_this_machine_alone(stack: StackState) -> None:
 
 
 def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> None:
-    status = calotype("status", "--data", str(folder))
-    doctor = calotype("doctor", "--data", str(folder))
+    status = well("status", folder)
+    doctor = well("doctor", folder)
 
-    assert status.returncode == 0, status.stdout
     assert stack.http in status.stdout
-    assert doctor.returncode == 0, doctor.stdout
     assert "fail" not in doctor.stdout
     assert "no synchronous standby" in doctor.stdout
 
@@ -143,7 +167,7 @@ def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> N
 
 def test_an_operator_sees_queue_and_providers(stack: StackState) -> None:
     headers = {"Authorization": f"Bearer {stack.operator_key}"}
-    with httpx.Client(base_url=stack.http, headers=headers, trust_env=False) as client:
+    with httpx.Client(base_url=stack.http, headers=headers, transport=PatientTransport(), timeout=PATIENCE) as client:
         queue, providers = client.get("/v1/admin/queue"), client.get("/v1/admin/providers")
 
     assert (queue.status_code, queue.json()["jobs"]["queued"]) == (200, 0)
@@ -187,7 +211,7 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
     supervisor = find_supervisor(tmp_path)
     assert supervisor is not None
     supervisor.kill()
-    psutil.wait_procs([supervisor], timeout=10)
+    psutil.wait_procs([supervisor], timeout=PATIENCE)
     left = [psutil.Process(pid) for pid in pids_of(first)]
 
     assert calotype("status", "--data", str(tmp_path)).returncode == 3
@@ -211,8 +235,7 @@ def test_a_key_is_needed_when_that_is_asked_for(stack: StackState) -> None:
         urllib.request.urlopen(f"{stack.http}/v1/jobs").close()
     refused.value.close()
     allowed = urllib.request.Request(f"{stack.http}/v1/jobs", headers=bearer(stack))
-    with urllib.request.urlopen(allowed) as answer:
-        assert answer.status == 200
+    assert "jobs" in json_of(allowed)
 
 
 def renew(address: str, token: str | None) -> grpc.StatusCode:
@@ -221,7 +244,7 @@ def renew(address: str, token: str | None) -> grpc.StatusCode:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
         try:
-            stub.RenewLeases(worker_service_pb2.RenewLeasesRequest(), timeout=10, metadata=metadata)
+            stub.RenewLeases(worker_service_pb2.RenewLeasesRequest(), timeout=PATIENCE, metadata=metadata)
         except grpc.RpcError as error:
             status: grpc.StatusCode = error.code()  # type: ignore[attr-defined]
             return status

@@ -25,6 +25,7 @@ from tests.support.certificates import LOCAL, Authority
 from tests.support.clients import KINDS, client
 from tests.support.identities import door_for, entry, write
 from tests.support.jobs import JobDesk, desk_at, failed, stored
+from tests.support.patience import PATIENCE
 from tests.support.real_job_service import job_service
 
 
@@ -75,7 +76,7 @@ async def test_pages_come_to_their_end(jobs: AsyncJobClient) -> None:
 
 async def test_waiting_sees_the_end(jobs: AsyncJobClient) -> None:
     job = await jobs.create("a harbour")
-    waiting = asyncio.create_task(jobs.wait(job.id, timeout=20))
+    waiting = asyncio.create_task(jobs.wait(job.id, timeout=PATIENCE))
     await jobs.cancel(job.id)
 
     ended = await waiting
@@ -85,7 +86,7 @@ async def test_waiting_sees_the_end(jobs: AsyncJobClient) -> None:
 async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobDesk) -> None:
     job = await jobs.create("a harbour")
     seen = []
-    async for update in jobs.watch(job.id, timeout=20):
+    async for update in jobs.watch(job.id, timeout=PATIENCE):
         assert isinstance(update, job_pb2.Job)
         seen.append(update.sequence)
         if update.status == job_pb2.STATUS_QUEUED:
@@ -96,12 +97,12 @@ async def test_watching_tells_every_change_once(jobs: AsyncJobClient, desk: JobD
 
 async def test_waiting_brings_the_job_as_it_is(jobs: AsyncJobClient, desk: JobDesk) -> None:
     job = await asyncio.to_thread(desk.upload)
-    waiting = asyncio.create_task(jobs.wait(job.id, timeout=20))
+    waiting = asyncio.create_task(jobs.wait(job.id, timeout=PATIENCE))
     await asyncio.to_thread(desk.fold, stored(job))
 
     ended = await waiting
     assert (ended.status, len(ended.artifacts)) == (job_pb2.STATUS_COMPLETED, 1)
-    assert ended == await jobs.get(job.id) == await jobs.wait(job.id, timeout=20)
+    assert ended == await jobs.get(job.id) == await jobs.wait(job.id, timeout=PATIENCE)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -111,14 +112,14 @@ async def test_nothing_is_missed_or_told_twice_while_the_service_is_restarted(
     told: asyncio.Queue[int] = asyncio.Queue()
 
     async def follow(jobs: Any, job_id: str) -> None:
-        async for update in jobs.watch(job_id, timeout=60):
+        async for update in jobs.watch(job_id, timeout=PATIENCE):
             told.put_nowait(update.sequence)
 
-    async with AsyncExitStack() as stack, asyncio.timeout(60):
+    async with AsyncExitStack() as stack, asyncio.timeout(PATIENCE):
         async with job_service(database_url, nats_url) as address:
             jobs = await stack.enter_async_context(client(kind, address))
             job = await jobs.create("a harbour")
-            work = [asyncio.create_task(one) for one in (follow(jobs, job.id), jobs.wait(job.id, timeout=60))]
+            work = [asyncio.create_task(one) for one in (follow(jobs, job.id), jobs.wait(job.id, timeout=PATIENCE))]
             assert await told.get() == 1
         # Nobody is there, and the job goes on by what other replicas do.
         [claimed] = await asyncio.to_thread(desk.claim)
@@ -162,7 +163,7 @@ async def test_the_client_for_threads_does_the_same(address: str) -> None:
         with JobClient(address, tenant="acme") as jobs:
             job = jobs.create("a harbour")
             jobs.cancel(job.id)
-            assert jobs.wait(job.id, timeout=20).status == job_pb2.STATUS_CANCELED
+            assert jobs.wait(job.id, timeout=PATIENCE).status == job_pb2.STATUS_CANCELED
             updates = [update.sequence for update in jobs.watch(job.id) if isinstance(update, job_pb2.Job)]
             listed = [one.id == job.id for one in jobs.jobs()]
             jobs.delete(job.id)

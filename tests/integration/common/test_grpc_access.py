@@ -24,6 +24,7 @@ from common.grpc_server import Served, serve
 from common.health import Readiness
 from tests.support.certificates import LOCAL, Authority, Leaf, dns, uri
 from tests.support.identities import door_for, entry, write
+from tests.support.patience import PATIENCE
 
 ASKED = job_service_pb2.GetJobRequest(tenant="acme")
 
@@ -52,7 +53,7 @@ async def ask(address: str, **settings: Any) -> str:
     async with channel(address, settings=ClientSettings(**settings)) as opened:
         stub = job_service_pb2_grpc.JobServiceStub(opened)
         try:
-            await call(stub.GetJob, ASKED, timeout=10)
+            await call(stub.GetJob, ASKED, timeout=PATIENCE)
         except ServiceError as error:
             return error.status.name
     return "OK"
@@ -63,7 +64,7 @@ async def refusal(address: str, *metadata: tuple[str, str]) -> grpc.aio.AioRpcEr
     async with channel(address) as opened:
         stub = job_service_pb2_grpc.JobServiceStub(opened)
         with pytest.raises(grpc.aio.AioRpcError) as refused:
-            await stub.GetJob(ASKED, timeout=10, metadata=metadata)
+            await stub.GetJob(ASKED, timeout=PATIENCE, metadata=metadata)
     return refused.value
 
 
@@ -104,7 +105,7 @@ async def test_what_is_no_known_token_is_refused_with_one_reason(
 async def test_the_word_bearer_is_written_as_one_likes(file: Path) -> None:
     async with served(door_for(file)) as address, channel(address) as opened:
         stub = job_service_pb2_grpc.JobServiceStub(opened)
-        answered = await stub.GetJob(ASKED, timeout=10, metadata=(("authorization", "bearer acme"),))
+        answered = await stub.GetJob(ASKED, timeout=PATIENCE, metadata=(("authorization", "bearer acme"),))
 
     assert answered == job_service_pb2.GetJobResponse()
 
@@ -124,7 +125,7 @@ async def test_a_removed_token_is_refused_and_a_new_one_taken_without_a_restart(
 
 async def test_the_door_follows_its_file(file: Path) -> None:
     door, stop = door_for(file), asyncio.Event()
-    async with served(door) as address, asyncio.timeout(30):
+    async with served(door) as address, asyncio.timeout(PATIENCE):
         following = asyncio.create_task(door.run(stop))
         write(file, entry("acme", "client", token="fresh", tenants=["acme"]))
         while await ask(address, grpc_token="fresh") != "OK":
@@ -154,9 +155,11 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(file: Path
 
 async def test_health_and_reflection_answer_everybody(file: Path) -> None:
     async with served(door_for(file)) as address, channel(address) as opened:
-        checked = await health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=10)
+        checked = await health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        reflected = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo(iter([asked]), timeout=10)
+        reflected = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo(
+            iter([asked]), timeout=PATIENCE
+        )
         [answer] = [one async for one in reflected]
 
     assert checked.status == health_pb2.HealthCheckResponse.SERVING

@@ -17,12 +17,12 @@ from common.jetstream import BrokerUnavailable, StreamSpec, connect
 from common.loops import Stopped
 from common.pulling import ConsumerSpec, Subscription
 from tests.support.messages import broker_at
+from tests.support.patience import PATIENCE
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import Server
 
 DECLARED = [StreamSpec(**stream) for stream in streams.STREAMS]
 WAKE_UPS = ConsumerSpec(stream="CALOTYPE_WORK", durable="test", subject=streams.WAKE_GENERATE)
-MINUTES = 120.0
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.
 LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
@@ -33,7 +33,7 @@ async def test_a_process_that_waits_for_the_broker_can_be_stopped() -> None:
     asyncio.get_running_loop().call_later(0.1, stop.set)
 
     with pytest.raises(Stopped):
-        async with asyncio.timeout(10), connect("nats://127.0.0.1:1", name="test", streams=DECLARED, stop=stop):
+        async with asyncio.timeout(PATIENCE), connect("nats://127.0.0.1:1", name="test", streams=DECLARED, stop=stop):
             pass
 
 
@@ -43,10 +43,10 @@ async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
     program, _ = nats_stack.program(tmp_path / "data", log=tmp_path / "log", port=port)
     child = Child(program)
     child.start()
-    await asyncio.to_thread(child.wait_ready, 20)
-    async with asyncio.timeout(20):
+    await asyncio.to_thread(child.wait_ready, PATIENCE)
+    async with asyncio.timeout(PATIENCE):
         await connecting
-    child.stop(3)
+    child.stop(PATIENCE)
 
 
 async def test_a_broker_that_was_killed_is_used_again(nats: Server) -> None:
@@ -55,14 +55,14 @@ async def test_a_broker_that_was_killed_is_used_again(nats: Server) -> None:
         with pytest.raises(BrokerUnavailable):
             await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={}, timeout=0.5)
         nats.child.start()
-        await asyncio.to_thread(nats.child.wait_ready, 20)
-        async with asyncio.timeout(20):
+        await asyncio.to_thread(nats.child.wait_ready, PATIENCE)
+        async with asyncio.timeout(PATIENCE):
             while True:
                 try:
                     await broker.publish(streams.WAKE_GENERATE, b"", message_id="2", headers={})
                     break
                 except BrokerUnavailable:
-                    await asyncio.to_thread(nats.child.wait_ready, 5)
+                    await asyncio.to_thread(nats.child.wait_ready, PATIENCE)
 
 
 @pytest.mark.parametrize("run", LOOPS)
@@ -73,13 +73,13 @@ def test_a_connection_is_closed_to_the_end_while_the_broker_is_away(nats: Server
             ready.listen(lambda is_ready: None if is_ready else away.set())
             subscription = Subscription(broker, WAKE_UPS)
             await subscription.fetch(1, wait_seconds=0.1)
-            await asyncio.to_thread(nats.child.stop, 5)
-            async with asyncio.timeout(MINUTES):
+            await asyncio.to_thread(nats.child.stop, PATIENCE)
+            async with asyncio.timeout(PATIENCE):
                 await away.wait()
             await broker.publish_raw("test.unsent", b"", reply="test.reply")
         left = asyncio.all_tasks() - {asyncio.current_task()}
         # Those that were canceled end at their next turn.
-        _, running = await asyncio.wait(left, timeout=MINUTES) if left else (set(), set())
+        _, running = await asyncio.wait(left, timeout=PATIENCE) if left else (set(), set())
         return running
 
     assert run(close_with_unsent_data()) == set()
@@ -96,7 +96,7 @@ def test_a_broker_that_resets_connections_as_it_greets_is_used_again(nats: Serve
             proxy.resets = 10
             proxy.reset_open()
             ready.listen(lambda is_ready: back.set() if is_ready and not proxy.resets else None)
-            async with asyncio.timeout(MINUTES):
+            async with asyncio.timeout(PATIENCE):
                 await back.wait()
             await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={})
             return broker.is_connected
@@ -118,7 +118,7 @@ async def test_messages_are_had_as_soon_as_they_are_there(nats_url: str) -> None
         subscription = Subscription(broker, WAKE_UPS)
         waiting = asyncio.create_task(subscription.fetch(10, wait_seconds=30))
         await broker.publish(streams.WAKE_GENERATE, b"first", message_id="1", headers={})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             messages = await waiting
         await subscription.close()
 
@@ -132,7 +132,7 @@ async def test_a_stream_that_was_deleted_is_made_again_for_its_reader(nats_url: 
         await broker.context.delete_stream("CALOTYPE_WORK")
         await broker.publish(streams.WAKE_GENERATE, b"again", message_id="1", headers={})
         found = []
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not found:
                 found = await subscription.fetch(1, wait_seconds=0.5)
         await subscription.close()

@@ -14,6 +14,7 @@ from cli.stack.child import Child, Program
 from cli.stack.ports import free_port
 from cli.stack.probes import http_ok
 from common.jetstream import BrokerUnavailable, JetStream, StreamSpec, connect
+from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
 MANIFEST = Path(__file__).parents[3] / "deploy/k8s/components/nats/nats.yaml"
@@ -60,7 +61,7 @@ def cluster(tmp_path: Path) -> Iterator[dict[str, tuple[Child, str]]]:
     with reaped(pids[0]), reaped(pids[1]), reaped(pids[2]):
         try:
             for child, _ in running.values():
-                child.wait_ready(30)
+                child.wait_ready(PATIENCE)
             yield running
         finally:
             for child, _ in running.values():
@@ -90,7 +91,7 @@ async def test_a_stream_held_by_three_outlives_the_server_that_led_it(cluster: d
     cluster[leader][0].kill()
 
     survivor = next(url for name, (_, url) in cluster.items() if name != leader)
-    async with asyncio.timeout(60), connect(survivor, name="test", streams=declared(3)) as broker:
+    async with asyncio.timeout(PATIENCE), connect(survivor, name="test", streams=declared(3)) as broker:
         while True:
             try:
                 await broker.publish(subject, b"another", message_id="2", headers={}, timeout=1)

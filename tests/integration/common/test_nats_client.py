@@ -9,10 +9,10 @@ import pytest
 import uvloop
 
 from common.nats_client import LossReportingTransport
+from tests.support.patience import PATIENCE
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import Server
 
-MINUTES = 120.0
 Run = Callable[[Coroutine[Any, Any, None]], None]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.
 LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
@@ -25,7 +25,7 @@ async def lost_transport(server_url: str) -> LossReportingTransport:
         proxy.resets = 1
         await transport.connect(urlsplit(proxy.url), 1024, 5)
         with pytest.raises(ConnectionResetError):
-            await asyncio.wait_for(read_all(transport), MINUTES)
+            await asyncio.wait_for(read_all(transport), PATIENCE)
     return transport
 
 

@@ -44,7 +44,7 @@ def database_url(module_database: str) -> Iterator[str]:
     engine = create_engine(driver_url(module_database), poolclass=NullPool)
     with engine.begin() as connection:
         # A test that left a transaction open is told so, instead of hanging those after it.
-        connection.execute(text("SET LOCAL lock_timeout = '10s'"))
+        connection.execute(text("SET LOCAL lock_timeout = '60s'"))
         for table in ROOTS:
             connection.execute(text(f"DELETE FROM {table}"))
     engine.dispose()

@@ -13,6 +13,7 @@ from services.job.domain.requests import Priority
 from services.job.domain.states import State
 from services.job.store import jobs
 from tests.support.jobs import JobDesk, fence_of, generated
+from tests.support.patience import PATIENCE
 
 COPY_JOB = """
 INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object(
@@ -89,12 +90,12 @@ def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> Non
     def hold(connection: Connection) -> None:
         jobs.lock_one(connection, first.id)
         locked.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     with ThreadPoolExecutor(2) as threads:
         holding = threads.submit(desk.run, hold)
-        assert locked.wait(20)
-        claimed = threads.submit(desk.claim, 2).result(10)
+        assert locked.wait(PATIENCE)
+        claimed = threads.submit(desk.claim, 2).result(PATIENCE)
         go_on.set()
         holding.result()
 

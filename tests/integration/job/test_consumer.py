@@ -25,6 +25,7 @@ from services.job.store import jobs
 from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.messages import broker_at, images_generated, publish
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ class WatchedConsumer(FactConsumer):
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for the batch that makes it so."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 self._handled.clear()
                 if await asyncio.to_thread(condition):
@@ -62,7 +63,7 @@ async def folding(
     broker: JetStream, database_url: str, *, limits: Limits | None = None
 ) -> AsyncIterator[WatchedConsumer]:
     """A consumer that runs; at the end of the block it has settled all that it was given."""
-    database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=1)
+    database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
     consumer, stop = WatchedConsumer(database, broker, limits or Limits()), asyncio.Event()
     running = asyncio.create_task(consumer.run(stop))
     yield consumer
@@ -81,7 +82,8 @@ async def dead_letters(broker: JetStream, count: int) -> list[dict[str, str]]:
     subscription = await broker.context.pull_subscribe("calotype.dead.>", stream=streams.DEAD_LETTERS["name"])
     found: list[dict[str, str]] = []
     while len(found) < count:
-        found += [dict(message.headers or {}) for message in await subscription.fetch(count, timeout=15)]
+        missing = count - len(found)
+        found += [dict(message.headers or {}) for message in await subscription.fetch(missing, timeout=PATIENCE)]
     return found
 
 
@@ -154,7 +156,7 @@ async def test_a_fact_is_acknowledged_after_the_commit_and_not_before(
     def hold(connection: Connection) -> None:
         jobs.lock_one(connection, job.id)
         loop.call_soon_threadsafe(locked.set)
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     holding = asyncio.create_task(asyncio.to_thread(desk.run, hold))
     await locked.wait()
@@ -186,11 +188,11 @@ async def test_facts_told_while_the_database_is_away_are_folded_when_it_is_back(
         job, call = desk.generate()
         async with folding(broker, server.url) as consumer:
             desk.dispose()
-            server.child.stop(10)
+            server.child.stop(PATIENCE)
             await publish(broker, [images_generated(job, call)])
             await consumer.until(lambda: not consumer.may_fetch)
             server.child.start()
-            server.child.wait_ready(20)
+            server.child.wait_ready(PATIENCE)
             await consumer.watch_database(Readiness("database"))
             await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
 

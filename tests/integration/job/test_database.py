@@ -10,6 +10,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 from common.postgres import Database, DatabaseUnavailable
 from services.job.store import jobs
 from tests.support.jobs import JobDesk
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ async def test_a_lock_that_does_not_come_free_is_an_outage_and_no_defect(databas
     def hold(connection: Connection) -> None:
         jobs.lock_one(connection, job.id)
         loop.call_soon_threadsafe(locked.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(PATIENCE)
 
     holding = asyncio.create_task(asyncio.to_thread(desk.run, hold))
     await locked.wait()
@@ -82,7 +83,7 @@ async def test_a_caller_that_goes_away_does_not_break_its_transaction(database: 
     def work(connection: Connection) -> None:
         connection.execute(text("UPDATE jobs SET model = 'other'"))
         loop.call_soon_threadsafe(began.set)
-        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(20)
+        asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(PATIENCE)
 
     running = asyncio.create_task(database.run(work))
     await began.wait()

@@ -19,6 +19,7 @@ from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.store import idempotency
 from tests.support.messages import broker_at
+from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 
 SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
@@ -63,13 +64,13 @@ async def bury(broker: JetStream, number: int, *, subject: str = SUBJECT) -> Non
 
 async def page(service: Any, **asked: Any) -> dead.ListDeadLettersResponse:
     """A page of letters."""
-    return await call(service.ListDeadLetters, dead.ListDeadLettersRequest(**asked), timeout=10)
+    return await call(service.ListDeadLetters, dead.ListDeadLettersRequest(**asked), timeout=PATIENCE)
 
 
 async def replay(service: Any, letter_id: str, key: str = "") -> bool:
     """Replay one; whether the key had done so before."""
     asked = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
-    answer: dead.ReplayDeadLetterResponse = await call(service.ReplayDeadLetter, asked, timeout=10)
+    answer: dead.ReplayDeadLetterResponse = await call(service.ReplayDeadLetter, asked, timeout=PATIENCE)
     return answer.replayed
 
 

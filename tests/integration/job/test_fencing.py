@@ -14,6 +14,7 @@ from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed, fence_of, generated, purchase_of, stored
+from tests.support.patience import PATIENCE
 
 
 def lose_lease(desk: JobDesk, job: Job) -> Job:
@@ -32,11 +33,11 @@ def behind(desk: JobDesk, first: Any, second: Any) -> Any:
     def hold(connection: Connection) -> None:
         first(connection)
         locked.set()
-        assert go_on.wait(20)
+        assert go_on.wait(PATIENCE)
 
     with ThreadPoolExecutor(2) as threads:
         holding = threads.submit(desk.run, hold)
-        assert locked.wait(20)
+        assert locked.wait(PATIENCE)
         waiting = threads.submit(desk.run, second)
         desk.await_blocked()
         go_on.set()

@@ -17,6 +17,7 @@ from services.job.domain.states import State
 from services.job.grpc_api.worker_service import CHUNK_BYTES
 from tests.support.job_api import Api, Ask, refusal_of
 from tests.support.jobs import JobDesk, failed, generated, stored
+from tests.support.patience import PATIENCE
 
 
 async def test_a_created_job_is_answered_as_it_was_written(api: Api) -> None:
@@ -38,12 +39,12 @@ async def test_a_replayed_key_says_so_and_gives_the_same_job(api: Api) -> None:
 
 REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
     "no such job": (
-        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_x"), timeout=10),
+        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_x"), timeout=PATIENCE),
         grpc.StatusCode.NOT_FOUND,
         "JOB_NOT_FOUND",
     ),
     "a job id that cannot be": (
-        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_\x00"), timeout=10),
+        lambda api: call(api.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id="job_\x00"), timeout=PATIENCE),
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_INPUT",
     ),
@@ -75,7 +76,7 @@ REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
         "INVALID_INPUT",
     ),
     "final events by less than nothing": (
-        lambda api: call(api.jobs.ListFinalEvents, Ask.ListFinalEventsRequest(page_size=-5), timeout=10),
+        lambda api: call(api.jobs.ListFinalEvents, Ask.ListFinalEventsRequest(page_size=-5), timeout=PATIENCE),
         grpc.StatusCode.INVALID_ARGUMENT,
         "INVALID_INPUT",
     ),
@@ -88,7 +89,7 @@ REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
         lambda api: call(
             api.work.RecordOperation,
             worker_service_pb2.RecordOperationRequest(call_id="call_x", operation_id="op"),
-            timeout=10,
+            timeout=PATIENCE,
         ),
         grpc.StatusCode.NOT_FOUND,
         "CALL_NOT_FOUND",
@@ -101,7 +102,7 @@ REFUSED: dict[str, tuple[Any, grpc.StatusCode, str]] = {
                 call_id=f"call_{uuid4().hex}",
                 image_indexes=[0],
             ),
-            timeout=10,
+            timeout=PATIENCE,
         ),
         grpc.StatusCode.ABORTED,
         "LEASE_LOST",
@@ -138,7 +139,9 @@ async def test_a_no_carries_exactly_one_error_info_and_names_its_fields(api: Api
 async def test_a_wrong_state_tells_the_job_as_it_stands(api: Api, desk: JobDesk) -> None:
     job = desk.upload()
     desk.fold(stored(job))
-    refusal = await refusal_of(call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=10))
+    refusal = await refusal_of(
+        call(api.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
+    )
     told = job_pb2.Job()
     assert isinstance(refusal.detail, any_pb2.Any)
     assert refusal.detail.Unpack(told)
@@ -212,7 +215,7 @@ async def test_final_events_are_listed_once_each_over_pages(api: Api, desk: JobD
     found, token = [], ""
     while True:
         request = Ask.ListFinalEventsRequest(page_size=2, page_token=token)
-        page = await call(api.jobs.ListFinalEvents, request, timeout=10)
+        page = await call(api.jobs.ListFinalEvents, request, timeout=PATIENCE)
         found += [job.id for job in page.jobs]
         token = page.next_page_token
         if not token:
@@ -225,7 +228,7 @@ async def test_attempts_tell_their_calls(api: Api, desk: JobDesk) -> None:
     job, made = desk.generate(provider="paid")
     desk.fold(generated(job, made, cost=5))
     desk.claim_uploads()
-    answer = await call(api.jobs.ListAttempts, Ask.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=10)
+    answer = await call(api.jobs.ListAttempts, Ask.ListAttemptsRequest(tenant="acme", job_id=job.id), timeout=PATIENCE)
     generating, uploading = answer.attempts
 
     assert (generating.outcome, uploading.outcome) == ("succeeded", "")
@@ -246,13 +249,13 @@ async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> N
         request_digest="0" * 64,
         call_id=f"call_{uuid4().hex}",
     )
-    first, again = [(await call(api.work.BeginProviderCall, begin, timeout=10)).call for _ in range(2)]
+    first, again = [(await call(api.work.BeginProviderCall, begin, timeout=PATIENCE)).call for _ in range(2)]
     accepted = worker_service_pb2.RecordOperationRequest(
         call_id=first.id, operation_id="op", operation_state={"u": "1"}
     )
     for _ in range(2):
-        await call(api.work.RecordOperation, accepted, timeout=10)
-    await call(api.work.ReleaseJob, worker_service_pb2.ReleaseJobRequest(lease=claimed.lease), timeout=10)
+        await call(api.work.RecordOperation, accepted, timeout=PATIENCE)
+    await call(api.work.ReleaseJob, worker_service_pb2.ReleaseJobRequest(lease=claimed.lease), timeout=PATIENCE)
     [next_claim] = await api.claim()
     [left] = next_claim.calls
 
@@ -269,12 +272,12 @@ async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> N
 async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: Api, desk: JobDesk) -> None:
     able = worker_service_pb2.RegisterProvidersRequest(worker="w")
     able.providers.add(name="edit", kind="fake", default_model="m", capabilities={"max_input_images": 1})
-    await call(api.work.RegisterProviders, able, timeout=10)
+    await call(api.work.RegisterProviders, able, timeout=PATIENCE)
     data = bytes(range(256)) * (CHUNK_BYTES // 128)
     image = job_pb2.InputImage(data=data, content_type="image/png")
     await api.create(provider="edit", input_images=[image])
     request = worker_service_pb2.ClaimJobsRequest(worker="w", lease_tokens=[str(uuid4())], providers=["edit"])
-    [claimed] = (await call(api.work.ClaimJobs, request, timeout=10)).jobs
+    [claimed] = (await call(api.work.ClaimJobs, request, timeout=PATIENCE)).jobs
     ask = worker_service_pb2.GetJobInputRequest(lease=claimed.lease, index=0)
     chunks = [part.chunk async for part in stream(api.work.GetJobInput, ask)]
     ask.lease.lease_token = str(uuid4())
@@ -291,7 +294,7 @@ async def test_renewals_are_answered_per_lease(api: Api, desk: JobDesk) -> None:
     desk.cancel(jobs[0])
     stranger = worker_service_pb2.Lease(job_id=jobs[1], claim_number=9, lease_token=str(uuid4()))
     request = worker_service_pb2.RenewLeasesRequest(worker="w", leases=[one.lease for one in claimed] + [stranger])
-    answer = await call(api.work.RenewLeases, request, timeout=10)
+    answer = await call(api.work.RenewLeases, request, timeout=PATIENCE)
     outcomes = {one.lease_token: one.outcome for one in answer.renewals}
     canceled, kept = sorted(claimed, key=lambda one: jobs.index(one.lease.job_id))
 

@@ -8,6 +8,7 @@ from services.job.application import creating
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed
+from tests.support.patience import PATIENCE
 
 WINDOW = 900
 
@@ -91,7 +92,7 @@ def test_a_repetition_waits_for_a_first_request_that_is_still_being_written(desk
         waiting: list[object] = []
         first = desk.run(slow)
         [repetition] = waiting
-        assert repetition.result(timeout=20) == first  # type: ignore[attr-defined]
+        assert repetition.result(timeout=PATIENCE) == first  # type: ignore[attr-defined]
     assert desk.sql("SELECT count(*) AS n FROM jobs")[0].n == 1
 
 

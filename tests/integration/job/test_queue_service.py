@@ -15,6 +15,7 @@ from services.job.domain.failures import Code
 from services.job.grpc_api.queue_service import QueueService
 from services.job.store import queue as store
 from tests.support.jobs import JobDesk, failed
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -29,7 +30,7 @@ async def service(database_url: str) -> AsyncIterator[Any]:
 
 async def get(service: Any) -> queue.GetQueueResponse:
     """The queue now."""
-    return await call(service.GetQueue, queue.GetQueueRequest(), timeout=10)
+    return await call(service.GetQueue, queue.GetQueueRequest(), timeout=PATIENCE)
 
 
 async def test_an_empty_queue_is_told_as_one(service: Any) -> None:
@@ -82,7 +83,7 @@ async def test_providers_are_told_with_what_is_in_use_of_them(desk: JobDesk, ser
     desk.create(provider="paid")
     [claimed] = desk.claim()
     desk.begin(claimed.job)
-    told = await call(service.ListProviderUse, queue.ListProviderUseRequest(), timeout=10)
+    told = await call(service.ListProviderUse, queue.ListProviderUseRequest(), timeout=PATIENCE)
     by_name = {one.provider.name: one for one in told.providers}
 
     assert (by_name["paid"].in_use, by_name["paid"].calls_in_last_minute) == (1, 1)

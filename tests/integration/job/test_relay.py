@@ -15,6 +15,7 @@ from services.job.relay import OutboxRelay
 from services.job.store import outbox
 from tests.support.jobs import JobDesk, stored
 from tests.support.messages import broker_at
+from tests.support.patience import PATIENCE
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 async def published(broker: JetStream, count: int) -> dict[str, list[int]]:
     """Sequences by job, in the order of the stream."""
     subscription = await broker.context.pull_subscribe("calotype.event.>", stream=streams.EVENTS["name"])
-    messages = await subscription.fetch(count, timeout=10)
+    messages = await subscription.fetch(count, timeout=PATIENCE)
     by_job: dict[str, list[int]] = defaultdict(list)
     for message in messages:
         event = event_pb2.JobEvent.FromString(message.data)

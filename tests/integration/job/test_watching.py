@@ -15,6 +15,7 @@ from services.job.domain.jobs import Snapshot
 from services.job.watching import MOST_BEHIND, Watchers
 from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobDesk, failed, stored
+from tests.support.patience import PATIENCE
 
 
 async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(api: Api, desk: JobDesk) -> None:
@@ -29,7 +30,7 @@ async def test_a_watcher_sees_the_job_as_it_is_and_then_every_change_to_the_end(
             await step(desk.begin, held)
             await step(desk.fold, failed(held, retryable=False))
 
-    async with asyncio.timeout(20), api.watch(job.id) as updates:
+    async with asyncio.timeout(PATIENCE), api.watch(job.id) as updates:
         async for update in updates:
             seen.append((update.job.sequence, update.job.status))
             await go_on(update.job.sequence)
@@ -48,7 +49,7 @@ async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
 ) -> None:
     job = desk.upload()
     desk.fold(stored(job))
-    async with asyncio.timeout(20), api.watch(job.id, after) as updates:
+    async with asyncio.timeout(PATIENCE), api.watch(job.id, after) as updates:
         seen = [update.job.sequence async for update in updates]
 
     assert seen == expected
@@ -57,7 +58,7 @@ async def test_a_watcher_that_returns_gets_exactly_what_it_missed(
 async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk: JobDesk) -> None:
     job = desk.upload()
     desk.fold(stored(job))
-    async with asyncio.timeout(20), api.watch(job.id, 2) as updates:
+    async with asyncio.timeout(PATIENCE), api.watch(job.id, 2) as updates:
         told = [update.job async for update in updates]
 
     assert [one.status for one in told][::3] == [job_pb2.STATUS_GENERATING, job_pb2.STATUS_COMPLETED]
@@ -68,7 +69,7 @@ async def test_a_change_is_told_as_it_was_and_without_the_request(api: Api, desk
 async def test_a_watcher_hears_progress_that_is_stored_nowhere(api: Api, desk: JobDesk) -> None:
     job = desk.create().job
     told = job_service_pb2.Progress(percent=40, step=2, steps=5)
-    async with asyncio.timeout(20), api.watch(job.id) as updates:
+    async with asyncio.timeout(PATIENCE), api.watch(job.id) as updates:
         await anext(updates)
         # The watcher is known to the service once a change was told after the snapshot.
         await api.claim()
@@ -84,7 +85,7 @@ async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, de
     job = desk.create().job
     told = job_service_pb2.Progress(percent=40).SerializeToString()
     slow, listener = (api.watching.follow("acme", job.id, after=after) for after in (0, 99))
-    async with asyncio.timeout(20), aclosing(slow), aclosing(listener):
+    async with asyncio.timeout(PATIENCE), aclosing(slow), aclosing(listener):
         await anext(slow)
         hearing = asyncio.create_task(anext(listener))
         await asyncio.to_thread(desk.cancel, job.id)
@@ -99,7 +100,7 @@ async def test_word_of_progress_behind_the_last_change_keeps_nobody(api: Api, de
 
 
 async def test_whoever_follows_a_job_that_is_deleted_is_let_go(api: Api) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         assert [change async for change in api.watching.follow("acme", "job_deleted", after=3)] == []
 
 
@@ -181,7 +182,7 @@ async def test_a_watcher_that_falls_too_far_behind_is_let_go_and_misses_nothing_
     api: Api, desk: JobDesk
 ) -> None:
     job = desk.create().job
-    async with asyncio.timeout(20), aclosing(api.watching.follow("acme", job.id, after=0)) as changes:
+    async with asyncio.timeout(PATIENCE), aclosing(api.watching.follow("acme", job.id, after=0)) as changes:
         first = await anext(changes)
         progress = job_service_pb2.Progress(percent=1).SerializeToString()
         for _ in range(MOST_BEHIND + 1):
@@ -224,7 +225,7 @@ async def test_what_a_watcher_knows_is_not_sent_however_late_or_often_it_is_told
             assert isinstance(change, Snapshot)
             seen.append(change.job.sequence)
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         tasks.create_task(follow())
         for _ in range(3):
             await tell_again(api, job.id)
@@ -246,7 +247,7 @@ async def test_a_watcher_is_not_sent_what_only_another_one_has_missed(api: Api, 
             assert isinstance(change, Snapshot)
             seen[after].append(change.job.sequence)
 
-    async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(PATIENCE), asyncio.TaskGroup() as tasks:
         for after in seen:
             tasks.create_task(follow(after))
         await let_them_look(api, desk)

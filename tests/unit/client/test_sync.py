@@ -27,6 +27,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import FieldViolation, ServiceError, to_status
 from services.job.grpc_api.refusals import STATUS
+from tests.support.patience import PATIENCE
 
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
 Ask = job_service_pb2
@@ -110,7 +111,7 @@ def test_a_prompt_is_a_request_with_a_key_of_its_own(service: Service, jobs: Job
         assert service.metadata["authorization"] == "Bearer secret"
         ok(call, Ask.CreateJobResponse(job=job_pb2.Job(id=f"job_{number}")))
 
-    assert [job.id for job in working.result(5)] == ["job_0", "job_1"]
+    assert [job.id for job in working.result(PATIENCE)] == ["job_0", "job_1"]
     assert len(keys) == 2
 
 
@@ -124,7 +125,7 @@ def test_a_submission_is_repeated_under_the_same_key_while_the_service_is_away(
     second, call = service.take("CreateJob")
     ok(call, Ask.CreateJobResponse(job=job_pb2.Job(id="job_1"), replayed=True))
 
-    assert working.result(5).id == "job_1"
+    assert working.result(PATIENCE).id == "job_1"
     assert first.idempotency_key == second.idempotency_key != ""
 
 
@@ -135,7 +136,7 @@ def test_who_is_away_for_long_is_told_as_away(service: Service, jobs: JobClient)
         no(call, AWAY)
 
     with pytest.raises(Unavailable) as away:
-        working.result(5)
+        working.result(PATIENCE)
     assert away.value.attempts == 4
 
 
@@ -156,7 +157,7 @@ def test_what_does_not_pass_soon_is_not_asked_for_again(
     no(call, error)
 
     with pytest.raises(kind) as told:
-        working.result(5)
+        working.result(PATIENCE)
     assert (type(told.value), told.value.attempts) == (kind, 1)
     assert told.value.retry_after_seconds == error.retry_after_seconds
 
@@ -182,7 +183,7 @@ def test_a_no_is_of_a_kind_and_is_not_asked_for_twice(
     no(call, error)
 
     with pytest.raises(kind) as told:
-        working.result(5)
+        working.result(PATIENCE)
     assert type(told.value) is kind
     assert (str(told.value), told.value.reason) == ("No.", error.reason)
 
@@ -200,7 +201,7 @@ def test_a_no_tells_the_fields_and_the_job_and_when_to_come_again(service: Servi
     no(call, error)
 
     with pytest.raises(WrongState) as told:
-        working.result(5)
+        working.result(PATIENCE)
     assert (told.value.fields, told.value.retry_after_seconds) == ({"n": "too many"}, 2.5)
     assert told.value.job is not None
     assert told.value.job.sequence == 7
@@ -225,7 +226,7 @@ def test_a_reason_that_is_newer_than_the_client_is_told_as_its_status(service: S
     no(call, refusal("FAILED_PRECONDITION", "MOON_IS_WRONG"))
 
     with pytest.raises(WrongState) as told:
-        working.result(5)
+        working.result(PATIENCE)
     assert told.value.reason == "MOON_IS_WRONG"
 
 
@@ -235,7 +236,7 @@ def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs:
     call.terminate(None, (("grpc-status-details-bin", b"\xff\xff"),), grpc.StatusCode.NOT_FOUND, "")
 
     with pytest.raises(JobNotFound, match=r"^The service answered NOT_FOUND\.$"):
-        working.result(5)
+        working.result(PATIENCE)
 
 
 @pytest.mark.parametrize("kind", [WrongState, DeadlineExceeded])
@@ -253,7 +254,7 @@ def test_a_transport_that_fails_says_nothing_of_its_addresses(service: Service, 
     call.terminate(None, (), grpc.StatusCode.INTERNAL, "ipv4:10.0.0.7:1234 broke")
 
     with pytest.raises(Exception, match=r"^The service answered INTERNAL\.$"):
-        working.result(5)
+        working.result(PATIENCE)
 
 
 def test_pages_are_fetched_as_they_are_needed(service: Service, jobs: JobClient) -> None:
@@ -266,7 +267,7 @@ def test_pages_are_fetched_as_they_are_needed(service: Service, jobs: JobClient)
         assert (request.tenant, request.provider) == ("acme", "flux")
         ok(call, Ask.ListJobsResponse(jobs=[job_pb2.Job(id=f"job_{number}")], next_page_token=following))
 
-    assert working.result(5) == ["job_0", "job_1"]
+    assert working.result(PATIENCE) == ["job_0", "job_1"]
     assert tokens == ["", "next"]
     assert filters.page_token == ""
 
@@ -277,13 +278,13 @@ def test_a_deletion_whose_answer_was_lost_is_done(service: Service, jobs: JobCli
     no(call, AWAY)
     _, call = service.take("DeleteJob")
     no(call, refusal("NOT_FOUND", "JOB_NOT_FOUND"))
-    working.result(5)
+    working.result(PATIENCE)
 
     working = service.does(lambda: jobs.delete("job_2"))
     _, call = service.take("DeleteJob")
     no(call, refusal("NOT_FOUND", "JOB_NOT_FOUND"))
     with pytest.raises(JobNotFound):
-        working.result(5)
+        working.result(PATIENCE)
 
 
 def test_a_stream_that_breaks_goes_on_where_it_was(service: Service, jobs: JobClient) -> None:
@@ -298,15 +299,15 @@ def test_a_stream_that_breaks_goes_on_where_it_was(service: Service, jobs: JobCl
     assert not request.HasField("after_sequence")
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3)))
     call.send_response(Ask.WatchJobResponse(progress=Ask.Progress(percent=40)))
-    first, progress = [seen.get(timeout=5) for _ in range(2)]
+    first, progress = [seen.get(timeout=PATIENCE) for _ in range(2)]
     no(call, AWAY, is_stream=True)
     request, call = service.take_watch()
     assert request.after_sequence == 3
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4, status=job_pb2.STATUS_FAILED)))
     call.terminate((), grpc.StatusCode.OK, "")
 
-    working.result(5)
-    assert (first.sequence, progress.percent, seen.get(timeout=5).sequence) == (3, 40, 4)
+    working.result(PATIENCE)
+    assert (first.sequence, progress.percent, seen.get(timeout=PATIENCE).sequence) == (3, 40, 4)
 
 
 def test_a_stream_that_ends_before_the_final_change_goes_on(service: Service, jobs: JobClient) -> None:
@@ -323,7 +324,7 @@ def test_a_stream_that_ends_before_the_final_change_goes_on(service: Service, jo
         call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=sequence, status=status)))
     call.terminate((), grpc.StatusCode.OK, "")
 
-    assert working.result(5) == [3, 4, 5]
+    assert working.result(PATIENCE) == [3, 4, 5]
 
 
 def test_whoever_knows_the_final_change_is_told_nothing_more(service: Service, jobs: JobClient) -> None:
@@ -333,7 +334,7 @@ def test_whoever_knows_the_final_change_is_told_nothing_more(service: Service, j
     _, call = service.take("GetJob")
     ok(call, Ask.GetJobResponse(job=job_pb2.Job(sequence=5, status=job_pb2.STATUS_COMPLETED)))
 
-    assert working.result(5) == []
+    assert working.result(PATIENCE) == []
 
 
 def test_a_service_that_goes_away_after_the_final_change_is_not_waited_for(service: Service, jobs: JobClient) -> None:
@@ -341,14 +342,14 @@ def test_a_service_that_goes_away_after_the_final_change_is_not_waited_for(servi
     working = service.does(lambda: [seen.put(update) for update in jobs.watch("job_1")])
     _, call = service.take_watch()
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=5, status=job_pb2.STATUS_COMPLETED)))
-    seen.get(timeout=5)
+    seen.get(timeout=PATIENCE)
     no(call, AWAY, is_stream=True)
 
-    assert len(working.result(5)) == 1
+    assert len(working.result(PATIENCE)) == 1
 
 
 def test_waiting_ends_with_the_whole_final_job(service: Service, jobs: JobClient) -> None:
-    working = service.does(lambda: jobs.wait("job_1", timeout=20))
+    working = service.does(lambda: jobs.wait("job_1", timeout=PATIENCE))
     _, call = service.take_watch()
     wanted = job_pb2.JobRequest(prompt="a harbour")
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, request=wanted)))
@@ -356,7 +357,7 @@ def test_waiting_ends_with_the_whole_final_job(service: Service, jobs: JobClient
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED)))
     call.terminate((), grpc.StatusCode.OK, "")
 
-    assert working.result(5) == job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED, request=wanted)
+    assert working.result(PATIENCE) == job_pb2.Job(sequence=4, status=job_pb2.STATUS_COMPLETED, request=wanted)
 
 
 def test_waiting_has_an_end(service: Service, jobs: JobClient) -> None:
@@ -366,14 +367,14 @@ def test_waiting_has_an_end(service: Service, jobs: JobClient) -> None:
     call.terminate((), grpc.StatusCode.DEADLINE_EXCEEDED, "")
 
     with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it goes on") as late:
-        working.result(5)
+        working.result(PATIENCE)
     assert isinstance(late.value, TimeoutError)
 
 
 def test_a_stream_that_is_refused_is_told_by_kind(service: Service, jobs: JobClient) -> None:
-    working = service.does(lambda: jobs.wait("job_1", timeout=20))
+    working = service.does(lambda: jobs.wait("job_1", timeout=PATIENCE))
     _, call = service.take_watch()
     no(call, refusal("NOT_FOUND", "JOB_NOT_FOUND"), is_stream=True)
 
     with pytest.raises(JobNotFound):
-        working.result(5)
+        working.result(PATIENCE)

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from common.grpc_client import channel
 from common.grpc_server import Served, serve
 from common.health import Condition, Readiness
+from tests.support.patience import PATIENCE
 
-SECONDS = 10.0
 SERVICE = "calotype.job.v1.JobService"
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -78,17 +78,17 @@ class Watched:
     def __init__(self, stub: Any, name: str) -> None:
         self._stub = stub
         self._name = name
-        self._stream = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=SECONDS)
+        self._stream = stub.Watch(health_pb2.HealthCheckRequest(service=name), timeout=PATIENCE)
 
     async def until(self, status: int) -> None:
         """Wait until it says so."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             while (await self._stream.read()).status != status:
                 pass
 
     async def now(self) -> int:
         """What it answers to a single question."""
-        answer = await self._stub.Check(health_pb2.HealthCheckRequest(service=self._name), timeout=SECONDS)
+        answer = await self._stub.Check(health_pb2.HealthCheckRequest(service=self._name), timeout=PATIENCE)
         return int(answer.status)
 
 

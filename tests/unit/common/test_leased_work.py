@@ -10,8 +10,8 @@ import pytest
 
 from common.errors import ServiceError
 from common.leased_work import LeasedWork, Renewal, Slot
+from tests.support.patience import PATIENCE
 
-SECONDS = 10.0
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Away.")
 
 
@@ -48,12 +48,12 @@ class Desk:
 
     async def wait_for_claims(self, count: int) -> None:
         """Wait until it was asked so often."""
-        async with self.asked, asyncio.timeout(SECONDS):
+        async with self.asked, asyncio.timeout(PATIENCE):
             await self.asked.wait_for(lambda: len(self.claims) >= count)
 
     async def wait_for_renewals(self, count: int) -> None:
         """Wait until leases were renewed so often."""
-        async with self.asked, asyncio.timeout(SECONDS):
+        async with self.asked, asyncio.timeout(PATIENCE):
             await self.asked.wait_for(lambda: len(self.renewals) >= count)
 
 
@@ -80,7 +80,7 @@ class Hands:
 
     async def next(self) -> Slot[str]:
         """The next piece of work that was begun."""
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             return await self.slots.get()
 
 
@@ -113,7 +113,7 @@ def leased(desk: Desk, hands: Hands, **options: Any) -> LeasedWork[str]:
 
 
 @asynccontextmanager
-async def working(work: LeasedWork[str], *, grace_seconds: float = SECONDS) -> Any:
+async def working(work: LeasedWork[str], *, grace_seconds: float = PATIENCE) -> Any:
     """Run it; leaving stops it and waits for its end."""
     stop = asyncio.Event()
     task = asyncio.create_task(work.work(stop, grace_seconds=grace_seconds))
@@ -121,7 +121,7 @@ async def working(work: LeasedWork[str], *, grace_seconds: float = SECONDS) -> A
         yield task
     finally:
         stop.set()
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(PATIENCE):
             await task
 
 
@@ -309,7 +309,7 @@ def _end_when_stopping(slot: Slot[str], hands: Hands) -> None:
 async def test_leases_are_renewed_until_the_last_work_ended() -> None:
     desk, hands = Desk("a"), Hands()
     stop = asyncio.Event()
-    task = asyncio.create_task(leased(desk, hands, lease_of=lambda work: 0.03).work(stop, grace_seconds=SECONDS))
+    task = asyncio.create_task(leased(desk, hands, lease_of=lambda work: 0.03).work(stop, grace_seconds=PATIENCE))
     slot = await hands.next()
     stop.set()
     await slot.stopping.wait()

@@ -15,9 +15,9 @@ import pytest
 from common.config import ConfigError
 from common.lifecycle import StartError, Tasks, process_name, run
 from common.loops import Stopped
+from tests.support.patience import PATIENCE
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 20.0
 #: A process that says when it can be stopped, and that it was.
 PROCESS = """
 import asyncio, sys
@@ -57,7 +57,7 @@ def test_a_signal_lets_a_process_end_in_its_own_way(number: signal.Signals) -> N
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        told, problems = process.communicate(timeout=SECONDS)
+        told, problems = process.communicate(timeout=PATIENCE)
 
     assert (process.returncode, told, problems) == (0, "stopped\n", "")
 
@@ -111,7 +111,7 @@ async def failing(error: Exception) -> None:
 async def until_stopped(*works: Coroutine[Any, Any, None], then: Exception | None = None) -> None:
     """A process with work in the background, that waits to be stopped and then ends."""
     stop = asyncio.Event()
-    async with asyncio.timeout(SECONDS), Tasks(stop) as tasks:
+    async with asyncio.timeout(PATIENCE), Tasks(stop) as tasks:
         for number, work in enumerate(works):
             tasks.start(work, name=f"work {number}")
         await stop.wait()

@@ -22,6 +22,7 @@ from cli.stack.state import (
     stop_leftovers,
     write_processes,
 )
+from tests.support.patience import PATIENCE
 
 STATE = StackState(
     http="http://127.0.0.1:8080",
@@ -90,7 +91,7 @@ def test_leftovers_are_stopped(tmp_path: Path, sleeper: subprocess.Popen[bytes])
 
     stop_leftovers(tmp_path, told.append)
 
-    assert not psutil.pid_exists(sleeper.pid) or sleeper.wait(5) == -signal.SIGTERM
+    assert not psutil.pid_exists(sleeper.pid) or sleeper.wait(PATIENCE) == -signal.SIGTERM
     assert "job" in told[0]
     assert not (tmp_path / "processes.json").exists()
 

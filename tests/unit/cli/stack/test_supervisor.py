@@ -11,6 +11,7 @@ import pytest
 
 from cli.stack.child import Child, ChildError, Program, StartInterrupted
 from cli.stack.supervisor import HEALTHY_SECONDS, LONGEST_PAUSE, Supervisor, Watched, describe_end
+from tests.support.patience import PATIENCE
 
 
 class Clock:
@@ -135,7 +136,7 @@ def test_whoever_does_not_end_by_itself_is_ended_after_the_grace(tmp_path: Path)
     log = tmp_path / "some.log"
     child = Child(program(tmp_path, DEAF, is_ready=lambda: b"up" in log.read_bytes()))
     supervisor.start(child)
-    child.wait_ready(10)
+    child.wait_ready(PATIENCE)
 
     hurry = threading.Event()
     hurry.set()
@@ -168,7 +169,7 @@ def test_a_program_that_ends_at_its_start_is_told_with_its_last_words(tmp_path: 
     child.start()
 
     with pytest.raises(ChildError, match="CALOTYPE_X is not a setting"):
-        child.wait_ready(10)
+        child.wait_ready(PATIENCE)
 
 
 def test_waiting_ends_when_somebody_asks_to_stop(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_waiting_ends_when_somebody_asks_to_stop(tmp_path: Path) -> None:
     child.start()
 
     with pytest.raises(StartInterrupted):
-        child.wait_ready(10, stop)
+        child.wait_ready(PATIENCE, stop)
     child.stop()
 
 
