@@ -323,7 +323,7 @@ def _answers_of_outages(asking: Asking, operations: dict[str, APIOperation], fol
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1_800)
+@pytest.mark.timeout(3_600)
 def test_every_operation_answers_as_its_document_says(quick: StackState, books: Books, server_folder: Path) -> None:
     asking = Asking(quick)
     operations = {_name(one): one for one in (found.ok() for found in asking.schema.get_all_operations())}
