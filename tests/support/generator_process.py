@@ -53,7 +53,7 @@ class World:
             "GRPC_LISTEN": self.listens,
             "GENERATOR_SLOTS": "4",
             "LEASE_SECONDS": "3000",
-            "GRACE_SECONDS": "20",
+            "GRACE_SECONDS": f"{PATIENCE:.0f}",
             "LOG_FORMAT": "text",
         }
         url = self.proxy.doors["generator"]

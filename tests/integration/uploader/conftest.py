@@ -71,7 +71,7 @@ class World:
             "STAGING_BUCKET": self.proxy.staging,
             "GRPC_LISTEN": self.listens,
             "LEASE_SECONDS": "3000",
-            "GRACE_SECONDS": "10",
+            "GRACE_SECONDS": f"{PATIENCE:.0f}",
             "LOG_FORMAT": "text",
         }
         storage_url = self.proxy.doors[identity]
