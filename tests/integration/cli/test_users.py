@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fresh.entering import CAPABILITIES as CONTAINER
 from tests.support.users import (
-    CONTAINER,
     ROOT,
     as_user,
     checkout,
