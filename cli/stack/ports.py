@@ -1,5 +1,6 @@
 """Ports of 127.0.0.1: free ones, and the same ones again after a restart."""
 
+import atexit
 import errno
 import json
 import random
@@ -81,6 +82,13 @@ def _keep(port: int) -> bool:
         _KEPT.pop(next(iter(_KEPT))).close()
     _KEPT[port] = keeper
     return True
+
+
+@atexit.register
+def _let_go() -> None:
+    """Close what is kept: Python complains of sockets that are open at its end."""
+    while _KEPT:
+        _KEPT.popitem()[1].close()
 
 
 def _read(memory: Path) -> dict[str, int]:
