@@ -53,10 +53,14 @@ def prepare(data: Path) -> None:
 
 def _is_made(data: Path) -> bool:
     try:
-        return (data / "PG_VERSION").exists()
+        # Not `exists`, which since Python 3.14 is false for what is closed.
+        (data / "PG_VERSION").stat()
+    except FileNotFoundError:
+        return False
     except PermissionError as error:
         advice = "start as the user that it was made by, with the same capabilities, or remove the data"
         raise ChildError(f"PostgreSQL's folder {data} is closed to this process: {advice}.") from error
+    return True
 
 
 def _initdb(folder: Path) -> None:

@@ -41,6 +41,8 @@ class Load:
         self._stop = threading.Event()
         self.accepted: list[Accepted] = []
         self.surprises: list[str] = []
+        #: How jobs have ended so far: their last states, or "deleted".
+        self.ends: set[str] = set()
         self._threads = [threading.Thread(target=self._user, daemon=True) for _ in range(at_once)]
 
     def start(self) -> None:
@@ -68,7 +70,9 @@ class Load:
                 with self._lock:
                     self._number += 1
                     number = self._number
-                _Visit(http, random.Random(f"{self._seed}/{number}"), self._tell).run(number, self._add)
+                end = _Visit(http, random.Random(f"{self._seed}/{number}"), self._tell).run(number, self._add)
+                with self._lock:
+                    self.ends.add(end)
 
     def _add(self, one: Accepted) -> None:
         with self._lock:
@@ -88,7 +92,8 @@ class _Visit:
         self._tell = tell
         self._pause = threading.Event()
 
-    def run(self, number: int, add: Callable[[Accepted], None]) -> None:
+    def run(self, number: int, add: Callable[[Accepted], None]) -> str:
+        """Submit a job and see it through; how it ended."""
         dice = self._dice
         [shape] = dice.choices([*SHAPES], [*SHAPES.values()])
         count = dice.choices((1, 2, 3), (6, 3, 2))[0] if shape != "procedural" else 1
@@ -111,6 +116,8 @@ class _Visit:
         if dice.random() < 0.1:
             self._ask("DELETE", f"/v1/jobs/{one.id}", good=(204, 404))
             one.deleted = True
+            return "deleted"
+        return str(final["status"])
 
     def _retry(self, one: Accepted, final: dict[str, Any]) -> dict[str, Any]:
         actions = final["display"]["actions"]

@@ -35,7 +35,8 @@ SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions)
 class Plan:
     """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
 
-    However long it takes, `fewest` faults hit. A rescue may take `noise` seconds longer than leases and looks do.
+    However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
+    longer than leases and looks do.
     """
 
     seed: int
@@ -46,6 +47,7 @@ class Plan:
     at_once: int
     longest_outage: float
     fewest: int = 0
+    ends: frozenset[str] = frozenset()
     noise: float = NOISE_SECONDS
 
 
@@ -77,7 +79,8 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
     def is_enough() -> bool:
         counted = killer.score.counted
         wanted = counted < plan.faults or len(load.accepted) < plan.jobs or killer.empty_cells(least=plan.least)
-        return counted >= plan.fewest and (time.monotonic() >= deadline or not wanted)
+        is_due = counted >= plan.fewest and plan.ends <= load.ends
+        return is_due and (time.monotonic() >= deadline or not wanted)
 
     while not is_enough():
         killer.strike()

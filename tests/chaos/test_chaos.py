@@ -18,7 +18,19 @@ from tests.support.patience import PATIENCE
 
 # The run itself is the setup of the first test.
 pytestmark = pytest.mark.timeout(1_800)
-PLAN = Plan(seed=7, minutes=0.6, faults=1000, jobs=0, least=1, at_once=8, longest_outage=5.0, fewest=5, noise=PATIENCE)
+PLAN = Plan(
+    seed=7,
+    minutes=0.6,
+    faults=1000,
+    jobs=0,
+    least=1,
+    at_once=8,
+    longest_outage=5.0,
+    fewest=5,
+    # What the planted bugs are planted in.
+    ends=frozenset({"completed", "canceled", "deleted"}),
+    noise=PATIENCE,
+)
 
 
 @pytest.fixture(scope="module")
