@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ import pytest
 from tests.support.tools import need
 
 ROOT = Path(__file__).parents[2]
-#: Everything that `make demo` reads.
-SOURCES = ("Makefile", ".ci", "cli", "common", "gateway", "proto", "requirements", "services")
+#: Everything that `make demo` reads, and the tests' own programs.
+SOURCES = ("Makefile", ".ci", "cli", "common", "gateway", "proto", "requirements", "services", "tests")
 
 
 def with_capabilities(*names: str) -> list[str]:
@@ -34,6 +35,12 @@ def where(setup: str) -> list[str]:
     """A command's beginning that runs it as its arguments, where a shell has set up mounts of its own."""
     unshare = need("unshare", install="apt-get install util-linux")
     return [unshare, "--mount", "sh", "-euc", f'{setup}\nexec "$@"', "sh"]
+
+
+def require_python(beginning: list[str]) -> None:
+    """Skip the test where whoever a command begins as cannot run the Python that these tests run on."""
+    python = str(Path(sys.executable).resolve())
+    require([*beginning, python, "-c", "pass"], reason="this Python lies where only root may go")
 
 
 def require(beginning: list[str], *, reason: str) -> None:

@@ -3,7 +3,6 @@
 import ctypes
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from tests.support.users import (
     checkout,
     open_folder,
     require,
+    require_python,
     where,
     with_capabilities,
     works,
@@ -53,10 +53,13 @@ def assert_works_twice(folder: Path, beginning: list[str]) -> None:
     subprocess.run(["rm", "-rf", folder / ".calotype-demo"], check=True)
 
 
-def start_postgres(folder: Path, beginning: list[str], file: Path) -> "subprocess.CompletedProcess[str]":
-    """PostgreSQL alone, which is what minds who it is."""
-    command = [sys.executable, "-P", "-m", "tests.support.postgres_once", str(folder), str(file)]
-    environment = dict(os.environ) | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}"}
+def start_postgres(
+    folder: Path, beginning: list[str], file: Path, *, root: Path = ROOT
+) -> "subprocess.CompletedProcess[str]":
+    """PostgreSQL alone, which is what minds who it is; of the checkout in `root`."""
+    python = root / ".venv" / "bin" / "python"
+    command = [python, "-P", "-m", "tests.support.postgres_once", folder, file]
+    environment = dict(os.environ) | {"PYTHONPATH": f"{root}{os.pathsep}{root / 'proto'}"}
     return subprocess.run([*beginning, *command], env=environment, capture_output=True, text=True, check=False)
 
 
@@ -106,10 +109,11 @@ def test_root_without_any_right(closed: Path) -> None:
 
 def test_somebody_without_a_home_with_few_files_and_a_strict_umask() -> None:
     somebody = as_user(65534) if os.geteuid() == 0 else []
-    require([*somebody, sys.executable, "-c", "pass"], reason="this Python lies where only root may go")
+    require_python(somebody)
     with open_folder() as folder, checkout(folder / "x") as made:
         if os.geteuid() == 0:
-            subprocess.run(["chown", "-R", "65534:65534", made], check=True)
+            # Not what is in it: the packages are files of this checkout's own, under another name.
+            os.chown(made, 65534, 65534)
         strict = ["sh", "-euc", 'umask 077; ulimit -n 256; unset HOME; exec "$@"', "sh"]
 
         assert_works_twice(made, [*somebody, *strict])
@@ -165,12 +169,12 @@ def test_without_rights_and_user_namespaces_one_line_says_what_to_do(tmp_path: P
 @AS_ROOT
 def test_a_user_without_a_name_gets_one_in_a_namespace() -> None:
     nameless = as_user(54321)
-    require([*nameless, sys.executable, "-c", "pass"], reason="this Python lies where only root may go")
+    require_python(nameless)
     require([*nameless, "unshare", "--user"], reason="there are no user namespaces for everybody here")
-    with open_folder() as folder:
+    with open_folder() as folder, checkout(folder / "checkout") as made:
         os.chown(folder, 54321, 54321)
 
-        done = start_postgres(folder / "x", nameless, folder / "file")
+        done = start_postgres(folder / "x", nameless, folder / "file", root=made)
 
     assert done.returncode == 0, done.stderr
 
