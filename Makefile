@@ -27,7 +27,7 @@ chaos: dev-packages ## Faults at bad moments, then a check of every promise; MIN
 	@PYTHONPATH=.:proto $(PY) -P -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 fresh: ## Both commands on newly installed Debian, as in a container; Linux, root, SYSTEMS=sid COMMANDS=test choose some.
-	@PYTHONPATH=. ARGS='$(ARGS)' ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
+	@PYTHONPATH=. ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
 
 check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
 
