@@ -33,18 +33,21 @@ def prepare(data: Path) -> None:
 
     It is made beside its place and moved there, so a crash leaves no half of one.
     """
+    made = data.with_name(f"{data.name}.new")
+    # What a start that died left.
+    shutil.rmtree(made, ignore_errors=True)
     if _is_made(data):
         return
-    made = data.with_name(f"{data.name}.new")
     try:
-        shutil.rmtree(made, ignore_errors=True)
         made.mkdir(parents=True, mode=0o700)
         password = _password_file(data)
         password.write_text(secrets.token_urlsafe(24), encoding="ascii")
         password.chmod(0o600)
-        # A copy that the server's user can read.
-        shutil.copy(password, made / "password")
+        # A copy that the server's user can read, for as long as initdb runs.
+        copied = made / "password"
+        shutil.copy(password, copied)
         _initdb(made)
+        copied.unlink()
         (made / "data").replace(data)
         shutil.rmtree(made)
     except OSError as error:
