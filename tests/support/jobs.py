@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from common.postgres import driver_url
 from services.job.application import buying, claiming, creating, deciding, folding, reading, releasing, routing
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
@@ -98,10 +98,16 @@ class JobDesk:
         asked = [uuid4() for _ in range(count)]
         return self.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
 
-    def begin(self, job: Job, *indexes: int, provider: str | None = None) -> ProviderCall:
-        """Write a provider call down."""
-        purchase = purchase_of(job, *indexes, provider=provider)
-        return self.run(lambda c: buying.begin_provider_call(c, purchase))
+    def begin(
+        self, job: Job, *indexes: int, provider: str | None = None, known: Sequence[CallOutcome] = ()
+    ) -> ProviderCall:
+        """Write a provider call down, by a worker that knows how earlier calls ended."""
+        purchase = replace(purchase_of(job, *indexes, provider=provider), known=Known(calls=tuple(known)))
+        return self.run(lambda c: buying.begin_provider_call(c, purchase)).call
+
+    def follow(self, job: Job, call_id: str) -> ProviderCall:
+        """Follow the operation of an earlier claim."""
+        return self.run(lambda c: buying.follow_provider_call(c, fence_of(job), call_id, Known())).call
 
     def fold(self, *facts: JobFact) -> folding.Folded:
         """Fold facts in one batch."""
@@ -136,9 +142,9 @@ class JobDesk:
         )
         return self.run(lambda c: deciding.retry_job(c, wish)).seen
 
-    def release(self, job: Job, *not_sent: str) -> None:
-        """Hand a job back."""
-        self.run(lambda c: releasing.release_job(c, fence_of(job), not_sent=not_sent))
+    def release(self, job: Job, *known: CallOutcome) -> None:
+        """Hand a job back, with what is known of its calls."""
+        self.run(lambda c: releasing.release_job(c, fence_of(job), Known(calls=known)))
 
     def get(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
         """The job as a client sees it."""
@@ -235,6 +241,11 @@ def image_of(job: Job, call: ProviderCall, index: int) -> Artifact:
 def succeeded(call: ProviderCall, *, cost: int | None = None) -> CallOutcome:
     """The call made what was bought."""
     return CallOutcome(call_id=call.id, phase=Phase.SUCCEEDED, cost_micros=cost)
+
+
+def not_sent(call: ProviderCall) -> CallOutcome:
+    """The call surely never left."""
+    return CallOutcome(call_id=call.id, phase=Phase.NOT_SENT)
 
 
 def generated(job: Job, call: ProviderCall, *indexes: int, cost: int | None = None) -> ImagesGenerated:

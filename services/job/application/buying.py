@@ -1,13 +1,14 @@
 """The ledger's side of a provider call: allowed before it leaves, told its operation after."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
-from services.job.application.routing import refuse_beyond_limits
+from services.job.application import ledger
+from services.job.application.routing import frees_a_place, learn, refuse_beyond_limits
 from services.job.domain import transitions
-from services.job.domain.calls import OPEN, Phase, ProviderCall, check_purchase
+from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.requests import Provider
@@ -27,23 +28,34 @@ class Purchase:
     model: str
     image_indexes: tuple[int, ...]
     request_digest: str
+    #: What its worker knows of earlier calls: settled before the decision.
+    known: Known = field(default_factory=Known)
 
 
-def begin_provider_call(connection: Connection, purchase: Purchase) -> ProviderCall:
-    """Write a call down and move its job to GENERATING.
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A call that may leave; and whether jobs may be waiting for a place that another call has left."""
+
+    call: ProviderCall
+    frees_a_place: bool = False
+
+
+def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
+    """Write a call down and move its job to GENERATING, once the ledger knows what the worker knows.
 
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_BUSY, PROVIDER_NOT_FOUND, INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
     if (asked_before := calls.get(connection, purchase.call_id)) is not None:
-        return _same_call(job, asked_before)
+        return Begun(call=_same_call(job, asked_before))
+    settled = _learn(connection, job, purchase.fence, purchase.known)
     provider = _provider(connection, purchase.provider)
     if provider.name not in (job.provider, *job.fallback):
         raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
     # Later statements than the lock: see `services.job.store.jobs.lock`.
-    ledger = calls.of_jobs(connection, [job.id])[job.id]
+    known = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=ledger, staged=staged)
+    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=known, staged=staged)
     refuse_beyond_limits(connection, provider, job)
     now = jobs.clock(connection)
     call = ProviderCall(
@@ -58,25 +70,39 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> ProviderC
         request_digest=purchase.request_digest,
         consent=consent,
         timeout_seconds=provider.timeout_seconds,
+        resumable=provider.capabilities.resumable,
         created_at=now,
     )
     calls.add(connection, call, lifts=lifts)
-    store.write(connection, [transitions.begin_call(job, now=now)])
-    return call
+    return _begun(connection, job, call, purchase.known, settled)
 
 
-def resend_provider_call(connection: Connection, fence: Fence, call_id: str) -> ProviderCall:
-    """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing."""
+def resend_provider_call(connection: Connection, fence: Fence, call_id: str, known: Known) -> Begun:
+    """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing.
+
+    Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_NOT_FOUND.
+    """
     job = _held(connection, fence)
-    call = calls.get(connection, call_id)
-    if call is None or call.job_id != job.id:
-        raise Refusal("CALL_NOT_FOUND", f"Job {job.id} has no call {call_id[:80]!r}.")
+    settled = _learn(connection, job, fence, known)
+    call = _call_of(connection, job, call_id)
     able = _provider(connection, call.provider).capabilities
     if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
         raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
     calls.resend(connection, call.id, claim_number=job.claim_number)
-    store.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
-    return replace(call, claim_number=job.claim_number)
+    return _begun(connection, job, replace(call, claim_number=job.claim_number), known, settled)
+
+
+def follow_provider_call(connection: Connection, fence: Fence, call_id: str, known: Known) -> Begun:
+    """Move a job to GENERATING whose worker fetches what an earlier claim bought; nothing is bought.
+
+    Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
+    """
+    job = _held(connection, fence)
+    settled = _learn(connection, job, fence, known)
+    call = _call_of(connection, job, call_id)
+    if call.operation_id is None:
+        raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
+    return _begun(connection, job, call, known, settled)
 
 
 def record_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
@@ -87,9 +113,24 @@ def record_operation(connection: Connection, call_id: str, *, operation_id: str,
         raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
 
 
-def has_open_calls(ledger: list[ProviderCall]) -> bool:
-    """Whether a provider may still be at work."""
-    return any(call.phase in OPEN for call in ledger)
+def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.Settled]:
+    return ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+
+
+def _begun(
+    connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.Settled]
+) -> Begun:
+    store.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
+    # Last of all: whoever holds a breaker locks nothing more.
+    learn(connection, known.calls, settled)
+    return Begun(call=call, frees_a_place=frees_a_place(connection, settled))
+
+
+def _call_of(connection: Connection, job: Job, call_id: str) -> ProviderCall:
+    call = calls.get(connection, call_id)
+    if call is None or call.job_id != job.id:
+        raise Refusal("CALL_NOT_FOUND", f"Job {job.id} has no call {call_id[:80]!r}.")
+    return call
 
 
 def _same_call(job: Job, call: ProviderCall) -> ProviderCall:

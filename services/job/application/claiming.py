@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from services.job.application import routing
 from services.job.domain import transitions
-from services.job.domain.calls import Consent, ProviderCall, given_consent
+from services.job.domain.calls import ProviderCall, may_pay_again
 from services.job.domain.failures import Refusal, Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
 from services.job.domain.limits import Limits
@@ -34,7 +34,7 @@ class Claimed:
     @property
     def may_pay_again(self) -> bool:
         """Whether somebody consented to repeat a call whose outcome is unknown."""
-        return given_consent(self.job) is not Consent.NONE
+        return may_pay_again(self.job, calls=self.calls, staged={image.image_index for image in self.images})
 
 
 def claim_jobs(

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from services.job.application.admitting import admit_job
-from services.job.application.buying import has_open_calls
 from services.job.application.creating import Done, replayed
 from services.job.domain import closing, transitions
-from services.job.domain.calls import needs_consent
+from services.job.domain.calls import has_open_calls, needs_consent
 from services.job.domain.failures import Refusal, job_not_found
 from services.job.domain.jobs import Job
 from services.job.domain.quotas import Quota
@@ -72,7 +71,7 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     wanted = closing.wanted_again(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
-    if needs_consent(calls=ledger, missing=wanted) and not retry.consents:
+    if needs_consent(job, calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
         raise Refusal("CONSENT_REQUIRED", message, job=job)
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)

@@ -1,15 +1,15 @@
 """Fold facts: each settles its own calls and images, however late; it moves its job only if its fence holds."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import routing
+from services.job.application import ledger, routing
 from services.job.domain import closing, transitions
-from services.job.domain.calls import CallOutcome
+from services.job.domain.calls import CallOutcome, Known, ProviderCall
 from services.job.domain.facts import (
     CallAccepted,
     CallSettled,
@@ -24,7 +24,7 @@ from services.job.domain.jobs import Artifact, Job
 from services.job.domain.limits import Limits
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, deletions, erasure, jobs
+from services.job.store import artifacts, attempts, calls, deletions, jobs
 from services.job.store import transitions as store
 
 
@@ -75,89 +75,112 @@ def _fold_wave(
     connection: Connection, wave: Sequence[JobFact], folded: Folded, *, limits: Limits
 ) -> Sequence[calls.Settled]:
     held, now = jobs.lock(connection, [fact.job_id for fact in wave])
+    folded.unknown += sum(fact.job_id not in held for fact in wave)
+    known = [(fact, held[fact.job_id]) for fact in wave if fact.job_id in held]
+    # A fact that moves its job no more may still change what others see of it.
+    late = [(fact, job) for fact, job in known if not _may_move(fact, job)]
+    before = store.snapshots(connection, [job for _, job in late])
     settled = _settle_ledger(connection, wave, held)
-    staged = artifacts.of_jobs(connection, list(held))
-    moves = []
-    for fact in wave:
-        job = held.get(fact.job_id)
-        if job is None:
-            folded.unknown += 1
-            continue
-        if isinstance(fact, CallSettled):
-            move = _settle_job(fact, job, news=fact.outcome.call_id in {one.call_id for one in settled}, now=now)
-        else:
-            move = _decide(fact, job, staged[job.id], limits=limits, now=now)
-        if move is None:
-            folded.late += 1
-        else:
-            moves.append(move)
+    moving = [(fact, job) for fact, job in known if _may_move(fact, job)]
+    moves = _decide_all(connection, moving, limits=limits, now=now)
     _write(connection, moves)
-    folded.moved += len(moves)
+    shown = ledger.changes_of_view(connection, [job for _, job in late], before, now=now)
+    changed = {one.call_id for one in settled}
+    told = {change.after.id: change for change in [*shown, *_news_of_final(late, changed, now=now)]}
+    store.write(connection, list(told.values()))
+    folded.moved += len(moves) + len(told)
+    folded.late += len(late) - len(told)
     return settled
 
 
 def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> list[calls.Settled]:
-    """The effect that no fence guards: nothing that was bought is forgotten. Returns the calls that changed."""
-    outcomes = [outcome for fact in wave for outcome in _outcomes(fact)]
-    images: list[Artifact] = []
-    told: set[str] = set()
+    """The effect that no fence guards. Returns the calls that changed."""
     for fact in wave:
         match fact:
             case CallAccepted():
                 calls.accept(connection, fact.call_id, operation_id=fact.operation_id, state=fact.operation_state)
-            case CallSettled():
-                told.add(fact.job_id)
-            case ImagesGenerated() | StageFailed() | LedgerSettled():
-                images += fact.images
-                told.add(fact.job_id)
             case ImagesStored():
                 job = held.get(fact.job_id)
                 if job is not None and (job.state is State.CANCELED or job.deleted_at is not None):
                     # A copy that ended after the folder was emptied must not stay public.
                     deletions.add_public(connection, job.id)
-    settled = calls.settle(connection, outcomes)
-    if deleted := [job_id for job_id in told if job_id in held and held[job_id].deleted_at is not None]:
-        erasure.erase_vendors_words(connection, deleted)
-    wanted = [image for image in images if _is_wanted(image, held)]
-    artifacts.stage(connection, wanted)
-    # What comes for a job that is over is not shown to anybody; its bytes must not stay behind.
-    deletions.add_staging(connection, {job_id for job_id in told if job_id in held and _is_over(held[job_id])})
-    return settled
+    told = [(fact.job_id, known) for fact in wave if (known := _known(fact)) is not None]
+    return ledger.settle(connection, told, held)
+
+
+def _known(fact: JobFact) -> Known | None:
+    """What the ledger learns by this fact, whatever becomes of its job."""
+    match fact:
+        case CallSettled():
+            return Known(calls=(fact.outcome,))
+        case ImagesGenerated() | StageFailed() | LedgerSettled():
+            return Known(calls=fact.calls, images=fact.images)
+        case _:
+            return None
 
 
 def _outcomes(fact: JobFact) -> tuple[CallOutcome, ...]:
     """How calls ended, by this fact."""
+    known = _known(fact)
+    return known.calls if known else ()
+
+
+def _may_move(fact: JobFact, job: Job) -> bool:
+    """Whether the fact's fence holds, in a state that it is about."""
     match fact:
-        case CallSettled():
-            return (fact.outcome,)
-        case ImagesGenerated() | StageFailed() | LedgerSettled():
-            return fact.calls
+        case ImagesGenerated():
+            return job.is_held_by(fact.fence) and job.state in AT_GENERATOR
+        case ImagesStored():
+            return job.is_held_by(fact.fence) and job.state is State.UPLOADING
+        case StageFailed():
+            return job.is_held_by(fact.fence)
         case _:
-            return ()
+            return False
 
 
-def _is_wanted(image: Artifact, held: Mapping[str, Job]) -> bool:
-    job = held.get(image.job_id)
-    return job is not None and not _is_over(job) and image.image_index < job.image_count
+def _news_of_final(late: Sequence[tuple[JobFact, Job]], changed: Collection[str], *, now: datetime) -> list[Change]:
+    """A final job tells what became of a call and of the wish to cancel it, once; a deleted one tells nothing."""
+    changes = []
+    for fact, job in late:
+        word = fact.provider_cancel if isinstance(fact, CallSettled) else None
+        is_news = word is not None and job.provider_cancel not in (None, word)
+        is_news |= any(outcome.call_id in changed for outcome in _outcomes(fact))
+        if is_news and job.is_final and job.deleted_at is None:
+            changes.append(transitions.settle(job, outcome=word, now=now))
+    return changes
 
 
-def _is_over(job: Job) -> bool:
-    """Whether no retry can ask for its staged images any more."""
-    return job.state in (State.COMPLETED, State.CANCELED) or job.deleted_at is not None
+def _decide_all(
+    connection: Connection, moving: Sequence[tuple[JobFact, Job]], *, limits: Limits, now: datetime
+) -> list[_Move]:
+    ids = [job.id for _, job in moving]
+    # Later statements than the settling: they see what it wrote.
+    staged = artifacts.of_jobs(connection, ids)
+    left = calls.of_jobs(connection, [job.id for fact, job in moving if isinstance(fact, StageFailed)])
+    return [_decide(fact, job, staged[job.id], left[job.id], limits=limits, now=now) for fact, job in moving]
 
 
-def _decide(fact: JobFact, job: Job, staged: Sequence[Artifact], *, limits: Limits, now: datetime) -> _Move | None:
+def _decide(
+    fact: JobFact,
+    job: Job,
+    staged: Sequence[Artifact],
+    ledger_of_job: Sequence[ProviderCall],
+    *,
+    limits: Limits,
+    now: datetime,
+) -> _Move:
     match fact:
-        case ImagesGenerated() if job.is_held_by(fact.fence) and job.state in AT_GENERATOR:
+        case ImagesGenerated():
             indexes = {image.image_index for image in staged}
             change = closing.close_generating(job, staged=indexes, warnings=fact.warnings, now=now)
             return _Move(change=change, end=_end(job, change))
-        case ImagesStored() if job.is_held_by(fact.fence) and job.state is State.UPLOADING:
+        case ImagesStored():
             return _store_images(fact, job, staged, now=now)
-        case StageFailed() if job.is_held_by(fact.fence):
+        case StageFailed():
             change = closing.end_of_claim(
                 job,
                 fact.failure,
+                calls=ledger_of_job,
                 staged={image.image_index for image in staged},
                 deferred=fact.deferred,
                 max_attempts=limits.max_attempts,
@@ -166,16 +189,7 @@ def _decide(fact: JobFact, job: Job, staged: Sequence[Artifact], *, limits: Limi
             )
             return _Move(change=change, end=_end(job, change, failure=fact.failure, counted=not fact.deferred))
         case _:
-            return None
-
-
-def _settle_job(fact: CallSettled, job: Job, *, news: bool, now: datetime) -> _Move | None:
-    """A final job tells what became of a call, once; a deleted one tells nothing."""
-    word = fact.provider_cancel
-    news = news or (word is not None and job.provider_cancel not in (None, word))
-    if not news or not job.is_final or job.deleted_at is not None:
-        return None
-    return _Move(change=transitions.settle(job, outcome=word, now=now))
+            raise AssertionError(f"{type(fact).__name__} moves no job")
 
 
 def _store_images(fact: ImagesStored, job: Job, staged: Sequence[Artifact], *, now: datetime) -> _Move:

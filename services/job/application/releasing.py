@@ -1,35 +1,46 @@
-"""A worker hands a job back at shutdown."""
+"""A worker hands a job back before its stage ended."""
 
-from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import Connection
 
+from services.job.application import ledger, routing
 from services.job.domain import transitions
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import Known
 from services.job.domain.failures import Refusal
-from services.job.domain.jobs import Fence
+from services.job.domain.jobs import Fence, Job
 from services.job.domain.states import AT_GENERATOR, State
-from services.job.store import attempts, calls, jobs
+from services.job.domain.transitions import Change
+from services.job.store import attempts, jobs
 from services.job.store import transitions as store
 
 
-def release_job(connection: Connection, fence: Fence, *, not_sent: Sequence[str]) -> None:
-    """Put the job back as if it had not been claimed. Raises `Refusal` LEASE_LOST when it is another's already."""
+def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
+    """Put the job back as if it had not been claimed, once the ledger knows what its worker knows.
+
+    A lease that is another's already moves nothing. Tells whether jobs may be waiting for a place that a call has left.
+    """
     job, now = jobs.lock_one(connection, fence.job_id)
-    # The ledger first: a call that never left is known not to have, whoever holds the job.
-    own = {call.id for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]
-           if call.claim_number == fence.claim_number}  # fmt: skip
-    calls.settle(connection, [CallOutcome(call_id=one, phase=Phase.NOT_SENT) for one in not_sent if one in own])
-    if job is None or not job.is_held_by(fence):
-        return
-    if job.state in AT_GENERATOR:
-        change = transitions.requeue(job, delay_seconds=0, counts=job.failure_counts, counted=False, now=now)
-    elif job.state is State.UPLOADING:
-        change = transitions.requeue_upload(job, delay_seconds=0, counts=job.failure_counts, now=now)
+    if job is None:
+        return False
+    before = store.snapshots(connection, [job])
+    settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+    if job.is_held_by(fence):
+        change = _put_back(job, now=now)
+        attempts.end(
+            connection,
+            [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="released", counted=False)],
+        )
+        store.write(connection, [change])
     else:
-        raise Refusal("LEASE_LOST", f"Job {job.id} is {job.state}.")
-    attempts.end(
-        connection,
-        [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="released", counted=False)],
-    )
-    store.write(connection, [change])
+        store.write(connection, ledger.changes_of_view(connection, [job], before, now=now))
+    routing.learn(connection, known.calls, settled)
+    return routing.frees_a_place(connection, settled)
+
+
+def _put_back(job: Job, *, now: datetime) -> Change:
+    if job.state in AT_GENERATOR:
+        return transitions.requeue(job, delay_seconds=0, counts=job.failure_counts, counted=False, now=now)
+    if job.state is State.UPLOADING:
+        return transitions.requeue_upload(job, delay_seconds=0, counts=job.failure_counts, now=now)
+    raise Refusal("LEASE_LOST", f"Job {job.id} is {job.state}.")

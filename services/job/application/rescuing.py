@@ -10,9 +10,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from services.job.application.buying import has_open_calls
 from services.job.domain import budgets, closing, transitions
-from services.job.domain.calls import ProviderCall
+from services.job.domain.calls import ProviderCall, has_open_calls
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.limits import Limits
@@ -74,52 +73,66 @@ def judge(
     now: datetime,
 ) -> Change | None:
     """What the rules say about a job, or None when it is not stale."""
-    if (late := _waited_too_long(job, blocked_by, limits, now)) is not None:
-        return transitions.fail(job, late, now=now)
     indexes = {image.image_index for image in staged}
+    if (late := _waited_too_long(job, calls, blocked_by, limits, now)) is not None:
+        return closing.give_up(job, late, staged=indexes, now=now)
     expired = job.lease is not None and job.lease.expires_at <= now
     if job.state in AT_GENERATOR and (expired or _claim_is_too_long(job, limits, now)):
         failure = transitions.lease_ran_out(job) if expired else _too_long(job)
-        return _end_generating(
-            job, failure, open_call=has_open_calls(list(calls)), staged=indexes, limits=limits, now=now
-        )
-    if job.state is State.UPLOADING and (expired or _upload_is_too_long(job, limits, now)):
-        return closing.end_of_claim(
-            job,
-            transitions.lease_ran_out(job) if expired else _too_long(job),
-            staged=indexes,
-            deferred=False,
-            max_attempts=limits.max_attempts,
-            jitter=0.0,
-            now=now,
-        )
+        return _end_generating(job, failure, calls=calls, staged=indexes, limits=limits, now=now)
+    if job.state is State.UPLOADING:
+        return _judge_upload(job, expired=expired, limits=limits, now=now)
     return None
 
 
 def _end_generating(
-    job: Job, failure: Failure, *, open_call: bool, staged: set[int], limits: Limits, now: datetime
+    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: Limits, now: datetime
 ) -> Change:
     recoveries = job.failure_counts.get(RECOVERIES, 0)
+    open_call = has_open_calls(calls)
     if open_call and recoveries < budgets.MAX_RECOVERIES:
         # The claimer decides about the open call; a rescue as such costs nothing.
         counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
         return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
     if not open_call and staged == set(range(job.image_count)):
         return transitions.generated(job, warnings=(), now=now)
+    return _end_of_claim(job, failure, calls=calls, staged=staged, limits=limits, now=now)
+
+
+def _judge_upload(job: Job, *, expired: bool, limits: Limits, now: datetime) -> Change | None:
+    """A try that ended or takes too long is counted; to wait for an uploader is no try, and has a limit of its own."""
+    if expired or (job.lease is not None and _is_over(job.lease.locked_at, limits.max_uploading_seconds, limits, now)):
+        failure = transitions.lease_ran_out(job) if expired else _too_long(job)
+        return _end_of_claim(job, failure, calls=(), staged=set(), limits=limits, now=now)
+    waits_since = job.uploading_since or job.run_at
+    if job.lease is None and now - waits_since > timedelta(seconds=limits.max_queued_seconds):
+        return transitions.fail(job, _too_long(job), now=now)
+    return None
+
+
+def _end_of_claim(
+    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: Limits, now: datetime
+) -> Change:
     return closing.end_of_claim(
-        job, failure, staged=staged, deferred=False, max_attempts=limits.max_attempts, jitter=0.0, now=now
+        job,
+        failure,
+        calls=calls,
+        staged=staged,
+        deferred=False,
+        max_attempts=limits.max_attempts,
+        jitter=0.0,
+        now=now,
     )
 
 
 def _claim_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
     longest = limits.max_generating_seconds if job.state is State.GENERATING else limits.max_processing_seconds
-    return job.generating_since is not None and now - job.generating_since > timedelta(seconds=longest)
+    return job.generating_since is not None and _is_over(job.generating_since, longest, limits, now)
 
 
-def _upload_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
-    """Whether an uploader is at it, or none came, for too long since the last try."""
-    since = job.lease.locked_at if job.lease is not None else job.run_at
-    return now - since > timedelta(seconds=limits.max_uploading_seconds)
+def _is_over(since: datetime, longest: float, limits: Limits, now: datetime) -> bool:
+    """Whether a worker that renews its lease has had the time that it was told of, and a lease more to end itself."""
+    return now - since > timedelta(seconds=longest + limits.lease_seconds)
 
 
 def _too_long(job: Job) -> Failure:
@@ -132,8 +145,13 @@ def _too_long(job: Job) -> Failure:
     )
 
 
-def _waited_too_long(job: Job, blocked_by: Breaker | None, limits: Limits, now: datetime) -> Failure | None:
+def _waited_too_long(
+    job: Job, calls: Sequence[ProviderCall], blocked_by: Breaker | None, limits: Limits, now: datetime
+) -> Failure | None:
     if job.state is not State.QUEUED:
+        return None
+    if has_open_calls(calls) and _seconds_waited(job, now) <= limits.max_queued_seconds:
+        # What was paid for and goes on is followed by whoever claims the job next, past its deadlines.
         return None
     if blocked_by is not None and _is_hopeless(job, blocked_by, now):
         return blocked_by.cause()
@@ -158,11 +176,14 @@ def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
 
 
 def _is_past_a_deadline(job: Job, limits: Limits, now: datetime) -> bool:
-    waited = job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
     passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
         job.finish_by is not None and job.finish_by <= now
     )
-    return passed or waited > limits.max_queued_seconds
+    return passed or _seconds_waited(job, now) > limits.max_queued_seconds
+
+
+def _seconds_waited(job: Job, now: datetime) -> float:
+    return job.queued_seconds + ((now - job.queued_at).total_seconds() if job.queued_at else 0.0)
 
 
 def _end(job: Job, change: Change) -> attempts.End:

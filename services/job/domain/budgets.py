@@ -14,6 +14,10 @@ UNKNOWN_ATTEMPTS = 2
 LONGEST_RETRY_AFTER = 3600.0
 #: Rescues of a job with an open call; the claimer decides about the call, so a rescue costs nothing.
 MAX_RECOVERIES = 5
+#: Counted beside the failures: how often a limit put the job back since its last call.
+DEFERRALS = "deferrals"
+#: Deferrals after which the waits grow no more: a place may be free at any time.
+LONGEST_DEFERRALS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +57,13 @@ def decide(job: Job, failure: Failure, *, max_attempts: int, jitter: float) -> R
     if not failure.retryable or failures >= budget(failure.code, max_attempts=max_attempts):
         return GiveUp(counts=counts)
     return Requeue(delay_seconds=delay(failure, failures=failures, jitter=jitter), counts=counts)
+
+
+def defer(job: Job, failure: Failure, *, jitter: float) -> Requeue:
+    """A limit held the job back: no failure, but each wait is longer than the last, as each leaves events behind."""
+    deferrals = min(job.failure_counts.get(DEFERRALS, 0) + 1, LONGEST_DEFERRALS)
+    counts = {**job.failure_counts, DEFERRALS: deferrals}
+    return Requeue(delay_seconds=delay(failure, failures=deferrals, jitter=jitter), counts=counts)
 
 
 def delay(failure: Failure, *, failures: int, jitter: float) -> float:

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from services.job.domain.failures import Code, Refusal
-from services.job.domain.jobs import Cost, Job
+from services.job.domain.jobs import Artifact, Cost, Job
 from services.job.domain.requests import OnAmbiguous
 
 
@@ -67,9 +67,16 @@ class ProviderCall:
     cost_micros: int | None = None
     provider_error: ProviderError | None = None
     timeout_seconds: float
+    #: Whether its result can be fetched by operation id, by whoever asks: as the provider was when it was asked.
+    resumable: bool = False
     created_at: datetime
     accepted_at: datetime | None = None
     settled_at: datetime | None = None
+
+    @property
+    def can_be_followed(self) -> bool:
+        """Whether asking for its result buys nothing."""
+        return self.resumable and self.operation_id is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,22 +92,51 @@ class CallOutcome:
     provider_error: ProviderError | None = None
 
 
-def given_consent(job: Job) -> Consent:
-    """Who allowed this job to pay again where an outcome is unknown."""
-    if job.user_consents:
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a worker knows of a job's calls and images, and the ledger may not know yet."""
+
+    calls: tuple[CallOutcome, ...] = ()
+    images: tuple[Artifact, ...] = ()
+
+
+def has_open_calls(calls: Iterable[ProviderCall]) -> bool:
+    """Whether a provider may still be at work."""
+    return any(call.phase in OPEN for call in calls)
+
+
+def consent_for(job: Job, index: int, *, calls: Iterable[ProviderCall]) -> Consent:
+    """Whose consent allows to pay again for an image of which nobody knows whether it was bought.
+
+    A consent serves one purchase of each image: it is used up by a call that may have bought the image under it, and
+    not by one that surely bought nothing.
+    """
+    used = [call for call in calls if call.phase in MAY_HAVE_BOUGHT and index in call.image_indexes]
+    if job.user_consents and not any(call.consent is Consent.USER and _is_since(call, job) for call in used):
         return Consent.USER
-    if job.request is not None and job.request.on_ambiguous is OnAmbiguous.RETRY:
+    wants_retry = job.request is not None and job.request.on_ambiguous is OnAmbiguous.RETRY
+    if wants_retry and not any(call.consent is Consent.JOB for call in used):
         return Consent.JOB
     return Consent.NONE
 
 
+def may_pay_again(job: Job, *, calls: Collection[ProviderCall], staged: Collection[int]) -> bool:
+    """Whether an image that is missing may be paid for again."""
+    missing = set(range(job.image_count)) - set(staged)
+    return any(consent_for(job, index, calls=calls) is not Consent.NONE for index in missing)
+
+
+def _is_since(call: ProviderCall, job: Job) -> bool:
+    """Whether the call was begun under the user's present consent; without a time it counts as such."""
+    return job.consented_at is None or call.created_at >= job.consented_at
+
+
 def check_purchase(
-    job: Job, *, indexes: Collection[int], calls: Iterable[ProviderCall], staged: Collection[int]
+    job: Job, *, indexes: Collection[int], calls: Collection[ProviderCall], staged: Collection[int]
 ) -> tuple[Consent, tuple[str, ...]]:
     """Decide whether the indexes may be bought now.
 
-    Returns the consent under which, and the ids of calls whose cover that consent lifts. A consent serves one
-    purchase: when that one buys nothing after all, the next needs a consent of its own.
+    Returns the consent under which, and the ids of calls whose cover that consent lifts.
     Raises `Refusal`: INVALID_INPUT for indexes that the job has not, ALREADY_BOUGHT, CONSENT_REQUIRED.
     """
     wanted = set(indexes)
@@ -115,23 +151,28 @@ def check_purchase(
         # A succeeded call whose images are nowhere is as lost as an unknown one: same consent.
         if call.phase in OPEN:
             raise Refusal("ALREADY_BOUGHT", f"Call {call.id} may still bring the same image.")
-    consent = given_consent(job)
-    if consent is Consent.NONE:
+    covered = {index for call in covering for index in call.image_indexes} & wanted
+    consents = {consent_for(job, index, calls=calls) for index in covered}
+    if Consent.NONE in consents:
         raise Refusal(
             "CONSENT_REQUIRED", f"Call {covering[0].id} may have been charged; nobody consented to pay again."
         )
-    return consent, tuple(call.id for call in covering)
+    return Consent.USER if Consent.USER in consents else Consent.JOB, tuple(call.id for call in covering)
 
 
 def _covers(call: ProviderCall, wanted: set[int]) -> bool:
     return call.phase in MAY_HAVE_BOUGHT and bool(wanted & set(call.image_indexes))
 
 
-def needs_consent(*, calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
-    """Whether a missing image may have been paid for, so that another try may pay again."""
+def needs_consent(job: Job, *, calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
+    """Whether a missing image may have been paid for, so that another try may pay again.
+
+    A call whose result can be fetched needs none, until the fetch has shown that the result is gone.
+    """
     wanted = set(missing)
     lost = (Phase.UNKNOWN, Phase.SUCCEEDED)
-    return any(call.phase in lost and _covers(call, wanted) for call in calls)
+    is_gone = job.failure is not None and job.failure.reason == "RESULT_LOST"
+    return any(call.phase in lost and _covers(call, wanted) and (is_gone or not call.can_be_followed) for call in calls)
 
 
 def cost_of(calls: Iterable[ProviderCall]) -> Cost:

@@ -1,10 +1,11 @@
 """What the end of a claim means for its job: close the stage, try again, or give up."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.job.domain import budgets, transitions
+from services.job.domain.calls import ProviderCall, has_open_calls
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State
@@ -30,30 +31,52 @@ def end_of_claim(
     job: Job,
     failure: Failure,
     *,
+    calls: Iterable[ProviderCall],
     staged: Collection[int],
     deferred: bool,
     max_attempts: int,
     jitter: float,
     now: datetime,
 ) -> Change:
-    """A claim ended with a failure: requeue within the budget; else keep what was had, or fail."""
+    """A claim ended with a failure: requeue within the budget, else give up."""
     if job.state is State.UPLOADING:
         return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
     if deferred:
-        wait = budgets.delay(failure, failures=1, jitter=jitter)
+        wait = budgets.defer(job, failure, jitter=jitter)
         return transitions.requeue(
-            job, delay_seconds=wait, counts=job.failure_counts, counted=False, deferral=failure, now=now
+            job,
+            delay_seconds=wait.delay_seconds,
+            counts=wait.counts,
+            counted=False,
+            deferral=failure,
+            now=now,
         )
     decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, budgets.Requeue):
-        if not _is_out_of_time(job, decision.delay_seconds, now):
+        # What is paid for and goes on is followed, whatever the hour.
+        if has_open_calls(calls) or not _is_out_of_time(job, decision.delay_seconds, now):
             return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
         failure = _out_of_time(failure)
-    if staged:
-        missing = sorted(set(range(job.image_count)) - set(staged))
-        warnings = tuple(_missing(index, failure) for index in missing)
-        return transitions.generated(job, warnings=warnings, now=now)
-    return transitions.fail(job, failure, counts=decision.counts, now=now)
+    return give_up(job, failure, staged=staged, counts=decision.counts, now=now)
+
+
+def give_up(
+    job: Job,
+    failure: Failure,
+    *,
+    staged: Collection[int],
+    counts: Mapping[str, int] | None = None,
+    now: datetime,
+) -> Change:
+    """The end of a job's generating, whatever ended it: budget, deadline or limit.
+
+    What is staged is kept, with a warning for each image that is missing; without any the job fails. A call that is
+    still open then is followed as settle work, and its images are staged for the user's retry.
+    """
+    if not staged:
+        return transitions.fail(job, failure, counts=counts, now=now)
+    missing = sorted(set(range(job.image_count)) - set(staged))
+    return transitions.generated(job, warnings=tuple(_missing(index, failure) for index in missing), now=now)
 
 
 def _end_of_upload(job: Job, failure: Failure, *, max_attempts: int, jitter: float, now: datetime) -> Change:

@@ -72,6 +72,8 @@ class Job:
     retry_count: int = 0
     failure_counts: Mapping[str, int] = field(default_factory=dict)
     user_consents: bool = False
+    #: When the user consented, by the last retry; None where nobody did, or before this was written down.
+    consented_at: datetime | None = None
     lease: Lease | None = None
 
     run_at: datetime
@@ -98,6 +100,15 @@ class Job:
     def is_final(self) -> bool:
         """Whether nothing but a user's retry moves it any more."""
         return self.state in FINAL
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no retry can ask for its staged images any more."""
+        return self.state in (State.COMPLETED, State.CANCELED) or self.deleted_at is not None
+
+    def wants(self, image: "Artifact") -> bool:
+        """Whether an image that was staged is one of those asked for, and somebody may still see it."""
+        return not self.is_over and 0 <= image.image_index < self.image_count
 
     def is_held_by(self, fence: Fence) -> bool:
         """Whether the fence is the job's present one. An expired lease that nobody took still counts."""

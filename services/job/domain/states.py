@@ -52,6 +52,8 @@ LEGAL: dict[Transition, dict[State, frozenset[State]]] = {
         State.GENERATING: frozenset({State.GENERATING}),
     },
     Transition.GENERATED: {
+        # Its time is over while it waits, and earlier claims had staged some images.
+        State.QUEUED: frozenset({State.UPLOADING}),
         # From PROCESSING when earlier claims had staged all that was missing.
         State.PROCESSING: frozenset({State.UPLOADING}),
         State.GENERATING: frozenset({State.UPLOADING}),
@@ -72,8 +74,8 @@ LEGAL: dict[Transition, dict[State, frozenset[State]]] = {
         for state in (State.QUEUED, State.PROCESSING, State.GENERATING, State.UPLOADING)
     },
     Transition.USER_RETRY: {State.FAILED: frozenset({State.QUEUED, State.UPLOADING})},
-    # A final job learns late what became of a call; its state stays.
-    Transition.SETTLE: {state: frozenset({state}) for state in FINAL},
+    # What became of a call is learned late; the state stays.
+    Transition.SETTLE: {state: frozenset({state}) for state in State},
 }
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from services.job.domain import budgets
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
@@ -52,8 +53,9 @@ def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: date
 
 
 def begin_call(job: Job, *, now: datetime) -> Change:
-    """A provider call is about to leave."""
-    return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now, deferral=None)
+    """A provider call is about to leave, or an earlier one is followed."""
+    counts = {name: count for name, count in job.failure_counts.items() if name != budgets.DEFERRALS}
+    return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now, deferral=None, failure_counts=counts)
 
 
 def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> Change:
@@ -65,6 +67,8 @@ def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> C
         now=now,
         wake="upload",
         lease=None,
+        queued_at=None,
+        queued_seconds=job.queued_seconds + _seconds_queued(job, now),
         generating_since=None,
         uploading_since=now,
         run_at=now,
@@ -164,6 +168,7 @@ def user_retry(job: Job, *, resume_upload: bool, consents: bool, now: datetime) 
         failure=None,
         failure_counts={},
         user_consents=consents,
+        consented_at=now if consents else None,
         deferral=None,
         start_by=None,
         finish_by=None,
@@ -175,7 +180,7 @@ def user_retry(job: Job, *, resume_upload: bool, consents: bool, now: datetime) 
 
 
 def settle(job: Job, *, outcome: ProviderCancel | None, now: datetime) -> Change:
-    """A final job learns what became of a call; its state stays."""
+    """What others see of a job changes by what became of a call; its state stays."""
     if job.provider_cancel is None or outcome is None:
         return _move(Transition.SETTLE, job, job.state, now=now)
     return _move(Transition.SETTLE, job, job.state, now=now, provider_cancel=outcome)

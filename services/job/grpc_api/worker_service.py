@@ -1,6 +1,7 @@
 """WorkerService: workers ask, the application decides."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
@@ -10,6 +11,7 @@ from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
 from services.job.application import buying, claiming, releasing, routing
+from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
 from services.job.grpc_api.refusals import answer
@@ -139,10 +141,13 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.BeginProviderCallResponse:
         """Write a call down before it leaves."""
 
-        def work(connection: Connection) -> Any:
+        def work(connection: Connection) -> buying.Begun:
             fence = incoming.fence(request.lease)
+            known = incoming.known(request, now=jobs.clock(connection))
             if request.resend_call_id:
-                return buying.resend_provider_call(connection, fence, request.resend_call_id)
+                return buying.resend_provider_call(connection, fence, request.resend_call_id, known)
+            if request.follow_call_id:
+                return buying.follow_provider_call(connection, fence, request.follow_call_id, known)
             purchase = buying.Purchase(
                 fence=fence,
                 call_id=_call_id(request.call_id),
@@ -150,11 +155,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 model=request.model,
                 image_indexes=tuple(request.image_indexes),
                 request_digest=request.request_digest,
+                known=known,
             )
             return buying.begin_provider_call(connection, purchase)
 
-        call = await self._ask(work)
-        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(call))
+        begun = await self._ask(work)
+        if begun.frees_a_place:
+            await self._relay.wake_generators()
+        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(begun.call))
 
     async def RecordOperation(
         self, request: worker_service_pb2.RecordOperationRequest, context: Context
@@ -192,12 +200,17 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReleaseJob(
         self, request: worker_service_pb2.ReleaseJobRequest, context: Context
     ) -> worker_service_pb2.ReleaseJobResponse:
-        """Take a job back at a worker's shutdown."""
-        await self._ask(
-            lambda connection: releasing.release_job(
-                connection, incoming.fence(request.lease), not_sent=list(request.not_sent_call_ids)
+        """Take a job back before its stage ended."""
+
+        def work(connection: Connection) -> bool:
+            known = incoming.known(request, now=jobs.clock(connection))
+            unsent = tuple(CallOutcome(call_id=one, phase=Phase.NOT_SENT) for one in request.not_sent_call_ids)
+            return releasing.release_job(
+                connection, incoming.fence(request.lease), replace(known, calls=known.calls + unsent)
             )
-        )
+
+        if await self._ask(work):
+            await self._relay.wake_generators()
         return worker_service_pb2.ReleaseJobResponse()
 
     async def _ask(self, work: Callable[[Connection], T]) -> T:

@@ -15,7 +15,7 @@ from google.protobuf import json_format
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
-from services.job.domain.calls import CallOutcome, Phase, ProviderError
+from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Refusal, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.quotas import Quota
@@ -185,6 +185,18 @@ def image(told: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Ar
         c2pa=told.provenance.c2pa,
         staged_at=now,
     )
+
+
+def known(
+    asked: worker_service_pb2.BeginProviderCallRequest | worker_service_pb2.ReleaseJobRequest, *, now: datetime
+) -> Known:
+    """What an asker knows of its job's calls and images. Raises `Refusal` INVALID_INPUT."""
+    try:
+        return Known(
+            calls=_all(outcome, asked.settled), images=_images(asked.staged, job_id=asked.lease.job_id, now=now)
+        )
+    except Undecodable as error:
+        raise Refusal("INVALID_INPUT", f"settled, staged: {error}.") from error
 
 
 def job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:

@@ -215,6 +215,7 @@ def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJ
         calls=[call(one) for one in claimed.calls],
         images=[image(one) for one in claimed.images],
         traceparent=claimed.job.traceparent or "",
+        max_processing_seconds=limits.max_processing_seconds,
         max_generating_seconds=limits.max_generating_seconds,
         finish_seconds_left=_seconds_left(claimed.job),
         may_pay_again=claimed.may_pay_again,

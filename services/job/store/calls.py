@@ -82,7 +82,7 @@ def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> 
     """
     if lifts:
         connection.execute(text(LIFT_COVER), {"call_ids": list(lifts), "indexes": list(call.image_indexes)})
-    rows.insert(connection, "provider_calls", [_to_row(call)])
+    rows.insert(connection, "provider_calls", [rows.to_json(call)])
     covered = [
         {
             "call_id": call.id,
@@ -122,12 +122,6 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
     return [Settled(**row) for row in connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()]
 
 
-def _to_row(call: ProviderCall) -> dict[str, Any]:
-    row: dict[str, Any] = rows.to_json(call)
-    # As PostgreSQL writes an array: a JSON list is taken for one too.
-    return row
-
-
 def _from_row(row: RowMapping) -> ProviderCall:
     error = row["provider_error"]
     known: dict[str, Any] = {name: row[name] for name in _PLAIN}
@@ -138,6 +132,7 @@ def _from_row(row: RowMapping) -> ProviderCall:
         consent=Consent(row["consent"]),
         image_indexes=tuple(row["image_indexes"]),
         provider_error=rows.from_json(ProviderError, error) if error else None,
+        resumable=bool(row["resumable"]),
         created_at=created,
     )
 

@@ -15,8 +15,8 @@ from services.job.store import rows
 
 #: Columns that a transition may change; the rest of a job is as it was submitted.
 MUTABLE = (
-    "state", "sequence", "claim_number", "attempt_count", "retry_count", "failure_counts", "user_consents",
-    "locked_by", "locked_at", "lease_token", "lease_expires_at",
+    "state", "sequence", "claim_number", "attempt_count", "retry_count", "failure_counts",
+    "user_consents", "consented_at", "locked_by", "locked_at", "lease_token", "lease_expires_at",
     "run_at", "start_by", "finish_by", "queued_at", "queued_seconds", "deferral", "generating_since", "uploading_since",
     "failure_stage", "failure_code", "failure_reason", "failure_message", "failure_retryable",
     "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
@@ -138,9 +138,9 @@ def from_row(row: RowMapping) -> Job:
 
 _PLAIN = (
     "id", "tenant", "state", "sequence", "priority", "provider", "model", "image_count", "end_user", "traceparent",
-    "claim_number", "attempt_count", "retry_count", "user_consents", "run_at", "start_by", "finish_by", "queued_at",
-    "queued_seconds", "generating_since", "uploading_since", "provider_cancel", "created_at", "updated_at",
-    "started_at", "completed_at", "deleted_at",
+    "claim_number", "attempt_count", "retry_count", "user_consents", "consented_at", "run_at", "start_by",
+    "finish_by", "queued_at", "queued_seconds", "generating_since", "uploading_since", "provider_cancel",
+    "created_at", "updated_at", "started_at", "completed_at", "deleted_at",
 )  # fmt: skip
 
 

@@ -14,13 +14,15 @@ FIND_STALE_JOBS = """
 SELECT id, sequence FROM jobs
 WHERE state IN ('processing', 'generating') AND (
     lease_expires_at <= clock_timestamp()
-    OR state = 'processing' AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds)
-    OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds))
+    OR state = 'processing'
+        AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds + :lease_seconds)
+    OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds + :lease_seconds))
 UNION ALL
 SELECT id, sequence FROM jobs
 WHERE state = 'uploading' AND (
     lease_expires_at <= clock_timestamp()
-    OR coalesce(locked_at, run_at) < clock_timestamp() - make_interval(secs => :max_uploading_seconds))
+    OR locked_at < clock_timestamp() - make_interval(secs => :max_uploading_seconds + :lease_seconds)
+    OR lease_token IS NULL AND uploading_since < clock_timestamp() - make_interval(secs => :max_queued_seconds))
 UNION ALL
 SELECT id, sequence FROM jobs
 WHERE state = 'queued' AND (

@@ -47,7 +47,7 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
             job=job,
             artifacts=tuple(images[job.id]) if job.state is State.COMPLETED else (),
             cost=cost_of(ledger[job.id]),
-            retry_needs_consent=job.state is State.FAILED and needs_consent(calls=ledger[job.id], missing=wanted),
+            retry_needs_consent=job.state is State.FAILED and needs_consent(job, calls=ledger[job.id], missing=wanted),
         )
     return found
 

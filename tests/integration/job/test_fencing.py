@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 
 from services.job.application import claiming, deciding, folding
 from services.job.application.buying import begin_provider_call, record_operation, resend_provider_call
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, Known, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from tests.support.jobs import JobDesk, failed, fence_of, generated, purchase_of, stored
+from tests.support.jobs import JobDesk, failed, fence_of, generated, not_sent, purchase_of, stored
 from tests.support.patience import PATIENCE
 
 
@@ -76,17 +76,18 @@ def test_a_late_uploader_completes_nothing(desk: JobDesk) -> None:
 def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
-    desk.release(job, call.id)
+    desk.release(job, not_sent(call))
     [row] = desk.sql("SELECT phase FROM provider_calls")
 
-    assert desk.job(job.id) == current
+    after = desk.job(job.id)
+    assert (after.state, after.lease, after.claim_number) == (current.state, current.lease, current.claim_number)
     assert row.phase == Phase.NOT_SENT
 
 
 def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     current = lose_lease(desk, job)
-    desk.release(current, call.id)
+    desk.release(current, not_sent(call))
     [row] = desk.sql("SELECT phase FROM provider_calls")
 
     assert row.phase == Phase.INTENDED
@@ -107,8 +108,8 @@ def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(
     job, call = desk.generate()
     current = lose_lease(desk, job)
     with pytest.raises(Refusal) as refusal:
-        desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id))
-    again = desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id))
+        desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, Known()))
+    again = desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, Known())).call
 
     assert refusal.value.reason == "LEASE_LOST"
     assert (again.id, again.idempotency_key, again.claim_number) == (call.id, call.idempotency_key, 2)
@@ -120,7 +121,7 @@ def test_a_paid_call_is_never_sent_again(desk: JobDesk) -> None:
     current = lose_lease(desk, job)
 
     with pytest.raises(Refusal) as refusal:
-        desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id))
+        desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, Known()))
     assert refusal.value.reason == "ALREADY_BOUGHT"
 
 

@@ -153,13 +153,13 @@ def test_a_success_without_any_image_fails_as_a_mismatch(desk: JobDesk) -> None:
     assert (failure.stage, failure.reason) == (Stage.PERSISTING, "RESULT_MISMATCH")
 
 
-def test_a_deferral_counts_nothing(desk: JobDesk) -> None:
+def test_a_deferral_counts_as_no_failure(desk: JobDesk) -> None:
     desk.create()
     [claimed] = desk.claim()
     desk.fold(failed(claimed.job, stage=Stage.PROCESSING, code=Code.RATE_LIMIT, deferred=True))
     job = desk.job(claimed.job.id)
 
-    assert (job.state, job.attempt_count, dict(job.failure_counts)) == (State.QUEUED, 0, {})
+    assert (job.state, job.attempt_count, dict(job.failure_counts)) == (State.QUEUED, 0, {"deferrals": 1})
 
 
 def test_a_failed_upload_is_tried_again_as_an_upload(desk: JobDesk) -> None:

@@ -199,7 +199,7 @@ def test_a_call_that_is_asked_for_twice_under_one_id_is_one_call(desk: JobDesk) 
     desk.create(provider="paid")
     [claimed] = desk.claim()
     purchase = purchase_of(claimed.job)
-    calls = [desk.run(lambda c: begin_provider_call(c, purchase)) for _ in range(2)]
+    calls = [desk.run(lambda c: begin_provider_call(c, purchase)).call for _ in range(2)]
 
     assert calls[0].id == calls[1].id
     assert desk.job(claimed.job.id).sequence == 3

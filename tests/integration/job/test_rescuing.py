@@ -1,7 +1,7 @@
 """Jobs that nobody moves are tried again or given up; jobs that somebody moves are left alone."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import pytest
@@ -9,7 +9,7 @@ from nats.errors import TimeoutError as BrokerTimeoutError
 
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.application import rescuing
+from services.job.application import buying, rescuing
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Stage
@@ -106,7 +106,7 @@ def test_an_expired_claim_whose_images_are_all_staged_goes_on(desk: JobDesk) -> 
     assert desk.job(job.id).state is State.UPLOADING
 
 
-@pytest.mark.parametrize(("state", "longest"), [("processing", 60), ("generating", 600)])
+@pytest.mark.parametrize(("state", "longest"), [("processing", 60 + 30), ("generating", 600 + 30)])
 def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobDesk, state: str, longest: int) -> None:
     if state == "processing":
         job = held(desk)
@@ -141,17 +141,27 @@ def test_uploads_that_crash_for_ever_fail_as_uploads(desk: JobDesk) -> None:
     assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TEMPORARY, "WORKER_LOST")
 
 
-@pytest.mark.parametrize("claimed", [True, False], ids=["an uploader that never ends", "no uploader"])
-def test_an_upload_has_a_longest_time(desk: JobDesk, claimed: bool) -> None:
+def test_an_uploader_that_never_ends_is_ended_and_counted(desk: JobDesk) -> None:
     job, call = desk.generate()
     desk.fold(generated(job, call))
     for _ in range(3):
-        if claimed:
-            desk.claim_uploads()
-        desk.sql(
-            "UPDATE jobs SET locked_at = locked_at - interval '121 s', run_at = clock_timestamp() - interval '121 s'"
-        )
+        desk.claim_uploads()
+        desk.sql("UPDATE jobs SET locked_at = locked_at - interval '151 s'")
         rescue(desk)
+        desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
+
+    assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TIMEOUT, "STAGE_TIMEOUT")
+    assert desk.retry(job.id).job.state is State.UPLOADING
+
+
+def test_to_wait_for_an_uploader_is_no_try_and_has_its_own_limit(desk: JobDesk) -> None:
+    job, call = desk.generate()
+    desk.fold(generated(job, call))
+    waits = "UPDATE jobs SET uploading_since = clock_timestamp() - make_interval(secs => :seconds), run_at = run_at"
+    desk.sql(waits + " - interval '1 day'", seconds=86_000)
+    assert rescue(desk) == {}
+    desk.sql(waits, seconds=86_401)
+    assert rescue(desk) == {"job.failed": 1}
 
     assert reason_of(desk.job(job.id)) == (Stage.UPLOADING, Code.TIMEOUT, "STAGE_TIMEOUT")
     assert desk.retry(job.id).job.state is State.UPLOADING
@@ -345,3 +355,41 @@ async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: Job
 
     assert [one.phase for one in claimed.calls] == [Phase.SUCCEEDED]
     assert [image.image_index for image in claimed.images] == [0]
+
+
+@pytest.mark.parametrize("why", ["deadline", "credential"])
+def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
+    _, call = desk.generate(provider="paid", finish_within_seconds=600)
+    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    crash(desk)
+    end_time(desk, why)
+    assert rescue(desk) == {}
+
+    desk.sql("UPDATE jobs SET queued_at = clock_timestamp() - interval '86401 s'")
+    assert rescue(desk) == {"job.failed": 1}
+
+
+@pytest.mark.parametrize("why", ["deadline", "credential"])
+def test_a_job_whose_time_is_over_while_it_waits_keeps_the_images_that_it_has(desk: JobDesk, why: str) -> None:
+    job, call = desk.generate(provider="paid", n=2, finish_within_seconds=600)
+    had = replace(failed(job), calls=(succeeded(call),), images=(image_of(job, call, 0),))
+    desk.fold(had)
+    end_time(desk, why)
+
+    assert rescue(desk) == {"job.uploading": 1}
+    after = desk.job(job.id)
+    assert (after.state, [one.image_index for one in after.warnings]) == (State.UPLOADING, [1])
+    assert len(desk.claim_uploads()) == 1
+
+
+def end_time(desk: JobDesk, why: str) -> None:
+    """What a waiting job waited for too long."""
+    if why == "deadline":
+        desk.sql("UPDATE jobs SET finish_by = clock_timestamp() - interval '1 s'")
+        return
+    desk.sql(
+        "INSERT INTO breakers (provider, model, failures, code, reason, opened_at, open_until)"
+        " VALUES ('paid', 'flux', 1, 'AUTH_ERROR', 'PROVIDER_AUTH',"
+        " clock_timestamp() - interval '1 hour', clock_timestamp() + interval '1 hour')"
+    )
+    desk.sql("UPDATE jobs SET queued_at = clock_timestamp() - interval '1 hour'")

@@ -121,7 +121,7 @@ def test_a_call_beyond_the_limit_does_not_begin_and_its_job_waits_without_an_att
     assert refused.value.reason == "PROVIDER_BUSY"
     desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason="PROVIDER_BUSY", deferred=True))
     waiting = desk.job(second.job.id)
-    assert (waiting.state, waiting.attempt_count, waiting.failure_counts) == (State.QUEUED, 0, {})
+    assert (waiting.state, waiting.attempt_count, waiting.failure_counts) == (State.QUEUED, 0, {"deferrals": 1})
     assert waiting.deferral is not None
     assert waiting.deferral.reason == "PROVIDER_BUSY"
 

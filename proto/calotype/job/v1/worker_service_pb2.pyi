@@ -4,6 +4,7 @@ isort:skip_file
 WorkerService: what workers ask of jobs. Served on a port of its own, for workers only."""
 
 from calotype.artifact.v1 import artifact_pb2 as _artifact_pb2
+from calotype.fact.v1 import fact_pb2 as _fact_pb2
 from calotype.job.v1 import job_pb2 as _job_pb2
 from calotype.provider.v1 import provider_pb2 as _provider_pb2
 from collections import abc as _abc
@@ -19,6 +20,11 @@ if sys.version_info >= (3, 11):
     from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -201,6 +207,7 @@ class ClaimedJob(_message.Message):
     MAY_PAY_AGAIN_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
     FINISH_SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    MAX_PROCESSING_SECONDS_FIELD_NUMBER: _builtins.int
     lease_seconds: _builtins.float
     """Seconds that the lease lasts from when the claim was asked."""
     traceparent: _builtins.str
@@ -213,6 +220,8 @@ class ClaimedJob(_message.Message):
     """Seconds until the job should be finished, from when the claim was asked; absent when it has all the time. After it
     nothing new is begun, and what can be canceled at the provider is.
     """
+    max_processing_seconds: _builtins.float
+    """Seconds from when the claim was asked in which a provider call must have begun or an earlier one be followed."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to move it."""
@@ -246,10 +255,11 @@ class ClaimedJob(_message.Message):
         may_pay_again: _builtins.bool = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
         finish_seconds_left: _builtins.float | None = ...,
+        max_processing_seconds: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left", "finish_seconds_left", b"finish_seconds_left", "job", b"job", "lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left", "calls", b"calls", "finish_seconds_left", b"finish_seconds_left", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "may_pay_again", b"may_pay_again", "routes", b"routes", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left", "calls", b"calls", "finish_seconds_left", b"finish_seconds_left", "images", b"images", "job", b"job", "lease", b"lease", "lease_seconds", b"lease_seconds", "max_generating_seconds", b"max_generating_seconds", "max_processing_seconds", b"max_processing_seconds", "may_pay_again", b"may_pay_again", "routes", b"routes", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__finish_seconds_left: _TypeAlias = _typing.Literal["finish_seconds_left"]  # noqa: Y015
     _WhichOneofArgType__finish_seconds_left: _TypeAlias = _typing.Literal["_finish_seconds_left", b"_finish_seconds_left"]  # noqa: Y015
@@ -628,6 +638,9 @@ class BeginProviderCallRequest(_message.Message):
     REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
     RESEND_CALL_ID_FIELD_NUMBER: _builtins.int
     CALL_ID_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    STAGED_FIELD_NUMBER: _builtins.int
+    FOLLOW_CALL_ID_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider to call."""
     model: _builtins.str
@@ -640,6 +653,8 @@ class BeginProviderCallRequest(_message.Message):
     """
     call_id: _builtins.str
     """`call_` and 32 hex digits of a UUID that the worker chose: asked again after a lost answer, the same call is given."""
+    follow_call_id: _builtins.str
+    """Set: follow the operation of a call that an earlier claim began. It buys nothing, and asks no limit."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to the job."""
@@ -647,6 +662,14 @@ class BeginProviderCallRequest(_message.Message):
     @_builtins.property
     def image_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Indexes of the job's pictures that the call buys."""
+
+    @_builtins.property
+    def settled(self) -> _containers.RepeatedCompositeFieldContainer[_fact_pb2.CallOutcome]:
+        """How calls of the job ended that the ledger may not know yet."""
+
+    @_builtins.property
+    def staged(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ImageArtifact]:
+        """Pictures that are staged and that the ledger may not know yet."""
 
     def __init__(
         self,
@@ -658,10 +681,13 @@ class BeginProviderCallRequest(_message.Message):
         request_digest: _builtins.str = ...,
         resend_call_id: _builtins.str = ...,
         call_id: _builtins.str = ...,
+        settled: _abc.Iterable[_fact_pb2.CallOutcome] | None = ...,
+        staged: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
+        follow_call_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "follow_call_id", b"follow_call_id", "image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id", "settled", b"settled", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -889,23 +915,36 @@ class ReleaseJobRequest(_message.Message):
 
     LEASE_FIELD_NUMBER: _builtins.int
     NOT_SENT_CALL_IDS_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    STAGED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to the job."""
 
     @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def not_sent_call_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Calls of this claim that surely never left."""
+        """Calls of this claim that surely never left: how workers told it before `settled`."""
+
+    @_builtins.property
+    def settled(self) -> _containers.RepeatedCompositeFieldContainer[_fact_pb2.CallOutcome]:
+        """How calls of the job ended that the ledger may not know yet."""
+
+    @_builtins.property
+    def staged(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ImageArtifact]:
+        """Pictures that are staged and that the ledger may not know yet."""
 
     def __init__(
         self,
         *,
         lease: Global___Lease | None = ...,
         not_sent_call_ids: _abc.Iterable[_builtins.str] | None = ...,
+        settled: _abc.Iterable[_fact_pb2.CallOutcome] | None = ...,
+        staged: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "not_sent_call_ids", b"not_sent_call_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease", "not_sent_call_ids", b"not_sent_call_ids", "settled", b"settled", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

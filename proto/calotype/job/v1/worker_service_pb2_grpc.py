@@ -137,10 +137,10 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def BeginProviderCall(self, request, context):
-        """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
-        may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
-        the job back with a deferred StageFailed.
+        """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. What the worker
+        knows of earlier calls is settled first, in the same transaction. The request may leave only if less than half a
+        lease passed since it was asked. ABORTED / LEASE_LOST, FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED,
+        RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,7 +161,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseJob(self, request, context):
-        """ReleaseJob hands a job back at shutdown; the claim does not count, and calls that were never sent are settled.
+        """ReleaseJob hands a job back before its stage ended; the claim does not count. What the worker knows of its calls is
+        settled in the same transaction, also when the lease is lost.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,17 +50,19 @@ class WorkerServiceStub:
     GetJobInput: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]
     """GetJobInput streams an input image that the caller brought as bytes, in chunks."""
     BeginProviderCall: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]
-    """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
-    may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
-    the job back with a deferred StageFailed.
+    """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. What the worker
+    knows of earlier calls is settled first, in the same transaction. The request may leave only if less than half a
+    lease passed since it was asked. ABORTED / LEASE_LOST, FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED,
+    RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
     """
     RecordOperation: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]
     """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RenewLeasesRequest, _worker_service_pb2.RenewLeasesResponse]
     """RenewLeases prolongs leases and tells which were lost or whose jobs were canceled."""
     ReleaseJob: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseJobRequest, _worker_service_pb2.ReleaseJobResponse]
-    """ReleaseJob hands a job back at shutdown; the claim does not count, and calls that were never sent are settled."""
+    """ReleaseJob hands a job back before its stage ended; the claim does not count. What the worker knows of its calls is
+    settled in the same transaction, also when the lease is lost.
+    """
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -84,17 +86,19 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     GetJobInput: _aio.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]  # type: ignore[assignment]
     """GetJobInput streams an input image that the caller brought as bytes, in chunks."""
     BeginProviderCall: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]  # type: ignore[assignment]
-    """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
-    may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-    FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
-    the job back with a deferred StageFailed.
+    """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. What the worker
+    knows of earlier calls is settled first, in the same transaction. The request may leave only if less than half a
+    lease passed since it was asked. ABORTED / LEASE_LOST, FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED,
+    RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
     """
     RecordOperation: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]  # type: ignore[assignment]
     """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
     RenewLeases: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RenewLeasesRequest, _worker_service_pb2.RenewLeasesResponse]  # type: ignore[assignment]
     """RenewLeases prolongs leases and tells which were lost or whose jobs were canceled."""
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseJobRequest, _worker_service_pb2.ReleaseJobResponse]  # type: ignore[assignment]
-    """ReleaseJob hands a job back at shutdown; the claim does not count, and calls that were never sent are settled."""
+    """ReleaseJob hands a job back before its stage ended; the claim does not count. What the worker knows of its calls is
+    settled in the same transaction, also when the lease is lost.
+    """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     """WorkerService hands out work and decides what a worker may do next. A worker asks here before it acts, and states
@@ -157,10 +161,10 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.BeginProviderCallRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.BeginProviderCallResponse, _abc.Awaitable[_worker_service_pb2.BeginProviderCallResponse]]:
-        """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. The request
-        may leave only if less than half a lease passed since it was asked. ABORTED / LEASE_LOST,
-        FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED, RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand
-        the job back with a deferred StageFailed.
+        """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. What the worker
+        knows of earlier calls is settled first, in the same transaction. The request may leave only if less than half a
+        lease passed since it was asked. ABORTED / LEASE_LOST, FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED,
+        RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
         """
 
     @_abc_1.abstractmethod
@@ -185,6 +189,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ReleaseJobRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ReleaseJobResponse, _abc.Awaitable[_worker_service_pb2.ReleaseJobResponse]]:
-        """ReleaseJob hands a job back at shutdown; the claim does not count, and calls that were never sent are settled."""
+        """ReleaseJob hands a job back before its stage ended; the claim does not count. What the worker knows of its calls is
+        settled in the same transaction, also when the lease is lost.
+        """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,10 +1,21 @@
 """What may be bought, under whose consent, and what it cost."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
-from services.job.domain.calls import Consent, Phase, ProviderCall, check_purchase, cost_of, needs_consent
+from services.job.domain.calls import (
+    MAY_HAVE_BOUGHT,
+    Consent,
+    Phase,
+    ProviderCall,
+    check_purchase,
+    consent_for,
+    cost_of,
+    may_pay_again,
+    needs_consent,
+)
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
 from services.job.domain.requests import JobRequest, OnAmbiguous
@@ -91,10 +102,10 @@ def test_a_call_covers_its_own_indexes_only() -> None:
     assert allowed == (Consent.NONE, ())
 
 
-def test_a_consent_that_bought_nothing_is_no_consent_to_pay_again() -> None:
+def test_a_purchase_that_bought_nothing_leaves_the_older_outcome_open() -> None:
     ledger = [call_in(Phase.UNKNOWN, 0), call_in(Phase.NOT_SENT, 0)]
 
-    assert needs_consent(calls=ledger, missing=[0])
+    assert needs_consent(job_for(Consent.NONE), calls=ledger, missing=[0])
     assert check_purchase(job_for(Consent.JOB), indexes=[0], calls=ledger, staged=[])[0] is Consent.JOB
     with pytest.raises(Refusal, match="charged"):
         check_purchase(job_for(Consent.NONE), indexes=[0], calls=ledger, staged=[])
@@ -102,8 +113,42 @@ def test_a_consent_that_bought_nothing_is_no_consent_to_pay_again() -> None:
 
 @pytest.mark.parametrize("phase", Phase)
 def test_a_retry_needs_consent_where_a_missing_image_may_have_been_paid(phase: Phase) -> None:
-    assert needs_consent(calls=[call_in(phase)], missing=[0]) is (phase in PERHAPS_LOST)
-    assert needs_consent(calls=[call_in(phase)], missing=[1]) is False
+    job = job_for(Consent.NONE)
+
+    assert needs_consent(job, calls=[call_in(phase)], missing=[0]) is (phase in PERHAPS_LOST)
+    assert needs_consent(job, calls=[call_in(phase)], missing=[1]) is False
+
+
+@pytest.mark.parametrize("phase", sorted(PERHAPS_LOST))
+def test_what_can_be_fetched_needs_no_consent_until_it_is_known_to_be_gone(phase: Phase) -> None:
+    call = replace(call_in(phase), operation_id="op", resumable=True)
+    failed = job_in(State.FAILED)
+    assert failed.failure is not None
+    lost = replace(failed, failure=replace(failed.failure, reason="RESULT_LOST"))
+
+    assert needs_consent(failed, calls=[call], missing=[0]) is False
+    assert needs_consent(failed, calls=[replace(call, resumable=False)], missing=[0]) is True
+    assert needs_consent(lost, calls=[call], missing=[0]) is True
+
+
+@pytest.mark.parametrize("consent", [Consent.JOB, Consent.USER])
+@pytest.mark.parametrize("phase", Phase)
+def test_a_consent_is_used_up_by_the_first_call_that_may_have_bought_the_image(phase: Phase, consent: Consent) -> None:
+    job = replace(job_for(consent), consented_at=NOW)
+    bought_again = replace(call_in(phase, 0), consent=consent)
+
+    left = Consent.NONE if phase in MAY_HAVE_BOUGHT else consent
+    assert consent_for(job, 0, calls=[call_in(Phase.UNKNOWN), bought_again]) is left
+    assert consent_for(job, 1, calls=[call_in(Phase.UNKNOWN), bought_again]) is consent
+    assert may_pay_again(job, calls=[bought_again], staged=[1]) is (left is not Consent.NONE)
+
+
+def test_a_users_next_consent_serves_one_more_purchase() -> None:
+    under_the_first = replace(call_in(Phase.UNKNOWN), consent=Consent.USER)
+    job = replace(job_for(Consent.USER), consented_at=NOW + timedelta(seconds=1))
+
+    assert consent_for(job, 0, calls=[under_the_first]) is Consent.USER
+    assert consent_for(replace(job, consented_at=None), 0, calls=[under_the_first]) is Consent.NONE
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,13 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.job.domain.closing import close_generating, end_of_claim
+from services.job.domain.calls import Phase, ProviderCall
+from services.job.domain.closing import close_generating, end_of_claim, give_up
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State, Transition
-from services.job.domain.transitions import Change
+from services.job.domain.transitions import Change, begin_call
+from tests.unit.services.job.domain.test_calls import call_in
 from tests.unit.services.job.domain.test_transitions import LATER, job_in
 
 SPENT = {"generating/TEMPORARY": 2, "uploading/TEMPORARY": 2}
@@ -27,9 +29,16 @@ def failure(*, stage: Stage = Stage.GENERATING, retryable: bool = True, retry_af
     )
 
 
-def ended(job: Job, why: Failure, *, staged: tuple[int, ...] = (), deferred: bool = False) -> Change:
+def ended(
+    job: Job,
+    why: Failure,
+    *,
+    calls: tuple[ProviderCall, ...] = (),
+    staged: tuple[int, ...] = (),
+    deferred: bool = False,
+) -> Change:
     """What becomes of the job."""
-    return end_of_claim(job, why, staged=staged, deferred=deferred, max_attempts=3, jitter=0.5, now=LATER)
+    return end_of_claim(job, why, calls=calls, staged=staged, deferred=deferred, max_attempts=3, jitter=0.5, now=LATER)
 
 
 def generating(*, images: int = 1, spent: bool = False) -> Job:
@@ -68,6 +77,22 @@ def test_what_can_be_tried_again_in_time_is() -> None:
     change = ended(replace(generating(), finish_by=LATER + timedelta(hours=1)), failure())
 
     assert change.after.state is State.QUEUED
+
+
+def test_what_is_paid_for_and_goes_on_is_followed_past_the_deadline() -> None:
+    job = replace(generating(images=2), finish_by=LATER)
+
+    assert ended(job, failure(), calls=(call_in(Phase.ACCEPTED),), staged=(1,)).after.state is State.QUEUED
+    assert ended(job, failure(), calls=(call_in(Phase.UNKNOWN),)).after.state is State.FAILED
+
+
+@pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING, State.GENERATING])
+def test_a_job_that_is_given_up_keeps_what_it_has(state: State) -> None:
+    job = replace(job_in(state), image_count=2)
+    kept, failed = (give_up(job, failure(), staged=staged, now=LATER).after for staged in ((1,), ()))
+
+    assert (kept.state, [one.image_index for one in kept.warnings], kept.queued_at) == (State.UPLOADING, [0], None)
+    assert (failed.state, failed.failure) == (State.FAILED, failure())
 
 
 def test_images_that_were_had_in_time_go_on_without_the_others() -> None:
@@ -126,8 +151,20 @@ def test_a_deferral_waits_as_told_and_costs_neither_attempt_nor_budget() -> None
     job = generating(spent=True)
     after = ended(job, failure(retry_after=20), deferred=True).after
 
-    assert (after.state, after.attempt_count, after.failure_counts) == (State.QUEUED, job.attempt_count - 1, SPENT)
+    assert (after.state, after.attempt_count) == (State.QUEUED, job.attempt_count - 1)
+    assert after.failure_counts == SPENT | {"deferrals": 1}
     assert (after.run_at - LATER).total_seconds() == 21.0
+
+
+def test_deferrals_in_a_row_wait_longer_and_longer_up_to_a_bound() -> None:
+    job, waits = generating(), []
+    for _ in range(6):
+        after = ended(job, replace(failure(), code=Code.RATE_LIMIT), deferred=True).after
+        waits.append((after.run_at - LATER).total_seconds())
+        job = replace(generating(), failure_counts=after.failure_counts)
+
+    assert waits == [2.5, 5, 10, 20, 20, 20]
+    assert begin_call(job, now=LATER).after.failure_counts == {}
 
 
 def test_a_failed_upload_stays_an_upload_until_its_budget_is_spent() -> None:

@@ -37,7 +37,7 @@ ACTS: dict[Transition, Any] = {
 DRAWN = """
 job.claimed: queued>processing
 job.generating: processing>generating generating>generating
-job.uploading: processing>uploading generating>uploading
+job.uploading: queued>uploading processing>uploading generating>uploading
 job.upload_claimed: uploading>uploading
 job.completed: uploading>completed
 job.requeued: processing>queued generating>queued
@@ -45,7 +45,8 @@ job.upload_requeued: uploading>uploading
 job.failed: queued>failed processing>failed generating>failed uploading>failed
 job.canceled: queued>canceled processing>canceled generating>canceled uploading>canceled
 job.retried: failed>queued failed>uploading
-job.settled: completed>completed failed>failed canceled>canceled
+job.settled: queued>queued processing>processing generating>generating uploading>uploading completed>completed \
+failed>failed canceled>canceled
 """
 
 

@@ -1,0 +1,53 @@
+"""Write down what workers know of calls and images: no fence guards it, so nothing that was bought is forgotten."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection
+
+from services.job.domain import transitions
+from services.job.domain.calls import Known, Phase
+from services.job.domain.jobs import Fence, Job, Snapshot
+from services.job.domain.transitions import Change
+from services.job.store import artifacts, calls, deletions, erasure
+from services.job.store import transitions as store
+
+
+def settle(connection: Connection, told: Sequence[tuple[str, Known]], held: Mapping[str, Job]) -> list[calls.Settled]:
+    """Settle calls and stage images of locked jobs, by job id; returns the calls that changed.
+
+    What comes for a job that is over is shown to nobody: its bytes must not stay behind, nor a vendor's words.
+    """
+    settled = calls.settle(connection, [outcome for _, known in told for outcome in known.calls])
+    jobs = [held[job_id] for job_id, _ in told if job_id in held]
+    if deleted := [job.id for job in jobs if job.deleted_at is not None]:
+        erasure.erase_vendors_words(connection, deleted)
+    images = [image for job_id, known in told if job_id in held for image in known.images]
+    artifacts.stage(connection, [image for image in images if held[image.job_id].wants(image)])
+    deletions.add_staging(connection, {job.id for job in jobs if job.is_over})
+    return settled
+
+
+def own(connection: Connection, fence: Fence, known: Known) -> Known:
+    """Of what an asker knows that which it can know: calls of its job, and of its own claim that they never left."""
+    claims = {call.id: call.claim_number for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]}
+    mine = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}
+    return Known(
+        calls=tuple(one for one in known.calls if one.call_id in (mine if one.phase is Phase.NOT_SENT else claims)),
+        images=tuple(image for image in known.images if image.call_id in claims),
+    )
+
+
+def changes_of_view(
+    connection: Connection, jobs: Sequence[Job], before: Mapping[str, Snapshot], *, now: datetime
+) -> list[Change]:
+    """A change for each job that others see otherwise than before, although no transition moves it.
+
+    So what a client sees is a function of the job and its sequence. A deleted job shows nothing.
+    """
+    after = store.snapshots(connection, jobs)
+    return [
+        transitions.settle(job, outcome=None, now=now)
+        for job in jobs
+        if job.deleted_at is None and after[job.id] != before[job.id]
+    ]

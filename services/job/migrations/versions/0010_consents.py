@@ -1,0 +1,19 @@
+"""When a user consented to pay again, and whether a call's result can be fetched."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+# Both may be null: job-services that do not know them yet write rows, too.
+COLUMNS = """
+ALTER TABLE jobs ADD COLUMN IF NOT EXISTS consented_at timestamptz;
+ALTER TABLE provider_calls ADD COLUMN IF NOT EXISTS resumable boolean;
+"""
+
+
+def upgrade() -> None:
+    """Add them beside running services."""
+    op.execute(COLUMNS)

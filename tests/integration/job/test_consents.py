@@ -1,0 +1,87 @@
+"""A consent to pay again serves one purchase of each image."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.job.application.claiming import Claimed
+from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.failures import Code, Refusal
+from services.job.domain.jobs import Job
+from services.job.domain.requests import OnAmbiguous
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, failed, not_sent
+
+CONSENTS = ["the user's", "the job's"]
+
+
+def unknown(call: ProviderCall) -> CallOutcome:
+    """Nobody knows what became of the call."""
+    return CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+
+
+def claim_after(desk: JobDesk, job: Job, ended: Sequence[CallOutcome]) -> Claimed:
+    """The claim after one that may be tried again."""
+    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", calls=tuple(ended)))
+    desk.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
+    [claimed] = desk.claim()
+    return claimed
+
+
+def ambiguous(desk: JobDesk, whose: str, *, n: int = 1) -> Claimed:
+    """A job in a worker's hands, one call of which may have been charged, and whose consent there is."""
+    if whose == "the job's":
+        desk.create(provider="paid", n=n, on_ambiguous=OnAmbiguous.RETRY)
+        [claimed] = desk.claim()
+        return claim_after(desk, claimed.job, [unknown(desk.begin(claimed.job, 0))])
+    job, call = desk.generate(provider="paid", n=n)
+    desk.fold(failed(job, retryable=False, calls=(unknown(call),)))
+    desk.retry(job.id, consents=True)
+    [claimed] = desk.claim()
+    return claimed
+
+
+@pytest.mark.parametrize("whose", CONSENTS)
+def test_one_consent_is_one_more_purchase_whose_outcome_nobody_knows(desk: JobDesk, whose: str) -> None:
+    claimed = ambiguous(desk, whose)
+    assert claimed.may_pay_again
+
+    again = desk.begin(claimed.job, 0)
+    last = claim_after(desk, claimed.job, [unknown(again)])
+
+    assert not last.may_pay_again
+    with pytest.raises(Refusal) as refusal:
+        desk.begin(last.job, 0)
+    assert refusal.value.reason == "CONSENT_REQUIRED"
+
+
+@pytest.mark.parametrize("whose", CONSENTS)
+def test_a_purchase_that_surely_bought_nothing_leaves_the_consent(desk: JobDesk, whose: str) -> None:
+    claimed = ambiguous(desk, whose)
+    again = desk.begin(claimed.job, 0)
+    last = claim_after(desk, claimed.job, [not_sent(again)])
+
+    assert last.may_pay_again
+    assert desk.begin(last.job, 0).consent == again.consent
+
+
+@pytest.mark.parametrize("whose", CONSENTS)
+def test_each_image_has_a_purchase_of_its_own(desk: JobDesk, whose: str) -> None:
+    claimed = ambiguous(desk, whose, n=2)
+    first = desk.begin(claimed.job, 0)
+    second = desk.begin(claimed.job, 1, known=[unknown(first)])
+
+    with pytest.raises(Refusal, match="nobody consented"):
+        desk.begin(claimed.job, 0, known=[unknown(second)])
+
+
+def test_a_user_may_consent_again(desk: JobDesk) -> None:
+    claimed = ambiguous(desk, "the user's")
+    again = desk.begin(claimed.job)
+    desk.fold(failed(claimed.job, retryable=False, calls=(unknown(again),)))
+    with pytest.raises(Refusal, match="charged twice"):
+        desk.retry(claimed.job.id)
+
+    assert desk.retry(claimed.job.id, consents=True).job.state is State.QUEUED
+    [third] = desk.claim()
+    assert desk.begin(third.job).phase is Phase.INTENDED

@@ -1,0 +1,84 @@
+"""What others see of a job is a function of its id and sequence: whatever changes it, changes both."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
+from services.job.domain.failures import Code
+from services.job.domain.jobs import Job
+from services.job.domain.states import State
+from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
+
+
+def late_success(job: Job, call: ProviderCall) -> JobFact:
+    """The word of a worker that was thought dead."""
+    return generated(job, call, cost=40_000)
+
+
+def late_images(job: Job, call: ProviderCall) -> JobFact:
+    """What a worker had when it handed its job back."""
+    return LedgerSettled(job_id=job.id, calls=(succeeded(call),), images=(image_of(job, call, 0),))
+
+
+def settled(job: Job, call: ProviderCall) -> JobFact:
+    """What settle work came to."""
+    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+    return CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None)
+
+
+@pytest.mark.parametrize("fact", [late_success, late_images, settled])
+def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callable[[Job, ProviderCall], Any]) -> None:
+    job, call = desk.generate(provider="paid")
+    lost = (CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)
+    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
+    before = desk.get(job.id)
+    assert before.retry_needs_consent
+
+    for _ in range(2):
+        desk.fold(fact(job, call))
+
+    after = desk.get(job.id)
+    assert (after.job.state, after.job.sequence) == (State.FAILED, before.job.sequence + 1)
+    assert not after.retry_needs_consent
+    assert told(desk, job) == [(after.job.sequence, "job.settled")]
+
+
+def test_what_a_waiting_job_costs_after_all_is_told(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid", n=2)
+    desk.release(job)
+    before = desk.get(job.id)
+    desk.fold(LedgerSettled(job_id=job.id, calls=(succeeded(call, cost=40_000),), images=()))
+    after = desk.get(job.id)
+
+    assert (before.cost.amount_micros, after.cost.amount_micros) == (None, 40_000)
+    assert (after.job.state, after.job.sequence) == (State.QUEUED, before.job.sequence + 1)
+    assert [one.job.id for one in desk.claim()] == [job.id]
+
+
+def test_a_late_word_that_changes_nothing_that_is_seen_is_not_told(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.fold(generated(job, call, cost=40_000))
+    before = desk.get(job.id)
+    desk.fold(generated(job, call, cost=40_000))
+
+    assert desk.get(job.id) == before
+
+
+def test_a_deleted_job_tells_nothing(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.cancel(job.id)
+    desk.delete(job.id)
+    sequence = desk.job(job.id).sequence
+    desk.fold(late_success(job, call))
+
+    assert desk.job(job.id).sequence == sequence
+
+
+def told(desk: JobDesk, job: Job) -> list[tuple[int, str]]:
+    """Sequence and type of what came after the job failed."""
+    found = desk.sql("SELECT sequence, type FROM job_events WHERE job_id = :id ORDER BY sequence", id=job.id)
+    types = [row.type for row in found]
+    return [(row.sequence, row.type) for row in found[types.index("job.failed") + 1 :]]
