@@ -11,6 +11,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN = "calotype"
 _DETAILS = "grpc-status-details-bin"
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
 class Unavailable(Exception):
@@ -43,6 +44,11 @@ class ServiceError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+    @property
+    def is_unanswered(self) -> bool:
+        """Whether nobody answered, or not in time: what was asked for may have been done all the same."""
+        return self.status in _UNANSWERED
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:

@@ -80,6 +80,14 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Known:
+    """What a worker knows of a job's calls and images, and the ledger may not know yet."""
+
+    calls: tuple[Outcome, ...] = ()
+    images: tuple[StagedImage, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settlement:
     """An open call of a final job, in this worker's hands."""
 
@@ -112,12 +120,23 @@ class JobDesk(Protocol):
         """What became of each lease, by token."""
 
     async def begin_call(
-        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+        self,
+        job: Job,
+        *,
+        call_id: str,
+        provider: str,
+        model: str,
+        indexes: Sequence[int],
+        digest: str,
+        known: Known,
     ) -> Call:
-        """Write a call down before it leaves; the same id again gives the same call."""
+        """Write a call down before it leaves, after what is known; the same id again gives the same call."""
 
-    async def resend_call(self, job: Job, call: Call) -> Call:
+    async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
         """Allow an earlier call to be sent again under its own key."""
+
+    async def follow_call(self, job: Job, call: Call, *, known: Known) -> None:
+        """Say that the operation of an earlier call is followed."""
 
     async def record_operation(self, call: Call, operation: Operation) -> None:
         """Write down the provider's operation id; answers within a second or not at all."""
@@ -125,8 +144,8 @@ class JobDesk(Protocol):
     def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
         """An input image that came as bytes, in chunks."""
 
-    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
-        """Hand a job back."""
+    async def release(self, job: Job, *, known: Known) -> None:
+        """Hand a job back, after what is known."""
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
         """Open calls of final jobs."""

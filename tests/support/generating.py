@@ -131,7 +131,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         if self.held.get(request.lease.lease_token) != request.lease.job_id:
             raise _no(grpc.StatusCode.ABORTED, "LEASE_LOST")
         call = self.calls.setdefault(
-            request.resend_call_id or request.call_id,
+            request.resend_call_id or request.follow_call_id or request.call_id,
             job_pb2.ProviderCall(
                 id=request.call_id,
                 job_id=request.lease.job_id,
@@ -173,9 +173,9 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReleaseJob(self, request: Any, context: Any) -> worker.ReleaseJobResponse:
         """Take it back; it is due again when the test says so."""
         self.held.pop(request.lease.lease_token, None)
-        for call_id in request.not_sent_call_ids:
-            self.calls[call_id].phase = job_pb2.CALL_PHASE_NOT_SENT
-        self.released.append((request.lease.job_id, tuple(request.not_sent_call_ids)))
+        for outcome in request.settled:
+            self.calls[outcome.call_id].phase = outcome.phase
+        self.released.append((request.lease.job_id, tuple(outcome.call_id for outcome in request.settled)))
         await self._book(request)
         return worker.ReleaseJobResponse()
 
@@ -208,6 +208,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             job=job,
             calls=[call for call in self.calls.values() if call.job_id == job.id],
             traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
+            max_processing_seconds=600,
             max_generating_seconds=600,
         )
 

@@ -1,4 +1,4 @@
-"""A generator's surroundings, played: a desk that decides as told, facts that are kept, a staging bucket in memory."""
+"""A generator's surroundings, played: a desk on a ledger in memory, facts that are kept, a staging bucket in memory."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +20,13 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
-from services.generator.ports import Deletion, ImageProvider, Inspected, Order, Outcome, Settlement
+from services.generator.ports import Deletion, ImageProvider, Inspected, Known, Order, Outcome, Settlement
+from services.job.domain import calls as ledger
+from services.job.domain import jobs, transitions
+from services.job.domain.failures import Refusal
+from services.job.domain.requests import JobRequest
+from services.job.grpc_api.refusals import to_service_error
+from tests.support.ledger import START, MemoryLedger
 from tests.support.patience import PATIENCE
 
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
@@ -41,6 +47,7 @@ def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedIma
         calls=tuple(calls),
         images=tuple(images),
         traceparent="",
+        max_processing_seconds=PATIENCE,
         max_seconds=PATIENCE,
         may_pay_again=False,
     )
@@ -62,16 +69,18 @@ def call_of(phase: Phase, *indexes: int, operation: str = "", call_id: str = "ca
 
 
 class Desk:
-    """Allows every call, unless `refusals` holds an error for the method."""
+    """Decides by job-service's own rules on a ledger in memory, unless `refusals` holds an error for the method."""
 
     def __init__(self) -> None:
+        self.ledger = MemoryLedger()
         self.refusals: dict[str, ServiceError] = {}
         self.begun: list[tuple[int, ...]] = []
         self.when_begun: Callable[[], None] = lambda: None
         self.deletions: list[Deletion] = []
         self.resent: list[str] = []
+        self.followed: list[str] = []
         self.recorded: list[str] = []
-        self.released: list[tuple[str, ...]] = []
+        self.released: list[Known] = []
 
     def _refuse(self, method: str) -> None:
         if method in self.refusals:
@@ -86,23 +95,87 @@ class Desk:
         return {}
 
     async def begin_call(
-        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+        self,
+        job: Job,
+        *,
+        call_id: str,
+        provider: str,
+        model: str,
+        indexes: Sequence[int],
+        digest: str,
+        known: Known,
     ) -> Call:
         """Write a call down."""
         self._refuse("begin_call")
+        asked = self._see(job)
+        try:
+            call = self.ledger.begin(
+                asked,
+                call_id=call_id,
+                provider=provider,
+                model=model,
+                indexes=indexes,
+                known=_known(job, known),
+            )
+        except Refusal as refusal:
+            raise to_service_error(refusal) from refusal
         self.begun.append(tuple(indexes))
         self.when_begun()
-        return replace(call_of(Phase.INTENDED, *indexes, call_id=call_id), provider=provider)
+        return _written_down(call)
 
-    async def resend_call(self, job: Job, call: Call) -> Call:
+    async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
         """Allow a call to be sent again."""
         self._refuse("resend_call")
+        self._see(job)
+        self.ledger.settle(_known(job, known), claim_number=job.claim_number)
+        if self.ledger.get(call.id).phase is not ledger.Phase.INTENDED:
+            raise to_service_error(Refusal("ALREADY_BOUGHT", "It may not be sent again."))
         self.resent.append(call.id)
         return call
+
+    async def follow_call(self, job: Job, call: Call, *, known: Known) -> None:
+        """Allow an operation to be followed."""
+        self._refuse("follow_call")
+        self._see(job)
+        self.ledger.settle(_known(job, known), claim_number=job.claim_number)
+        self.followed.append(self.ledger.get(call.id).id)
+
+    def _see(self, job: Job) -> jobs.Job:
+        """The job as job-service has it, with what earlier claims left in the ledger."""
+        self.ledger.add(
+            ledger.ProviderCall(
+                id=call.id,
+                job_id=job.id,
+                claim_number=0,
+                provider=call.provider,
+                model=call.model,
+                phase=ledger.Phase(call.phase),
+                image_indexes=call.image_indexes,
+                idempotency_key=call.idempotency_key,
+                request_digest="",
+                consent=ledger.Consent.USER if call.under_consent else ledger.Consent.NONE,
+                operation_id=call.operation_id or None,
+                timeout_seconds=60,
+                created_at=START,
+            )
+            for call in job.calls
+        )
+        self.ledger.staged |= {image.index for image in job.images}
+        new = transitions.submit(
+            job_id=job.id,
+            tenant=job.tenant,
+            request=JobRequest(prompt=job.request.prompt, n=job.image_count),
+            provider=job.routes[0].provider,
+            model=job.routes[0].model,
+            traceparent=None,
+            now=START,
+        )
+        return replace(new, claim_number=job.claim_number, user_consents=job.may_pay_again, consented_at=START)
 
     async def record_operation(self, call: Call, operation: Operation) -> None:
         """Write an operation down."""
         self._refuse("record_operation")
+        self.ledger.accept(call.id, operation.id)
         self.recorded.append(operation.id)
 
     async def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
@@ -110,10 +183,10 @@ class Desk:
         for chunk in (b"in", b"put"):
             yield chunk
 
-    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
+    async def release(self, job: Job, *, known: Known) -> None:
         """Take a job back."""
         self._refuse("release")
-        self.released.append(tuple(not_sent))
+        self.released.append(known)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
         """Nothing is open."""
@@ -126,6 +199,46 @@ class Desk:
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
         """What is to go."""
         return self.deletions
+
+
+def _known(job: Job, told: Known) -> ledger.Known:
+    """What job-service reads of what a worker knows."""
+    outcomes = tuple(
+        ledger.CallOutcome(call_id=one.call_id, phase=ledger.Phase(one.phase), operation_id=one.operation_id or None)
+        for one in told.calls
+    )
+    images = tuple(
+        jobs.Artifact(
+            id=image.name,
+            job_id=job.id,
+            image_index=image.index,
+            call_id=image.call_id,
+            staged_name=image.name,
+            content_type=image.content_type,
+            width=image.width,
+            height=image.height,
+            size_bytes=image.size_bytes,
+            sha256=image.sha256,
+            blurhash=image.blurhash,
+            staged_at=START,
+        )
+        for image in told.images
+    )
+    return ledger.Known(calls=outcomes, images=images)
+
+
+def _written_down(call: ledger.ProviderCall) -> Call:
+    return Call(
+        id=call.id,
+        provider=call.provider,
+        model=call.model,
+        phase=Phase(call.phase),
+        image_indexes=call.image_indexes,
+        idempotency_key=call.idempotency_key,
+        operation_id=call.operation_id or "",
+        operation_state={},
+        under_consent=call.consent is not ledger.Consent.NONE,
+    )
 
 
 class Facts:

@@ -12,9 +12,10 @@ from google.protobuf import json_format
 from common.grpc_client import call, stream
 from common.health import Readiness
 from common.leased_work import Renewal
+from services.generator.adapters.nats_facts import call_outcome, image_artifact
 from services.generator.domain.outcomes import Operation
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request, Route, StagedImage
-from services.generator.ports import Deletion, Settlement
+from services.generator.ports import Deletion, Known, Settlement
 
 TIMEOUT_SECONDS = 5.0
 #: The provider has accepted already: what job-service cannot take at once is told as a fact.
@@ -49,7 +50,15 @@ class GrpcJobDesk:
         return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.renewals}
 
     async def begin_call(
-        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Sequence[int], digest: str
+        self,
+        job: Job,
+        *,
+        call_id: str,
+        provider: str,
+        model: str,
+        indexes: Sequence[int],
+        digest: str,
+        known: Known,
     ) -> Call:
         """Write a call down before it leaves."""
         request = worker.BeginProviderCallRequest(
@@ -59,15 +68,32 @@ class GrpcJobDesk:
             model=model,
             image_indexes=indexes,
             request_digest=digest,
+            settled=[call_outcome(one) for one in known.calls],
+            staged=[image_artifact(one) for one in known.images],
         )
         answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
         return _call(answer.call)
 
-    async def resend_call(self, job: Job, earlier: Call) -> Call:
+    async def resend_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
         """Allow an earlier call to be sent again under its own key."""
-        request = worker.BeginProviderCallRequest(lease=_lease(job), resend_call_id=earlier.id)
+        request = worker.BeginProviderCallRequest(
+            lease=_lease(job),
+            resend_call_id=earlier.id,
+            settled=[call_outcome(one) for one in known.calls],
+            staged=[image_artifact(one) for one in known.images],
+        )
         answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
         return _call(answer.call)
+
+    async def follow_call(self, job: Job, earlier: Call, *, known: Known) -> None:
+        """Say that the operation of an earlier call is followed."""
+        request = worker.BeginProviderCallRequest(
+            lease=_lease(job),
+            follow_call_id=earlier.id,
+            settled=[call_outcome(one) for one in known.calls],
+            staged=[image_artifact(one) for one in known.images],
+        )
+        await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
 
     async def record_operation(self, accepted: Call, operation: Operation) -> None:
         """Write down the provider's operation id."""
@@ -82,9 +108,13 @@ class GrpcJobDesk:
         async for answer in stream(self._stub.GetJobInput, request):
             yield answer.chunk
 
-    async def release(self, job: Job, *, not_sent: Sequence[str]) -> None:
+    async def release(self, job: Job, *, known: Known) -> None:
         """Hand a job back."""
-        request = worker.ReleaseJobRequest(lease=_lease(job), not_sent_call_ids=not_sent)
+        request = worker.ReleaseJobRequest(
+            lease=_lease(job),
+            settled=[call_outcome(one) for one in known.calls],
+            staged=[image_artifact(one) for one in known.images],
+        )
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=3)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
@@ -130,6 +160,7 @@ def _job(claimed: worker.ClaimedJob) -> Job:
         calls=tuple(_call(one) for one in claimed.calls),
         images=tuple(_image(one) for one in claimed.images),
         traceparent=claimed.traceparent,
+        max_processing_seconds=claimed.max_processing_seconds,
         max_seconds=claimed.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
         falls_back_on_refusal=claimed.job.request.fallback_on_refusal,
@@ -174,6 +205,7 @@ def _call(told: job_pb2.ProviderCall) -> Call:
         idempotency_key=told.idempotency_key,
         operation_id=told.operation_id,
         operation_state=dict(told.operation_state),
+        under_consent=told.consent not in (job_pb2.CONSENT_UNSPECIFIED, job_pb2.CONSENT_NONE),
     )
 
 

@@ -39,7 +39,9 @@ class NatsFacts:
     ) -> None:
         """The generating stage ended with images."""
         made = fact_pb2.ImagesGenerated(
-            fence=_fence(job), calls=[_outcome(one) for one in calls], images=[_image(one) for one in images]
+            fence=_fence(job),
+            calls=[call_outcome(one) for one in calls],
+            images=[image_artifact(one) for one in images],
         )
         await self._publish("images_generated", fact_pb2.Fact(id=fact_id, images_generated=made), about=job.id)
 
@@ -56,8 +58,8 @@ class NatsFacts:
         ended = fact_pb2.StageFailed(
             fence=_fence(job),
             failure=_failure(error),
-            calls=[_outcome(one) for one in calls],
-            images=[_image(one) for one in images],
+            calls=[call_outcome(one) for one in calls],
+            images=[image_artifact(one) for one in images],
             deferred=error.deferred,
         )
         await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=ended), about=job.id)
@@ -67,7 +69,7 @@ class NatsFacts:
     ) -> None:
         """Calls ended under a claim that moves the job no more."""
         settled = fact_pb2.LedgerSettled(
-            job_id=job.id, calls=[_outcome(one) for one in calls], images=[_image(one) for one in images]
+            job_id=job.id, calls=[call_outcome(one) for one in calls], images=[image_artifact(one) for one in images]
         )
         await self._publish("ledger_settled", fact_pb2.Fact(id=fact_id, ledger_settled=settled), about=job.id)
 
@@ -77,7 +79,7 @@ class NatsFacts:
         """A call of a final job ended."""
         name = f"PROVIDER_CANCEL_{cancel.upper()}" if cancel else "PROVIDER_CANCEL_UNSPECIFIED"
         settled = fact_pb2.CallSettled(
-            call=_outcome(outcome),
+            call=call_outcome(outcome),
             job_id=settlement.job_id,
             provider_cancel=job_pb2.ProviderCancel.Value(name),
             lease_token=settlement.lease_token,
@@ -124,7 +126,8 @@ def _failure(error: StageError) -> error_pb2.Failure:
     )
 
 
-def _outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
+def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
+    """How a call ended, as facts and asks tell of it."""
     error = outcome.error
     told = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
@@ -145,7 +148,8 @@ def _vendors_words(told: VendorError) -> job_pb2.ProviderError:
     )
 
 
-def _image(image: StagedImage) -> artifact_pb2.ImageArtifact:
+def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
+    """A staged image, as facts and asks tell of it."""
     return artifact_pb2.ImageArtifact(
         index=image.index,
         staged=artifact_pb2.StagedObject(name=image.name, call_id=image.call_id),

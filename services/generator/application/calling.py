@@ -175,11 +175,15 @@ class Caller:
                 # It stays open: whoever is next sends it again under its own key.
                 return error
             self._claim.end(call, Phase.UNKNOWN, error=error)
-            return failures.ambiguous(provider.name, retryable=self._claim.job.may_pay_again)
+            return failures.ambiguous(provider.name, retryable=self._may_pay_again(call))
         if error.reason == "RESULT_LOST":
-            error.retryable = self._claim.job.may_pay_again
+            error.retryable = self._may_pay_again(call)
         self._claim.end(call, failures.phase_after(error), error=error)
         return error
+
+    def _may_pay_again(self, call: Call) -> bool:
+        """Whether there is a consent that this call has not used up."""
+        return self._claim.job.may_pay_again and not call.under_consent
 
 
 async def _watch(provider: ImageProvider, operation: Operation, order: Order, ended: asyncio.Event) -> None:

@@ -8,7 +8,7 @@ from common.leased_work import Slot
 from services.generator.domain import failures
 from services.generator.domain.outcomes import ProviderError
 from services.generator.domain.work import Call, Job, Phase, StagedImage
-from services.generator.ports import Outcome
+from services.generator.ports import Known, Outcome
 
 
 class Interrupted(Exception):
@@ -22,8 +22,8 @@ class Claim:
     slot: Slot[Job]
     images: dict[int, StagedImage] = field(default_factory=dict)
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    #: Calls that were asked to be written down and surely never left.
-    not_sent: list[str] = field(default_factory=list)
+    #: A call was begun or is followed: the claim's time is that for generating.
+    is_generating: bool = False
     #: An acceptance is on its way as a fact: whoever claims the job before it arrives knows too little.
     told_as_fact: bool = False
     #: How many of the job's routes sold nothing to this claim.
@@ -40,7 +40,8 @@ class Claim:
     @property
     def deadline(self) -> float:
         """When the claim's time is over, on the monotonic clock."""
-        return self.slot.claimed_at + self.job.max_seconds
+        most = self.job.max_seconds if self.is_generating else self.job.max_processing_seconds
+        return self.slot.claimed_at + most
 
     @property
     def finish_at(self) -> float:
@@ -58,7 +59,7 @@ class Claim:
         if time.monotonic() >= self.finish_at:
             raise failures.out_of_time()
         if time.monotonic() >= self.deadline:
-            raise failures.stage_too_long()
+            raise failures.stage_too_long(self.is_generating)
 
     def missing(self) -> list[int]:
         """Indexes of images that are not staged."""
@@ -68,6 +69,15 @@ class Claim:
         """Staged images that the ledger did not know when the job was claimed."""
         known = {image.index for image in self.job.images}
         return tuple(image for index, image in sorted(self.images.items()) if index not in known)
+
+    @property
+    def known(self) -> Known:
+        """What the ledger may not know yet."""
+        return Known(calls=tuple(self.outcomes.values()), images=self.new_images())
+
+    def end_unsent(self, call_id: str) -> None:
+        """Remember that a call surely never left, whether or not it was written down."""
+        self.outcomes[call_id] = Outcome(call_id=call_id, phase=Phase.NOT_SENT)
 
     def end(
         self, call: Call, phase: Phase, *, cost_micros: int | None = None, error: ProviderError | None = None

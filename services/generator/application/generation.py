@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from common.errors import ServiceError
+from common.ids import new_uuid7
+from common.jetstream import BrokerUnavailable
 from common.leased_work import Slot
 from common.logs import event
 from common.tracing import span
@@ -19,8 +21,8 @@ from services.generator.application.telling import tell
 from services.generator.domain import failures, plan
 from services.generator.domain.outcomes import StageError
 from services.generator.domain.plan import Step
-from services.generator.domain.work import Call, Job, Phase, StagedImage
-from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Outcome, Staging
+from services.generator.domain.work import Call, Job, Phase
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Staging
 
 _LOG = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Generator:
                 await self._run(claim)
             except asyncio.CancelledError:
                 # The grace is over. Whoever gets the job next decides about a call that is still under way.
-                await self._release(claim)
+                await self._leave(claim)
                 raise
 
     async def _run(self, claim: Claim) -> None:
@@ -70,10 +72,7 @@ class Generator:
         except Interrupted:
             await self._hand_back(claim)
         except StageError as error:
-            if claim.not_sent:
-                await self._hand_back(claim)
-            else:
-                await self._tell_failure(claim, error)
+            await self._tell_failure(claim, error)
         except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
             _LOG.exception("job.broke", extra={"job_id": claim.job.id})
             await self._tell_failure(claim, failures.defect())
@@ -113,15 +112,14 @@ class Generator:
                 try:
                     await purchaser.resume(provider, call)
                 except StageError as error:
-                    bought_before = call.phase is not Phase.ACCEPTED
-                    if not (bought_before and may_pay_again and failures.result_is_useless(error)):
+                    if not (may_pay_again and failures.result_is_useless(error)):
                         raise
             case Step.RESEND:
                 await purchaser.resend(provider, call, inputs=await inputs.read())
             case Step.SETTLE_UNKNOWN:
                 claim.end(call, Phase.UNKNOWN)
-                # With consent the next claim buys again, once the ledger says that this call is unknown.
-                raise failures.ambiguous(provider.name, retryable=may_pay_again)
+                if not may_pay_again:
+                    raise failures.ambiguous(provider.name)
             case Step.STOP_AMBIGUOUS:
                 raise failures.ambiguous(provider.name)
             case Step.STOP_LOST:
@@ -186,25 +184,28 @@ class Generator:
         await tell(publish, until=asyncio.Event())
 
     async def _hand_back(self, claim: Claim) -> None:
-        """Tell the ledger what it does not know yet; give the job back if it is still ours."""
-        calls, images = tuple(claim.outcomes.values()), claim.new_images()
-        if calls or images:
-            await self._tell_ledger(claim, calls, images)
-        if not await self._release(claim) and claim.not_sent:
-            # The fact waits while job-service is away; so nobody takes these calls for lost ones later.
-            unsent = tuple(Outcome(call_id=one, phase=Phase.NOT_SENT) for one in claim.not_sent)
-            await self._tell_ledger(claim, unsent, ())
+        """Give the job back with all that is known, in one word; when that fails, tell the ledger by a fact."""
+        known = claim.known
+        if not await self._release(claim) and (known.calls or known.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+            await tell(publish, until=asyncio.Event())
 
-    async def _tell_ledger(self, claim: Claim, calls: tuple[Outcome, ...], images: tuple[StagedImage, ...]) -> None:
-        publish = partial(self._facts.ledger_settled, job=claim.job, calls=calls, images=images)
-        await tell(publish, until=asyncio.Event())
+    async def _leave(self, claim: Claim) -> None:
+        """Hand the job back without waiting for anybody who is away."""
+        known = claim.known
+        if await self._release(claim) or not (known.calls or known.images):
+            return
+        try:
+            await self._facts.ledger_settled(str(new_uuid7()), job=claim.job, calls=known.calls, images=known.images)
+        except BrokerUnavailable as error:
+            event(_LOG, logging.ERROR, "ledger.not_told", job_id=claim.job.id, error=str(error))
 
     async def _release(self, claim: Claim) -> bool:
-        """Give the job back, so that nobody waits for its lease; tells whether its unsent calls are booked."""
-        if claim.told_as_fact or not (claim.slot.is_held or claim.not_sent):
+        """Give the job back, so that nobody waits for its lease; tells whether the ledger knows all that is known."""
+        if claim.told_as_fact or not claim.slot.is_held:
             return False
         try:
-            await self._desk.release(claim.job, not_sent=claim.not_sent)
+            await self._desk.release(claim.job, known=claim.known)
         except ServiceError as error:
             # The lease runs out by itself then.
             event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)

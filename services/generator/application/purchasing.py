@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -9,6 +10,7 @@ from dataclasses import asdict
 from common.errors import ServiceError
 from common.ids import new_uuid7
 from common.leased_work import Renewal
+from common.logs import event
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.keeping import Keeper
@@ -17,11 +19,8 @@ from services.generator.domain.outcomes import Generated, StageError
 from services.generator.domain.work import Call, Phase
 from services.generator.ports import ImageProvider, JobDesk, Order
 
+_LOG = logging.getLogger(__name__)
 SEEDS = 2**63
-#: Answers to `begin_call` after which no such call is in the ledger.
-_REFUSALS = frozenset(
-    {"LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT", "PROVIDER_BUSY", "PROVIDER_NOT_FOUND", "INVALID_INPUT"}
-)
 
 
 class Purchaser:
@@ -46,10 +45,10 @@ class Purchaser:
         asked_at = time.monotonic()
         call = await self._begin(provider, order, indexes)
         if not self._claim.slot.may_begin:
-            self._claim.not_sent.append(call.id)
+            self._claim.end_unsent(call.id)
             raise Interrupted
         if self._is_too_late(asked_at):
-            self._claim.end(call, Phase.NOT_SENT)
+            self._claim.end_unsent(call.id)
             raise failures.asked_too_slowly()
         await self._keep(provider, call, await self._caller.send(provider, call, order))
 
@@ -58,9 +57,10 @@ class Purchaser:
         self._claim.must_go_on()
         asked_at = time.monotonic()
         try:
-            again = await self._desk.resend_call(self._claim.job, call)
+            again = await self._desk.resend_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
+        self._claim.is_generating = True
         # Whether the earlier claim sent it is not known, so it is not told to be unsent.
         if not self._claim.slot.may_begin:
             raise Interrupted
@@ -71,6 +71,11 @@ class Purchaser:
 
     async def resume(self, provider: ImageProvider, call: Call) -> None:
         """Follow an operation that an earlier claim began, and stage its images."""
+        try:
+            await self._desk.follow_call(self._claim.job, call, known=self._claim.known)
+        except ServiceError as error:
+            raise self._refused(provider, error) from error
+        self._claim.is_generating = True
         order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
         await self._keep(provider, call, await self._caller.resume(provider, call, order))
 
@@ -105,21 +110,26 @@ class Purchaser:
     async def _begin(self, provider: ImageProvider, order: Order, indexes: Sequence[int]) -> Call:
         digest = hashlib.sha256(json.dumps(asdict(order.request), sort_keys=True, default=str).encode()).hexdigest()
         try:
-            return await self._desk.begin_call(
+            call = await self._desk.begin_call(
                 self._claim.job,
                 call_id=order.call_id,
                 provider=provider.name,
                 model=order.model,
                 indexes=indexes,
                 digest=digest,
+                known=self._claim.known,
             )
         except ServiceError as error:
-            if error.reason not in _REFUSALS:
-                # It may have been written down without our knowing; surely it did not leave.
-                self._claim.not_sent.append(order.call_id)
+            # It may have been written down without our knowing; surely it did not leave.
+            if error.is_unanswered:
+                self._claim.end_unsent(order.call_id)
             raise self._refused(provider, error) from error
+        self._claim.is_generating = True
+        return call
 
     def _refused(self, provider: ImageProvider, error: ServiceError) -> Exception:
+        if error.is_unanswered:
+            return Interrupted()
         match error.reason:
             case "LEASE_LOST":
                 self._claim.slot.outcome = Renewal.LOST
@@ -132,7 +142,10 @@ class Purchaser:
             case "PROVIDER_BUSY":
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:
-                return failures.not_written_down()
+                event(
+                    _LOG, logging.ERROR, "ask.refused", job_id=self._claim.job.id, reason=error.reason, why=str(error)
+                )
+                return failures.ask_refused()
 
     def _is_too_late(self, asked_at: float) -> bool:
         """Whether somebody else may hold the job by the time that a request arrives."""

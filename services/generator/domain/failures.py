@@ -78,13 +78,13 @@ def provider_not_configured(provider: str) -> StageError:
     )
 
 
-def not_written_down() -> StageError:
-    """job-service could not be asked, so nothing was sent."""
+def ask_refused() -> StageError:
+    """job-service refused what this worker thought was allowed: one of the two has a defect."""
     return StageError(
         stage="PROCESSING",
-        code="TEMPORARY",
-        reason="SERVICE_UNAVAILABLE",
-        message="The call could not be written down, so it was not made.",
+        code="UNKNOWN",
+        reason="INTERNAL",
+        message="The job store refused the call, so it was not made.",
         retryable=True,
     )
 
@@ -121,12 +121,13 @@ def ambiguous(provider: str, *, retryable: bool = False) -> StageError:
     )
 
 
-def stage_too_long() -> StageError:
+def stage_too_long(is_generating: bool) -> StageError:
     """The claim has used up its time."""
     return StageError(
+        stage="GENERATING" if is_generating else "PROCESSING",
         code="TIMEOUT",
         reason="STAGE_TIMEOUT",
-        message="Generating took longer than it may.",
+        message=f"{'Generating' if is_generating else 'Preparing the call'} took longer than it may.",
         retryable=True,
     )
 

@@ -55,6 +55,8 @@ class Call:
     idempotency_key: str
     operation_id: str
     operation_state: Mapping[str, str]
+    #: Whether it was bought although an earlier one may have bought the same: that consent serves it alone.
+    under_consent: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +103,8 @@ class Job:
     calls: tuple[Call, ...]
     images: tuple[StagedImage, ...]
     traceparent: str
+    #: How long the claim may take until a call begins or an earlier one is followed, and in all.
+    max_processing_seconds: float
     max_seconds: float
     may_pay_again: bool
     falls_back_on_refusal: bool = False

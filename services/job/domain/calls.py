@@ -92,6 +92,14 @@ class CallOutcome:
     provider_error: ProviderError | None = None
 
 
+def takes(phase: Phase, told: Phase) -> bool:
+    """Whether a call in a phase takes the word that it ended so: what is settled for certain stays.
+
+    An open call takes any word, an unknown one takes a certain one; `services.job.store.calls.settle` says the same.
+    """
+    return phase in OPEN or (phase is Phase.UNKNOWN and told is not Phase.UNKNOWN)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Known:
     """What a worker knows of a job's calls and images, and the ledger may not know yet."""

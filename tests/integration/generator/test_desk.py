@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 import pytest
 from calotype.artifact.v1 import artifact_pb2
+from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
 from calotype.job.v1 import worker_service_pb2 as worker
 
@@ -15,12 +16,16 @@ from common.grpc_server import Served, serve
 from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.grpc_desk import GrpcJobDesk
+from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.outcomes import Operation
 from services.generator.domain.work import InputImage, Phase, Route
-from services.generator.ports import Deletion, Settlement
-from tests.support.generation import call_of, job_of
+from services.generator.ports import Deletion, Known, Outcome, Settlement
+from tests.support.generation import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
+KNOWN = Known(calls=(Outcome(call_id="call_1", phase=Phase.NOT_SENT),), images=(staged(0),))
+SETTLED = [fact_pb2.CallOutcome(call_id="call_1", phase=job_pb2.CALL_PHASE_NOT_SENT)]
+STAGED = [image_artifact(staged(0))]
 CALL = job_pb2.ProviderCall(
     id="call_1",
     job_id="job_1",
@@ -196,21 +201,31 @@ async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
     service: WorkerService, desk: GrpcJobDesk
 ) -> None:
     service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL)]
-    call = await desk.begin_call(job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d")
+    call = await desk.begin_call(
+        job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d", known=KNOWN
+    )
 
     assert (call.id, call.idempotency_key) == ("call_1", "key")
     assert len(service.asked) == 2
     assert service.asked[0] == service.asked[1]
     assert service.asked[0] == worker.BeginProviderCallRequest(
-        lease=LEASE, provider="paid", model="m", image_indexes=[0, 2], request_digest="d", call_id="call_1"
+        lease=LEASE,
+        provider="paid",
+        model="m",
+        image_indexes=[0, 2],
+        request_digest="d",
+        call_id="call_1",
+        settled=SETTLED,
+        staged=STAGED,
     )
 
 
 async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(service: WorkerService, desk: GrpcJobDesk) -> None:
     service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL)]
-    await desk.resend_call(job_of(), call_of(Phase.INTENDED))
+    await desk.resend_call(job_of(), call_of(Phase.INTENDED), known=KNOWN)
 
-    assert service.asked == [worker.BeginProviderCallRequest(lease=LEASE, resend_call_id="call_old")]
+    asked = worker.BeginProviderCallRequest(lease=LEASE, resend_call_id="call_old", settled=SETTLED, staged=STAGED)
+    assert service.asked == [asked]
 
 
 @pytest.mark.parametrize("reason", ["LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT"])
@@ -220,7 +235,7 @@ async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
     refusal = ServiceError(status=grpc.StatusCode.FAILED_PRECONDITION, reason=reason, message="no")
     service.answers["BeginProviderCall"] = [refusal]
     with pytest.raises(ServiceError) as refused:
-        await desk.begin_call(job_of(), call_id="c", provider="paid", model="m", indexes=[0], digest="d")
+        await desk.begin_call(job_of(), call_id="c", provider="paid", model="m", indexes=[0], digest="d", known=Known())
 
     assert (refused.value.reason, len(service.asked)) == (reason, 1)
 
@@ -262,11 +277,19 @@ async def test_an_input_is_read_in_chunks_and_an_interrupted_one_is_an_error(
         [chunk async for chunk in desk.read_input(job_of(), 0)]
 
 
-async def test_a_job_is_handed_back_with_its_unsent_calls(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_a_job_is_handed_back_with_all_that_is_known(service: WorkerService, desk: GrpcJobDesk) -> None:
     service.answers["ReleaseJob"] = [away(), worker.ReleaseJobResponse()]
-    await desk.release(job_of(), not_sent=["call_1"])
+    await desk.release(job_of(), known=KNOWN)
 
-    assert service.asked == [worker.ReleaseJobRequest(lease=LEASE, not_sent_call_ids=["call_1"])] * 2
+    assert service.asked == [worker.ReleaseJobRequest(lease=LEASE, settled=SETTLED, staged=STAGED)] * 2
+
+
+async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk: GrpcJobDesk) -> None:
+    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL)]
+    await desk.follow_call(job_of(), call_of(Phase.ACCEPTED, operation="op"), known=KNOWN)
+
+    asked = worker.BeginProviderCallRequest(lease=LEASE, follow_call_id="call_old", settled=SETTLED, staged=STAGED)
+    assert service.asked == [asked] * 2
 
 
 async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(

@@ -152,7 +152,7 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
     "error",
     [
         failures.provider_not_configured("x"),
-        failures.not_written_down(),
+        failures.ask_refused(),
         failures.input_unavailable(),
         failures.inputs_too_large(1),
         failures.ambiguous("x"),

@@ -10,6 +10,7 @@ from common.leased_work import Renewal, Slot
 from services.generator.application import keeping
 from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request
+from services.generator.ports import Known
 from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
 from tests.support.paid_provider import picture
@@ -264,7 +265,7 @@ async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_n
 
 async def test_staging_that_cannot_be_looked_into_leaves_it_open_what_was_staged(world: World) -> None:
     world.proxy.go_away()
-    await world.run(world.job(calls=[call_of(Phase.INTENDED)], max_seconds=0.5))
+    await world.run(world.job(calls=[call_of(Phase.INTENDED)], max_processing_seconds=0.5))
 
     assert (world.facts.error.reason, world.facts.last["calls"]) == ("STORAGE_UNAVAILABLE", ())
     assert world.vendor.asked == []
@@ -290,8 +291,9 @@ async def test_a_call_that_was_perhaps_written_down_is_handed_back_as_never_sent
     world.desk.refusals["begin_call"] = AWAY
     await world.run(world.job())
 
-    [not_sent] = world.desk.released
-    assert (len(not_sent), world.facts.kinds, world.vendor.asked) == (1, [], [])
+    [known] = world.desk.released
+    assert [one.phase for one in known.calls] == [Phase.NOT_SENT]
+    assert (world.facts.kinds, world.vendor.asked) == ([], [])
 
 
 async def test_a_call_that_was_perhaps_written_down_is_told_as_a_fact_when_nobody_takes_the_job_back(
@@ -338,7 +340,7 @@ async def test_a_process_that_stops_leaves_the_operation_to_the_next_and_gives_t
     world.vendor.release()
     await running
 
-    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [()])
+    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [Known()])
 
 
 async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(world: World) -> None:
@@ -349,7 +351,7 @@ async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(wor
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert (world.desk.released, world.facts.kinds) == ([()], [])
+    assert (world.desk.released, world.facts.kinds) == ([Known()], [])
 
 
 async def test_an_input_at_a_forbidden_address_fails_before_anything_is_bought(world: World) -> None:
@@ -376,4 +378,5 @@ async def test_an_accepted_call_of_which_only_a_part_is_staged_is_not_booked_bef
     world.vendor.release()
     await running
 
-    assert (world.facts.kinds[-1], world.facts.last["calls"], world.facts.indexes) == ("ledger_settled", (), [0])
+    [known] = world.desk.released
+    assert (known.calls, [image.index for image in known.images]) == ((), [0])

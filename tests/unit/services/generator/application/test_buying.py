@@ -1,10 +1,18 @@
 """One claimed job: what earlier claims left is settled first, and what is missing is bought once."""
 
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import grpc
 import pytest
 
+from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.object_store import StorageDenied
+from services.generator.domain.outcomes import Acceptance
 from services.generator.domain.work import Phase, Request
+from services.generator.ports import Known, Outcome
 from tests.support.generation import (
     AWAY,
     LOST,
@@ -13,8 +21,10 @@ from tests.support.generation import (
     call_of,
     job_of,
     made,
+    provider_error,
     staged,
 )
+from tests.support.patience import PATIENCE
 
 from .conftest import GONE, World, end, slot_of
 
@@ -53,14 +63,22 @@ async def test_an_intended_call_is_sent_again_where_that_costs_nothing() -> None
     assert [order.idempotency_key for order in world.provider.submitted] == ["call_old"]
 
 
-@pytest.mark.parametrize("consent", [False, True])
-async def test_an_intended_call_that_was_paid_for_perhaps_is_settled_as_unknown(consent: bool) -> None:
+@pytest.mark.parametrize("used_up", [False, True])
+async def test_an_intended_call_that_was_paid_for_perhaps_is_settled_as_unknown(used_up: bool) -> None:
     world = World(Provider(AssertionError("nobody is asked")))
-    await world.run(job_of(calls=[call_of(Phase.INTENDED)], may_pay_again=consent))
+    earlier = replace(call_of(Phase.INTENDED), under_consent=used_up)
+    await world.run(job_of(calls=[earlier], may_pay_again=used_up))
 
     assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.UNKNOWN])
-    assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", consent)
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", False)
     assert world.desk.begun == []
+
+
+async def test_an_intended_call_that_was_paid_for_perhaps_is_bought_again_at_once_with_consent() -> None:
+    world = World(Provider(made()))
+    await world.run(job_of(calls=[call_of(Phase.INTENDED)], may_pay_again=True))
+
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.UNKNOWN, Phase.SUCCEEDED])
 
 
 async def test_an_unknown_call_stops_the_job_until_somebody_consents() -> None:
@@ -93,7 +111,7 @@ async def test_a_call_that_could_not_be_written_down_is_named_as_never_sent() ->
     world.desk.refusals["begin_call"] = AWAY
     await world.run(job_of())
 
-    assert (world.provider.submitted, len(world.desk.released[0])) == ([], 1)
+    assert (world.provider.submitted, phases(world.desk.released)) == ([], [[Phase.NOT_SENT]])
 
 
 async def test_a_lost_result_is_bought_again_with_consent() -> None:
@@ -103,11 +121,19 @@ async def test_a_lost_result_is_bought_again_with_consent() -> None:
     assert (world.provider.polled, world.desk.begun, world.facts.kinds) == (["op"], [(0,)], ["images_generated"])
 
 
-async def test_an_accepted_call_whose_operation_is_gone_is_bought_again_by_the_next_claim_with_consent() -> None:
-    world = World(Provider(GONE))
+async def test_an_accepted_call_whose_operation_is_gone_is_bought_again_at_once_with_consent() -> None:
+    world = World(Provider(GONE, made()))
     await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], may_pay_again=True))
 
-    assert (world.facts.error.reason, world.facts.error.retryable, world.desk.begun) == ("RESULT_LOST", True, [])
+    assert (world.desk.begun, world.facts.phases) == ([(0,)], [Phase.UNKNOWN, Phase.SUCCEEDED])
+
+
+async def test_a_consent_pays_for_one_purchase_whose_outcome_nobody_knows() -> None:
+    world = World(Provider(provider_error(Acceptance.UNKNOWN)))
+    await world.run(job_of(calls=[call_of(Phase.UNKNOWN)], may_pay_again=True))
+
+    assert (world.desk.begun, len(world.provider.submitted)) == ([(0,)], 1)
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", False)
 
 
 async def test_a_result_that_will_never_do_is_bought_again_only_with_consent() -> None:
@@ -198,7 +224,8 @@ async def test_a_lease_that_ends_while_the_call_is_written_down_is_not_used(outc
 
     assert world.provider.submitted == []
     # Told at once, so that the next claimer does not take the call for one that may have left.
-    assert [len(not_sent) for not_sent in world.desk.released] == [1]
+    told = world.desk.released or [world.facts.last["calls"]]
+    assert phases(told) == [[Phase.NOT_SENT]]
 
 
 async def test_a_process_that_stops_while_the_call_is_written_down_names_it_as_never_sent() -> None:
@@ -208,7 +235,7 @@ async def test_a_process_that_stops_while_the_call_is_written_down_names_it_as_n
     world.desk.when_begun = slot.stopping.set
     await world.run(job, slot)
 
-    assert (world.provider.submitted, len(world.desk.released[0])) == ([], 1)
+    assert (world.provider.submitted, phases(world.desk.released)) == ([], [[Phase.NOT_SENT]])
 
 
 async def test_a_call_that_never_left_is_told_as_a_fact_while_the_desk_is_away() -> None:
@@ -221,9 +248,54 @@ async def test_a_call_that_never_left_is_told_as_a_fact_while_the_desk_is_away()
 
 async def test_a_claim_that_has_used_up_its_time_buys_nothing() -> None:
     world = World(Provider(made()))
-    await world.run(job_of(max_seconds=0))
+    await world.run(job_of(max_processing_seconds=0))
 
     assert (world.desk.begun, world.facts.error.reason, world.facts.error.retryable) == ([], "STAGE_TIMEOUT", True)
+    assert world.facts.error.stage == "PROCESSING"
+
+
+async def test_once_a_call_has_begun_the_claim_has_the_time_for_generating() -> None:
+    world = World(Provider(made(), most=1))
+    job = job_of(n=2, max_seconds=2 * PATIENCE)
+    slot = slot_of(job)
+    world.desk.when_begun = lambda: setattr(slot, "claimed_at", time.monotonic() - PATIENCE)
+    await world.run(job, slot)
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,), (1,)])
+
+
+async def test_whoever_follows_an_operation_has_the_time_for_generating() -> None:
+    job = job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], max_seconds=2 * PATIENCE)
+    slot = slot_of(job)
+    world = World(Provider(made(), hook=lambda: setattr(slot, "claimed_at", time.monotonic() - PATIENCE)))
+    await world.run(job, slot)
+
+    assert (world.desk.followed, world.facts.kinds) == (["call_old"], ["images_generated"])
+
+
+@pytest.mark.parametrize("refusal", ["ALREADY_BOUGHT", "INVALID_INPUT", "INTERNAL"])
+async def test_an_ask_that_is_refused_without_a_cause_is_an_alarm_and_a_counted_failure(
+    refusal: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(Provider(made()))
+    world.desk.refusals["begin_call"] = ServiceError(status=grpc.StatusCode.INTERNAL, reason=refusal, message="no")
+    await world.run(job_of())
+
+    assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "INTERNAL")
+    assert [record.levelname for record in caplog.records if record.message == "ask.refused"] == ["ERROR"]
+
+
+async def test_a_job_whose_operation_cannot_be_said_to_be_followed_is_handed_back() -> None:
+    world = World(Provider(made()))
+    world.desk.refusals["follow_call"] = AWAY
+    await world.run(job_of(calls=[call_of(Phase.ACCEPTED, operation="op")]))
+
+    assert (world.provider.polled, world.desk.released) == ([], [Known()])
+
+
+def phases(told: Sequence[Known | Sequence[Outcome]]) -> list[list[Phase]]:
+    """How calls ended, by each word that was told."""
+    return [[one.phase for one in (known.calls if isinstance(known, Known) else known)] for known in told]
 
 
 async def test_the_last_seeds_of_all_stay_within_their_bounds() -> None:

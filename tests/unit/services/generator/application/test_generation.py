@@ -10,6 +10,7 @@ from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
 from services.generator.application import keeping
 from services.generator.domain.outcomes import Acceptance, Pending
 from services.generator.domain.work import InputImage, Job, Phase, Request, Route
+from services.generator.ports import Known
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
@@ -158,7 +159,7 @@ async def test_a_process_that_stops_hands_its_job_back_and_leaves_the_operation(
     world = World(Provider(OPERATION, Pending(), hook=slot.stopping.set))
     await world.run(job, slot)
 
-    assert (world.provider.canceled, world.facts.kinds, world.desk.released) == ([], [], [()])
+    assert (world.provider.canceled, world.facts.kinds, world.desk.released) == ([], [], [Known()])
 
 
 async def test_what_was_made_before_the_lease_was_lost_is_told_to_the_ledger() -> None:
@@ -262,7 +263,27 @@ async def test_a_run_that_is_cut_short_gives_its_job_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
 
-    assert (world.desk.released, world.facts.kinds) == ([()], [])
+    assert (world.desk.released, world.facts.kinds) == ([Known()], [])
+
+
+async def test_a_run_that_is_cut_short_tells_what_it_knows_though_the_desk_is_away() -> None:
+    class Hanging(Provider):
+        async def submit(self, order: Any) -> Any:
+            if self.submitted:
+                called.set()
+                await asyncio.Event().wait()
+            return await super().submit(order)
+
+    called = asyncio.Event()
+    world = World(Hanging(made(), most=1))
+    world.desk.refusals["release"] = AWAY
+    run = asyncio.create_task(world.run(job_of(n=2)))
+    await called.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+
+    assert (world.facts.kinds, world.facts.phases, world.facts.indexes) == (["ledger_settled"], [Phase.SUCCEEDED], [0])
 
 
 # Keeping.
@@ -291,8 +312,8 @@ async def test_a_process_that_stops_leaves_an_address_that_can_be_had_again() ->
     world = World(Provider(OPERATION, at("http://x/1.png")), reader=reader)
     await world.run(job, slot)
 
-    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.SUCCEEDED])
-    assert world.desk.released == [()]
+    [known] = world.desk.released
+    assert (world.facts.kinds, [one.phase for one in known.calls]) == ([], [Phase.SUCCEEDED])
 
 
 async def test_what_was_paid_and_cannot_be_had_again_outlasts_a_store_that_refuses_us() -> None:
