@@ -59,7 +59,7 @@ class Claim:
         if time.monotonic() >= self.finish_at:
             raise failures.out_of_time()
         if time.monotonic() >= self.deadline:
-            raise failures.stage_too_long(self.is_generating)
+            raise failures.stage_too_long(is_generating=self.is_generating)
 
     def missing(self) -> list[int]:
         """Indexes of images that are not staged."""

@@ -121,7 +121,7 @@ def ambiguous(provider: str, *, retryable: bool = False) -> StageError:
     )
 
 
-def stage_too_long(is_generating: bool) -> StageError:
+def stage_too_long(*, is_generating: bool) -> StageError:
     """The claim has used up its time."""
     return StageError(
         stage="GENERATING" if is_generating else "PROCESSING",

@@ -156,7 +156,7 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
         failures.input_unavailable(),
         failures.inputs_too_large(1),
         failures.ambiguous("x"),
-        failures.stage_too_long(),
+        failures.stage_too_long(is_generating=True),
         failures.result_lost("x"),
         failures.asked_too_slowly(),
         failures.no_answer("x"),
