@@ -43,7 +43,9 @@ class Slot(Generic[W]):
 
     token: str
     work: W
+    #: On the monotonic clock: when the claim was asked, from which its lease counts, and when it was answered.
     claimed_at: float = field(default_factory=time.monotonic)
+    given_at: float = field(default_factory=time.monotonic)
     outcome: Renewal = Renewal.RENEWED
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

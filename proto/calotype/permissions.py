@@ -35,6 +35,7 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
         "ClaimJobs": WORKER,
         "ClaimUploads": WORKER,
         "ClaimSettlements": WORKER,
+        "PostponeSettlement": WORKER,
         "ClaimDeletions": WORKER,
         "GetJobInput": WORKER,
         "BeginProviderCall": WORKER,

@@ -31,6 +31,9 @@ from services.generator.application.settling import Janitor, Settler
 from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
 
+#: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
+SETTLEMENTS_PER_PROVIDER = 8
+
 
 async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
@@ -60,15 +63,15 @@ async def main(stop: asyncio.Event) -> None:
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
-        settler, janitor = Settler(facts, built), Janitor(desk, staging, facts)
+        settler, janitor = Settler(desk, facts, built), Janitor(desk, staging, facts)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
             hints=nats_hints.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
-            "settlements", slots=8, claim=desk.claim_settlements, renew=desk.renew_settlements, run=settler.run,
-            hints=nats_hints.of_settlements(broker),
+            "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=desk.claim_settlements,
+            renew=desk.renew_settlements, run=settler.run, hints=nats_hints.of_settlements(broker),
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [OperationsService(ready, jobs).served()]

@@ -77,6 +77,8 @@ class Outcome:
     operation_id: str = ""
     cost_micros: int | None = None
     error: ProviderError | None = None
+    #: Whether the provider surely does nothing more for it; None: as phase and error say.
+    is_over: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +97,13 @@ class Settlement:
     job_id: str
     lease_token: str
     lease_seconds: float
+    #: The job was canceled, so that the provider is to be asked to stop.
     cancel: bool
     traceparent: str
     #: How much longer its end is worth waiting for.
     seconds_left: float
+    #: What the provider said when it was asked to stop, at an earlier look.
+    cancel_answer: CancelOutcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +157,11 @@ class JobDesk(Protocol):
 
     async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
         """What became of each settlement, by token."""
+
+    async def postpone_settlement(
+        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+    ) -> None:
+        """Give a call back that has not ended; what is not said of a cancel leaves what was said before."""
 
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
         """Folders to empty."""

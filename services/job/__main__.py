@@ -53,6 +53,7 @@ async def main(stop: asyncio.Event) -> None:
         monitor = StaleJobMonitor(database, broker, relay, limits, interval_seconds=settings.monitor_interval_seconds)
         purger = Purger(
             database,
+            limits,
             retention=timedelta(days=settings.retention_days),
             key_retention=timedelta(days=settings.idempotency_retention_days),
         )

@@ -1,4 +1,4 @@
-"""The purger: deletes what was kept for long enough, as a user would, a few rows at a time."""
+"""The purger: gives up what nobody will tell, and deletes what was kept for long enough, a few rows at a time."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,8 +8,11 @@ from sqlalchemy import Connection
 
 from common.loops import run_every
 from common.postgres import Database
-from services.job.application import deciding
-from services.job.store import retention
+from services.job.application import deciding, folding
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.facts import CallSettled
+from services.job.domain.limits import Limits
+from services.job.store import retention, settlements
 
 #: Rows of one transaction: few, so that nobody waits for its locks.
 BATCH = 100
@@ -21,8 +24,9 @@ INTERVAL_SECONDS = 60.0
 class Purger:
     """Runs in every replica without a leader: rows that another holds are passed by."""
 
-    def __init__(self, database: Database, *, retention: timedelta, key_retention: timedelta) -> None:
+    def __init__(self, database: Database, limits: Limits, *, retention: timedelta, key_retention: timedelta) -> None:
         self._database = database
+        self._limits = limits
         self._retention = retention.total_seconds()
         self._key_retention = key_retention.total_seconds()
 
@@ -31,8 +35,9 @@ class Purger:
         await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Purge what is due; returns counts of jobs, keys and tombstones."""
+        """Purge what is due; returns counts of calls given up, jobs, keys and tombstones."""
         return {
+            "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, most=BATCH)),
             "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, most=BATCH)),
             "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, most=BATCH)),
             "tombstones": await self._repeat(
@@ -48,6 +53,20 @@ class Purger:
             if found < BATCH:
                 break
         return purged
+
+
+def give_up_calls(connection: Connection, *, limits: Limits, most: int) -> int:
+    """Settle as unknown what is open for more than its day, as a worker's last look does; how many.
+
+    Its provider may be gone from every generator, and a job with an open call is never purged.
+    """
+    lost = settlements.given_up(connection, most=most)
+    told = [
+        CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
+        for job_id, call_id in lost
+    ]
+    folding.fold(connection, told, limits=limits)
+    return len(lost)
 
 
 def purge_jobs(connection: Connection, *, seconds: float, most: int) -> int:

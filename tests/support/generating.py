@@ -187,6 +187,11 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         await self._book(request)
         return worker.ClaimSettlementsResponse(settlements=given)
 
+    async def PostponeSettlement(self, request: Any, context: Any) -> worker.PostponeSettlementResponse:
+        """Take a call back; it is due again when the test says so."""
+        await self._book(request)
+        return worker.PostponeSettlementResponse()
+
     async def ClaimDeletions(self, request: Any, context: Any) -> worker.ClaimDeletionsResponse:
         """Folders that are due."""
         given, self.deletions = self.deletions, []

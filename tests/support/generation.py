@@ -81,6 +81,7 @@ class Desk:
         self.followed: list[str] = []
         self.recorded: list[str] = []
         self.released: list[Known] = []
+        self.postponed: list[tuple[str, CancelOutcome | None, float]] = []
 
     def _refuse(self, method: str) -> None:
         if method in self.refusals:
@@ -195,6 +196,13 @@ class Desk:
     async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
         """Everything is held."""
         return {}
+
+    async def postpone_settlement(
+        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+    ) -> None:
+        """Take a call back."""
+        self._refuse("postpone_settlement")
+        self.postponed.append((settlement.call.id, cancel_answer, shortest_pause))
 
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
         """What is to go."""

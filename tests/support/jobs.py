@@ -56,9 +56,9 @@ class JobDesk:
     limits: Limits = field(default_factory=Limits)
     dispose: Callable[[], None] = lambda: None
 
-    def register(self, *known: Provider, is_starting: bool = False) -> None:
+    def register(self, *known: Provider, is_starting: bool = False, worker: str = "worker") -> None:
         """Make providers known."""
-        self.run(lambda c: routing.register(c, "worker", known or (FREE, PAID), is_starting=is_starting))
+        self.run(lambda c: routing.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
         """A new job, or the one of the key, or one that is joined."""

@@ -13,7 +13,7 @@ from common.grpc_client import call, stream
 from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.nats_facts import call_outcome, image_artifact
-from services.generator.domain.outcomes import Operation
+from services.generator.domain.outcomes import CancelOutcome, Operation
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request, Route, StagedImage
 from services.generator.ports import Deletion, Known, Settlement
 
@@ -25,6 +25,11 @@ RENEWALS = {
     worker.Renewal.OUTCOME_RENEWED: Renewal.RENEWED,
     worker.Renewal.OUTCOME_LOST: Renewal.LOST,
     worker.Renewal.OUTCOME_CANCELED: Renewal.CANCELED,
+}
+CANCEL_ANSWERS = {
+    job_pb2.PROVIDER_CANCEL_CONFIRMED: CancelOutcome.CONFIRMED,
+    job_pb2.PROVIDER_CANCEL_UNSUPPORTED: CancelOutcome.UNSUPPORTED,
+    job_pb2.PROVIDER_CANCEL_TOO_LATE: CancelOutcome.TOO_LATE,
 }
 
 
@@ -129,6 +134,18 @@ class GrpcJobDesk:
         request = worker.RenewLeasesRequest(worker=self._worker, settlement_tokens=tokens)
         answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
         return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.settlement_renewals}
+
+    async def postpone_settlement(
+        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+    ) -> None:
+        """Give a call back that has not ended."""
+        request = worker.PostponeSettlementRequest(
+            worker=self._worker,
+            lease_token=settlement.lease_token,
+            provider_cancel=job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{(cancel_answer or 'unspecified').upper()}"),
+            shortest_pause_seconds=shortest_pause,
+        )
+        await call(self._stub.PostponeSettlement, request, timeout=TIMEOUT_SECONDS)
 
     async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
         """Folders to empty."""
@@ -235,6 +252,7 @@ def _settlement(told: worker.Settlement) -> Settlement:
         cancel=told.cancel,
         traceparent=told.traceparent,
         seconds_left=told.seconds_left,
+        cancel_answer=CANCEL_ANSWERS.get(told.provider_cancel),
     )
 
 

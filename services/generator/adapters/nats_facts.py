@@ -12,7 +12,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
-from services.generator.domain.outcomes import CancelOutcome, Operation, StageError, VendorError
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, StageError, VendorError
 from services.generator.domain.work import Call, Job, StagedImage
 from services.generator.ports import Deletion, Outcome, Settlement
 
@@ -134,8 +134,10 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
         operation_id=outcome.operation_id,
         cost_micros=outcome.cost_micros,
+        is_over=outcome.is_over,
     )
     if error is not None:
+        told.is_over = error.acceptance is not Acceptance.UNKNOWN
         told.error.CopyFrom(_vendors_words(error.vendor))
         told.code = error_pb2.Code.Value(f"CODE_{error.code}")
         told.reason = error_pb2.Reason.Value(f"REASON_{error.reason}")

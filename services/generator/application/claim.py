@@ -46,7 +46,7 @@ class Claim:
     @property
     def finish_at(self) -> float:
         """When the job should be finished, on the monotonic clock."""
-        return inf if self.job.finish_seconds is None else self.slot.claimed_at + self.job.finish_seconds
+        return inf if self.job.finish_seconds is None else self.slot.given_at + self.job.finish_seconds
 
     def seconds_left(self, most: float) -> float:
         """How long something may take that should take at most so long."""

@@ -3,99 +3,107 @@
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Mapping
 from functools import partial
 from uuid import uuid4
 
+from common.errors import ServiceError
 from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable
 from common.leased_work import Slot
 from common.logs import event
-from common.loops import pause_until
 from common.object_store import StorageDenied, StorageUnavailable
 from common.tracing import span
+from services.generator.application.calling import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.telling import tell
 from services.generator.domain import failures
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, ProviderError
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Facts, ImageProvider, JobDesk, Outcome, Settlement, Staging
 
 _LOG = logging.getLogger(__name__)
 DELETIONS_AT_ONCE = 8
-#: Nobody waits for these calls: they are looked at less and less often.
-LONGEST_PAUSE = 60.0
 _FOLDER = re.compile(r"^job_[0-9a-f]{32}/")
 
 
 class Settler:
-    """Follows open calls of final jobs, so that the ledger knows what each came to."""
+    """Looks at open calls of final jobs, so that the ledger knows what each came to.
 
-    def __init__(self, facts: Facts, providers: Mapping[str, ImageProvider]) -> None:
+    One look is all that a claim is for: a vendor that does not end its work keeps no slot from other vendors' calls.
+    """
+
+    def __init__(self, desk: JobDesk, facts: Facts, providers: Mapping[str, ImageProvider]) -> None:
+        self._desk = desk
         self._facts = facts
         self._providers = providers
 
     async def run(self, slot: Slot[Settlement]) -> None:
-        """Settle one call; when the process stops, whoever is next goes on."""
+        """Tell how the call has ended, or give it back until its next look."""
         settlement = slot.work
         provider = self._providers[settlement.call.provider]
         with span("settle call", parent=settlement.traceparent or None, attributes={"call.id": settlement.call.id}):
-            if settlement.call.phase is Phase.ACCEPTED:
-                settled = await self._follow(slot, provider)
-            else:
-                settled = _without_operation(settlement, provider)
-            if settled is None:
+            if settlement.call.phase is not Phase.ACCEPTED:
+                await self._tell(slot, *_without_operation(settlement, provider))
                 return
-            outcome, cancel = settled
-            publish = partial(self._facts.call_settled, settlement=settlement, outcome=outcome, cancel=cancel)
-            await tell(publish, until=slot.ended)
-
-    async def _follow(
-        self, slot: Slot[Settlement], provider: ImageProvider
-    ) -> tuple[Outcome, CancelOutcome | None] | None:
-        call, until, pause = slot.work.call, time.monotonic() + slot.work.seconds_left, 0.0
-        operation = Operation(id=call.operation_id, state=call.operation_state)
-        wish: CancelOutcome | None = None
-        while slot.may_begin:
-            if slot.work.cancel and wish is None:
-                wish = await _ask_to_cancel(provider, operation)
-            outcome = await _look(provider, slot.work, operation)
-            if outcome is None and time.monotonic() > until:
-                outcome = Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
+            answer = await _ask_to_stop(settlement, provider)
+            outcome = await _look(settlement, provider)
             if outcome is not None:
-                return outcome, _end_of_wish(wish, outcome.phase) if slot.work.cancel else None
-            pause = min(max(pause * 1.2, provider.poll_interval_seconds), LONGEST_PAUSE)
-            await pause_until(slot.ended, slot.stopping, seconds=pause)
-        return None
+                wish = _end_of_wish(answer, outcome.phase) if settlement.cancel else None
+                await self._tell(slot, outcome, wish)
+            elif slot.is_held:
+                await self._postpone(settlement, answer, shortest_pause=provider.poll_interval_seconds)
+
+    async def _tell(self, slot: Slot[Settlement], outcome: Outcome, wish: CancelOutcome | None) -> None:
+        publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=wish)
+        await tell(publish, until=slot.ended)
+
+    async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
+        try:
+            await self._desk.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=shortest_pause)
+        except ServiceError as error:
+            # Its lease runs out by itself then; whoever is next asks and looks again.
+            event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
 
 
 def _without_operation(settlement: Settlement, provider: ImageProvider) -> tuple[Outcome, CancelOutcome | None]:
     """It was written down, nobody knows whether it left, and there is no operation to ask about."""
     phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
-    return Outcome(call_id=settlement.call.id, phase=phase), CancelOutcome.UNSUPPORTED if settlement.cancel else None
+    outcome = Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
+    return outcome, CancelOutcome.UNSUPPORTED if settlement.cancel else None
 
 
-async def _ask_to_cancel(provider: ImageProvider, operation: Operation) -> CancelOutcome | None:
+async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
+    """What the provider says to the wish to cancel, now or at an earlier look; None without an answer, or a wish."""
+    if not settlement.cancel or settlement.cancel_answer is not None:
+        return settlement.cancel_answer
     try:
-        return await provider.cancel(operation)
-    except ProviderError as error:
-        event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, reason=error.reason)
+        async with asyncio.timeout(CANCEL_SECONDS):
+            return await provider.cancel(_operation(settlement))
+    except (ProviderError, TimeoutError) as error:
+        event(_LOG, logging.WARNING, "cancel.unanswered", call_id=settlement.call.id, error=type(error).__name__)
         return None
 
 
-async def _look(provider: ImageProvider, settlement: Settlement, operation: Operation) -> Outcome | None:
-    """How the call ended; None while it has not, or while the provider does not tell."""
-    call = settlement.call
+async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | None:
+    """How the call ended; None while it has not, or while the provider does not tell. After a day it is unknown."""
+    call, operation = settlement.call, _operation(settlement)
     try:
-        answer = await provider.poll(operation)
-    except ProviderError as error:
-        if error.acceptance is not Acceptance.ACCEPTED:
-            return None
-        phase = failures.phase_after(error)
-        return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error)
-    if isinstance(answer, Pending):
-        return None
-    return _bought(call.id, operation, answer)
+        async with asyncio.timeout(POLL_SECONDS):
+            answer = await provider.poll(operation)
+    except (ProviderError, TimeoutError) as error:
+        if isinstance(error, ProviderError) and error.acceptance is Acceptance.ACCEPTED:
+            phase = failures.phase_after(error)
+            return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error)
+    else:
+        if isinstance(answer, Generated):
+            return _bought(call.id, operation, answer)
+    if settlement.seconds_left <= 0:
+        return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
+    return None
+
+
+def _operation(settlement: Settlement) -> Operation:
+    return Operation(id=settlement.call.operation_id, state=settlement.call.operation_state)
 
 
 def _bought(call_id: str, operation: Operation, answer: Generated) -> Outcome:

@@ -80,14 +80,19 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
 def resend_provider_call(connection: Connection, fence: Fence, call_id: str, known: Known) -> Begun:
     """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing.
 
-    Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_NOT_FOUND.
+    Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
     """
     job = _held(connection, fence)
     settled = _learn(connection, job, fence, known)
     call = _call_of(connection, job, call_id)
-    able = _provider(connection, call.provider).capabilities
+    provider = _provider(connection, call.provider)
+    able = provider.capabilities
     if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
         raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
+    if call.claim_number == job.claim_number:
+        # Asked again after a lost answer.
+        return Begun(call=call)
+    refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
     return _begun(connection, job, replace(call, claim_number=job.claim_number), known, settled)
 

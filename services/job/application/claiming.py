@@ -48,17 +48,20 @@ def claim_jobs(
         )
 
     held, fresh = _sort_tokens(connection, tokens)
-    claims.one_at_a_time(connection)
+    # Fetching buys nothing, so it goes first and waits for no turn; who is given some asks for more by itself.
+    due = claims.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
+    followed = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
+    if not followed:
+        claims.one_at_a_time(connection)
     admitted = routing.admission(connection)
+    if followed:
+        return _with_routes(connection, held + followed, admitted)
     due = claims.lock_due_jobs(connection, most=len(fresh), mine=providers, admission=admitted) if fresh else []
     taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
     _note_probes(connection, taken, admitted, limits=limits)
     if taken:
         claims.remember_served(connection, [job.tenant for job in taken])
-    return [
-        replace(one, routes=admitted.routes(one.job) or [next(steps(one.job, admitted.catalogue))])
-        for one in _with_ledger(connection, held + taken)
-    ]
+    return _with_routes(connection, held + taken, admitted)
 
 
 def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: Limits) -> list[Claimed]:
@@ -104,9 +107,11 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
 def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admission, *, limits: Limits) -> None:
     """A job that goes where a breaker was open tries it for all others."""
     tried = {one.route for one in admitted.probes()}
-    for route in {first for job in taken for first in admitted.routes(job)[:1] if first in tried}:
-        longest = admitted.catalogue[route.provider].timeout_seconds + limits.lease_seconds
-        breakers.probe(connection, route, seconds=longest)
+    for job in taken:
+        for route in admitted.routes(job)[:1]:
+            if route in tried:
+                longest = admitted.catalogue[route.provider].timeout_seconds + limits.lease_seconds
+                breakers.probe(connection, route, by=job, seconds=longest)
 
 
 def _sort_tokens(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Job], list[UUID]]:
@@ -151,6 +156,13 @@ def _attempt(job: Job, stage: Stage) -> Attempt:
         started_at=job.lease.locked_at,
         counted=stage is Stage.GENERATING,
     )
+
+
+def _with_routes(connection: Connection, held: Sequence[Job], admitted: Admission) -> list[Claimed]:
+    return [
+        replace(one, routes=admitted.routes(one.job) or [next(steps(one.job, admitted.catalogue))])
+        for one in _with_ledger(connection, held)
+    ]
 
 
 def _with_ledger(connection: Connection, held: Sequence[Job]) -> list[Claimed]:

@@ -60,7 +60,7 @@ def create_job(connection: Connection, new: NewJob) -> Done:
             return replayed(connection, taken, new.fingerprint)
     if joined is not None:
         return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
-    provider, model = choose(new.request, providers.catalogue(connection))
+    provider, model = choose(new.request, providers.offered(connection))
     rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
     job = transitions.submit(
         job_id=job_id,

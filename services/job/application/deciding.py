@@ -7,12 +7,13 @@ from sqlalchemy import Connection
 from services.job.application.admitting import admit_job
 from services.job.application.creating import Done, replayed
 from services.job.domain import closing, transitions
-from services.job.domain.calls import has_open_calls, needs_consent
+from services.job.domain.calls import needs_consent
+from services.job.domain.canceling import wish_of
 from services.job.domain.failures import Refusal, job_not_found
-from services.job.domain.jobs import Job
+from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.quotas import Quota
 from services.job.domain.states import FINAL, State
-from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs
+from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs, providers
 from services.job.store import transitions as store
 
 
@@ -41,11 +42,11 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
         return Done(store.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
         raise Refusal("WRONG_STATE", f"The job is {job.state} already.", job=job)
-    open_calls = has_open_calls(calls.of_jobs(connection, [job.id])[job.id])
-    change = transitions.cancel(job, open_calls=open_calls, now=jobs.clock(connection))
+    wish = wish_of(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
+    change = transitions.cancel(job, wish=wish, now=jobs.clock(connection))
     if job.lease is not None:
         attempts.end(connection, [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="canceled")])
-    if not open_calls:
+    if wish is ProviderCancel.NOT_NEEDED:
         deletions.add_staging(connection, [job.id])
     if job.state is State.UPLOADING:
         deletions.add_public(connection, job.id)

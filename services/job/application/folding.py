@@ -1,7 +1,7 @@
 """Fold facts: each settles its own calls and images, however late; it moves its job only if its fence holds."""
 
 import random
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -84,12 +84,10 @@ def _fold_wave(
     moving = [(fact, job) for fact, job in known if _may_move(fact, job)]
     moves = _decide_all(connection, moving, limits=limits, now=now)
     _write(connection, moves)
-    shown = ledger.changes_of_view(connection, [job for _, job in late], before, now=now)
-    changed = {one.call_id for one in settled}
-    told = {change.after.id: change for change in [*shown, *_news_of_final(late, changed, now=now)]}
-    store.write(connection, list(told.values()))
-    folded.moved += len(moves) + len(told)
-    folded.late += len(late) - len(told)
+    news = ledger.news(connection, [_late(fact, job) for fact, job in late], before, settled, now=now)
+    store.write(connection, news)
+    folded.moved += len(moves) + len(news)
+    folded.late += len(late) - len(news)
     return settled
 
 
@@ -138,16 +136,9 @@ def _may_move(fact: JobFact, job: Job) -> bool:
             return False
 
 
-def _news_of_final(late: Sequence[tuple[JobFact, Job]], changed: Collection[str], *, now: datetime) -> list[Change]:
-    """A final job tells what became of a call and of the wish to cancel it, once; a deleted one tells nothing."""
-    changes = []
-    for fact, job in late:
-        word = fact.provider_cancel if isinstance(fact, CallSettled) else None
-        is_news = word is not None and job.provider_cancel not in (None, word)
-        is_news |= any(outcome.call_id in changed for outcome in _outcomes(fact))
-        if is_news and job.is_final and job.deleted_at is None:
-            changes.append(transitions.settle(job, outcome=word, now=now))
-    return changes
+def _late(fact: JobFact, job: Job) -> ledger.Late:
+    word = fact.provider_cancel if isinstance(fact, CallSettled) else None
+    return ledger.Late(job=job, known=_known(fact) or Known(), word=word)
 
 
 def _decide_all(

@@ -1,13 +1,15 @@
 """Write down what workers know of calls and images: no fence guards it, so nothing that was bought is forgotten."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from services.job.application import canceling
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase
-from services.job.domain.jobs import Fence, Job, Snapshot
+from services.job.domain.jobs import Fence, Job, ProviderCancel, Snapshot
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, calls, deletions, erasure
 from services.job.store import transitions as store
@@ -38,16 +40,38 @@ def own(connection: Connection, fence: Fence, known: Known) -> Known:
     )
 
 
-def changes_of_view(
-    connection: Connection, jobs: Sequence[Job], before: Mapping[str, Snapshot], *, now: datetime
+@dataclass(frozen=True, kw_only=True)
+class Late:
+    """What was told of a job that it does not move; `word` is what became of the wish to cancel, if that was told."""
+
+    job: Job
+    known: Known = field(default_factory=Known)
+    word: ProviderCancel | None = None
+
+
+def news(
+    connection: Connection,
+    told: Sequence[Late],
+    before: Mapping[str, Snapshot],
+    settled: Sequence[calls.Settled],
+    *,
+    now: datetime,
 ) -> list[Change]:
     """A change for each job that others see otherwise than before, although no transition moves it.
 
-    So what a client sees is a function of the job and its sequence. A deleted job shows nothing.
+    So what a client sees is a function of the job and its sequence. A final job tells of every call that ended, a
+    canceled one what became of the wish to cancel; a deleted one tells nothing.
     """
-    after = store.snapshots(connection, jobs)
-    return [
-        transitions.settle(job, outcome=None, now=now)
-        for job in jobs
-        if job.deleted_at is None and after[job.id] != before[job.id]
-    ]
+    told = [late for late in told if late.job.deleted_at is None]
+    jobs = [late.job for late in told]
+    after, wishes = store.snapshots(connection, jobs), canceling.ends_of_wishes(connection, jobs)
+    changed = {one.call_id for one in settled}
+    changes = []
+    for late in told:
+        job, word = late.job, late.word or wishes.get(late.job.id)
+        is_news = after[job.id] != before[job.id]
+        is_news |= word is not None and job.provider_cancel not in (None, word)
+        is_news |= job.is_final and any(outcome.call_id in changed for outcome in late.known.calls)
+        if is_news:
+            changes.append(transitions.settle(job, outcome=word, now=now))
+    return changes

@@ -33,7 +33,7 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
         )
         store.write(connection, [change])
     else:
-        store.write(connection, ledger.changes_of_view(connection, [job], before, now=now))
+        store.write(connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now))
     routing.learn(connection, known.calls, settled)
     return routing.frees_a_place(connection, settled)
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from services.job.domain.calls import CallOutcome
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
+from services.job.domain.offering import merge
 from services.job.domain.requests import Provider
 from services.job.domain.routing import MANY, Admission, Health, Route, after, health
 from services.job.store import breakers, jobs, load, providers
@@ -15,8 +16,10 @@ from services.job.store.calls import Settled
 
 
 def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
-    """Replace what is known of the named providers; a worker that starts may have the credential that was missing."""
-    providers.register(connection, worker, known)
+    """Offer what the workers offer together; one that starts may have the credential that was missing."""
+    providers.one_at_a_time(connection)
+    providers.register(connection, worker, known, is_starting=is_starting)
+    providers.write(connection, merge(providers.live(connection)))
     if is_starting:
         breakers.try_again(connection, [one.name for one in known])
 
@@ -34,14 +37,17 @@ def admission(connection: Connection) -> Admission:
     )
 
 
-def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job) -> None:
-    """Let a call begin only where the provider's limits have room. Raises `Refusal` PROVIDER_BUSY."""
+def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *, resent: str = "") -> None:
+    """Let a request leave only where the provider's limits have room. Raises `Refusal` PROVIDER_BUSY.
+
+    `resent` is the call that is sent again, which has its place already.
+    """
     if not (provider.max_concurrency or provider.requests_per_minute):
         return
     load.one_at_a_time(connection, provider.name)
     # Later statements than the lock: they count what others began while it was waited for.
-    if (most := provider.max_concurrency) and load.open_calls_of_others(
-        connection, provider.name, job_id=job.id
+    if (most := provider.max_concurrency) and load.places_of_others(
+        connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
     ) >= most:
         raise Refusal("PROVIDER_BUSY", f"{provider.name} has as many calls under way as it may ({most}).")
     if (most := provider.requests_per_minute) and (at := load.room_at(connection, provider.name, most=most)):

@@ -90,6 +90,13 @@ class CallOutcome:
     operation_id: str | None = None
     cost_micros: int | None = None
     provider_error: ProviderError | None = None
+    #: Whether the provider surely does nothing more for it, where the worker says so.
+    is_over: bool | None = None
+
+    @property
+    def keeps_its_place(self) -> bool:
+        """Whether the provider may be at it still, so that its place is not another's yet."""
+        return self.phase is Phase.UNKNOWN if self.is_over is None else not self.is_over
 
 
 def takes(phase: Phase, told: Phase) -> bool:

@@ -124,7 +124,7 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
     Raises `Refusal` when there is no catalogue yet, or when a field goes beyond what the provider can do.
     """
     if not catalogue:
-        raise Refusal("SERVICE_UNAVAILABLE", "No generator has registered its providers yet.", retry_after_seconds=2)
+        raise Refusal("SERVICE_UNAVAILABLE", "No generator offers a provider now.", retry_after_seconds=2)
     provider = _provider(request, catalogue)
     model = request.model or provider.default_model
     violations = (
@@ -145,7 +145,7 @@ def _provider(request: JobRequest, catalogue: Mapping[str, Provider]) -> Provide
         return default or catalogue[min(catalogue)]
     if request.provider not in catalogue:
         known = ", ".join(sorted(catalogue))
-        message = f"There is no provider {request.provider[:80]!r}; known: {known}."
+        message = f"No generator offers a provider {request.provider[:80]!r}; offered: {known}."
         raise Refusal("PROVIDER_NOT_FOUND", message, violations=(Violation(field="provider", message=message),))
     return catalogue[request.provider]
 
@@ -156,7 +156,7 @@ def _unknown_names(request: JobRequest, provider: Provider, catalogue: Mapping[s
         yield Violation(field="model", message=f"{provider.name} has: {', '.join(names)}.")
     for place, name in enumerate(request.fallback):
         if name not in catalogue:
-            yield Violation(field=f"fallback.{place}", message="There is no such provider.")
+            yield Violation(field=f"fallback.{place}", message="No generator offers such a provider.")
 
 
 def _out_of_bounds(request: JobRequest) -> Iterator[Violation]:

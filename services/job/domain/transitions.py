@@ -148,10 +148,9 @@ def fail(job: Job, failure: Failure, *, counts: Mapping[str, int] | None = None,
     )
 
 
-def cancel(job: Job, *, open_calls: bool, now: datetime) -> Change:
-    """A user ends the job; calls that are open become settle work."""
-    wish = ProviderCancel.PENDING if open_calls else ProviderCancel.NOT_NEEDED
-    wake = "settle" if open_calls else "delete"
+def cancel(job: Job, *, wish: ProviderCancel, now: datetime) -> Change:
+    """A user ends the job; calls that are open become settle work, unless the wish to cancel them is not needed."""
+    wake = "delete" if wish is ProviderCancel.NOT_NEEDED else "settle"
     return _move(Transition.CANCEL, job, State.CANCELED, now=now, wake=wake, provider_cancel=wish)
 
 

@@ -176,10 +176,10 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListProviders(
         self, request: job_service_pb2.ListProvidersRequest, context: Context
     ) -> job_service_pb2.ListProvidersResponse:
-        """Return the catalogue."""
+        """Return what can be asked for now."""
 
         def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
-            return list(providers.catalogue(connection).values()), list(breakers.all_of_them(connection).values())
+            return list(providers.offered(connection).values()), list(breakers.all_of_them(connection).values())
 
         known, ill = await answer(lambda: self._database.run(work))
         return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one, ill) for one in known])

@@ -91,13 +91,30 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         def work(connection: Connection) -> list[settlements.Settlement]:
             tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
             return settlements.claim(
-                connection, tokens=tokens, providers=list(request.providers), seconds=self._limits.lease_seconds
+                connection,
+                worker=request.worker,
+                tokens=tokens,
+                providers=list(request.providers),
+                seconds=self._limits.lease_seconds,
             )
 
         held = await self._ask(work)
         return worker_service_pb2.ClaimSettlementsResponse(
             settlements=[outgoing.settlement(one, self._limits) for one in held]
         )
+
+    async def PostponeSettlement(
+        self, request: worker_service_pb2.PostponeSettlementRequest, context: Context
+    ) -> worker_service_pb2.PostponeSettlementResponse:
+        """Take an open call back until its next look."""
+
+        def work(connection: Connection) -> bool:
+            token = incoming.token(request.lease_token, "lease_token")
+            answer = incoming.provider_cancel(request.provider_cancel)
+            return settlements.postpone(connection, token, answer=answer, pause=request.shortest_pause_seconds)
+
+        await self._ask(work)
+        return worker_service_pb2.PostponeSettlementResponse()
 
     async def ClaimDeletions(
         self, request: worker_service_pb2.ClaimDeletionsRequest, context: Context

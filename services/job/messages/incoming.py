@@ -161,6 +161,7 @@ def outcome(told: fact_pb2.CallOutcome) -> CallOutcome:
         )
         if told.HasField("error")
         else None,
+        is_over=_given(told, "is_over"),
     )
 
 
@@ -197,6 +198,11 @@ def known(
         )
     except Undecodable as error:
         raise Refusal("INVALID_INPUT", f"settled, staged: {error}.") from error
+
+
+def provider_cancel(told: int) -> ProviderCancel | None:
+    """What became of the wish to cancel, if anything is said of it."""
+    return member(ProviderCancel, job_pb2.ProviderCancel, "PROVIDER_CANCEL", told)
 
 
 def job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
@@ -240,7 +246,7 @@ def _job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
             )
         case "call_settled":
             settled = told.call_settled
-            cancel = member(ProviderCancel, job_pb2.ProviderCancel, "PROVIDER_CANCEL", settled.provider_cancel)
+            cancel = provider_cancel(settled.provider_cancel)
             return facts.CallSettled(job_id=settled.job_id, outcome=outcome(settled.call), provider_cancel=cancel)
         case "ledger_settled":
             ledger = told.ledger_settled

@@ -252,6 +252,7 @@ def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement
         cancel=one.cancel,
         traceparent=one.traceparent or "",
         seconds_left=one.seconds_left,
+        provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", one.cancel_answer),
     )
 
 

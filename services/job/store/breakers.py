@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, text
 
+from services.job.domain.jobs import Job
 from services.job.domain.routing import Breaker, Route
 from services.job.store import rows
 
@@ -33,8 +34,19 @@ DELETE FROM breakers USING jsonb_to_recordset(CAST(:routes AS jsonb)) AS route (
 WHERE breakers.provider = route.provider AND breakers.model = route.model
 """
 
+# Who tries does so for as long as its claim goes on, whatever ends that; a time alone is an older job-service's note.
+READ = """
+SELECT provider, model, failures, code, reason, opened_at, open_until,
+    CASE WHEN probe_job_id IS NULL OR EXISTS (
+        SELECT FROM jobs WHERE jobs.id = probe_job_id AND jobs.claim_number = probe_claim_number
+            AND jobs.state IN ('processing', 'generating')
+    ) THEN probe_until END AS probe_until
+FROM breakers
+"""
+
 PROBE = """
-UPDATE breakers SET probe_until = clock_timestamp() + make_interval(secs => :seconds)
+UPDATE breakers SET probe_until = clock_timestamp() + make_interval(secs => :seconds),
+    probe_job_id = :job_id, probe_claim_number = :claim_number
 WHERE provider = :provider AND model = :model
 """
 
@@ -47,7 +59,7 @@ WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NU
 
 def all_of_them(connection: Connection) -> dict[Route, Breaker]:
     """Every breaker that has something to say, by what it guards."""
-    found = connection.execute(text("SELECT * FROM breakers")).mappings()
+    found = connection.execute(text(READ)).mappings()
     breakers = [rows.from_json(Breaker, dict(row)) for row in found]
     return {breaker.route: breaker for breaker in breakers}
 
@@ -70,9 +82,10 @@ def write(connection: Connection, breakers: Sequence[Breaker]) -> None:
         connection.execute(text(FORGET), {"routes": _as_parameter(gone)})
 
 
-def probe(connection: Connection, route: Route, *, seconds: float) -> None:
-    """Somebody tries; nobody else does meanwhile."""
-    connection.execute(text(PROBE), {"provider": route.provider, "model": route.model, "seconds": seconds})
+def probe(connection: Connection, route: Route, *, by: Job, seconds: float) -> None:
+    """A claimed job tries; nobody else does while that claim goes on, or for so long."""
+    named = {"provider": route.provider, "model": route.model, "seconds": seconds}
+    connection.execute(text(PROBE), named | {"job_id": by.id, "claim_number": by.claim_number})
 
 
 def try_again(connection: Connection, providers: Collection[str]) -> None:

@@ -22,11 +22,13 @@ UPDATE provider_calls AS call SET
     operation_id = coalesce(told.operation_id, call.operation_id),
     cost_micros = coalesce(told.cost_micros, call.cost_micros),
     provider_error = coalesce(told.provider_error, call.provider_error),
+    occupied_until = CASE WHEN told.keeps_its_place
+        THEN coalesce(call.occupied_until, call.created_at + make_interval(secs => call.timeout_seconds)) END,
     settled_at = clock_timestamp(),
     settle_token = NULL,
     settle_expires_at = NULL
-FROM jsonb_to_recordset(CAST(:outcomes AS jsonb))
-    AS told (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb)
+FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS told
+    (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb, keeps_its_place boolean)
 WHERE call.id = told.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
 RETURNING call.id AS call_id, call.provider, call.model
@@ -43,6 +45,19 @@ WHERE id = :id AND phase = 'intended'
 NAME_OPERATION = """
 UPDATE provider_calls SET operation_id = :operation_id, operation_state = CAST(:state AS jsonb)
 WHERE id = :id AND operation_id IS NULL
+"""
+
+# A claim sends a call again once, however often it asks.
+RESEND = """
+UPDATE provider_calls SET claim_number = :claim,
+    occupied_until = clock_timestamp() + make_interval(secs => timeout_seconds)
+WHERE id = :id AND phase = 'intended'
+"""
+
+NOTE_RESEND = """
+INSERT INTO resends (call_id, claim_number, provider, sent_at)
+SELECT id, claim_number, provider, clock_timestamp() FROM provider_calls WHERE id = :id
+ON CONFLICT DO NOTHING
 """
 
 LIFT_COVER = """
@@ -97,11 +112,10 @@ def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> 
 
 
 def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
-    """An open call is sent again under its own key by a later claim."""
-    connection.execute(
-        text("UPDATE provider_calls SET claim_number = :claim WHERE id = :id AND phase = 'intended'"),
-        {"id": call_id, "claim": claim_number},
-    )
+    """An open call is sent again under its own key by a later claim: one more request of its provider."""
+    named = {"id": call_id, "claim": claim_number}
+    connection.execute(text(RESEND), named)
+    connection.execute(text(NOTE_RESEND), named)
 
 
 def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
@@ -118,7 +132,7 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
     """Write down how calls ended; returns those that changed. Late and repeated words change nothing."""
     if not outcomes:
         return []
-    told = rows.as_parameter([rows.to_json(outcome) for outcome in outcomes])
+    told = rows.as_parameter([rows.to_json(one) | {"keeps_its_place": one.keeps_its_place} for one in outcomes])
     return [Settled(**row) for row in connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()]
 
 

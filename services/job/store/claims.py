@@ -87,6 +87,21 @@ ONE_AT_A_TIME = """
 SELECT pg_advisory_xact_lock(hashtextextended('claim', 0))
 """
 
+# What waits at the provider only has to be fetched: an operation under way, or a result that is missing here.
+LOCK_JOBS_TO_FOLLOW = """
+SELECT jobs.* FROM jobs
+WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND provider = ANY(:mine)
+    AND EXISTS (
+        SELECT FROM provider_calls AS call
+        WHERE call.job_id = jobs.id AND call.provider = ANY(:mine) AND call.operation_id IS NOT NULL
+            AND (call.phase = 'accepted' OR call.phase IN ('succeeded', 'unknown') AND EXISTS (
+                SELECT FROM unnest(call.image_indexes) AS bought (index)
+                WHERE NOT EXISTS (
+                    SELECT FROM artifacts WHERE artifacts.job_id = jobs.id AND artifacts.image_index = bought.index))))
+ORDER BY run_at, id LIMIT :most
+FOR UPDATE OF jobs SKIP LOCKED
+"""
+
 LOCK_DUE_JOBS = """
 SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, place)
 JOIN jobs ON jobs.id = chosen.id
@@ -133,6 +148,11 @@ def wait_for_the_same(connection: Connection, tokens: Sequence[UUID]) -> None:
 def one_at_a_time(connection: Connection) -> None:
     """Let generators choose one after the other, until commit: limits that two count at once are exceeded by both."""
     connection.execute(text(ONE_AT_A_TIME))
+
+
+def lock_jobs_to_follow(connection: Connection, *, most: int, mine: Collection[str]) -> list[Job]:
+    """Lock at most so many due jobs for which these providers are at work already: no limit or breaker bars them."""
+    return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"most": most, "mine": list(mine)})
 
 
 def lock_due_jobs(connection: Connection, *, most: int, mine: Collection[str], admission: Admission) -> list[Job]:

@@ -1,4 +1,4 @@
-"""Open calls of final jobs: each is followed to its end by one worker at a time."""
+"""Open calls of final jobs: each is looked at now and then, by one worker at a time, until it has ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,36 +7,83 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from services.job.domain.calls import ProviderCall
+from services.job.domain.jobs import ProviderCancel
 from services.job.store import calls
 
 #: A call is followed for so long since it began; then its outcome is unknown for good.
 LONGEST_SECONDS = 24 * 3600.0
+#: Who could still look at a call of that age has had this time for it; then job-service settles it by itself.
+GRACE_SECONDS = 600.0
+#: Calls of one provider in the hands of one worker: looks that a vendor leaves unanswered take no more slots.
+MOST_OF_A_PROVIDER = 8
+#: Waits between looks, in seconds; each is longer than the one before by this factor.
+SHORTEST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 60.0, 1.2
 
-# `intended` calls of a final job have no operation to follow: they come up once their worker's lease is over.
-CLAIM_OPEN_CALLS = """
-WITH due AS (
-    SELECT call.id FROM provider_calls AS call
-    JOIN jobs ON jobs.id = call.job_id
-    WHERE call.phase IN ('intended', 'accepted') AND call.provider = ANY(:providers)
+_DUE = """call.phase IN ('intended', 'accepted')
+    AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
+    AND (call.next_look_at IS NULL OR call.next_look_at <= clock_timestamp())"""
+
+# `intended` calls of a final job have no operation to follow: they come up once their worker's lease is over. Who has
+# yet to be asked to stop comes first; each provider has its turns.
+CLAIM_OPEN_CALLS = f"""
+WITH held AS (
+    SELECT provider, count(*) AS calls FROM provider_calls
+    WHERE phase IN ('intended', 'accepted') AND settle_worker = :worker AND settle_expires_at > clock_timestamp()
+    GROUP BY provider
+),
+due AS (
+    SELECT call.id, call.provider, jobs.state = 'canceled' AND call.cancel_answer IS NULL AS is_to_be_stopped,
+        coalesce(call.next_look_at, call.created_at) AS due_at
+    FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
+    WHERE {_DUE} AND call.provider = ANY(:providers)
         AND jobs.state IN ('completed', 'failed', 'canceled')
         AND (call.phase = 'accepted' OR jobs.completed_at < clock_timestamp() - make_interval(secs => :seconds))
-        AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
-    ORDER BY call.id LIMIT cardinality(CAST(:tokens AS uuid[]))
+),
+in_turn AS (
+    SELECT due.*, coalesce(held.calls, 0)
+        + row_number() OVER (PARTITION BY provider ORDER BY is_to_be_stopped DESC, due_at, id) AS turn
+    FROM due LEFT JOIN held USING (provider)
+),
+chosen AS (
+    SELECT call.id FROM in_turn JOIN provider_calls AS call USING (id)
+    WHERE {_DUE} AND in_turn.turn <= :most_of_a_provider
+    ORDER BY is_to_be_stopped DESC, turn, due_at, id LIMIT cardinality(CAST(:tokens AS uuid[]))
     FOR UPDATE OF call SKIP LOCKED
 ),
-numbered AS (SELECT id, row_number() OVER (ORDER BY id) AS place FROM due)
+numbered AS (SELECT id, row_number() OVER () AS place FROM chosen)
 UPDATE provider_calls AS call SET
     settle_token = (CAST(:tokens AS uuid[]))[numbered.place],
+    settle_worker = :worker,
     settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM numbered, jobs WHERE call.id = numbered.id AND jobs.id = call.job_id
-RETURNING call.id, call.settle_token, jobs.state = 'canceled' AS cancel, jobs.traceparent,
+RETURNING call.id, call.settle_token, call.cancel_answer, jobs.state = 'canceled' AS cancel, jobs.traceparent,
     greatest(:longest - extract(epoch FROM clock_timestamp() - call.created_at), 0) AS seconds_left
+"""  # noqa: S608
+
+POSTPONE = """
+UPDATE provider_calls SET
+    settle_token = NULL, settle_worker = NULL, settle_expires_at = NULL,
+    settle_looks = coalesce(settle_looks, 0) + 1,
+    cancel_answer = coalesce(:answer, cancel_answer),
+    next_look_at = clock_timestamp() + make_interval(secs =>
+        least(greatest(:pause, :shortest) * power(:growth, least(coalesce(settle_looks, 0), 50)), :longest))
+WHERE settle_token = CAST(:token AS uuid) AND phase IN ('intended', 'accepted')
 """
 
 RENEW_SETTLEMENTS = """
 UPDATE provider_calls SET settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 WHERE settle_token = ANY(CAST(:tokens AS uuid[])) AND phase IN ('intended', 'accepted')
 RETURNING settle_token
+"""
+
+# Nobody has the provider any more, or nobody comes to it.
+FIND_GIVEN_UP = """
+SELECT call.job_id, call.id
+FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
+WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
+    AND call.created_at < clock_timestamp() - make_interval(secs => :seconds)
+    AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
+ORDER BY call.id LIMIT :most
 """
 
 
@@ -47,20 +94,24 @@ class Settlement:
     call: ProviderCall
     token: UUID
     cancel: bool
+    #: What the provider said when it was asked to stop; None when it has not answered yet.
+    cancel_answer: ProviderCancel | None
     traceparent: str | None
     #: How much longer its end is worth waiting for.
     seconds_left: float
 
 
 def claim(
-    connection: Connection, *, tokens: Sequence[UUID], providers: Sequence[str], seconds: float
+    connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], seconds: float
 ) -> list[Settlement]:
-    """Hold at most as many open calls of final jobs as there are tokens."""
+    """Hold at most as many open calls of final jobs as there are tokens, and not too many of one provider."""
     parameters = {
+        "worker": worker,
         "tokens": [str(token) for token in tokens],
         "providers": list(providers),
         "seconds": seconds,
         "longest": LONGEST_SECONDS,
+        "most_of_a_provider": MOST_OF_A_PROVIDER,
     }
     found = connection.execute(text(CLAIM_OPEN_CALLS), parameters).all()
     held = []
@@ -72,6 +123,7 @@ def claim(
                 call=call,
                 token=row.settle_token,
                 cancel=row.cancel,
+                cancel_answer=None if row.cancel_answer is None else ProviderCancel(row.cancel_answer),
                 traceparent=row.traceparent,
                 seconds_left=float(row.seconds_left),
             )
@@ -79,7 +131,26 @@ def claim(
     return held
 
 
+def postpone(connection: Connection, token: UUID, *, answer: ProviderCancel | None, pause: float) -> bool:
+    """Let go of a call that has not ended, until its next look; tells whether it was held."""
+    named = {
+        "token": str(token),
+        "answer": answer,
+        "pause": pause,
+        "shortest": SHORTEST_PAUSE,
+        "longest": LONGEST_PAUSE,
+        "growth": GROWTH,
+    }
+    return connection.execute(text(POSTPONE), named).rowcount > 0
+
+
 def renew(connection: Connection, tokens: Sequence[UUID], *, seconds: float) -> set[str]:
     """Prolong settlements that are still held; returns their tokens."""
     parameters: dict[str, object] = {"tokens": [str(token) for token in tokens], "seconds": seconds}
     return {str(token) for token in connection.execute(text(RENEW_SETTLEMENTS), parameters).scalars()}
+
+
+def given_up(connection: Connection, *, most: int) -> list[tuple[str, str]]:
+    """Job and call ids of calls that are past their day, and that nobody is looking at."""
+    found = connection.execute(text(FIND_GIVEN_UP), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "most": most})
+    return [(row.job_id, row.id) for row in found]

@@ -17,7 +17,7 @@ from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.nats_facts import image_artifact
-from services.generator.domain.outcomes import Operation
+from services.generator.domain.outcomes import CancelOutcome, Operation
 from services.generator.domain.work import InputImage, Phase, Route
 from services.generator.ports import Deletion, Known, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
@@ -303,9 +303,25 @@ async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
 
     assert isinstance(settlement, Settlement)
     assert (token, settlement.job_id, settlement.call.operation_id, settlement.cancel) == ("s", "job_1", "op", True)
-    assert settlement.seconds_left == 9
+    assert (settlement.seconds_left, settlement.cancel_answer) == (9, None)
     assert await desk.renew_settlements([settlement]) == {"s": Renewal.LOST}
     assert (list(service.asked[1].settlement_tokens), list(service.asked[1].leases)) == (["s"], [])
+
+
+@pytest.mark.parametrize("answer", [None, *CancelOutcome])
+async def test_a_call_that_has_not_ended_is_given_back_with_what_was_said_to_a_cancel(
+    service: WorkerService, desk: GrpcJobDesk, answer: CancelOutcome | None
+) -> None:
+    said = job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{answer.name if answer else 'UNSPECIFIED'}")
+    told = worker.Settlement(call=CALL, lease_token="s", cancel=True, provider_cancel=said)
+    service.answers["ClaimSettlements"] = [worker.ClaimSettlementsResponse(settlements=[told])]
+    service.answers["PostponeSettlement"] = [worker.PostponeSettlementResponse()]
+    [(_, settlement)] = await desk.claim_settlements(["s"])
+    await desk.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=1.5)
+
+    assert settlement.cancel_answer is answer
+    assert (service.asked[1].lease_token, service.asked[1].provider_cancel) == ("s", said)
+    assert service.asked[1].shortest_pause_seconds == 1.5
 
 
 async def test_only_folders_in_staging_are_asked_for(service: WorkerService, desk: GrpcJobDesk) -> None:

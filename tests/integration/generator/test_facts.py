@@ -25,7 +25,7 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Outcome, Settlement
-from tests.support.generation import call_of, job_of, staged
+from tests.support.generation import call_of, job_of, provider_error, staged
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
 from tests.support.servers import Server
@@ -107,6 +107,21 @@ async def test_what_is_not_known_is_left_out(broker: JetStream, facts: NatsFacts
     assert not told.calls[0].HasField("cost_micros")
     assert not told.images[0].HasField("seed")
     assert not told.images[0].HasField("revised_prompt")
+
+
+@pytest.mark.parametrize(
+    ("acceptance", "is_over"),
+    [(None, None), (Acceptance.UNKNOWN, False), (Acceptance.ACCEPTED, True), (Acceptance.NOT_ACCEPTED, True)],
+)
+async def test_whether_the_provider_may_be_at_it_still_is_told_with_its_error(
+    broker: JetStream, facts: NatsFacts, acceptance: Acceptance | None, is_over: bool | None
+) -> None:
+    error = provider_error(acceptance) if acceptance else None
+    outcome = Outcome(call_id="call_old", phase=Phase.FAILED, error=error)
+    await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=())
+    [told] = (await next_fact(broker)).ledger_settled.calls
+
+    assert (told.is_over if told.HasField("is_over") else None) is is_over
 
 
 @pytest.mark.parametrize("phase", Phase)

@@ -17,7 +17,7 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from tests.support.generating import SHORT_LEASE, TRACE_ID
+from tests.support.generating import LONG_LEASE, SHORT_LEASE, TRACE_ID
 from tests.support.generator_process import World
 from tests.support.patience import PATIENCE
 
@@ -153,6 +153,25 @@ async def test_an_open_call_of_a_canceled_job_is_stopped_and_settled(process: Wo
     assert settled.call.phase == job_pb2.CALL_PHASE_CANCELED
     assert settled.provider_cancel == job_pb2.PROVIDER_CANCEL_CONFIRMED
     assert process.books.canceled == [prediction["id"]]
+
+
+async def test_an_open_call_that_does_not_end_is_given_back_after_one_look(process: World) -> None:
+    prediction = process.books.create({"input": {"prompt": "slow harbour"}})
+    call = job_pb2.ProviderCall(
+        id="call_1",
+        job_id=JOB,
+        provider="paid",
+        model="test/model",
+        phase=job_pb2.CALL_PHASE_ACCEPTED,
+        operation_id=prediction["id"],
+    )
+    process.desk.settlements = [worker.Settlement(call=call, lease_seconds=LONG_LEASE, seconds_left=60)]
+    process.start()
+
+    await process.desk.until(lambda: process.desk.asked_for(worker.PostponeSettlementRequest) != [])
+    [postponed] = process.desk.asked_for(worker.PostponeSettlementRequest)
+    assert postponed.shortest_pause_seconds == pytest.approx(0.05)
+    assert process.books.canceled == []
 
 
 async def test_a_folder_that_nobody_needs_is_emptied_and_the_fact_says_so(process: World) -> None:

@@ -5,6 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.job.domain.failures import Refusal
+from services.job.domain.requests import Provider
+from services.job.store import providers
 from tests.support.jobs import FREE, PAID, JobDesk
 
 
@@ -36,3 +38,91 @@ def test_what_is_registered_again_is_replaced(desk: JobDesk) -> None:
     desk.register(replace(FREE, default_model="v2"))
 
     assert desk.create().job.model == "v2"
+
+
+def silent(desk: JobDesk, seconds: float, *names: str) -> None:
+    """No generator has told of these providers for so long."""
+    told = {"s": seconds, "names": list(names)}
+    for table in ("providers", "registrations"):
+        desk.sql(
+            f"UPDATE {table} SET registered_at = registered_at - make_interval(secs => :s) WHERE name = ANY(:names)",
+            **told,
+        )
+
+
+def offered(desk: JobDesk) -> dict[str, Provider]:
+    """What new jobs may ask for."""
+    return desk.run(providers.offered)
+
+
+def test_a_provider_that_no_generator_has_any_more_is_not_offered(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    silent(desk, 91, "paid")
+
+    assert list(offered(desk)) == ["procedural"]
+    with pytest.raises(Refusal) as refusal:
+        desk.create(provider="paid")
+    assert refusal.value.reason == "PROVIDER_NOT_FOUND"
+    assert "No generator offers a provider 'paid'" in refusal.value.message
+    with pytest.raises(Refusal):
+        desk.create(fallback=("paid",))
+    # What is under way there goes on.
+    desk.release(job, call.id)
+    assert desk.begin(desk.claim()[0].job).provider == "paid"
+
+
+def test_a_provider_that_was_silent_for_one_registration_is_still_offered(desk: JobDesk) -> None:
+    silent(desk, 60, "paid")
+
+    assert desk.create(provider="paid").job.provider == "paid"
+
+
+def test_jobs_are_taken_while_no_generator_is_there_at_all(desk: JobDesk) -> None:
+    silent(desk, 3600, "paid", "procedural")
+
+    assert desk.create(provider="paid").job.provider == "paid"
+    silent(desk, 86_400, "paid", "procedural")
+    with pytest.raises(Refusal) as refusal:
+        desk.create(provider="paid")
+    assert refusal.value.reason == "SERVICE_UNAVAILABLE"
+
+
+def test_a_provider_that_comes_back_is_offered_again(desk: JobDesk) -> None:
+    silent(desk, 3600, "paid")
+    desk.register()
+
+    assert set(offered(desk)) == {"paid", "procedural"}
+
+
+def test_generators_with_different_files_agree_whoever_registers_last(desk: JobDesk) -> None:
+    before = replace(PAID, max_concurrency=2, requests_per_minute=0, default_model="old")
+    after = replace(PAID, max_concurrency=5, requests_per_minute=30, default_model="new", is_default=True)
+    desk.register(FREE, before, worker="old", is_starting=True)
+    desk.register(replace(FREE, is_default=False), after, worker="new", is_starting=True)
+    seen = [offered(desk)]
+    desk.register(FREE, before, worker="old")
+    seen.append(offered(desk))
+
+    assert [
+        (one["paid"].default_model, one["paid"].max_concurrency, one["paid"].requests_per_minute) for one in seen
+    ] == [("new", 2, 30)] * 2
+    assert [[name for name, one in found.items() if one.is_default] for found in seen] == [["paid"]] * 2
+
+
+def test_the_new_files_limits_hold_alone_once_the_old_ones_generators_are_gone(desk: JobDesk) -> None:
+    desk.register(FREE, replace(PAID, max_concurrency=2), worker="old", is_starting=True)
+    desk.sql("DELETE FROM registrations WHERE worker = 'worker'")
+    desk.register(FREE, replace(PAID, max_concurrency=5), worker="new", is_starting=True)
+    assert offered(desk)["paid"].max_concurrency == 2
+    desk.sql("UPDATE registrations SET registered_at = registered_at - interval '91 s' WHERE worker = 'old'")
+    desk.register(FREE, replace(PAID, max_concurrency=5), worker="new")
+
+    assert offered(desk)["paid"].max_concurrency == 5
+
+
+def test_a_worker_that_starts_anew_offers_what_its_new_file_has(desk: JobDesk) -> None:
+    desk.register(FREE, is_starting=True)
+    silent(desk, 91, "paid")
+
+    assert list(offered(desk)) == ["procedural"]
+    assert desk.sql("SELECT name FROM registrations") == [("procedural",)]

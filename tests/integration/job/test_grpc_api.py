@@ -13,6 +13,7 @@ from grpc_status import rpc_status
 
 from common.errors import DOMAIN
 from common.grpc_client import call, stream
+from services.job.application.buying import record_operation
 from services.job.domain.states import State
 from services.job.grpc_api.worker_service import CHUNK_BYTES
 from tests.support.job_api import Api, Ask, refusal_of
@@ -301,3 +302,30 @@ async def test_renewals_are_answered_per_lease(api: Api, desk: JobDesk) -> None:
     assert outcomes[canceled.lease.lease_token] == worker_service_pb2.Renewal.OUTCOME_CANCELED
     assert outcomes[kept.lease.lease_token] == worker_service_pb2.Renewal.OUTCOME_RENEWED
     assert outcomes[stranger.lease_token] == worker_service_pb2.Renewal.OUTCOME_LOST
+
+
+async def test_an_open_call_is_given_out_and_taken_back_until_its_next_look(api: Api, desk: JobDesk) -> None:
+    _, begun = desk.generate(provider="paid")
+    desk.run(lambda c: record_operation(c, begun.id, operation_id="op", state={}))
+    desk.cancel(begun.job_id)
+
+    async def claim() -> list[worker_service_pb2.Settlement]:
+        request = worker_service_pb2.ClaimSettlementsRequest(
+            worker="w", lease_tokens=[str(uuid4())], providers=["paid"]
+        )
+        return list((await call(api.work.ClaimSettlements, request, timeout=PATIENCE)).settlements)
+
+    [first] = await claim()
+    said = job_pb2.PROVIDER_CANCEL_TOO_LATE
+    request = worker_service_pb2.PostponeSettlementRequest(
+        worker="w", lease_token=first.lease_token, provider_cancel=said, shortest_pause_seconds=60
+    )
+    for _ in range(2):
+        await call(api.work.PostponeSettlement, request, timeout=PATIENCE)
+    meanwhile = await claim()
+    desk.sql("UPDATE provider_calls SET next_look_at = clock_timestamp()")
+    [second] = await claim()
+
+    assert (first.call.id, first.cancel, first.provider_cancel) == (begun.id, True, job_pb2.PROVIDER_CANCEL_UNSPECIFIED)
+    assert meanwhile == []
+    assert (second.call.id, second.cancel, second.provider_cancel) == (begun.id, True, said)

@@ -3,14 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from common.postgres import Database
+from services.job.application.buying import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderError
 from services.job.domain.facts import CallSettled
 from services.job.domain.failures import Refusal
+from services.job.domain.jobs import ProviderCancel
+from services.job.domain.limits import Limits
 from services.job.purger import Purger, purge_jobs
+from services.job.store import settlements
 from tests.support.jobs import JobDesk, failed, generated, stored
 
 TABLES = (
@@ -23,7 +28,7 @@ TABLES = (
 async def purging(database_url: str) -> AsyncIterator[Purger]:
     """The purger, with the usual times."""
     database = Database(database_url, application="test", pool_size=2)
-    yield Purger(database, retention=timedelta(days=90), key_retention=timedelta(days=365))
+    yield Purger(database, Limits(), retention=timedelta(days=90), key_retention=timedelta(days=365))
     await database.close()
 
 
@@ -52,7 +57,7 @@ async def test_an_old_job_is_deleted_and_its_key_says_so(desk: JobDesk, purging:
     job_id = completed(desk, key="k")
     age(desk, 91)
 
-    assert await purging.run_once() == {"jobs": 1, "keys": 0, "tombstones": 0}
+    assert await purging.run_once() == {"calls": 0, "jobs": 1, "keys": 0, "tombstones": 0}
     with pytest.raises(Refusal) as gone:
         desk.create(key="k")
     assert gone.value.reason == "JOB_DELETED"
@@ -66,7 +71,7 @@ async def test_what_is_young_or_not_over_stays(desk: JobDesk, purging: Purger) -
     waiting = desk.create().job.id
     age(desk, 89)
 
-    assert await purging.run_once() == {"jobs": 0, "keys": 0, "tombstones": 0}
+    assert await purging.run_once() == {"calls": 0, "jobs": 0, "keys": 0, "tombstones": 0}
     assert desk.job(waiting).deleted_at is None
 
 
@@ -81,13 +86,57 @@ async def test_a_job_whose_call_is_open_waits_for_its_end(desk: JobDesk, purging
     assert (await purging.run_once())["jobs"] == 1
 
 
+@pytest.mark.parametrize("end", ["canceled", "failed"])
+async def test_a_call_of_a_provider_that_is_gone_is_given_up_after_a_day_and_its_job_purged(
+    desk: JobDesk, purging: Purger, end: str
+) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
+    if end == "canceled":
+        desk.cancel(job.id)
+    else:
+        desk.fold(failed(job, retryable=False))
+    before = desk.job(job.id)
+    assert (await purging.run_once())["calls"] == 0
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '25 hours'")
+    counts = [(await purging.run_once())["calls"] for _ in range(2)]
+    after = desk.job(job.id)
+
+    assert counts == [1, 0]
+    assert (after.state, after.sequence) == (before.state, before.sequence + 1)
+    assert after.provider_cancel == (ProviderCancel.UNSUPPORTED if end == "canceled" else None)
+    assert [row.phase for row in desk.sql("SELECT phase FROM provider_calls")] == ["unknown"]
+    age(desk, 91)
+    assert (await purging.run_once())["jobs"] == 1
+
+
+async def test_a_call_that_somebody_looks_at_is_not_given_up_meanwhile(desk: JobDesk, purging: Purger) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
+    desk.cancel(job.id)
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '25 hours'")
+    token = uuid4()
+    desk.run(lambda c: settlements.claim(c, worker="w", tokens=[token], providers=["paid"], seconds=30))
+
+    assert (await purging.run_once())["calls"] == 0
+    assert desk.run(lambda c: settlements.postpone(c, token, answer=None, pause=1))
+    assert (await purging.run_once())["calls"] == 1
+
+
+async def test_a_job_under_way_keeps_its_call_however_old(desk: JobDesk, purging: Purger) -> None:
+    desk.generate(provider="paid")
+    desk.sql("UPDATE provider_calls SET created_at = created_at - interval '25 hours'")
+
+    assert (await purging.run_once())["calls"] == 0
+
+
 async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobDesk, purging: Purger) -> None:
     job_id = completed(desk, key="k")
     desk.delete(job_id)
     desk.sql("DELETE FROM deletions")
     age(desk, 366)
 
-    assert await purging.run_once() == {"jobs": 0, "keys": 1, "tombstones": 1}
+    assert await purging.run_once() == {"calls": 0, "jobs": 0, "keys": 1, "tombstones": 1}
     assert desk.sql("SELECT count(*) FROM jobs")[0][0] == 0
     assert desk.sql("SELECT count(*) FROM provider_calls WHERE job_id = :id", id=job_id)[0][0] == 1
     assert desk.create(key="k").job.id != job_id

@@ -1,6 +1,7 @@
 """Calls that outlive their job are followed to their end by one worker each; folders are deleted until empty."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,22 +13,39 @@ from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
 from services.job.store import deletions, settlements
 from services.job.store.settlements import Settlement
-from tests.support.jobs import JobDesk, failed, stored
+from tests.support.jobs import FREE, PAID, JobDesk, failed, stored
 
 LATER = "UPDATE provider_calls SET settle_expires_at = clock_timestamp() - interval '1 s'"
 
 
-def claim(desk: JobDesk, count: int = 1, *, providers: tuple[str, ...] = ("paid",)) -> list[Settlement]:
+def claim(
+    desk: JobDesk, count: int = 1, *, providers: tuple[str, ...] = ("paid",), worker: str = "w"
+) -> list[Settlement]:
     """Hold open calls as a generator."""
-    tokens = [uuid4() for _ in range(count)]
-    return desk.run(
-        lambda c: settlements.claim(c, tokens=tokens, providers=providers, seconds=desk.limits.lease_seconds)
+    tokens, seconds = [uuid4() for _ in range(count)], desk.limits.lease_seconds
+    return desk.run(lambda c: settlements.claim(c, worker=worker, tokens=tokens, providers=providers, seconds=seconds))
+
+
+def postpone(desk: JobDesk, held: Settlement, *, answer: ProviderCancel | None = None, pause: float = 1.0) -> bool:
+    """Tell of a look that ended nothing."""
+    return desk.run(lambda c: settlements.postpone(c, held.token, answer=answer, pause=pause))
+
+
+def wait(desk: JobDesk) -> float:
+    """Seconds until the one postponed call is looked at again; they pass."""
+    [row] = desk.sql(
+        "SELECT extract(epoch FROM next_look_at - clock_timestamp()) AS s FROM provider_calls"
+        " WHERE next_look_at IS NOT NULL"
     )
+    desk.sql("UPDATE provider_calls SET next_look_at = clock_timestamp() WHERE next_look_at IS NOT NULL")
+    return float(row.s)
 
 
-def accepted(desk: JobDesk) -> ProviderCall:
+def accepted(desk: JobDesk, provider: str = "paid") -> ProviderCall:
     """An operation under way at the provider."""
-    _, call = desk.generate(provider="paid")
+    desk.create(provider=provider)
+    [claimed] = desk.claim(only=(provider,))
+    call = desk.begin(claimed.job)
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
     return call
 
@@ -78,8 +96,9 @@ def test_two_workers_never_settle_one_call(desk: JobDesk) -> None:
     for _ in range(12):
         desk.cancel(accepted(desk).job_id)
     with ThreadPoolExecutor(4) as threads:
-        held = [one for found in threads.map(lambda _: claim(desk, 6), range(4)) for one in found]
-    held += claim(desk, 12)
+        claims = threads.map(lambda number: claim(desk, 6, worker=f"w{number}"), range(4))
+        held = [one for found in claims for one in found]
+    held += [one for number in range(4) for one in claim(desk, 12, worker=f"w{number}")]
 
     assert len(held) == len({one.call.id for one in held}) == len({one.token for one in held}) == 12
 
@@ -105,6 +124,99 @@ def test_a_call_that_ended_is_nobodys_work_any_more(desk: JobDesk) -> None:
 
     assert claim(desk) == []
     assert _renew(desk, held.token) == [(str(held.token), "lost")]
+
+
+def test_a_call_that_has_not_ended_is_looked_at_less_and_less_often(desk: JobDesk) -> None:
+    desk.cancel(accepted(desk).job_id)
+    waits = []
+    for _ in range(30):
+        [held] = claim(desk)
+        assert postpone(desk, held, pause=10)
+        assert claim(desk) == []
+        waits.append(wait(desk))
+
+    assert all(seconds <= min(10 * 1.2**looks, 60) for looks, seconds in enumerate(waits))
+    # However slow this machine was meanwhile.
+    assert waits[-1] > 10
+
+
+@pytest.mark.parametrize("pause", [0.0, -1.0, float("nan"), float("inf"), 1e300])
+def test_no_pause_that_a_worker_names_is_without_an_end(desk: JobDesk, pause: float) -> None:
+    desk.cancel(accepted(desk).job_id)
+    [held] = claim(desk)
+    postpone(desk, held, pause=pause)
+
+    [row] = desk.sql("SELECT extract(epoch FROM next_look_at - clock_timestamp()) AS s FROM provider_calls")
+    assert row.s <= 60
+    assert [row.settle_looks for row in desk.sql("SELECT settle_looks FROM provider_calls")] == [1]
+
+
+def test_a_worker_that_lost_a_call_postpones_nothing(desk: JobDesk) -> None:
+    desk.cancel(accepted(desk).job_id)
+    [lost] = claim(desk)
+    desk.sql(LATER)
+    [held] = claim(desk)
+
+    assert not postpone(desk, lost)
+    assert postpone(desk, held)
+    assert not postpone(desk, held)
+
+
+def test_what_a_provider_said_to_a_cancel_is_remembered(desk: JobDesk) -> None:
+    desk.cancel(accepted(desk).job_id)
+    [first] = claim(desk)
+    postpone(desk, first)
+    wait(desk)
+    [second] = claim(desk)
+    postpone(desk, second, answer=ProviderCancel.TOO_LATE)
+    wait(desk)
+    [third] = claim(desk)
+    postpone(desk, third)
+    wait(desk)
+    [fourth] = claim(desk)
+
+    answers = [one.cancel_answer for one in (first, second, third, fourth)]
+    assert answers == [None, None, ProviderCancel.TOO_LATE, ProviderCancel.TOO_LATE]
+
+
+def test_who_has_yet_to_be_asked_to_stop_comes_first(desk: JobDesk) -> None:
+    # More than the provider's share, which they must not use up before it.
+    for _ in range(settlements.MOST_OF_A_PROVIDER):
+        desk.fold(failed(desk.job(accepted(desk).job_id), retryable=False))
+    asked = accepted(desk)
+    desk.cancel(asked.job_id)
+    [held] = claim(desk)
+    postpone(desk, held, answer=ProviderCancel.CONFIRMED, pause=0.1)
+    wait(desk)
+    stopping = accepted(desk)
+    desk.cancel(stopping.job_id)
+
+    assert (held.call.id, [one.call.id for one in claim(desk)]) == (asked.id, [stopping.id])
+
+
+def test_no_providers_calls_take_all_of_a_workers_slots(desk: JobDesk) -> None:
+    other = replace(PAID, name="other")
+    desk.register(FREE, PAID, other)
+    for _ in range(settlements.MOST_OF_A_PROVIDER + 3):
+        desk.cancel(accepted(desk).job_id)
+    of_paid = claim(desk, 64, providers=("paid", "other"))
+    well = accepted(desk, "other")
+    desk.fold(failed(desk.job(well.job_id), retryable=False))
+
+    assert len(of_paid) == settlements.MOST_OF_A_PROVIDER
+    assert [one.call.id for one in claim(desk, 64, providers=("paid", "other"))] == [well.id]
+    # Another generator takes its own share.
+    assert len(claim(desk, 64, worker="v")) == 3
+
+
+def test_slots_are_shared_between_providers(desk: JobDesk) -> None:
+    other = replace(PAID, name="other")
+    desk.register(FREE, PAID, other)
+    for provider in ("paid",) * 6 + ("other",) * 2:
+        desk.cancel(accepted(desk, provider).job_id)
+    held = claim(desk, 4, providers=("paid", "other"))
+
+    assert sorted(one.call.provider for one in held) == ["other", "other", "paid", "paid"]
 
 
 def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobDesk) -> None:

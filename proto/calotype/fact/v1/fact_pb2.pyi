@@ -132,6 +132,7 @@ class CallOutcome(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    IS_OVER_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call."""
     phase: _job_pb2.CallPhase.ValueType
@@ -144,6 +145,10 @@ class CallOutcome(_message.Message):
     """Class of its error, when it failed: by it breakers learn how the provider does."""
     reason: _error_pb2.Reason.ValueType
     """Reason of its error, when it failed."""
+    is_over: _builtins.bool
+    """Whether the provider surely does nothing more for it: until then it keeps its place among the calls under way.
+    Absent: it does not, unless its outcome is unknown.
+    """
     @_builtins.property
     def error(self) -> _job_pb2.ProviderError:
         """The vendor's words, when it failed."""
@@ -158,14 +163,20 @@ class CallOutcome(_message.Message):
         error: _job_pb2.ProviderError | None = ...,
         code: _error_pb2.Code.ValueType = ...,
         reason: _error_pb2.Reason.ValueType = ...,
+        is_over: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "cost_micros", b"cost_micros", "error", b"error"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_is_over", b"_is_over", "cost_micros", b"cost_micros", "error", b"error", "is_over", b"is_over"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "call_id", b"call_id", "code", b"code", "cost_micros", b"cost_micros", "error", b"error", "operation_id", b"operation_id", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_is_over", b"_is_over", "call_id", b"call_id", "code", b"code", "cost_micros", b"cost_micros", "error", b"error", "is_over", b"is_over", "operation_id", b"operation_id", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
     _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015
+    _WhichOneofReturnType__is_over: _TypeAlias = _typing.Literal["is_over"]  # noqa: Y015
+    _WhichOneofArgType__is_over: _TypeAlias = _typing.Literal["_is_over", b"_is_over"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micros) -> _WhichOneofReturnType__cost_micros | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__is_over) -> _WhichOneofReturnType__is_over | None: ...
 
 Global___CallOutcome: _TypeAlias = CallOutcome  # noqa: Y015
 

@@ -134,7 +134,7 @@ class _ProviderCancelEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Provid
     PROVIDER_CANCEL_CONFIRMED: _ProviderCancel.ValueType  # 3
     """The provider confirmed that it stopped."""
     PROVIDER_CANCEL_UNSUPPORTED: _ProviderCancel.ValueType  # 4
-    """The provider cannot cancel; the call ended by itself and may have been charged."""
+    """The provider cannot cancel; the call ends by itself and may be charged."""
     PROVIDER_CANCEL_TOO_LATE: _ProviderCancel.ValueType  # 5
     """The call had ended before the cancel reached the provider."""
 
@@ -150,7 +150,7 @@ PROVIDER_CANCEL_PENDING: ProviderCancel.ValueType  # 2
 PROVIDER_CANCEL_CONFIRMED: ProviderCancel.ValueType  # 3
 """The provider confirmed that it stopped."""
 PROVIDER_CANCEL_UNSUPPORTED: ProviderCancel.ValueType  # 4
-"""The provider cannot cancel; the call ended by itself and may have been charged."""
+"""The provider cannot cancel; the call ends by itself and may be charged."""
 PROVIDER_CANCEL_TOO_LATE: ProviderCancel.ValueType  # 5
 """The call had ended before the cancel reached the provider."""
 Global___ProviderCancel: _TypeAlias = ProviderCancel  # noqa: Y015

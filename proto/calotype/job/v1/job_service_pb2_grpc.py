@@ -153,7 +153,7 @@ class JobServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """ListProviders returns the catalogue. Empty until a generator has registered.
+        """ListProviders returns what generators offer now. Empty until one has registered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -59,7 +59,7 @@ class JobServiceStub:
     ListAttempts: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListAttemptsRequest, _job_service_pb2.ListAttemptsResponse]
     """ListAttempts returns every claim of a job with its provider calls, oldest first."""
     ListProviders: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListProvidersRequest, _job_service_pb2.ListProvidersResponse]
-    """ListProviders returns the catalogue. Empty until a generator has registered."""
+    """ListProviders returns what generators offer now. Empty until one has registered."""
     ListFinalEvents: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListFinalEventsRequest, _job_service_pb2.ListFinalEventsResponse]
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
     readers that must miss none even when every message was lost.
@@ -102,7 +102,7 @@ class JobServiceAsyncStub(JobServiceStub):
     ListAttempts: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListAttemptsRequest, _job_service_pb2.ListAttemptsResponse]  # type: ignore[assignment]
     """ListAttempts returns every claim of a job with its provider calls, oldest first."""
     ListProviders: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListProvidersRequest, _job_service_pb2.ListProvidersResponse]  # type: ignore[assignment]
-    """ListProviders returns the catalogue. Empty until a generator has registered."""
+    """ListProviders returns what generators offer now. Empty until one has registered."""
     ListFinalEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListFinalEventsRequest, _job_service_pb2.ListFinalEventsResponse]  # type: ignore[assignment]
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
     readers that must miss none even when every message was lost.
@@ -190,7 +190,7 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _job_service_pb2.ListProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListProvidersResponse, _abc.Awaitable[_job_service_pb2.ListProvidersResponse]]:
-        """ListProviders returns the catalogue. Empty until a generator has registered."""
+        """ListProviders returns what generators offer now. Empty until one has registered."""
 
     @_abc_1.abstractmethod
     def ListFinalEvents(

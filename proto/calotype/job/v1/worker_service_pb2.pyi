@@ -217,7 +217,7 @@ class ClaimedJob(_message.Message):
     may_pay_again: _builtins.bool
     """True when a call whose outcome is unknown, or whose result is lost, may be repeated."""
     finish_seconds_left: _builtins.float
-    """Seconds until the job should be finished, from when the claim was asked; absent when it has all the time. After it
+    """Seconds until the job should be finished, from when the claim was answered; absent when it has all the time. After it
     nothing new is begun, and what can be canceled at the provider is.
     """
     max_processing_seconds: _builtins.float
@@ -457,16 +457,19 @@ class Settlement(_message.Message):
     CANCEL_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
+    PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """The token that holds it."""
     lease_seconds: _builtins.float
     """Seconds that the lease lasts from when it was asked."""
     cancel: _builtins.bool
-    """True when the call is to be canceled at the provider first."""
+    """True when the job was canceled, so that the provider is to be asked to stop."""
     traceparent: _builtins.str
     """Trace context of the job's creation."""
     seconds_left: _builtins.float
     """Seconds until its outcome is given up: a day after the call began."""
+    provider_cancel: _job_pb2.ProviderCancel.ValueType
+    """What the provider said when it was asked to stop; not set: it has yet to be asked."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The call."""
@@ -480,14 +483,66 @@ class Settlement(_message.Message):
         cancel: _builtins.bool = ...,
         traceparent: _builtins.str = ...,
         seconds_left: _builtins.float = ...,
+        provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
+
+@_typing.final
+class PostponeSettlementRequest(_message.Message):
+    """PostponeSettlementRequest tells of a look that ended nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
+    SHORTEST_PAUSE_SECONDS_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """The worker."""
+    lease_token: _builtins.str
+    """The token that holds the call."""
+    provider_cancel: _job_pb2.ProviderCancel.ValueType
+    """What the provider said when it was asked to stop, if it answered."""
+    shortest_pause_seconds: _builtins.float
+    """Shortest time in seconds until the provider is worth another look; waits grow from there with each."""
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        lease_token: _builtins.str = ...,
+        provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
+        shortest_pause_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "shortest_pause_seconds", b"shortest_pause_seconds", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostponeSettlementRequest: _TypeAlias = PostponeSettlementRequest  # noqa: Y015
+
+@_typing.final
+class PostponeSettlementResponse(_message.Message):
+    """PostponeSettlementResponse confirms, also where the call is another's by now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PostponeSettlementResponse: _TypeAlias = PostponeSettlementResponse  # noqa: Y015
 
 @_typing.final
 class ClaimDeletionsRequest(_message.Message):

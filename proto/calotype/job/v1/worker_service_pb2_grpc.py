@@ -56,6 +56,11 @@ class WorkerServiceStub:
                 request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsRequest.SerializeToString,
                 response_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsResponse.FromString,
                 _registered_method=True)
+        self.PostponeSettlement = channel.unary_unary(
+                '/calotype.job.v1.WorkerService/PostponeSettlement',
+                request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementResponse.FromString,
+                _registered_method=True)
         self.ClaimDeletions = channel.unary_unary(
                 '/calotype.job.v1.WorkerService/ClaimDeletions',
                 request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsRequest.SerializeToString,
@@ -94,7 +99,9 @@ class WorkerServiceServicer:
     """
 
     def RegisterProviders(self, request, context):
-        """RegisterProviders replaces what the catalogue knows of the named providers. Idempotent.
+        """RegisterProviders replaces what the worker offers; asked again every 30 seconds, as a provider that no worker told of
+        for a while is not offered any more. Where workers tell different things, the one that started last describes a
+        provider, and the strictest limits hold. Idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,7 +123,16 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClaimSettlements(self, request, context):
-        """ClaimSettlements gives open provider calls of final jobs, to be canceled or followed to their end.
+        """ClaimSettlements gives open provider calls of final jobs, each to be canceled where it should be, and looked at once:
+        what has ended is told as a fact, what has not is postponed. Cancels come first, and no provider's calls hold up
+        another's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PostponeSettlement(self, request, context):
+        """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,6 +206,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ClaimSettlements,
                     request_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsRequest.FromString,
                     response_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsResponse.SerializeToString,
+            ),
+            'PostponeSettlement': grpc.unary_unary_rpc_method_handler(
+                    servicer.PostponeSettlement,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementResponse.SerializeToString,
             ),
             'ClaimDeletions': grpc.unary_unary_rpc_method_handler(
                     servicer.ClaimDeletions,
@@ -332,6 +353,33 @@ class WorkerService:
             '/calotype.job.v1.WorkerService/ClaimSettlements',
             calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsRequest.SerializeToString,
             calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSettlementsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PostponeSettlement(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.WorkerService/PostponeSettlement',
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.PostponeSettlementResponse.FromString,
             options,
             channel_credentials,
             insecure,

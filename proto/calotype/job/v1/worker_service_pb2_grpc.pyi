@@ -36,7 +36,10 @@ class WorkerServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> WorkerServiceAsyncStub: ...
     RegisterProviders: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RegisterProvidersRequest, _worker_service_pb2.RegisterProvidersResponse]
-    """RegisterProviders replaces what the catalogue knows of the named providers. Idempotent."""
+    """RegisterProviders replaces what the worker offers; asked again every 30 seconds, as a provider that no worker told of
+    for a while is not offered any more. Where workers tell different things, the one that started last describes a
+    provider, and the strictest limits hold. Idempotent.
+    """
     ClaimJobs: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimJobsRequest, _worker_service_pb2.ClaimJobsResponse]
     """ClaimJobs gives at most as many due jobs as lease tokens were sent. Asked again with the same tokens it gives the
     same jobs, as long as their leases are held.
@@ -44,7 +47,12 @@ class WorkerServiceStub:
     ClaimUploads: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimUploadsRequest, _worker_service_pb2.ClaimUploadsResponse]
     """ClaimUploads gives at most as many jobs in UPLOADING as lease tokens were sent; as ClaimJobs else."""
     ClaimSettlements: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimSettlementsRequest, _worker_service_pb2.ClaimSettlementsResponse]
-    """ClaimSettlements gives open provider calls of final jobs, to be canceled or followed to their end."""
+    """ClaimSettlements gives open provider calls of final jobs, each to be canceled where it should be, and looked at once:
+    what has ended is told as a fact, what has not is postponed. Cancels come first, and no provider's calls hold up
+    another's.
+    """
+    PostponeSettlement: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.PostponeSettlementRequest, _worker_service_pb2.PostponeSettlementResponse]
+    """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again."""
     ClaimDeletions: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimDeletionsRequest, _worker_service_pb2.ClaimDeletionsResponse]
     """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns."""
     GetJobInput: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]
@@ -72,7 +80,10 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     RegisterProviders: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RegisterProvidersRequest, _worker_service_pb2.RegisterProvidersResponse]  # type: ignore[assignment]
-    """RegisterProviders replaces what the catalogue knows of the named providers. Idempotent."""
+    """RegisterProviders replaces what the worker offers; asked again every 30 seconds, as a provider that no worker told of
+    for a while is not offered any more. Where workers tell different things, the one that started last describes a
+    provider, and the strictest limits hold. Idempotent.
+    """
     ClaimJobs: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimJobsRequest, _worker_service_pb2.ClaimJobsResponse]  # type: ignore[assignment]
     """ClaimJobs gives at most as many due jobs as lease tokens were sent. Asked again with the same tokens it gives the
     same jobs, as long as their leases are held.
@@ -80,7 +91,12 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     ClaimUploads: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimUploadsRequest, _worker_service_pb2.ClaimUploadsResponse]  # type: ignore[assignment]
     """ClaimUploads gives at most as many jobs in UPLOADING as lease tokens were sent; as ClaimJobs else."""
     ClaimSettlements: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimSettlementsRequest, _worker_service_pb2.ClaimSettlementsResponse]  # type: ignore[assignment]
-    """ClaimSettlements gives open provider calls of final jobs, to be canceled or followed to their end."""
+    """ClaimSettlements gives open provider calls of final jobs, each to be canceled where it should be, and looked at once:
+    what has ended is told as a fact, what has not is postponed. Cancels come first, and no provider's calls hold up
+    another's.
+    """
+    PostponeSettlement: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.PostponeSettlementRequest, _worker_service_pb2.PostponeSettlementResponse]  # type: ignore[assignment]
+    """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again."""
     ClaimDeletions: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimDeletionsRequest, _worker_service_pb2.ClaimDeletionsResponse]  # type: ignore[assignment]
     """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns."""
     GetJobInput: _aio.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]  # type: ignore[assignment]
@@ -111,7 +127,10 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.RegisterProvidersRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.RegisterProvidersResponse, _abc.Awaitable[_worker_service_pb2.RegisterProvidersResponse]]:
-        """RegisterProviders replaces what the catalogue knows of the named providers. Idempotent."""
+        """RegisterProviders replaces what the worker offers; asked again every 30 seconds, as a provider that no worker told of
+        for a while is not offered any more. Where workers tell different things, the one that started last describes a
+        provider, and the strictest limits hold. Idempotent.
+        """
 
     @_abc_1.abstractmethod
     def ClaimJobs(
@@ -137,7 +156,18 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ClaimSettlementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ClaimSettlementsResponse, _abc.Awaitable[_worker_service_pb2.ClaimSettlementsResponse]]:
-        """ClaimSettlements gives open provider calls of final jobs, to be canceled or followed to their end."""
+        """ClaimSettlements gives open provider calls of final jobs, each to be canceled where it should be, and looked at once:
+        what has ended is told as a fact, what has not is postponed. Cancels come first, and no provider's calls hold up
+        another's.
+        """
+
+    @_abc_1.abstractmethod
+    def PostponeSettlement(
+        self,
+        request: _worker_service_pb2.PostponeSettlementRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.PostponeSettlementResponse, _abc.Awaitable[_worker_service_pb2.PostponeSettlementResponse]]:
+        """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again."""
 
     @_abc_1.abstractmethod
     def ClaimDeletions(

@@ -9,8 +9,8 @@ from common.errors import ServiceError
 from common.leased_work import Slot
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance
-from services.generator.domain.work import Route
-from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
+from services.generator.domain.work import Phase, Route
+from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
 
 ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
 AWAY = provider_error(Acceptance.NOT_ACCEPTED)
@@ -20,6 +20,9 @@ REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_
 WRONG = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="INVALID_INPUT", retryable=False)
 NO_KEY = provider_error(Acceptance.NOT_ACCEPTED, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
 NO_CREDIT = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="QUOTA_EXHAUSTED", retryable=False)
+BUSY = ServiceError(
+    status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_BUSY", message="busy", retry_after_seconds=7
+)
 
 
 class World:
@@ -89,14 +92,23 @@ async def test_the_images_that_are_left_are_bought_where_the_last_one_was_sold()
 
 async def test_a_provider_that_is_busy_is_waited_for() -> None:
     world = World(Provider(made()), Provider(made()))
-    world.desk.refusals["begin_call"] = ServiceError(
-        status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_BUSY", message="busy", retry_after_seconds=7
-    )
+    world.desk.refusals["begin_call"] = BUSY
     await world.run()
 
     error = world.facts.error
     assert (error.reason, error.deferred, error.retry_after_seconds) == ("PROVIDER_BUSY", True, 7)
     assert world.spare.submitted == []
+
+
+async def test_a_call_that_a_busy_provider_should_get_again_waits_too() -> None:
+    paid = Provider(made(), idempotent=True)
+    world = World(paid, Provider(made()))
+    world.desk.refusals["resend_call"] = BUSY
+    await world.run(calls=(call_of(Phase.INTENDED),))
+
+    error = world.facts.error
+    assert (error.reason, error.deferred, error.retry_after_seconds) == ("PROVIDER_BUSY", True, 7)
+    assert (paid.submitted, world.spare.submitted, world.facts.phases) == ([], [], [])
 
 
 async def test_a_paid_call_without_an_answer_stays_open_where_its_key_is_honoured() -> None:

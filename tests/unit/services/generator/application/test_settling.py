@@ -1,6 +1,7 @@
 """Open calls of final jobs are followed to their end; folders that nobody needs are emptied."""
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from services.generator.application.settling import Janitor, Settler
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
 from services.generator.domain.work import Phase
 from services.generator.ports import Deletion, Outcome, Settlement
-from tests.support.generation import Desk, Facts, Provider, Staging, call_of, made, provider_error
+from tests.support.generation import AWAY, Desk, Facts, Provider, Staging, call_of, made, provider_error
 from tests.support.patience import PATIENCE
 
 STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
@@ -23,26 +24,32 @@ DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_
 FOLDER = "job_0189000000007000800000000000000a/"
 
 
-def slot_of(*, phase: Phase = Phase.ACCEPTED, cancel: bool = False, seconds_left: float = 60) -> Slot[Settlement]:
+def slot_of(*, phase: Phase = Phase.ACCEPTED, **changes: Any) -> Slot[Settlement]:
     """An open call of a final job."""
-    operation = "op" if phase is Phase.ACCEPTED else ""
     work = Settlement(
-        call=call_of(phase, operation=operation),
+        call=call_of(phase, operation="op" if phase is Phase.ACCEPTED else ""),
         job_id="job_1",
         lease_token="t",
         lease_seconds=3,
-        cancel=cancel,
+        cancel=False,
         traceparent="",
-        seconds_left=seconds_left,
+        seconds_left=60,
     )
-    return Slot(token="t", work=work)
+    return Slot(token="t", work=replace(work, **changes))
+
+
+async def looked(provider: Provider, slot: Slot[Settlement]) -> tuple[Desk, Facts]:
+    """Whom one look told what."""
+    desk, facts = Desk(), Facts()
+    async with asyncio.timeout(PATIENCE):
+        await Settler(desk, facts, {"paid": provider}).run(slot)
+    return desk, facts
 
 
 async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[Outcome, CancelOutcome | None]:
     """What the ledger is told."""
-    facts = Facts()
-    await Settler(facts, {"paid": provider}).run(slot)
-    assert facts.kinds == ["call_settled"]
+    desk, facts = await looked(provider, slot)
+    assert (facts.kinds, desk.postponed) == (["call_settled"], [])
     return facts.last["outcome"], facts.last["cancel"]
 
 
@@ -56,13 +63,24 @@ async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[Outcome, 
         (FAILED, Phase.FAILED),
     ],
 )
-async def test_an_operation_is_followed_to_its_end(end: Any, phase: Phase) -> None:
-    provider = Provider(Pending(), NOT_TOLD, DENIED, end)
+async def test_an_operation_that_has_ended_is_booked(end: Any, phase: Phase) -> None:
+    provider = Provider(end)
     outcome, cancel = await settled(provider, slot_of())
 
     assert (outcome.phase, outcome.operation_id, cancel) == (phase, "op", None)
     assert outcome.cost_micros == (40_000 if phase is Phase.SUCCEEDED else None)
-    assert (len(provider.polled), provider.canceled) == (4, [])
+    assert (len(provider.polled), provider.canceled) == (1, [])
+
+
+@pytest.mark.parametrize("answer", [Pending(), NOT_TOLD, DENIED, TimeoutError()])
+@pytest.mark.parametrize("cancel", [False, True])
+async def test_one_look_is_all_and_what_has_not_ended_is_given_back(answer: Any, cancel: bool) -> None:
+    provider = Provider(answer)
+    desk, facts = await looked(provider, slot_of(cancel=cancel))
+
+    said = CancelOutcome.CONFIRMED if cancel else None
+    assert desk.postponed == [("call_old", said, provider.poll_interval_seconds)]
+    assert (facts.told, len(provider.polled)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -78,20 +96,30 @@ async def test_an_operation_is_followed_to_its_end(end: Any, phase: Phase) -> No
         (CancelOutcome.CONFIRMED, GONE, CancelOutcome.CONFIRMED),
     ],
 )
-async def test_a_wish_to_cancel_ends_as_the_operation_does(told: CancelOutcome, end: Any, wish: CancelOutcome) -> None:
-    provider = Provider(Pending(), end)
+@pytest.mark.parametrize("is_asked_before", [False, True])
+async def test_a_wish_to_cancel_ends_as_the_operation_does(
+    told: CancelOutcome, end: Any, wish: CancelOutcome, is_asked_before: bool
+) -> None:
+    provider = Provider(end)
     provider.cancels = told
-    _, cancel = await settled(provider, slot_of(cancel=True))
+    _, cancel = await settled(provider, slot_of(cancel=True, cancel_answer=told if is_asked_before else None))
 
-    assert (cancel, provider.canceled) == (wish, ["op"])
+    assert (cancel, provider.canceled) == (wish, [] if is_asked_before else ["op"])
 
 
-async def test_a_cancel_that_was_not_answered_is_asked_for_again() -> None:
-    provider = Provider(Pending(), Pending(), STOPPED)
+async def test_a_cancel_that_was_not_answered_is_asked_for_at_the_next_look() -> None:
+    provider = Provider(Pending())
     provider.cancels = NOT_TOLD
-    _, cancel = await settled(provider, slot_of(cancel=True))
+    desk, _ = await looked(provider, slot_of(cancel=True))
 
-    assert (provider.canceled, cancel) == (["op"] * 3, CancelOutcome.CONFIRMED)
+    assert [answer for _, answer, _ in desk.postponed] == [None]
+
+
+async def test_a_cancel_that_was_answered_is_asked_for_once() -> None:
+    provider = Provider(Pending())
+    desk, _ = await looked(provider, slot_of(cancel=True, cancel_answer=CancelOutcome.TOO_LATE))
+
+    assert (provider.canceled, [answer for _, answer, _ in desk.postponed]) == ([], [CancelOutcome.TOO_LATE])
 
 
 @pytest.mark.parametrize(("free", "phase"), [(True, Phase.FAILED), (False, Phase.UNKNOWN)])
@@ -102,23 +130,28 @@ async def test_a_call_without_operation_is_settled_at_once(
     provider = Provider(AssertionError("nobody is asked"), free=free)
     outcome, told = await settled(provider, slot_of(phase=Phase.INTENDED, cancel=cancel))
 
-    assert (outcome.phase, told) == (phase, wish)
+    # Whoever began it may be at it still.
+    assert (outcome.phase, outcome.is_over, told) == (phase, False, wish)
 
 
-@pytest.mark.parametrize("how", ["stopping", "lost"])
-async def test_a_settlement_that_is_interrupted_is_left_to_the_next(how: str) -> None:
-    slot, facts = slot_of(), Facts()
+async def test_a_call_that_is_another_workers_by_now_is_left_alone() -> None:
+    slot = slot_of()
 
-    def interrupt() -> None:
-        if how == "lost":
-            slot.outcome = Renewal.LOST
-            slot.ended.set()
-        else:
-            slot.stopping.set()
+    def lose() -> None:
+        slot.outcome = Renewal.LOST
+        slot.ended.set()
 
-    await Settler(facts, {"paid": Provider(Pending(), hook=interrupt)}).run(slot)
+    desk, facts = await looked(Provider(Pending(), hook=lose), slot)
 
-    assert facts.told == []
+    assert (desk.postponed, facts.told) == ([], [])
+
+
+async def test_a_call_that_cannot_be_given_back_is_left_to_its_lease() -> None:
+    desk, facts = Desk(), Facts()
+    desk.refusals["postpone_settlement"] = AWAY
+    await Settler(desk, facts, {"paid": Provider(Pending())}).run(slot_of())
+
+    assert (desk.postponed, facts.told) == ([], [])
 
 
 def janitor(*prefixes: str, staging: Staging) -> tuple[Janitor, Facts]:
@@ -155,7 +188,13 @@ async def test_a_folder_that_could_not_be_emptied_is_not_said_to_be_gone(problem
 
 
 async def test_an_operation_that_has_not_ended_within_its_day_is_unknown_for_good() -> None:
-    outcome, wish = await settled(Provider(Pending()), slot_of(cancel=True, seconds_left=0.01))
+    outcome, wish = await settled(Provider(Pending()), slot_of(cancel=True, seconds_left=0))
 
     assert outcome.phase is Phase.UNKNOWN
     assert wish is not None
+
+
+async def test_what_ends_at_the_last_look_is_known() -> None:
+    outcome, _ = await settled(Provider(made()), slot_of(seconds_left=0))
+
+    assert outcome.phase is Phase.SUCCEEDED

@@ -1,0 +1,57 @@
+"""What generators offer together, where their provider files differ: one file is being replaced by another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from services.job.domain.requests import Provider
+
+#: A generator registers every 30 seconds. One that has not for three times as long is gone.
+LIVE_SECONDS = 90.0
+#: For so long what was offered last is offered on while there is no generator at all: as long as a job waits for one.
+OUTAGE_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """One provider as one worker offers it."""
+
+    worker: str
+    provider: Provider
+    started_at: datetime
+    registered_at: datetime
+
+
+def merge(live: Sequence[Registration]) -> list[Registration]:
+    """Each provider once, as the worker that started last describes it, within the limits of all who have it.
+
+    Both files are in use, so the stricter limit holds until the other is gone. The default is the newest worker's that
+    names one.
+    """
+    newest_first = sorted(live, key=lambda one: (one.started_at, one.worker, one.provider.name), reverse=True)
+    default = next((one.provider.name for one in newest_first if one.provider.is_default), None)
+    by_name: dict[str, list[Registration]] = {}
+    for one in newest_first:
+        by_name.setdefault(one.provider.name, []).append(one)
+    return [
+        replace(
+            max(told, key=lambda one: one.registered_at),
+            provider=_within(told[0].provider, [one.provider for one in told], is_default=name == default),
+        )
+        for name, told in sorted(by_name.items())
+    ]
+
+
+def _within(newest: Provider, every: Sequence[Provider], *, is_default: bool) -> Provider:
+    return replace(
+        newest,
+        is_default=is_default,
+        max_concurrency=_strictest([one.max_concurrency for one in every]),
+        requests_per_minute=_strictest([one.requests_per_minute for one in every]),
+        # For so long a call of one of them may be at the provider.
+        timeout_seconds=max(one.timeout_seconds for one in every),
+    )
+
+
+def _strictest(limits: Sequence[int]) -> int:
+    return min((limit for limit in limits if limit), default=0)

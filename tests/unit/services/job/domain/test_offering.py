@@ -1,0 +1,72 @@
+"""What generators offer together depends on their files and on who started last, never on who spoke last."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.job.domain.offering import Registration, merge
+from services.job.domain.requests import Provider
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+LIMITS = st.integers(0, 4)
+OFFERS = st.lists(
+    st.builds(
+        lambda worker, name, started, most, rate, default: Registration(
+            worker=worker,
+            provider=Provider(
+                name=name,
+                kind="replicate",
+                is_default=default,
+                default_model=worker,
+                max_concurrency=most,
+                requests_per_minute=rate,
+            ),
+            started_at=NOW + timedelta(seconds=started),
+            registered_at=NOW,
+        ),
+        st.sampled_from("abc"),
+        st.sampled_from(["flux", "sketch"]),
+        st.integers(0, 3),
+        LIMITS,
+        LIMITS,
+        st.booleans(),
+    ),
+    unique_by=lambda one: (one.worker, one.provider.name),
+    min_size=1,
+)
+
+
+@given(OFFERS.flatmap(lambda offers: st.tuples(st.just(offers), st.permutations(offers))))
+def test_the_order_in_which_workers_register_makes_no_difference(
+    both: tuple[list[Registration], list[Registration]],
+) -> None:
+    offers, shuffled = both
+    later = [replace(one, registered_at=NOW + timedelta(seconds=at)) for at, one in enumerate(shuffled)]
+
+    assert [one.provider for one in merge(offers)] == [one.provider for one in merge(later)]
+
+
+@given(OFFERS)
+def test_no_limit_of_anybody_is_exceeded(offers: list[Registration]) -> None:
+    merged = {one.provider.name: one.provider for one in merge(offers)}
+
+    for one in (each.provider for each in offers):
+        for name in ("max_concurrency", "requests_per_minute"):
+            limit, together = getattr(one, name), getattr(merged[one.name], name)
+            assert not limit or 0 < together <= limit
+
+
+@given(OFFERS)
+def test_the_worker_that_started_last_describes_a_provider(offers: list[Registration]) -> None:
+    for one in merge(offers):
+        of_it = [each for each in offers if each.provider.name == one.provider.name]
+        newest = max(each.started_at for each in of_it)
+
+        assert one.provider.default_model in {each.worker for each in of_it if each.started_at == newest}
+
+
+@given(OFFERS)
+def test_there_is_one_default_where_anybody_names_one(offers: list[Registration]) -> None:
+    assert sum(one.provider.is_default for one in merge(offers)) == any(one.provider.is_default for one in offers)
