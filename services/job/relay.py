@@ -1,8 +1,8 @@
 """The outbox relay: publishes what transactions left behind, in each job's order, until the broker has confirmed it."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import groupby
 from uuid import UUID
@@ -15,8 +15,8 @@ from sqlalchemy import Connection
 from common.cloud_events import headers
 from common.ids import new_uuid7
 from common.jetstream import BrokerUnavailable, JetStream
-from common.loops import run_every
-from common.postgres import Database
+from common.loops import pause_until, run_every
+from common.postgres import Database, DatabaseUnavailable
 from services.job.store import outbox
 from services.job.store.outbox import Due
 
@@ -27,17 +27,22 @@ WAKE_SUBJECTS = {
     "delete": streams.WAKE_DELETE,
 }
 SOURCE = "calotype/job"
-#: Rows at a time, and how long they are held in seconds: a relay that dies leaves them to the next after that.
+#: Jobs at a time, and how long they are held in seconds: a relay that dies leaves them to the next after that.
 BATCH = 256
-HELD_SECONDS = 30.0
+HELD_SECONDS = 5.0
+#: Holds are renewed so often (seconds) while publishing goes on.
+RENEWAL_SECONDS = HELD_SECONDS / 3
 
 
 class OutboxRelay:
     """Publishes outbox rows; woken in-process after each commit, with a slow poll behind that."""
 
-    def __init__(self, database: Database, broker: JetStream) -> None:
+    def __init__(self, database: Database, broker: JetStream, *, renewal_seconds: float = RENEWAL_SECONDS) -> None:
         self._database = database
         self._broker = broker
+        self._renewal_seconds = renewal_seconds
+        # Where the next claim goes on, so that every job has its turn; all that is there begins with the first.
+        self._behind = ""
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
@@ -60,21 +65,45 @@ class OutboxRelay:
         """Publish everything that is due; returns counts of rows published and kept."""
         counts = {"published": 0, "kept": 0}
         while self._broker.is_connected:
-            due = await self._database.run(
-                lambda connection: outbox.claim(connection, most=BATCH, seconds=HELD_SECONDS)
-            )
+            behind, self._behind = self._behind, ""
+            due = await self._database.run(partial(outbox.claim, after=behind, most=BATCH, seconds=HELD_SECONDS))
             if not due:
+                if behind:
+                    continue
                 break
             by_job = [list(rows) for _, rows in groupby(due, key=lambda row: row.job_id)]
-            results = await asyncio.gather(*(self._publish_in_order(rows) for rows in by_job))
-            published = [one for confirmed in results for one in confirmed]
-            kept = list({row.id for row in due} - set(published))
-            await self._database.run(partial(_finish, published=published, kept=kept))
+            if len(by_job) == BATCH:
+                self._behind = due[-1].job_id
+            firsts = [rows[0].id for rows in by_job]
+            async with self._holding(firsts):
+                results = await asyncio.gather(*(self._publish_in_order(rows) for rows in by_job))
+            published = {one for confirmed in results for one in confirmed}
+            kept = len(due) - len(published)
+            await self._database.run(
+                partial(_finish, published=sorted(published), kept=[one for one in firsts if one not in published])
+            )
             counts["published"] += len(published)
-            counts["kept"] += len(kept)
+            counts["kept"] += kept
             if kept:
                 break
         return counts
+
+    @asynccontextmanager
+    async def _holding(self, firsts: Sequence[UUID]) -> AsyncIterator[None]:
+        """Hold jobs for as long as the block takes."""
+        done = asyncio.Event()
+        renewing = asyncio.create_task(self._renew(firsts, done))
+        try:
+            yield
+        finally:
+            done.set()
+            await renewing
+
+    async def _renew(self, firsts: Sequence[UUID], done: asyncio.Event) -> None:
+        while not await pause_until(done, seconds=self._renewal_seconds):
+            # A hold that runs out costs repetitions; each job's order holds all the same.
+            with suppress(DatabaseUnavailable):
+                await self._database.run(lambda connection: outbox.renew(connection, firsts, seconds=HELD_SECONDS))
 
     async def _publish_in_order(self, rows: Sequence[Due]) -> list[UUID]:
         """Publish one job's rows; stops at the first that the broker does not confirm."""

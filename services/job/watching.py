@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 
 from calotype.job.v1 import job_service_pb2
 
@@ -13,7 +14,8 @@ from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.store import events
 
-#: Changes that one slow reader may be behind before its stream is ended; it resumes by its last sequence.
+#: Changes that wait for one slow reader; later ones wait in the database. Word of progress waits nowhere: a stream that
+#: has no room for it is ended, and its reader resumes by its last sequence.
 MOST_BEHIND = 256
 #: Changes that are read at once, of all watched jobs; what is beyond them is read right after.
 MOST_AT_ONCE = 1_000
@@ -25,19 +27,23 @@ SLOW_POLL = 5.0
 class _Watcher:
     job_id: str
     after: int
-    queue: "asyncio.Queue[Snapshot | job_service_pb2.Progress | None]" = field(
-        default_factory=lambda: asyncio.Queue(maxsize=MOST_BEHIND)
-    )
+    queue: "asyncio.Queue[Snapshot | job_service_pb2.Progress | None]"
+    # Its queue was full: what follows stays in the database until it has emptied that.
+    lags: bool = False
 
     def offer(self, change: Snapshot | job_service_pb2.Progress) -> None:
         if isinstance(change, Snapshot):
             if change.job.sequence <= self.after:
                 return
+            if self.queue.full():
+                self.lags = True
+                return
             self.after = change.job.sequence
-        if self.queue.full():
-            self.end()
-        else:
-            self.queue.put_nowait(change)
+        elif self.queue.full():
+            if not self.lags:
+                self.end()
+            return
+        self.queue.put_nowait(change)
 
     def end(self) -> None:
         while not self.queue.empty():
@@ -48,24 +54,31 @@ class _Watcher:
 class Watchers:
     """Everybody who follows a job through this process."""
 
-    def __init__(self, database: Database, broker: JetStream, *, most_at_once: int = MOST_AT_ONCE) -> None:
+    def __init__(
+        self, database: Database, broker: JetStream, *, most_at_once: int = MOST_AT_ONCE, most_behind: int = MOST_BEHIND
+    ) -> None:
         self._database = database
         self._broker = broker
         self._most_at_once = most_at_once
+        self._most_behind = most_behind
         self._by_job: dict[str, set[_Watcher]] = defaultdict(set)
-        self._changed: set[str] = set()
+        # In the order in which they are read.
+        self._changed: dict[str, None] = {}
         self._woken = asyncio.Event()
 
     async def follow(
         self, tenant: str, job_id: str, *, after: int
     ) -> AsyncIterator[Snapshot | job_service_pb2.Progress]:
         """Every change after a sequence, in order; ends after a final one, or when the reader is too slow."""
-        watcher = _Watcher(job_id=job_id, after=after)
+        watcher = _Watcher(job_id=job_id, after=after, queue=asyncio.Queue(maxsize=self._most_behind))
         self._by_job[job_id].add(watcher)
         self._wake(job_id)
         is_final = False
         try:
             while (change := await watcher.queue.get()) is not None:
+                if watcher.lags and watcher.queue.empty():
+                    watcher.lags = False
+                    self._wake(job_id)
                 yield change
                 if isinstance(change, Snapshot):
                     is_final = change.job.is_final
@@ -90,11 +103,11 @@ class Watchers:
 
     async def run_once(self) -> Mapping[str, int]:
         """Read what changed of the watched jobs, for all their watchers at once."""
-        changed, self._changed = self._changed, set()
+        changed, self._changed = self._changed, {}
         positions = {
-            job_id: min(watcher.after for watcher in self._by_job[job_id])
+            job_id: min(places)
             for job_id in changed
-            if self._by_job.get(job_id)
+            if (places := [watcher.after for watcher in self._by_job.get(job_id, ()) if not watcher.lags])
         }
         if not positions:
             return {}
@@ -103,18 +116,33 @@ class Watchers:
             lambda connection: (events.later(connection, positions, most=most), events.gone(connection, positions))
         )
         if len(found) == most:
-            for job_id in positions:
-                self._wake(job_id)
-        for seen in found:
-            for watcher in tuple(self._by_job.get(seen.job.id, ())):
-                watcher.offer(seen)
+            self._read_the_rest(list(positions), found[-1].job.id)
+        for job_id, read in groupby(found, key=lambda seen: seen.job.id):
+            self._offer(job_id, tuple(read), after=positions[job_id])
         for job_id in gone:
             for watcher in tuple(self._by_job.get(job_id, ())):
                 watcher.end()
         return {"changes": len(found)}
 
+    def _offer(self, job_id: str, read: Sequence[Snapshot], *, after: int) -> None:
+        """Tell watchers what was read after a sequence. One that is further back joined meanwhile, and is read for."""
+        for watcher in tuple(self._by_job.get(job_id, ())):
+            if watcher.lags:
+                continue
+            if watcher.after < after:
+                self._wake(job_id)
+                continue
+            for seen in read:
+                watcher.offer(seen)
+
+    def _read_the_rest(self, job_ids: Sequence[str], cut: str) -> None:
+        """Go on where a read was cut off: first the jobs behind that one, so that none is always the last."""
+        behind = job_ids[job_ids.index(cut) + 1 :]
+        self._changed = dict.fromkeys([*behind, *self._changed, cut])
+        self._woken.set()
+
     def _wake(self, job_id: str) -> None:
-        self._changed.add(job_id)
+        self._changed[job_id] = None
         self._woken.set()
 
     async def _wake_all(self) -> None:

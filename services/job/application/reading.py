@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +14,13 @@ from services.job.domain.calls import ProviderCall
 from services.job.domain.failures import Refusal, Violation, job_not_found
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.states import State
-from services.job.store import attempts, calls, events, jobs, listing, rows
+from services.job.store import attempts, calls, feed, jobs, listing, rows
 from services.job.store import transitions as store
 from services.job.store.listing import Filters
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
+BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
@@ -67,18 +68,33 @@ def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tupl
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class FinalEvents:
+    """A page of final events; the token of the next one is "" at the end, and the one to come back with never is."""
+
+    seen: Sequence[Snapshot]
+    next_page_token: str
+    resume_token: str
+
+
 def list_final_events(
     connection: Connection, *, since: datetime | None, page_size: int, page_token: str
-) -> tuple[list[Snapshot], str]:
-    """Final events after a time, oldest first, and the token of the next page ("" at the end)."""
-    size = min(page_size or 100, 1000)
-    after = _read_position(page_token) if page_token else (since or datetime.min.replace(tzinfo=UTC), "")
-    found = events.final_after(connection, after, most=size + 1)
+) -> FinalEvents:
+    """Final events in the order of the feed, those that occurred after a time, behind the place of a token.
+
+    Whatever is committed by now has its place afterwards, so that whoever comes back with a token misses nothing.
+    """
+    if page_size < 0:
+        raise _wrong("page_size", "1 to 1,000.")
+    size, earliest = min(page_size or 100, 1000), since or BEFORE_ALL
+    # No place is earlier than its event.
+    place = _read_place(page_token) if page_token else earliest
+    placed = feed.extend(connection)
+    found = feed.after(connection, place, since=earliest, most=size + 1)
     shown = found[:size]
-    if len(found) <= size:
-        return shown, ""
-    last = shown[-1].job
-    return shown, _write_position(last.updated_at, last.id)
+    token = _write_position(shown[-1][1] if shown else place)
+    is_end = len(found) <= size and placed < feed.MOST_PLACED
+    return FinalEvents(seen=[seen for seen, _ in shown], next_page_token="" if is_end else token, resume_token=token)
 
 
 def _write_position(*position: datetime | str | int) -> str:
@@ -86,20 +102,23 @@ def _write_position(*position: datetime | str | int) -> str:
     return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
 
 
-def _read_position(token: str) -> tuple[datetime, str]:
-    moment, job_id, *_ = _decode(token)
-    return moment, job_id
+def _read_place(token: str) -> datetime:
+    # Tokens of the version before named time and job of the event: its place is a little later, so that it comes again.
+    moment, *rest = _decode(token)
+    if len(rest) > 1:
+        raise _not_of_this_list()
+    return moment
 
 
-def _decode(token: str) -> tuple[datetime, str, Any]:
+def _decode(token: str) -> tuple[datetime, *tuple[Any, ...]]:
     try:
-        moment, job_id, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        position = (datetime.fromisoformat(moment), str(job_id))
+        moment, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        position = datetime.fromisoformat(moment)
     except (binascii.Error, ValueError, TypeError) as error:
-        raise _wrong("page_token", "Not one that this list gave for the same filters.") from error
-    if position[0].tzinfo is None:
-        raise _wrong("page_token", "Not one that this list gave for the same filters.")
-    return *position, rest[0] if rest else None
+        raise _not_of_this_list() from error
+    if position.tzinfo is None:
+        raise _not_of_this_list()
+    return position, *rest
 
 
 def _write_token(last: Job, filters: Filters) -> str:
@@ -107,15 +126,20 @@ def _write_token(last: Job, filters: Filters) -> str:
 
 
 def _read_token(token: str, filters: Filters) -> tuple[datetime, str]:
-    moment, job_id, digest = _decode(token)
-    if digest != _digest(filters):
-        raise _wrong("page_token", "Not one that this list gave for the same filters.")
-    return moment, job_id
+    moment, *rest = _decode(token)
+    match rest:
+        case [str(job_id), digest] if digest == _digest(filters):
+            return moment, job_id
+    raise _not_of_this_list()
 
 
 def _digest(filters: Filters) -> int:
     """Binds a token to its filters; it protects from mistakes, and grants nothing that the tenant has not."""
     return binascii.crc32(rows.as_json(rows.to_json(filters)).encode())
+
+
+def _not_of_this_list() -> Refusal:
+    return _wrong("page_token", "Not one that this list gave for the same filters.")
 
 
 def _wrong(field: str, message: str) -> Refusal:

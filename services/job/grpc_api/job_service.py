@@ -151,14 +151,18 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.ListFinalEventsResponse:
         """Return final events since a time, oldest first."""
         since = incoming.moment(request, "since")
-        seen, token = await answer(
+        found = await answer(
             lambda: self._database.run(
                 lambda connection: reading.list_final_events(
                     connection, since=since, page_size=request.page_size, page_token=request.page_token
                 )
             )
         )
-        return job_service_pb2.ListFinalEventsResponse(jobs=[self._job(one) for one in seen], next_page_token=token)
+        return job_service_pb2.ListFinalEventsResponse(
+            jobs=[self._job(one) for one in found.seen],
+            next_page_token=found.next_page_token,
+            resume_token=found.resume_token,
+        )
 
     async def ListAttempts(
         self, request: job_service_pb2.ListAttemptsRequest, context: Context

@@ -15,9 +15,25 @@ UPDATE provider_calls AS call SET provider_error = NULL, operation_state = '{}'
 FROM jobs WHERE jobs.id = call.job_id AND jobs.deleted_at IS NOT NULL
     AND call.job_id = ANY(:ids) AND call.phase NOT IN ('intended', 'accepted')
 """
-# Events hold the job as it was; the outbox rows of unpublished ones go with them.
+# What has still to be published, and what readers of final events may still ask for, outlives the job, without what it
+# said of its user.
+FORGET_EVENTS = """
+DELETE FROM job_events AS event
+WHERE job_id = :id AND type NOT IN ('job.completed', 'job.failed', 'job.canceled', 'job.settled')
+    AND NOT EXISTS (
+        SELECT FROM outbox WHERE outbox.job_id = event.job_id AND outbox.sequence = event.sequence)
+"""
+ERASE_EVENTS = """
+UPDATE job_events SET snapshot = jsonb_set(
+    jsonb_set(snapshot, '{artifacts}', '[]')
+        || jsonb_build_object('job', snapshot -> 'job' || jsonb_build_object(
+            'metadata', jsonb_build_object(), 'end_user', null, 'warnings', jsonb_build_array(), 'deferral', null)),
+    '{job,failure,message}', '""', false)
+WHERE job_id = :id
+"""
 ERASE_PARTS = (
-    "DELETE FROM job_events WHERE job_id = :id",
+    FORGET_EVENTS,
+    ERASE_EVENTS,
     "DELETE FROM job_inputs WHERE job_id = :id",
     "DELETE FROM artifacts WHERE job_id = :id",
     "UPDATE attempts SET failure = NULL WHERE job_id = :id",

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy import Connection, text
 
@@ -10,19 +9,13 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.states import Transition
 from services.job.store import rows
 
+# Jobs are read in the order in which they are given.
 LATER_EVENTS = """
-SELECT event.job_id, event.snapshot
-FROM jsonb_each_text(CAST(:positions AS jsonb)) AS seen (job_id, sequence)
-JOIN job_events AS event ON event.job_id = seen.job_id AND event.sequence > CAST(seen.sequence AS bigint)
-ORDER BY event.job_id, event.sequence
+SELECT event.snapshot
+FROM unnest(CAST(:job_ids AS text[]), CAST(:sequences AS bigint[])) WITH ORDINALITY AS seen (job_id, sequence, turn)
+JOIN job_events AS event ON event.job_id = seen.job_id AND event.sequence > seen.sequence
+ORDER BY seen.turn, event.sequence
 LIMIT :most
-"""
-
-FINAL_EVENTS = """
-SELECT snapshot FROM job_events
-WHERE type IN ('job.completed', 'job.failed', 'job.canceled', 'job.settled')
-    AND (occurred_at, job_id) > (:moment, :job_id)
-ORDER BY occurred_at, job_id LIMIT :most
 """
 
 
@@ -46,8 +39,8 @@ def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]
 
 
 def later(connection: Connection, positions: Mapping[str, int], *, most: int) -> list[Snapshot]:
-    """Events after the given sequence of each job, per job in order, all jobs in one query."""
-    parameters = {"positions": rows.as_json(dict(positions)), "most": most}
+    """Events after the given sequence of each job, per job in order, all jobs in one query and in the given order."""
+    parameters = {"job_ids": list(positions), "sequences": list(positions.values()), "most": most}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 
@@ -56,13 +49,6 @@ def gone(connection: Connection, job_ids: Collection[str]) -> set[str]:
     """Which of the jobs will tell nothing any more: deleted, or never there."""
     statement = text("SELECT id FROM jobs WHERE id = ANY(:ids) AND deleted_at IS NULL")
     return set(job_ids) - set(connection.execute(statement, {"ids": sorted(job_ids)}).scalars())
-
-
-def final_after(connection: Connection, position: tuple[datetime, str], *, most: int) -> list[Snapshot]:
-    """Final events after a position of time and job, oldest first."""
-    parameters = {"moment": position[0], "job_id": position[1], "most": most}
-    found = connection.execute(text(FINAL_EVENTS), parameters).mappings()
-    return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 
 
 def _public(seen: Snapshot) -> Snapshot:

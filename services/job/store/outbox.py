@@ -9,28 +9,50 @@ from sqlalchemy import Connection, text
 
 from services.job.store import rows
 
-LOCK_UNCLAIMED = """
-SELECT id, job_id FROM outbox
-WHERE claimed_until IS NULL OR claimed_until < clock_timestamp()
-ORDER BY id LIMIT :most
-FOR UPDATE SKIP LOCKED
+#: Rows of one job that are published at once; a job that has more does not keep others waiting.
+MOST_OF_A_JOB = 16
+
+# A job is held by its first row: whoever holds that one may publish the later ones too, and nobody else may. The walk
+# goes from job to job, however many rows each has, and ends as soon as it has locked enough of them.
+LOCK_FIRST_ROWS = """
+WITH RECURSIVE first AS (
+    (SELECT id, job_id FROM outbox WHERE job_id > :after ORDER BY job_id, sequence LIMIT 1)
+    UNION ALL
+    SELECT later.id, later.job_id
+    FROM first CROSS JOIN LATERAL (
+        SELECT id, job_id FROM outbox WHERE outbox.job_id > first.job_id
+        ORDER BY outbox.job_id, outbox.sequence LIMIT 1) AS later
+)
+SELECT free.id, free.job_id
+FROM first CROSS JOIN LATERAL (
+    SELECT id, job_id FROM outbox
+    WHERE outbox.id = first.id AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
+    FOR UPDATE SKIP LOCKED) AS free
+LIMIT :most
 """
 
-# Another relay may hold an earlier row of the same job; that job is left to it, so that its order holds.
-JOBS_WITH_EARLIER_ROWS_ELSEWHERE = """
-SELECT DISTINCT mine.job_id
-FROM outbox AS mine
-JOIN outbox AS earlier ON earlier.job_id = mine.job_id AND earlier.sequence < mine.sequence
-WHERE mine.id = ANY(CAST(:ids AS uuid[])) AND earlier.id <> ALL(CAST(:ids AS uuid[]))
-"""
-
-CLAIM_ROWS = """
+HOLD = """
 UPDATE outbox SET claimed_until = clock_timestamp() + make_interval(secs => :seconds)
-FROM job_events AS event JOIN jobs ON jobs.id = event.job_id
-WHERE outbox.id = ANY(CAST(:ids AS uuid[])) AND outbox.job_id <> ALL(:left_out)
-    AND event.job_id = outbox.job_id AND event.sequence = outbox.sequence
-RETURNING outbox.id, outbox.job_id, outbox.sequence, outbox.wake, outbox.traceparent,
+WHERE id = ANY(CAST(:ids AS uuid[]))
+"""
+
+ROWS_OF_JOBS = """
+SELECT entry.id, entry.job_id, entry.sequence, entry.wake, entry.traceparent,
     event.type, event.state, event.occurred_at, jobs.tenant
+FROM unnest(CAST(:job_ids AS text[])) AS held (job_id)
+CROSS JOIN LATERAL (
+    SELECT * FROM outbox WHERE outbox.job_id = held.job_id ORDER BY outbox.sequence LIMIT :most_of_each) AS entry
+JOIN job_events AS event ON event.job_id = entry.job_id AND event.sequence = entry.sequence
+JOIN jobs ON jobs.id = entry.job_id
+ORDER BY entry.job_id, entry.sequence
+"""
+
+# One that is let go of meanwhile stays free, and nobody is waited for.
+RENEW = """
+UPDATE outbox SET claimed_until = clock_timestamp() + make_interval(secs => :seconds)
+WHERE id IN (
+    SELECT id FROM outbox WHERE id = ANY(CAST(:ids AS uuid[])) AND claimed_until IS NOT NULL
+    FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -60,15 +82,20 @@ def add(connection: Connection, entries: Sequence[Entry]) -> None:
     rows.insert(connection, "outbox", [rows.to_json(entry) for entry in entries])
 
 
-def claim(connection: Connection, *, most: int, seconds: float) -> list[Due]:
-    """Hold the oldest rows for so many seconds: all that a job has, or none of that job."""
-    ids = [str(row.id) for row in connection.execute(text(LOCK_UNCLAIMED), {"most": most})]
-    if not ids:
+def claim(connection: Connection, *, after: str = "", most: int, seconds: float) -> list[Due]:
+    """Hold so many jobs behind one for so many seconds, in the order of their ids; their first rows, in order."""
+    firsts = connection.execute(text(LOCK_FIRST_ROWS), {"after": after, "most": most}).all()
+    if not firsts:
         return []
-    elsewhere = connection.execute(text(JOBS_WITH_EARLIER_ROWS_ELSEWHERE), {"ids": ids}).scalars().all()
-    parameters = {"ids": ids, "left_out": list(elsewhere), "seconds": seconds}
-    claimed = connection.execute(text(CLAIM_ROWS), parameters).mappings()
-    return sorted((Due(**row) for row in claimed), key=lambda due: (due.job_id, due.sequence))
+    connection.execute(text(HOLD), {"ids": [str(row.id) for row in firsts], "seconds": seconds})
+    asked = {"job_ids": [row.job_id for row in firsts], "most_of_each": MOST_OF_A_JOB}
+    found = connection.execute(text(ROWS_OF_JOBS), asked).mappings()
+    return [Due(**row) for row in found]
+
+
+def renew(connection: Connection, ids: Sequence[UUID], *, seconds: float) -> None:
+    """Hold jobs for so many seconds from now on, by their first rows."""
+    connection.execute(text(RENEW), {"ids": [str(one) for one in ids], "seconds": seconds})
 
 
 def delete(connection: Connection, ids: Sequence[UUID]) -> None:
@@ -79,7 +106,7 @@ def delete(connection: Connection, ids: Sequence[UUID]) -> None:
 
 
 def release(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Let go of rows that could not be published, so that they are tried again at the next tick."""
+    """Let go of jobs by their first rows, so that what could not be published is tried again at the next tick."""
     connection.execute(
         text("UPDATE outbox SET claimed_until = NULL WHERE id = ANY(CAST(:ids AS uuid[]))"),
         {"ids": [str(one) for one in ids]},

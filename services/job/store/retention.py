@@ -20,12 +20,13 @@ DELETE FROM idempotency_keys WHERE (tenant, scope, key) IN (
     FOR UPDATE SKIP LOCKED)
 """
 
-# What its key needs of a deleted job is its absence; its attempts go with it, its calls stay in the ledger.
+# What its key needs of a deleted job is its absence; its attempts and events go with it, its calls stay in the ledger.
 FORGET_TOMBSTONES = """
 DELETE FROM jobs WHERE id IN (
     SELECT id FROM jobs
     WHERE deleted_at < clock_timestamp() - make_interval(secs => :seconds)
         AND NOT EXISTS (SELECT FROM deletions WHERE deletions.job_id = jobs.id)
+        AND NOT EXISTS (SELECT FROM outbox WHERE outbox.job_id = jobs.id)
     ORDER BY deleted_at LIMIT :most
     FOR UPDATE SKIP LOCKED)
 """

@@ -72,6 +72,7 @@ IMPOSSIBLE_ROWS = {
     "a_folder_is_deleted_once": (
         "INSERT INTO deletions VALUES ('d', 'j', 'staging', 'j/', now()), ('e', 'j', 'staging', 'j/', now())"
     ),
+    "there_is_one_feed": "INSERT INTO final_event_feed VALUES (false, now())",
     "a_job_asks_for_one_to_ten_images": "UPDATE jobs SET image_count = 11",
 }
 

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator
 import pytest
 from calotype import streams
 from calotype.event.v1 import event_pb2
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.relay import OutboxRelay
+from services.job.relay import BATCH, OutboxRelay
 from services.job.store import outbox
 from tests.support.jobs import JobDesk, stored
 from tests.support.messages import broker_at
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, pause
+from tests.support.published import Published
 
 
 @pytest.fixture
@@ -117,3 +118,128 @@ async def test_a_wiped_broker_is_set_up_again_and_nothing_unpublished_is_lost(
     assert counts["published"] == 1
     assert await stored_count(broker, streams.EVENTS["name"]) == 1
     assert await stored_count(broker, streams.WORK["name"]) == 1
+
+
+def test_jobs_that_another_relay_holds_take_no_place_of_others(desk: JobDesk) -> None:
+    held = [desk.create().job.id for _ in range(3)]
+    desk.run(lambda c: outbox.claim(c, most=3, seconds=30))
+    waiting = desk.create().job.id
+    for job_id in held:
+        desk.cancel(job_id)
+    newcomer = desk.create().job.id
+
+    assert [row.job_id for row in desk.run(lambda c: outbox.claim(c, most=3, seconds=30))] == [waiting, newcomer]
+
+
+def test_a_claim_waits_for_nobody_and_leaves_out_what_another_is_just_taking(desk: JobDesk) -> None:
+    first, second = (desk.create().job.id for _ in range(2))
+
+    def claim_both(connection: Connection) -> tuple[list[outbox.Due], list[outbox.Due]]:
+        mine = outbox.claim(connection, most=1, seconds=30)
+        desk.cancel(first)
+        return mine, desk.run(lambda c: outbox.claim(c, most=1, seconds=30))
+
+    mine, others = desk.run(claim_both)
+
+    assert [[row.job_id for row in rows] for rows in (mine, others)] == [[first], [second]]
+
+
+async def test_what_a_dead_relay_held_is_published_by_the_next(
+    broker: JetStream, database: Database, desk: JobDesk
+) -> None:
+    job = desk.create().job
+    desk.run(lambda c: outbox.claim(c, most=10, seconds=-1))
+    desk.cancel(job.id)
+    await OutboxRelay(database, broker).run_once()
+
+    assert await published(broker, 2) == {job.id: [1, 2]}
+
+
+async def test_a_hold_lasts_for_as_long_as_publishing_goes_on(database: Database, desk: JobDesk) -> None:
+    desk.create()
+    broker = Published(stall_at=1)
+    publishing = asyncio.create_task(OutboxRelay(database, broker, renewal_seconds=0.01).run_once())
+    async with asyncio.timeout(PATIENCE):
+        await broker.stalled.wait()
+        [began] = desk.sql("SELECT claimed_until FROM outbox")
+        while desk.sql("SELECT claimed_until FROM outbox") == [began]:
+            await pause()
+        broker.go_on.set()
+        counts = await publishing
+
+    assert counts == {"published": 1, "kept": 0}
+
+
+async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Database, desk: JobDesk) -> None:
+    job = desk.create().job
+    desk.cancel(job.id)
+    counts = await OutboxRelay(database, Published(refuse_from=2)).run_once()
+
+    assert counts == {"published": 1, "kept": 1}
+    assert [row.sequence for row in desk.run(lambda c: outbox.claim(c, most=1, seconds=30))] == [2]
+
+
+async def test_a_job_with_many_changes_is_published_whole(broker: JetStream, database: Database, desk: JobDesk) -> None:
+    job, changes = desk.create().job, 2 * outbox.MOST_OF_A_JOB + 1
+    for _ in range(outbox.MOST_OF_A_JOB):
+        [claimed] = desk.claim()
+        desk.release(claimed.job)
+        desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
+    await OutboxRelay(database, broker).run_once()
+
+    assert await published(broker, changes) == {job.id: list(range(1, changes + 1))}
+    assert desk.sql("SELECT 1 FROM outbox") == []
+
+
+async def test_more_jobs_than_are_held_at_once_all_have_their_turn(database: Database, desk: JobDesk) -> None:
+    jobs, broker = [desk.create().job.id for _ in range(BATCH + 1)], Published()
+    counts = await OutboxRelay(database, broker).run_once()
+
+    assert counts == {"published": BATCH + 1, "kept": 0}
+    assert sorted(broker.first) == sorted(jobs)
+
+
+async def test_a_job_that_is_deleted_right_after_its_end_is_told_of_to_its_end(
+    broker: JetStream, database: Database, desk: JobDesk
+) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    desk.delete(job.id)
+    await OutboxRelay(database, broker).run_once()
+
+    assert await published(broker, 6) == {job.id: [1, 2, 3, 4, 5, 6]}
+
+
+#: So many jobs with so many unpublished changes each.
+BACKLOGS = {"many jobs": (4_000, 5), "many changes": (40, 500)}
+ADD_JOBS = """
+INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object('id', 'job_' || number))).*
+FROM jobs, generate_series(1, :jobs) AS number
+"""
+ADD_EVENTS = """
+INSERT INTO job_events
+SELECT (jsonb_populate_record(event, jsonb_build_object('job_id', 'job_' || number, 'sequence', place))).*
+FROM job_events AS event, generate_series(1, :jobs) AS number, generate_series(1, :changes) AS place
+"""
+ADD_ROWS = """
+INSERT INTO outbox (id, job_id, sequence)
+SELECT gen_random_uuid(), 'job_' || number, place
+FROM generate_series(1, :jobs) AS number, generate_series(1, :changes) AS place
+"""
+
+
+@pytest.mark.parametrize(("jobs", "changes"), BACKLOGS.values(), ids=BACKLOGS.keys())
+def test_a_claim_reads_what_it_takes_however_long_the_backlog(desk: JobDesk, jobs: int, changes: int) -> None:
+    desk.create()
+    for add in (ADD_JOBS, ADD_EVENTS, ADD_ROWS):
+        desk.sql(add, **{name: count for name, count in (("jobs", jobs), ("changes", changes)) if f":{name}" in add})
+    desk.sql("ANALYZE outbox")
+
+    def explained(connection: Connection) -> int:
+        asked = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {outbox.LOCK_FIRST_ROWS}")
+        plan = connection.execute(asked, {"after": "", "most": 16}).scalar_one()[0]["Plan"]
+        assert plan["Actual Rows"] == 16
+        return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+    # The first look also passes what other tests have left in the index. A look at every row, or job, reads thousands.
+    assert min(desk.run(explained) for _ in range(2)) < 400

@@ -134,6 +134,7 @@ async def test_keys_and_tombstones_go_together_and_the_ledger_stays(desk: JobDes
     job_id = completed(desk, key="k")
     desk.delete(job_id)
     desk.sql("DELETE FROM deletions")
+    desk.sql("DELETE FROM outbox")
     age(desk, 366)
 
     assert await purging.run_once() == {"calls": 0, "jobs": 0, "keys": 1, "tombstones": 1}
@@ -147,6 +148,22 @@ async def test_a_tombstone_stays_until_its_folders_are_empty(desk: JobDesk, purg
     age(desk, 366)
 
     assert (await purging.run_once())["tombstones"] == 0
+
+
+async def test_a_tombstone_stays_until_its_last_event_is_published(desk: JobDesk, purging: Purger) -> None:
+    desk.delete(completed(desk))
+    desk.sql("DELETE FROM deletions")
+    age(desk, 366)
+
+    assert (await purging.run_once())["tombstones"] == 0
+
+
+def test_of_a_deleted_jobs_published_events_the_final_ones_stay(desk: JobDesk) -> None:
+    job_id = completed(desk)
+    desk.sql("DELETE FROM outbox")
+    desk.delete(job_id)
+
+    assert [row.type for row in desk.sql("SELECT type FROM job_events")] == ["job.completed"]
 
 
 def test_the_oldest_go_first_and_few_at_a_time(desk: JobDesk) -> None:

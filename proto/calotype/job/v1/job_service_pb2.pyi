@@ -686,7 +686,7 @@ class ListFinalEventsRequest(_message.Message):
     page_size: _builtins.int
     """1 to 1,000; 0 is 100."""
     page_token: _builtins.str
-    """Token of the page before."""
+    """Token of the page before, or the resume_token with which an earlier reading ended."""
     @_builtins.property
     def since(self) -> _timestamp_pb2.Timestamp:
         """Only later ones."""
@@ -714,8 +714,11 @@ class ListFinalEventsResponse(_message.Message):
 
     JOBS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RESUME_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Empty at the end."""
+    resume_token: _builtins.str
+    """To come back with later as page_token, for what is after this page; there at the end, too."""
     @_builtins.property
     def jobs(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Job]:
         """Oldest first; each the job as it was at that sequence."""
@@ -725,10 +728,11 @@ class ListFinalEventsResponse(_message.Message):
         *,
         jobs: _abc.Iterable[_job_pb2.Job] | None = ...,
         next_page_token: _builtins.str = ...,
+        resume_token: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "next_page_token", b"next_page_token", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -62,7 +62,8 @@ class JobServiceStub:
     """ListProviders returns what generators offer now. Empty until one has registered."""
     ListFinalEvents: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.ListFinalEventsRequest, _job_service_pb2.ListFinalEventsResponse]
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
-    readers that must miss none even when every message was lost.
+    readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
+    appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
     """
     TakeRequest: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
@@ -105,7 +106,8 @@ class JobServiceAsyncStub(JobServiceStub):
     """ListProviders returns what generators offer now. Empty until one has registered."""
     ListFinalEvents: _aio.UnaryUnaryMultiCallable[_job_service_pb2.ListFinalEventsRequest, _job_service_pb2.ListFinalEventsResponse]  # type: ignore[assignment]
     """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
-    readers that must miss none even when every message was lost.
+    readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
+    appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
     """
     TakeRequest: _aio.UnaryUnaryMultiCallable[_job_service_pb2.TakeRequestRequest, _job_service_pb2.TakeRequestResponse]  # type: ignore[assignment]
     """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
@@ -199,7 +201,8 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_job_service_pb2.ListFinalEventsResponse, _abc.Awaitable[_job_service_pb2.ListFinalEventsResponse]]:
         """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
-        readers that must miss none even when every message was lost.
+        readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
+        appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,205 @@
+"""Whoever reads final events by token misses none, in whatever order they commit, and whatever became of the job."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from common.postgres import driver_url
+from services.job.application import deciding, reading
+from services.job.domain.failures import Refusal
+from services.job.domain.states import State
+from services.job.store import feed
+from tests.support.jobs import JobDesk, stored
+
+Begin = Callable[[], Connection]
+#: What happens next: a transaction cancels a job, and stays open; one of those commits; a reader goes on by its token.
+STEPS = st.tuples(st.sampled_from(["cancel", "commit", "read"]), st.integers(0, 10))
+
+
+@contextmanager
+def transactions(url: str) -> Iterator[Begin]:
+    """Begins transactions that stay open until the test commits them."""
+    engine = create_engine(driver_url(url), poolclass=NullPool)
+    began: list[Connection] = []
+
+    def begin() -> Connection:
+        began.append(engine.connect())
+        return began[-1]
+
+    try:
+        yield begin
+    finally:
+        for connection in began:
+            connection.close()
+        engine.dispose()
+
+
+@pytest.fixture
+def begin(database_url: str) -> Iterator[Begin]:
+    """Begins transactions that stay open until the test commits them."""
+    with transactions(database_url) as begin:
+        yield begin
+
+
+def canceled(desk: JobDesk) -> str:
+    """A job with a final event."""
+    return desk.cancel(desk.create().job.id).job.id
+
+
+def page(desk: JobDesk, token: str = "", *, since: datetime | None = None, size: int = 100) -> reading.FinalEvents:
+    """One page."""
+    return desk.run(lambda c: reading.list_final_events(c, since=since, page_size=size, page_token=token))
+
+
+def ids(found: reading.FinalEvents) -> list[str]:
+    """The jobs of a page."""
+    return [seen.job.id for seen in found.seen]
+
+
+def to_the_end(desk: JobDesk, *, since: datetime | None = None) -> list[str]:
+    """The jobs of all pages."""
+    found = page(desk, since=since)
+    jobs = ids(found)
+    while found.next_page_token:
+        found = page(desk, found.next_page_token, since=since)
+        jobs += ids(found)
+    return jobs
+
+
+def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobDesk, begin: Begin) -> None:
+    slow, slow_id = begin(), desk.create().job.id
+    deciding.cancel_job(slow, "acme", slow_id)
+    quick = [canceled(desk) for _ in range(2)]
+    first = page(desk, size=1)
+    slow.commit()
+    rest = page(desk, first.next_page_token)
+
+    assert ids(first) + ids(rest) == [*quick, slow_id]
+
+
+@settings(
+    max_examples=25,
+    database=None,
+    # Shrinking would take minutes on a real database; a story can be read as it is.
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(steps=st.lists(STEPS, min_size=10, max_size=20))
+def test_in_whatever_order_transactions_commit_a_reader_hears_each_event_once(
+    desk: JobDesk, database_url: str, steps: list[tuple[str, int]]
+) -> None:
+    desk.sql("TRUNCATE jobs CASCADE")
+    heard, token = [], ""
+    with transactions(database_url) as begin:
+        jobs, opened = [], []
+        for step, pick in steps:
+            if step == "cancel":
+                jobs.append(desk.create().job.id)
+                opened.append(begin())
+                deciding.cancel_job(opened[-1], "acme", jobs[-1])
+            elif step == "commit" and opened:
+                opened.pop(pick % len(opened)).commit()
+            elif step == "read":
+                found = page(desk, token, size=1 + pick)
+                heard, token = heard + ids(found), found.resume_token
+        for connection in opened:
+            connection.commit()
+        heard += ids(page(desk, token))
+
+    assert sorted(heard) == sorted(jobs)
+
+
+def test_a_reader_at_the_end_comes_back_for_what_was_committed_since(desk: JobDesk) -> None:
+    nothing = page(desk, since=datetime.now(UTC) - timedelta(days=1))
+    first = canceled(desk)
+    then = page(desk, nothing.resume_token)
+    second = canceled(desk)
+
+    assert [nothing.next_page_token, then.next_page_token] == ["", ""]
+    assert [ids(nothing), ids(then), ids(page(desk, then.resume_token))] == [[], [first], [second]]
+
+
+def test_only_what_occurred_since_a_time_is_told(desk: JobDesk) -> None:
+    before = canceled(desk)
+    since = desk.job(before).updated_at
+    later = [canceled(desk) for _ in range(2)]
+
+    assert to_the_end(desk, since=since) == later
+    # Now that all have their places, too.
+    assert to_the_end(desk, since=since) == later
+
+
+def test_a_transaction_that_stays_open_elsewhere_stops_nothing(desk: JobDesk, begin: Begin) -> None:
+    begin().execute(text("SELECT pg_current_xact_id()"))
+    job_id = canceled(desk)
+
+    assert ids(page(desk)) == [job_id]
+
+
+def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobDesk, begin: Begin) -> None:
+    first, other = canceled(desk), begin()
+    feed.extend(other)
+    second = canceled(desk)
+    meanwhile = page(desk)
+    other.commit()
+
+    assert ids(meanwhile) == []
+    assert ids(page(desk, meanwhile.resume_token)) == [first, second]
+
+
+def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobDesk, begin: Begin) -> None:
+    erased, other = canceled(desk), begin()
+    deciding.delete_job(other, "acme", erased)
+    kept = canceled(desk)
+    meanwhile = page(desk)
+    other.commit()
+
+    assert ids(meanwhile) == [kept]
+    assert ids(page(desk, meanwhile.resume_token)) == [erased]
+
+
+def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobDesk) -> None:
+    job = desk.upload(prompt="a secret", end_user="somebody", metadata={"order": "7"})
+    desk.fold(stored(job))
+    desk.delete(job.id)
+    [seen] = page(desk).seen
+
+    assert (seen.job.id, seen.job.state, seen.job.sequence) == (job.id, State.COMPLETED, 6)
+    assert (seen.job.request, seen.job.end_user, seen.job.metadata, seen.artifacts) == (None, None, {}, ())
+
+
+def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobDesk) -> None:
+    old = canceled(desk)
+    desk.sql(
+        """INSERT INTO job_events
+        SELECT job_id, sequence + number, type, state, occurred_at - interval '1 day', snapshot
+        FROM job_events, generate_series(1, :many) AS number WHERE type = 'job.canceled'""",
+        many=2 * feed.MOST_PLACED,
+    )
+    since = desk.job(old).updated_at
+    latest = canceled(desk)
+
+    assert to_the_end(desk, since=since) == [latest]
+
+
+def test_a_token_of_the_version_before_goes_on_where_it_stood(desk: JobDesk) -> None:
+    jobs = [canceled(desk) for _ in range(3)]
+    told = desk.job(jobs[1])
+    token = reading._write_position(told.updated_at, told.id)
+
+    # What it stood at may come again; nothing is missed.
+    assert ids(page(desk, token)) == jobs[1:]
+
+
+@pytest.mark.parametrize("token", ["x", "W10", "WyJ5ZXN0ZXJkYXkiXQ", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIl0"])
+def test_a_token_that_nobody_gave_is_refused(desk: JobDesk, token: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        page(desk, token)
+
+    assert refused.value.reason == "INVALID_INPUT"
