@@ -37,6 +37,10 @@ class BrokerUnavailable(Unavailable):
     """The broker could not be asked, or did not confirm in time; whether it took the message is unknown."""
 
 
+class MessageTooLarge(Exception):
+    """More than the broker takes in one message: as it is, it can never be published."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class StreamSpec:
     """A stream as it should be; ages and windows in seconds."""
@@ -90,14 +94,22 @@ class JetStream:
         """Whether the broker can be reached now."""
         return bool(self._client.is_connected)
 
+    @property
+    def most_bytes(self) -> int:
+        """How much a message may have at most, headers included, as the broker said last."""
+        return int(self._client.max_payload)
+
     async def publish(
         self, subject: str, body: bytes, *, message_id: str, headers: Mapping[str, str], timeout: float = 5.0
     ) -> None:
         """Publish and wait for the broker's confirmation, once more after declaring streams anew.
 
-        The same `message_id` within a stream's duplicate window is stored once. Raises `BrokerUnavailable`.
+        The same `message_id` within a stream's duplicate window is stored once. Raises `BrokerUnavailable`, and
+        `MessageTooLarge`, which no other try changes.
         """
         told = {**headers, "Nats-Msg-Id": message_id}
+        if (size := len(body) + _size(told)) > self.most_bytes:
+            raise MessageTooLarge(f"{size} bytes are more than the broker's {self.most_bytes}.")
         for last in (False, True):
             if not self._client.is_connected:
                 raise BrokerUnavailable("The broker is away.")
@@ -205,6 +217,11 @@ class JetStream:
         """Stream sequence up to which a consumer has acknowledged everything."""
         info = await self.context.consumer_info(stream, durable)
         return int(info.ack_floor.stream_seq) if info.ack_floor else 0
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """What headers take on the wire, which the broker counts, and the library does not."""
+    return len("NATS/1.0\r\n\r\n") + sum(len(f"{name}: {value}\r\n".encode()) for name, value in headers.items())
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ T = TypeVar("T")
 
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
+LOCK_NOT_AVAILABLE = "55P03"
 _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 #: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, a standby
 #: that takes no writes, and waits that one of our own timeouts ended.
@@ -26,6 +27,10 @@ _AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
 
 class DatabaseUnavailable(Unavailable):
     """The database cannot be reached, does not answer in time, or every connection is busy for too long."""
+
+
+class LockTimeout(DatabaseUnavailable):
+    """Somebody else holds a row for longer than is waited for; the database itself is well."""
 
 
 def driver_url(url: str) -> str:
@@ -110,6 +115,8 @@ class Database:
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("Every database connection is busy.") from error
             except DBAPIError as error:
+                if sqlstate(error) == LOCK_NOT_AVAILABLE:
+                    raise LockTimeout("Somebody else holds what is asked for.") from error
                 if _is_away(error):
                     raise DatabaseUnavailable("The database cannot be reached, or is too busy.") from error
                 if sqlstate(error) not in _RETRYABLE or attempt == attempts:

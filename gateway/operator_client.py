@@ -24,9 +24,9 @@ class OperatorClient:
         self._dead = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self._queue = queue_service_pb2_grpc.QueueServiceStub(channel)
 
-    async def dead_letters(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
-        """A page, oldest first."""
-        asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token)
+    async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
+        """A page of them or, in their place, of what is parked; oldest first."""
+        asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token, parked=parked)
         return await self._ask(self._dead.ListDeadLetters, asked)
 
     async def replay(self, letter_id: str, *, key: str) -> bool:

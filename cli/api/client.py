@@ -106,9 +106,10 @@ class Api:
         """The catalogue."""
         return self._send("GET", "/v1/providers")
 
-    def dead_letters(self, *, page_size: int, page_token: str) -> dict[str, Any]:
-        """A page of messages that were refused for good."""
-        return self._send("GET", "/v1/admin/dead", params={"page_size": page_size, "page_token": page_token})
+    def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dict[str, Any]:
+        """A page of messages that were refused for good or, in their place, of those that are parked."""
+        asked = {"page_size": page_size, "page_token": page_token, "parked": str(parked).lower()}
+        return self._send("GET", "/v1/admin/dead", params=asked)
 
     def replay(self, letter_id: str) -> None:
         """Publish one of them again."""

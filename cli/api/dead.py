@@ -18,12 +18,13 @@ def dead() -> None:
 @dead.command("list")
 @click.option("--page-size", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--page-token", default="", help="Token that the page before ended with.")
+@click.option("--parked", is_flag=True, help="Instead, what is tried again by itself, and dead after a day.")
 @click.option("--json", "as_json", is_flag=True, help="Print the page as JSON.")
 @connection_options(operator=True)
-def list_letters(page_size: int, page_token: str, as_json: bool, connection: Connection) -> int:
+def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, connection: Connection) -> int:
     """List dead letters, oldest first."""
     with connection.open() as api:
-        page = api.dead_letters(page_size=page_size, page_token=page_token)
+        page = api.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
     if as_json:
         click.echo(json.dumps(page))
         return ExitCode.DONE

@@ -29,7 +29,10 @@ class StartInterrupted(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run, and how to see that it does its work; `stop_signal` asks it to end in an orderly way."""
+    """What to run, and how to see that it does its work; `stop_signal` asks it to end in an orderly way.
+
+    `is_well` is what it says of itself, None while it says nothing. Only for what a new start can mend.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -37,6 +40,7 @@ class Program:
     log: Path
     is_ready: Callable[[], bool]
     stop_signal: signal.Signals = signal.SIGTERM
+    is_well: Callable[[], bool | None] | None = None
 
 
 class Child:

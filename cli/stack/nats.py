@@ -5,12 +5,13 @@ import os
 import re
 import shutil
 import sys
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
 from cli.stack.child import ChildError, Program
 from cli.stack.ports import free_port
-from cli.stack.probes import http_answer, http_ok
+from cli.stack.probes import http_answer
 
 CONFIGURATION = """
 listen: "127.0.0.1:{port}"
@@ -30,14 +31,22 @@ def program(data: Path, *, log: Path, port: int | None = None, monitor: int | No
     configuration = data / "nats.conf"
     store = json.dumps(str(data / "store"), ensure_ascii=False)
     configuration.write_text(CONFIGURATION.format(port=port, monitor=monitor, store=store), encoding="utf-8")
+    is_well = partial(_is_well, f"http://127.0.0.1:{monitor}/healthz")
     server = Program(
         name="nats",
         command=(str(binary()), "--config", str(configuration)),
         environment=dict(os.environ),
         log=log,
-        is_ready=lambda: http_ok(f"http://127.0.0.1:{monitor}/healthz"),
+        is_ready=lambda: is_well() is True,
+        is_well=is_well,
     )
     return server, f"nats://127.0.0.1:{port}"
+
+
+def _is_well(health: str) -> bool | None:
+    """Whether the server says that its streams can be written; after a full disk it says no until it starts again."""
+    answer = http_answer(health)
+    return None if answer is None else answer[0] == HTTPStatus.OK
 
 
 def writes_each_message(data: Path) -> bool | None:

@@ -1,4 +1,7 @@
-"""Keeps children running: one that ends is started again, ever later while it keeps ending."""
+"""Keeps children running: one that ends is started again, ever later while it keeps ending.
+
+One that lives, and says for a while that it cannot do its work, is made to end.
+"""
 
 import threading
 import time
@@ -10,8 +13,12 @@ SHORTEST_PAUSE = 0.2
 LONGEST_PAUSE = 10.0
 #: A child that ran so long is healthy again: its next end is a new story.
 HEALTHY_SECONDS = 20.0
-#: How often children are looked at.
+#: How often children are looked at, and how often one is asked whether it is well.
 INTERVAL = 0.1
+ASKING_SECONDS = 1.0
+#: A child that says for so long that it is not well is started again; at its start it may take longer to become so.
+UNWELL_SECONDS = 15.0
+STARTING_SECONDS = 180.0
 #: Time to end for one that is told to hurry.
 HURRY_SECONDS = 2.0
 
@@ -25,11 +32,17 @@ class Watched:
         self._pause = SHORTEST_PAUSE
         self._started_at = now()
         self._due: float | None = None
+        self._asked_at = now()
+        self._was_well = False
+        self._unwell_since: float | None = None
 
     def look(self, tell: Callable[[str], None]) -> bool:
         """Start the child again when it is due; whether that was done."""
         now, name = self._now(), self.child.program.name
         if self.child.is_alive:
+            if self._has_had_enough(now):
+                tell(f"{name} says that it cannot do its work; it is stopped, to start again")
+                self.child.stop()
             return False
         if self._due is None:
             if now - self._started_at >= HEALTHY_SECONDS:
@@ -39,6 +52,7 @@ class Watched:
         if now < self._due:
             return False
         self._due, self._started_at = None, now
+        self._was_well, self._unwell_since = False, None
         try:
             self.child.start()
         except OSError as error:
@@ -47,6 +61,21 @@ class Watched:
             return False
         tell(f"{name} runs again as process {self.child.pid}")
         return True
+
+    def _has_had_enough(self, now: float) -> bool:
+        """Whether the child has been telling for long enough that it is not well. One that says nothing may be busy."""
+        if self.child.program.is_well is None or now - self._asked_at < ASKING_SECONDS:
+            return False
+        self._asked_at = now
+        says = self.child.program.is_well()
+        if says:
+            self._was_well, self._unwell_since = True, None
+        if says is not False:
+            return False
+        if self._unwell_since is None:
+            self._unwell_since = now
+        may_be_starting = not self._was_well and now - self._started_at < STARTING_SECONDS
+        return not may_be_starting and now - self._unwell_since >= UNWELL_SECONDS
 
 
 class Supervisor:

@@ -3058,6 +3058,8 @@ export interface operations {
             query?: {
                 page_size?: number;
                 page_token?: string;
+                /** @description Instead, messages that are tried again by themselves, and dead after a day. */
+                parked?: boolean;
             };
             header?: never;
             path?: never;

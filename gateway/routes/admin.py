@@ -27,9 +27,12 @@ async def list_dead_letters(
     operator: OperatorOf,
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
+    parked: Annotated[
+        bool, Query(description="Instead, messages that are tried again by themselves, and dead after a day.")
+    ] = False,
 ) -> Response:
     """Messages that can never be taken as they are, with the reason."""
-    page = await parts.operator.dead_letters(page_size=page_size, page_token=page_token)
+    page = await parts.operator.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
     view = DeadLetterPage(
         dead_letters=[rendering_admin.dead_letter(one) for one in page.dead_letters],
         next_page_token=page.next_page_token or None,

@@ -16,7 +16,9 @@ FACT_UPLOAD = "calotype.fact.upload"
 #: The consumer by which job-service folds facts; its acknowledgements tell what has been folded.
 FACTS_CONSUMER = "job-facts"
 
-DEAD = "calotype.dead"
+#: Facts that are put aside: for a while, and for good.
+PARKED, DEAD = "calotype.parked", "calotype.dead"
+PARKED_FACT, DEAD_FACT = f"{PARKED}.fact", f"{DEAD}.fact"
 
 
 def event_subject(*, tenant: str, job_id: str) -> str:
@@ -70,6 +72,16 @@ EVENTS: Stream = {
     "max_bytes": 1024 * 1024 * 1024,
     "duplicate_window_seconds": 120,
 }
+PARKED_FACTS: Stream = {
+    "name": "CALOTYPE_PARKED",
+    "subjects": ("calotype.parked.>",),
+    "retention": "limits",
+    # They still count: one that finds no room stays among the facts.
+    "discard": "new",
+    "max_age_seconds": None,
+    "max_bytes": 256 * 1024 * 1024,
+    "duplicate_window_seconds": 120,
+}
 DEAD_LETTERS: Stream = {
     "name": "CALOTYPE_DEAD",
     "subjects": ("calotype.dead.>",),
@@ -79,4 +91,4 @@ DEAD_LETTERS: Stream = {
     "max_bytes": 256 * 1024 * 1024,
     "duplicate_window_seconds": 120,
 }
-STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, DEAD_LETTERS)
+STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, PARKED_FACTS, DEAD_LETTERS)

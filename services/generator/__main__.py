@@ -82,6 +82,7 @@ async def main(stop: asyncio.Event) -> None:
         tasks.start(run_every("deletions", janitor.run_once, interval=3.0, stop=stop), name="deletions")
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")
         await jobs.work(stop, grace_seconds=settings.grace_seconds)
+        await generator.finish()
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.monitor import StaleJobMonitor
+from services.job.parked import ParkedFacts
 from services.job.purger import Purger
 from services.job.relay import OutboxRelay
 from services.job.settings import Settings
@@ -67,7 +68,7 @@ async def main(stop: asyncio.Event) -> None:
         await stack.enter_async_context(opened(settings.worker_listen, [workers.served()]))
         look = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, monitor, watchers, purger, own_door):
+        for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_door):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

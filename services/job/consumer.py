@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from uuid import UUID
 
 from calotype import streams
 from calotype.fact.v1 import fact_pb2
 from google.protobuf.message import DecodeError
-from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy import Connection, text
 
-from common.consuming import Ack, Message, Reject, Retry, Verdict, consume
+from common.consuming import Ack, Message, Park, Reject, Retry, Verdict, consume
 from common.health import Readiness
 from common.jetstream import JetStream
 from common.logs import event
-from common.postgres import Database, DatabaseUnavailable
+from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from common.pulling import ConsumerSpec
 from services.job import migrations
 from services.job.application import folding
@@ -24,16 +25,15 @@ from services.job.domain.limits import Limits
 from services.job.messages.incoming import Undecodable, job_fact
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
+from services.job.verdicts import held_up, later, verdict_on, words
 
 _LOG = logging.getLogger(__name__)
-DEAD_SUBJECT = f"{streams.DEAD}.fact"
-#: A fact that only a newer version knows waits for that version, for about a day.
-UNKNOWN_TYPE_RETRY_SECONDS = 600.0
-UNKNOWN_TYPE_DELIVERIES = 144
-#: A constraint that refuses a fact so often will refuse it for ever.
-REFUSED_DELIVERIES = 3
 #: Seconds in which a batch is surely folded when all is well.
 SHORTEST_ACK_WAIT = 2.0
+#: Longest wait for a lock, of a batch and of a fact that is folded alone. A locked job is not waited for at all.
+TOGETHER_SECONDS, ALONE_SECONDS = 1.0, 0.25
+#: So many facts in a row for which the database is not there are no matter of facts any more.
+MOST_UNANSWERED = 3
 
 
 def facts_consumer(limits: Limits) -> ConsumerSpec:
@@ -50,7 +50,7 @@ def facts_consumer(limits: Limits) -> ConsumerSpec:
 
 
 class FactConsumer:
-    """Folds what workers state."""
+    """Folds what workers state. Whatever a fact says, it harms only itself."""
 
     def __init__(self, database: Database, broker: JetStream, relay: OutboxRelay, limits: Limits) -> None:
         self._database = database
@@ -71,54 +71,91 @@ class FactConsumer:
             self.handle,
             stop=stop,
             may_fetch=lambda: self.may_fetch,
-            dead_subject=DEAD_SUBJECT,
+            parked_subject=streams.PARKED_FACT,
+            dead_subject=streams.DEAD_FACT,
         )
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Fold a batch in one transaction; if that is refused, one by one, so that a bad fact harms only itself."""
+        """Fold a batch in one transaction; if that fails, whatever it fails by, one by one."""
         try:
-            verdicts = await self._database.run(lambda connection: self._fold_all(connection, messages))
-        except DatabaseUnavailable:
-            self.may_fetch = False
-            return [Retry(1.0) for _ in messages]
-        except (IntegrityError, DataError):
-            verdicts = [await self._fold_one(message) for message in messages]
+            verdicts = await self._fold(messages, patience=TOGETHER_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the facts are folded alone, where each shows what it does
+            if await self._is_away(error):
+                return [Retry(1.0) for _ in messages]
+            if len(messages) > 1:
+                event(_LOG, logging.WARNING, "facts.folded_alone", facts=len(messages), error=words(error))
+            verdicts = await self._fold_each(messages)
         self._relay.wake()
         if self._frees_a_place:
             self._frees_a_place = False
             await self._relay.wake_generators()
         return verdicts
 
-    async def _fold_one(self, message: Message) -> Verdict:
-        try:
-            [verdict] = await self._database.run(lambda connection: self._fold_all(connection, [message]))
-        except DatabaseUnavailable:
-            return Retry(1.0)
-        except (IntegrityError, DataError) as error:
-            event(_LOG, logging.ERROR, "fact.refused", subject=message.subject, error=type(error).__name__)
-            if message.delivered < REFUSED_DELIVERIES:
-                return Retry(1.0)
-            return Reject(f"the database refuses it: {str(error.orig)[:300]}")
-        return verdict
+    async def _fold_each(self, messages: Sequence[Message]) -> list[Verdict]:
+        """Fold one by one, for no longer than the broker waits for an answer."""
+        verdicts: list[Verdict] = []
+        waiting: set[str] = set()
+        until, unanswered = time.monotonic() + self._spec.ack_wait_seconds / 2, 0
+        for message in messages:
+            if not self.may_fetch or time.monotonic() > until:
+                verdicts.append(Retry(1.0))
+                continue
+            job_id = ""
+            try:
+                job_id = _job_of(message)
+                if job_id in waiting:
+                    # It must not overtake an earlier fact, whose own verdict ends the wait.
+                    verdict: Verdict = later(message)
+                else:
+                    [verdict] = await self._fold([message], patience=ALONE_SECONDS)
+                unanswered = 0
+            except Exception as error:  # noqa: BLE001 - what a fact does to the fold decides about that fact alone
+                unanswered = unanswered + 1 if isinstance(error, DatabaseUnavailable) else 0
+                away = unanswered >= MOST_UNANSWERED and not isinstance(error, LockTimeout)
+                if away or await self._is_away(error):
+                    self.may_fetch = False
+                    verdict = Retry(1.0)
+                else:
+                    verdict = verdict_on(message, error)
+            if job_id and isinstance(verdict, Retry | Park):
+                waiting.add(job_id)
+            verdicts.append(verdict)
+        return verdicts
 
-    def _fold_all(self, connection: Connection, messages: Sequence[Message]) -> list[Verdict]:
+    async def _is_away(self, error: Exception) -> bool:
+        """Whether the fold failed because there is no database, rather than for what a fact says or somebody locks."""
+        if not isinstance(error, DatabaseUnavailable) or isinstance(error, LockTimeout):
+            return False
+        try:
+            await self._database.ping()
+        except DatabaseUnavailable:
+            self.may_fetch = False
+            return True
+        return False
+
+    async def _fold(self, messages: Sequence[Message], *, patience: float) -> list[Verdict]:
+        return await self._database.run(lambda connection: self._fold_all(connection, messages, patience))
+
+    def _fold_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
+        connection.execute(text(f"SET LOCAL lock_timeout = {int(patience * 1000)}"))
         now = jobs.clock(connection)
+        read = [_read(message, now) for message in messages]
+        # All of them at once, so that no job is skipped for one of its facts and free for the next.
+        locked = jobs.lock_free(connection, [one.job_id for one in read if isinstance(one, JobFact)])
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
-        for message in messages:
-            try:
-                told = fact_pb2.Fact.FromString(message.body)
-                if told.WhichOneof("fact") is None:
-                    verdicts.append(_unknown_type(message))
+        for message, one in zip(messages, read, strict=True):
+            if isinstance(one, JobFact):
+                if one.job_id in locked:
+                    verdicts.append(held_up(message, "somebody holds a lock on its job"))
                     continue
-                if told.WhichOneof("fact") == "objects_deleted":
-                    gone = told.objects_deleted
-                    deletions.done(connection, gone.deletion_id, UUID(gone.lease_token))
-                else:
-                    facts.append(job_fact(told, now=now))
-                verdicts.append(Ack())
-            except (DecodeError, Undecodable, ValueError) as error:
-                verdicts.append(Reject(f"it cannot be decoded: {str(error)[:300]}"))
+                facts.append(one)
+            elif isinstance(one, fact_pb2.ObjectsDeleted):
+                deletions.done(connection, one.deletion_id, UUID(one.lease_token))
+            else:
+                verdicts.append(one)
+                continue
+            verdicts.append(Ack())
         folded = folding.fold(connection, facts, limits=self._limits)
         self._frees_a_place |= folded.frees_a_place
         if folded.late or folded.unknown:
@@ -138,7 +175,23 @@ class FactConsumer:
             ready.set("schema", not behind, "The schema is older than this program: run calotype migrate.")
 
 
-def _unknown_type(message: Message) -> Verdict:
-    if message.delivered < UNKNOWN_TYPE_DELIVERIES:
-        return Retry(UNKNOWN_TYPE_RETRY_SECONDS)
-    return Reject("no version here knows this type of fact")
+def _job_of(message: Message) -> str:
+    """The job that a fact is about, or ""."""
+    one = _read(message, datetime.now(UTC))
+    return one.job_id if isinstance(one, JobFact) else ""
+
+
+def _read(message: Message, now: datetime) -> JobFact | fact_pb2.ObjectsDeleted | Verdict:
+    """What a message says, or what is to become of one that says nothing to us."""
+    try:
+        told = fact_pb2.Fact.FromString(message.body)
+        match told.WhichOneof("fact"):
+            case None:
+                return Park("no version here knows this type of fact yet")
+            case "objects_deleted":
+                UUID(told.objects_deleted.lease_token)
+                return told.objects_deleted
+            case _:
+                return job_fact(told, now=now)
+    except (DecodeError, Undecodable, ValueError) as error:
+        return Reject(f"it cannot be decoded: {str(error)[:300]}")

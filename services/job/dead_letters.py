@@ -10,10 +10,13 @@ from common.postgres import Database
 from services.job.domain.failures import Refusal
 from services.job.store import idempotency
 
+#: Streams of what is put aside, and their subjects.
+DEAD = streams.DEAD_LETTERS["name"], f"{streams.DEAD}.>"
+PARKED = streams.PARKED_FACTS["name"], f"{streams.PARKED}.>"
 #: Where a replayed message may go: to those who fold facts, and nowhere else.
 REPLAYABLE = "calotype.fact."
 #: Headers that the burial added.
-ADDED = ("Calotype-Dead-", "Nats-")
+ADDED = ("Calotype-Dead-", "Calotype-Parked-", "Nats-")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,11 @@ class DeadLetters:
         self._broker = broker
         self._database = database
 
-    async def page(self, *, first: int, most: int) -> Page:
-        """At most so many from a sequence on. Raises `BrokerUnavailable`."""
+    async def page(self, *, first: int, most: int, parked: bool = False) -> Page:
+        """At most so many from a sequence on; or of what is parked. Raises `BrokerUnavailable`."""
         found: list[StoredMessage] = []
-        while (message := await self._at(first)) is not None:
+        stream, subjects = PARKED if parked else DEAD
+        while (message := await self._broker.stored(stream, first, subject=subjects)) is not None:
             if len(found) == most:
                 return Page(messages=found, next_sequence=message.sequence)
             found.append(message)
@@ -49,7 +53,8 @@ class DeadLetters:
         Raises `Refusal` NOT_FOUND, `BrokerUnavailable`, `DatabaseUnavailable`.
         """
         key = idempotency.Key(tenant="", scope=f"dead/{sequence}/replay", key=idempotency_key)
-        message = await self._at(sequence)
+        stream, subjects = DEAD
+        message = await self._broker.stored(stream, sequence, subject=subjects)
         if message is None or message.sequence != sequence:
             if bool(idempotency_key) and await self._database.run(
                 lambda connection: idempotency.is_taken(connection, key)
@@ -66,8 +71,5 @@ class DeadLetters:
         await self._broker.publish(
             subject, message.body, message_id=f"replay-{sequence}-{message.stored_at.timestamp()}", headers=kept
         )
-        await self._broker.delete_stored(streams.DEAD_LETTERS["name"], sequence)
+        await self._broker.delete_stored(stream, sequence)
         return False
-
-    async def _at(self, sequence: int) -> StoredMessage | None:
-        return await self._broker.stored(streams.DEAD_LETTERS["name"], sequence, subject=f"{streams.DEAD}.>")

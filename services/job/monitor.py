@@ -17,8 +17,8 @@ from services.job.domain.limits import Limits
 from services.job.relay import OutboxRelay
 
 _LOG = logging.getLogger(__name__)
-#: Leases for which facts that were told are waited for. One that cannot be folded yet may stand in the way for a day;
-#: what it says is kept in the ledger however late, so that acting without it loses nothing.
+#: Leases for which facts that were told are waited for. One whose job somebody holds a lock on may stand in the way for
+#: longer; what it says is kept in the ledger however late, so that acting without it loses nothing.
 MOST_LEASES_OF_PATIENCE = 10
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from calotype import streams
 from calotype.artifact.v1 import artifact_pb2
@@ -12,12 +13,17 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
+from services.generator.domain import words
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, StageError, VendorError
 from services.generator.domain.work import Call, Job, StagedImage
 from services.generator.ports import Deletion, Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"
+#: Of a message's size, what its headers may take.
+ROOM_FOR_HEADERS = 4096
+#: Words in a fact that is too large all the same, for a broker that takes little: most bytes of each.
+SHORTEST_WORDS = 100
 
 
 class NatsFacts:
@@ -103,12 +109,27 @@ class NatsFacts:
             event(_LOG, logging.DEBUG, "progress.lost", job_id=job.id, error=type(error).__name__)
 
     async def _publish(self, kind: str, told: fact_pb2.Fact, *, about: str) -> None:
+        if told.ByteSize() > self._broker.most_bytes - ROOM_FOR_HEADERS:
+            event(_LOG, logging.ERROR, "fact.cut", kind=kind, about=about, bytes=told.ByteSize())
+            _shorten(told)
         await self._broker.publish(
             f"{streams.FACT_GENERATION}.{kind}",
             told.SerializeToString(),
             message_id=told.id,
             headers=headers(event_id=told.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
         )
+
+
+def _shorten(told: Any) -> None:
+    """Cut all words, and leave out what an adapter kept of its operation: the rest is what the ledger needs."""
+    for field, value in told.ListFields():
+        if field.name in ("message", "revised_prompt"):
+            setattr(told, field.name, words.bounded(value, SHORTEST_WORDS))
+        elif field.name == "operation_state":
+            told.ClearField(field.name)
+        elif field.message_type is not None:
+            for one in value if field.is_repeated else (value,):
+                _shorten(one)
 
 
 def _fence(job: Job) -> fact_pb2.Fence:
@@ -120,7 +141,7 @@ def _failure(error: StageError) -> error_pb2.Failure:
         stage=error_pb2.Stage.Value(f"STAGE_{error.stage}"),
         code=error_pb2.Code.Value(f"CODE_{error.code}"),
         reason=error_pb2.Reason.Value(f"REASON_{error.reason}"),
-        message=error.message,
+        message=words.bounded(error.message, words.MESSAGE),
         retryable=error.retryable,
         retry_after_seconds=error.retry_after_seconds,
     )
@@ -132,7 +153,7 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
     told = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
-        operation_id=outcome.operation_id,
+        operation_id=outcome.operation_id if len(outcome.operation_id) <= words.OPERATION else "",
         cost_micros=outcome.cost_micros,
         is_over=outcome.is_over,
     )
@@ -146,8 +167,15 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
 
 def _vendors_words(told: VendorError) -> job_pb2.ProviderError:
     return job_pb2.ProviderError(
-        http_status=told.http_status, code=told.code, message=told.message, request_id=told.request_id
+        http_status=told.http_status,
+        code=words.bounded(told.code, words.NAME),
+        message=words.bounded(told.message, words.MESSAGE),
+        request_id=words.bounded(told.request_id, words.NAME),
     )
+
+
+def _revised(prompt: str | None) -> str | None:
+    return None if prompt is None else words.bounded(prompt, words.REVISED_PROMPT)
 
 
 def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
@@ -162,6 +190,6 @@ def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
         sha256=image.sha256,
         blurhash=image.blurhash,
         seed=image.seed,
-        revised_prompt=image.revised_prompt,
+        revised_prompt=_revised(image.revised_prompt),
         provenance=artifact_pb2.Provenance(c2pa=image.c2pa),
     )

@@ -17,7 +17,7 @@ from common.logs import event
 from common.loops import pause_until
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.application.telling import tell
+from services.generator.application.telling import Teller
 from services.generator.domain import failures
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -41,11 +41,12 @@ LONGEST_PAUSE = 30.0
 class Caller:
     """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
 
-    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts) -> None:
+    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller) -> None:
         self._claim = claim
         self._slot = claim.slot
         self._desk = desk
         self._facts = facts
+        self._teller = teller
 
     async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
         """Send the request and wait for what comes of it."""
@@ -92,7 +93,7 @@ class Caller:
             event(_LOG, logging.WARNING, "operation.told_as_fact", call_id=call.id, reason=error.reason)
             self._claim.told_as_fact = True
             publish = partial(self._facts.call_accepted, job=self._claim.job, call=call, operation=operation)
-            await tell(publish, until=self._slot.ended)
+            await self._teller.tell(publish, lease_ended=self._slot.ended)
 
     async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
         """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop.

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 
 from common.errors import ServiceError
-from common.ids import new_uuid7
-from common.jetstream import BrokerUnavailable
 from common.leased_work import Slot
 from common.logs import event
 from common.tracing import span
@@ -17,7 +15,7 @@ from services.generator.application.inputs import Inputs
 from services.generator.application.keeping import Keeper
 from services.generator.application.purchasing import Purchaser
 from services.generator.application.reporting import ProgressReporter
-from services.generator.application.telling import tell
+from services.generator.application.telling import Teller
 from services.generator.domain import failures, plan
 from services.generator.domain.outcomes import StageError
 from services.generator.domain.plan import Step
@@ -53,6 +51,11 @@ class Generator:
         self._staging = staging
         self._reader = reader
         self._providers = providers
+        self._teller = Teller()
+
+    async def finish(self) -> None:
+        """Tell what could not be told while its slot lasted; not for long."""
+        await self._teller.finish()
 
     async def run(self, slot: Slot[Job]) -> None:
         """Run a claimed job to the end of its stage."""
@@ -79,11 +82,11 @@ class Generator:
         else:
             calls, images = tuple(claim.outcomes.values()), tuple(claim.images.values())
             publish = partial(self._facts.images_generated, job=claim.job, calls=calls, images=images)
-            await tell(publish, until=asyncio.Event())
+            await self._teller.tell(publish, lease_ended=claim.slot.ended)
 
     async def _generate(self, claim: Claim) -> None:
         keeper = Keeper(claim, staging=self._staging, reader=self._reader)
-        caller = Caller(claim, desk=self._desk, facts=self._facts)
+        caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller)
         report = ProgressReporter(self._facts, claim.job)
         purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, report=report)
         inputs = Inputs(claim, desk=self._desk, reader=self._reader)
@@ -181,24 +184,23 @@ class Generator:
             calls=tuple(claim.outcomes.values()),
             images=claim.new_images(),
         )
-        await tell(publish, until=asyncio.Event())
+        await self._teller.tell(publish, lease_ended=claim.slot.ended)
 
     async def _hand_back(self, claim: Claim) -> None:
         """Give the job back with all that is known, in one word; when that fails, tell the ledger by a fact."""
         known = claim.known
         if not await self._release(claim) and (known.calls or known.images):
             publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
-            await tell(publish, until=asyncio.Event())
+            await self._teller.tell(publish, lease_ended=claim.slot.ended)
 
     async def _leave(self, claim: Claim) -> None:
         """Hand the job back without waiting for anybody who is away."""
         known = claim.known
-        if await self._release(claim) or not (known.calls or known.images):
-            return
-        try:
-            await self._facts.ledger_settled(str(new_uuid7()), job=claim.job, calls=known.calls, images=known.images)
-        except BrokerUnavailable as error:
-            event(_LOG, logging.ERROR, "ledger.not_told", job_id=claim.job.id, error=str(error))
+        if not await self._release(claim) and (known.calls or known.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+            over = asyncio.Event()
+            over.set()
+            await self._teller.tell(publish, lease_ended=over)
 
     async def _release(self, claim: Claim) -> bool:
         """Give the job back, so that nobody waits for its lease; tells whether the ledger knows all that is known."""

@@ -7,6 +7,7 @@ from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import dead_letter_service_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from common.consuming import DEAD_REASON, DEAD_SUBJECT, PARKED_REASON, PARKED_SUBJECT
 from common.grpc_server import Served
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
@@ -36,7 +37,8 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
 
         async def work() -> dead.ListDeadLettersResponse:
             first = _sequence(request.page_token, "page_token") if request.page_token else 1
-            page = await self._letters.page(first=first, most=min(request.page_size or PAGE_SIZE, LARGEST_PAGE))
+            most = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
+            page = await self._letters.page(first=first, most=most, parked=request.parked)
             following = "" if page.next_sequence is None else str(page.next_sequence)
             return dead.ListDeadLettersResponse(
                 dead_letters=[_letter(one) for one in page.messages], next_page_token=following
@@ -78,8 +80,8 @@ def _letter(message: StoredMessage) -> dead.DeadLetter:
     return dead.DeadLetter(
         id=str(message.sequence),
         died_at=died_at,
-        reason=message.headers.get("Calotype-Dead-Reason", ""),
-        subject=message.headers.get("Calotype-Dead-Subject", ""),
+        reason=message.headers.get(DEAD_REASON) or message.headers.get(PARKED_REASON, ""),
+        subject=message.headers.get(DEAD_SUBJECT) or message.headers.get(PARKED_SUBJECT, ""),
         type=message.headers.get("ce-type", ""),
         job_id=message.headers.get("ce-subject", ""),
         size_bytes=len(message.body),

@@ -1,6 +1,7 @@
 """Protobuf messages as domain values."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -12,6 +13,7 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
 from calotype.provider.v1 import provider_pb2
 from google.protobuf import json_format
+from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
@@ -136,8 +138,22 @@ def failure(told: error_pb2.Failure) -> Failure:
         reason=reason_name(told.reason),
         message=told.message[:2000],
         retryable=told.retryable,
-        retry_after_seconds=_given(told, "retry_after_seconds"),
+        retry_after_seconds=_wait(told),
     )
+
+
+def _wait(told: error_pb2.Failure) -> float | None:
+    """Seconds to wait; what is no length of time says nothing."""
+    seconds = _given(told, "retry_after_seconds")
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+
+
+def is_known(body: bytes) -> bool:
+    """Whether a fact is of a type that this version knows. Bytes that are no fact count as known: no version will."""
+    try:
+        return fact_pb2.Fact.FromString(body).WhichOneof("fact") is not None
+    except DecodeError:
+        return True
 
 
 def outcome(told: fact_pb2.CallOutcome) -> CallOutcome:

@@ -29,6 +29,9 @@ JOIN jsonb_to_recordset(CAST(:guards AS jsonb)) AS guard (id text, state text, s
 WHERE jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
 """  # noqa: S608
 
+LOCK_WHAT_IS_FREE = """
+SELECT id FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
+"""
 LOCK_IN_ORDER = """
 SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
 """
@@ -47,6 +50,15 @@ def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], 
     found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
     jobs = {row["id"]: from_row(row) for row in found}
     return jobs, clock(connection)
+
+
+def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
+    """Lock jobs that nobody else has locked, without waiting for any; returns those that somebody else has."""
+    wanted = sorted(set(ids))
+    free = set(connection.execute(text(LOCK_WHAT_IS_FREE), {"ids": wanted}).scalars())
+    missing = [job_id for job_id in wanted if job_id not in free]
+    there = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
+    return set(connection.execute(there, {"ids": missing}).scalars()) if missing else set()
 
 
 def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:

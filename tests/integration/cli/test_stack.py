@@ -158,10 +158,12 @@ def test_status_and_doctor_find_all_well(stack: StackState, folder: Path) -> Non
 
 def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> None:
     listed = calotype("dead", "list", "--json", "--data", str(folder))
+    parked = calotype("dead", "list", "--parked", "--json", "--data", str(folder))
     replayed = calotype("dead", "replay", "17", "--data", str(folder))
     as_tenant = calotype("dead", "list", "--data", str(folder), "--api-key", stack.api_key)
 
-    assert (listed.returncode, json.loads(listed.stdout)) == (0, {"dead_letters": [], "next_page_token": None})
+    for one in (listed, parked):
+        assert (one.returncode, json.loads(one.stdout)) == (0, {"dead_letters": [], "next_page_token": None})
     assert replayed.returncode == as_tenant.returncode == 4
     assert "NOT_FOUND" in replayed.stderr
     assert "PERMISSION_DENIED" in as_tenant.stderr

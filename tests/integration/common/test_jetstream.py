@@ -13,7 +13,7 @@ from cli.stack import nats as nats_stack
 from cli.stack.child import Child
 from cli.stack.ports import free_port
 from common.health import Readiness
-from common.jetstream import BrokerUnavailable, StreamSpec, connect
+from common.jetstream import BrokerUnavailable, MessageTooLarge, StreamSpec, connect
 from common.loops import Stopped
 from common.pulling import ConsumerSpec, Subscription
 from tests.support.messages import broker_at
@@ -47,6 +47,16 @@ async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
     async with asyncio.timeout(PATIENCE):
         await connecting
     child.stop(PATIENCE)
+
+
+async def test_what_the_broker_never_takes_is_told_from_a_broker_that_is_away(nats: Server) -> None:
+    async with broker_at(nats.url) as broker:
+        body, headers = b"x" * (broker.most_bytes - 100), {"ce-subject": "s" * 100}
+        with pytest.raises(MessageTooLarge):
+            await broker.publish(streams.WAKE_GENERATE, body, message_id="1", headers=headers)
+        # The library counts the body alone; the broker would close the connection.
+        fits = broker.most_bytes - len(f"NATS/1.0\r\nce-subject: {'s' * 100}\r\nNats-Msg-Id: 1\r\n\r\n")
+        await broker.publish(streams.WAKE_GENERATE, b"x" * fits, message_id="1", headers=headers)
 
 
 async def test_a_broker_that_was_killed_is_used_again(nats: Server) -> None:

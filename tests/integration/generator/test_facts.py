@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from calotype import streams
@@ -11,10 +12,12 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from nats.aio.msg import Msg
 
+from cli.stack import nats as nats_stack
+from cli.stack.child import Child
 from common.jetstream import BrokerUnavailable, JetStream
 from common.pulling import ConsumerSpec, Subscription
 from services.generator.adapters.nats_facts import NatsFacts
-from services.generator.domain import failures
+from services.generator.domain import failures, words
 from services.generator.domain.outcomes import (
     Acceptance,
     CancelOutcome,
@@ -28,6 +31,7 @@ from services.generator.ports import Deletion, Outcome, Settlement
 from tests.support.generation import call_of, job_of, provider_error, staged
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
+from tests.support.reaper import reaped
 from tests.support.servers import Server
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test", subject="calotype.fact.*.*")
@@ -48,14 +52,20 @@ def facts(broker: JetStream) -> NatsFacts:
     return NatsFacts(broker)
 
 
-async def next_message(broker: JetStream) -> Msg:
-    """The first message in the stream of facts."""
-    subscription = Subscription(broker, FACTS)
+async def fetched(subscription: Subscription) -> list[Msg]:
+    """The next message of a subscription."""
     async with asyncio.timeout(PATIENCE):
         while not (found := await subscription.fetch(1, wait_seconds=1.0)):
             pass
+    return found
+
+
+async def next_message(broker: JetStream) -> Msg:
+    """The first message in the stream of facts."""
+    subscription = Subscription(broker, FACTS)
+    [found] = await fetched(subscription)
     await subscription.close()
-    return found[0]
+    return found
 
 
 async def next_fact(broker: JetStream) -> fact_pb2.Fact:
@@ -153,8 +163,8 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
     assert (told.failure.reason, told.failure.message) == (error_pb2.REASON_PROVIDER_RATE_LIMIT, "Slow down.")
     assert (told.failure.retryable, told.failure.retry_after_seconds, told.deferred) == (True, 30, False)
     assert (told.calls[0].code, told.calls[0].reason) == (told.failure.code, told.failure.reason)
-    words = told.calls[0].error
-    assert (words.http_status, words.code, words.message, words.request_id) == (
+    said = told.calls[0].error
+    assert (said.http_status, said.code, said.message, said.request_id) == (
         429,
         "throttled",
         "resets in ~30s",
@@ -192,6 +202,58 @@ async def test_every_failure_of_the_generator_is_in_the_catalogue(
 
     assert error_pb2.Reason.Name(told.reason) == f"REASON_{error.reason}"
     assert not told.HasField("retry_after_seconds")
+
+
+async def test_a_vendors_endless_words_are_cut_and_the_fact_is_told(broker: JetStream, facts: NatsFacts) -> None:
+    endless = "wörter\0 " * 200_000
+    images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
+    vendor = VendorError(http_status=400, code=endless, message=endless, request_id=endless)
+    error = provider_error(Acceptance.ACCEPTED, vendor=vendor, message=endless)
+    calls = [Outcome(call_id=f"call_{n}", phase=Phase.FAILED, operation_id=endless, error=error) for n in range(10)]
+    await facts.stage_failed(ID, job=job_of(n=10), error=error, calls=calls, images=images)
+    told = (await next_fact(broker)).stage_failed
+
+    assert [one.staged.name for one in told.images] == [image.name for image in images]
+    assert [(one.call_id, one.phase) for one in told.calls] == [
+        (one.call_id, job_pb2.CALL_PHASE_FAILED) for one in calls
+    ]
+    # Half a name of an operation is worth nothing.
+    assert {one.operation_id for one in told.calls} == {""}
+    [first, *_], [call, *_] = told.images, told.calls
+    passed_on = (first.revised_prompt, told.failure.message, call.error.code, call.error.message, call.error.request_id)
+    assert all(one.startswith("wörter\ufffd wör") and one.endswith(words.CUT) for one in passed_on)
+
+
+@pytest.fixture
+async def narrow_broker(tmp_path: Path) -> AsyncIterator[JetStream]:
+    """A broker that takes less than others in one message."""
+    program, url = nats_stack.program(tmp_path / "data", log=tmp_path / "log")
+    with (tmp_path / "data" / "nats.conf").open("a") as configuration:
+        configuration.write("max_payload: 16KB\n")
+    child = Child(program)
+    child.start()
+    with reaped(child.pid):
+        await asyncio.to_thread(child.wait_ready, PATIENCE)
+        async with broker_at(url) as opened:
+            yield opened
+        await asyncio.to_thread(child.stop, PATIENCE)
+
+
+async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_nothing_else(
+    narrow_broker: JetStream,
+) -> None:
+    facts, endless = NatsFacts(narrow_broker), "words " * 10_000
+    images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
+    await facts.images_generated(ID, job=job_of(n=10), calls=(), images=images)
+    operation = Operation(id="op", state={"get": endless})
+    await facts.call_accepted(f"{ID}2", job=job_of(), call=call_of(Phase.INTENDED), operation=operation)
+    subscription = Subscription(narrow_broker, FACTS)
+    told = [fact_pb2.Fact.FromString(one.data) for one in [*await fetched(subscription), *await fetched(subscription)]]
+    await subscription.close()
+
+    assert [one.staged.name for one in told[0].images_generated.images] == [image.name for image in images]
+    assert told[0].images_generated.images[9].revised_prompt.endswith(words.CUT)
+    assert told[1].provider_call_accepted.operation_id == "op"
 
 
 async def test_an_operation_is_told_with_what_it_takes_to_follow_it(broker: JetStream, facts: NatsFacts) -> None:

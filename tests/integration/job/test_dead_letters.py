@@ -9,6 +9,7 @@ from calotype import streams
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import dead_letter_service_pb2_grpc
 
+from common.consuming import PARKED_REASON, PARKED_SUBJECT
 from common.errors import ServiceError
 from common.grpc_client import call, channel
 from common.grpc_server import serve
@@ -60,6 +61,17 @@ async def bury(broker: JetStream, number: int, *, subject: str = SUBJECT) -> Non
     await broker.publish(
         f"{streams.DEAD}.fact", f"body {number}".encode(), message_id=f"dead-{number}", headers=headers
     )
+
+
+async def test_what_is_parked_is_shown_apart_with_its_reason(broker: JetStream, service: Any) -> None:
+    await bury(broker, 1)
+    headers = {PARKED_REASON: "no version knows it", PARKED_SUBJECT: SUBJECT, "ce-subject": "job_2"}
+    await broker.publish(streams.PARKED_FACT, b"body", message_id="parked", headers=headers)
+    [parked] = (await page(service, parked=True)).dead_letters
+    [buried] = (await page(service)).dead_letters
+
+    assert (parked.reason, parked.subject, parked.job_id) == ("no version knows it", SUBJECT, "job_2")
+    assert buried.job_id == "job_1"
 
 
 async def page(service: Any, **asked: Any) -> dead.ListDeadLettersResponse:

@@ -32,9 +32,9 @@ class Operator:
     def __init__(self) -> None:
         self.asked: list[Any] = []
 
-    async def dead_letters(self, *, page_size: int, page_token: str) -> dead.ListDeadLettersResponse:
+    async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
         """The letter."""
-        self.asked.append((page_size, page_token))
+        self.asked.append((page_size, page_token, parked))
         letter = dead.DeadLetter(id="17", died_at=Timestamp(seconds=1), reason="no fact", subject="s", size_bytes=3)
         return dead.ListDeadLettersResponse(dead_letters=[letter])
 
@@ -86,7 +86,14 @@ async def test_an_operator_sees_what_is_dead(http: httpx.AsyncClient, operator: 
     assert (one["id"], one["reason"], one["job_id"]) == ("17", "no fact", None)
     assert one["died_at"] == "1970-01-01T00:00:01.000000Z"
     assert answer.json()["next_page_token"] is None
-    assert operator.asked == [(5, "3")]
+    assert operator.asked == [(5, "3", False)]
+
+
+async def test_an_operator_sees_what_is_parked(http: httpx.AsyncClient, operator: Operator) -> None:
+    answer = await http.get("/v1/admin/dead", params={"parked": "true"}, headers=OPERATOR)
+
+    assert answer.status_code == 200
+    assert operator.asked == [(20, "", True)]
 
 
 async def test_an_operator_replays(http: httpx.AsyncClient, operator: Operator) -> None:

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)calotype/ops/v1/dead_letter_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07\x64ied_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0e\n\x06job_id\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06sha256\x18\x08 \x01(\t\"?\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"e\n\x17ListDeadLettersResponse\x12\x31\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1b.calotype.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x17ReplayDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\",\n\x18ReplayDeadLetterResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\x32\xe7\x01\n\x11\x44\x65\x61\x64LetterService\x12i\n\x0fListDeadLetters\x12\'.calotype.ops.v1.ListDeadLettersRequest\x1a(.calotype.ops.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12g\n\x10ReplayDeadLetter\x12(.calotype.ops.v1.ReplayDeadLetterRequest\x1a).calotype.ops.v1.ReplayDeadLetterResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)calotype/ops/v1/dead_letter_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa8\x01\n\nDeadLetter\x12\n\n\x02id\x18\x01 \x01(\t\x12+\n\x07\x64ied_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07subject\x18\x04 \x01(\t\x12\x0c\n\x04type\x18\x05 \x01(\t\x12\x0e\n\x06job_id\x18\x06 \x01(\t\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x12\x0e\n\x06sha256\x18\x08 \x01(\t\"O\n\x16ListDeadLettersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0e\n\x06parked\x18\x03 \x01(\x08\"e\n\x17ListDeadLettersResponse\x12\x31\n\x0c\x64\x65\x61\x64_letters\x18\x01 \x03(\x0b\x32\x1b.calotype.ops.v1.DeadLetter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\">\n\x17ReplayDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12\x17\n\x0fidempotency_key\x18\x02 \x01(\t\",\n\x18ReplayDeadLetterResponse\x12\x10\n\x08replayed\x18\x01 \x01(\x08\x32\xe7\x01\n\x11\x44\x65\x61\x64LetterService\x12i\n\x0fListDeadLetters\x12\'.calotype.ops.v1.ListDeadLettersRequest\x1a(.calotype.ops.v1.ListDeadLettersResponse\"\x03\x90\x02\x01\x12g\n\x10ReplayDeadLetter\x12(.calotype.ops.v1.ReplayDeadLetterRequest\x1a).calotype.ops.v1.ReplayDeadLetterResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,13 +37,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEADLETTER']._serialized_start=96
   _globals['_DEADLETTER']._serialized_end=264
   _globals['_LISTDEADLETTERSREQUEST']._serialized_start=266
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=329
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=331
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=432
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=434
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=496
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=498
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=542
-  _globals['_DEADLETTERSERVICE']._serialized_start=545
-  _globals['_DEADLETTERSERVICE']._serialized_end=776
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=345
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=347
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=448
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=450
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=512
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=514
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=558
+  _globals['_DEADLETTERSERVICE']._serialized_start=561
+  _globals['_DEADLETTERSERVICE']._serialized_end=792
 # @@protoc_insertion_point(module_scope)

@@ -49,7 +49,7 @@ class DeadLetter(_message.Message):
     """SHA-256 of its body in hex."""
     @_builtins.property
     def died_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was refused."""
+        """When it was refused, or parked."""
 
     def __init__(
         self,
@@ -79,19 +79,23 @@ class ListDeadLettersRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    PARKED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """1 to 100; 0 is 20."""
     page_token: _builtins.str
     """Token of the page before."""
+    parked: _builtins.bool
+    """Instead of dead letters, facts that are parked: tried again by itself, and dead after a day. They are not replayed."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        parked: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parked", b"parked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -4,13 +4,22 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cli.stack.child import Child, ChildError, Program, StartInterrupted
-from cli.stack.supervisor import HEALTHY_SECONDS, LONGEST_PAUSE, Supervisor, Watched, describe_end
+from cli.stack.supervisor import (
+    HEALTHY_SECONDS,
+    LONGEST_PAUSE,
+    STARTING_SECONDS,
+    UNWELL_SECONDS,
+    Supervisor,
+    Watched,
+    describe_end,
+)
 from tests.support.patience import PATIENCE
 
 
@@ -200,3 +209,54 @@ def test_a_log_that_grew_too_large_is_moved_aside_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("status", "words"), [(0, "exit code 0"), (-9, "signal 9"), (None, "not started")])
 def test_an_end_is_told_in_words(status: int | None, words: str) -> None:
     assert describe_end(status) == words
+
+
+class Patient:
+    """A child that says how it is; every look is a second later."""
+
+    def __init__(self, folder: Path) -> None:
+        self.says: bool | None = True
+        self.told = list[str]()
+        self.clock = Clock()
+        self.child = Child(replace(program(folder, FOREVER), is_well=lambda: self.says))
+        self.child.start()
+        self.watched = Watched(self.child, self.clock)
+
+    def look(self, *, seconds: int) -> bool:
+        """Look every second; whether it was started again."""
+        pid = self.child.pid
+        for _ in range(seconds):
+            self.clock.now += 1
+            self.watched.look(self.told.append)
+        return self.child.pid != pid
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Patient]:
+    """A child that is well."""
+    patient = Patient(tmp_path)
+    yield patient
+    patient.child.stop()
+
+
+def test_a_child_that_keeps_saying_that_it_is_not_well_is_started_again(patient: Patient) -> None:
+    patient.look(seconds=3)
+    patient.says = False
+
+    assert not patient.look(seconds=int(UNWELL_SECONDS))
+    assert patient.look(seconds=3)
+    assert "cannot do its work" in patient.told[0]
+
+
+def test_a_child_that_is_unwell_for_a_moment_or_says_nothing_goes_on(patient: Patient) -> None:
+    for says in (True, False, True, False, True, None):
+        patient.says = says
+        assert not patient.look(seconds=int(UNWELL_SECONDS) - 1)
+    assert not patient.look(seconds=int(STARTING_SECONDS))
+
+
+def test_a_child_that_takes_long_to_start_is_given_time_and_not_for_ever(patient: Patient) -> None:
+    patient.says = False
+
+    assert not patient.look(seconds=int(STARTING_SECONDS) - 1)
+    assert patient.look(seconds=int(UNWELL_SECONDS))
