@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import os
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,12 +16,19 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage
-from requests.adapters import HTTPAdapter
 
+from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
 from common.errors import Unavailable
 
 T = TypeVar("T")
+#: Seconds in which an operation asks for all that it asks for; it waits for its turn within them, too.
+OPERATION_SECONDS = 30.0
+#: Longest silence of the store within a request.
 TIMEOUT_SECONDS = 30.0
+#: What an operation asks for has happened this long after it was begun, or never does. Nothing is sent once the
+#: operation's time is over (`OPERATION_SECONDS`), what the system still holds then is dropped when the store does not
+#: take it (`common.bounded_http`), and what the store has got, it has done within 20 s.
+LONGEST_WRITE_SECONDS = OPERATION_SECONDS + UNTAKEN_SECONDS + 20.0
 PAGE = 1000
 
 
@@ -58,7 +66,8 @@ class ObjectInfo:
 class ObjectStore:
     """A bucket. Every method may raise `StorageUnavailable` or `StorageDenied`; all may be repeated."""
 
-    def __init__(self, bucket: str, *, threads: int = 16) -> None:
+    def __init__(self, bucket: str, *, threads: int = 16, operation_seconds: float = OPERATION_SECONDS) -> None:
+        self._operation_seconds = operation_seconds
         self._client = _client(threads)
         self._bucket = self._client.bucket(bucket)
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
@@ -78,6 +87,16 @@ class ObjectStore:
     async def find(self, prefix: str) -> list[ObjectInfo]:
         """The first 1,000 objects whose names begin so."""
         return await self._run(self._list, prefix)
+
+    async def names(self, *, after: str, most: int) -> list[str]:
+        """The first names behind one, in the order of their bytes."""
+        # A list begins with the name itself, if it is still there.
+        found = await self._run(self._names, after, None, most + 1)
+        return [name for name in found if name > after][:most]
+
+    async def names_between(self, start: str, end: str) -> list[str]:
+        """The first 1,000 names from one on, and before another, in the order of their bytes."""
+        return await self._run(self._names, start, end, PAGE)
 
     async def copy_from(
         self,
@@ -116,7 +135,8 @@ class ObjectStore:
         self._client.close()
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, work, arguments)
+        ends_at = time.monotonic() + self._operation_seconds
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, ends_at, work, arguments)
 
     def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
         blob = self._bucket.blob(name)
@@ -156,6 +176,18 @@ class ObjectStore:
             self._bucket, prefix=prefix, max_results=PAGE, timeout=TIMEOUT_SECONDS, retry=None
         )
         return [_info(blob) for blob in found]
+
+    def _names(self, start: str, end: str | None, most: int) -> list[str]:
+        found = self._client.list_blobs(
+            self._bucket,
+            start_offset=start or None,
+            end_offset=end,
+            max_results=most,
+            fields="items(name),nextPageToken",
+            timeout=TIMEOUT_SECONDS,
+            retry=None,
+        )
+        return [blob.name for blob in found]
 
     def _copy(self, source_bucket: str, source: str, name: str, headers: Mapping[str, Any], expected_size: int) -> bool:
         original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
@@ -205,9 +237,10 @@ def _info(blob: Any) -> ObjectInfo:
     )
 
 
-def _translated(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _translated(ends_at: float, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     try:
-        return work(*arguments)
+        with within(ends_at):
+            return work(*arguments)
     except (gcs.Unauthorized, gcs.Forbidden) as error:
         raise StorageDenied("The store refuses this service's credential.") from error
     except gcs.NotFound as error:
@@ -216,7 +249,7 @@ def _translated(work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
         if error.retryable or isinstance(error, TransportError):
             raise StorageUnavailable("The store's credential could not be had.") from error
         raise StorageDenied("This service's credential is not valid any more.") from error
-    except (gcs.GoogleAPIError, requests.RequestException, ConnectionError) as error:
+    except (gcs.GoogleAPIError, requests.RequestException, ConnectionError, TimeoutError) as error:
         raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
 
 
@@ -228,7 +261,7 @@ def _client(threads: int) -> Any:
     else:
         client = storage.Client()
     # One connection per thread, none thrown away; the library's own retries are off, the caller's loop decides.
-    mounted = HTTPAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
+    mounted = BoundedAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
     client._http.mount("https://", mounted)
     client._http.mount("http://", mounted)
     return client

@@ -282,7 +282,9 @@ QUEUE: dict[str, Any] = {
     "tenants": [{"tenant": "acme", "jobs": _COUNTS, "oldest_queued_at": "2026-01-31T11:59:58.000000Z"}],
     "unpublished_messages": 0,
     "open_settlements": 1,
-    "open_deletions": 0,
+    "open_deletions": 1,
+    "oldest_deletion_at": "2026-01-31T11:59:59.000000Z",
+    "missing_objects": 0,
 }
 PROVIDER_USE: dict[str, Any] = {
     "providers": [

@@ -33,6 +33,8 @@ def queue(seen: queue_service_pb2.GetQueueResponse) -> QueueView:
         unpublished_messages=seen.unpublished_messages,
         open_settlements=seen.open_settlements,
         open_deletions=seen.open_deletions,
+        oldest_deletion_at=moment(seen, "oldest_deletion_at"),
+        missing_objects=seen.missing_objects,
     )
 
 

@@ -998,6 +998,16 @@ export interface components {
              * @description Folders whose pictures are still to be deleted.
              */
             open_deletions: number;
+            /**
+             * Oldest Deletion At
+             * @description Since when the oldest of them waits.
+             */
+            oldest_deletion_at: string | null;
+            /**
+             * Missing Objects
+             * @description Pictures of completed jobs that are not in the public bucket, by the last look at all of it.
+             */
+            missing_objects: number;
         };
         /**
          * ReadyView

@@ -54,6 +54,10 @@ class QueueView(View):
     """Calls of final jobs whose end at the provider is not known yet."""
     open_deletions: int
     """Folders whose pictures are still to be deleted."""
+    oldest_deletion_at: Moment | None
+    """Since when the oldest of them waits."""
+    missing_objects: int
+    """Pictures of completed jobs that are not in the public bucket, by the last look at all of it."""
 
 
 class ProviderUseView(View):

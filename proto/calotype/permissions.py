@@ -37,6 +37,8 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
         "ClaimSettlements": WORKER,
         "PostponeSettlement": WORKER,
         "ClaimDeletions": WORKER,
+        "ClaimSweep": WORKER,
+        "ReportSweep": WORKER,
         "GetJobInput": WORKER,
         "BeginProviderCall": WORKER,
         "RecordOperation": WORKER,

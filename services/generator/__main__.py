@@ -10,7 +10,8 @@ from functools import partial
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
-from common import config, jetstream, lifecycle, logs
+from common import config, folders, jetstream, lifecycle, logs
+from common.emptying import Emptier
 from common.grpc_access import door
 from common.grpc_client import channel
 from common.grpc_server import serve
@@ -18,6 +19,7 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.loops import run_every
 from common.object_store import ObjectStore
+from common.sweeping import Sweeper
 from common.tracing import tracing
 from services.generator.adapters import nats_hints, provider_file, providers
 from services.generator.adapters.gcs_staging import GcsStaging
@@ -27,12 +29,14 @@ from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.adapters.rendering import Renderers
 from services.generator.application.generation import Generator
-from services.generator.application.settling import Janitor, Settler
+from services.generator.application.settling import Settler
+from services.generator.domain.work import is_staging_folder
 from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
 
 #: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
 SETTLEMENTS_PER_PROVIDER = 8
+DELETING_THREADS = 16
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -63,7 +67,7 @@ async def main(stop: asyncio.Event) -> None:
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
-        settler, janitor = Settler(desk, facts, built), Janitor(desk, staging, facts)
+        settler = Settler(desk, facts, built)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
@@ -79,7 +83,15 @@ async def main(stop: asyncio.Event) -> None:
         register = partial(desk.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
         tasks.start(own_door.run(stop), name="identities")
-        tasks.start(run_every("deletions", janitor.run_once, interval=3.0, stop=stop), name="deletions")
+        # A store of its own: paid pictures do not wait behind deletions.
+        emptied = ObjectStore(settings.staging_bucket, threads=DELETING_THREADS)
+        stack.push_async_callback(emptied.close)
+        emptier = Emptier(
+            claim=desk.claim_deletions, empty=partial(folders.empty, emptied), is_folder=is_staging_folder
+        )
+        sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
+        for loop in (emptier, sweeper):
+            tasks.start(loop.run(stop), name=type(loop).__name__)
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")
         await jobs.work(stop, grace_seconds=settings.grace_seconds)
         await generator.finish()

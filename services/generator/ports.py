@@ -106,15 +106,6 @@ class Settlement:
     cancel_answer: CancelOutcome | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Deletion:
-    """A folder of staged objects that is to go."""
-
-    id: str
-    prefix: str
-    lease_token: str
-
-
 class JobDesk(Protocol):
     """Decides. Every method raises `ServiceError` when it is refused or cannot be asked."""
 
@@ -163,9 +154,6 @@ class JobDesk(Protocol):
     ) -> None:
         """Give a call back that has not ended; what is not said of a cancel leaves what was said before."""
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Folders to empty."""
-
 
 class Facts(Protocol):
     """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
@@ -199,9 +187,6 @@ class Facts(Protocol):
     ) -> None:
         """A call of a final job ended."""
 
-    async def objects_deleted(self, fact_id: str, *, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
-
     async def progress(self, job: Job, *, percent: float) -> None:
         """Live word of progress; lost if nobody listens."""
 
@@ -214,9 +199,6 @@ class Staging(Protocol):
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """The images that a call has in staging, and how many it has in all (0 when none is there)."""
-
-    async def empty(self, prefix: str) -> int:
-        """Delete every object whose name begins so."""
 
 
 class ImageReader(Protocol):

@@ -151,7 +151,7 @@ class FactConsumer:
                     continue
                 facts.append(one)
             elif isinstance(one, fact_pb2.ObjectsDeleted):
-                deletions.done(connection, one.deletion_id, UUID(one.lease_token))
+                deletions.note_empty(connection, [(one.deletion_id, UUID(one.lease_token))])
             else:
                 verdicts.append(one)
                 continue

@@ -5,16 +5,20 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from calotype import streams
+from sqlalchemy import Connection
 
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
 from services.job.application import rescuing
+from services.job.domain.clocks import ClockWatch
 from services.job.domain.limits import Limits
 from services.job.relay import OutboxRelay
+from services.job.store import jobs
 
 _LOG = logging.getLogger(__name__)
 #: Leases for which facts that were told are waited for. One whose job somebody holds a lock on may stand in the way for
@@ -51,6 +55,8 @@ class StaleJobMonitor:
         self._noted: _Noted | None = None
         self._last_tick: float | None = None
         self._quiet_until = 0.0
+        # A lease is renewed each third of it: a smaller step takes nothing from anybody.
+        self._clocks = ClockWatch(tolerance=limits.lease_seconds / 3, window=limits.lease_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Tick until told to stop."""
@@ -66,7 +72,7 @@ class StaleJobMonitor:
             if self._is_waiting_for_facts(floor, last):
                 return counts
             counts = await self._act()
-            found = await self._database.run(lambda connection: rescuing.candidates(connection, self._limits))
+            found = await self._database.run(self._look)
             # Read after the candidates: whoever was one may have told before that.
             last = await self._broker.last_sequence(streams.FACTS["name"])
         except (*FAILURES, DatabaseUnavailable) as error:
@@ -92,16 +98,34 @@ class StaleJobMonitor:
         noted = self._noted
         if noted is None or self._clock() < self._quiet_until:
             return {}
-        counts = await self._database.run(
-            lambda connection: rescuing.rescue(connection, noted.candidates, limits=self._limits)
-        )
+        counts = await self._database.run(partial(self._rescue, noted=noted))
         if counts:
             event(_LOG, logging.WARNING, "jobs.rescued", **counts)
             self._relay.wake()
         return counts
 
+    def _look(self, connection: Connection) -> Sequence[rescuing.Candidate]:
+        self._mind_the_clock(connection)
+        return rescuing.candidates(connection, self._limits)
+
+    def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
+        # In the transaction that judges by this clock: between two ticks it may have been set.
+        if self._mind_the_clock(connection):
+            return {}
+        return rescuing.rescue(connection, noted.candidates, limits=self._limits)
+
+    def _mind_the_clock(self, connection: Connection) -> bool:
+        """After a step of the database's clock every lease looks older or younger than it is, until it is renewed."""
+        asked_at = self._clock()
+        told = jobs.clock(connection)
+        if not self._clocks.has_stepped(told, asked_at=asked_at, answered_at=self._clock()):
+            return False
+        event(_LOG, logging.WARNING, "monitor.clock_stepped", quiet_seconds=self._limits.lease_seconds)
+        self._quiet_until = self._clock() + self._limits.lease_seconds
+        return True
+
     def _mind_the_gap(self, now: float) -> None:
-        """After a pause of the process, workers first get the time of a lease to renew."""
-        if self._last_tick is not None and now - self._last_tick > 2 * self._interval + 1:
+        """At the start, and after a pause of the process, workers first get the time of a lease to renew."""
+        if self._last_tick is None or now - self._last_tick > 2 * self._interval + 1:
             self._quiet_until = now + self._limits.lease_seconds
         self._last_tick = now

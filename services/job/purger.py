@@ -1,24 +1,30 @@
 """The purger: gives up what nobody will tell, and deletes what was kept for long enough, a few rows at a time."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from sqlalchemy import Connection
 
+from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.job.application import deciding, folding
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
 from services.job.domain.limits import Limits
-from services.job.store import retention, settlements
+from services.job.store import deletions, retention, settlements
+
+_LOG = logging.getLogger(__name__)
 
 #: Rows of one transaction: few, so that nobody waits for its locks.
 BATCH = 100
 #: Transactions of one kind in one run; what is left waits for the next.
 MOST_BATCHES = 50
 INTERVAL_SECONDS = 60.0
+#: A folder that nobody has emptied for so long is an alarm: workers are away, refused by the store, or too few.
+LONGEST_WAIT_SECONDS = 600.0
 
 
 class Purger:
@@ -36,6 +42,9 @@ class Purger:
 
     async def run_once(self) -> Mapping[str, int]:
         """Purge what is due; returns counts of calls given up, jobs, keys and tombstones."""
+        waits = await self._database.run(deletions.oldest_waits)
+        if waits > LONGEST_WAIT_SECONDS:
+            event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
         return {
             "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, most=BATCH)),
             "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, most=BATCH)),

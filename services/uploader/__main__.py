@@ -3,31 +3,35 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
-from common import config, jetstream, lifecycle, logs
+from common import config, folders, jetstream, lifecycle, logs
 from common.consuming import Hints
+from common.emptying import Emptier
 from common.grpc_access import door
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.leased_work import LeasedWork
-from common.loops import run_every
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec
+from common.sweeping import Sweeper
 from common.tracing import tracing
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.adapters.grpc_desk import GrpcWorkDesk
 from services.uploader.adapters.nats_facts import NatsFacts
 from services.uploader.application import Uploader
+from services.uploader.domain import is_public_folder
 from services.uploader.grpc_api import OperationsService
 from services.uploader.settings import Settings
 
 WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="uploader-wake", subject=streams.WAKE_UPLOAD)
+DELETIONS = ConsumerSpec(stream=streams.WORK["name"], durable="uploader-delete", subject=streams.WAKE_DELETE)
+DELETING_THREADS = 16
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -58,14 +62,23 @@ async def main(stop: asyncio.Event) -> None:
             hints=Hints(broker, WAKE_UPS),
         )
 
-        async def delete() -> Mapping[str, int]:
-            return {} if uploads.draining else await uploader.delete_once()
-
+        # A store of its own: copies do not wait behind deletions.
+        emptied = ObjectStore(settings.bucket, threads=DELETING_THREADS)
+        stack.push_async_callback(emptied.close)
+        emptier = Emptier(
+            claim=desk.claim_deletions,
+            empty=partial(folders.empty, emptied),
+            is_folder=is_public_folder,
+            hints=Hints(broker, DELETIONS),
+            may_begin=lambda: not uploads.draining,
+        )
+        sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService(ready, uploads)
         await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
         tasks.start(own_door.run(stop), name="identities")
-        tasks.start(run_every("deletions", delete, interval=3.0, stop=stop), name="deletions")
+        for loop in (emptier, sweeper):
+            tasks.start(loop.run(stop), name=type(loop).__name__)
         await uploads.work(stop, grace_seconds=settings.grace_seconds)
 
 

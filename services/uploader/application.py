@@ -1,4 +1,4 @@
-"""Copy a job's images and say so; empty a folder and say so. Every step may be repeated after a crash."""
+"""Copy a job's images and say so. Every step may be repeated after a crash."""
 
 import asyncio
 import logging
@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from uuid import uuid4
 
 from common.errors import ServiceError
 from common.ids import new_uuid7
@@ -18,11 +17,10 @@ from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, St
 from common.tracing import span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
-from services.uploader.ports import Deletion, Facts, PublicStore, WorkDesk
+from services.uploader.ports import Facts, PublicStore, WorkDesk
 
 _LOG = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-DELETIONS_AT_ONCE = 8
 
 
 class Uploader:
@@ -75,6 +73,9 @@ class Uploader:
     async def _store_one(self, slot: Slot[Upload], image: StagedImage, name: str, deadline: float) -> bool:
         pause = FIRST_PAUSE
         while slot.may_begin:
+            # By its own clock: who cannot ask whether the job still wants its images must not go on for ever.
+            if time.monotonic() > deadline:
+                raise domain.storage_unavailable()
             try:
                 await self._store.publish(image, name)
             except ObjectMissing as error:
@@ -130,22 +131,3 @@ class Uploader:
             await self._store.empty(domain.public_folder(upload.job_id))
         except (StorageUnavailable, StorageDenied) as error:
             event(_LOG, logging.WARNING, "upload.not_taken_back", job_id=upload.job_id, error=type(error).__name__)
-
-    async def delete_once(self) -> Mapping[str, int]:
-        """Empty the folders that are due; returns counts."""
-        deletions = await self._desk.claim_deletions([str(uuid4()) for _ in range(DELETIONS_AT_ONCE)])
-        objects = [await self._delete(deletion) for deletion in deletions]
-        return {"folders": sum(count is not None for count in objects), "objects": sum(filter(None, objects))}
-
-    async def _delete(self, deletion: Deletion) -> int | None:
-        """Empty one folder and say so; None when it is not done yet. It is due again when this claim runs out."""
-        if not domain.is_public_folder(deletion.prefix):
-            event(_LOG, logging.ERROR, "deletion.refused", prefix=deletion.prefix, why="it is no job's folder")
-            return None
-        try:
-            count = await self._store.empty(deletion.prefix)
-            await self._facts.objects_deleted(str(new_uuid7()), deletion, count)
-        except (StorageUnavailable, StorageDenied, BrokerUnavailable) as error:
-            event(_LOG, logging.WARNING, "deletion.postponed", prefix=deletion.prefix, error=type(error).__name__)
-            return None
-        return count

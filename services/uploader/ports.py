@@ -1,20 +1,10 @@
 """What the uploader needs of the world, in its own words."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from common.leased_work import Renewal
 from services.uploader.domain import StagedImage, Upload, UploadError
-
-
-@dataclass(frozen=True, kw_only=True)
-class Deletion:
-    """A folder of public objects that is to go."""
-
-    id: str
-    prefix: str
-    lease_token: str
 
 
 class WorkDesk(Protocol):
@@ -29,9 +19,6 @@ class WorkDesk(Protocol):
     async def release(self, upload: Upload) -> None:
         """Hand an upload back."""
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Folders to empty, at most one per token."""
-
 
 class Facts(Protocol):
     """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
@@ -41,9 +28,6 @@ class Facts(Protocol):
 
     async def upload_failed(self, fact_id: str, upload: Upload, error: UploadError) -> None:
         """The images could not be stored."""
-
-    async def objects_deleted(self, fact_id: str, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
 
 
 class PublicStore(Protocol):

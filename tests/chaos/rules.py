@@ -156,7 +156,8 @@ def what_is_gone_is_gone(history: History) -> Iterator[str]:
         yield from (f"{promise.id} is over, and {name} is public." for name in left)
     for job_id, tables in history.leftovers.items():
         yield f"{job_id} was deleted, and its prompt is in {', '.join(tables)}."
-    yield from (f"Nobody has emptied {row['prefix']} of {row['bucket']}." for row in history.deletions)
+    never = [row for row in history.deletions if row["seen_empty_at"] is None]
+    yield from (f"Nobody has emptied {row['prefix']} of {row['bucket']}." for row in never)
 
 
 def costs_add_up(history: History) -> Iterator[str]:

@@ -26,7 +26,7 @@ RESCUE_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + NOISE_SECONDS
 #: Longest time for all jobs to end once there are no faults any more.
 PEACE_SECONDS = 600.0
 OPEN_WORK = """
-SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions)
+SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions WHERE seen_empty_at IS NULL)
     + (SELECT count(*) FROM provider_calls WHERE phase IN ('intended', 'accepted'))
 """
 

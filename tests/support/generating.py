@@ -55,6 +55,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self.released: list[tuple[str, tuple[str, ...]]] = []
         self.settlements: list[worker.Settlement] = []
         self.deletions: list[worker.Deletion] = []
+        self.sweep_is_due = False
         self.asked: list[Any] = []
         self.lose_claims = 0
         self.refuse: dict[str, grpc.StatusCode] = {}
@@ -199,6 +200,17 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             deletion.lease_token = token
         await self._book(request)
         return worker.ClaimDeletionsResponse(deletions=given)
+
+    async def ClaimSweep(self, request: worker.ClaimSweepRequest, context: Any) -> worker.ClaimSweepResponse:
+        """A page from the beginning, when the test wants one."""
+        is_due, self.sweep_is_due = self.sweep_is_due, False
+        await self._book(request)
+        return worker.ClaimSweepResponse(is_due=is_due, most=3)
+
+    async def ReportSweep(self, request: worker.ReportSweepRequest, context: Any) -> worker.ReportSweepResponse:
+        """Take note of it."""
+        await self._book(request)
+        return worker.ReportSweepResponse()
 
     async def _book(self, request: Any) -> None:
         async with self._changed:

@@ -20,7 +20,7 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
-from services.generator.ports import Deletion, ImageProvider, Inspected, Known, Order, Outcome, Settlement
+from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, Settlement
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
 from services.job.domain.failures import Refusal
@@ -76,7 +76,6 @@ class Desk:
         self.refusals: dict[str, ServiceError] = {}
         self.begun: list[tuple[int, ...]] = []
         self.when_begun: Callable[[], None] = lambda: None
-        self.deletions: list[Deletion] = []
         self.resent: list[str] = []
         self.followed: list[str] = []
         self.recorded: list[str] = []
@@ -204,10 +203,6 @@ class Desk:
         self._refuse("postpone_settlement")
         self.postponed.append((settlement.call.id, cancel_answer, shortest_pause))
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """What is to go."""
-        return self.deletions
-
 
 def _known(job: Job, told: Known) -> ledger.Known:
     """What job-service reads of what a worker knows."""
@@ -298,7 +293,6 @@ class Staging:
         self.outages = outages
         self.problem = problem or StorageUnavailable("away")
         self.when_refused: Callable[[], None] = lambda: None
-        self.emptied: list[str] = []
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
         """Write; the first writer wins."""
@@ -312,13 +306,6 @@ class Staging:
         """What a call has here."""
         found = [one for name, one in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
         return [image for image, _ in found], max((count for _, count in found), default=0)
-
-    async def empty(self, prefix: str) -> int:
-        """Delete."""
-        if self.outages:
-            raise self.problem
-        self.emptied.append(prefix)
-        return 3
 
     def add(self, image: StagedImage, *, count: int) -> None:
         """What an earlier claim wrote."""

@@ -35,6 +35,7 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self.held: dict[str, str] = {}
         self.released: list[str] = []
         self.deletions: list[worker.Deletion] = []
+        self.sweep_is_due = False
         self.asked: list[Any] = []
         self.lose_answers = 0
         self._changed = asyncio.Condition()
@@ -95,6 +96,17 @@ class FakeWorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             deletion.lease_token = token
         await self._book(request)
         return worker.ClaimDeletionsResponse(deletions=given)
+
+    async def ClaimSweep(self, request: worker.ClaimSweepRequest, context: Any) -> worker.ClaimSweepResponse:
+        """A page from the beginning, when the test wants one."""
+        is_due, self.sweep_is_due = self.sweep_is_due, False
+        await self._book(request)
+        return worker.ClaimSweepResponse(is_due=is_due, most=3)
+
+    async def ReportSweep(self, request: worker.ReportSweepRequest, context: Any) -> worker.ReportSweepResponse:
+        """Take note of it."""
+        await self._book(request)
+        return worker.ReportSweepResponse()
 
     def cancel(self, job_id: str) -> None:
         """A user canceled the job."""

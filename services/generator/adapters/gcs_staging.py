@@ -40,10 +40,6 @@ class GcsStaging:
         counts = [int(one.metadata["count"]) for one in found if one.metadata.get("count", "").isdecimal()]
         return images, max(counts, default=0)
 
-    async def empty(self, prefix: str) -> int:
-        """Delete every object whose name begins so."""
-        return await self._store.empty(prefix)
-
 
 def _read(there: ObjectInfo) -> StagedImage | None:
     """The image that an object's metadata describes; None for an object that we did not write."""

@@ -9,13 +9,15 @@ from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.provider.v1 import provider_pb2
 from google.protobuf import json_format
 
+from common.emptying import Folder
 from common.grpc_client import call, stream
 from common.health import Readiness
 from common.leased_work import Renewal
+from common.sweeping import Page
 from services.generator.adapters.nats_facts import call_outcome, image_artifact
 from services.generator.domain.outcomes import CancelOutcome, Operation
 from services.generator.domain.work import Call, InputImage, Job, Phase, Request, Route, StagedImage
-from services.generator.ports import Deletion, Known, Settlement
+from services.generator.ports import Known, Settlement
 
 TIMEOUT_SECONDS = 5.0
 #: The provider has accepted already: what job-service cannot take at once is told as a fact.
@@ -147,11 +149,30 @@ class GrpcJobDesk:
         )
         await call(self._stub.PostponeSettlement, request, timeout=TIMEOUT_SECONDS)
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Folders to empty."""
-        request = worker.ClaimDeletionsRequest(worker=self._worker, bucket=worker.BUCKET_STAGING, lease_tokens=tokens)
+    async def claim_deletions(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
+        """Folders to empty; those that were are told."""
+        request = worker.ClaimDeletionsRequest(
+            worker=self._worker,
+            bucket=worker.BUCKET_STAGING,
+            lease_tokens=tokens,
+            emptied=[worker.Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in emptied],
+        )
         answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+        return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+
+    async def claim_page(self, token: str) -> Page | None:
+        """The next page of the bucket to be compared."""
+        request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_STAGING, lease_token=token)
+        answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
+        return Page(after=answer.after, most=answer.most) if answer.is_due else None
+
+    async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
+        """What there is on the page."""
+        request = worker.ReportSweepRequest(
+            worker=self._worker, bucket=worker.BUCKET_STAGING, lease_token=token, names=names, is_end=is_end
+        )
+        answer = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
+        return {"to_go": answer.to_go, "missing": answer.missing}
 
     async def register(self, providers: Sequence[provider_pb2.Provider], *, ready: Readiness) -> None:
         """Make the catalogue known; the process is ready once it was."""

@@ -16,7 +16,7 @@ from common.logs import event
 from services.generator.domain import words
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, StageError, VendorError
 from services.generator.domain.work import Call, Job, StagedImage
-from services.generator.ports import Deletion, Outcome, Settlement
+from services.generator.ports import Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"
@@ -92,11 +92,6 @@ class NatsFacts:
         )
         told = fact_pb2.Fact(id=fact_id, call_settled=settled)
         await self._publish("call_settled", told, about=settlement.job_id)
-
-    async def objects_deleted(self, fact_id: str, *, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
-        gone = fact_pb2.ObjectsDeleted(deletion_id=deletion.id, count=count, lease_token=deletion.lease_token)
-        await self._publish("objects_deleted", fact_pb2.Fact(id=fact_id, objects_deleted=gone), about=deletion.id)
 
     async def progress(self, job: Job, *, percent: float) -> None:
         """Live word of progress."""

@@ -1,29 +1,22 @@
-"""Work on what is final: follow open calls to their end, and empty folders in staging."""
+"""Work on calls of final jobs: each is followed to its end, one look at a time."""
 
 import asyncio
 import logging
-import re
 from collections.abc import Mapping
 from functools import partial
-from uuid import uuid4
 
 from common.errors import ServiceError
-from common.ids import new_uuid7
-from common.jetstream import BrokerUnavailable
 from common.leased_work import Slot
 from common.logs import event
-from common.object_store import StorageDenied, StorageUnavailable
 from common.tracing import span
 from services.generator.application.calling import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.telling import tell
 from services.generator.domain import failures
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, ProviderError
 from services.generator.domain.work import Phase
-from services.generator.ports import Deletion, Facts, ImageProvider, JobDesk, Outcome, Settlement, Staging
+from services.generator.ports import Facts, ImageProvider, JobDesk, Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
-DELETIONS_AT_ONCE = 8
-_FOLDER = re.compile(r"^job_[0-9a-f]{32}/")
 
 
 class Settler:
@@ -119,31 +112,3 @@ def _end_of_wish(wish: CancelOutcome | None, phase: Phase) -> CancelOutcome:
             return wish or CancelOutcome.UNSUPPORTED
         case _:
             return CancelOutcome.UNSUPPORTED if wish is CancelOutcome.UNSUPPORTED else CancelOutcome.TOO_LATE
-
-
-class Janitor:
-    """Empties staging folders that nobody needs any more."""
-
-    def __init__(self, desk: JobDesk, staging: Staging, facts: Facts) -> None:
-        self._desk = desk
-        self._staging = staging
-        self._facts = facts
-
-    async def run_once(self) -> Mapping[str, int]:
-        """Empty the folders that are due; returns counts."""
-        deletions = await self._desk.claim_deletions([str(uuid4()) for _ in range(DELETIONS_AT_ONCE)])
-        counts = await asyncio.gather(*(self._empty(one) for one in deletions))
-        return {"folders": sum(one is not None for one in counts), "objects": sum(filter(None, counts))}
-
-    async def _empty(self, deletion: Deletion) -> int | None:
-        """Empty one folder and say so; None when it is not done yet. It is due again when this claim runs out."""
-        if not _FOLDER.match(deletion.prefix):
-            event(_LOG, logging.ERROR, "deletion.refused", prefix=deletion.prefix, why="it is no job's folder")
-            return None
-        try:
-            count = await self._staging.empty(deletion.prefix)
-            await self._facts.objects_deleted(str(new_uuid7()), deletion=deletion, count=count)
-        except (StorageUnavailable, StorageDenied, BrokerUnavailable) as error:
-            event(_LOG, logging.WARNING, "deletion.postponed", deletion=deletion.id, error=type(error).__name__)
-            return None
-        return count

@@ -43,6 +43,8 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
             unpublished_messages=seen.unpublished_messages,
             open_settlements=seen.open_settlements,
             open_deletions=seen.open_deletions,
+            oldest_deletion_at=outgoing.timestamp(seen.oldest_deletion_at),
+            missing_objects=int(seen.missing_objects),
         )
 
     async def ListProviderUse(

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
-from services.job.application import buying, claiming, releasing, routing
+from services.job.application import buying, claiming, reconciling, releasing, routing
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
@@ -119,20 +119,46 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ClaimDeletions(
         self, request: worker_service_pb2.ClaimDeletionsRequest, context: Context
     ) -> worker_service_pb2.ClaimDeletionsResponse:
-        """Give folders to empty."""
-        tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[:64]]
-        bucket = BUCKETS.get(request.bucket, "staging")
-        found = await self._ask(
-            lambda connection: deletions.claim(
-                connection, bucket=bucket, tokens=tokens, seconds=2 * self._limits.lease_seconds
-            )
-        )
+        """Take note of folders that are empty, and give others to empty."""
+
+        def work(connection: Connection) -> list[deletions.Deletion]:
+            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
+            seen = [(one.id, incoming.token(one.lease_token)) for one in request.emptied[: claiming.MOST_AT_ONCE]]
+            deletions.note_empty(connection, seen)
+            bucket = BUCKETS.get(request.bucket, "staging")
+            return deletions.claim(connection, bucket=bucket, tokens=tokens, limits=self._limits)
+
+        found = await self._ask(work)
         return worker_service_pb2.ClaimDeletionsResponse(
             deletions=[
                 worker_service_pb2.Deletion(id=one.id, prefix=one.prefix, lease_token=str(one.lease_token))
                 for one in found
             ]
         )
+
+    async def ClaimSweep(
+        self, request: worker_service_pb2.ClaimSweepRequest, context: Context
+    ) -> worker_service_pb2.ClaimSweepResponse:
+        """Give a page of a bucket to be compared."""
+
+        def work(connection: Connection) -> str | None:
+            return reconciling.claim_page(connection, _bucket(request.bucket), incoming.token(request.lease_token))
+
+        after = await self._ask(work)
+        return worker_service_pb2.ClaimSweepResponse(is_due=after is not None, after=after or "", most=reconciling.PAGE)
+
+    async def ReportSweep(
+        self, request: worker_service_pb2.ReportSweepRequest, context: Context
+    ) -> worker_service_pb2.ReportSweepResponse:
+        """Compare a page."""
+
+        def work(connection: Connection) -> reconciling.Compared:
+            token = incoming.token(request.lease_token)
+            names = list(request.names)
+            return reconciling.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
+
+        seen = await self._ask(work)
+        return worker_service_pb2.ReportSweepResponse(to_go=seen.to_go, missing=seen.missing)
 
     async def GetJobInput(
         self, request: worker_service_pb2.GetJobInputRequest, context: Context
@@ -234,6 +260,12 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         answered = await answer(lambda: self._database.run(work))
         self._relay.wake()
         return answered
+
+
+def _bucket(told: worker_service_pb2.Bucket.ValueType) -> str:
+    if told not in BUCKETS:
+        raise Refusal("INVALID_INPUT", "bucket: one of the two.")
+    return BUCKETS[told]
 
 
 def _call_id(written: str) -> str:

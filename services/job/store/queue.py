@@ -31,7 +31,9 @@ SELECT
     (SELECT count(*) FROM outbox) AS unpublished_messages,
     (SELECT count(*) FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
         WHERE call.phase IN ('intended', 'accepted') AND jobs.completed_at IS NOT NULL) AS open_settlements,
-    (SELECT count(*) FROM deletions) AS open_deletions
+    (SELECT count(*) FROM deletions WHERE seen_empty_at IS NULL) AS open_deletions,
+    (SELECT min(asked_at) FROM deletions WHERE seen_empty_at IS NULL) AS oldest_deletion_at,
+    (SELECT coalesce(sum(greatest(missing, missing_before)), 0) FROM sweeps) AS missing_objects
 """
 
 
@@ -56,6 +58,8 @@ class Queue:
     unpublished_messages: int = 0
     open_settlements: int = 0
     open_deletions: int = 0
+    oldest_deletion_at: datetime | None = None
+    missing_objects: int = 0
 
 
 def count(connection: Connection) -> Queue:

@@ -6,10 +6,11 @@ import grpc
 from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.job.v1 import worker_service_pb2_grpc
 
+from common.emptying import Folder
 from common.grpc_client import call
 from common.leased_work import Renewal
+from common.sweeping import Page
 from services.uploader.domain import StagedImage, Upload
-from services.uploader.ports import Deletion
 
 TIMEOUT_SECONDS = 5.0
 RENEWALS = {
@@ -43,11 +44,30 @@ class GrpcWorkDesk:
         request = worker.ReleaseJobRequest(lease=_lease(upload))
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=2)
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Folders to empty."""
-        request = worker.ClaimDeletionsRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_tokens=tokens)
+    async def claim_deletions(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
+        """Folders to empty; those that were are told."""
+        request = worker.ClaimDeletionsRequest(
+            worker=self._worker,
+            bucket=worker.BUCKET_PUBLIC,
+            lease_tokens=tokens,
+            emptied=[worker.Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in emptied],
+        )
         answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+        return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+
+    async def claim_page(self, token: str) -> Page | None:
+        """The next page of the bucket to be compared."""
+        request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token)
+        answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
+        return Page(after=answer.after, most=answer.most) if answer.is_due else None
+
+    async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
+        """What there is on the page."""
+        request = worker.ReportSweepRequest(
+            worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token, names=names, is_end=is_end
+        )
+        answer = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
+        return {"to_go": answer.to_go, "missing": answer.missing}
 
 
 def _upload(claimed: worker.ClaimedUpload) -> Upload:

@@ -9,7 +9,6 @@ from calotype.fact.v1 import fact_pb2
 from common.cloud_events import headers
 from common.jetstream import JetStream
 from services.uploader.domain import Upload, UploadError
-from services.uploader.ports import Deletion
 
 SOURCE = "calotype/uploader"
 
@@ -40,11 +39,6 @@ class NatsFacts:
         )
         told = fact_pb2.Fact(id=fact_id, stage_failed=fact_pb2.StageFailed(fence=_fence(upload), failure=failure))
         await self._publish("stage_failed", told, subject_id=upload.job_id)
-
-    async def objects_deleted(self, fact_id: str, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
-        gone = fact_pb2.ObjectsDeleted(deletion_id=deletion.id, count=count, lease_token=deletion.lease_token)
-        await self._publish("objects_deleted", fact_pb2.Fact(id=fact_id, objects_deleted=gone), subject_id=deletion.id)
 
     async def _publish(self, kind: str, told: fact_pb2.Fact, *, subject_id: str) -> None:
         await self._broker.publish(

@@ -1,13 +1,16 @@
 """Object storage as the real one behaves: conditions hold, identities matter, answers get lost."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 
 import httpx
 import pytest
 
+from common import bounded_http
 from common.object_store import (
+    OPERATION_SECONDS,
     ObjectConflict,
     ObjectDiffers,
     ObjectMissing,
@@ -16,6 +19,7 @@ from common.object_store import (
     StorageUnavailable,
     checksum,
 )
+from tests.support.clocks import put_into
 from tests.support.storage_proxy import TOKENS, Fault, StorageProxy
 
 PICTURE = b"\x89PNG a picture"
@@ -248,3 +252,76 @@ async def test_a_folder_is_emptied_and_its_neighbours_stay(staging: ObjectStore)
     assert await staging.empty("job_1/") == 2
     assert await staging.empty("job_1/") == 0
     assert [one.name for one in await staging.find("")] == ["job_10/call_1/0"]
+
+
+async def test_names_are_read_a_page_at_a_time_in_the_order_of_their_bytes(staging: ObjectStore) -> None:
+    for name in ("job_2/é", "job_2/z", "job_3/0"):
+        await staging.put(name, PICTURE, content_type="image/png", metadata={})
+    pages, after = [], ""
+    while page := await staging.names(after=after, most=2):
+        pages.append(page)
+        after = page[-1]
+
+    assert pages == [[STAGED, "job_2/z"], ["job_2/é", "job_3/0"]]
+
+
+async def test_a_page_of_names_begins_after_a_name_that_is_gone(staging: ObjectStore) -> None:
+    await staging.delete(STAGED)
+    await staging.put("job_2/0", PICTURE, content_type="image/png", metadata={})
+
+    assert await staging.names(after=STAGED, most=2) == ["job_2/0"]
+
+
+async def test_an_operation_whose_time_is_over_asks_for_nothing_more(
+    proxy: StorageProxy, staging: ObjectStore, public: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = put_into(monkeypatch, bounded_http)
+    proxy.order(Fault.HOLD, on="read")
+    copying = asyncio.create_task(copy(public, proxy))
+    await asyncio.to_thread(proxy.wait_for, "read")
+    clock.pass_by(OPERATION_SECONDS)
+    proxy.release()
+    with pytest.raises(StorageUnavailable):
+        await copying
+
+    assert (proxy.count("read"), proxy.count("rewrite")) == (1, 0)
+
+
+async def test_an_operation_whose_time_is_over_before_its_turn_asks_for_nothing(
+    proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    clock, store = put_into(monkeypatch, bounded_http), ObjectStore(proxy.staging, threads=1)
+    proxy.order(Fault.HOLD, on="upload")
+    asked = [
+        asyncio.create_task(store.put(name, PICTURE, content_type="image/png", metadata={})) for name in ("1", "2")
+    ]
+    await asyncio.to_thread(proxy.wait_for, "upload")
+    clock.pass_by(OPERATION_SECONDS)
+    proxy.release()
+    ends = await asyncio.gather(*asked, return_exceptions=True)
+    await store.close()
+
+    assert ends[0] is True
+    assert isinstance(ends[1], StorageUnavailable)
+    assert proxy.count("upload") == 1
+
+
+def read_on(connection: socket.socket) -> None:
+    """Read to the end."""
+    while connection.recv(65536):
+        pass
+
+
+async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        store = ObjectStore("staging", threads=1, operation_seconds=0.3)
+        picture = bytes(32 * 1024 * 1024)
+        with pytest.raises(StorageUnavailable):
+            await store.put("1", picture, content_type="image/png", metadata={})
+        await store.close()
+        taken, _ = listening.accept()
+        # A store that goes on to read finds that its client is gone: it never has the whole of the request.
+        with taken, pytest.raises(ConnectionResetError):
+            read_on(taken)

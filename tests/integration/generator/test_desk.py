@@ -10,6 +10,7 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
 from calotype.job.v1 import worker_service_pb2 as worker
 
+from common.emptying import Folder
 from common.errors import ServiceError
 from common.grpc_client import channel
 from common.grpc_server import Served, serve
@@ -19,7 +20,7 @@ from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.outcomes import CancelOutcome, Operation
 from services.generator.domain.work import InputImage, Phase, Route
-from services.generator.ports import Deletion, Known, Outcome, Settlement
+from services.generator.ports import Known, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
@@ -324,9 +325,15 @@ async def test_a_call_that_has_not_ended_is_given_back_with_what_was_said_to_a_c
     assert service.asked[1].shortest_pause_seconds == 1.5
 
 
-async def test_only_folders_in_staging_are_asked_for(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_only_folders_in_staging_are_asked_for_and_those_that_were_emptied_are_told(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
     told = worker.Deletion(id="del_1", prefix="job_1/", lease_token="t")
     service.answers["ClaimDeletions"] = [worker.ClaimDeletionsResponse(deletions=[told])]
+    emptied = Folder(id="del_0", prefix="job_0/", lease_token="s")
 
-    assert await desk.claim_deletions(["t"]) == [Deletion(id="del_1", prefix="job_1/", lease_token="t")]
+    assert await desk.claim_deletions(["t"], emptied=[emptied]) == [
+        Folder(id="del_1", prefix="job_1/", lease_token="t")
+    ]
     assert service.asked[0].bucket == worker.BUCKET_STAGING
+    assert [(one.id, one.lease_token) for one in service.asked[0].emptied] == [("del_0", "s")]

@@ -27,7 +27,7 @@ from services.generator.domain.outcomes import (
     VendorError,
 )
 from services.generator.domain.work import Phase
-from services.generator.ports import Deletion, Outcome, Settlement
+from services.generator.ports import Outcome, Settlement
 from tests.support.generation import call_of, job_of, provider_error, staged
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
@@ -292,13 +292,6 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
 
     assert (told.job_id, told.lease_token, told.call.call_id) == ("job_1", "s", "call_old")
     assert told.provider_cancel == expected
-
-
-async def test_an_emptied_folder_is_told(broker: JetStream, facts: NatsFacts) -> None:
-    await facts.objects_deleted(ID, deletion=Deletion(id="del_1", prefix="job_1/", lease_token="t"), count=3)
-    told = (await next_fact(broker)).objects_deleted
-
-    assert (told.deletion_id, told.count, told.lease_token) == ("del_1", 3, "t")
 
 
 async def test_progress_is_heard_by_those_who_listen_and_kept_nowhere(broker: JetStream, facts: NatsFacts) -> None:

@@ -174,19 +174,33 @@ async def test_an_open_call_that_does_not_end_is_given_back_after_one_look(proce
     assert process.books.canceled == []
 
 
-async def test_a_folder_that_nobody_needs_is_emptied_and_the_fact_says_so(process: World) -> None:
+async def test_a_folder_that_nobody_needs_is_emptied_before_that_is_said(process: World) -> None:
     for job_id in (JOB, OTHER):
         await process.staging.put(f"{job_id}/call_1/0", b"x", content_type="image/png", metadata={})
     process.desk.deletions = [worker.Deletion(id="del_1", prefix=f"{JOB}/")]
     process.start()
 
-    deleted = (await process.next_fact()).objects_deleted
+    await process.desk.until(lambda: any(one.emptied for one in process.desk.asked_for(worker.ClaimDeletionsRequest)))
 
     asked = process.desk.asked_for(worker.ClaimDeletionsRequest)
     assert {one.bucket for one in asked} == {worker.BUCKET_STAGING}
-    assert (deleted.deletion_id, deleted.count) == ("del_1", 1)
-    assert any(deleted.lease_token in one.lease_tokens for one in asked)
+    [emptied] = [emptied for one in asked for emptied in one.emptied]
+    assert emptied.id == "del_1"
+    assert any(emptied.lease_token in one.lease_tokens for one in asked)
     assert [one.name for one in await process.staging.find("")] == [f"{OTHER}/call_1/0"]
+
+
+async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World) -> None:
+    names = [f"{JOB}/call_1/{at}" for at in range(4)]
+    for name in names:
+        await process.staging.put(name, b"x", content_type="image/png", metadata={})
+    process.desk.sweep_is_due = True
+    process.start()
+    await process.desk.until(lambda: bool(process.desk.asked_for(worker.ReportSweepRequest)))
+
+    [told] = process.desk.asked_for(worker.ReportSweepRequest)
+    assert (told.bucket, list(told.names), told.is_end) == (worker.BUCKET_STAGING, names[:3], False)
+    assert told.lease_token in {one.lease_token for one in process.desk.asked_for(worker.ClaimSweepRequest)}
 
 
 async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:

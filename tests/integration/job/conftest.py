@@ -25,7 +25,7 @@ from tests.support.messages import broker_at
 # What refers to these goes with them.
 ROOTS = (
     "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
-    "breakers", "tenant_rates", "resends", "registrations",
+    "breakers", "tenant_rates", "resends", "registrations", "sweeps",
 )  # fmt: skip
 
 

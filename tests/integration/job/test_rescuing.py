@@ -14,13 +14,15 @@ from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import Job
+from services.job.domain.limits import Limits
 from services.job.domain.states import State
 from services.job.monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
 from services.job.relay import OutboxRelay
+from tests.support.clocks import DatabaseClock
 from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
 
 EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
-INTERVAL = 5.0
+LEASE, INTERVAL = Limits().lease_seconds, 5.0
 
 
 def rescue(desk: JobDesk) -> dict[str, int]:
@@ -247,20 +249,39 @@ class Watch:
     monitor: StaleJobMonitor
     broker: FakeBroker
     now: Callable[[float], None]
+    database: DatabaseClock
 
     async def tick(self, seconds: float = INTERVAL) -> dict[str, int]:
         """Let time pass, then tick."""
         self.now(seconds)
         return dict(await self.monitor.run_once())
 
+    async def lease(self) -> list[dict[str, int]]:
+        """What is done in the time of a lease."""
+        return [await self.tick() for _ in range(int(LEASE / INTERVAL))]
+
+
+@pytest.fixture(scope="module")
+def database_clock(module_database: str) -> DatabaseClock:
+    """The clock of this module's database; it goes on unless told to stand."""
+    return DatabaseClock(module_database)
+
 
 @pytest.fixture
-async def watch(desk: JobDesk, database_url: str) -> AsyncIterator[Watch]:
-    """A monitor whose clock moves with its ticks only."""
+def database_url(database_clock: DatabaseClock, database_url: str) -> str:
+    """The module's database, whose clock is set up before anybody connects."""
+    return database_url
+
+
+@pytest.fixture
+async def watch(database_clock: DatabaseClock, desk: JobDesk, database_url: str) -> AsyncIterator[Watch]:
+    """A monitor that has looked for a while; its clock and the database's move with its ticks only."""
     database, broker, clock = Database(database_url, application="test", pool_size=1), FakeBroker(), [1000.0]
+    database_clock.stand()
 
     def pass_by(seconds: float) -> None:
         clock[0] += seconds
+        database_clock.pass_by(seconds)
 
     monitor = StaleJobMonitor(
         database,
@@ -270,8 +291,12 @@ async def watch(desk: JobDesk, database_url: str) -> AsyncIterator[Watch]:
         interval_seconds=INTERVAL,
         clock=lambda: clock[0],
     )
-    yield Watch(monitor, broker, pass_by)
+    watch = Watch(monitor, broker, pass_by, database_clock)
+    await watch.tick()
+    await watch.lease()
+    yield watch
     await database.close()
+    database_clock.go()
 
 
 async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobDesk, watch: Watch) -> None:
@@ -343,6 +368,51 @@ async def test_after_trouble_workers_first_get_the_time_of_a_lease(desk: JobDesk
 
     assert not any(acted)
     assert {"job.requeued": 1} in [await watch.tick() for _ in range(2)]
+
+
+@pytest.mark.parametrize(("seconds", "left"), [(15.0, 10.0), (600.0, 20.0), (-15.0, -1.0)])
+async def test_after_a_step_of_the_databases_clock_workers_first_get_the_time_of_a_lease(
+    desk: JobDesk, watch: Watch, seconds: float, left: float
+) -> None:
+    held(desk)
+    await watch.tick()
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => :left)", left=left)
+    watch.database.pass_by(seconds)
+    acted = await watch.lease()
+
+    assert not any(acted)
+    desk.sql(EXPIRE)
+    assert {"job.requeued": 1} in [await watch.tick() for _ in range(3)]
+
+
+async def test_a_step_between_the_look_and_the_act_is_noticed_before_anything_is_taken(
+    desk: JobDesk, watch: Watch
+) -> None:
+    held(desk)
+    desk.sql(EXPIRE)
+    await watch.tick()
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '12 s'")
+    watch.database.pass_by(15)
+
+    assert await watch.tick() == {}
+
+
+async def test_a_monitor_that_has_just_started_takes_nothing_for_the_time_of_a_lease(
+    desk: JobDesk, database_url: str
+) -> None:
+    database, broker = Database(database_url, application="test", pool_size=1), cast(JetStream, FakeBroker())
+    clock = [1000.0]
+    relay = OutboxRelay(database, broker)
+    monitor = StaleJobMonitor(database, broker, relay, desk.limits, interval_seconds=INTERVAL, clock=lambda: clock[0])
+    held(desk)
+    desk.sql(EXPIRE)
+    acted = []
+    for _ in range(int(LEASE / INTERVAL)):
+        acted.append(dict(await monitor.run_once()))
+        clock[0] += INTERVAL
+    await database.close()
+
+    assert not any(acted)
 
 
 async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: JobDesk, watch: Watch) -> None:

@@ -14,7 +14,7 @@ from services.job.domain.facts import CallSettled
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.limits import Limits
-from services.job.purger import Purger, purge_jobs
+from services.job.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
 from services.job.store import settlements
 from tests.support.jobs import JobDesk, failed, generated, stored
 
@@ -212,3 +212,14 @@ def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobDesk) -> None:
 
     [row] = desk.sql("SELECT phase, provider_error FROM provider_calls")
     assert tuple(row) == ("failed", None)
+
+
+@pytest.mark.parametrize(("waited", "alarms"), [(LONGEST_WAIT_SECONDS - 60, 0), (LONGEST_WAIT_SECONDS + 1, 1)])
+async def test_folders_that_nobody_empties_are_an_alarm(
+    desk: JobDesk, purging: Purger, caplog: pytest.LogCaptureFixture, waited: float, alarms: int
+) -> None:
+    completed(desk)
+    desk.sql("UPDATE deletions SET asked_at = asked_at - make_interval(secs => :waited)", waited=waited)
+    await purging.run_once()
+
+    assert caplog.messages.count("deletions.behind") == alarms

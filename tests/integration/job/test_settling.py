@@ -1,4 +1,4 @@
-"""Calls that outlive their job are followed to their end by one worker each; folders are deleted until empty."""
+"""Calls that outlive their job are followed to their end by one worker each."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,9 +11,9 @@ from services.job.application.buying import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
-from services.job.store import deletions, settlements
+from services.job.store import settlements
 from services.job.store.settlements import Settlement
-from tests.support.jobs import FREE, PAID, JobDesk, failed, stored
+from tests.support.jobs import FREE, PAID, JobDesk, failed
 
 LATER = "UPDATE provider_calls SET settle_expires_at = clock_timestamp() - interval '1 s'"
 
@@ -219,39 +219,6 @@ def test_slots_are_shared_between_providers(desk: JobDesk) -> None:
     assert sorted(one.call.provider for one in held) == ["other", "other", "paid", "paid"]
 
 
-def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobDesk) -> None:
-    job = desk.upload()
-    desk.fold(stored(job))
-    [first] = _claim_deletions(desk)
-    while_held = _claim_deletions(desk)
-    desk.sql("UPDATE deletions SET due_at = clock_timestamp()")
-    [again] = _claim_deletions(desk)
-    done = [_say_empty(desk, one) for one in (first, again)]
-
-    assert (first.prefix, while_held) == (f"{job.id}/", [])
-    # The first worker's word is of an earlier look: what came since might not be gone.
-    assert done == [False, True]
-    assert desk.sql("SELECT 1 FROM deletions") == []
-
-
-def test_a_deleted_job_lets_go_of_both_its_folders(desk: JobDesk) -> None:
-    job = desk.upload()
-    desk.fold(stored(job))
-    desk.delete(job.id)
-
-    assert [one.prefix for one in _claim_deletions(desk, bucket="public")] == [f"jobs/{job.id}/"]
-    assert [one.prefix for one in _claim_deletions(desk)] == [f"{job.id}/"]
-
-
 def _renew(desk: JobDesk, token: UUID) -> list[tuple[str, str]]:
     answers: list[tuple[str, str]] = desk.run(lambda c: claiming.renew_settlements(c, [token], limits=desk.limits))
     return answers
-
-
-def _say_empty(desk: JobDesk, one: deletions.Deletion) -> bool:
-    forgotten: bool = desk.run(lambda c: deletions.done(c, one.id, one.lease_token))
-    return forgotten
-
-
-def _claim_deletions(desk: JobDesk, *, bucket: str = "staging") -> list[deletions.Deletion]:
-    return desk.run(lambda c: deletions.claim(c, bucket=bucket, tokens=[uuid4()], seconds=60))

@@ -218,23 +218,36 @@ async def test_a_refused_credential_is_told_as_such(world: World) -> None:
     assert failed.failure.reason == error_pb2.REASON_STORAGE_DENIED
 
 
-async def test_a_deleted_jobs_folder_is_emptied_and_the_fact_says_so(world: World) -> None:
+async def test_a_deleted_jobs_folder_is_emptied_before_that_is_said(world: World) -> None:
     for job_id in (JOB, OTHER):
         world.desk.add(job_id, await world.stage(job_id, *PICTURES))
     world.start()
     stored = [(await world.next_fact()).images_stored, (await world.next_fact()).images_stored]
     world.desk.deletions = [worker.Deletion(id="del_1", prefix=f"jobs/{JOB}/")]
 
-    deleted = (await world.next_fact()).objects_deleted
+    await world.desk.until(lambda: any(one.emptied for one in world.desk.asked_for(worker.ClaimDeletionsRequest)))
 
     asked = world.desk.asked_for(worker.ClaimDeletionsRequest)
     assert {one.bucket for one in asked} == {worker.BUCKET_PUBLIC}
-    assert (deleted.deletion_id, deleted.count) == ("del_1", 2)
-    assert any(deleted.lease_token in one.lease_tokens for one in asked)
+    [emptied] = [emptied for one in asked for emptied in one.emptied]
+    assert emptied.id == "del_1"
+    assert any(emptied.lease_token in one.lease_tokens for one in asked)
     statuses = {
         one.fence.job_id: {(await world.get(image.object_name)).status_code for image in one.images} for one in stored
     }
     assert statuses == {JOB: {404}, OTHER: {200}}
+
+
+async def test_what_is_public_is_told_a_page_at_a_time(world: World) -> None:
+    world.desk.add(JOB, await world.stage(JOB, *PICTURES))
+    world.start()
+    stored = (await world.next_fact()).images_stored
+    world.desk.sweep_is_due = True
+    await world.desk.until(lambda: bool(world.desk.asked_for(worker.ReportSweepRequest)))
+
+    [told] = world.desk.asked_for(worker.ReportSweepRequest)
+    assert (told.bucket, told.is_end) == (worker.BUCKET_PUBLIC, True)
+    assert list(told.names) == [image.object_name for image in stored.images]
 
 
 async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:

@@ -16,7 +16,6 @@ from services.uploader import domain
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
-from services.uploader.ports import Deletion
 from tests.support.patience import PATIENCE
 from tests.support.storage_proxy import TOKENS, Fault, StorageProxy
 
@@ -42,10 +41,6 @@ class Desk:
         """Take it back."""
         self.released.append(upload.job_id)
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """Nothing is to go."""
-        return []
-
 
 class Facts:
     """Keeps what it is told: a kind and what belongs to it."""
@@ -60,10 +55,6 @@ class Facts:
     async def upload_failed(self, fact_id: str, upload: Upload, error: UploadError) -> None:
         """They are not."""
         self.told.append(("failed", (error.stage, error.code, error.reason, error.retryable)))
-
-    async def objects_deleted(self, fact_id: str, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
-        self.told.append(("deleted", count))
 
 
 @dataclass(kw_only=True)

@@ -119,6 +119,8 @@ async def test_an_operator_sees_what_is_under_way(http: httpx.AsyncClient) -> No
         "unpublished_messages": 0,
         "open_settlements": 3,
         "open_deletions": 0,
+        "oldest_deletion_at": None,
+        "missing_objects": 0,
     }
 
 

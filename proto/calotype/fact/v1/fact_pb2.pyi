@@ -61,7 +61,7 @@ class Fact(_message.Message):
 
     @_builtins.property
     def objects_deleted(self) -> Global___ObjectsDeleted:
-        """A folder of objects is gone."""
+        """A folder of objects is gone. Workers say so with ClaimDeletions; older ones tell it as a fact."""
 
     @_builtins.property
     def ledger_settled(self) -> Global___LedgerSettled:

@@ -553,6 +553,7 @@ class ClaimDeletionsRequest(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     BUCKET_FIELD_NUMBER: _builtins.int
     LEASE_TOKENS_FIELD_NUMBER: _builtins.int
+    EMPTIED_FIELD_NUMBER: _builtins.int
     worker: _builtins.str
     """The worker."""
     bucket: Global___Bucket.ValueType
@@ -561,16 +562,21 @@ class ClaimDeletionsRequest(_message.Message):
     def lease_tokens(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """One new UUID per free slot; at most 64."""
 
+    @_builtins.property
+    def emptied(self) -> _containers.RepeatedCompositeFieldContainer[Global___Deletion]:
+        """Folders that were seen empty since they were claimed; at most 64. A word that is lost costs another look."""
+
     def __init__(
         self,
         *,
         worker: _builtins.str = ...,
         bucket: Global___Bucket.ValueType = ...,
         lease_tokens: _abc.Iterable[_builtins.str] | None = ...,
+        emptied: _abc.Iterable[Global___Deletion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "lease_tokens", b"lease_tokens", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "emptied", b"emptied", "lease_tokens", b"lease_tokens", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -629,6 +635,132 @@ class Deletion(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Deletion: _TypeAlias = Deletion  # noqa: Y015
+
+@_typing.final
+class ClaimSweepRequest(_message.Message):
+    """ClaimSweepRequest asks for a page of a bucket."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """The worker."""
+    bucket: Global___Bucket.ValueType
+    """The bucket that the worker may write."""
+    lease_token: _builtins.str
+    """One new UUID."""
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        bucket: Global___Bucket.ValueType = ...,
+        lease_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "lease_token", b"lease_token", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSweepRequest: _TypeAlias = ClaimSweepRequest  # noqa: Y015
+
+@_typing.final
+class ClaimSweepResponse(_message.Message):
+    """ClaimSweepResponse is the page, if one is due."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IS_DUE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    MOST_FIELD_NUMBER: _builtins.int
+    is_due: _builtins.bool
+    """False: nothing is due now."""
+    after: _builtins.str
+    """The page begins after this name, in the order of the names' bytes."""
+    most: _builtins.int
+    """Names of one page."""
+    def __init__(
+        self,
+        *,
+        is_due: _builtins.bool = ...,
+        after: _builtins.str = ...,
+        most: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "is_due", b"is_due", "most", b"most"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimSweepResponse: _TypeAlias = ClaimSweepResponse  # noqa: Y015
+
+@_typing.final
+class ReportSweepRequest(_message.Message):
+    """ReportSweepRequest is what is in the bucket: every name after the page's beginning, up to the last one of these."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    BUCKET_FIELD_NUMBER: _builtins.int
+    LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    IS_END_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """The worker."""
+    bucket: Global___Bucket.ValueType
+    """The bucket."""
+    lease_token: _builtins.str
+    """The token that holds the page."""
+    is_end: _builtins.bool
+    """True when there is none after them."""
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names in order, at most as many as the page has."""
+
+    def __init__(
+        self,
+        *,
+        worker: _builtins.str = ...,
+        bucket: Global___Bucket.ValueType = ...,
+        lease_token: _builtins.str = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+        is_end: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "is_end", b"is_end", "lease_token", b"lease_token", "names", b"names", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSweepRequest: _TypeAlias = ReportSweepRequest  # noqa: Y015
+
+@_typing.final
+class ReportSweepResponse(_message.Message):
+    """ReportSweepResponse says what came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TO_GO_FIELD_NUMBER: _builtins.int
+    MISSING_FIELD_NUMBER: _builtins.int
+    to_go: _builtins.int
+    """Folders that are to go now."""
+    missing: _builtins.int
+    """Objects that should be there and are not."""
+    def __init__(
+        self,
+        *,
+        to_go: _builtins.int = ...,
+        missing: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["missing", b"missing", "to_go", b"to_go"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportSweepResponse: _TypeAlias = ReportSweepResponse  # noqa: Y015
 
 @_typing.final
 class GetJobInputRequest(_message.Message):

@@ -66,6 +66,16 @@ class WorkerServiceStub:
                 request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsRequest.SerializeToString,
                 response_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsResponse.FromString,
                 _registered_method=True)
+        self.ClaimSweep = channel.unary_unary(
+                '/calotype.job.v1.WorkerService/ClaimSweep',
+                request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepResponse.FromString,
+                _registered_method=True)
+        self.ReportSweep = channel.unary_unary(
+                '/calotype.job.v1.WorkerService/ReportSweep',
+                request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepRequest.SerializeToString,
+                response_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepResponse.FromString,
+                _registered_method=True)
         self.GetJobInput = channel.unary_stream(
                 '/calotype.job.v1.WorkerService/GetJobInput',
                 request_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.GetJobInputRequest.SerializeToString,
@@ -139,7 +149,23 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ClaimDeletions(self, request, context):
-        """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns.
+        """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns, and takes note of those that
+        it has seen empty. A folder comes up again until it was seen empty after every possible writer was gone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimSweep(self, request, context):
+        """ClaimSweep gives the next page of the worker's bucket to be compared with the database; to one worker at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportSweep(self, request, context):
+        """ReportSweep says which objects are there. What nobody may need any more becomes a deletion; what should be there and
+        is not, an alarm.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -216,6 +242,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ClaimDeletions,
                     request_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsRequest.FromString,
                     response_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsResponse.SerializeToString,
+            ),
+            'ClaimSweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimSweep,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepResponse.SerializeToString,
+            ),
+            'ReportSweep': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSweep,
+                    request_deserializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepRequest.FromString,
+                    response_serializer=calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepResponse.SerializeToString,
             ),
             'GetJobInput': grpc.unary_stream_rpc_method_handler(
                     servicer.GetJobInput,
@@ -407,6 +443,60 @@ class WorkerService:
             '/calotype.job.v1.WorkerService/ClaimDeletions',
             calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsRequest.SerializeToString,
             calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimDeletionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClaimSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.WorkerService/ClaimSweep',
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.ClaimSweepResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSweep(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.job.v1.WorkerService/ReportSweep',
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepRequest.SerializeToString,
+            calotype_dot_job_dot_v1_dot_worker__service__pb2.ReportSweepResponse.FromString,
             options,
             channel_credentials,
             insecure,

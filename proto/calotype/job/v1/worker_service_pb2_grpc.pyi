@@ -54,7 +54,15 @@ class WorkerServiceStub:
     PostponeSettlement: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.PostponeSettlementRequest, _worker_service_pb2.PostponeSettlementResponse]
     """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again."""
     ClaimDeletions: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimDeletionsRequest, _worker_service_pb2.ClaimDeletionsResponse]
-    """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns."""
+    """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns, and takes note of those that
+    it has seen empty. A folder comes up again until it was seen empty after every possible writer was gone.
+    """
+    ClaimSweep: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimSweepRequest, _worker_service_pb2.ClaimSweepResponse]
+    """ClaimSweep gives the next page of the worker's bucket to be compared with the database; to one worker at a time."""
+    ReportSweep: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReportSweepRequest, _worker_service_pb2.ReportSweepResponse]
+    """ReportSweep says which objects are there. What nobody may need any more becomes a deletion; what should be there and
+    is not, an alarm.
+    """
     GetJobInput: _grpc.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]
     """GetJobInput streams an input image that the caller brought as bytes, in chunks."""
     BeginProviderCall: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]
@@ -98,7 +106,15 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     PostponeSettlement: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.PostponeSettlementRequest, _worker_service_pb2.PostponeSettlementResponse]  # type: ignore[assignment]
     """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again."""
     ClaimDeletions: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimDeletionsRequest, _worker_service_pb2.ClaimDeletionsResponse]  # type: ignore[assignment]
-    """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns."""
+    """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns, and takes note of those that
+    it has seen empty. A folder comes up again until it was seen empty after every possible writer was gone.
+    """
+    ClaimSweep: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ClaimSweepRequest, _worker_service_pb2.ClaimSweepResponse]  # type: ignore[assignment]
+    """ClaimSweep gives the next page of the worker's bucket to be compared with the database; to one worker at a time."""
+    ReportSweep: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReportSweepRequest, _worker_service_pb2.ReportSweepResponse]  # type: ignore[assignment]
+    """ReportSweep says which objects are there. What nobody may need any more becomes a deletion; what should be there and
+    is not, an alarm.
+    """
     GetJobInput: _aio.UnaryStreamMultiCallable[_worker_service_pb2.GetJobInputRequest, _worker_service_pb2.GetJobInputResponse]  # type: ignore[assignment]
     """GetJobInput streams an input image that the caller brought as bytes, in chunks."""
     BeginProviderCall: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.BeginProviderCallRequest, _worker_service_pb2.BeginProviderCallResponse]  # type: ignore[assignment]
@@ -175,7 +191,27 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ClaimDeletionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.ClaimDeletionsResponse, _abc.Awaitable[_worker_service_pb2.ClaimDeletionsResponse]]:
-        """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns."""
+        """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns, and takes note of those that
+        it has seen empty. A folder comes up again until it was seen empty after every possible writer was gone.
+        """
+
+    @_abc_1.abstractmethod
+    def ClaimSweep(
+        self,
+        request: _worker_service_pb2.ClaimSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ClaimSweepResponse, _abc.Awaitable[_worker_service_pb2.ClaimSweepResponse]]:
+        """ClaimSweep gives the next page of the worker's bucket to be compared with the database; to one worker at a time."""
+
+    @_abc_1.abstractmethod
+    def ReportSweep(
+        self,
+        request: _worker_service_pb2.ReportSweepRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_worker_service_pb2.ReportSweepResponse, _abc.Awaitable[_worker_service_pb2.ReportSweepResponse]]:
+        """ReportSweep says which objects are there. What nobody may need any more becomes a deletion; what should be there and
+        is not, an alarm.
+        """
 
     @_abc_1.abstractmethod
     def GetJobInput(

@@ -26,7 +26,7 @@ from calotype.provider.v1 import provider_pb2 as calotype_dot_provider_dot_v1_do
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/ops/v1/queue_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a#calotype/provider/v1/provider.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\tJobCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x12\n\nprocessing\x18\x03 \x01(\x03\x12\x12\n\ngenerating\x18\x04 \x01(\x03\x12\x11\n\tuploading\x18\x05 \x01(\x03\"}\n\x0bTenantQueue\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x04jobs\x18\x02 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetQueueRequest\"\xf1\x01\n\x10GetQueueResponse\x12(\n\x04jobs\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07tenants\x18\x03 \x03(\x0b\x32\x1c.calotype.ops.v1.TenantQueue\x12\x1c\n\x14unpublished_messages\x18\x04 \x01(\x03\x12\x18\n\x10open_settlements\x18\x05 \x01(\x03\x12\x16\n\x0eopen_deletions\x18\x06 \x01(\x03\"\xb7\x01\n\x0bProviderUse\x12\x30\n\x08provider\x18\x01 \x01(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x0e\n\x06in_use\x18\x02 \x01(\x03\x12\x1c\n\x14\x63\x61lls_in_last_minute\x18\x03 \x01(\x03\x12\x15\n\rregistered_by\x18\x04 \x01(\t\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListProviderUseRequest\"J\n\x17ListProviderUseResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.calotype.ops.v1.ProviderUse2\xcf\x01\n\x0cQueueService\x12T\n\x08GetQueue\x12 .calotype.ops.v1.GetQueueRequest\x1a!.calotype.ops.v1.GetQueueResponse\"\x03\x90\x02\x01\x12i\n\x0fListProviderUse\x12\'.calotype.ops.v1.ListProviderUseRequest\x1a(.calotype.ops.v1.ListProviderUseResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#calotype/ops/v1/queue_service.proto\x12\x0f\x63\x61lotype.ops.v1\x1a#calotype/provider/v1/provider.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"g\n\tJobCounts\x12\x0e\n\x06queued\x18\x01 \x01(\x03\x12\x0f\n\x07waiting\x18\x02 \x01(\x03\x12\x12\n\nprocessing\x18\x03 \x01(\x03\x12\x12\n\ngenerating\x18\x04 \x01(\x03\x12\x11\n\tuploading\x18\x05 \x01(\x03\"}\n\x0bTenantQueue\x12\x0e\n\x06tenant\x18\x01 \x01(\t\x12(\n\x04jobs\x18\x02 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetQueueRequest\"\xc2\x02\n\x10GetQueueResponse\x12(\n\x04jobs\x18\x01 \x01(\x0b\x32\x1a.calotype.ops.v1.JobCounts\x12\x34\n\x10oldest_queued_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x07tenants\x18\x03 \x03(\x0b\x32\x1c.calotype.ops.v1.TenantQueue\x12\x1c\n\x14unpublished_messages\x18\x04 \x01(\x03\x12\x18\n\x10open_settlements\x18\x05 \x01(\x03\x12\x16\n\x0eopen_deletions\x18\x06 \x01(\x03\x12\x36\n\x12oldest_deletion_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fmissing_objects\x18\x08 \x01(\x03\"\xb7\x01\n\x0bProviderUse\x12\x30\n\x08provider\x18\x01 \x01(\x0b\x32\x1e.calotype.provider.v1.Provider\x12\x0e\n\x06in_use\x18\x02 \x01(\x03\x12\x1c\n\x14\x63\x61lls_in_last_minute\x18\x03 \x01(\x03\x12\x15\n\rregistered_by\x18\x04 \x01(\t\x12\x31\n\rregistered_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x18\n\x16ListProviderUseRequest\"J\n\x17ListProviderUseResponse\x12/\n\tproviders\x18\x01 \x03(\x0b\x32\x1c.calotype.ops.v1.ProviderUse2\xcf\x01\n\x0cQueueService\x12T\n\x08GetQueue\x12 .calotype.ops.v1.GetQueueRequest\x1a!.calotype.ops.v1.GetQueueResponse\"\x03\x90\x02\x01\x12i\n\x0fListProviderUse\x12\'.calotype.ops.v1.ListProviderUseRequest\x1a(.calotype.ops.v1.ListProviderUseResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,13 +44,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETQUEUEREQUEST']._serialized_start=358
   _globals['_GETQUEUEREQUEST']._serialized_end=375
   _globals['_GETQUEUERESPONSE']._serialized_start=378
-  _globals['_GETQUEUERESPONSE']._serialized_end=619
-  _globals['_PROVIDERUSE']._serialized_start=622
-  _globals['_PROVIDERUSE']._serialized_end=805
-  _globals['_LISTPROVIDERUSEREQUEST']._serialized_start=807
-  _globals['_LISTPROVIDERUSEREQUEST']._serialized_end=831
-  _globals['_LISTPROVIDERUSERESPONSE']._serialized_start=833
-  _globals['_LISTPROVIDERUSERESPONSE']._serialized_end=907
-  _globals['_QUEUESERVICE']._serialized_start=910
-  _globals['_QUEUESERVICE']._serialized_end=1117
+  _globals['_GETQUEUERESPONSE']._serialized_end=700
+  _globals['_PROVIDERUSE']._serialized_start=703
+  _globals['_PROVIDERUSE']._serialized_end=886
+  _globals['_LISTPROVIDERUSEREQUEST']._serialized_start=888
+  _globals['_LISTPROVIDERUSEREQUEST']._serialized_end=912
+  _globals['_LISTPROVIDERUSERESPONSE']._serialized_start=914
+  _globals['_LISTPROVIDERUSERESPONSE']._serialized_end=988
+  _globals['_QUEUESERVICE']._serialized_start=991
+  _globals['_QUEUESERVICE']._serialized_end=1198
 # @@protoc_insertion_point(module_scope)

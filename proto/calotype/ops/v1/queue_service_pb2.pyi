@@ -121,12 +121,16 @@ class GetQueueResponse(_message.Message):
     UNPUBLISHED_MESSAGES_FIELD_NUMBER: _builtins.int
     OPEN_SETTLEMENTS_FIELD_NUMBER: _builtins.int
     OPEN_DELETIONS_FIELD_NUMBER: _builtins.int
+    OLDEST_DELETION_AT_FIELD_NUMBER: _builtins.int
+    MISSING_OBJECTS_FIELD_NUMBER: _builtins.int
     unpublished_messages: _builtins.int
     """Messages that were decided upon and not published yet."""
     open_settlements: _builtins.int
     """Calls of final jobs whose end at the provider is not known yet."""
     open_deletions: _builtins.int
-    """Folders whose pictures are to be deleted."""
+    """Folders whose pictures are to be deleted, and that nobody has seen empty yet."""
+    missing_objects: _builtins.int
+    """Pictures of completed jobs that are not in the public bucket, by the last look at all of it."""
     @_builtins.property
     def jobs(self) -> Global___JobCounts:
         """All tenants together."""
@@ -139,6 +143,10 @@ class GetQueueResponse(_message.Message):
     def tenants(self) -> _containers.RepeatedCompositeFieldContainer[Global___TenantQueue]:
         """Per tenant, those with most jobs first; at most 100."""
 
+    @_builtins.property
+    def oldest_deletion_at(self) -> _timestamp_pb2.Timestamp:
+        """Since when the oldest of them waits; absent when none does."""
+
     def __init__(
         self,
         *,
@@ -148,10 +156,12 @@ class GetQueueResponse(_message.Message):
         unpublished_messages: _builtins.int = ...,
         open_settlements: _builtins.int = ...,
         open_deletions: _builtins.int = ...,
+        oldest_deletion_at: _timestamp_pb2.Timestamp | None = ...,
+        missing_objects: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "oldest_queued_at", b"oldest_queued_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "oldest_deletion_at", b"oldest_deletion_at", "oldest_queued_at", b"oldest_queued_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "oldest_queued_at", b"oldest_queued_at", "open_deletions", b"open_deletions", "open_settlements", b"open_settlements", "tenants", b"tenants", "unpublished_messages", b"unpublished_messages"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "missing_objects", b"missing_objects", "oldest_deletion_at", b"oldest_deletion_at", "oldest_queued_at", b"oldest_queued_at", "open_deletions", b"open_deletions", "open_settlements", b"open_settlements", "tenants", b"tenants", "unpublished_messages", b"unpublished_messages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,7 +1,6 @@
-"""One upload, and deletions: what is copied, what is told, and what is left alone."""
+"""One upload: what is copied, what is told, and what is left alone."""
 
 import asyncio
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,10 +13,7 @@ from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
-from services.uploader.ports import Deletion
 from tests.support.patience import PATIENCE
-
-FOLDER = Deletion(id="del_1", prefix="jobs/job_1/", lease_token="t1")
 
 
 class FakeStore:
@@ -67,10 +63,6 @@ class FakeFacts:
         """They are not."""
         await self._take("upload_failed", fact_id, error)
 
-    async def objects_deleted(self, fact_id: str, deletion: Deletion, count: int) -> None:
-        """A folder is empty."""
-        await self._take("objects_deleted", fact_id, (deletion.id, count))
-
     async def _take(self, kind: str, fact_id: str, value: Any) -> None:
         await self.asked.put(fact_id)
         if self.refusals > 0:
@@ -80,10 +72,9 @@ class FakeFacts:
 
 
 class FakeDesk:
-    """Gives deletions, takes uploads back."""
+    """Takes uploads back."""
 
-    def __init__(self, *deletions: Deletion) -> None:
-        self.deletions = deletions
+    def __init__(self) -> None:
         self.released: list[str] = []
         self.away = False
 
@@ -101,16 +92,12 @@ class FakeDesk:
             raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Away.")
         self.released.append(upload.job_id)
 
-    async def claim_deletions(self, tokens: Sequence[str]) -> Sequence[Deletion]:
-        """What the test wants."""
-        return self.deletions
-
 
 class World:
     """An uploader among fakes, and a slot with two images."""
 
-    def __init__(self, *, max_seconds: float = PATIENCE, refusals: int = 0, deletions: Sequence[Deletion] = ()) -> None:
-        self.desk, self.store, self.facts = FakeDesk(*deletions), FakeStore(), FakeFacts(refusals=refusals)
+    def __init__(self, *, max_seconds: float = PATIENCE, refusals: int = 0) -> None:
+        self.desk, self.store, self.facts = FakeDesk(), FakeStore(), FakeFacts(refusals=refusals)
         self.uploader = Uploader(self.desk, self.store, self.facts)
         images = tuple(
             StagedImage(
@@ -340,54 +327,3 @@ async def test_a_job_that_cannot_be_handed_back_is_left_to_its_lease(caplog: pyt
     await world.run()
 
     assert "upload.not_released" in caplog.messages
-
-
-async def test_a_folder_is_emptied_before_it_is_said() -> None:
-    world = World(deletions=[FOLDER])
-    world.store.public = {"jobs/job_1/0-a.png": "x", "jobs/job_10/0-a.png": "y"}
-
-    counts = await world.uploader.delete_once()
-
-    assert counts == {"folders": 1, "objects": 1}
-    assert world.store.public == {"jobs/job_10/0-a.png": "y"}
-    assert [(kind, value) for kind, _, value in world.facts.told] == [("objects_deleted", ("del_1", 1))]
-
-
-async def test_a_folder_that_was_empty_already_is_told_too() -> None:
-    world = World(deletions=[FOLDER])
-
-    await world.uploader.delete_once()
-
-    assert [value for _, _, value in world.facts.told] == [("del_1", 0)]
-
-
-@pytest.mark.parametrize("problem", [StorageUnavailable("away"), StorageDenied()])
-async def test_a_folder_that_cannot_be_emptied_now_holds_up_no_other(problem: Exception) -> None:
-    other = Deletion(id="del_2", prefix="jobs/job_2/", lease_token="t2")
-    world = World(deletions=[FOLDER, other])
-    world.store.empty_problems = {FOLDER.prefix: problem}
-
-    counts = await world.uploader.delete_once()
-
-    assert counts == {"folders": 1, "objects": 0}
-    assert [value for _, _, value in world.facts.told] == [("del_2", 0)]
-
-
-async def test_an_empty_folder_is_not_forgotten_while_nobody_can_be_told() -> None:
-    world = World(deletions=[FOLDER], refusals=1)
-
-    assert await world.uploader.delete_once() == {"folders": 0, "objects": 0}
-    assert await world.uploader.delete_once() == {"folders": 1, "objects": 0}
-
-
-@pytest.mark.parametrize("prefix", ["", "jobs/", "jobs/job_1"])
-async def test_more_than_a_jobs_folder_is_never_emptied(prefix: str, caplog: pytest.LogCaptureFixture) -> None:
-    world = World(deletions=[Deletion(id="del_1", prefix=prefix, lease_token="t")])
-    world.store.public = {"jobs/job_1/0-a.png": "x"}
-
-    with caplog.at_level(logging.ERROR):
-        await world.uploader.delete_once()
-
-    assert len(world.store.public) == 1
-    assert world.facts.told == []
-    assert "deletion.refused" in caplog.messages

@@ -1,4 +1,4 @@
-"""Open calls of final jobs are followed to their end; folders that nobody needs are emptied."""
+"""Open calls of final jobs are followed to their end."""
 
 import asyncio
 from dataclasses import replace
@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
-from common.object_store import StorageDenied, StorageUnavailable
-from services.generator.application.settling import Janitor, Settler
+from services.generator.application.settling import Settler
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
 from services.generator.domain.work import Phase
-from services.generator.ports import Deletion, Outcome, Settlement
-from tests.support.generation import AWAY, Desk, Facts, Provider, Staging, call_of, made, provider_error
+from services.generator.ports import Outcome, Settlement
+from tests.support.generation import AWAY, Desk, Facts, Provider, call_of, made, provider_error
 from tests.support.patience import PATIENCE
 
 STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
@@ -21,7 +20,6 @@ REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_
 FAILED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="PROVIDER_REJECTED", retryable=False)
 NOT_TOLD = provider_error(Acceptance.UNKNOWN)
 DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
-FOLDER = "job_0189000000007000800000000000000a/"
 
 
 def slot_of(*, phase: Phase = Phase.ACCEPTED, **changes: Any) -> Slot[Settlement]:
@@ -152,39 +150,6 @@ async def test_a_call_that_cannot_be_given_back_is_left_to_its_lease() -> None:
     await Settler(desk, facts, {"paid": Provider(Pending())}).run(slot_of())
 
     assert (desk.postponed, facts.told) == ([], [])
-
-
-def janitor(*prefixes: str, staging: Staging) -> tuple[Janitor, Facts]:
-    """Somebody who is to empty folders."""
-    desk, facts = Desk(), Facts()
-    desk.deletions = [Deletion(id=f"del_{at}", prefix=prefix, lease_token="t") for at, prefix in enumerate(prefixes)]
-    return Janitor(desk, staging, facts), facts
-
-
-async def test_a_folder_is_emptied_before_it_is_said() -> None:
-    staging = Staging()
-    one, facts = janitor(FOLDER, staging=staging)
-
-    assert await one.run_once() == {"folders": 1, "objects": 3}
-    assert (staging.emptied, facts.kinds, facts.last["count"]) == ([FOLDER], ["objects_deleted"], 3)
-
-
-@pytest.mark.parametrize("prefix", ["", "/", "job_", "jobs/job_1/", "other/"])
-async def test_what_is_no_jobs_folder_is_never_emptied(prefix: str) -> None:
-    staging = Staging()
-    one, facts = janitor(prefix, FOLDER, staging=staging)
-
-    assert await one.run_once() == {"folders": 1, "objects": 3}
-    assert (staging.emptied, len(facts.told)) == ([FOLDER], 1)
-
-
-@pytest.mark.parametrize("problem", [StorageUnavailable("away"), StorageDenied("no")])
-async def test_a_folder_that_could_not_be_emptied_is_not_said_to_be_gone(problem: Exception) -> None:
-    one, facts = janitor(FOLDER, staging=Staging(outages=1, problem=problem))
-
-    async with asyncio.timeout(PATIENCE):
-        assert await one.run_once() == {"folders": 0, "objects": 0}
-    assert facts.told == []
 
 
 async def test_an_operation_that_has_not_ended_within_its_day_is_unknown_for_good() -> None:

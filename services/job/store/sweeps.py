@@ -1,0 +1,95 @@
+"""The table `sweeps`: how far each bucket has been compared with the database, and what should be in it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+CLAIM_PAGE = """
+INSERT INTO sweeps (bucket, reached, due_at, token, claimed_at, missing, missing_before)
+VALUES (:bucket, '', clock_timestamp() + make_interval(secs => :seconds), CAST(:token AS uuid), clock_timestamp(), 0, 0)
+ON CONFLICT (bucket) DO UPDATE SET
+    due_at = excluded.due_at, token = excluded.token, claimed_at = excluded.claimed_at
+WHERE sweeps.due_at <= clock_timestamp()
+RETURNING reached
+"""
+
+LOCK_PAGE = """
+SELECT reached, claimed_at FROM sweeps WHERE bucket = :bucket AND token = CAST(:token AS uuid) FOR UPDATE
+"""
+
+# In the order of the objects' names: a folder is named by its job.
+STORED_NAMES = """
+SELECT artifact.public_name FROM artifacts AS artifact JOIN jobs ON jobs.id = artifact.job_id
+WHERE artifact.job_id >= :first AND artifact.job_id <= :last
+    AND artifact.public_name COLLATE "C" > :after AND (:is_end OR artifact.public_name COLLATE "C" <= :reached)
+    AND jobs.state = 'completed' AND jobs.deleted_at IS NULL AND artifact.stored_at < :before
+ORDER BY artifact.job_id, artifact.public_name COLLATE "C" LIMIT :most
+"""
+
+TURN_PAGE = """
+UPDATE sweeps SET reached = :reached, token = NULL, missing = missing + :missing,
+    due_at = clock_timestamp() + make_interval(secs => :pause)
+WHERE bucket = :bucket
+"""
+
+BEGIN_ANEW = """
+UPDATE sweeps SET reached = '', token = NULL, missing_before = missing + :missing, missing = 0,
+    due_at = clock_timestamp() + make_interval(secs => :pause)
+WHERE bucket = :bucket
+"""
+
+KNOWN_JOBS = """
+SELECT id, state, deleted_at IS NOT NULL AS is_deleted FROM jobs WHERE id = ANY(:ids)
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """A page in a worker's hands: the names after `reached`, as they were after `claimed_at`."""
+
+    reached: str
+    claimed_at: datetime
+
+
+def claim(connection: Connection, bucket: str, token: UUID, *, seconds: float) -> str | None:
+    """Hold the next page, if one is due; returns the name after which it begins."""
+    told = {"bucket": bucket, "token": str(token), "seconds": seconds}
+    return connection.execute(text(CLAIM_PAGE), told).scalar()
+
+
+def lock(connection: Connection, bucket: str, token: UUID) -> Page | None:
+    """The page that is held under the token; None when it is another's."""
+    row = connection.execute(text(LOCK_PAGE), {"bucket": bucket, "token": str(token)}).mappings().first()
+    return Page(**row) if row else None
+
+
+def stored_names(
+    connection: Connection, *, first: str, last: str, after: str, reached: str | None, before: datetime, most: int
+) -> list[str]:
+    """Objects of completed jobs within names (`reached` None: to the end) that were stored before a time, in order.
+
+    `first` and `last` are jobs between which all of them lie.
+    """
+    told = {
+        "first": first,
+        "last": last,
+        "after": after,
+        "is_end": reached is None,
+        "reached": reached or "",
+        "before": before,
+        "most": most,
+    }
+    return list(connection.execute(text(STORED_NAMES), told).scalars())
+
+
+def known_jobs(connection: Connection, ids: list[str]) -> dict[str, tuple[str, bool]]:
+    """State of each job that has a row, and whether it was deleted."""
+    return {row.id: (row.state, row.is_deleted) for row in connection.execute(text(KNOWN_JOBS), {"ids": ids})}
+
+
+def turn_page(connection: Connection, bucket: str, *, reached: str | None, missing: int, pause: float) -> None:
+    """Go on after this name (None: from the beginning) after so many seconds."""
+    told = {"bucket": bucket, "reached": reached, "missing": missing, "pause": pause}
+    connection.execute(text(BEGIN_ANEW if reached is None else TURN_PAGE), told)

@@ -1,0 +1,213 @@
+"""Gone means gone: a folder is let go of when it was seen empty after everybody who might write to it was gone."""
+
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+
+from services.job.application.buying import record_operation
+from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.facts import CallSettled
+from services.job.domain.limits import Limits
+from services.job.store import deletions
+from services.job.store.deletions import LOOK_AGAIN_SECONDS, Deletion
+from tests.support.jobs import JobDesk, stored
+
+LIMITS = Limits()
+COPIES_END, STAGING_ENDS = LIMITS.copies_end_seconds, LIMITS.staging_ends_seconds
+BUCKETS = ("staging", "public")
+
+
+def claim(desk: JobDesk, bucket: str = "staging") -> list[Deletion]:
+    """Begin a look at what is due."""
+    return desk.run(lambda c: deletions.claim(c, bucket=bucket, tokens=[uuid4()], limits=LIMITS))
+
+
+def say_empty(desk: JobDesk, *seen: Deletion) -> int:
+    """Say what a look has seen; how many folders were let go of."""
+    forgotten: int = desk.run(lambda c: deletions.note_empty(c, [(one.id, one.lease_token) for one in seen]))
+    return forgotten
+
+
+def look(desk: JobDesk, bucket: str = "staging") -> int | None:
+    """One whole look at what is due: None when nothing is, else how many folders were let go of."""
+    held = claim(desk, bucket)
+    return say_empty(desk, *held) if held else None
+
+
+def pass_by(desk: JobDesk, seconds: float) -> None:
+    """Let time pass for what is to be deleted."""
+    ago = "- make_interval(secs => :seconds)"
+    desk.sql(
+        f"UPDATE deletions SET asked_at = asked_at {ago}, due_at = due_at {ago}, look_again_at = look_again_at {ago}",
+        seconds=seconds,
+    )
+
+
+def left(desk: JobDesk) -> list[str]:
+    """Buckets in which a folder is kept in mind."""
+    return [row.bucket for row in desk.sql("SELECT bucket FROM deletions ORDER BY bucket DESC")]
+
+
+def test_a_folder_comes_up_again_until_somebody_says_that_it_is_empty(desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    pass_by(desk, STAGING_ENDS)
+    [first] = claim(desk)
+    while_held = claim(desk)
+    desk.sql("UPDATE deletions SET due_at = clock_timestamp()")
+    [again] = claim(desk)
+    # The first worker's word is of an earlier look: what came since might not be gone.
+    done = [say_empty(desk, one) for one in (first, again)]
+
+    assert (first.prefix, while_held) == (f"{job.id}/", [])
+    assert done == [0, 1]
+    assert left(desk) == []
+
+
+def test_a_deleted_job_lets_go_of_both_its_folders(desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.fold(stored(job))
+    desk.delete(job.id)
+
+    assert [one.prefix for one in claim(desk, "public")] == [f"jobs/{job.id}/"]
+    assert [one.prefix for one in claim(desk)] == [f"{job.id}/"]
+
+
+def test_an_empty_folder_is_looked_at_again_when_no_writer_can_be_left(desk: JobDesk) -> None:
+    desk.cancel(desk.upload().id)
+    early = [look(desk, bucket) for bucket in BUCKETS]
+    soon = [look(desk, bucket) for bucket in BUCKETS]
+    pass_by(desk, STAGING_ENDS)
+
+    assert (early, soon) == ([0, 0], [None, None])
+    assert [look(desk, bucket) for bucket in BUCKETS] == [1, 1]
+
+
+def test_a_public_folder_is_looked_at_as_soon_as_the_last_copy_must_have_come(desk: JobDesk) -> None:
+    desk.cancel(desk.upload().id)
+    look(desk, "public")
+    pass_by(desk, COPIES_END - 1)
+    before = look(desk, "public")
+    pass_by(desk, 1)
+
+    # Not the last look: there is still something to copy from.
+    assert (before, look(desk, "public")) == (None, 0)
+
+
+def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(desk: JobDesk) -> None:
+    desk.cancel(desk.upload().id)
+    pass_by(desk, STAGING_ENDS)
+    before = look(desk, "public")
+    look(desk, "staging")
+    pass_by(desk, LOOK_AGAIN_SECONDS)
+
+    assert (before, look(desk, "public")) == (0, 1)
+    assert left(desk) == []
+
+
+def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobDesk) -> None:
+    _, call = desk.generate(provider="paid")
+    desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={}))
+    desk.cancel(call.job_id)
+    desk.delete(call.job_id)
+    pass_by(desk, STAGING_ENDS)
+    while_open = [look(desk, bucket) for bucket in BUCKETS]
+    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    desk.fold(CallSettled(job_id=call.job_id, outcome=outcome, provider_cancel=None))
+    after = look(desk)
+    pass_by(desk, STAGING_ENDS)
+
+    assert (while_open, after) == ([0, 0], 0)
+    assert [look(desk, bucket) for bucket in BUCKETS] == [1, 1]
+
+
+def test_what_is_asked_for_again_is_looked_at_from_the_beginning(desk: JobDesk) -> None:
+    job = desk.upload()
+    desk.cancel(job.id)
+    pass_by(desk, STAGING_ENDS)
+    look(desk)
+    [held] = claim(desk, "public")
+    desk.fold(stored(job))
+
+    assert say_empty(desk, held) == 0
+    assert look(desk, "public") == 0
+    assert left(desk) == ["public"]
+
+
+def test_a_folder_of_before_the_upgrade_is_let_go_of_by_one_look(desk: JobDesk) -> None:
+    desk.sql("INSERT INTO deletions VALUES ('del_1', 'job_1', 'staging', 'job_1/', clock_timestamp(), NULL, NULL)")
+
+    assert look(desk) == 1
+
+
+def test_a_word_of_many_folders_is_taken_at_once(desk: JobDesk) -> None:
+    for _ in range(5):
+        desk.fold(stored(desk.upload()))
+    pass_by(desk, STAGING_ENDS)
+    held = desk.run(lambda c: deletions.claim(c, bucket="staging", tokens=[uuid4() for _ in range(8)], limits=LIMITS))
+
+    assert say_empty(desk, *held) == 5
+
+
+@dataclass
+class Bucket:
+    """A folder, and writes on their way to it: they come at these times, whatever becomes of their worker."""
+
+    arrivals: list[float]
+    now: float = 0.0
+    objects: set[float] = field(default_factory=set)
+
+    def pass_by(self, seconds: float) -> None:
+        """Time passes; what is due comes."""
+        self.now += seconds
+        self.objects |= {at for at in self.arrivals if at <= self.now}
+        self.arrivals = [at for at in self.arrivals if at > self.now]
+
+
+def arrivals(longest: float) -> some.SearchStrategy[list[float]]:
+    """Times of writes that were begun under a claim, the worst of them at the very end."""
+    return some.lists(some.one_of(some.floats(0, longest), some.just(longest - 0.001)), max_size=4)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    staged=arrivals(STAGING_ENDS),
+    copied=arrivals(COPIES_END),
+    pauses=some.lists(some.tuples(some.floats(0, 400), some.floats(0, 30)), max_size=8),
+)
+def test_whenever_somebody_looks_nothing_that_comes_late_is_left(
+    desk: JobDesk, staged: list[float], copied: list[float], pauses: list[tuple[float, float]]
+) -> None:
+    desk.sql("DELETE FROM deletions")
+    desk.cancel(desk.upload().id)
+    there = {"staging": Bucket(staged), "public": Bucket(copied)}
+
+    def wait(seconds: float) -> None:
+        pass_by(desk, seconds)
+        for bucket in there.values():
+            bucket.pass_by(seconds)
+
+    for pause, longest in [*pauses, *[(100.0, 1.0)] * 40]:
+        wait(pause)
+        held = {bucket: claim(desk, bucket) for bucket in there}
+        for bucket, folders in held.items():
+            if folders:
+                there[bucket].objects.clear()
+        # What comes between the look and the word of it is not seen.
+        wait(longest)
+        for folders in held.values():
+            say_empty(desk, *folders)
+
+    assert left(desk) == []
+    assert {name: bucket.objects for name, bucket in there.items()} == {"staging": set(), "public": set()}
+
+
+@pytest.mark.parametrize("lease", [0.5, 3600.0])
+def test_a_long_lease_is_waited_for_too(lease: float) -> None:
+    limits = Limits(lease_seconds=lease)
+
+    assert limits.copies_end_seconds > max(lease, limits.max_uploading_seconds)
+    assert limits.staging_ends_seconds > max(lease, limits.max_generating_seconds)
