@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TypeVar
 
 from sqlalchemy import Connection, create_engine, text
@@ -39,7 +40,10 @@ def driver_url(url: str) -> str:
 
 
 class Database:
-    """A pool of connections with server-side limits on whatever runs in them (milliseconds)."""
+    """A pool of connections with server-side limits on whatever runs in them (milliseconds).
+
+    Some connections may be set aside as pools of their own: no kind of work can hold what another needs.
+    """
 
     def __init__(
         self,
@@ -47,6 +51,7 @@ class Database:
         *,
         application: str,
         pool_size: int = 8,
+        pools: Mapping[str, int] | None = None,
         statement_timeout_ms: int = 10_000,
         lock_timeout_ms: int = 5_000,
         queue_timeout_seconds: float = 5.0,
@@ -74,26 +79,30 @@ class Database:
             },
         )
         self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")
-        self._places = asyncio.Semaphore(pool_size)
+        kept = pools or {}
+        self._pools = {pool: asyncio.Semaphore(places) for pool, places in kept.items()}
+        self._shared = asyncio.Semaphore(pool_size - sum(kept.values()))
         self._queue_timeout = queue_timeout_seconds
 
-    async def run(self, work: Callable[[Connection], T], *, attempts: int = 3) -> T:
+    async def run(self, work: Callable[[Connection], T], *, pool: str | None = None, attempts: int = 3) -> T:
         """Run a unit of work as one transaction; returns after COMMIT.
 
-        Deadlocks and serialization failures are tried again. A caller that is canceled meanwhile does not interrupt the
-        transaction: it ends in its thread. Raises `DatabaseUnavailable`; SQLAlchemy's `DataError` for a value that
-        cannot be stored and `IntegrityError` for one that a constraint refuses.
+        It waits for a connection of the named pool, or for one that is in none. Deadlocks and serialization failures
+        are tried again. A caller that is canceled meanwhile does not interrupt the transaction: it ends in its thread.
+        Raises `DatabaseUnavailable`; SQLAlchemy's `DataError` for a value that cannot be stored and `IntegrityError`
+        for one that a constraint refuses.
         """
+        places = self._shared if pool is None else self._pools.get(pool, self._shared)
         try:
-            await asyncio.wait_for(self._places.acquire(), self._queue_timeout)
+            await asyncio.wait_for(places.acquire(), self._queue_timeout)
         except TimeoutError:
             raise DatabaseUnavailable("Every database connection is busy.") from None
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, attempts)
-        future.add_done_callback(self._done)
+        future.add_done_callback(partial(self._done, places))
         return await asyncio.shield(future)
 
-    def _done(self, future: "asyncio.Future[T]") -> None:
-        self._places.release()
+    def _done(self, places: asyncio.Semaphore, future: "asyncio.Future[T]") -> None:
+        places.release()
         if not future.cancelled():
             # Read here, as a canceled caller will not: an unread exception would be reported as forgotten.
             future.exception()

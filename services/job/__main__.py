@@ -29,6 +29,7 @@ from services.job.parked import ParkedFacts
 from services.job.purger import Purger
 from services.job.relay import OutboxRelay
 from services.job.settings import Settings
+from services.job.store.pools import CONNECTIONS, POOLS
 from services.job.watching import Watchers
 
 #: A job brings at most 40 MiB of pictures.
@@ -44,7 +45,7 @@ async def main(stop: asyncio.Event) -> None:
     ready = Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
-        database = Database(settings.database_url, application="calotype-job", pool_size=12)
+        database = Database(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
         declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
         connection = jetstream.connect(settings.nats_url, name="job", streams=declared, ready=ready, stop=stop)

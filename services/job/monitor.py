@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -44,6 +45,7 @@ class StaleJobMonitor:
         limits: Limits,
         *,
         interval_seconds: float,
+        page: int = rescuing.PAGE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -51,6 +53,7 @@ class StaleJobMonitor:
         self._relay = relay
         self._limits = limits
         self._interval = interval_seconds
+        self._page = page
         self._clock = clock
         self._noted: _Noted | None = None
         self._last_tick: float | None = None
@@ -63,7 +66,15 @@ class StaleJobMonitor:
         await run_every("stale_job_monitor", self.run_once, interval=self._interval, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """One tick; returns counts of what was done."""
+        """Tick once, and again for as long as it helps and more is waiting; returns counts of what was done."""
+        counts: Counter[str] = Counter()
+        while acted := await self._tick():
+            counts.update(acted)
+            if self._noted is None or len(self._noted.candidates) < self._page:
+                break
+        return counts
+
+    async def _tick(self) -> dict[str, int]:
         self._mind_the_gap(self._clock())
         counts: dict[str, int] = {}
         try:
@@ -106,7 +117,7 @@ class StaleJobMonitor:
 
     def _look(self, connection: Connection) -> Sequence[rescuing.Candidate]:
         self._mind_the_clock(connection)
-        return rescuing.candidates(connection, self._limits)
+        return rescuing.candidates(connection, self._limits, most=self._page)
 
     def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
         # In the transaction that judges by this clock: between two ticks it may have been set.

@@ -11,6 +11,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2, worker_service_pb2
 from common.errors import ServiceError
 from common.grpc_client import call, stream
 from common.jetstream import JetStream
+from common.postgres import Database
 from services.job.watching import Watchers
 from tests.support.patience import PATIENCE
 
@@ -25,6 +26,7 @@ class Api:
     work: Any
     broker: JetStream
     watching: Watchers
+    database: Database
 
     async def create(self, prompt: str = "a harbour", *, key: str = "", **fields: Any) -> Any:
         """Submit a job; returns the whole answer."""
@@ -36,6 +38,10 @@ class Api:
     async def get(self, job_id: str) -> Any:
         """Read a job."""
         return (await call(self.jobs.GetJob, Ask.GetJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)).job
+
+    async def cancel(self, job_id: str) -> Any:
+        """Cancel a job."""
+        return await call(self.jobs.CancelJob, Ask.CancelJobRequest(tenant="acme", job_id=job_id), timeout=PATIENCE)
 
     async def page(self, **fields: Any) -> Any:
         """Read a page."""

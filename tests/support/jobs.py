@@ -1,7 +1,9 @@
 """job-service's use cases, as one worker after the other would ask for them; each call is one transaction."""
 
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
@@ -56,6 +58,10 @@ class JobDesk:
     limits: Limits = field(default_factory=Limits)
     dispose: Callable[[], None] = lambda: None
 
+    def on(self, connection: Connection) -> "JobDesk":
+        """The same inside a transaction that somebody else ends."""
+        return replace(self, run=lambda work: work(connection))
+
     def register(self, *known: Provider, is_starting: bool = False, worker: str = "worker") -> None:
         """Make providers known."""
         self.run(lambda c: routing.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
@@ -72,6 +78,7 @@ class JobDesk:
         fingerprint: str = "",
         quota: Quota | None = None,
         join: int | None = None,
+        pictures: Mapping[int, bytes] | None = None,
         **request: Any,
     ) -> creating.Done:
         """What job-service makes of a wish for pictures."""
@@ -81,6 +88,7 @@ class JobDesk:
             fingerprint=fingerprint,
             request=JobRequest(**({"prompt": "a harbour"} | request)),
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            pictures=pictures or {},
             quota=quota,
             join_within_seconds=join,
         )
@@ -93,9 +101,9 @@ class JobDesk:
         asked = list(tokens) or [uuid4() for _ in range(count)]
         return self.run(lambda c: claiming.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits))
 
-    def claim_uploads(self, count: int = 1) -> list[claiming.Claimed]:
+    def claim_uploads(self, count: int = 1, *, tokens: Sequence[UUID] = ()) -> list[claiming.Claimed]:
         """Claim jobs for upload."""
-        asked = [uuid4() for _ in range(count)]
+        asked = list(tokens) or [uuid4() for _ in range(count)]
         return self.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
 
     def begin(
@@ -165,10 +173,10 @@ class JobDesk:
 
         return self.run(work)
 
-    def await_blocked(self) -> None:
-        """Return once somebody in this database waits for another's lock."""
+    def await_blocked(self, count: int = 1) -> None:
+        """Return once so many in this database wait for others' locks."""
         deadline = time.monotonic() + PATIENCE
-        while not self.sql(BLOCKED):
+        while len(self.sql(BLOCKED)) < count:
             assert time.monotonic() < deadline, "nobody waited for a lock"
 
     def generate(self, **request: Any) -> tuple[Job, ProviderCall]:
@@ -199,6 +207,26 @@ def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
     desk.register()
     yield desk
     engine.dispose()
+
+
+@contextmanager
+def open_transaction(desk: JobDesk, work: Callable[[Connection], object]) -> Iterator[Future[None]]:
+    """A transaction that did its work and is not over before the block is; whoever made it says nothing meanwhile."""
+    worked, go_on = threading.Event(), threading.Event()
+
+    def stay(connection: Connection) -> None:
+        work(connection)
+        worked.set()
+        # Longer than those who are to fail if they wait for it.
+        assert go_on.wait(2 * PATIENCE)
+
+    with ThreadPoolExecutor(1) as threads:
+        staying = threads.submit(desk.run, stay)
+        try:
+            assert worked.wait(PATIENCE)
+            yield staying
+        finally:
+            go_on.set()
 
 
 def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> buying.Purchase:

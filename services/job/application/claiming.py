@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -14,11 +15,16 @@ from services.job.domain.jobs import Artifact, Attempt, Fence, Job
 from services.job.domain.limits import Limits
 from services.job.domain.routing import Admission, Route, steps
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, breakers, calls, claims, jobs, settlements
+from services.job.store import artifacts, attempts, breakers, calls, claims, jobs, lanes, settlements
 from services.job.store import transitions as store
+from services.job.store.lanes import Lane
 
 MOST_AT_ONCE = 64
 MOST_RENEWALS = 256
+#: Tenants that are looked at beyond one for each job: some jobs may be locked, and some lanes be empty.
+SPARE_TENANTS = 16
+#: Looks of one claim, each at four times as many lanes, while those that it saw were empty.
+MOST_LOOKS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,37 +48,33 @@ def claim_jobs(
 ) -> list[Claimed]:
     """Give a generator at most as many due jobs as it sent tokens."""
 
-    def decide(job: Job, token: UUID) -> Change:
-        return transitions.claim(
-            job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=jobs.clock(connection)
-        )
+    def decide(job: Job, token: UUID, now: datetime) -> Change:
+        return transitions.claim(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
 
-    held, fresh = _sort_tokens(connection, tokens)
+    held, fresh = _sort_tokens(connection, tokens, limits=limits)
     # Fetching buys nothing, so it goes first and waits for no turn; who is given some asks for more by itself.
     due = claims.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
-    followed = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
-    if not followed:
-        claims.one_at_a_time(connection)
+    if followed := _take(connection, due, fresh, decide, stage=Stage.GENERATING):
+        return _with_routes(connection, held + followed, routing.admission(connection))
+    # From here on nothing may wait: everybody's claims wait for this one.
+    claims.one_at_a_time(connection)
     admitted = routing.admission(connection)
-    if followed:
-        return _with_routes(connection, held + followed, admitted)
-    due = claims.lock_due_jobs(connection, most=len(fresh), mine=providers, admission=admitted) if fresh else []
+    due, seen = _choose(connection, admitted, most=len(fresh), mine=providers) if fresh else ([], [])
     taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
     _note_probes(connection, taken, admitted, limits=limits)
+    lanes.tidy(connection, seen)
     if taken:
-        claims.remember_served(connection, [job.tenant for job in taken])
+        lanes.remember_served(connection, [job.tenant for job in taken])
     return _with_routes(connection, held + taken, admitted)
 
 
 def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: Limits) -> list[Claimed]:
     """Give an uploader at most as many jobs with staged images as it sent tokens."""
 
-    def decide(job: Job, token: UUID) -> Change:
-        return transitions.claim_upload(
-            job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=jobs.clock(connection)
-        )
+    def decide(job: Job, token: UUID, now: datetime) -> Change:
+        return transitions.claim_upload(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
 
-    held, fresh = _sort_tokens(connection, tokens)
+    held, fresh = _sort_tokens(connection, tokens, limits=limits)
     due = claims.lock_due_uploads(connection, most=len(fresh)) if fresh else []
     return _with_ledger(connection, held + _take(connection, due, fresh, decide, stage=Stage.UPLOADING))
 
@@ -104,6 +106,21 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
         raise Refusal("TOO_LARGE", f"At most {MOST_RENEWALS} leases in one renewal.")
 
 
+def _choose(
+    connection: Connection, admitted: Admission, *, most: int, mine: Sequence[str]
+) -> tuple[list[Job], list[Lane]]:
+    """Due jobs, locked, and the lanes that were looked at: more of them while those at hand turn out to be empty."""
+    lanes.wake(connection)
+    tenants = most + SPARE_TENANTS
+    for _ in range(MOST_LOOKS):
+        seen = lanes.find(connection, tenants=tenants, mine=mine, admission=admitted)
+        due = claims.lock_due_jobs(connection, seen, most=most) if seen else []
+        if len(due) == most or not lanes.tidy(connection, seen):
+            break
+        tenants *= 4
+    return due, seen
+
+
 def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admission, *, limits: Limits) -> None:
     """A job that goes where a breaker was open tries it for all others."""
     tried = {one.route for one in admitted.probes()}
@@ -114,19 +131,15 @@ def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admissi
                 breakers.probe(connection, route, by=job, seconds=longest)
 
 
-def _sort_tokens(connection: Connection, tokens: Sequence[UUID]) -> tuple[list[Job], list[UUID]]:
-    """Jobs that are held under these tokens already, and the tokens that were never used."""
+def _sort_tokens(connection: Connection, tokens: Sequence[UUID], *, limits: Limits) -> tuple[list[Job], list[UUID]]:
+    """Jobs that are held under these tokens, for a whole lease from now, and the tokens that were never used."""
     if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
         raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
     claims.wait_for_the_same(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
-    locked, _ = jobs.lock(connection, [attempt.job_id for attempt in used])
-    held = [
-        job
-        for attempt in used
-        if (job := locked.get(attempt.job_id)) is not None
-        and job.is_held_by(Fence(job_id=job.id, claim_number=attempt.claim_number, lease_token=attempt.lease_token))
-    ]
+    fences = [Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token) for one in used]
+    renewed = claims.renew(connection, fences, seconds=limits.lease_seconds) if fences else set()
+    held = jobs.get_many(connection, [one.job_id for one in fences if str(one.lease_token) in renewed])
     known = {attempt.lease_token for attempt in used}
     return held, [token for token in tokens if token not in known]
 
@@ -135,11 +148,12 @@ def _take(
     connection: Connection,
     due: Sequence[Job],
     tokens: Sequence[UUID],
-    decide: Callable[[Job, UUID], Change],
+    decide: Callable[[Job, UUID, datetime], Change],
     *,
     stage: Stage,
 ) -> list[Job]:
-    changes = [decide(job, token) for job, token in zip(due, tokens, strict=False)]
+    now = jobs.clock(connection)
+    changes = [decide(job, token, now) for job, token in zip(due, tokens, strict=False)]
     attempts.add(connection, [_attempt(change.after, stage) for change in changes])
     store.write(connection, changes)
     return [change.after for change in changes]

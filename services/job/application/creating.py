@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
-from services.job.application.admitting import admit_job
+from services.job.application.admitting import admit_job, refuse_early
 from services.job.domain import transitions
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
@@ -61,6 +61,10 @@ def create_job(connection: Connection, new: NewJob) -> Done:
     if joined is not None:
         return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
     provider, model = choose(new.request, providers.offered(connection))
+    if new.pictures:
+        refuse_early(connection, new.tenant, new.quota, priority=new.request.priority)
+        # Before anything that others of the tenant wait for: this may take seconds.
+        inputs.add(connection, job_id, new.pictures)
     rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
     job = transitions.submit(
         job_id=job_id,
@@ -71,9 +75,7 @@ def create_job(connection: Connection, new: NewJob) -> Done:
         traceparent=new.traceparent,
         now=jobs.clock(connection),
     )
-    seen = store.write_new(connection, job)
-    inputs.add(connection, job_id, new.pictures)
-    return Done(seen, rate=rate)
+    return Done(store.write_new(connection, job), rate=rate)
 
 
 def _joined(connection: Connection, new: NewJob) -> str | None:

@@ -22,6 +22,8 @@ from services.job.store import artifacts, attempts, breakers, calls, jobs, provi
 from services.job.store import transitions as store
 
 RECOVERIES = "recoveries"
+#: Jobs of one rule that are looked at together.
+PAGE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +34,8 @@ class Candidate:
     sequence: int
 
 
-def candidates(connection: Connection, limits: Limits, *, most: int = 200) -> list[Candidate]:
-    """Jobs that break a rule now."""
+def candidates(connection: Connection, limits: Limits, *, most: int = PAGE) -> list[Candidate]:
+    """Jobs that break a rule now, at most so many of each rule."""
     return [
         Candidate(job_id=job_id, sequence=sequence) for job_id, sequence in stale.find(connection, limits, most=most)
     ]

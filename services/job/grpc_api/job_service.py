@@ -1,7 +1,7 @@
 """JobService: clients ask, the application answers."""
 
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from typing import Any, TypeVar
 
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
@@ -23,9 +23,11 @@ from services.job.messages.enums import member
 from services.job.relay import OutboxRelay
 from services.job.store import breakers, providers
 from services.job.store.listing import Filters
+from services.job.store.pools import Pool
 from services.job.watching import Watchers
 
 Context = Any
+T = TypeVar("T")
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
@@ -60,7 +62,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 quota=incoming.quota(request),
                 join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
-            return await self._database.run(lambda connection: creating.create_job(connection, new))
+            pool = Pool.PICTURES if new.pictures else Pool.WRITES
+            return await self._database.run(lambda connection: creating.create_job(connection, new), pool=pool)
 
         done = await answer(work)
         self._relay.wake()
@@ -70,21 +73,18 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
         """Return a job as it is now."""
-        seen = await answer(
-            lambda: self._database.run(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
-        )
+        seen = await self._read(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
         return job_service_pb2.GetJobResponse(job=self._job(seen))
 
     async def ListJobs(
         self, request: job_service_pb2.ListJobsRequest, context: Context
     ) -> job_service_pb2.ListJobsResponse:
         """Return a page of jobs, newest first."""
-        seen, token = await answer(
-            lambda: self._database.run(
-                lambda connection: reading.list_jobs(
-                    connection, _filters(request), page_size=request.page_size, page_token=request.page_token
-                )
-            )
+        seen, token = await self._read(
+            lambda connection: reading.list_jobs(
+                connection, _filters(request), page_size=request.page_size, page_token=request.page_token
+            ),
+            pool=Pool.LISTS,
         )
         return job_service_pb2.ListJobsResponse(jobs=[self._job(one) for one in seen], next_page_token=token)
 
@@ -94,10 +94,8 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """End a job that is not final."""
         check_names(request.tenant, request.idempotency_key)
         tenant, job_id, key = request.tenant, request.job_id, request.idempotency_key
-        done = await answer(
-            lambda: self._database.run(
-                lambda connection: deciding.cancel_job(connection, tenant, job_id, idempotency_key=key)
-            )
+        done = await self._write(
+            lambda connection: deciding.cancel_job(connection, tenant, job_id, idempotency_key=key)
         )
         self._relay.wake()
         return job_service_pb2.CancelJobResponse(job=self._job(done.seen), replayed=done.replayed)
@@ -118,7 +116,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             expected_sequence=expected,
             quota=incoming.quota(request),
         )
-        done = await answer(lambda: self._database.run(lambda connection: deciding.retry_job(connection, retry)))
+        done = await self._write(lambda connection: deciding.retry_job(connection, retry))
         self._relay.wake()
         return job_service_pb2.RetryJobResponse(
             job=self._job(done.seen), replayed=done.replayed, rate=outgoing.rate(done.rate)
@@ -130,20 +128,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Count a request against its tenant's rate."""
         check_names(request.tenant, "")
         tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
-        rate = await answer(
-            lambda: self._database.run(lambda connection: admitting.take_request(connection, tenant, per_minute))
-        )
+        rate = await self._write(lambda connection: admitting.take_request(connection, tenant, per_minute))
         return job_service_pb2.TakeRequestResponse(rate=outgoing.rate(rate))
 
     async def DeleteJob(
         self, request: job_service_pb2.DeleteJobRequest, context: Context
     ) -> job_service_pb2.DeleteJobResponse:
         """Remove a final job's pictures, inputs and personal data."""
-        await answer(
-            lambda: self._database.run(
-                lambda connection: deciding.delete_job(connection, request.tenant, request.job_id)
-            )
-        )
+        await self._write(lambda connection: deciding.delete_job(connection, request.tenant, request.job_id))
         return job_service_pb2.DeleteJobResponse()
 
     async def ListFinalEvents(
@@ -151,12 +143,11 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.ListFinalEventsResponse:
         """Return final events since a time, oldest first."""
         since = incoming.moment(request, "since")
-        found = await answer(
-            lambda: self._database.run(
-                lambda connection: reading.list_final_events(
-                    connection, since=since, page_size=request.page_size, page_token=request.page_token
-                )
-            )
+        found = await self._read(
+            lambda connection: reading.list_final_events(
+                connection, since=since, page_size=request.page_size, page_token=request.page_token
+            ),
+            pool=Pool.LISTS,
         )
         return job_service_pb2.ListFinalEventsResponse(
             jobs=[self._job(one) for one in found.seen],
@@ -168,11 +159,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.ListAttemptsRequest, context: Context
     ) -> job_service_pb2.ListAttemptsResponse:
         """Return every claim of a job."""
-        found = await answer(
-            lambda: self._database.run(
-                lambda connection: reading.list_attempts(connection, request.tenant, request.job_id)
-            )
-        )
+        found = await self._read(lambda connection: reading.list_attempts(connection, request.tenant, request.job_id))
         return job_service_pb2.ListAttemptsResponse(
             attempts=[outgoing.attempt(attempt, ledger) for attempt, ledger in found]
         )
@@ -185,16 +172,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
             return list(providers.offered(connection).values()), list(breakers.all_of_them(connection).values())
 
-        known, ill = await answer(lambda: self._database.run(work))
+        known, ill = await self._read(work)
         return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one, ill) for one in known])
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Stream a job's changes until the final one."""
-        seen = await answer(
-            lambda: self._database.run(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
-        )
+        seen = await self._read(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
         # Before the first change, which may be long in coming: the client knows that it is heard.
         await context.send_initial_metadata(())
         after = request.after_sequence if request.HasField("after_sequence") else None
@@ -208,6 +193,12 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 yield job_service_pb2.WatchJobResponse(progress=change)
             else:
                 yield job_service_pb2.WatchJobResponse(job=self._job(change))
+
+    async def _read(self, work: Callable[[Connection], T], *, pool: Pool = Pool.READS) -> T:
+        return await answer(lambda: self._database.run(work, pool=pool))
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await answer(lambda: self._database.run(work, pool=Pool.WRITES))
 
     def _job(self, seen: Snapshot) -> job_pb2.Job:
         return outgoing.job(seen, public_base_url=self._public_base_url)

@@ -10,6 +10,7 @@ from common.postgres import Database
 from services.job.grpc_api.refusals import answer
 from services.job.messages import outgoing
 from services.job.store import breakers, load, providers, queue
+from services.job.store.pools import Pool
 
 
 class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
@@ -30,7 +31,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         self, request: queue_service_pb2.GetQueueRequest, context: Any
     ) -> queue_service_pb2.GetQueueResponse:
         """Count what is under way."""
-        seen = await answer(lambda: self._database.run(queue.count))
+        seen = await answer(lambda: self._database.run(queue.count, pool=Pool.LISTS))
         return queue_service_pb2.GetQueueResponse(
             jobs=_counts(seen.everybody),
             oldest_queued_at=outgoing.timestamp(seen.everybody.oldest_queued_at),
@@ -51,7 +52,7 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         self, request: queue_service_pb2.ListProviderUseRequest, context: Any
     ) -> queue_service_pb2.ListProviderUseResponse:
         """Tell what is in use of each provider."""
-        found = await answer(lambda: self._database.run(_use))
+        found = await answer(lambda: self._database.run(_use, pool=Pool.LISTS))
         return queue_service_pb2.ListProviderUseResponse(providers=found)
 
 

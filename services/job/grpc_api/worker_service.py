@@ -18,6 +18,7 @@ from services.job.grpc_api.refusals import answer
 from services.job.messages import incoming, outgoing
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, inputs, jobs, settlements
+from services.job.store.pools import Pool
 
 Context = Any
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 limits=self._limits,
             )
 
-        claimed = await self._ask(work)
+        claimed = await self._ask(work, pool=Pool.CLAIMS)
         return worker_service_pb2.ClaimJobsResponse(jobs=[outgoing.claimed_job(one, self._limits) for one in claimed])
 
     async def ClaimUploads(
@@ -175,7 +176,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 raise Refusal("INVALID_INPUT", f"Job {fence.job_id} has no input image {request.index}.")
             return data
 
-        data = await self._ask(work)
+        data = await self._ask(work, pool=Pool.PICTURES)
         for start in range(0, len(data), CHUNK_BYTES):
             yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + CHUNK_BYTES])
 
@@ -256,8 +257,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             await self._relay.wake_generators()
         return worker_service_pb2.ReleaseJobResponse()
 
-    async def _ask(self, work: Callable[[Connection], T]) -> T:
-        answered = await answer(lambda: self._database.run(work))
+    async def _ask(self, work: Callable[[Connection], T], *, pool: Pool = Pool.LEASES) -> T:
+        answered = await answer(lambda: self._database.run(work, pool=pool))
         self._relay.wake()
         return answered
 

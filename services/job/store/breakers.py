@@ -44,10 +44,14 @@ SELECT provider, model, failures, code, reason, opened_at, open_until,
 FROM breakers
 """
 
+# Asked under the lock of all claims: whoever is writing news of it is not waited for, and at worst two jobs try.
 PROBE = """
 UPDATE breakers SET probe_until = clock_timestamp() + make_interval(secs => :seconds),
     probe_job_id = :job_id, probe_claim_number = :claim_number
-WHERE provider = :provider AND model = :model
+FROM (
+    SELECT provider, model FROM breakers WHERE provider = :provider AND model = :model FOR UPDATE SKIP LOCKED
+) AS free
+WHERE breakers.provider = free.provider AND breakers.model = free.model
 """
 
 # A generator that starts may bring the credential that was missing: one job tries at once.

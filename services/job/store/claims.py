@@ -1,60 +1,24 @@
-"""Which jobs are due: the statements that choose work, fair between tenants, and never wait for each other."""
+"""Which jobs are due: the statements that choose work, fair between tenants, and keep its leases."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
 from services.job.domain.jobs import Fence, Job
-from services.job.domain.routing import Admission, Breaker
 from services.job.store import rows
 from services.job.store.jobs import from_row
+from services.job.store.lanes import PRIORITIES, Lane
 
-# A lane is the queued jobs of one tenant that may go the same ways. Lanes are found by hopping through the index, so
-# one of 10,000 jobs costs as much as one with a single job. The first way that no breaker bars serves the lane, if this
-# generator can go it; places at the provider, and one for a job that tries whether it is well again, are the limit.
-# A tenant's turn is its number of jobs at generators plus the job's place in its own queue: least served goes first.
+# Places at the provider, and one for a job that tries whether it is well again, are the limit. A tenant's turn is its
+# number of jobs at generators plus the job's place in its own queue: least served goes first. Each priority is looked
+# at by itself: jobs of one that wait for their time would have to be passed by on the way to the next.
 CHOOSE_DUE_JOBS = """
-WITH RECURSIVE lanes AS (
-    (SELECT tenant, provider, model, fallback FROM jobs WHERE state = 'queued'
-        ORDER BY tenant, provider, model, fallback LIMIT 1)
-    UNION ALL
-    SELECT following.* FROM lanes CROSS JOIN LATERAL (
-        SELECT tenant, provider, model, fallback FROM jobs
-        WHERE state = 'queued' AND (jobs.tenant, jobs.provider, jobs.model, jobs.fallback)
-            > (lanes.tenant, lanes.provider, lanes.model, lanes.fallback)
-        ORDER BY tenant, provider, model, fallback LIMIT 1
-    ) AS following
-),
-known AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb))
-        AS one (provider text, default_model text, places bigint, is_mine boolean)
-),
-gates AS (SELECT * FROM jsonb_to_recordset(CAST(:gates AS jsonb)) AS one (provider text, model text, places bigint)),
-served AS (
-    SELECT tenant, count(*) AS in_flight FROM jobs WHERE state IN ('processing', 'generating') GROUP BY tenant
-),
-open_lanes AS (
-    SELECT lanes.*, known.provider AS by_provider, route.model AS by_model, route.places AS tries,
-        known.places, coalesce(served.in_flight, 0) AS in_flight, load.last_claimed_at,
-        coalesce(load.max_in_flight, 1000000) AS max_in_flight
-    FROM lanes
-    CROSS JOIN LATERAL (
-        SELECT step.provider, step.model, coalesce(gates.places, 1000000) AS places
-        FROM (
-            SELECT lanes.provider, lanes.model, 0 AS place
-            UNION ALL
-            SELECT name, known.default_model, fallback.place
-            FROM unnest(lanes.fallback) WITH ORDINALITY AS fallback (name, place)
-            JOIN known ON known.provider = name
-        ) AS step
-        LEFT JOIN gates ON gates.provider = step.provider AND gates.model = step.model
-        WHERE coalesce(gates.places, 1) > 0
-        ORDER BY step.place LIMIT 1
-    ) AS route
-    JOIN known ON known.provider = route.provider AND known.is_mine AND known.places > 0
-    LEFT JOIN served ON served.tenant = lanes.tenant
-    LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
+WITH open_lanes AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:lanes AS jsonb)) AS one (
+        tenant text, provider text, model text, fallback text[], by_provider text, by_model text, places bigint,
+        tries bigint, last_claimed_at timestamptz, in_flight bigint, max_in_flight bigint)
 ),
 due AS (
     SELECT job.*, lane.by_provider, lane.by_model, lane.places, lane.tries, lane.last_claimed_at, lane.max_in_flight,
@@ -62,9 +26,13 @@ due AS (
             + row_number() OVER (PARTITION BY lane.tenant ORDER BY job.priority, job.run_at, job.id) AS turn
     FROM open_lanes AS lane
     CROSS JOIN LATERAL (
-        SELECT id, priority, run_at FROM jobs
-        WHERE state = 'queued' AND jobs.tenant = lane.tenant AND jobs.provider = lane.provider
-            AND jobs.model = lane.model AND jobs.fallback = lane.fallback AND run_at <= clock_timestamp()
+        SELECT first.* FROM unnest(CAST(:priorities AS smallint[])) AS level (priority) CROSS JOIN LATERAL (
+            SELECT id, priority, run_at FROM jobs
+            WHERE state = 'queued' AND jobs.tenant = lane.tenant AND jobs.provider = lane.provider
+                AND jobs.model = lane.model AND jobs.fallback = lane.fallback
+                AND jobs.priority = level.priority AND run_at <= clock_timestamp()
+            ORDER BY run_at, id LIMIT CAST(:per_lane AS bigint)
+        ) AS first
         ORDER BY priority, run_at, id
         LIMIT least(CAST(:per_lane AS bigint), lane.places, lane.tries,
                     greatest(lane.max_in_flight - lane.in_flight, 0))
@@ -83,8 +51,11 @@ SELECT id FROM placed WHERE place <= places AND try <= tries
 ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
 """
 
+# Everybody waits for whoever holds this lock, who waits for nobody: what is locked is passed by, and should something
+# wait after all, it fails soon. A process that is frozen inside a claim loses its connection.
 ONE_AT_A_TIME = """
-SELECT pg_advisory_xact_lock(hashtextextended('claim', 0))
+SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
+    set_config('lock_timeout', '50ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)
 """
 
 # What waits at the provider only has to be fetched: an operation under way, or a result that is missing here.
@@ -110,12 +81,6 @@ ORDER BY chosen.place LIMIT :most
 FOR UPDATE OF jobs SKIP LOCKED
 """
 
-REMEMBER_SERVED_TENANTS = """
-INSERT INTO tenant_load (tenant, last_claimed_at)
-SELECT tenant, clock_timestamp() FROM unnest(CAST(:tenants AS text[])) AS tenant ORDER BY tenant
-ON CONFLICT (tenant) DO UPDATE SET last_claimed_at = excluded.last_claimed_at
-"""
-
 LOCK_DUE_UPLOADS = """
 SELECT * FROM jobs
 WHERE state = 'uploading' AND lease_token IS NULL AND run_at <= clock_timestamp()
@@ -128,10 +93,16 @@ SELECT pg_advisory_xact_lock(hashtextextended(CAST(token AS text), 0))
 FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS asked
 """
 
+# Locked in the order of their ids, as everybody who locks several jobs does.
 RENEW_LEASES = """
+WITH held AS (
+    SELECT jobs.id FROM jobs
+    JOIN jsonb_to_recordset(CAST(:fences AS jsonb)) AS told (job_id text, claim_number integer, lease_token uuid)
+        ON jobs.id = told.job_id AND jobs.claim_number = told.claim_number AND jobs.lease_token = told.lease_token
+    ORDER BY jobs.id FOR UPDATE OF jobs
+)
 UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
-FROM jsonb_to_recordset(CAST(:fences AS jsonb)) AS held (job_id text, claim_number integer, lease_token uuid)
-WHERE jobs.id = held.job_id AND jobs.claim_number = held.claim_number AND jobs.lease_token = held.lease_token
+FROM held WHERE jobs.id = held.id
 RETURNING jobs.lease_token
 """
 
@@ -155,21 +126,11 @@ def lock_jobs_to_follow(connection: Connection, *, most: int, mine: Collection[s
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"most": most, "mine": list(mine)})
 
 
-def lock_due_jobs(connection: Connection, *, most: int, mine: Collection[str], admission: Admission) -> list[Job]:
-    """Lock at most so many due jobs that these providers may serve now, in the order in which they are to be served."""
-    known = [
-        {
-            "provider": name,
-            "default_model": one.default_model,
-            "places": admission.places.get(name, 0),
-            "is_mine": name in mine,
-        }
-        for name, one in admission.catalogue.items()
-    ]
-    gates = [_gate(one, 0) for one in admission.barred()] + [_gate(one, 1) for one in admission.probes()]
+def lock_due_jobs(connection: Connection, seen: Sequence[Lane], *, most: int) -> list[Job]:
+    """Lock at most so many due jobs of these lanes, in the order in which they are to be served."""
     told = {
-        "known": rows.as_parameter(known),
-        "gates": rows.as_parameter(gates),
+        "lanes": rows.as_parameter([asdict(one) for one in seen]),
+        "priorities": PRIORITIES,
         # Somebody may hold a few of them, to cancel or rescue them.
         "per_lane": most + 4,
         "candidates": 4 * most + 16,
@@ -178,18 +139,9 @@ def lock_due_jobs(connection: Connection, *, most: int, mine: Collection[str], a
     return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "most": most})
 
 
-def _gate(breaker: Breaker, places: int) -> dict[str, object]:
-    return {"provider": breaker.provider, "model": breaker.model, "places": places}
-
-
 def lock_due_uploads(connection: Connection, *, most: int) -> list[Job]:
     """Lock at most so many jobs whose images wait to be copied."""
     return _lock(connection, LOCK_DUE_UPLOADS, {"most": most})
-
-
-def remember_served(connection: Connection, tenants: Collection[str]) -> None:
-    """Note that these tenants had their turn. Their rows are locked until commit: call it last."""
-    connection.execute(text(REMEMBER_SERVED_TENANTS), {"tenants": sorted(set(tenants))})
 
 
 def renew(connection: Connection, fences: Sequence[Fence], *, seconds: float) -> set[str]:

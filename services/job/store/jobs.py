@@ -22,11 +22,12 @@ MUTABLE = (
     "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
 )  # fmt: skip
 
+# The ids stand there once more for the planner, which cannot count the rows of a JSON parameter.
 APPLY_TRANSITIONS = f"""
 UPDATE jobs SET {", ".join(f"{column} = new.{column}" for column in MUTABLE)}
 FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb)) AS new
 JOIN jsonb_to_recordset(CAST(:guards AS jsonb)) AS guard (id text, state text, sequence bigint) ON guard.id = new.id
-WHERE jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
+WHERE jobs.id = ANY(:ids) AND jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
 """  # noqa: S608
 
 LOCK_WHAT_IS_FREE = """
@@ -98,6 +99,7 @@ def apply(connection: Connection, changes: Sequence[Change]) -> None:
     """
     guards = [{"id": one.before.id, "state": one.before.state, "sequence": one.before.sequence} for one in changes]
     parameters = {
+        "ids": [one.before.id for one in changes],
         "rows": rows.as_parameter([to_row(one.after) for one in changes]),
         "guards": rows.as_parameter(guards),
     }

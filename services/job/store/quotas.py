@@ -19,15 +19,13 @@ SELECT count(*) FROM (
 ) AS high
 """
 
-# Only a change is written: claims update the same row.
-SET_IN_FLIGHT = """
-INSERT INTO tenant_load AS load (tenant, max_in_flight) VALUES (:tenant, :most)
-ON CONFLICT (tenant) DO UPDATE SET max_in_flight = excluded.max_in_flight
-WHERE load.max_in_flight IS DISTINCT FROM excluded.max_in_flight
+MAX_IN_FLIGHT = """
+SELECT max_in_flight FROM tenant_load WHERE tenant = :tenant
 """
 
-FREE_IN_FLIGHT = """
-UPDATE tenant_load SET max_in_flight = NULL WHERE tenant = :tenant AND max_in_flight IS NOT NULL
+SET_IN_FLIGHT = """
+INSERT INTO tenant_load (tenant, max_in_flight) VALUES (:tenant, :most)
+ON CONFLICT (tenant) DO UPDATE SET max_in_flight = excluded.max_in_flight
 """
 
 # The allowance fills up evenly. `full_at` is when it will be full again: each request moves it by its share.
@@ -50,9 +48,9 @@ def one_at_a_time(connection: Connection, tenant: str) -> None:
 
 
 def set_in_flight(connection: Connection, tenant: str, *, most: int | None) -> None:
-    """Bound how many jobs of a tenant are claimed at once."""
-    statement = FREE_IN_FLIGHT if most is None else SET_IN_FLIGHT
-    connection.execute(text(statement), {"tenant": tenant, "most": most})
+    """Bound how many jobs of a tenant are claimed at once. Only a change is written: a row that is, is locked."""
+    if connection.execute(text(MAX_IN_FLIGHT), {"tenant": tenant}).scalar() != most:
+        connection.execute(text(SET_IN_FLIGHT), {"tenant": tenant, "most": most})
 
 
 def queued(connection: Connection, tenant: str, *, most: int) -> int:

@@ -10,32 +10,41 @@ from services.job.domain.limits import Limits
 from services.job.domain.routing import AUTH_PATIENCE
 from services.job.store.jobs import from_row
 
-FIND_STALE_JOBS = """
-SELECT id, sequence FROM jobs
+#: A waiting job whose call goes on is followed past its deadlines: such jobs must not fill the page of those that are over.
+_NOTHING_OPEN = """NOT EXISTS (
+        SELECT FROM provider_calls AS call WHERE call.job_id = jobs.id AND call.phase IN ('intended', 'accepted'))"""
+
+# Each rule has a limit of its own, so that a mass of one kind does not keep the others waiting.
+FIND_STALE_JOBS = f"""
+(SELECT id, sequence FROM jobs
 WHERE state IN ('processing', 'generating') AND (
     lease_expires_at <= clock_timestamp()
     OR state = 'processing'
         AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds + :lease_seconds)
     OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds + :lease_seconds))
+LIMIT :most)
 UNION ALL
-SELECT id, sequence FROM jobs
+(SELECT id, sequence FROM jobs
 WHERE state = 'uploading' AND (
     lease_expires_at <= clock_timestamp()
     OR locked_at < clock_timestamp() - make_interval(secs => :max_uploading_seconds + :lease_seconds)
     OR lease_token IS NULL AND uploading_since < clock_timestamp() - make_interval(secs => :max_queued_seconds))
+LIMIT :most)
 UNION ALL
-SELECT id, sequence FROM jobs
+(SELECT id, sequence FROM jobs
 WHERE state = 'queued' AND (
-    finish_by <= clock_timestamp()
+    finish_by <= clock_timestamp() AND {_NOTHING_OPEN}
     OR (start_by <= clock_timestamp() AND started_at IS NULL)
     OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
+LIMIT :most)
 UNION ALL
-SELECT jobs.id, jobs.sequence FROM jobs
+(SELECT jobs.id, jobs.sequence FROM jobs
 JOIN breakers ON breakers.provider = jobs.provider AND breakers.model = jobs.model
 WHERE jobs.state = 'queued' AND breakers.code = 'AUTH_ERROR'
     AND greatest(breakers.opened_at, jobs.queued_at) < clock_timestamp() - make_interval(secs => :auth_patience)
-LIMIT :most
-"""
+    AND {_NOTHING_OPEN}
+LIMIT :most)
+"""  # noqa: S608
 
 LOCK_FREE = """
 SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
@@ -43,7 +52,7 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 
 
 def find(connection: Connection, limits: Limits, *, most: int) -> list[tuple[str, int]]:
-    """Id and sequence of jobs that break a rule of the monitor."""
+    """Id and sequence of jobs that break a rule of the monitor, at most so many of each rule."""
     found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": AUTH_PATIENCE})
     return [(row.id, row.sequence) for row in found]
 

@@ -22,7 +22,7 @@ async def opened(url: str, **times: Any) -> AsyncIterator[Database]:
         "lock_timeout_ms": int(PATIENCE * 1_000),
         "queue_timeout_seconds": PATIENCE,
     }
-    database = Database(url, application="test", pool_size=2, **(patient | times))
+    database = Database(url, application="test", **({"pool_size": 2} | patient | times))
     yield database
     await database.close()
 
@@ -82,6 +82,21 @@ async def test_who_waits_too_long_for_a_connection_is_told(database_url: str) ->
         await asyncio.to_thread(held.wait)
         with pytest.raises(DatabaseUnavailable, match="busy"):
             await database.run(lambda c: None)
+        go_on.set()
+        await asyncio.gather(*holding)
+
+
+@pytest.mark.parametrize(("busy", "free"), [("own", None), (None, "own")])
+async def test_a_pool_has_connections_of_its_own(database_url: str, busy: str | None, free: str | None) -> None:
+    go_on = threading.Event()
+
+    def hold(connection: Connection) -> None:
+        assert go_on.wait(PATIENCE)
+
+    async with opened(database_url, pool_size=3, pools={"own": 1}) as database:
+        holding = [asyncio.create_task(database.run(hold, pool=busy)) for _ in range(3)]
+        await database.run(lambda c: c.execute(text("SELECT 1")), pool=free)
+        assert not any(one.done() for one in holding)
         go_on.set()
         await asyncio.gather(*holding)
 

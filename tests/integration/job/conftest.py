@@ -16,16 +16,18 @@ from services.job.domain.limits import Limits
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.relay import OutboxRelay
+from services.job.store.pools import CONNECTIONS, POOLS
 from services.job.watching import Watchers
 from tests.support import servers
 from tests.support.job_api import Api
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.messages import broker_at
+from tests.support.patience import PATIENCE
 
 # What refers to these goes with them.
 ROOTS = (
     "jobs", "provider_calls", "provider_call_images", "idempotency_keys", "tenant_load", "deletions", "providers",
-    "breakers", "tenant_rates", "resends", "registrations", "sweeps",
+    "breakers", "tenant_rates", "resends", "registrations", "sweeps", "tenant_turns", "lanes",
 )  # fmt: skip
 
 
@@ -60,7 +62,17 @@ def desk(database_url: str) -> Iterator[JobDesk]:
 @pytest.fixture
 async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[Api]:
     """job-service with its loops, without its monitor and consumer."""
-    database, ready, stop = Database(database_url, application="test", pool_size=6), Readiness(), asyncio.Event()
+    # Nothing times out on a busy machine.
+    database = Database(
+        database_url,
+        application="test",
+        pool_size=CONNECTIONS,
+        pools=POOLS,
+        lock_timeout_ms=int(PATIENCE * 1_000),
+        statement_timeout_ms=int(PATIENCE * 1_000),
+        queue_timeout_seconds=PATIENCE,
+    )
+    ready, stop = Readiness(), asyncio.Event()
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         served = [
@@ -75,6 +87,7 @@ async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[
                     worker_service_pb2_grpc.WorkerServiceStub(opened),
                     broker,
                     watchers,
+                    database,
                 )
             stop.set()
             await asyncio.gather(*loops)

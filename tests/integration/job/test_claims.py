@@ -1,18 +1,16 @@
 """Each job goes to one worker, in a fair order, and to the same worker again when its answer was lost."""
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Connection
 
 from services.job.application import claiming
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
 from services.job.store import jobs
-from tests.support.jobs import JobDesk, fence_of, generated
+from tests.support.jobs import JobDesk, fence_of, generated, open_transaction
 from tests.support.patience import PATIENCE
 
 COPY_JOB = """
@@ -43,6 +41,23 @@ def test_the_same_tokens_give_the_same_jobs(desk: JobDesk) -> None:
     assert {one.job.id for one in first} == {one.job.id for one in again}
     assert [one.job.claim_number for one in again] == [1, 1]
     assert desk.sql("SELECT count(*) AS n FROM attempts")[0].n == 2
+
+
+@pytest.mark.parametrize("upload", [False, True])
+def test_who_asks_again_has_a_whole_lease_from_then(desk: JobDesk, upload: bool) -> None:
+    job, call = desk.generate()
+    if upload:
+        desk.fold(generated(job, call))
+        [claimed] = desk.claim_uploads()
+        job = claimed.job
+    desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '1 second'")
+    token = fence_of(job).lease_token
+    [again] = desk.claim_uploads(tokens=[token]) if upload else desk.claim(tokens=[token])
+    [left] = desk.sql("SELECT extract(epoch FROM lease_expires_at - updated_at) AS seconds FROM jobs")
+
+    assert fence_of(again.job) == fence_of(job)
+    assert again.job.lease == desk.job(job.id).lease
+    assert left.seconds >= desk.limits.lease_seconds
 
 
 def test_tokens_that_were_used_up_give_nothing(desk: JobDesk) -> None:
@@ -85,19 +100,8 @@ def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobDesk) -> No
 
 def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> None:
     first, second = desk.create().job, desk.create().job
-    locked, go_on = threading.Event(), threading.Event()
-
-    def hold(connection: Connection) -> None:
-        jobs.lock_one(connection, first.id)
-        locked.set()
-        assert go_on.wait(PATIENCE)
-
-    with ThreadPoolExecutor(2) as threads:
-        holding = threads.submit(desk.run, hold)
-        assert locked.wait(PATIENCE)
+    with open_transaction(desk, lambda c: jobs.lock_one(c, first.id)), ThreadPoolExecutor(1) as threads:
         claimed = threads.submit(desk.claim, 2).result(PATIENCE)
-        go_on.set()
-        holding.result()
 
     assert [one.job.id for one in claimed] == [second.id]
 
@@ -152,6 +156,20 @@ def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobDesk) -> None:
     assert answers[0][1] == "renewed"
 
 
+def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobDesk) -> None:
+    for _ in range(2):
+        desk.create()
+    first, second = sorted((one.job for one in desk.claim(2)), key=lambda job: job.id)
+    fences = [fence_of(second), fence_of(first)]
+    with ThreadPoolExecutor(1) as threads:
+        with open_transaction(desk, lambda c: jobs.lock_one(c, first.id)):
+            renewing = threads.submit(desk.run, lambda c: claiming.renew_leases(c, fences, limits=desk.limits))
+            desk.await_blocked()
+            # It waits for the first and does not hold the second, which whoever has the first may want next.
+            desk.sql("SELECT 1 FROM jobs WHERE id = :id FOR UPDATE NOWAIT", id=second.id)
+        assert [outcome for _, outcome in renewing.result(PATIENCE)] == ["renewed", "renewed"]
+
+
 def test_a_claim_needs_different_tokens(desk: JobDesk) -> None:
     token = uuid4()
 
@@ -165,7 +183,7 @@ def test_the_same_tokens_asked_at_once_give_the_same_jobs(desk: JobDesk) -> None
     tokens = [uuid4(), uuid4()]
     with ThreadPoolExecutor(4) as threads:
         answers = list(threads.map(lambda _: desk.claim(tokens=tokens), range(4)))
-    given = [{(one.job.id, one.job.claim_number, one.job.lease) for one in answer} for answer in answers]
+    given = [{fence_of(one.job) for one in answer} for answer in answers]
 
     assert len(given[0]) == 2
     assert given == [given[0]] * 4
@@ -180,7 +198,7 @@ def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
     def ask() -> list[claiming.Claimed]:
         return desk.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits))
 
-    assert [one.job for one in ask()] == [one.job for one in ask()]
+    assert [fence_of(one.job) for one in ask()] == [fence_of(one.job) for one in ask()]
     assert desk.claim_uploads() == []
 
 

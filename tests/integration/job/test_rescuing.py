@@ -23,6 +23,7 @@ from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
 
 EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
 LEASE, INTERVAL = Limits().lease_seconds, 5.0
+PAGE = 3
 
 
 def rescue(desk: JobDesk) -> dict[str, int]:
@@ -223,6 +224,19 @@ def test_two_monitors_act_once(desk: JobDesk) -> None:
     assert desk.job(job.id).sequence == 3
 
 
+def test_many_crashes_do_not_keep_a_deadline_waiting(desk: JobDesk) -> None:
+    for _ in range(3):
+        held(desk)
+    desk.upload()
+    desk.sql(EXPIRE)
+    late = desk.create(start_within_seconds=60).job
+    desk.sql("UPDATE jobs SET start_by = clock_timestamp() - interval '1 s' WHERE state = 'queued'")
+    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits, most=2))
+
+    assert late.id in {one.job_id for one in noted}
+    assert len(noted) == 4
+
+
 @dataclass
 class FakeBroker:
     """What the monitor asks of a broker: how many facts were told, and how many are folded."""
@@ -289,6 +303,7 @@ async def watch(database_clock: DatabaseClock, desk: JobDesk, database_url: str)
         OutboxRelay(database, cast(JetStream, broker)),
         desk.limits,
         interval_seconds=INTERVAL,
+        page=PAGE,
         clock=lambda: clock[0],
     )
     watch = Watch(monitor, broker, pass_by, database_clock)
@@ -304,6 +319,16 @@ async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobDesk, 
     desk.sql(EXPIRE)
 
     assert await watch.tick() == {}
+    assert await watch.tick() == {"job.requeued": 1}
+
+
+async def test_the_monitor_goes_on_while_pages_are_full(desk: JobDesk, watch: Watch) -> None:
+    for _ in range(3 * PAGE + 1):
+        held(desk)
+    desk.sql(EXPIRE)
+
+    assert await watch.tick() == {}
+    assert await watch.tick() == {"job.requeued": 3 * PAGE}
     assert await watch.tick() == {"job.requeued": 1}
 
 

@@ -34,7 +34,9 @@ class JobMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.desk.sql("TRUNCATE jobs, provider_calls, idempotency_keys, tenant_load, deletions, breakers CASCADE")
+        self.desk.sql(
+            "TRUNCATE jobs, provider_calls, idempotency_keys, tenant_load, deletions, breakers, lanes CASCADE"
+        )
         # Jobs as workers saw them when they claimed or began: some of these rights are no longer good.
         self.seen: list[Job] = []
         self.calls: list[tuple[Job, ProviderCall]] = []
@@ -171,6 +173,17 @@ class JobMachine(RuleBasedStateMachine):
     def nothing_is_bought_twice(self) -> None:
         """No image has two calls that may have bought it, unless somebody consented."""
         assert self.desk.sql(DOUBLE_COVER) == []
+
+    @invariant()
+    def every_queued_job_has_a_lane_that_wakes_in_time(self) -> None:
+        """Whatever is due, claims look there."""
+        rows = self.desk.sql(
+            "SELECT id FROM jobs WHERE state = 'queued' AND NOT EXISTS ("
+            "SELECT 1 FROM lanes WHERE lanes.tenant = jobs.tenant AND lanes.provider = jobs.provider"
+            " AND lanes.model = jobs.model AND lanes.fallback = jobs.fallback"
+            " AND (wakes_at IS NULL OR wakes_at <= greatest(run_at, clock_timestamp())))"
+        )
+        assert rows == []
 
     @invariant()
     def a_lease_is_where_a_worker_is(self) -> None:

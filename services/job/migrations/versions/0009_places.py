@@ -6,7 +6,7 @@ Beside this schema an older job-service goes on as it was: what it leaves out is
 from alembic import op
 
 revision = "0009"
-down_revision = "0007"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
