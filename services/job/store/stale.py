@@ -10,7 +10,7 @@ from services.job.domain.limits import Limits
 from services.job.domain.routing import AUTH_PATIENCE
 from services.job.store.jobs import from_row
 
-#: A waiting job whose call goes on is followed past its deadlines: such jobs must not fill the page of those that are over.
+#: A waiting job whose call goes on is followed past its deadlines: it must not fill the page of those that are over.
 _NOTHING_OPEN = """NOT EXISTS (
         SELECT FROM provider_calls AS call WHERE call.job_id = jobs.id AND call.phase IN ('intended', 'accepted'))"""
 

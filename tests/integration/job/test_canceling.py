@@ -7,7 +7,7 @@ import pytest
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.jobs import Job, ProviderCancel
-from tests.support.jobs import JobDesk, failed, generated, succeeded
+from tests.support.jobs import JobDesk, failed, generated, not_sent, succeeded
 
 Teller = Callable[[JobDesk, Job, ProviderCall], None]
 
@@ -41,7 +41,7 @@ def hears_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
 
 def sends_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """The worker heard of the cancel before the call left."""
-    desk.release(job, call.id)
+    desk.release(job, not_sent(call))
 
 
 @pytest.mark.parametrize(

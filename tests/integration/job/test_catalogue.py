@@ -7,7 +7,7 @@ import pytest
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import Provider
 from services.job.store import providers
-from tests.support.jobs import FREE, PAID, JobDesk
+from tests.support.jobs import FREE, PAID, JobDesk, not_sent
 
 
 def test_a_job_that_names_no_provider_goes_to_the_default(desk: JobDesk) -> None:
@@ -67,7 +67,7 @@ def test_a_provider_that_no_generator_has_any_more_is_not_offered(desk: JobDesk)
     with pytest.raises(Refusal):
         desk.create(fallback=("paid",))
     # What is under way there goes on.
-    desk.release(job, call.id)
+    desk.release(job, not_sent(call))
     assert desk.begin(desk.claim()[0].job).provider == "paid"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from services.job.application import rescuing
 from services.job.application.buying import record_operation, resend_provider_call
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Refusal
 from services.job.domain.jobs import Job
@@ -34,7 +34,7 @@ def ends_unknown(desk: JobDesk, job: Job, call: ProviderCall) -> None:
 
 def resend(desk: JobDesk, job: Job, call: ProviderCall) -> ProviderCall:
     """Send a call again under its own key."""
-    return desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id))
+    return desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, Known())).call
 
 
 def time_passes(desk: JobDesk, seconds: float) -> None:
