@@ -118,4 +118,4 @@ def test_a_deleted_job_tells_nothing_of_its_wish(desk: JobDesk) -> None:
     settles_the_ledger(desk, job, call)
     sends_nothing(desk, job, call)
 
-    assert desk.sql("SELECT 1 FROM job_events") == []
+    assert desk.sql("SELECT 1 FROM job_events WHERE type = 'job.settled'") == []

@@ -170,7 +170,7 @@ def test_a_request_too_many_is_not_sent_again_and_is_told_when_there_is_room(des
     assert refused.value.retry_after_seconds == pytest.approx(60, abs=10)
     desk.fold(failed(again.job, code=Code.RATE_LIMIT, reason="PROVIDER_BUSY", deferred=True))
     waiting = desk.job(job.id)
-    assert (waiting.state, waiting.failure_counts) == (State.QUEUED, {})
+    assert (waiting.state, waiting.failure_counts) == (State.QUEUED, {"deferrals": 1})
     time_passes(desk, 61)
     desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
     [third] = desk.claim()
