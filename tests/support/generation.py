@@ -1,7 +1,9 @@
 """A generator's surroundings, played: a desk on a ledger in memory, facts that are kept, a staging bucket in memory."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -23,12 +25,14 @@ from services.generator.domain.work import Call, Job, Phase, Request, Route, Sta
 from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, Settlement
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
+from services.job.domain import requests as catalogue
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import JobRequest
 from services.job.grpc_api.refusals import to_service_error
-from tests.support.ledger import START, MemoryLedger
+from tests.support.ledger import MemoryLedger
 from tests.support.patience import PATIENCE
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
 LOST = ServiceError(status=grpc.StatusCode.ABORTED, reason="LEASE_LOST", message="lost")
 
@@ -71,8 +75,9 @@ def call_of(phase: Phase, *indexes: int, operation: str = "", call_id: str = "ca
 class Desk:
     """Decides by job-service's own rules on a ledger in memory, unless `refusals` holds an error for the method."""
 
-    def __init__(self) -> None:
+    def __init__(self, *providers: ImageProvider) -> None:
         self.ledger = MemoryLedger()
+        self.register(*providers)
         self.refusals: dict[str, ServiceError] = {}
         self.begun: list[tuple[int, ...]] = []
         self.when_begun: Callable[[], None] = lambda: None
@@ -81,6 +86,10 @@ class Desk:
         self.recorded: list[str] = []
         self.released: list[Known] = []
         self.postponed: list[tuple[str, CancelOutcome | None, float]] = []
+
+    def register(self, *providers: ImageProvider) -> None:
+        """What these can do is in the catalogue."""
+        self.ledger.catalogue |= {one.name: _listed(one) for one in providers}
 
     def _refuse(self, method: str) -> None:
         if method in self.refusals:
@@ -107,18 +116,11 @@ class Desk:
     ) -> Call:
         """Write a call down."""
         self._refuse("begin_call")
-        asked = self._see(job)
-        try:
+        asked, told = self._see(job), _known(job, known)
+        with _refusals():
             call = self.ledger.begin(
-                asked,
-                call_id=call_id,
-                provider=provider,
-                model=model,
-                indexes=indexes,
-                known=_known(job, known),
+                asked, call_id=call_id, provider=provider, model=model, indexes=indexes, known=told
             )
-        except Refusal as refusal:
-            raise to_service_error(refusal) from refusal
         self.begun.append(tuple(indexes))
         self.when_begun()
         return _written_down(call)
@@ -126,19 +128,17 @@ class Desk:
     async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
         """Allow a call to be sent again."""
         self._refuse("resend_call")
-        self._see(job)
-        self.ledger.settle(_known(job, known), claim_number=job.claim_number)
-        if self.ledger.get(call.id).phase is not ledger.Phase.INTENDED:
-            raise to_service_error(Refusal("ALREADY_BOUGHT", "It may not be sent again."))
+        with _refusals():
+            again = self.ledger.resend(self._see(job), call.id, _known(job, known))
         self.resent.append(call.id)
-        return call
+        return _written_down(again)
 
     async def follow_call(self, job: Job, call: Call, *, known: Known) -> None:
         """Allow an operation to be followed."""
         self._refuse("follow_call")
-        self._see(job)
-        self.ledger.settle(_known(job, known), claim_number=job.claim_number)
-        self.followed.append(self.ledger.get(call.id).id)
+        with _refusals():
+            self.ledger.follow(self._see(job), call.id, _known(job, known))
+        self.followed.append(call.id)
 
     def _see(self, job: Job) -> jobs.Job:
         """The job as job-service has it, with what earlier claims left in the ledger."""
@@ -164,7 +164,9 @@ class Desk:
         new = transitions.submit(
             job_id=job.id,
             tenant=job.tenant,
-            request=JobRequest(prompt=job.request.prompt, n=job.image_count),
+            request=JobRequest(
+                prompt=job.request.prompt, n=job.image_count, fallback=tuple(one.provider for one in job.routes[1:])
+            ),
             provider=job.routes[0].provider,
             model=job.routes[0].model,
             traceparent=None,
@@ -175,7 +177,8 @@ class Desk:
     async def record_operation(self, call: Call, operation: Operation) -> None:
         """Write an operation down."""
         self._refuse("record_operation")
-        self.ledger.accept(call.id, operation.id)
+        with _refusals():
+            self.ledger.accept(call.id, operation.id)
         self.recorded.append(operation.id)
 
     async def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
@@ -186,6 +189,7 @@ class Desk:
     async def release(self, job: Job, *, known: Known) -> None:
         """Take a job back."""
         self._refuse("release")
+        self.ledger.settle(self._see(job), _known(job, known))
         self.released.append(known)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
@@ -202,6 +206,15 @@ class Desk:
         """Take a call back."""
         self._refuse("postpone_settlement")
         self.postponed.append((settlement.call.id, cancel_answer, shortest_pause))
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """As job-service's API says no."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise to_service_error(refusal) from refusal
 
 
 def _known(job: Job, told: Known) -> ledger.Known:
@@ -228,6 +241,17 @@ def _known(job: Job, told: Known) -> ledger.Known:
         for image in told.images
     )
     return ledger.Known(calls=outcomes, images=images)
+
+
+def _listed(provider: ImageProvider) -> catalogue.Provider:
+    traits = provider.traits
+    return catalogue.Provider(
+        name=provider.name,
+        kind=provider.name,
+        is_default=False,
+        default_model="m",
+        capabilities=catalogue.Capabilities(free=traits.free, idempotent=traits.idempotent, resumable=traits.resumable),
+    )
 
 
 def _written_down(call: ledger.ProviderCall) -> Call:

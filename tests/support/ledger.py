@@ -1,55 +1,49 @@
 """The ledger of one job in memory: job-service's own rules, without its database.
 
 Whatever it decides is decided by `services.job.domain`; `tests/integration/job/test_ledger_in_memory.py` holds it
-against the ledger in PostgreSQL.
+against the ledger in PostgreSQL. Every asker is taken to hold the job.
 """
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 
 from services.job.domain import calls
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
+from services.job.domain.requests import Provider
 
 
 @dataclass
 class MemoryLedger:
-    """Calls by id, oldest first, and indexes of staged images."""
+    """The catalogue by name, calls by id, oldest first, and indexes of staged images."""
 
+    catalogue: dict[str, Provider] = field(default_factory=dict)
     calls: dict[str, ProviderCall] = field(default_factory=dict)
     staged: set[int] = field(default_factory=set)
 
-    def settle(self, known: Known, *, claim_number: int) -> None:
-        """Take what a worker of a claim knows."""
+    def settle(self, job: Job, known: Known) -> None:
+        """Take what a worker of the job's claim knows."""
         for outcome in known.calls:
-            self._settle(outcome, claim_number)
-        self.staged |= {image.image_index for image in known.images if image.call_id in self.calls}
+            self._settle(outcome, job.claim_number)
+        self.staged |= {image.image_index for image in known.images if image.call_id in self.calls and job.wants(image)}
 
     def begin(
-        self,
-        job: Job,
-        *,
-        call_id: str,
-        provider: str,
-        model: str,
-        indexes: Collection[int],
-        known: Known,
-        resumable: bool = False,
+        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Collection[int], known: Known
     ) -> ProviderCall:
         """Write a call down. Raises `Refusal`, and then has learned nothing."""
-        if call_id in self.calls:
-            return self.calls[call_id]
-        learned = MemoryLedger(calls=dict(self.calls), staged=set(self.staged))
-        learned.settle(known, claim_number=job.claim_number)
+        if (asked_before := self.calls.get(call_id)) is not None:
+            if asked_before.claim_number != job.claim_number:
+                raise Refusal("INVALID_INPUT", "call_id: names another call.")
+            return asked_before
+        learned = self._after(job, known)
+        able = self._provider(provider)
+        if provider not in (job.provider, *job.fallback):
+            raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider}.")
         consent, _ = calls.check_purchase(
             job, indexes=indexes, calls=list(learned.calls.values()), staged=learned.staged
         )
-        self.calls, self.staged = learned.calls, learned.staged
-        self.calls[call_id] = ProviderCall(
+        call = ProviderCall(
             id=call_id,
             job_id=job.id,
             claim_number=job.claim_number,
@@ -60,28 +54,62 @@ class MemoryLedger:
             idempotency_key=call_id,
             request_digest="",
             consent=consent,
-            timeout_seconds=60,
-            resumable=resumable,
-            created_at=START + timedelta(seconds=len(self.calls)),
+            timeout_seconds=able.timeout_seconds,
+            resumable=able.capabilities.resumable,
+            # Not before the user's consent, if there is one: that moved the job.
+            created_at=job.updated_at,
         )
-        return self.calls[call_id]
+        self.calls, self.staged = learned.calls | {call_id: call}, learned.staged
+        return call
+
+    def resend(self, job: Job, call_id: str, known: Known) -> ProviderCall:
+        """Allow a call to be sent again. Raises `Refusal`, and then has learned nothing."""
+        learned = self._after(job, known)
+        call = learned.get(call_id)
+        able = self._provider(call.provider).capabilities
+        if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
+            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
+        again = replace(call, claim_number=job.claim_number)
+        self.calls, self.staged = learned.calls | {call_id: again}, learned.staged
+        return again
+
+    def follow(self, job: Job, call_id: str, known: Known) -> ProviderCall:
+        """Allow an operation to be followed. Raises `Refusal`, and then has learned nothing."""
+        learned = self._after(job, known)
+        call = learned.get(call_id)
+        if call.operation_id is None:
+            raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
+        self.calls, self.staged = learned.calls, learned.staged
+        return call
+
+    def accept(self, call_id: str, operation_id: str) -> None:
+        """A provider named an operation. Raises `Refusal`."""
+        call = self.get(call_id)
+        if call.phase is Phase.INTENDED:
+            self.calls[call_id] = replace(call, phase=Phase.ACCEPTED, operation_id=operation_id)
+        elif call.operation_id is None:
+            self.calls[call_id] = replace(call, operation_id=operation_id)
 
     def add(self, earlier: Iterable[ProviderCall]) -> None:
         """What earlier claims left."""
         for call in earlier:
             self.calls.setdefault(call.id, call)
 
-    def accept(self, call_id: str, operation_id: str) -> None:
-        """A provider named an operation."""
-        call = self.calls[call_id]
-        phase = Phase.ACCEPTED if call.phase is Phase.INTENDED else call.phase
-        self.calls[call_id] = replace(call, phase=phase, operation_id=call.operation_id or operation_id)
-
     def get(self, call_id: str) -> ProviderCall:
         """A call. Raises `Refusal` CALL_NOT_FOUND."""
         if call_id not in self.calls:
             raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id!r}.")
         return self.calls[call_id]
+
+    def _after(self, job: Job, known: Known) -> "MemoryLedger":
+        learned = MemoryLedger(calls=dict(self.calls), staged=set(self.staged))
+        learned.settle(job, known)
+        return learned
+
+    def _provider(self, name: str) -> Provider:
+        if name not in self.catalogue:
+            raise Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name!r}.")
+        return self.catalogue[name]
 
     def _settle(self, outcome: CallOutcome, claim_number: int) -> None:
         call = self.calls.get(outcome.call_id)

@@ -9,9 +9,10 @@ import pytest
 from common.leased_work import Renewal, Slot
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.domain.work import Phase
+from services.generator.domain.work import Phase, Route
+from services.generator.ports import Known
 from tests.support import goldens
-from tests.support.generation import Desk, Facts, call_of, job_of
+from tests.support.generation import Desk, Facts, job_of
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Manner, ScriptedServer, scripted_server
 
@@ -37,13 +38,25 @@ def then(golden: Golden, vendor: ScriptedServer, *, after: int) -> list[tuple[st
 
 @pytest.mark.parametrize(("kind", "moment"), MOMENTS)
 async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind: str, moment: int) -> None:
-    golden, desk = GOLDENS[kind], Desk()
+    golden = GOLDENS[kind]
     order = goldens.order_of(golden, golden.cases["good"])
-    slot: Slot[Any] = Slot(token="t", work=job_of(max_seconds=60.0))
-    claim, call = Claim(slot=slot), call_of(Phase.INTENDED, 0, call_id=order.call_id)
+    route = Route(provider=golden.entry["name"], model=order.model)
+    job = job_of(n=order.count, max_seconds=60.0, routes=(route,))
+    slot: Slot[Any] = Slot(token="t", work=job)
+    claim = Claim(slot=slot)
     async with scripted_server() as vendor:
         script(golden, vendor, held=moment)
         provider = goldens.provider_of(golden, vendor.url)
+        desk = Desk(provider)
+        call = await desk.begin_call(
+            job,
+            call_id=order.call_id,
+            provider=provider.name,
+            model=order.model,
+            indexes=range(order.count),
+            digest="",
+            known=Known(),
+        )
 
         async def cancel() -> list[tuple[str, str]]:
             await vendor.wait_for(moment + 1)

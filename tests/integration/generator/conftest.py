@@ -47,6 +47,9 @@ class World:
     desk: Desk = field(default_factory=Desk)
     facts: Facts = field(default_factory=Facts)
 
+    def __post_init__(self) -> None:
+        self.desk.register(self.paid.provider)
+
     def job(self, **changes: Any) -> Job:
         """A claimed job for the vendor's model."""
         fields: dict[str, Any] = {"routes": (Route(provider="paid", model=self.paid.model),), "max_seconds": PATIENCE}

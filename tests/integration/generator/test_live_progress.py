@@ -66,6 +66,9 @@ class World:
     desk: Desk = field(default_factory=Desk)
     facts: HeardFacts = field(default_factory=HeardFacts)
 
+    def __post_init__(self) -> None:
+        self.desk.register(self.provider)
+
     async def run(self, job: Job, slot: Slot[Job] | None = None) -> None:
         """Run a claimed job."""
         providers = {"paid": self.provider}

@@ -23,6 +23,9 @@ class World:
     staging: Staging = field(default_factory=Staging)
     reader: Reader = field(default_factory=Reader)
 
+    def __post_init__(self) -> None:
+        self.desk.register(self.provider)
+
     async def run(self, job: Job, slot: Slot[Job] | None = None) -> Slot[Job]:
         """Run one claimed job."""
         slot = slot or Slot(token=job.lease_token, work=job)

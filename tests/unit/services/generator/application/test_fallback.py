@@ -29,9 +29,9 @@ class World:
     """Two providers, and what became of one job."""
 
     def __init__(self, paid: Provider | None, spare: Provider) -> None:
-        self.desk, self.facts, self.spare = Desk(), Facts(), spare
         spare.name = "spare"
         known = {"spare": spare} | ({"paid": paid} if paid else {})
+        self.desk, self.facts, self.spare = Desk(*known.values()), Facts(), spare
         self._generator = Generator(
             desk=self.desk, facts=self.facts, staging=Staging(), reader=Reader(), providers=known
         )

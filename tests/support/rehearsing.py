@@ -1,0 +1,27 @@
+"""job-service's use cases on a real database, many times over: nothing is committed, so each time begins empty."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.pool import NullPool
+
+from common.postgres import driver_url
+from services.job.domain.limits import Limits
+from tests.support.jobs import JobDesk, T
+
+
+@contextmanager
+def rehearsal(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
+    """A desk with both providers whose transactions are savepoints of one that is taken back at the end."""
+    engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", poolclass=NullPool)
+    with engine.connect() as connection, connection.begin() as whole:
+
+        def run(work: Callable[[Connection], T]) -> T:
+            with connection.begin_nested():
+                return work(connection)
+
+        desk = JobDesk(run, limits or Limits())
+        desk.register()
+        yield desk
+        whole.rollback()
