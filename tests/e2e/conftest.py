@@ -1,6 +1,7 @@
 """The whole embedded stack, as `calotype up` runs it, with a paid provider that the tests own."""
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,6 +39,35 @@ providers:
     base_url: {url}
     api_key_env: WRONG_API_KEY
     models: [{{name: test/model, price_micros_per_image: 40000}}]
+  - name: limited
+    kind: openai
+    base_url: {url}/says/429
+    api_key_env: PAID_API_KEY
+    models: [{{name: m}}]
+  - name: strict
+    kind: openai
+    base_url: {url}/says/moderation_blocked
+    api_key_env: PAID_API_KEY
+    models: [{{name: m}}]
+  - name: unpaid
+    kind: replicate
+    base_url: {url}/says/402
+    api_key_env: PAID_API_KEY
+    models: [{{name: test/model}}]
+  - name: unreachable
+    kind: openai
+    base_url: http://127.0.0.1:{closed}
+    api_key_env: PAID_API_KEY
+    models: [{{name: m}}]
+  - name: overloaded
+    kind: comfyui
+    base_url: {url}/says/503
+    models: [{{name: m}}]
+    settings:
+      workflow:
+        "6": {{class_type: CLIPTextEncode, inputs: {{text: ""}}}}
+        "9": {{class_type: SaveImage, inputs: {{images: ["6", 0]}}}}
+      slots: {{prompt: 6.inputs.text}}
 """
 #: Long enough for a busy machine, which stalls a process for seconds; a test that is to see a rescue ends the lease.
 TIMING = {
@@ -64,11 +94,19 @@ def books() -> Iterator[Books]:
 
 
 @pytest.fixture(scope="session")
-def stack(server_folder: Path, spans: Collector, books: Books) -> Iterator[StackState]:
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, and nobody else may."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int) -> Iterator[StackState]:
     """A running stack, one for all tests of the run."""
     folder = server_folder / "stack"
     providers = server_folder / "providers.yaml"
-    providers.write_text(PROVIDERS.format(url=books.url), encoding="utf-8")
+    providers.write_text(PROVIDERS.format(url=books.url, closed=closed_port), encoding="utf-8")
     settings = TIMING | {
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}",
         "PAID_API_KEY": KEY,

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from tests.support.paid_provider import Books
 from tests.support.stack import Client
 
@@ -10,6 +12,44 @@ def health_of(client: Client, name: str) -> dict[str, Any]:
     providers = client.http.get("/v1/providers").json()["providers"]
     found: dict[str, Any] = next(one["health"] for one in providers if one["name"] == name)
     return found
+
+
+def asked_in_its_claims(client: Client, job: dict[str, Any]) -> list[list[tuple[str, str]]]:
+    """Of each claim for generation the providers that were asked, and how that ended."""
+    attempts = client.http.get(f"/v1/jobs/{job['id']}/attempts").json()["attempts"]
+    claims = [attempt for attempt in attempts if attempt["stage"] == "generating"]
+    return [[(call["provider"], call["phase"]) for call in claim["provider_calls"]] for claim in claims]
+
+
+@pytest.mark.parametrize(
+    ("provider", "ends", "body"),
+    [
+        ("limited", "not_sent", {}),
+        ("unpaid", "not_sent", {}),
+        ("unreachable", "not_sent", {}),
+        # It is free: what it did not answer well was not bought.
+        ("overloaded", "failed", {}),
+        ("strict", "refused", {"fallback_on_refusal": True}),
+    ],
+)
+def test_the_fallback_is_asked_within_the_claim_and_the_first_provider_once(
+    client: Client, books: Books, provider: str, ends: str, body: dict[str, Any]
+) -> None:
+    prompt = f"a harbour of which {provider} makes nothing"
+    job = client.follow(client.submit(prompt, provider=provider, fallback=["procedural"], **body)["id"])
+
+    assert job["status"] == "completed", job["error"]
+    assert asked_in_its_claims(client, job) == [[(provider, ends), ("procedural", "succeeded")]]
+    assert sum(prompt in body for body in books.turned_away) == (provider != "unreachable")
+
+
+def test_a_refused_prompt_is_shown_to_nobody_else_unless_the_job_says_so(client: Client, books: Books) -> None:
+    prompt = "a harbour that is not for everybody"
+    job = client.follow(client.submit(prompt, provider="strict", fallback=["procedural"])["id"])
+
+    assert (job["status"], job["error"]["reason"]) == ("failed", "CONTENT_POLICY")
+    assert asked_in_its_claims(client, job) == [[("strict", "refused")]]
+    assert sum(prompt in body for body in books.turned_away) == 1
 
 
 def test_a_job_goes_to_its_fallback_when_surely_nothing_was_bought(client: Client, books: Books) -> None:

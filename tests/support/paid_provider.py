@@ -2,7 +2,8 @@
 
 Prompts: `good`, `slow` (until told to finish), `hangs` (not even answered until told to), `drops` (never answered, as
 the connection breaks), `refused`, `failed`, and what its result is: `private`, `redirect`, `text`, `bomb`, `huge`,
-`gone`. Edits, in OpenAI's shape, are done at once.
+`gone`. Edits, in OpenAI's shape, are done at once. At an address under `/says/`, whoever asks is turned away with the
+status, or OpenAI's code, that it names.
 """
 
 import base64
@@ -31,6 +32,8 @@ class Books:
     def __init__(self) -> None:
         self.created: list[dict[str, Any]] = []
         self.canceled: list[str] = []
+        #: Bodies of requests that were turned away, whatever their shape.
+        self.turned_away: list[str] = []
         #: Bodies of edits, as they came.
         self.edits: list[bytes] = []
         self.finish = threading.Event()
@@ -117,7 +120,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.headers.get("Authorization") != f"Bearer {KEY}":
+        if self.path.startswith("/says/"):
+            self._turn_away(self.path.split("/")[2], body)
+        elif self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, {"title": "Unauthenticated"})
         elif self.path.endswith("/images/edits"):
             self.books.edits.append(body)
@@ -138,6 +143,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             self._json(201, self.books.answer(prediction))
+
+    def _turn_away(self, words: str, body: bytes) -> None:
+        self.books.turned_away.append(body.decode())
+        status = int(words) if words.isdecimal() else 400
+        self._json(status, {"error": {"code": words, "message": "no"}})
 
     def do_GET(self) -> None:
         if self.path.startswith("/files/"):
