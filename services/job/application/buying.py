@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from sqlalchemy import Connection
 
@@ -57,7 +58,6 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=known, staged=staged)
     refuse_beyond_limits(connection, provider, job)
-    now = jobs.clock(connection)
     call = ProviderCall(
         id=purchase.call_id,
         job_id=job.id,
@@ -71,7 +71,7 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
         consent=consent,
         timeout_seconds=provider.timeout_seconds,
         resumable=provider.capabilities.resumable,
-        created_at=now,
+        created_at=_begins_at(job, jobs.clock(connection)),
     )
     calls.add(connection, call, lifts=lifts)
     return _begun(connection, job, call, purchase.known, settled)
@@ -111,11 +111,25 @@ def follow_provider_call(connection: Connection, fence: Fence, call_id: str, kno
 
 
 def record_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
-    """Write down the provider's operation id: no fence, as it only adds to the ledger. Twice is fine."""
+    """Write down the provider's operation id: no fence, as it only adds to the ledger. Twice is fine.
+
+    Raises `Refusal`: INVALID_INPUT, CALL_NOT_FOUND.
+    """
     if not operation_id:
         raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
-    if not calls.accept(connection, call_id, operation_id=operation_id, state=state):
+    if (call := calls.get(connection, call_id)) is None:
         raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
+    job, now = jobs.lock_one(connection, call.job_id)
+    # Of a failed job it says that the result can be fetched after all.
+    late = [job] if job is not None and job.is_final else []
+    before = store.snapshots(connection, late)
+    calls.accept(connection, call_id, operation_id=operation_id, state=state)
+    store.write(connection, ledger.changes_of_view(connection, late, before, now=now))
+
+
+def _begins_at(job: Job, now: datetime) -> datetime:
+    """Not before the consent under which it may be, though the database's clock was set back since."""
+    return now if job.consented_at is None else max(now, job.consented_at)
 
 
 def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.Settled]:

@@ -118,14 +118,11 @@ def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
     connection.execute(text(NOTE_RESEND), named)
 
 
-def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
-    """Write down the provider's operation id; tells whether the call was known."""
+def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
+    """Write down the provider's operation id."""
     parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
-    if connection.execute(text(ACCEPT_CALL), parameters).rowcount:
-        return True
-    connection.execute(text(NAME_OPERATION), parameters)
-    known = connection.execute(text("SELECT 1 FROM provider_calls WHERE id = :id"), {"id": call_id})
-    return known.first() is not None
+    if not connection.execute(text(ACCEPT_CALL), parameters).rowcount:
+        connection.execute(text(NAME_OPERATION), parameters)
 
 
 def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Settled]:

@@ -75,6 +75,16 @@ def test_each_image_has_a_purchase_of_its_own(desk: JobDesk, whose: str) -> None
         desk.begin(claimed.job, 0, known=[unknown(second)])
 
 
+def test_a_clock_that_is_set_back_makes_no_second_purchase_of_one_consent(desk: JobDesk) -> None:
+    claimed = ambiguous(desk, "the user's")
+    # As if it had been set back by an hour since the user said so.
+    desk.sql("UPDATE jobs SET consented_at = consented_at + interval '1 hour'")
+    again = desk.begin(claimed.job, 0)
+
+    with pytest.raises(Refusal, match="nobody consented"):
+        desk.begin(claimed.job, 0, known=[unknown(again)])
+
+
 def test_a_user_may_consent_again(desk: JobDesk) -> None:
     claimed = ambiguous(desk, "the user's")
     again = desk.begin(claimed.job)

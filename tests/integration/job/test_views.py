@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from services.job.application import buying
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.failures import Code
@@ -44,6 +45,21 @@ def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callabl
     assert (after.job.state, after.job.sequence) == (State.FAILED, before.job.sequence + 1)
     assert not after.retry_needs_consent
     assert told(desk, job) == [(after.job.sequence, "job.settled")]
+
+
+def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    lost = (CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)
+    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
+    before = desk.get(job.id)
+
+    for _ in range(2):
+        desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+
+    after = desk.get(job.id)
+    # What can be fetched is bought by nobody's retry.
+    assert (before.retry_needs_consent, after.retry_needs_consent) == (True, False)
+    assert told(desk, job) == [(after.job.sequence, "job.settled")] == [(before.job.sequence + 1, "job.settled")]
 
 
 def test_what_a_waiting_job_costs_after_all_is_told(desk: JobDesk) -> None:
