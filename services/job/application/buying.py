@@ -119,12 +119,14 @@ def record_operation(connection: Connection, call_id: str, *, operation_id: str,
         raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
     if (call := calls.get(connection, call_id)) is None:
         raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
+    if calls.accept(connection, call_id, operation_id=operation_id, state=state):
+        return
     job, now = jobs.lock_one(connection, call.job_id)
     # Of a failed job it says that the result can be fetched after all.
     late = [job] if job is not None and job.is_final else []
     before = store.snapshots(connection, late)
-    calls.accept(connection, call_id, operation_id=operation_id, state=state)
-    store.write(connection, ledger.changes_of_view(connection, late, before, now=now))
+    calls.name_operation(connection, call_id, operation_id=operation_id, state=state)
+    store.write(connection, ledger.news(connection, [ledger.Late(job=one) for one in late], before, (), now=now))
 
 
 def _begins_at(job: Job, now: datetime) -> datetime:

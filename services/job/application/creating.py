@@ -93,7 +93,8 @@ def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str)
     """The job that a key stands for, as it is now. Raises `Refusal` for another body or a job that is gone."""
     if taken.fingerprint != fingerprint:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
-    job = jobs.get(connection, taken.job_id)
+    # Locked, so that what is read of it afterwards is of the same moment.
+    job, _ = jobs.lock_one(connection, taken.job_id)
     if job is None or job.deleted_at is not None:
         raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
     return Done(store.snapshots(connection, [job])[job.id], replayed=True)

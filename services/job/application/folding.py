@@ -96,7 +96,9 @@ def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mappin
     for fact in wave:
         match fact:
             case CallAccepted():
-                calls.accept(connection, fact.call_id, operation_id=fact.operation_id, state=fact.operation_state)
+                named, state = fact.operation_id, fact.operation_state
+                if not calls.accept(connection, fact.call_id, operation_id=named, state=state):
+                    calls.name_operation(connection, fact.call_id, operation_id=named, state=state)
             case ImagesStored():
                 job = held.get(fact.job_id)
                 if job is not None and (job.state is State.CANCELED or job.deleted_at is not None):

@@ -1,4 +1,4 @@
-"""Look at jobs, without changing them."""
+"""Look at jobs, without changing them; each look is a transaction of its own, of one moment."""
 
 import base64
 import binascii
@@ -25,6 +25,7 @@ BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
     """One job of the tenant. Raises `Refusal` JOB_NOT_FOUND, for another tenant's job too."""
+    jobs.at_one_moment(connection)
     job = find(connection, tenant, job_id)
     seen = store.snapshots(connection, [job])[job.id]
     if job.state is State.QUEUED:
@@ -49,6 +50,7 @@ def list_jobs(
     """
     if page_size < 0:
         raise _wrong("page_size", "1 to 100.")
+    jobs.at_one_moment(connection)
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
     after = _read_token(page_token, filters) if page_token else None
     found = listing.page(connection, filters, after=after, size=size + 1)
@@ -60,6 +62,7 @@ def list_jobs(
 
 def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:
     """Every claim of a job with the calls that were begun under it, oldest first."""
+    jobs.at_one_moment(connection)
     find(connection, tenant, job_id)
     ledger = calls.of_jobs(connection, [job_id])[job_id]
     return [

@@ -118,11 +118,16 @@ def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
     connection.execute(text(NOTE_RESEND), named)
 
 
-def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
-    """Write down the provider's operation id."""
+def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
+    """Write down the provider's operation id of a call that nothing was heard of; whether it was such a call."""
     parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
-    if not connection.execute(text(ACCEPT_CALL), parameters).rowcount:
-        connection.execute(text(NAME_OPERATION), parameters)
+    return connection.execute(text(ACCEPT_CALL), parameters).rowcount > 0
+
+
+def name_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
+    """Write down the provider's operation id of a call that has none, whatever was heard of it."""
+    parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
+    connection.execute(text(NAME_OPERATION), parameters)
 
 
 def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Settled]:

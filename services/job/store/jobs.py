@@ -68,6 +68,11 @@ def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]
     return jobs.get(job_id), now
 
 
+def at_one_moment(connection: Connection) -> None:
+    """Let all statements of a transaction that only reads see the same moment; call it first."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+
+
 def get(connection: Connection, job_id: str) -> Job | None:
     """Read one job as last committed."""
     row = connection.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job_id}).mappings().first()

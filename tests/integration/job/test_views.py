@@ -4,8 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection, event
 
-from services.job.application import buying
+from services.job.application import buying, reading
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.failures import Code
@@ -91,6 +92,23 @@ def test_a_deleted_job_tells_nothing(desk: JobDesk) -> None:
     desk.fold(late_success(job, call))
 
     assert desk.job(job.id).sequence == sequence
+
+
+def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+
+    def look(connection: Connection) -> Any:
+        @event.listens_for(connection, "after_cursor_execute")
+        def change(_: Any, __: Any, statement: str, *___: Any) -> None:
+            if "FROM jobs" in statement and desk.job(job.id).sequence == job.sequence:
+                desk.fold(generated(job, call, cost=40_000))
+
+        return reading.get_job(connection, "acme", job.id)
+
+    seen = desk.run(look)
+
+    assert desk.get(job.id).cost.amount_micros == 40_000
+    assert (seen.job.sequence, seen.cost.amount_micros) == (job.sequence, None)
 
 
 def told(desk: JobDesk, job: Job) -> list[tuple[int, str]]:
