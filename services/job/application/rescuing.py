@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from services.job.domain import budgets, closing, transitions
-from services.job.domain.calls import ProviderCall, has_open_calls
+from services.job.domain.calls import ProviderCall, has_open_calls, may_still_bring
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.limits import Limits
@@ -76,7 +76,8 @@ def judge(
 ) -> Change | None:
     """What the rules say about a job, or None when it is not stale."""
     indexes = {image.image_index for image in staged}
-    if (late := _waited_too_long(job, calls, blocked_by, limits, now)) is not None:
+    is_paid_for = may_still_bring(calls, set(range(job.image_count)) - indexes)
+    if (late := _waited_too_long(job, blocked_by, limits, now, is_paid_for=is_paid_for)) is not None:
         return closing.give_up(job, late, staged=indexes, now=now)
     expired = job.lease is not None and job.lease.expires_at <= now
     if job.state in AT_GENERATOR and (expired or _claim_is_too_long(job, limits, now)):
@@ -148,12 +149,12 @@ def _too_long(job: Job) -> Failure:
 
 
 def _waited_too_long(
-    job: Job, calls: Sequence[ProviderCall], blocked_by: Breaker | None, limits: Limits, now: datetime
+    job: Job, blocked_by: Breaker | None, limits: Limits, now: datetime, *, is_paid_for: bool
 ) -> Failure | None:
     if job.state is not State.QUEUED:
         return None
-    if has_open_calls(calls) and _seconds_waited(job, now) <= limits.max_queued_seconds:
-        # What was paid for and goes on is followed by whoever claims the job next, past its deadlines.
+    if is_paid_for and _seconds_waited(job, now) <= limits.max_queued_seconds:
+        # What was paid for and can be had is followed by whoever claims the job next, past its deadlines.
         return None
     if blocked_by is not None and _is_hopeless(job, blocked_by, now):
         return blocked_by.cause()

@@ -120,6 +120,15 @@ def has_open_calls(calls: Iterable[ProviderCall]) -> bool:
     return any(call.phase in OPEN for call in calls)
 
 
+def may_still_bring(calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
+    """Whether a missing image may yet come of what was paid for: a call is open, or its result can be fetched."""
+    return any(
+        call.phase in OPEN
+        or (call.phase in MAY_HAVE_BOUGHT and call.can_be_followed and not set(missing).isdisjoint(call.image_indexes))
+        for call in calls
+    )
+
+
 def consent_for(job: Job, index: int, *, calls: Iterable[ProviderCall]) -> Consent:
     """Whose consent allows to pay again for an image of which nobody knows whether it was bought.
 

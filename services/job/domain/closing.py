@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.job.domain import budgets, transitions
-from services.job.domain.calls import ProviderCall, has_open_calls
+from services.job.domain.calls import ProviderCall, may_still_bring
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State
@@ -53,8 +53,10 @@ def end_of_claim(
         )
     decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, budgets.Requeue):
-        # What is paid for and goes on is followed, whatever the hour.
-        if has_open_calls(calls) or not _is_out_of_time(job, decision.delay_seconds, now):
+        # What is paid for and can be had is followed, whatever the hour.
+        is_lost = failure.reason == "RESULT_LOST"
+        is_paid_for = not is_lost and may_still_bring(calls, set(range(job.image_count)) - set(staged))
+        if is_paid_for or not _is_out_of_time(job, decision.delay_seconds, now):
             return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
         failure = _out_of_time(failure)
     return give_up(job, failure, staged=staged, counts=decision.counts, now=now)

@@ -465,6 +465,25 @@ def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobD
 
 
 @pytest.mark.parametrize("why", ["deadline", "credential"])
+def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
+    job, call = desk.generate(provider="paid", finish_within_seconds=600)
+    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    desk.release(job, succeeded(call))
+    end_time(desk, why)
+
+    assert rescue(desk) == {}
+
+
+def test_a_job_past_its_deadline_whose_result_can_be_fetched_is_tried_again(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid", finish_within_seconds=600)
+    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    end_time(desk, "deadline")
+    desk.fold(replace(failed(job, code=Code.TEMPORARY, reason="FETCH_FAILED"), calls=(succeeded(call),)))
+
+    assert desk.job(job.id).state is State.QUEUED
+
+
+@pytest.mark.parametrize("why", ["deadline", "credential"])
 def test_a_job_whose_time_is_over_while_it_waits_keeps_the_images_that_it_has(desk: JobDesk, why: str) -> None:
     job, call = desk.generate(provider="paid", n=2, finish_within_seconds=600)
     had = replace(failed(job), calls=(succeeded(call),), images=(image_of(job, call, 0),))
