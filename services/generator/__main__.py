@@ -67,7 +67,7 @@ async def main(stop: asyncio.Event) -> None:
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
-        settler = Settler(desk, facts, built)
+        settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,

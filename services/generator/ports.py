@@ -102,6 +102,8 @@ class Settlement:
     traceparent: str
     #: How much longer its end is worth waiting for.
     seconds_left: float
+    #: The job failed and can be retried: what the call brings is staged.
+    keep: bool = False
     #: What the provider said when it was asked to stop, at an earlier look.
     cancel_answer: CancelOutcome | None = None
 
@@ -183,9 +185,15 @@ class Facts(Protocol):
         """Calls ended under a claim that moves the job no more."""
 
     async def call_settled(
-        self, fact_id: str, *, settlement: Settlement, outcome: Outcome, cancel: CancelOutcome | None
+        self,
+        fact_id: str,
+        *,
+        settlement: Settlement,
+        outcome: Outcome,
+        cancel: CancelOutcome | None,
+        images: Sequence[StagedImage],
     ) -> None:
-        """A call of a final job ended."""
+        """A call of a final job ended, and these of its images are staged."""
 
     async def progress(self, job: Job, *, percent: float) -> None:
         """Live word of progress; lost if nobody listens."""

@@ -320,16 +320,20 @@ class Staging:
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
         """Write; the first writer wins."""
-        if self.outages:
-            self.outages -= 1
-            self.when_refused()
-            raise self.problem
+        self._refuse()
         return self.objects.setdefault(image.name, (image, count))[0]
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """What a call has here."""
+        self._refuse()
         found = [one for name, one in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
         return [image for image, _ in found], max((count for _, count in found), default=0)
+
+    def _refuse(self) -> None:
+        if self.outages:
+            self.outages -= 1
+            self.when_refused()
+            raise self.problem
 
     def add(self, image: StagedImage, *, count: int) -> None:
         """What an earlier claim wrote."""

@@ -271,6 +271,7 @@ def _settlement(told: worker.Settlement) -> Settlement:
         lease_token=told.lease_token,
         lease_seconds=told.lease_seconds,
         cancel=told.cancel,
+        keep=told.keep,
         traceparent=told.traceparent,
         seconds_left=told.seconds_left,
         cancel_answer=CANCEL_ANSWERS.get(told.provider_cancel),

@@ -80,7 +80,13 @@ class NatsFacts:
         await self._publish("ledger_settled", fact_pb2.Fact(id=fact_id, ledger_settled=settled), about=job.id)
 
     async def call_settled(
-        self, fact_id: str, *, settlement: Settlement, outcome: Outcome, cancel: CancelOutcome | None
+        self,
+        fact_id: str,
+        *,
+        settlement: Settlement,
+        outcome: Outcome,
+        cancel: CancelOutcome | None,
+        images: Sequence[StagedImage],
     ) -> None:
         """A call of a final job ended."""
         name = f"PROVIDER_CANCEL_{cancel.upper()}" if cancel else "PROVIDER_CANCEL_UNSPECIFIED"
@@ -89,6 +95,7 @@ class NatsFacts:
             job_id=settlement.job_id,
             provider_cancel=job_pb2.ProviderCancel.Value(name),
             lease_token=settlement.lease_token,
+            images=[image_artifact(one) for one in images],
         )
         told = fact_pb2.Fact(id=fact_id, call_settled=settled)
         await self._publish("call_settled", told, about=settlement.job_id)

@@ -85,13 +85,21 @@ class Generator:
             await self._teller.tell(publish, lease_ended=claim.slot.ended)
 
     async def _generate(self, claim: Claim) -> None:
-        keeper = Keeper(claim, staging=self._staging, reader=self._reader)
+        keeper = Keeper(
+            claim.job.id,
+            claim.slot,
+            deadline=lambda: claim.deadline,
+            images=claim.images,
+            staging=self._staging,
+            reader=self._reader,
+        )
         caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller)
         report = ProgressReporter(self._facts, claim.job)
         purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, report=report)
         inputs = Inputs(claim, desk=self._desk, reader=self._reader)
         for call in plan.may_have_left_images(claim.job.calls, claim.missing()):
-            await keeper.adopt(call)
+            if await keeper.adopt(call) and call.phase is not Phase.SUCCEEDED:
+                claim.end(call, Phase.SUCCEEDED)
         await self._settle_earlier(claim, purchaser, inputs)
         await self._buy_missing(claim, purchaser, inputs)
 

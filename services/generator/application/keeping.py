@@ -4,15 +4,16 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from common.leased_work import Slot
 from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, StorageUnavailable
 from common.tracing import span
-from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.claim import Interrupted
 from services.generator.domain import failures
 from services.generator.domain.outcomes import Generated, ImageSource, StageError
-from services.generator.domain.work import Call, Phase, StagedImage
+from services.generator.domain.work import Call, StagedImage
 from services.generator.ports import ImageProvider, ImageReader, Staging
 
 T = TypeVar("T")
@@ -20,29 +21,38 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
 class Keeper:
-    """Stages images for one claimed job."""
+    """Stages images of one job, and adds them to `images` by index; `deadline` is on the monotonic clock."""
 
-    def __init__(self, claim: Claim, *, staging: Staging, reader: ImageReader) -> None:
-        self._claim = claim
+    def __init__(
+        self,
+        job_id: str,
+        slot: Slot[Any],
+        *,
+        deadline: Callable[[], float],
+        images: dict[int, StagedImage],
+        staging: Staging,
+        reader: ImageReader,
+    ) -> None:
+        self._job_id = job_id
+        self._slot = slot
+        self._deadline = deadline
+        self._images = images
         self._staging = staging
         self._reader = reader
 
-    async def adopt(self, call: Call) -> None:
-        """Take over what an earlier claim has staged of a call; all of it there means that the call succeeded."""
-        found, count = await self._with_storage(
-            partial(self._staging.of_call, self._claim.job.id, call.id), patient=False
-        )
+    async def adopt(self, call: Call) -> bool:
+        """Take over what was staged of a call before; whether all of it is there, so that the call succeeded."""
+        found, count = await self._with_storage(partial(self._staging.of_call, self._job_id, call.id), patient=False)
         for image in found:
-            self._claim.images.setdefault(image.index, image)
-        if count > 0 and len(found) == count and call.phase is not Phase.SUCCEEDED:
-            self._claim.end(call, Phase.SUCCEEDED)
+            self._images.setdefault(image.index, image)
+        return count > 0 and len(found) == count
 
     async def keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         """Stage what a call brought. One bad image does not take the good ones with it. Raises `StageError`."""
         wanted = list(zip(call.image_indexes, answer.images, strict=False))
         staging = (self._keep_one(provider, call, index, source, count=len(wanted)) for index, source in wanted)
         ends = await asyncio.gather(*staging, return_exceptions=True)
-        self._claim.images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
+        self._images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
         for end in ends:
             if isinstance(end, BaseException):
                 raise end
@@ -56,7 +66,7 @@ class Keeper:
         seen = await self._reader.inspect(data)
         image = StagedImage(
             index=index,
-            name=f"{self._claim.job.id}/{call.id}/{index}",
+            name=f"{self._job_id}/{call.id}/{index}",
             call_id=call.id,
             content_type=seen.content_type,
             width=seen.width,
@@ -70,17 +80,17 @@ class Keeper:
         )
         # What was paid for and cannot be had again is never thrown away.
         patient = not (provider.traits.harmless or provider.traits.resumable)
-        with span("stage image", attributes={"job.id": self._claim.job.id, "image.index": index}):
+        with span("stage image", attributes={"job.id": self._job_id, "image.index": index}):
             return await self._with_storage(partial(self._staging.put, image, data, count=count), patient=patient)
 
     async def _read(self, provider: ImageProvider, source: ImageSource) -> bytes:
         """The image's bytes; an address that fails for now is asked again for the whole of the stage."""
-        slot, pause = self._claim.slot, FIRST_PAUSE
+        slot, pause = self._slot, FIRST_PAUSE
         while True:
             try:
                 return await self._reader.read(source, provider=provider)
             except StageError as error:
-                if not error.retryable or time.monotonic() + pause > self._claim.deadline:
+                if not error.retryable or time.monotonic() + pause > self._deadline():
                     raise
             if provider.traits.resumable:
                 # Whoever is next gets the address anew.
@@ -98,10 +108,10 @@ class Keeper:
                 return await work()
             except (StorageUnavailable, ObjectMissing) as error:
                 # A missing bucket looks like a missing object, and may be made yet.
-                if time.monotonic() + pause > self._claim.deadline:
+                if time.monotonic() + pause > self._deadline():
                     raise failures.storage_away() from error
             except StorageDenied as error:
-                if not patient or time.monotonic() + pause > self._claim.deadline:
+                if not patient or time.monotonic() + pause > self._deadline():
                     raise failures.storage_denied() from error
             except ObjectConflict as error:
                 raise failures.staging_differs() from error

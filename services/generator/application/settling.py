@@ -10,24 +10,46 @@ from common.leased_work import Slot
 from common.logs import event
 from common.tracing import span
 from services.generator.application.calling import CANCEL_SECONDS, POLL_SECONDS
+from services.generator.application.claim import Interrupted
+from services.generator.application.keeping import Keeper
 from services.generator.application.telling import tell
 from services.generator.domain import failures
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, ProviderError
-from services.generator.domain.work import Phase
-from services.generator.ports import Facts, ImageProvider, JobDesk, Outcome, Settlement
+from services.generator.domain.outcomes import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    Operation,
+    ProviderError,
+    StageError,
+)
+from services.generator.domain.work import Call, Phase, StagedImage
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Outcome, Settlement, Staging
 
 _LOG = logging.getLogger(__name__)
+#: How long one claim tries to fetch and stage what came; then it is given back, and looked for again.
+KEEPING_SECONDS = 60.0
 
 
 class Settler:
     """Looks at open calls of final jobs, so that the ledger knows what each came to.
 
     One look is all that a claim is for: a vendor that does not end its work keeps no slot from other vendors' calls.
+    What a failed job's call has brought is staged, so that the user's retry need not pay for it again.
     """
 
-    def __init__(self, desk: JobDesk, facts: Facts, providers: Mapping[str, ImageProvider]) -> None:
+    def __init__(
+        self,
+        *,
+        desk: JobDesk,
+        facts: Facts,
+        staging: Staging,
+        reader: ImageReader,
+        providers: Mapping[str, ImageProvider],
+    ) -> None:
         self._desk = desk
         self._facts = facts
+        self._staging = staging
+        self._reader = reader
         self._providers = providers
 
     async def run(self, slot: Slot[Settlement]) -> None:
@@ -35,19 +57,55 @@ class Settler:
         settlement = slot.work
         provider = self._providers[settlement.call.provider]
         with span("settle call", parent=settlement.traceparent or None, attributes={"call.id": settlement.call.id}):
-            if settlement.call.phase is not Phase.ACCEPTED:
-                await self._tell(slot, *_without_operation(settlement, provider))
-                return
             answer = await _ask_to_stop(settlement, provider)
-            outcome = await _look(settlement, provider)
+            images: dict[int, StagedImage] = {}
+            try:
+                outcome = await self._end(slot, provider, images)
+            except Interrupted:
+                return
             if outcome is not None:
                 wish = _end_of_wish(answer, outcome.phase) if settlement.cancel else None
-                await self._tell(slot, outcome, wish)
+                await self._tell(slot, outcome, wish, tuple(images.values()))
             elif slot.is_held:
                 await self._postpone(settlement, answer, shortest_pause=provider.poll_interval_seconds)
 
-    async def _tell(self, slot: Slot[Settlement], outcome: Outcome, wish: CancelOutcome | None) -> None:
-        publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=wish)
+    async def _end(
+        self, slot: Slot[Settlement], provider: ImageProvider, images: dict[int, StagedImage]
+    ) -> Outcome | None:
+        """How the call ended, once what it brought is staged where somebody may want it; None until then."""
+        settlement = slot.work
+        keeper = Keeper(
+            settlement.job_id,
+            slot,
+            deadline=lambda: slot.claimed_at + KEEPING_SECONDS,
+            images=images,
+            staging=self._staging,
+            reader=self._reader,
+        )
+        seen: Outcome | Generated | None = None
+        try:
+            if settlement.call.phase is not Phase.ACCEPTED:
+                is_there = settlement.keep and await keeper.adopt(settlement.call)
+                return _adopted(settlement.call) if is_there else _without_operation(settlement, provider)
+            seen = await _look(settlement, provider)
+            if isinstance(seen, Generated):
+                if settlement.keep:
+                    await keeper.keep(provider, settlement.call, seen)
+                return _bought(settlement.call, seen)
+        except StageError as error:
+            event(_LOG, logging.WARNING, "settlement.not_kept", call_id=settlement.call.id, reason=error.reason)
+            # What can be had is looked for again; what will never do was paid for all the same.
+            return None if error.retryable or not isinstance(seen, Generated) else _bought(settlement.call, seen)
+        return seen
+
+    async def _tell(
+        self,
+        slot: Slot[Settlement],
+        outcome: Outcome,
+        wish: CancelOutcome | None,
+        images: tuple[StagedImage, ...],
+    ) -> None:
+        publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=wish, images=images)
         await tell(publish, until=slot.ended)
 
     async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
@@ -58,17 +116,24 @@ class Settler:
             event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
 
 
-def _without_operation(settlement: Settlement, provider: ImageProvider) -> tuple[Outcome, CancelOutcome | None]:
+def _without_operation(settlement: Settlement, provider: ImageProvider) -> Outcome:
     """It was written down, nobody knows whether it left, and there is no operation to ask about."""
     phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
-    outcome = Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
-    return outcome, CancelOutcome.UNSUPPORTED if settlement.cancel else None
+    return Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
+
+
+def _adopted(call: Call) -> Outcome:
+    """All that it was to bring is in staging."""
+    return Outcome(call_id=call.id, phase=Phase.SUCCEEDED)
 
 
 async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
     """What the provider says to the wish to cancel, now or at an earlier look; None without an answer, or a wish."""
     if not settlement.cancel or settlement.cancel_answer is not None:
         return settlement.cancel_answer
+    if settlement.call.phase is not Phase.ACCEPTED:
+        # There is no operation by which it could be stopped.
+        return CancelOutcome.UNSUPPORTED
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
             return await provider.cancel(_operation(settlement))
@@ -77,8 +142,8 @@ async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> Cance
         return None
 
 
-async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | None:
-    """How the call ended; None while it has not, or while the provider does not tell. After a day it is unknown."""
+async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | Generated | None:
+    """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown."""
     call, operation = settlement.call, _operation(settlement)
     try:
         async with asyncio.timeout(POLL_SECONDS):
@@ -89,7 +154,7 @@ async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | No
             return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error)
     else:
         if isinstance(answer, Generated):
-            return _bought(call.id, operation, answer)
+            return answer
     if settlement.seconds_left <= 0:
         return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
     return None
@@ -99,8 +164,10 @@ def _operation(settlement: Settlement) -> Operation:
     return Operation(id=settlement.call.operation_id, state=settlement.call.operation_state)
 
 
-def _bought(call_id: str, operation: Operation, answer: Generated) -> Outcome:
-    return Outcome(call_id=call_id, phase=Phase.SUCCEEDED, operation_id=operation.id, cost_micros=answer.cost_micros)
+def _bought(call: Call, answer: Generated) -> Outcome:
+    return Outcome(
+        call_id=call.id, phase=Phase.SUCCEEDED, operation_id=call.operation_id, cost_micros=answer.cost_micros
+    )
 
 
 def _end_of_wish(wish: CancelOutcome | None, phase: Phase) -> CancelOutcome:

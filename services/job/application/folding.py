@@ -112,7 +112,7 @@ def _known(fact: JobFact) -> Known | None:
     """What the ledger learns by this fact, whatever becomes of its job."""
     match fact:
         case CallSettled():
-            return Known(calls=(fact.outcome,))
+            return Known(calls=(fact.outcome,), images=fact.images)
         case ImagesGenerated() | StageFailed() | LedgerSettled():
             return Known(calls=fact.calls, images=fact.images)
         case _:

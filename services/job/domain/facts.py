@@ -68,6 +68,7 @@ class CallSettled:
 
     job_id: str
     outcome: CallOutcome
+    images: tuple[Artifact, ...] = ()
     provider_cancel: ProviderCancel | None
 
 

@@ -263,7 +263,12 @@ def _job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
         case "call_settled":
             settled = told.call_settled
             cancel = provider_cancel(settled.provider_cancel)
-            return facts.CallSettled(job_id=settled.job_id, outcome=outcome(settled.call), provider_cancel=cancel)
+            return facts.CallSettled(
+                job_id=settled.job_id,
+                outcome=outcome(settled.call),
+                images=_images(settled.images, job_id=settled.job_id, now=now),
+                provider_cancel=cancel,
+            )
         case "ledger_settled":
             ledger = told.ledger_settled
             return facts.LedgerSettled(

@@ -250,6 +250,7 @@ def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement
         lease_token=str(one.token),
         lease_seconds=limits.lease_seconds,
         cancel=one.cancel,
+        keep=one.keep,
         traceparent=one.traceparent or "",
         seconds_left=one.seconds_left,
         provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", one.cancel_answer),

@@ -56,7 +56,8 @@ UPDATE provider_calls AS call SET
     settle_worker = :worker,
     settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM numbered, jobs WHERE call.id = numbered.id AND jobs.id = call.job_id
-RETURNING call.id, call.settle_token, call.cancel_answer, jobs.state = 'canceled' AS cancel, jobs.traceparent,
+RETURNING call.id, call.settle_token, call.cancel_answer, jobs.state = 'canceled' AS cancel,
+    jobs.state = 'failed' AND jobs.deleted_at IS NULL AS keep, jobs.traceparent,
     greatest(:longest - extract(epoch FROM clock_timestamp() - call.created_at), 0) AS seconds_left
 """  # noqa: S608
 
@@ -94,6 +95,8 @@ class Settlement:
     call: ProviderCall
     token: UUID
     cancel: bool
+    #: The job failed and can be retried: what the call brings is to be staged.
+    keep: bool
     #: What the provider said when it was asked to stop; None when it has not answered yet.
     cancel_answer: ProviderCancel | None
     traceparent: str | None
@@ -123,6 +126,7 @@ def claim(
                 call=call,
                 token=row.settle_token,
                 cancel=row.cancel,
+                keep=row.keep,
                 cancel_answer=None if row.cancel_answer is None else ProviderCancel(row.cancel_answer),
                 traceparent=row.traceparent,
                 seconds_left=float(row.seconds_left),

@@ -287,11 +287,12 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
         seconds_left=60,
     )
     outcome = Outcome(call_id="call_old", phase=Phase.CANCELED)
-    await facts.call_settled(ID, settlement=settlement, outcome=outcome, cancel=cancel)
+    await facts.call_settled(ID, settlement=settlement, outcome=outcome, cancel=cancel, images=[staged(0)])
     told = (await next_fact(broker)).call_settled
 
     assert (told.job_id, told.lease_token, told.call.call_id) == ("job_1", "s", "call_old")
     assert told.provider_cancel == expected
+    assert [image.index for image in told.images] == [0]
 
 
 async def test_progress_is_heard_by_those_who_listen_and_kept_nowhere(broker: JetStream, facts: NatsFacts) -> None:

@@ -11,9 +11,10 @@ from services.job.application.buying import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
+from services.job.domain.states import State
 from services.job.store import settlements
 from services.job.store.settlements import Settlement
-from tests.support.jobs import FREE, PAID, JobDesk, failed
+from tests.support.jobs import FREE, PAID, JobDesk, failed, image_of, succeeded
 
 LATER = "UPDATE provider_calls SET settle_expires_at = clock_timestamp() - interval '1 s'"
 
@@ -222,3 +223,31 @@ def test_slots_are_shared_between_providers(desk: JobDesk) -> None:
 def _renew(desk: JobDesk, token: UUID) -> list[tuple[str, str]]:
     answers: list[tuple[str, str]] = desk.run(lambda c: claiming.renew_settlements(c, [token], limits=desk.limits))
     return answers
+
+
+def test_what_a_failed_jobs_call_brought_late_needs_no_second_purchase(desk: JobDesk) -> None:
+    call = accepted(desk)
+    job = desk.job(call.job_id)
+    desk.fold(failed(job, retryable=False))
+    [held] = claim(desk)
+    images = (image_of(job, call, 0),)
+    desk.fold(CallSettled(job_id=job.id, outcome=succeeded(call), images=images, provider_cancel=None))
+
+    assert held.keep
+    seen = desk.get(job.id)
+    assert (seen.job.state, seen.retry_needs_consent) == (State.FAILED, False)
+    assert desk.retry(job.id).job.state is State.UPLOADING
+    assert len(desk.claim_uploads()) == 1
+
+
+@pytest.mark.parametrize("end", ["canceled", "deleted"])
+def test_nothing_is_kept_of_a_call_whose_job_nobody_can_retry(desk: JobDesk, end: str) -> None:
+    call = accepted(desk)
+    if end == "canceled":
+        desk.cancel(call.job_id)
+    else:
+        desk.fold(failed(desk.job(call.job_id), retryable=False))
+        desk.delete(call.job_id)
+    [held] = claim(desk)
+
+    assert not held.keep

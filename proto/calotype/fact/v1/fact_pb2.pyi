@@ -396,6 +396,7 @@ class CallSettled(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
     LEASE_TOKEN_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job that the call belongs to."""
     provider_cancel: _job_pb2.ProviderCancel.ValueType
@@ -406,6 +407,10 @@ class CallSettled(_message.Message):
     def call(self) -> Global___CallOutcome:
         """The call and its end."""
 
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ImageArtifact]:
+        """Pictures of the call that were staged: those of a failed job, for its user's retry."""
+
     def __init__(
         self,
         *,
@@ -413,10 +418,11 @@ class CallSettled(_message.Message):
         job_id: _builtins.str = ...,
         provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
         lease_token: _builtins.str = ...,
+        images: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "job_id", b"job_id", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "images", b"images", "job_id", b"job_id", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

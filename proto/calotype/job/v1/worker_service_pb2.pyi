@@ -458,6 +458,7 @@ class Settlement(_message.Message):
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """The token that holds it."""
     lease_seconds: _builtins.float
@@ -470,6 +471,8 @@ class Settlement(_message.Message):
     """Seconds until its outcome is given up: a day after the call began."""
     provider_cancel: _job_pb2.ProviderCancel.ValueType
     """What the provider said when it was asked to stop; not set: it has yet to be asked."""
+    keep: _builtins.bool
+    """True when the job failed and can be retried: what the call brings is to be staged."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The call."""
@@ -484,10 +487,11 @@ class Settlement(_message.Message):
         traceparent: _builtins.str = ...,
         seconds_left: _builtins.float = ...,
         provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
+        keep: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "keep", b"keep", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,11 +7,26 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
+from services.generator.application import keeping
 from services.generator.application.settling import Settler
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
 from services.generator.domain.work import Phase
 from services.generator.ports import Outcome, Settlement
-from tests.support.generation import AWAY, Desk, Facts, Provider, call_of, made, provider_error
+from tests.support.clocks import put_into
+from tests.support.generation import (
+    AWAY,
+    Desk,
+    Facts,
+    Provider,
+    Reader,
+    Staging,
+    at,
+    call_of,
+    fetch_failed,
+    made,
+    provider_error,
+    staged,
+)
 from tests.support.patience import PATIENCE
 
 STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
@@ -36,11 +51,25 @@ def slot_of(*, phase: Phase = Phase.ACCEPTED, **changes: Any) -> Slot[Settlement
     return Slot(token="t", work=replace(work, **changes))
 
 
-async def looked(provider: Provider, slot: Slot[Settlement]) -> tuple[Desk, Facts]:
+async def looked(
+    provider: Provider,
+    slot: Slot[Settlement],
+    *,
+    desk: Desk | None = None,
+    staging: Staging | None = None,
+    reader: Reader | None = None,
+) -> tuple[Desk, Facts]:
     """Whom one look told what."""
-    desk, facts = Desk(), Facts()
+    desk, facts = desk or Desk(), Facts()
+    settler = Settler(
+        desk=desk,
+        facts=facts,
+        staging=staging or Staging(),
+        reader=reader or Reader(),
+        providers={"paid": provider},
+    )
     async with asyncio.timeout(PATIENCE):
-        await Settler(desk, facts, {"paid": provider}).run(slot)
+        await settler.run(slot)
     return desk, facts
 
 
@@ -145,9 +174,9 @@ async def test_a_call_that_is_another_workers_by_now_is_left_alone() -> None:
 
 
 async def test_a_call_that_cannot_be_given_back_is_left_to_its_lease() -> None:
-    desk, facts = Desk(), Facts()
+    desk = Desk()
     desk.refusals["postpone_settlement"] = AWAY
-    await Settler(desk, facts, {"paid": Provider(Pending())}).run(slot_of())
+    _, facts = await looked(Provider(Pending()), slot_of(), desk=desk)
 
     assert (desk.postponed, facts.told) == ([], [])
 
@@ -163,3 +192,57 @@ async def test_what_ends_at_the_last_look_is_known() -> None:
     outcome, _ = await settled(Provider(made()), slot_of(seconds_left=0))
 
     assert outcome.phase is Phase.SUCCEEDED
+
+
+# What a failed job's call brings.
+
+
+async def test_what_a_failed_jobs_call_brings_is_staged_for_its_users_retry() -> None:
+    staging = Staging()
+    _, facts = await looked(Provider(made(b"a")), slot_of(keep=True), staging=staging)
+
+    assert (facts.kinds, facts.last["outcome"].phase, facts.indexes) == (["call_settled"], Phase.SUCCEEDED, [0])
+    assert list(staging.objects) == ["job_1/call_old/0"]
+
+
+async def test_what_nobody_can_ask_for_any_more_is_not_staged() -> None:
+    staging = Staging()
+    _, facts = await looked(Provider(made(b"a")), slot_of(), staging=staging)
+
+    assert (facts.last["outcome"].phase, facts.indexes, staging.objects) == (Phase.SUCCEEDED, [], {})
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_call_without_an_operation_is_looked_for_in_staging(count: int) -> None:
+    staging = Staging()
+    staging.add(staged(0), count=count)
+    _, facts = await looked(Provider(made()), slot_of(phase=Phase.INTENDED, keep=True), staging=staging)
+
+    assert facts.last["outcome"].phase is (Phase.SUCCEEDED if count == 1 else Phase.UNKNOWN)
+    assert facts.indexes == [0]
+
+
+@pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.ACCEPTED])
+async def test_a_call_whose_images_cannot_be_kept_yet_stays_open(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+    staging = Staging(outages=99)
+    staging.when_refused = put_into(monkeypatch, keeping).once(PATIENCE)
+    desk, facts = await looked(Provider(made()), slot_of(phase=phase, keep=True), staging=staging)
+
+    assert (facts.kinds, [call_id for call_id, *_ in desk.postponed]) == ([], ["call_old"])
+
+
+async def test_images_that_will_never_do_were_paid_for_all_the_same() -> None:
+    reader = Reader(fetch_failed(retryable=False))
+    _, facts = await looked(Provider(at("http://x/1.png")), slot_of(keep=True), reader=reader)
+
+    assert (facts.last["outcome"].phase, facts.last["outcome"].cost_micros) == (Phase.SUCCEEDED, 40_000)
+    assert facts.indexes == []
+
+
+async def test_a_look_that_is_interrupted_while_it_fetches_tells_nothing() -> None:
+    slot = slot_of(keep=True)
+    reader = Reader(*[fetch_failed(retryable=True)] * 99)
+    reader.when_failed = slot.stopping.set
+    desk, facts = await looked(Provider(at("http://x/1.png")), slot, reader=reader)
+
+    assert (facts.kinds, desk.postponed) == ([], [])
