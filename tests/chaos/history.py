@@ -1,16 +1,19 @@
-"""What happened, from all who know: the database, the providers' books, both buckets, and what users were promised."""
+"""What happened, from all who know: the database, the providers' books, both buckets, the broker, and users."""
 
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psycopg2.extras
 
+from tests.chaos.evidence import Evidence, Peace
 from tests.support.patience import PATIENCE
 
 Row = Mapping[str, Any]
@@ -23,8 +26,14 @@ TABLES = (
     "artifacts",
     "outbox",
     "deletions",
+    "chaos_breakers",
 )
-ORDER = {"job_events": "sequence", "attempts": "claim_number", "provider_calls": "created_at, id"}
+ORDER = {
+    "job_events": "sequence",
+    "attempts": "claim_number",
+    "provider_calls": "created_at, id",
+    "chaos_breakers": "number",
+}
 #: Where something of a deleted job's user might stay behind.
 PERSONAL = ("jobs", "job_events", "job_inputs", "artifacts", "attempts", "provider_calls", "outbox")
 
@@ -35,12 +44,22 @@ class Promise:
 
     id: str
     key: str
+    tenant: str
     prompt: str
     shape: str
     count: int
+    fallback: Sequence[str]
+    falls_back_on_refusal: bool
+    finish_within: int | None
+    may_pay_again: bool
     answers: tuple[str, ...]
     deleted: bool
     retries: int
+    consents: int
+    heard: Sequence[int]
+    last_seen: int
+    seen: Row | None
+    told: Row | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,25 +87,38 @@ class History:
     leftovers: Mapping[str, Sequence[str]]
     """Tables in which a deleted job's prompt was found, by job."""
     purchases: Mapping[str, Sequence[Row]]
-    """Creates in the providers' books by prompt, oldest first; `canceled` says whether they were stopped."""
+    """Creates in the providers' books by prompt, oldest first; `canceled_at` where one was stopped, `ended_at`."""
     public: Mapping[str, StoredObject]
     staging: Sequence[str]
+    feed: Sequence[tuple[str, int]]
+    """Job and sequence of each stored event in the broker's order, over all its stores."""
+    breakers: Sequence[Row]
+    """What became of breakers, in order; `opened_at` is null once one is closed."""
+    peace: Peace
 
     def purchases_of(self, promise: Promise) -> Sequence[Row]:
         """What was bought for a job, oldest first."""
         return self.purchases.get(promise.prompt, ())
 
+    def moments(self, job_id: str, event_type: str) -> list[datetime]:
+        """When a job had events of a type."""
+        return [event["occurred_at"] for event in self.events.get(job_id, ()) if event["type"] == event_type]
+
 
 def read(
-    connection: Any, *, promises: Sequence[Promise], books: Path, storage_url: str, bucket: str, staging_bucket: str
+    connection: Any, *, evidence: Evidence, storage_url: str, bucket: str, staging_bucket: str, like: History | None
 ) -> History:
-    """Ask everybody; the database as this connection sees it."""
+    """Ask everybody; the database as this connection sees it, and the buckets as they were, where that is known."""
+    promises = promises_in(evidence.promises)
     tables = {name: _rows(connection, name) for name in TABLES}
+    # What is left of a deleted job's events is not its whole way.
+    deleted = {row["id"] for row in tables["jobs"] if row["deleted_at"] is not None}
+    events = [row for row in tables["job_events"] if row["job_id"] not in deleted]
     leftovers = {one.id: _tables_with(connection, one.id, one.prompt) for one in promises if one.deleted}
     return History(
         promises=promises,
         jobs={row["id"]: row for row in tables["jobs"]},
-        events=_by_job(tables["job_events"]),
+        events=_by_job(events),
         attempts=_by_job(tables["attempts"]),
         calls=_by_job(tables["provider_calls"]),
         covers=_by_job(tables["provider_call_images"]),
@@ -94,9 +126,12 @@ def read(
         outbox=tables["outbox"],
         deletions=tables["deletions"],
         leftovers={job_id: found for job_id, found in leftovers.items() if found},
-        purchases=_purchases(books),
-        public=_objects(storage_url, bucket),
-        staging=[name for name, _ in _names(storage_url, staging_bucket)],
+        purchases=_purchases(evidence.books),
+        public=_objects(storage_url, bucket) if like is None else like.public,
+        staging=names_in(storage_url, staging_bucket) if like is None else like.staging,
+        feed=[(job_id, sequence) for job_id, sequence in json.loads(evidence.feed.read_text(encoding="utf-8"))],
+        breakers=tables["chaos_breakers"],
+        peace=evidence.read_peace(),
     )
 
 
@@ -104,6 +139,11 @@ def promises_in(path: Path) -> list[Promise]:
     """What a load wrote down."""
     told = json.loads(path.read_text(encoding="utf-8"))
     return [Promise(**{**one, "answers": tuple(one["answers"])}) for one in told]
+
+
+def names_in(storage_url: str, bucket: str) -> list[str]:
+    """The names of all objects of a bucket."""
+    return [name for name, _ in _names(storage_url, bucket)]
 
 
 def _rows(connection: Any, table: str) -> list[Row]:
@@ -135,11 +175,16 @@ def _by_job(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _purchases(books: Path) -> dict[str, list[Row]]:
     lines = [json.loads(line) for line in books.read_text(encoding="utf-8").splitlines()] if books.exists() else []
-    canceled = {line["id"] for line in lines if line["event"] == "cancel"}
+    canceled_at = {line["id"]: line["time"] for line in lines if line["event"] == "cancel"}
+    let_go_at = {line["id"]: line["time"] for line in lines if line["event"] == "end"}
     found: dict[str, list[Row]] = defaultdict(list)
     for line in lines:
         if line["event"] == "create":
-            found[line["prompt"]].append(line | {"canceled": line["id"] in canceled})
+            canceled = canceled_at.get(line["id"])
+            # An operation goes on after its request.
+            goes_on = line["shape"] == "async" and line["charged"]
+            ended_at = min(line["done_at"], canceled or inf) if goes_on else let_go_at.get(line["id"], inf)
+            found[line["prompt"]].append(line | {"canceled_at": canceled, "ended_at": ended_at})
     return dict(found)
 
 

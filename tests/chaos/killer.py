@@ -4,19 +4,20 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import psycopg2
 
-from tests.chaos.stack import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS, ChaosStack
+from tests.chaos.facts import Facts
+from tests.chaos.faults import Faults
+from tests.chaos.stack import ChaosStack
+from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
 
 STATES = ("queued", "processing", "generating", "uploading")
 SHAPES = ("sync", "async")
-#: How long something is frozen: longer than any lease.
-FROZEN_SECONDS = LEASE_SECONDS * 1.5
 #: How long a job is waited for that is where the fault is wanted.
 AIM_SECONDS = 6.0
 #: After the end of a worker, so long nothing else is struck.
@@ -34,12 +35,18 @@ Cell = tuple[str, str, str]
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """A fault that was made: when, by this machine's clock, and which jobs its victim held at which sequence."""
+    """A fault that was made: from when until when, and which jobs its victim held at which sequence."""
 
     fault: str
-    victim: str
+    victims: Sequence[str]
     at: datetime
+    until: datetime
     held: Sequence[tuple[str, int]] = ()
+
+    @property
+    def kinds(self) -> set[str]:
+        """What was struck, whichever replica of it."""
+        return {victim.partition("-")[0] for victim in self.victims}
 
 
 @dataclass(kw_only=True)
@@ -48,7 +55,7 @@ class Score:
 
     cells: Counter[Cell] = field(default_factory=Counter)
     strikes: list[Strike] = field(default_factory=list)
-    idle: int = 0
+    idle: list[Strike] = field(default_factory=list)
     """Faults that hit no job, which do not count."""
 
     @property
@@ -56,26 +63,22 @@ class Score:
         """Faults that hit a job in flight."""
         return len(self.strikes)
 
+    @property
+    def all_strikes(self) -> list[Strike]:
+        """Every fault in its order."""
+        return sorted([*self.strikes, *self.idle], key=lambda strike: strike.at)
+
 
 class Killer:
     """One fault after the other, from one seed."""
 
-    def __init__(self, stack: ChaosStack, *, seed: int, longest_outage: float) -> None:
+    def __init__(self, stack: ChaosStack, facts: Facts, *, seed: int, longest_outage: float) -> None:
         self._stack = stack
         self._dice = random.Random(seed)
-        self._longest_outage = longest_outage
-        self._was_away: set[str] = set()
+        self._faults = Faults(stack, facts, self._dice, longest_outage=longest_outage).by_name
         self._pause = threading.Event()
         self._eyes: Any = None
         self.score = Score()
-        self._faults: dict[str, Callable[[str], None]] = {
-            **{f"kill {kind}": self._kill for kind in ("job", "generator", "uploader", "gateway")},
-            **{f"kill {kind}": self._kill for kind in ("postgres", "nats", "storage")},
-            **{f"freeze {kind}": self._freeze for kind in ("job", "generator", "uploader", "postgres", "nats")},
-            **{f"away {kind}": self._away for kind in ("storage", "nats")},
-            "wipe nats": self._wipe,
-            "cut provider": self._cut,
-        }
 
     @property
     def cells(self) -> list[Cell]:
@@ -88,23 +91,22 @@ class Killer:
 
     def strike(self) -> None:
         """One fault, at the cell that was hit least, and the wait until what was struck works again."""
-        fault, state, shape = self._choose()
-        kind = fault.partition(" ")[2]
-        victim = self._dice.choice(self._stack.names(kind)) if kind != "provider" else "paid"
+        name, state, shape = self._choose()
+        fault = self._faults[name]
+        victims = fault.victims()
         hit = self._aim(state, shape)
-        held = self._held_by(victim)
+        held = self._held_by(victims[0]) if len(victims) == 1 else ()
         now = datetime.now(UTC)
-        self._faults[fault](victim)
-        if hit:
-            self.score.strikes.append(Strike(fault=fault, victim=victim, at=now, held=held))
-            for cell_state, cell_shape in hit:
-                self.score.cells[(fault, cell_state, cell_shape)] += 1
-        else:
-            self.score.idle += 1
-        if kind != "provider":
-            self._stack.wait_ready(victim)
+        fault.strike(victims)
+        for victim in victims:
+            if self._stack.has(victim):
+                self._stack.wait_ready(victim)
+        strike = Strike(fault=name, victims=victims, at=now, until=datetime.now(UTC), held=held)
+        (self.score.strikes if hit else self.score.idle).append(strike)
+        for cell_state, cell_shape in hit:
+            self.score.cells[(name, cell_state, cell_shape)] += 1
         # A rescue is measured where nothing else is struck meanwhile.
-        self._pause.wait(RESCUED_SECONDS if held and fault.startswith("kill") else self._dice.uniform(0.1, 1.0))
+        self._pause.wait(RESCUED_SECONDS if held and name.startswith("kill") else self._dice.uniform(0.1, 1.0))
 
     def _choose(self) -> Cell:
         fewest = min(self.score.cells[cell] for cell in self.cells)
@@ -136,25 +138,3 @@ class Killer:
         except psycopg2.Error:
             self._eyes = None
             return []
-
-    def _kill(self, victim: str) -> None:
-        self._stack.kill(victim)
-
-    def _freeze(self, victim: str) -> None:
-        frozen = self._stack.freeze(victim)
-        self._pause.wait(FROZEN_SECONDS)
-        self._stack.thaw(frozen)
-
-    def _away(self, victim: str) -> None:
-        self._stack.hold_down(victim)
-        # Once for so long as nobody can wait for with an open call; then, as things are, for a few seconds.
-        is_first = victim not in self._was_away
-        self._was_away.add(victim)
-        self._pause.wait(self._longest_outage if is_first else self._dice.choice((4.0, 4.0, 8.0, 15.0)))
-        self._stack.let_up(victim)
-
-    def _wipe(self, victim: str) -> None:
-        self._stack.wipe_broker()
-
-    def _cut(self, victim: str) -> None:
-        self._stack.cut_providers()

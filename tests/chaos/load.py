@@ -1,4 +1,4 @@
-"""Frontends that submit, follow, cancel, retry and delete, and remember what they were promised."""
+"""Frontends that submit, follow, cancel, retry and delete, and remember what they were promised and what they saw."""
 
 import json
 import random
@@ -6,13 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from tests.chaos.sight import HANGS_UP, LONGEST_READ, SHORTEST_READ, Sight, View, jobs_of, lasting
+from tests.chaos.tuning import TENANTS
+from tests.support.paid_server import SLOWLY
+
 FINAL = ("completed", "failed", "canceled")
 SHAPES = {"sync": 47, "async": 47, "procedural": 6}
+#: Whose users are at work: of eight, six are of one tenant.
+USERS = ("many", "some", "many", "few", "many", "many", "many", "many")
 
 
 @dataclass(kw_only=True)
@@ -21,13 +28,28 @@ class Accepted:
 
     id: str
     key: str
+    tenant: str
     prompt: str
     shape: str
     count: int
+    fallback: list[str]
+    falls_back_on_refusal: bool
+    finish_within: int | None
+    may_pay_again: bool
+    """Whether its own request consents to pay again."""
     answers: set[str] = field(default_factory=set)
     """Ids that its key was answered with; one, whatever happened."""
     deleted: bool = False
     retries: int = 0
+    consents: int = 0
+    """Retries that consented to pay again."""
+    heard: list[int] = field(default_factory=list)
+    """Sequences in the order in which a stream told them, over all its connections; none of a job that was polled."""
+    last_seen: int = 0
+    seen: View | None = None
+    """How it looks at peace."""
+    told: View | None = None
+    """What its last event says."""
 
 
 class Load:
@@ -39,11 +61,15 @@ class Load:
         self._lock = threading.Lock()
         self._number = 0
         self._stop = threading.Event()
+        self._sights: dict[str, Sight] = {}
         self.accepted: list[Accepted] = []
         self.surprises: list[str] = []
         #: How jobs have ended so far: their last states, or "deleted".
         self.ends: set[str] = set()
-        self._threads = [threading.Thread(target=self._user, daemon=True) for _ in range(at_once)]
+        tenants = cycle(USERS)
+        self._threads = [
+            threading.Thread(target=self._user, args=(next(tenants),), daemon=True) for _ in range(at_once)
+        ]
 
     def start(self) -> None:
         """Begin."""
@@ -59,24 +85,40 @@ class Load:
         left = sum(thread.is_alive() for thread in self._threads)
         assert not left, f"{left} users still wait for their job after {seconds:.0f} s"
 
+    def look_again(self) -> None:
+        """See each job as it is at peace, and what its last event says."""
+        clients = {tenant: self._client(tenant) for tenant in TENANTS}
+        for one in self.accepted:
+            if not one.deleted:
+                visit = _Visit(clients[one.tenant], random.Random(one.id), one.tenant, self._tell)
+                one.seen, one.told = visit.look_again(one, self._sights[one.id])
+        for client in clients.values():
+            client.close()
+
     def write(self, path: Path) -> None:
         """Keep what was promised."""
         told = [asdict(one) | {"answers": sorted(one.answers)} for one in self.accepted]
         path.write_text(json.dumps(told), encoding="utf-8")
 
-    def _user(self) -> None:
-        with httpx.Client(base_url=self._url, timeout=10, trust_env=False) as http:
+    def _user(self, tenant: str) -> None:
+        with self._client(tenant) as http:
             while not self._stop.is_set():
                 with self._lock:
                     self._number += 1
                     number = self._number
-                end = _Visit(http, random.Random(f"{self._seed}/{number}"), self._tell).run(number, self._add)
+                dice = random.Random(f"{self._seed}/{number}")
+                end = _Visit(http, dice, tenant, self._tell).run(number, self._add)
                 with self._lock:
                     self.ends.add(end)
 
-    def _add(self, one: Accepted) -> None:
+    def _client(self, tenant: str) -> httpx.Client:
+        credential = {"Authorization": f"Bearer {TENANTS[tenant]}"}
+        return httpx.Client(base_url=self._url, timeout=10, trust_env=False, headers=credential)
+
+    def _add(self, one: Accepted) -> Sight:
         with self._lock:
             self.accepted.append(one)
+            return self._sights.setdefault(one.id, Sight(one.id, self._tell))
 
     def _tell(self, surprise: str) -> None:
         with self._lock:
@@ -86,14 +128,68 @@ class Load:
 class _Visit:
     """One user with one job; every request is repeated until there is an answer."""
 
-    def __init__(self, http: httpx.Client, dice: random.Random, tell: Callable[[str], None]) -> None:
+    def __init__(self, http: httpx.Client, dice: random.Random, tenant: str, tell: Callable[[str], None]) -> None:
         self._http = http
         self._dice = dice
+        self._tenant = tenant
         self._tell = tell
         self._pause = threading.Event()
 
-    def run(self, number: int, add: Callable[[Accepted], None]) -> str:
+    def run(self, number: int, add: Callable[[Accepted], Sight]) -> str:
         """Submit a job and see it through; how it ended."""
+        dice = self._dice
+        cancels = dice.random() < 0.1
+        body, key = self._request(number, cancels=cancels), f"key-{number}"
+        job = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key}, good=(200, 202))
+        one = Accepted(
+            id=job["id"],
+            key=key,
+            tenant=self._tenant,
+            prompt=body["prompt"],
+            shape=body["provider"],
+            count=body["n"],
+            fallback=body.get("fallback", []),
+            falls_back_on_refusal=body.get("fallback_on_refusal", False),
+            finish_within=body.get("finish_within_seconds"),
+            may_pay_again=body.get("on_ambiguous") == "retry",
+            answers={job["id"]},
+        )
+        sight = add(one)
+        sight.see(job)
+        if dice.random() < 0.1:
+            again = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key}, good=(200, 202))
+            one.answers.add(again["id"])
+        follow = self._watch if dice.random() < 0.4 else self._poll
+        cancel_at = time.monotonic() + dice.uniform(0, 6) if cancels else None
+        final = follow(one, sight, 0, cancel_at)
+        while final["status"] == "failed" and one.retries < 2 and dice.random() < 0.5:
+            retried = self._retry(one, final)
+            if retried is None:
+                break
+            final = follow(one, sight, retried, None)
+        one.heard, one.last_seen = sight.heard, int(final["sequence"])
+        if dice.random() < 0.1:
+            self._ask("DELETE", f"/v1/jobs/{one.id}", good=(204, 404))
+            one.deleted = True
+            return "deleted"
+        return str(final["status"])
+
+    def look_again(self, one: Accepted, sight: Sight) -> tuple[View, View | None]:
+        """How a job looks now, and what its last event says; None when there is none."""
+        seen = self._ask("GET", f"/v1/jobs/{one.id}", good=(200,))
+        sight.see(seen)
+        while True:
+            try:
+                with self._stream(one, after=int(seen["sequence"]) - 1, seconds=10.0) as answer:
+                    self._note(f"GET /v1/jobs/{one.id}/events", answer, good=(200, 204))
+                    if answer.is_success:
+                        told = next(jobs_of(answer), None)
+                        break
+            except httpx.TransportError:
+                self._pause.wait(0.3)
+        return lasting(seen), None if told is None else lasting(told)
+
+    def _request(self, number: int, *, cancels: bool) -> dict[str, Any]:
         dice = self._dice
         [shape] = dice.choices([*SHAPES], [*SHAPES.values()])
         count = dice.choices((1, 2, 3), (6, 3, 2))[0] if shape != "procedural" else 1
@@ -102,42 +198,65 @@ class _Visit:
             body["size"] = "64x64"
         if dice.random() < 0.3:
             body["on_ambiguous"] = "retry"
-        key = f"key-{number}"
-        job = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key}, good=(200, 202))
-        one = Accepted(id=job["id"], key=key, prompt=body["prompt"], shape=shape, count=count, answers={job["id"]})
-        add(one)
+        if shape == "sync" and dice.random() < 0.3:
+            body["fallback"] = ["async"]
+            body["fallback_on_refusal"] = dice.random() < 0.5
         if dice.random() < 0.1:
-            again = self._ask("POST", "/v1/jobs", json=body, headers={"Idempotency-Key": key}, good=(200, 202))
-            one.answers.add(again["id"])
-        cancel_at = time.monotonic() + dice.uniform(0, 6) if dice.random() < 0.1 else None
-        final = self._follow(one, cancel_at)
-        while final["status"] == "failed" and one.retries < 2 and dice.random() < 0.5:
-            final = self._retry(one, final)
-        if dice.random() < 0.1:
-            self._ask("DELETE", f"/v1/jobs/{one.id}", good=(204, 404))
-            one.deleted = True
-            return "deleted"
-        return str(final["status"])
+            body["finish_within_seconds"] = dice.choice((3, 6, 12, 25))
+        elif cancels and dice.random() < 0.5:
+            # Long enough at the provider that the word to stop it matters.
+            body["prompt"] += f", {SLOWLY}"
+        return body
 
-    def _retry(self, one: Accepted, final: dict[str, Any]) -> dict[str, Any]:
+    def _retry(self, one: Accepted, final: View) -> int | None:
+        """The sequence at which the job goes on; None where its user is not offered that."""
         actions = final["display"]["actions"]
         if not {"retry", "retry_may_charge_again"} & set(actions):
-            return final | {"status": "given up"}
+            return None
         wish = {"on_ambiguous": "retry" if "retry_may_charge_again" in actions else "fail"}
         headers = {"Idempotency-Key": f"retry-{one.id}-{one.retries}"}
-        self._ask("POST", f"/v1/jobs/{one.id}/retry", json=wish, headers=headers, good=(200, 202))
+        retried = self._ask("POST", f"/v1/jobs/{one.id}/retry", json=wish, headers=headers, good=(200, 202))
         one.retries += 1
-        return self._follow(one, None)
+        one.consents += wish["on_ambiguous"] == "retry"
+        return int(retried["sequence"])
 
-    def _follow(self, one: Accepted, cancel_at: float | None) -> dict[str, Any]:
+    def _poll(self, one: Accepted, sight: Sight, since: int, cancel_at: float | None) -> View:
         while True:
             job = self._ask("GET", f"/v1/jobs/{one.id}", good=(200,))
-            if job["status"] in FINAL:
+            sight.see(job)
+            if job["status"] in FINAL and job["sequence"] >= since:
                 return job
-            if cancel_at is not None and time.monotonic() >= cancel_at:
-                self._ask("POST", f"/v1/jobs/{one.id}/cancel", good=(200, 409))
-                cancel_at = None
+            cancel_at = self._cancel_if_due(one, cancel_at)
             self._pause.wait(self._dice.uniform(0.4, 1.0))
+
+    def _watch(self, one: Accepted, sight: Sight, since: int, cancel_at: float | None) -> View:
+        """Follow by a stream; hang up now and then, and go on after what was heard last."""
+        while True:
+            quiet = self._dice.uniform(SHORTEST_READ, LONGEST_READ)
+            try:
+                with self._stream(one, after=sight.last_heard, seconds=quiet) as answer:
+                    self._note(f"GET /v1/jobs/{one.id}/events", answer, good=(200,))
+                    for view in jobs_of(answer):
+                        sight.hear(view)
+                        if view["status"] in FINAL and view["sequence"] >= since:
+                            return view
+                        if self._dice.random() < HANGS_UP:
+                            break
+            except httpx.TransportError:
+                # The gateway has gone, or it was quiet for longer than this reader waits.
+                self._pause.wait(self._dice.uniform(0.0, 0.3))
+            cancel_at = self._cancel_if_due(one, cancel_at)
+
+    def _stream(self, one: Accepted, *, after: int, seconds: float) -> Any:
+        limits = httpx.Timeout(10.0, read=seconds)
+        headers = {"Last-Event-ID": str(after)}
+        return self._http.stream("GET", f"/v1/jobs/{one.id}/events", headers=headers, timeout=limits)
+
+    def _cancel_if_due(self, one: Accepted, cancel_at: float | None) -> float | None:
+        if cancel_at is None or time.monotonic() < cancel_at:
+            return cancel_at
+        self._ask("POST", f"/v1/jobs/{one.id}/cancel", good=(200, 409))
+        return None
 
     def _ask(self, method: str, path: str, *, good: tuple[int, ...], **request: Any) -> dict[str, Any]:
         """The answer, whenever it comes; what is neither good nor an outage is a surprise."""
@@ -150,6 +269,11 @@ class _Visit:
             if answer.status_code in good:
                 found: dict[str, Any] = answer.json() if answer.content else {}
                 return found
-            if answer.status_code not in (429, 503):
-                self._tell(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
-            self._pause.wait(0.3)
+            self._note(f"{method} {path}", answer, good=good)
+
+    def _note(self, request: str, answer: httpx.Response, *, good: tuple[int, ...]) -> None:
+        if answer.status_code in good:
+            return
+        if answer.status_code not in (429, 503):
+            self._tell(f"{request}: {answer.status_code} {answer.read().decode()[:300]}")
+        self._pause.wait(0.3)

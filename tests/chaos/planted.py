@@ -1,99 +1,10 @@
 """Planted bugs: each makes the real stores what such a bug would have left behind, and one rule must see it."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-import httpx
 
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
-from tests.support.patience import PATIENCE
-
-A_COMPLETED_JOB = """
-SELECT jobs.id FROM jobs
-WHERE state = 'completed' AND deleted_at IS NULL AND provider IN ('sync', 'async')
-    AND (SELECT count(*) FROM provider_calls AS call WHERE call.job_id = jobs.id AND phase = 'succeeded'
-         AND cost_micros IS NOT NULL AND consent = 'none') > 0
-ORDER BY id LIMIT 1
-"""
-
-
-@dataclass(kw_only=True)
-class Stores:
-    """The stores of a stack: the database within a transaction that is never committed, a copy of the books, the
-    buckets with everything put back at the end."""
-
-    connection: Any
-    storage_url: str
-    books: Path
-    #: What users asked for, by job: of a deleted one no store knows it any more.
-    prompts: Mapping[str, str]
-    _before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self._http = httpx.Client(base_url=self.storage_url, trust_env=False, timeout=PATIENCE)
-
-    def sql(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
-        """Run a statement; its rows, where it has some."""
-        with self.connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    def one(self, statement: str, **parameters: Any) -> Any:
-        """The one value of a statement. Raises `AssertionError` when the history has nothing to break."""
-        rows = self.sql(statement, **parameters)
-        assert rows, f"there is nothing to break: {statement}"
-        return rows[0][0]
-
-    def completed(self) -> str:
-        """A completed job of a paid provider."""
-        return str(self.one(A_COMPLETED_JOB))
-
-    def picture_of(self, job_id: str) -> str:
-        """The name of a job's first public image."""
-        return str(self.one("SELECT public_name FROM artifacts WHERE job_id = %(id)s ORDER BY image_index", id=job_id))
-
-    def put(self, bucket: str, name: str, data: bytes) -> None:
-        """Write an object."""
-        self._remember(bucket, name)
-        self._write(bucket, name, data)
-
-    def delete(self, bucket: str, name: str) -> None:
-        """Delete an object."""
-        self._remember(bucket, name)
-        self._http.delete(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}").raise_for_status()
-
-    def book(self, **changes: Any) -> None:
-        """Add a line to the books that is like the first purchase that went well, but for the changes."""
-        lines = [json.loads(line) for line in self.books.read_text(encoding="utf-8").splitlines()]
-        like = next(line for line in lines if line["event"] == "create" and line["prompt"] == changes["prompt"])
-        with self.books.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(like | changes) + "\n")
-
-    def restore(self) -> None:
-        """Put everything back."""
-        self.connection.rollback()
-        for (bucket, name), data in self._before.items():
-            if data is None:
-                self._http.delete(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}").raise_for_status()
-            else:
-                self._write(bucket, name, data)
-        self._http.close()
-
-    def _remember(self, bucket: str, name: str) -> None:
-        answer = self._http.get(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}", params={"alt": "media"})
-        self._before[(bucket, name)] = answer.content if answer.status_code == 200 else None
-
-    def _write(self, bucket: str, name: str, data: bytes) -> None:
-        self._http.post(
-            f"/upload/storage/v1/b/{bucket}/o",
-            params={"uploadType": "media", "name": name},
-            content=data,
-            headers={"Content-Type": "image/png"},
-        ).raise_for_status()
+from tests.chaos import planted_at_peace, planted_at_vendors, planted_in_words
+from tests.chaos.stores import Stores
 
 
 def _lose_a_job(stores: Stores) -> None:
@@ -148,7 +59,7 @@ def _write_a_call_down_late(stores: Stores) -> None:
 
 def _cover_an_image_twice(stores: Stores) -> None:
     stores.sql("DROP INDEX an_image_is_bought_once")
-    _copy_a_call(stores)
+    copy_a_call(stores)
 
 
 def _buy_twice(stores: Stores) -> None:
@@ -156,13 +67,14 @@ def _buy_twice(stores: Stores) -> None:
     job_id = stores.completed()
     prompt = stores.one("SELECT request ->> 'prompt' FROM jobs WHERE id = %(id)s", id=job_id)
     stores.sql("DROP INDEX an_image_is_bought_once")
-    _copy_a_call(stores)
+    copy_a_call(stores)
     stores.sql("UPDATE provider_calls SET phase = 'not_sent' WHERE id = 'call_second'")
     count = stores.one("SELECT cardinality(image_indexes) FROM provider_calls WHERE id = 'call_second'")
     stores.book(prompt=prompt, id="op-second", fate="good", canceled=False, count=count, time=4e9)
 
 
-def _copy_a_call(stores: Stores) -> None:
+def copy_a_call(stores: Stores) -> None:
+    """A second call of a completed job, as `call_second`."""
     changes = '{"id": "call_second", "idempotency_key": "call_second", "operation_id": "op-second"}'
     stores.sql(
         """INSERT INTO provider_calls SELECT (jsonb_populate_record(call, %(changes)s)).* FROM provider_calls AS call
@@ -234,7 +146,8 @@ def _keep_a_deleted_jobs_prompt(stores: Stores) -> None:
 def _forget_to_empty_a_folder(stores: Stores) -> None:
     stores.sql(
         """INSERT INTO deletions (id, job_id, bucket, prefix, due_at)
-        VALUES ('del_1', %(id)s, 'staging', %(id)s || '/', now())""",
+        VALUES ('del_1', %(id)s, 'staging', %(id)s || '/', now())
+        ON CONFLICT (bucket, prefix) DO UPDATE SET seen_empty_at = NULL""",
         id=stores.completed(),
     )
 
@@ -285,4 +198,7 @@ BUGS: Mapping[str, Sequence[Callable[[Stores], None]]] = {
     "costs_add_up": (_charge_something_else, _tell_a_wrong_sum),
     "no_call_stays_open": (_leave_a_call_open,),
     "staging_is_empty": (_leave_something_in_staging,),
+    **planted_at_vendors.BUGS,
+    **planted_in_words.BUGS,
+    **planted_at_peace.BUGS,
 }

@@ -13,12 +13,13 @@ def told(result: Result) -> str:
     score = result.score
     lines = [
         f"seed {result.plan.seed}: {result.jobs} jobs, {score.counted} faults that hit a job in flight, "
-        f"{score.idle} that hit none",
+        f"{len(score.idle)} that hit none",
         "",
         *_matrix(result, result.plan.least),
         "",
         *(_rule(name, result) for name in result.broken),
         "",
+        "covered: " + ", ".join(f"{count} {what}" for what, count in result.covered.items()),
         _rescues(result),
     ]
     return "\n".join(lines)

@@ -6,14 +6,14 @@ from itertools import pairwise
 
 from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN
 from services.job.domain.states import FINAL, State, Transition, is_legal
-from tests.chaos.history import History, Promise, Row
+from tests.chaos import peace_rules, telling_rules, vendor_rules
+from tests.chaos.history import History
+from tests.chaos.matching import matched, was_delivered
 from tests.support.paid_server import PRICE_MICROS
 
 Rule = Callable[[History], Iterator[str]]
 #: Events that end a job.
 ENDS = ("job.completed", "job.failed", "job.canceled")
-#: Fates that the provider itself calls a failure: nothing was delivered, so it may be bought again.
-NOT_DELIVERED = frozenset({"rate_limit", "refused", "invalid", "failed"})
 
 
 def every_accepted_job_is_final(history: History) -> Iterator[str]:
@@ -71,7 +71,7 @@ def events_tell_the_job(history: History) -> Iterator[str]:
 def every_purchase_was_written_down_first(history: History) -> Iterator[str]:
     """Each create in the books has a row of its own in the ledger, older than it and of the same size."""
     for promise in history.promises:
-        for purchase, call in _matched(history, promise):
+        for purchase, call in matched(history, promise):
             if call is None:
                 yield f"{promise.id}: purchase {purchase['id']} of {purchase['count']} has no row."
 
@@ -83,8 +83,8 @@ def no_image_is_bought_twice(history: History) -> Iterator[str]:
         yield from (f"{job_id}: {times} calls cover image {index}." for index, times in held.items() if times > 1)
     for promise in history.promises:
         bought: Counter[int] = Counter()
-        for purchase, call in _matched(history, promise):
-            if call is not None and call["consent"] == "none" and _was_delivered(purchase):
+        for purchase, call in matched(history, promise):
+            if call is not None and call["consent"] == "none" and was_delivered(purchase):
                 bought.update(call["image_indexes"])
         for index, times in bought.items():
             if times > 1:
@@ -207,36 +207,12 @@ RULES: Sequence[Rule] = (
     costs_add_up,
     no_call_stays_open,
     staging_is_empty,
+    *vendor_rules.RULES,
+    *telling_rules.RULES,
+    *peace_rules.RULES,
 )
 
 
 def check(history: History) -> Mapping[str, list[str]]:
     """What breaks each rule, by the rule's name."""
     return {rule.__name__: list(rule(history)) for rule in RULES}
-
-
-def _matched(history: History, promise: Promise) -> list[tuple[Row, Row | None]]:
-    """Each purchase with the row of the ledger that allowed it: by operation id, else the last written before it."""
-    free = [call for call in history.calls.get(promise.id, ()) if call["provider"] == promise.shape]
-    found: list[tuple[Row, Row | None]] = []
-    purchases = history.purchases_of(promise)
-    by_operation = {call["operation_id"]: call for call in free if call["operation_id"]}
-    for purchase in purchases:
-        if purchase["id"] in by_operation:
-            free.remove(by_operation[purchase["id"]])
-    for purchase in purchases:
-        written = [one for one in free if _fits(one, purchase)]
-        call = by_operation.get(purchase["id"]) or max(written, key=lambda one: one["created_at"], default=None)
-        if call in free:
-            free.remove(call)
-        found.append((purchase, call))
-    return found
-
-
-def _fits(call: Row, purchase: Row) -> bool:
-    is_older = call["created_at"].timestamp() <= purchase["time"]
-    return bool(is_older and len(call["image_indexes"]) == purchase["count"])
-
-
-def _was_delivered(purchase: Row) -> bool:
-    return not bool(purchase["canceled"] or purchase["fate"] in NOT_DELIVERED)

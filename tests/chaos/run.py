@@ -1,5 +1,6 @@
 """One run: load and faults together, then peace, then the check."""
 
+import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,23 +13,22 @@ from typing import Any
 import psycopg2
 
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
+from tests.chaos import breakers, peace
 from tests.chaos import history as reading
+from tests.chaos.covered import coverage
+from tests.chaos.evidence import Evidence, Struck
+from tests.chaos.facts import facts_at
 from tests.chaos.history import History
 from tests.chaos.killer import Killer, Score
 from tests.chaos.load import Load
 from tests.chaos.rules import check
-from tests.chaos.stack import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS, ChaosStack, chaos_stack
+from tests.chaos.stack import ChaosStack, chaos_stack
+from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
 
 #: What a machine with nothing else to do takes for the steps of a rescue.
 NOISE_SECONDS = 5.0
 #: Longest time from a worker's end to the next step of the job that it held.
 RESCUE_SECONDS = LEASE_SECONDS + 2 * MONITOR_INTERVAL_SECONDS + NOISE_SECONDS
-#: Longest time for all jobs to end once there are no faults any more.
-PEACE_SECONDS = 600.0
-OPEN_WORK = """
-SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM deletions WHERE seen_empty_at IS NULL)
-    + (SELECT count(*) FROM provider_calls WHERE phase IN ('intended', 'accepted'))
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Plan:
     """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
 
     However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
-    longer than leases and looks do.
+    longer than leases and looks do. The buckets are looked at again `later`, in seconds.
     """
 
     seed: int
@@ -49,6 +49,7 @@ class Plan:
     fewest: int = 0
     ends: frozenset[str] = frozenset()
     noise: float = NOISE_SECONDS
+    later: float = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +62,7 @@ class Result:
     jobs: int
     broken: Mapping[str, Sequence[str]]
     rescues: Sequence["Rescue"]
+    covered: Mapping[str, int]
 
 
 def run(plan: Plan, folder: Path) -> Result:
@@ -72,7 +74,30 @@ def run(plan: Plan, folder: Path) -> Result:
 def play(plan: Plan, stack: ChaosStack) -> Result:
     """Run the plan on a stack that is up; it is at peace afterwards."""
     load = Load(stack.addresses.http, seed=plan.seed, at_once=plan.at_once)
-    killer = Killer(stack, seed=plan.seed, longest_outage=plan.longest_outage)
+    with connected(stack) as connection:
+        breakers.remember(connection)
+    with facts_at(stack.addresses.nats_url) as facts:
+        killer = Killer(stack, facts, seed=plan.seed, longest_outage=plan.longest_outage)
+        _strike(plan, load, killer)
+    load.finish(seconds=peace.PEACE_SECONDS)
+    _keep(plan, stack, load, killer.score)
+    with connected(stack) as connection:
+        found = read(connection, stack)
+    rescues = rescues_of(killer.score, found, noise=plan.noise)
+    late = [f"{one.job_id} waited {one.seconds:.1f} s." for one in rescues if one.seconds > one.allowed]
+    return Result(
+        plan=plan,
+        score=killer.score,
+        cells=killer.cells,
+        jobs=len(load.accepted),
+        broken={**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises},
+        rescues=rescues,
+        covered=coverage(found),
+    )
+
+
+def _strike(plan: Plan, load: Load, killer: Killer) -> None:
+    """Load and faults, until both were enough."""
     load.start()
     deadline = time.monotonic() + plan.minutes * 60
 
@@ -84,22 +109,26 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
 
     while not is_enough():
         killer.strike()
-    load.finish(seconds=PEACE_SECONDS)
-    load.write(promises_of(stack))
+
+
+def evidence_of(stack: ChaosStack) -> Evidence:
+    """What a run has left behind beside the stores."""
+    return Evidence(folder=stack.folder / "evidence")
+
+
+def _keep(plan: Plan, stack: ChaosStack, load: Load, score: Score) -> None:
+    """Wait until nothing is left to do, and go on without that: the rules say what is missing."""
+    kept = evidence_of(stack)
+    kept.folder.mkdir(exist_ok=True)
+    struck = [Struck(fault=one.fault, victims=one.victims, at=one.at, until=one.until) for one in score.all_strikes]
     with connected(stack) as connection:
-        _await_peace(connection)
-        found = read(connection, stack)
-    rescues = rescues_of(killer.score, found, noise=plan.noise)
-    late = [f"{one.job_id} waited {one.seconds:.1f} s." for one in rescues if one.seconds > one.allowed]
-    broken = {**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises}
-    return Result(
-        plan=plan, score=killer.score, cells=killer.cells, jobs=len(load.accepted), broken=broken, rescues=rescues
-    )
-
-
-def promises_of(stack: ChaosStack) -> Path:
-    """Where it is kept what users were promised."""
-    return stack.folder / "promises.json"
+        drained = peace.await_drained(connection)
+        load.look_again()
+        load.write(kept.promises)
+        known = {"noise": plan.noise, "longest_outage": plan.longest_outage, "struck": struck, "drained": drained}
+        kept.write_peace(peace.observed(stack, connection, later=plan.later, **known))
+    peace.write_feed(stack, kept.feed)
+    shutil.copyfile(stack.addresses.books, kept.books)
 
 
 @contextmanager
@@ -112,15 +141,17 @@ def connected(stack: ChaosStack) -> Iterator[Any]:
         connection.close()
 
 
-def read(connection: Any, stack: ChaosStack, *, books: Path | None = None) -> History:
-    """The history of a stack at peace."""
+def read(
+    connection: Any, stack: ChaosStack, *, evidence: Evidence | None = None, like: History | None = None
+) -> History:
+    """The history of a stack at peace; with the buckets of another, where they have not changed since."""
     return reading.read(
         connection,
-        promises=reading.promises_in(promises_of(stack)),
-        books=books or stack.addresses.books,
+        evidence=evidence or evidence_of(stack),
         storage_url=stack.addresses.storage_url,
         bucket=BUCKET,
         staging_bucket=STAGING_BUCKET,
+        like=like,
     )
 
 
@@ -157,21 +188,10 @@ def _stalled_before(score: Score, number: int) -> bool:
     """Whether the monitor may be holding back for a lease: its clock, database or broker was struck just before."""
     at = score.strikes[number].at
     earlier = [one for one in score.strikes[:number] if (at - one.at).total_seconds() < 2 * RESCUE_SECONDS]
-    return any(one.fault.rpartition(" ")[2] in ("job", "postgres", "nats") for one in earlier)
+    return any(one.kinds & {"job", "postgres", "nats"} for one in earlier)
 
 
 def _next_move(history: History, job_id: str, sequence: int) -> datetime | None:
     moments = [event["occurred_at"] for event in history.events.get(job_id, ()) if event["sequence"] > sequence]
     moved: datetime | None = moments[0] if moments else None
     return moved
-
-
-def _await_peace(connection: Any) -> None:
-    """Wait until nothing is left to do, and go on without that: the rules say what is missing."""
-    deadline = time.monotonic() + PEACE_SECONDS
-    while time.monotonic() < deadline:
-        with connection, connection.cursor() as cursor:
-            cursor.execute(OPEN_WORK)
-            if cursor.fetchone() == (0,):
-                return
-        time.sleep(0.5)

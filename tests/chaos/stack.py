@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -19,47 +18,12 @@ from cli.stack.child import Child, Program
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
 from cli.stack.probes import http_answer, http_ok
-from tests.support.paid_server import KEY, PRICE_MICROS
+from tests.chaos.tuning import REPLICAS, TUNING, write_keys, write_providers
+from tests.support.paid_server import KEY
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
 ROOT = Path(__file__).parents[2]
-LEASE_SECONDS = 3.0
-MONITOR_INTERVAL_SECONDS = 1.0
-REPLICAS = {"job": 2, "generator": 2, "uploader": 2}
-#: Short enough that a run sees rescues, long enough that an outage of two minutes is survived where that is promised.
-TUNING = {
-    "LEASE_SECONDS": f"{LEASE_SECONDS:g}",
-    "MONITOR_INTERVAL_SECONDS": f"{MONITOR_INTERVAL_SECONDS:g}",
-    "MAX_PROCESSING_SECONDS": "30",
-    "MAX_GENERATING_SECONDS": "150",
-    "MAX_UPLOADING_SECONDS": "150",
-    "MAX_QUEUED_SECONDS": "900",
-    "GRACE_SECONDS": "5",
-    "GENERATOR_SLOTS": "12",
-    "UPLOADER_SLOTS": "8",
-    "LOG_FORMAT": "text",
-}
-PROVIDERS = """
-default: procedural
-providers:
-  - {{name: procedural, kind: procedural}}
-  - name: sync
-    kind: openai
-    base_url: {url}/v1
-    api_key_env: PAID_API_KEY
-    timeout_seconds: 8
-    models: [{{name: paid-sync, price_micros_per_image: {price}}}]
-    settings: {{max_images_per_call: 2}}
-  - name: async
-    kind: replicate
-    base_url: {url}
-    api_key_env: PAID_API_KEY
-    timeout_seconds: 30
-    poll_interval_seconds: 0.2
-    models: [{{name: paid/async, price_micros_per_image: {price}}}]
-    settings: {{max_images_per_call: 2}}
-"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +34,10 @@ class Addresses:
     database_url: str
     storage_url: str
     paid_url: str
+    nats_url: str
     books: Path
+    operations: Mapping[str, str]
+    """Where each worker tells how it stands, by the name of its process."""
 
 
 class ChaosStack:
@@ -82,6 +49,7 @@ class ChaosStack:
         self._children: dict[str, Child] = {}
         self._leases: dict[str, ExitStack] = {}
         self._held: set[str] = set()
+        self._wiped = 0
         self._stop = threading.Event()
         self._lock = threading.RLock()
         self._keeper = threading.Thread(target=self._keep_up, daemon=True)
@@ -108,8 +76,8 @@ class ChaosStack:
             storage.make_bucket(storage_url, bucket)
         database_url = database.prepare(admin, "chaos")
         http = f"127.0.0.1:{ports.take('http')}"
-        providers = self.folder / "providers.yaml"
-        providers.write_text(PROVIDERS.format(url=paid_url, price=PRICE_MICROS), encoding="utf-8")
+        providers = write_providers(self.folder / "providers.yaml", paid_url)
+        keys = write_keys(self.folder / "keys.yaml")
         wiring = services.Wiring(
             tokens={},
             settings={
@@ -119,6 +87,7 @@ class ChaosStack:
                 "STAGING_BUCKET": STAGING_BUCKET,
                 "PUBLIC_BASE_URL": f"{storage_url}/{BUCKET}",
                 "PROVIDERS_FILE": str(providers),
+                "API_KEYS_FILE": str(keys),
             },
             storage_url=storage_url,
             http=http,
@@ -139,13 +108,23 @@ class ChaosStack:
             database_url=database_url,
             storage_url=storage_url,
             paid_url=paid_url,
+            nats_url=nats_url,
             books=self.folder / "books.jsonl",
+            operations={
+                name: program.environment["CALOTYPE_GRPC_LISTEN"]
+                for name, program in tuned.items()
+                if name.startswith(("generator", "uploader"))
+            },
         )
         self._keeper.start()
 
     def names(self, kind: str) -> list[str]:
         """Processes of a kind."""
         return [name for name in self._children if name.partition("-")[0] == kind]
+
+    def has(self, name: str) -> bool:
+        """Whether there is such a process."""
+        return name in self._children
 
     def pid(self, name: str) -> int:
         """Process number of the last start."""
@@ -155,6 +134,14 @@ class ChaosStack:
         """End it at once; it is started again."""
         with self._lock:
             self._children[name].kill()
+
+    def ask_to_stop(self, name: str) -> None:
+        """Let it end in an orderly way, and wait for that; it is started again."""
+        child, pid = self._children[name], self.pid(name)
+        child.ask_to_stop()
+        deadline = time.monotonic() + PATIENCE
+        while child.is_alive and child.pid == pid and time.monotonic() < deadline:
+            self._stop.wait(0.05)
 
     def hold_down(self, name: str) -> None:
         """End it at once, and leave it so."""
@@ -168,10 +155,28 @@ class ChaosStack:
             self._held.discard(name)
 
     def wipe_broker(self) -> None:
-        """Take the broker everything that it held, and start it again."""
+        """Take the broker everything that it held, and start it again; what it held is kept aside."""
         self.hold_down("nats")
-        shutil.rmtree(self.folder / "nats" / "store", ignore_errors=True)
+        store = self.folder / "nats" / "store"
+        if store.exists():
+            self._wiped += 1
+            (self.folder / f"wiped-{self._wiped}").mkdir()
+            store.rename(self.folder / f"wiped-{self._wiped}" / "store")
         self.let_up("nats")
+
+    @contextmanager
+    def brokers(self) -> Iterator[list[str]]:
+        """URLs of brokers with all that was ever held, oldest first; the last is the stack's own."""
+        with ExitStack() as stack:
+            urls = []
+            for number in range(1, self._wiped + 1):
+                program, url = nats.program(self.folder / f"wiped-{number}", log=self._log("wiped"))
+                child = Child(program)
+                child.start()
+                stack.callback(child.kill)
+                child.wait_ready(PATIENCE)
+                urls.append(url)
+            yield [*urls, self.addresses.nats_url]
 
     def freeze(self, name: str) -> list[int]:
         """Stop it and its children where they are; they notice nothing. Returns the process numbers."""

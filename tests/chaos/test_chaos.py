@@ -1,19 +1,20 @@
 """A short run on every change: faults at bad moments, and every promise holds; and each rule sees its planted bug."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from tests.chaos.history import promises_in
+from tests.chaos.history import History, promises_in
 from tests.chaos.killer import Score, Strike
-from tests.chaos.planted import BUGS, Stores
+from tests.chaos.planted import BUGS
 from tests.chaos.report import told
 from tests.chaos.rules import RULES, check
-from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, play, promises_of, read, rescues_of
+from tests.chaos.run import RESCUE_SECONDS, Plan, Result, connected, evidence_of, play, read, rescues_of
+from tests.chaos.sight import Sight
 from tests.chaos.stack import ChaosStack, chaos_stack
+from tests.chaos.stores import Stores
 from tests.support.patience import PATIENCE
 
 # The run itself is the setup of the first test.
@@ -30,6 +31,7 @@ PLAN = Plan(
     # What the planted bugs are planted in.
     ends=frozenset({"completed", "canceled", "deleted"}),
     noise=PATIENCE,
+    later=2.0,
 )
 
 
@@ -46,13 +48,21 @@ def result(stack: ChaosStack) -> Result:
     return play(PLAN, stack)
 
 
+@pytest.fixture(scope="module")
+def history(result: Result, stack: ChaosStack) -> History:
+    """Everything as the run left it."""
+    with connected(stack) as connection:
+        return read(connection, stack)
+
+
 @pytest.fixture
 def stores(result: Result, stack: ChaosStack, tmp_path: Path) -> Iterator[Stores]:
     """The stores after the run, to be broken and put back."""
-    books = shutil.copyfile(stack.addresses.books, tmp_path / "books.jsonl")
+    evidence = evidence_of(stack).copy(tmp_path / "evidence")
     with connected(stack) as connection:
-        prompts = {one.id: one.prompt for one in promises_in(promises_of(stack))}
-        found = Stores(connection=connection, storage_url=stack.addresses.storage_url, books=books, prompts=prompts)
+        prompts = {one.id: one.prompt for one in promises_in(evidence.promises)}
+        storage_url = stack.addresses.storage_url
+        found = Stores(connection=connection, storage_url=storage_url, evidence=evidence, prompts=prompts)
         yield found
         found.restore()
 
@@ -73,10 +83,11 @@ def test_every_promise_holds(result: Result) -> None:
     ],
 )
 def test_a_planted_bug_is_seen_by_its_rule(
-    stores: Stores, stack: ChaosStack, rule: str, plant: Callable[[Stores], None]
+    stores: Stores, stack: ChaosStack, history: History, rule: str, plant: Callable[[Stores], None]
 ) -> None:
     plant(stores)
-    broken = check(read(stores.connection, stack, books=stores.books))
+    like = None if stores.has_touched_objects else history
+    broken = check(read(stores.connection, stack, evidence=stores.evidence, like=like))
 
     assert broken[rule] != []
 
@@ -85,12 +96,23 @@ def test_every_rule_has_a_planted_bug() -> None:
     assert [rule.__name__ for rule in RULES] == list(BUGS)
 
 
-def test_a_rescue_that_comes_late_is_seen(result: Result, stack: ChaosStack) -> None:
-    with connected(stack) as connection:
-        history = read(connection, stack)
+def test_two_views_of_one_sequence_are_a_surprise() -> None:
+    surprises: list[str] = []
+    sight = Sight("job_1", surprises.append)
+    view = {"sequence": 3, "cost": None, "queue_position": 2, "display": {"percent": 10, "poll_after_ms": 1000}}
+    sight.see(view)
+    sight.hear(view | {"queue_position": 1, "display": {"percent": 10, "poll_after_ms": 1500}})
+
+    assert surprises == []
+
+    sight.see(view | {"cost": 40_000})
+    assert len(surprises) == 1
+
+
+def test_a_rescue_that_comes_late_is_seen(history: History) -> None:
     job_id, events = next(iter(history.events.items()))
     early = events[1]["occurred_at"] - timedelta(seconds=RESCUE_SECONDS + 1)
-    strike = Strike(fault="kill generator", victim="generator-1", at=early, held=((job_id, 1),))
+    strike = Strike(fault="kill generator", victims=["generator-1"], at=early, until=early, held=((job_id, 1),))
 
     [rescue] = rescues_of(Score(strikes=[strike]), history)
     assert rescue.job_id == job_id

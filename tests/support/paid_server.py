@@ -3,8 +3,9 @@
     python -m tests.support.paid_server PORT BOOKS SEED
 
 They speak the APIs of the kinds `openai` and `replicate`. What happens to a purchase (slow, failed, refused, hanging,
-its answer lost, its operation gone) is a function of the seed and the purchase. Whatever is bought is one line of JSON
-in the books before anybody is answered.
+its answer lost, its operation gone) is a function of the seed and the purchase, and of the prompt: one that asks for it
+is carried out slowly. Whatever is bought is one line of JSON in the books before anybody is answered, and another when
+the request has been carried out.
 """
 
 import base64
@@ -41,6 +42,8 @@ FATES = {
 OF_OPERATIONS = frozenset({"failed", "gone"})
 NOT_BOUGHT = frozenset({"rate_limit", "refused", "invalid"})
 HANGING_SECONDS = 12.0
+#: A word in a prompt, and how long an operation takes whose prompt has it.
+SLOWLY, SLOW_SECONDS = "slowly", 25.0
 #: Seconds for which an operation can be asked for after its end.
 OPERATION_SECONDS = 600.0
 
@@ -100,6 +103,8 @@ class Shop:
         names = [*fates, "good"]
         [fate] = dice.choices(names, [*fates.values(), 100 - sum(fates.values())])
         seconds = dice.choice((0.05, 0.2, 0.5, 1.0, 2.0, 5.0))
+        if shape == "async" and SLOWLY in prompt:
+            fate, seconds = "good", SLOW_SECONDS
         made = Purchase(
             id=f"op-{self._start}-{number}",
             shape=shape,
@@ -110,7 +115,8 @@ class Shop:
         )
         with self._lock:
             self.bought[made.id] = made
-        self.note("create", made, request=dict(request), images=[sha256(image).hexdigest() for image in made.images])
+        digests = [sha256(image).hexdigest() for image in made.images]
+        self.note("create", made, request=dict(request), images=digests, done_at=made.done_at)
         return made
 
     def note(self, event: str, purchase: Purchase, **more: Any) -> None:
@@ -182,6 +188,16 @@ class _Handler(BaseHTTPRequestHandler):
         count = request["n"] if is_sync else request["input"].get("num_outputs", 1)
         shape = "sync" if is_sync else "async"
         purchase = self.shop.buy(shape, prompt, int(count), request)
+        if purchase.fate == "hangs":
+            time.sleep(HANGING_SECONDS)
+        elif shape == "sync" and purchase.fate == "good":
+            time.sleep(max(0.0, purchase.done_at - time.time()))
+        # Before the answer: whoever hears it may ask for more at once.
+        self.shop.note("end", purchase)
+        self._answer(purchase)
+
+    def _answer(self, purchase: Purchase) -> None:
+        is_sync = purchase.shape == "sync"
         match purchase.fate:
             case "rate_limit":
                 self._json(429, {"error": {"code": "rate_limit_exceeded"}}, {"Retry-After": "1"})
@@ -192,13 +208,9 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(400, {"error": {"code": "invalid_size"}})
             case "broken":
                 self._json(500, {"error": {"code": "server_error"}})
-            case "lost":
-                self.close_connection = True
-            case "hangs":
-                time.sleep(HANGING_SECONDS)
+            case "lost" | "hangs":
                 self.close_connection = True
             case _ if is_sync:
-                time.sleep(max(0.0, purchase.done_at - time.time()))
                 images = [{"b64_json": base64.b64encode(image).decode()} for image in purchase.images]
                 self._json(200, {"created": int(time.time()), "data": images})
             case _:

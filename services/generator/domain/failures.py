@@ -81,7 +81,6 @@ def provider_not_configured(provider: str) -> StageError:
 def ask_refused() -> StageError:
     """job-service refused what this worker thought was allowed: one of the two has a defect."""
     return StageError(
-        stage="PROCESSING",
         code="UNKNOWN",
         reason="INTERNAL",
         message="The job store refused the call, so it was not made.",

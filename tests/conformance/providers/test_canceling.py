@@ -9,6 +9,7 @@ import pytest
 from common.leased_work import Renewal, Slot
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.telling import Teller
 from services.generator.domain.work import Phase, Route
 from services.generator.ports import Known
 from tests.support import goldens
@@ -66,7 +67,8 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
             vendor.release()
             return wish
 
-        generated, wish = await _both(Caller(claim, desk=desk, facts=Facts()).send(provider, call, order), cancel())
+        caller = Caller(claim, desk=desk, facts=Facts(), teller=Teller())
+        generated, wish = await _both(caller.send(provider, call, order), cancel())
         await provider.close()
         vendor.forget()
 

@@ -1,0 +1,40 @@
+"""What a run came upon: a rule that nothing of it touched holds for nothing."""
+
+from collections.abc import Mapping
+
+from services.job.domain.states import State, Transition
+from tests.chaos.history import History
+from tests.chaos.matching import matched
+from tests.chaos.peace_rules import contested_turns
+from tests.chaos.tuning import AT_ONCE
+from tests.chaos.vendor_rules import most_at_once, turned_away
+
+
+def coverage(history: History) -> Mapping[str, int]:
+    """How often each thing happened that the rules are about."""
+    promises = history.promises
+    bought = [(purchase, call) for one in promises for purchase, call in matched(history, one)]
+    attempts = [attempt for each in history.attempts.values() for attempt in each]
+    return {
+        "purchases": len(bought),
+        "with consent": sum(call is not None and call["consent"] != "none" for _, call in bought),
+        f"of {AT_ONCE} places at most in use": most_at_once(history),
+        "claims turned away that may fall back": sum(
+            len(turned_away(history, one)) for one in promises if one.fallback
+        ),
+        "calls to a fallback": sum(
+            call is not None and purchase["shape"] != one.shape
+            for one in promises
+            for purchase, call in matched(history, one)
+        ),
+        "deadlines": sum(one.finish_within is not None for one in promises),
+        "missed deadlines": sum(job["failure_reason"] == "DEADLINE_EXCEEDED" for job in history.jobs.values()),
+        "canceled jobs": sum(job["state"] == State.CANCELED for job in history.jobs.values()),
+        "canceled operations": sum(purchase["canceled_at"] is not None for purchase, _ in bought),
+        "user retries": sum(len(history.moments(one.id, Transition.USER_RETRY)) for one in promises),
+        "followed jobs": sum(bool(one.heard) for one in promises),
+        "stored events": len(history.feed),
+        "contested turns": contested_turns(history),
+        "rescued claims": sum(attempt["outcome"] == "rescued" for attempt in attempts),
+        "notes of breakers": len(history.breakers),
+    }

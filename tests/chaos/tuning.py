@@ -1,0 +1,67 @@
+"""What the stack under fire is told: times, providers with their limits, tenants."""
+
+import hashlib
+from pathlib import Path
+
+import yaml
+
+from tests.support.paid_server import PRICE_MICROS
+
+LEASE_SECONDS = 3.0
+MONITOR_INTERVAL_SECONDS = 1.0
+REPLICAS = {"job": 2, "generator": 2, "uploader": 2}
+#: Short enough that a run sees rescues, long enough that an outage of two minutes is survived where that is promised.
+TUNING = {
+    "LEASE_SECONDS": f"{LEASE_SECONDS:g}",
+    "MONITOR_INTERVAL_SECONDS": f"{MONITOR_INTERVAL_SECONDS:g}",
+    "MAX_PROCESSING_SECONDS": "30",
+    "MAX_GENERATING_SECONDS": "150",
+    "MAX_UPLOADING_SECONDS": "150",
+    "MAX_QUEUED_SECONDS": "900",
+    "GRACE_SECONDS": "5",
+    "GENERATOR_SLOTS": "12",
+    "UPLOADER_SLOTS": "8",
+    "LOG_FORMAT": "text",
+}
+#: How many calls of the synchronous provider may be under way, and begin within a minute.
+AT_ONCE, PER_MINUTE = 4, 120
+#: Keys by tenant.
+TENANTS = {"many": "key-of-many", "some": "key-of-some", "few": "key-of-few"}
+_PROVIDERS = """
+default: procedural
+providers:
+  - {{name: procedural, kind: procedural}}
+  - name: sync
+    kind: openai
+    base_url: {url}/v1
+    api_key_env: PAID_API_KEY
+    timeout_seconds: 8
+    max_concurrency: {at_once}
+    requests_per_minute: {per_minute}
+    models: [{{name: paid-sync, price_micros_per_image: {price}}}]
+    settings: {{max_images_per_call: 2}}
+  - name: async
+    kind: replicate
+    base_url: {url}
+    api_key_env: PAID_API_KEY
+    timeout_seconds: 30
+    poll_interval_seconds: 0.2
+    models: [{{name: paid/async, price_micros_per_image: {price}}}]
+    settings: {{max_images_per_call: 2}}
+"""
+
+
+def write_providers(file: Path, paid_url: str) -> Path:
+    """The provider file."""
+    limits = {"at_once": AT_ONCE, "per_minute": PER_MINUTE}
+    file.write_text(_PROVIDERS.format(url=paid_url, price=PRICE_MICROS, **limits), encoding="utf-8")
+    return file
+
+
+def write_keys(file: Path) -> Path:
+    """The keys file."""
+    tenants = [
+        {"name": name, "key_sha256": [hashlib.sha256(key.encode()).hexdigest()]} for name, key in TENANTS.items()
+    ]
+    file.write_text(yaml.safe_dump({"tenants": tenants}), encoding="utf-8")
+    return file
