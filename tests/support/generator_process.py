@@ -13,11 +13,12 @@ from cli.stack.ports import free_port
 from common.jetstream import JetStream
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec, Subscription
-from tests.support.generating import PROVIDERS, FakeWorkerService, generator
+from tests.support.generating import PROVIDERS, generator
 from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy
+from tests.support.watched_work import WatchedWorkerService
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 
@@ -26,7 +27,7 @@ FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject
 class World:
     """All that a generator talks to, and the generators that were started."""
 
-    desk: FakeWorkerService
+    desk: WatchedWorkerService
     books: Books
     proxy: StorageProxy
     nats: Server
@@ -63,15 +64,13 @@ class World:
         return child
 
     async def next_fact(self) -> fact_pb2.Fact:
-        """The next fact in the stream, taken into the ledger; its message is the last of `messages`."""
+        """The next fact in the stream, which job-service does not get; its message is the last of `messages`."""
         async with asyncio.timeout(PATIENCE):
             while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
                 pass
         self.messages += found
         await found[0].ack_sync()
-        fact = fact_pb2.Fact.FromString(found[0].data)
-        self.desk.fold(fact)
-        return fact
+        return fact_pb2.Fact.FromString(found[0].data)
 
     async def progress_of(self, job_id: str) -> asyncio.Queue[bytes]:
         """What is told of a job's progress from now on."""

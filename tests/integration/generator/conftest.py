@@ -21,7 +21,7 @@ from services.generator.application.generation import Generator
 from services.generator.domain.work import Job, Route
 from services.generator.ports import ImageProvider, Order
 from tests.support import generator_process
-from tests.support.generating import worker_service
+from tests.support.generating import CATALOGUE
 from tests.support.generation import Desk, Facts, job_of
 from tests.support.paid_provider import Books, paid_provider, picture
 from tests.support.patience import PATIENCE
@@ -29,6 +29,7 @@ from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
 from tests.support.subjects import ReplicateSubject
+from tests.support.watched_work import worker_service
 
 PICTURE = picture()
 #: Judged by its bytes, whatever the vendor's server calls it.
@@ -128,7 +129,12 @@ def books() -> Iterator[Books]:
 
 @pytest.fixture
 async def process(
-    nats: Server, proxy: StorageProxy, books: Books, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    nats: Server,
+    proxy: StorageProxy,
+    books: Books,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[generator_process.World]:
     """Everything but the generator."""
     async with AsyncExitStack() as stack:
@@ -137,7 +143,8 @@ async def process(
         stack.push_async_callback(staging.close)
         specs = [StreamSpec(**stream) for stream in streams.STREAMS]
         broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
-        desk = await stack.enter_async_context(worker_service())
+        desk = await stack.enter_async_context(worker_service(database_url, broker))
+        desk.jobs.register(*CATALOGUE)
         world = generator_process.World(
             desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path
         )

@@ -17,32 +17,44 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
-from tests.support.generating import LONG_LEASE, SHORT_LEASE, TRACE_ID
+from services.job.application import buying, reconciling
+from services.job.domain.calls import ProviderCall
+from services.job.domain.jobs import Job
 from tests.support.generator_process import World
+from tests.support.jobs import failed
 from tests.support.patience import PATIENCE
+from tests.support.watched_work import SHORT_LEASE, TRACE_ID
 
 from .conftest import PICTURE
 
-JOB = "job_01890000000070008000000000000001"
-OTHER = "job_01890000000070008000000000000002"
-CLAIM, RENEW = worker.ClaimJobsRequest, worker.RenewLeasesRequest
+CLAIM, REGISTER, RENEW = worker.ClaimJobsRequest, worker.RegisterProvidersRequest, worker.RenewLeasesRequest
+
+
+def accepted(process: World, operation_id: str) -> tuple[Job, ProviderCall]:
+    """A held job whose operation is under way at the vendor."""
+    jobs = process.desk.jobs
+    process.desk.add(provider="paid", prompt="slow harbour")
+    [claimed] = jobs.claim()
+    call = jobs.begin(claimed.job)
+    jobs.run(lambda c: buying.record_operation(c, call.id, operation_id=operation_id, state={}))
+    return jobs.job(claimed.job.id), call
 
 
 async def test_a_drawn_picture_lies_in_staging_and_the_fact_says_all_of_it(process: World) -> None:
-    process.desk.add(JOB, n=2, size="96x64", seed=7)
+    job_id = process.desk.add(n=2, size="96x64", seed=7)
     process.start()
 
     made = (await process.next_fact()).images_generated
 
-    assert (made.fence.job_id, made.fence.claim_number) == (JOB, 1)
-    assert process.desk.held == {made.fence.lease_token: JOB}
+    assert (made.fence.job_id, made.fence.claim_number) == (job_id, 1)
+    assert process.desk.holds(job_id, made.fence.lease_token)
     assert {outcome.phase for outcome in made.calls} == {job_pb2.CALL_PHASE_SUCCEEDED}
     assert [outcome.cost_micros for outcome in made.calls] == [0, 0]
     assert [(image.index, image.seed) for image in made.images] == [(0, 7), (1, 8)]
     for image in made.images:
         data = await process.staging.get(image.staged.name)
         [there] = await process.staging.find(image.staged.name)
-        assert image.staged.name == f"{JOB}/{image.staged.call_id}/{image.index}"
+        assert image.staged.name == f"{job_id}/{image.staged.call_id}/{image.index}"
         assert Image.open(io.BytesIO(data)).size == (image.width, image.height) == (96, 64)
         assert (there.content_type, there.size) == (image.content_type, image.size_bytes) == ("image/png", len(data))
         assert {name: json.loads(there.metadata[name]) for name in ("index", "count", "sha256")} == {
@@ -53,7 +65,7 @@ async def test_a_drawn_picture_lies_in_staging_and_the_fact_says_all_of_it(proce
 
 
 async def test_a_fact_is_an_event_of_the_jobs_one_trace(process: World) -> None:
-    process.desk.add(JOB, size="64x64")
+    job_id = process.desk.add(size="64x64")
     process.start()
 
     fact = await process.next_fact()
@@ -63,15 +75,15 @@ async def test_a_fact_is_an_event_of_the_jobs_one_trace(process: World) -> None:
     assert message.subject == f"{streams.FACT_GENERATION}.images_generated"
     assert headers["Nats-Msg-Id"] == headers["ce-id"] == fact.id
     assert (headers["ce-specversion"], headers["ce-type"]) == ("1.0", "calotype.fact.images_generated")
-    assert (headers["ce-source"], headers["ce-subject"]) == ("calotype/generator", JOB)
+    assert (headers["ce-source"], headers["ce-subject"]) == ("calotype/generator", job_id)
     assert headers["content-type"] == "application/protobuf"
     assert headers["traceparent"].split("-")[1] == TRACE_ID
 
 
 async def test_its_providers_are_made_known(process: World) -> None:
     process.start()
-    await process.desk.until(lambda: bool(process.desk.catalogue))
-    drawn, paid = process.desk.catalogue
+    await process.desk.until(lambda: bool(process.desk.asked_for(REGISTER)))
+    drawn, paid, _ = process.desk.asked_for(REGISTER)[0].providers
 
     assert (drawn.name, drawn.is_default, drawn.capabilities.free) == ("procedural", True, True)
     assert (paid.name, paid.is_default, paid.capabilities.resumable) == ("paid", False, True)
@@ -79,16 +91,17 @@ async def test_its_providers_are_made_known(process: World) -> None:
 
 
 async def test_an_input_picture_that_came_as_bytes_is_asked_for_at_the_desk(process: World) -> None:
-    pictures = [job_pb2.InputImage(content_type="image/png"), job_pb2.InputImage(content_type="image/png")]
-    process.desk.inputs = {(JOB, 0): PICTURE, (JOB, 1): PICTURE}
-    process.desk.add(JOB, size="64x64", input_images=pictures)
+    pictures = [job_pb2.InputImage(data=PICTURE, content_type="image/png")] * 2
+    job_id = process.desk.add(provider="edits", input_images=pictures)
     process.start()
 
     fact = await process.next_fact()
 
     assert len(fact.images_generated.images) == 1
     asked = process.desk.asked_for(worker.GetJobInputRequest)
-    assert [(one.lease.job_id, one.index) for one in asked] == [(JOB, 0), (JOB, 1)]
+    assert [(one.lease.job_id, one.index) for one in asked] == [(job_id, 0), (job_id, 1)]
+    [edit] = process.books.edits
+    assert edit.count(PICTURE) == 2
 
 
 async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(process: World) -> None:
@@ -102,8 +115,7 @@ async def test_a_wake_up_is_taken_from_the_broker_and_brings_a_claim(process: Wo
 
 
 async def test_progress_is_told_while_a_picture_is_drawn(process: World) -> None:
-    told = await process.progress_of(JOB)
-    process.desk.add(JOB, size="2048x2048")
+    told = await process.progress_of(process.desk.add(size="2048x2048"))
     process.start()
 
     async with asyncio.timeout(PATIENCE):
@@ -112,18 +124,17 @@ async def test_progress_is_told_while_a_picture_is_drawn(process: World) -> None
 
 
 async def test_all_leases_are_renewed_in_one_call(process: World) -> None:
-    process.desk.lease_seconds = SHORT_LEASE
-    for job_id in (JOB, OTHER):
-        process.desk.add(job_id, provider="paid", prompt="slow harbour")
+    process.desk.lease_for(SHORT_LEASE)
+    both = {process.desk.add(provider="paid", prompt="slow harbour") for _ in range(2)}
     process.start()
     await process.desk.until(
-        lambda: any({lease.job_id for lease in one.leases} == {JOB, OTHER} for one in process.desk.asked_for(RENEW))
+        lambda: any({lease.job_id for lease in one.leases} == both for one in process.desk.asked_for(RENEW))
     )
 
 
 @pytest.mark.parametrize(("prompt", "reason"), [("private", "FORBIDDEN_ADDRESS"), ("text", "INVALID_IMAGE")])
 async def test_a_result_that_will_not_do_was_paid_all_the_same(process: World, prompt: str, reason: str) -> None:
-    process.desk.add(JOB, provider="paid", prompt=prompt)
+    process.desk.add(provider="paid", prompt=prompt)
     process.start()
 
     failed = (await process.next_fact()).stage_failed
@@ -136,20 +147,13 @@ async def test_a_result_that_will_not_do_was_paid_all_the_same(process: World, p
 
 async def test_an_open_call_of_a_canceled_job_is_stopped_and_settled(process: World) -> None:
     prediction = process.books.create({"input": {"prompt": "slow harbour"}})
-    call = job_pb2.ProviderCall(
-        id="call_1",
-        job_id=JOB,
-        provider="paid",
-        model="test/model",
-        phase=job_pb2.CALL_PHASE_ACCEPTED,
-        operation_id=prediction["id"],
-    )
-    process.desk.settlements = [worker.Settlement(call=call, cancel=True, lease_seconds=3, seconds_left=60)]
+    job, call = accepted(process, prediction["id"])
+    process.desk.jobs.cancel(job.id)
     process.start()
 
     settled = (await process.next_fact()).call_settled
 
-    assert (settled.job_id, settled.call.call_id) == (JOB, "call_1")
+    assert (settled.job_id, settled.call.call_id) == (job.id, call.id)
     assert settled.call.phase == job_pb2.CALL_PHASE_CANCELED
     assert settled.provider_cancel == job_pb2.PROVIDER_CANCEL_CONFIRMED
     assert process.books.canceled == [prediction["id"]]
@@ -157,27 +161,25 @@ async def test_an_open_call_of_a_canceled_job_is_stopped_and_settled(process: Wo
 
 async def test_an_open_call_that_does_not_end_is_given_back_after_one_look(process: World) -> None:
     prediction = process.books.create({"input": {"prompt": "slow harbour"}})
-    call = job_pb2.ProviderCall(
-        id="call_1",
-        job_id=JOB,
-        provider="paid",
-        model="test/model",
-        phase=job_pb2.CALL_PHASE_ACCEPTED,
-        operation_id=prediction["id"],
-    )
-    process.desk.settlements = [worker.Settlement(call=call, lease_seconds=LONG_LEASE, seconds_left=60)]
+    job, _ = accepted(process, prediction["id"])
+    process.desk.jobs.fold(failed(job, retryable=False))
     process.start()
 
     await process.desk.until(lambda: process.desk.asked_for(worker.PostponeSettlementRequest) != [])
-    [postponed] = process.desk.asked_for(worker.PostponeSettlementRequest)
+    postponed = process.desk.asked_for(worker.PostponeSettlementRequest)[0]
+    [row] = process.desk.jobs.sql("SELECT phase, settle_looks FROM provider_calls")
     assert postponed.shortest_pause_seconds == pytest.approx(0.05)
+    assert (row.phase, row.settle_looks >= 1) == ("accepted", True)
     assert process.books.canceled == []
 
 
 async def test_a_folder_that_nobody_needs_is_emptied_before_that_is_said(process: World) -> None:
-    for job_id in (JOB, OTHER):
-        await process.staging.put(f"{job_id}/call_1/0", b"x", content_type="image/png", metadata={})
-    process.desk.deletions = [worker.Deletion(id="del_1", prefix=f"{JOB}/")]
+    job_id, other = process.desk.add(), process.desk.add()
+    for one in (job_id, other):
+        await process.staging.put(f"{one}/call_1/0", b"x", content_type="image/png", metadata={})
+    # The other is in somebody's hands, so that nothing is drawn here.
+    process.desk.jobs.cancel(job_id)
+    process.desk.jobs.claim()
     process.start()
 
     await process.desk.until(lambda: any(one.emptied for one in process.desk.asked_for(worker.ClaimDeletionsRequest)))
@@ -185,27 +187,34 @@ async def test_a_folder_that_nobody_needs_is_emptied_before_that_is_said(process
     asked = process.desk.asked_for(worker.ClaimDeletionsRequest)
     assert {one.bucket for one in asked} == {worker.BUCKET_STAGING}
     [emptied] = [emptied for one in asked for emptied in one.emptied]
-    assert emptied.id == "del_1"
     assert any(emptied.lease_token in one.lease_tokens for one in asked)
-    assert [one.name for one in await process.staging.find("")] == [f"{OTHER}/call_1/0"]
+    noted = process.desk.jobs.sql("SELECT id, prefix FROM deletions WHERE seen_empty_at IS NOT NULL")
+    assert noted == [(emptied.id, f"{job_id}/")]
+    assert [one.name for one in await process.staging.find("")] == [f"{other}/call_1/0"]
 
 
-async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World) -> None:
-    names = [f"{JOB}/call_1/{at}" for at in range(4)]
+async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciling, "PAGE", 3)
+    job_id = process.desk.add()
+    process.desk.jobs.claim()
+    names = [f"{job_id}/call_1/{at}" for at in range(4)]
     for name in names:
         await process.staging.put(name, b"x", content_type="image/png", metadata={})
-    process.desk.sweep_is_due = True
     process.start()
     await process.desk.until(lambda: bool(process.desk.asked_for(worker.ReportSweepRequest)))
 
-    [told] = process.desk.asked_for(worker.ReportSweepRequest)
+    told = process.desk.asked_for(worker.ReportSweepRequest)[0]
     assert (told.bucket, list(told.names), told.is_end) == (worker.BUCKET_STAGING, names[:3], False)
     assert told.lease_token in {one.lease_token for one in process.desk.asked_for(worker.ClaimSweepRequest)}
+    await process.desk.until(lambda: len(process.desk.asked_for(worker.ReportSweepRequest)) > 1)
+    told = process.desk.asked_for(worker.ReportSweepRequest)[1]
+    assert (list(told.names), told.is_end) == (names[3:], True)
+    assert process.desk.jobs.sql("SELECT 1 FROM deletions") == []
 
 
 async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
     process.start()
-    await process.desk.until(lambda: bool(process.desk.catalogue) and bool(process.desk.asked_for(CLAIM)))
+    await process.desk.until(lambda: bool(process.desk.asked_for(REGISTER)) and bool(process.desk.asked_for(CLAIM)))
     async with grpc.aio.insecure_channel(process.listens) as channel:
         operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
         health = health_pb2_grpc.HealthStub(channel)

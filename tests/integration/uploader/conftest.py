@@ -1,16 +1,15 @@
-"""uploader-service as a process, between a real broker, a store that keeps rules, and a job-service of the test's."""
+"""uploader-service as a process, between a real broker, a store that keeps rules, and the real WorkerService."""
 
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
 import pytest
 from calotype import streams
-from calotype.artifact.v1 import artifact_pb2
 from calotype.fact.v1 import fact_pb2
 from nats.aio.msg import Msg
 
@@ -19,10 +18,13 @@ from cli.stack.ports import free_port
 from common.jetstream import JetStream, StreamSpec, connect
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec, Subscription
+from services.job.domain.facts import ImagesGenerated
+from tests.support.jobs import fence_of, image_of, succeeded
 from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
-from tests.support.uploads import FakeWorkerService, uploader, worker_service
+from tests.support.uploads import uploader
+from tests.support.watched_work import WatchedWorkerService, worker_service
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 
@@ -31,7 +33,7 @@ FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject
 class World:
     """All that an uploader talks to, and the uploaders that were started."""
 
-    desk: FakeWorkerService
+    desk: WatchedWorkerService
     proxy: StorageProxy
     nats: Server
     broker: JetStream
@@ -44,22 +46,21 @@ class World:
         self._facts = Subscription(self.broker, FACTS)
         self.messages: list[Msg] = []
 
-    async def stage(self, job_id: str, *pictures: bytes) -> list[artifact_pb2.ImageArtifact]:
-        """Put pictures into staging, as a generator does; what the ledger says of them."""
+    async def add(self, *pictures: bytes, too_long: int = 0) -> str:
+        """A job whose pictures a generator has staged; the ledger takes the last for so much longer than it is."""
+        jobs = self.desk.jobs
+        jobs.create(n=len(pictures))
+        [claimed] = jobs.claim()
+        job, call = claimed.job, jobs.begin(claimed.job)
         images = []
         for index, data in enumerate(pictures):
-            name = f"{job_id}/call_1/{index}"
-            await self.staging.put(name, data, content_type="image/png", metadata={"revised_prompt": '"private"'})
-            images.append(
-                artifact_pb2.ImageArtifact(
-                    index=index,
-                    staged=artifact_pb2.StagedObject(name=name, call_id="call_1"),
-                    content_type="image/png",
-                    sha256=hashlib.sha256(data).hexdigest(),
-                    size_bytes=len(data),
-                )
-            )
-        return images
+            image = replace(image_of(job, call, index), sha256=hashlib.sha256(data).hexdigest(), size_bytes=len(data))
+            metadata = {"revised_prompt": '"private"'}
+            await self.staging.put(image.staged_name, data, content_type=image.content_type, metadata=metadata)
+            images.append(image)
+        images[-1] = replace(images[-1], size_bytes=images[-1].size_bytes + too_long)
+        jobs.fold(ImagesGenerated(fence=fence_of(job), calls=(succeeded(call),), images=tuple(images)))
+        return job.id
 
     def start(self, *, identity: str = "uploader", **settings: str) -> Child:
         """One more uploader."""
@@ -81,7 +82,7 @@ class World:
         return child
 
     async def next_fact(self) -> fact_pb2.Fact:
-        """The next fact in the stream; its message is the last of `messages`."""
+        """The next fact in the stream, which job-service does not get; its message is the last of `messages`."""
         async with asyncio.timeout(PATIENCE):
             while not (found := await self._facts.fetch(1, wait_seconds=1.0)):
                 pass
@@ -108,7 +109,7 @@ def proxy(storage: Server) -> Iterator[StorageProxy]:
 
 @pytest.fixture
 async def world(
-    nats: Server, proxy: StorageProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database_url: str, nats: Server, proxy: StorageProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
     """Everything but the uploader."""
     async with AsyncExitStack() as stack:
@@ -117,7 +118,7 @@ async def world(
         stack.push_async_callback(staging.close)
         specs = [StreamSpec(**stream) for stream in streams.STREAMS]
         broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
-        desk = await stack.enter_async_context(worker_service())
+        desk = await stack.enter_async_context(worker_service(database_url, broker))
         world = World(desk=desk, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path)
         try:
             yield world

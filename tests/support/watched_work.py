@@ -1,0 +1,138 @@
+"""WorkerService as it is, on a real database, for processes of workers: a test sees what they ask, and may spoil it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import grpc
+from calotype.job.v1 import job_pb2
+from calotype.job.v1 import worker_service_pb2 as worker
+
+from common.errors import ServiceError
+from common.grpc_server import serve
+from common.health import Readiness
+from common.jetstream import JetStream
+from common.postgres import Database
+from services.job.application import creating, rescuing
+from services.job.domain.jobs import Job
+from services.job.domain.limits import Limits
+from services.job.grpc_api.worker_service import WorkerService
+from services.job.messages import incoming
+from services.job.relay import OutboxRelay
+from tests.support.jobs import JobDesk, desk_at
+from tests.support.patience import PATIENCE
+
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+#: What a busy machine does not use up before a call is made, and what is renewed every second or two.
+LONG_LEASE, SHORT_LEASE = 60.0, 6.0
+_METHODS = list(worker.DESCRIPTOR.services_by_name["WorkerService"].methods_by_name)
+
+
+class WatchedWorkerService(WorkerService):
+    """Keeps what was asked; loses answers and says no where it is told to, else it decides as ever.
+
+    `jobs` are the same use cases for the test; users and time are played by it.
+    """
+
+    def __init__(self, database: Database, relay: OutboxRelay, jobs: JobDesk) -> None:
+        super().__init__(database, relay, jobs.limits)
+        self.jobs = jobs
+        self.address = ""
+        self.asked: list[Any] = []
+        #: Claims that were made and of whose answers nobody hears.
+        self.lose_claims = 0
+        self.refuse: dict[str, grpc.StatusCode] = {}
+        self._changed = asyncio.Condition()
+
+    def lease_for(self, seconds: float) -> None:
+        """Give leases of another length from now on."""
+        self._limits = self.jobs.limits = replace(self._limits, lease_seconds=seconds)
+
+    def add(self, **request: Any) -> str:
+        """A new job that is due."""
+        wanted = job_pb2.JobRequest(**({"prompt": "a harbour", "provider": "procedural"} | request))
+        new = creating.NewJob(
+            tenant="acme",
+            idempotency_key="",
+            fingerprint="",
+            request=incoming.request(wanted),
+            pictures=incoming.pictures(wanted),
+            traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
+        )
+        return self.jobs.run(lambda c: creating.create_job(c, new)).seen.job.id
+
+    def rescue(self, job_id: str) -> None:
+        """Its lease ran out, the monitor saw it, and it is due again."""
+        self.jobs.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE id = :id", id=job_id)
+        noted = self.jobs.run(lambda c: rescuing.candidates(c, self._limits))
+        self.jobs.run(lambda c: rescuing.rescue(c, noted, limits=self._limits))
+        self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE id = :id", id=job_id)
+
+    def holds(self, job_id: str, token: str) -> bool:
+        """Whether the job is in the hands of who has the token."""
+        job: Job = self.jobs.job(job_id)
+        return job.lease is not None and job.lease.token == UUID(token)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for something that a request brings about."""
+        async with self._changed, asyncio.timeout(PATIENCE):
+            await self._changed.wait_for(condition)
+
+    def asked_for(self, kind: type[Any]) -> list[Any]:
+        """Requests of a kind, in their order."""
+        return [one for one in self.asked if isinstance(one, kind)]
+
+    @property
+    def released(self) -> list[tuple[str, tuple[str, ...]]]:
+        """Jobs that were handed back, and the calls of which something was known then."""
+        found = self.asked_for(worker.ReleaseJobRequest)
+        return [(one.lease.job_id, tuple(outcome.call_id for outcome in one.settled)) for one in found]
+
+    async def GetJobInput(self, request: Any, context: Any) -> AsyncIterator[worker.GetJobInputResponse]:
+        """As it is, and kept."""
+        await self._keep(request)
+        async for answer in super().GetJobInput(request, context):
+            yield answer
+
+    async def _keep(self, request: Any) -> None:
+        async with self._changed:
+            self.asked.append(request)
+            self._changed.notify_all()
+
+    async def _answer(self, method: str, request: Any, context: Any) -> Any:
+        if (status := self.refuse.get(method)) is not None:
+            await self._keep(request)
+            raise ServiceError(status=status, reason="UNAVAILABLE", message="No.")
+        answer = await getattr(WorkerService, method)(self, request, context)
+        await self._keep(request)
+        if self.lose_claims and (getattr(answer, "jobs", None) or getattr(answer, "uploads", None)):
+            self.lose_claims -= 1
+            raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Lost.")
+        return answer
+
+
+def _unary(method: str) -> Any:
+    async def ask(self: WatchedWorkerService, request: Any, context: Any) -> Any:
+        return await self._answer(method, request, context)
+
+    return ask
+
+
+for _method in _METHODS:
+    if _method != "GetJobInput":
+        setattr(WatchedWorkerService, _method, _unary(_method))
+
+
+@asynccontextmanager
+async def worker_service(database_url: str, broker: JetStream) -> AsyncIterator[WatchedWorkerService]:
+    """Serve it on a free port."""
+    database = Database(database_url, application="test", pool_size=4)
+    with desk_at(database_url, Limits(lease_seconds=LONG_LEASE)) as jobs:
+        service = WatchedWorkerService(database, OutboxRelay(database, broker), jobs)
+        async with serve("127.0.0.1:0", [service.served()], ready=Readiness(), grace_seconds=0) as port:
+            service.address = f"127.0.0.1:{port}"
+            yield service
+    await database.close()
