@@ -1,48 +1,100 @@
-"""Fakes of services stand for all of what they are asked: a method that nobody plays is one that nobody tests."""
+"""Every fake of one of the project's own parts, and what keeps it from having rules of its own."""
 
+import ast
 import inspect
 import re
+from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from calotype.job.v1 import job_service_pb2, worker_service_pb2
-from google.protobuf.descriptor import ServiceDescriptor
 
 from services.generator.adapters import grpc_desk as generators
 from services.uploader.adapters import grpc_desk as uploaders
-from tests.support import generating, uploads
 from tests.support.fake_job_service import FakeJobService
 
-JOBS = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]
-WORK = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"]
-
-
-def methods_of(service: ServiceDescriptor) -> set[str]:
-    """What the contract says."""
-    return {method.name for method in service.methods}
-
-
-def played_by(*fakes: type[Any]) -> set[str]:
-    """What fakes answer themselves; the generated base refuses the rest."""
-    return {name for fake in fakes for name in vars(fake) if name[0].isupper()}
-
-
-@pytest.mark.parametrize(
-    ("service", "fakes"),
-    [(JOBS, [FakeJobService]), (WORK, [generating.FakeWorkerService, uploads.FakeWorkerService])],
-    ids=lambda one: one.name if isinstance(one, ServiceDescriptor) else "",
+TESTS = Path(__file__).parents[1]
+#: How a class that plays a part of the project, or of a vendor, is called, or what it stands in for.
+NAMES = re.compile(
+    r"^Fake|(Desk|Service|Facts|Staging|Store|Broker|Hints|Provider|Reader|Ledger|Books|Shop|Operator|Fetch)$"
 )
-def test_every_method_of_a_service_is_played(service: ServiceDescriptor, fakes: list[type[Any]]) -> None:
-    assert played_by(*fakes) == methods_of(service)
+BASES = re.compile(r"Servicer$|^Fake|^(Desk|Facts|Provider|Staging|Reader|WorkerService|JobService)$")
+#: Says what the test tells it to say, and decides nothing: there is nothing that could differ.
+SCRIPTED = "scripted"
+#: Plays no part of the project.
+NOBODY = "nobody"
+#: By module and class: the file of what it is checked against, or of whose rules it decides by; or a word of the above.
+FAKES = {
+    # job-service and its ledger
+    "support/ledger.py MemoryLedger": "tests/integration/job/test_ledger_in_memory.py",
+    "support/generation.py Desk": "tests/support/ledger.py",
+    "support/jobs.py JobDesk": "services/job/application/buying.py",
+    "support/watched_work.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
+    "support/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
+    "unit/client/test_both_clients.py Service": "tests/support/fake_job_service.py",
+    "unit/client/test_documentation.py Painter": "tests/support/fake_job_service.py",
+    "unit/client/test_sync.py Service": SCRIPTED,
+    "unit/gateway/test_admin.py Operator": SCRIPTED,
+    "unit/common/test_leased_work.py Desk": SCRIPTED,
+    "unit/common/test_leased_work.py FakeHints": SCRIPTED,
+    "unit/services/uploader/test_application.py FakeDesk": SCRIPTED,
+    "integration/uploader/test_upload.py Desk": SCRIPTED,
+    "integration/generator/test_desk.py WorkerService": SCRIPTED,
+    "integration/common/test_grpc.py Service": SCRIPTED,
+    "integration/common/test_grpc_access.py Service": SCRIPTED,
+    "integration/test_permissions.py Service": SCRIPTED,
+    "integration/job/test_rescuing.py FakeBroker": SCRIPTED,
+    # what workers tell, and where they put pictures
+    "support/generation.py Facts": SCRIPTED,
+    "integration/generator/test_live_progress.py HeardFacts": SCRIPTED,
+    "integration/uploader/test_upload.py Facts": SCRIPTED,
+    "unit/services/uploader/test_application.py FakeFacts": SCRIPTED,
+    "support/generation.py Staging": "tests/integration/generator/test_staging.py",
+    "support/dying.py WatchedStaging": "tests/support/generation.py",
+    "unit/services/uploader/test_application.py FakeStore": "tests/integration/uploader/test_upload.py",
+    "support/generation.py Reader": "tests/unit/services/generator/adapters/test_image_reader.py",
+    "unit/services/generator/adapters/test_image_reader.py Fetch": SCRIPTED,
+    # vendors: the adapters that ask them are held against recordings of the real ones
+    "support/generation.py Provider": SCRIPTED,
+    "support/dying.py Vendor": SCRIPTED,
+    "support/paid_provider.py Books": "tests/conformance/providers/goldens/replicate.yaml",
+    "support/paid_server.py Shop": "tests/conformance/providers/goldens/openai.yaml",
+    "support/subjects.py DescribedProvider": "services/generator/ports.py",
+    "support/collector.py Collector": SCRIPTED,
+    "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
+    "unit/gateway/test_standings.py Reader": NOBODY,
+}
 
 
-@pytest.mark.parametrize(
-    ("desk", "fake"),
-    [(generators, generating.FakeWorkerService), (uploaders, uploads.FakeWorkerService)],
-    ids=["generator", "uploader"],
-)
-def test_a_fake_answers_exactly_what_its_worker_asks(desk: ModuleType, fake: type[Any]) -> None:
-    asked = set(re.findall(r"\b_stub\.(\w+)", inspect.getsource(desk)))
+def found() -> Iterator[str]:
+    """Every class under `tests` that is called like a part of the project, or stands in for one."""
+    for path in sorted(TESTS.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and (
+                NAMES.search(node.name) or any(BASES.search(ast.unparse(base).split(".")[-1]) for base in node.bases)
+            ):
+                yield f"{path.relative_to(TESTS).as_posix()} {node.name}"
 
-    assert asked == played_by(fake)
+
+def test_it_is_known_of_every_fake_what_it_is_checked_against() -> None:
+    assert sorted(set(found())) == sorted(FAKES)
+
+
+@pytest.mark.parametrize("against", sorted({one for one in FAKES.values() if "/" in one}))
+def test_what_fakes_are_checked_against_is_there(against: str) -> None:
+    assert (TESTS.parent / against).is_file()
+
+
+def test_every_method_of_job_service_is_played() -> None:
+    played = {name for name in vars(FakeJobService) if name[0].isupper()}
+
+    assert played == set(job_service_pb2.DESCRIPTOR.services_by_name["JobService"].methods_by_name)
+
+
+@pytest.mark.parametrize("desks", [(generators, uploaders)], ids=["both"])
+def test_workers_ask_for_every_method_of_theirs(desks: tuple[ModuleType, ...]) -> None:
+    asked: set[Any] = {name for desk in desks for name in re.findall(r"\b_stub\.(\w+)", inspect.getsource(desk))}
+
+    assert asked == set(worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].methods_by_name)
