@@ -1,5 +1,7 @@
 """Whenever a generator dies or is not answered, on the real ledger: sold once, and what was sold is there or told."""
 
+import os
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Part
@@ -41,7 +43,7 @@ def check(world: World, *, consents: int) -> None:
             missing = set(range(seen.job.image_count)) - staged
             assert {warning.image_index for warning in seen.job.warnings} == missing
         case State.FAILED:
-            assert staged == set() or seen.job.failure is not None
+            assert not staged
             is_followed = any(call.phase in OPEN or call.can_be_followed for call in ledger)
             assert not lost or seen.retry_needs_consent or is_followed, (seen.job.failure, ledger)
         case state:
@@ -82,7 +84,8 @@ def test_no_moment_is_the_wrong_one_to_die(database_url: str, fault: Fault, resu
 
 
 @settings(
-    max_examples=40,
+    # More of them where there is time: CALOTYPE_TEST_EXAMPLES=1000.
+    max_examples=int(os.environ.get("CALOTYPE_TEST_EXAMPLES", "40")),
     database=None,
     phases=[Part.generate],
     suppress_health_check=list(HealthCheck),
