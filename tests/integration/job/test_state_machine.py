@@ -70,7 +70,7 @@ class JobMachine(RuleBasedStateMachine):
         self.held: list[Job] = []
         self.calls: list[ProviderCall] = []
         self.told: list[JobFact] = []
-        self.submit(2, "paid", True, OnAmbiguous.FAIL, None)
+        self.submit(2, "paid", True, OnAmbiguous.FAIL, 600)
         self.claim()
 
     def teardown(self) -> None:
@@ -229,6 +229,15 @@ class JobMachine(RuleBasedStateMachine):
             self.tell_failed(pick, ([(1, Phase.UNKNOWN, False)], []), Code.TIMEOUT, False, False)
             self.retry(1, consents)
             self.claim()
+
+    @rule(seconds=st.sampled_from([45.0, 12 * MINUTE]))
+    def die_with_a_call(self, seconds: float) -> None:
+        """A generator dies while a call is out, and some time passes before anybody goes on."""
+        self.claim()
+        if (job := self._one(self.held, 1)) and job.state is State.PROCESSING:
+            self.begin(1, [0], True, ([], []))
+            self.time_passes(45.0)
+            self.time_passes(seconds)
 
     @rule(pick=PICK)
     def delete(self, pick: int) -> None:
