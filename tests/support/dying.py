@@ -159,8 +159,9 @@ class _Inline:
 
     desk: JobDesk
     moments: Moments
+    most_bytes: int = 1 << 20
 
-    async def run(self, work: Callable[[Any], T]) -> T:
+    async def run(self, work: Callable[[Any], T], **_: Any) -> T:
         return self.desk.run(work)
 
     def wake(self) -> None:

@@ -18,9 +18,9 @@ from tests.support.fake_job_service import FakeJobService
 TESTS = Path(__file__).parents[1]
 #: How a class that plays a part of the project, or of a vendor, is called, or what it stands in for.
 NAMES = re.compile(
-    r"^Fake|(Desk|Service|Facts|Staging|Store|Broker|Hints|Provider|Reader|Ledger|Books|Shop|Operator|Fetch)$"
+    r"^Fake|(Desk|Service|Facts|Staging|Store|Bucket|Broker|Hints|Provider|Reader|Ledger|Books|Shop|Operator|Fetch)$"
 )
-BASES = re.compile(r"Servicer$|^Fake|^(Desk|Facts|Provider|Staging|Reader|WorkerService|JobService)$")
+BASES = re.compile(r"Servicer$|^Fake|^(Desk|Facts|Provider|Staging|Reader|WorkerService|JobService|JetStream)$")
 #: Says what the test tells it to say, and decides nothing: there is nothing that could differ.
 SCRIPTED = "scripted"
 #: Plays no part of the project.
@@ -39,6 +39,7 @@ FAKES = {
     "unit/gateway/test_admin.py Operator": SCRIPTED,
     "unit/common/test_leased_work.py Desk": SCRIPTED,
     "unit/common/test_leased_work.py FakeHints": SCRIPTED,
+    "unit/common/test_sweeping.py Desk": SCRIPTED,
     "unit/services/uploader/test_application.py FakeDesk": SCRIPTED,
     "integration/uploader/test_upload.py Desk": SCRIPTED,
     "integration/generator/test_desk.py WorkerService": SCRIPTED,
@@ -46,14 +47,18 @@ FAKES = {
     "integration/common/test_grpc_access.py Service": SCRIPTED,
     "integration/test_permissions.py Service": SCRIPTED,
     "integration/job/test_rescuing.py FakeBroker": SCRIPTED,
+    "support/published.py Published": SCRIPTED,
     # what workers tell, and where they put pictures
     "support/generation.py Facts": SCRIPTED,
     "integration/generator/test_live_progress.py HeardFacts": SCRIPTED,
     "integration/uploader/test_upload.py Facts": SCRIPTED,
     "unit/services/uploader/test_application.py FakeFacts": SCRIPTED,
+    "unit/services/generator/application/test_telling.py Broker": SCRIPTED,
+    "unit/services/generator/application/test_telling.py DistantFacts": SCRIPTED,
     "support/generation.py Staging": "tests/integration/generator/test_staging.py",
     "support/dying.py WatchedStaging": "tests/support/generation.py",
     "unit/services/uploader/test_application.py FakeStore": "tests/integration/uploader/test_upload.py",
+    "integration/job/test_gone.py Bucket": "tests/integration/uploader/test_gone.py",
     "support/generation.py Reader": "tests/unit/services/generator/adapters/test_image_reader.py",
     "unit/services/generator/adapters/test_image_reader.py Fetch": SCRIPTED,
     # vendors: the adapters that ask them are held against recordings of the real ones
@@ -65,6 +70,7 @@ FAKES = {
     "support/collector.py Collector": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
     "unit/gateway/test_standings.py Reader": NOBODY,
+    "integration/job/test_watching_in_any_order.py Reader": NOBODY,
 }
 
 

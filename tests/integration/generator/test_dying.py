@@ -11,7 +11,7 @@ from services.job.domain.calls import OPEN, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
-from services.job.store import calls
+from services.job.store import calls, transitions
 from tests.support.dying import Fault, World
 from tests.support.jobs import JobDesk
 from tests.support.rehearsing import rehearsal
@@ -34,7 +34,10 @@ def check(world: World, *, consents: int) -> None:
     """The books and the ledger agree with what the client sees."""
     sold, desk = world.sold(), world.jobs
     assert all(times <= 1 + consents for times in sold.values()), sold
-    seen, [ledger] = desk.get(world.id), desk.run(lambda c: calls.of_jobs(c, [world.id])).values() or [[]]
+    job = desk.job(world.id)
+    # Not by `get`, which wants a transaction of its own.
+    [seen] = desk.run(lambda c: transitions.snapshots(c, [job])).values()
+    [ledger] = desk.run(lambda c: calls.of_jobs(c, [world.id])).values() or [[]]
     staged = {row.image_index for row in desk.sql("SELECT image_index FROM artifacts")}
     lost = set(sold) - staged
     match seen.job.state:
