@@ -251,6 +251,8 @@ class JobMachine(RuleBasedStateMachine):
         for table, columns in groupby(sorted(self.desk.sql(TIMES)), key=lambda row: row.table_name):
             shifts = ", ".join(f"{one.column_name} = {one.column_name} - make_interval(secs => :s)" for one in columns)
             self.desk.sql(f"UPDATE {table} SET {shifts}", s=seconds)
+        # Generators say all the time what they offer.
+        self.desk.register()
         limits = self.desk.limits
         waiting = followed(self.desk, max_queued_seconds=limits.max_queued_seconds)
         noted = self.desk.run(lambda c: rescuing.candidates(c, limits))
