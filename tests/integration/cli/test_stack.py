@@ -209,6 +209,12 @@ def test_migrate_may_be_run_beside_a_running_stack(stack: StackState, folder: Pa
     assert calotype("migrate", "--data", str(folder)).returncode == 0
 
 
+def is_taken(url: str) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", int(url.rpartition(":")[2]))) == 0
+
+
 def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path) -> None:
     first = up(tmp_path)
     job_id = post_job(first, "kept over the death of its stack")
@@ -222,7 +228,9 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
     second = up(tmp_path)
 
     assert not any(process.is_running() for process in left)
-    assert (second.api_key, second.storage_url) == (first.api_key, first.storage_url)
+    assert second.api_key == first.api_key
+    # Where nobody else has taken the port while it was free: other tests look for ports of their own.
+    assert second.storage_url == first.storage_url or is_taken(first.storage_url)
     assert get_job(second, job_id)["status"] == "completed"
     with JobClient(second.grpc["job"], tenant="default") as jobs:
         assert jobs.get(job_id).id == job_id
