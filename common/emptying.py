@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
 from common.folders import Trouble
 from common.leased_work import Hints
 from common.logs import event
-from common.loops import run_every
+from common.loops import pause_until, run_every
 from common.object_store import StorageDenied, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
@@ -58,7 +59,8 @@ class Emptier:
     async def run(self, stop: asyncio.Event) -> None:
         """Empty until told to stop."""
         self._stop, hinted = stop, asyncio.Event()
-        listening = asyncio.create_task(self._listen(hinted))
+        hear = partial(self._hear, hinted)
+        listening = asyncio.create_task(run_every("deletions.hints", hear, interval=0.0, stop=stop))
         try:
             await run_every("deletions", self.run_once, interval=POLL_SECONDS, wake=hinted, stop=stop)
         finally:
@@ -98,7 +100,8 @@ class Emptier:
             event(_LOG, logging.ERROR, "deletion.denied", count=len(denied), prefix=denied[0])
         return ends
 
-    async def _listen(self, hinted: asyncio.Event) -> None:
-        while self._hints is not None:
-            if await self._hints.wait(PAGE, seconds=POLL_SECONDS):
-                hinted.set()
+    async def _hear(self, hinted: asyncio.Event) -> None:
+        if self._hints is None:
+            await pause_until(self._stop, seconds=POLL_SECONDS)
+        elif await self._hints.wait(PAGE, seconds=POLL_SECONDS):
+            hinted.set()

@@ -94,8 +94,10 @@ class Settler:
                 return _bought(settlement.call, seen)
         except StageError as error:
             event(_LOG, logging.WARNING, "settlement.not_kept", call_id=settlement.call.id, reason=error.reason)
-            # What can be had is looked for again; what will never do was paid for all the same.
-            return None if error.retryable or not isinstance(seen, Generated) else _bought(settlement.call, seen)
+            # What will never do was paid for all the same; what can be had yet is looked for again.
+            if isinstance(seen, Generated) and failures.result_is_useless(error):
+                return _bought(settlement.call, seen)
+            return None
         return seen
 
     async def _tell(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
+from common.object_store import StorageDenied
 from services.generator.application import keeping
 from services.generator.application.settling import Settler
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
@@ -227,6 +228,13 @@ async def test_a_call_whose_images_cannot_be_kept_yet_stays_open(phase: Phase, m
     staging = Staging(outages=99)
     staging.when_refused = put_into(monkeypatch, keeping).once(PATIENCE)
     desk, facts = await looked(Provider(made()), slot_of(phase=phase, keep=True), staging=staging)
+
+    assert (facts.kinds, [call_id for call_id, *_ in desk.postponed]) == ([], ["call_old"])
+
+
+async def test_a_store_that_refuses_us_leaves_the_call_open_until_its_operator_has_mended_that() -> None:
+    staging = Staging(outages=99, problem=StorageDenied("no"))
+    desk, facts = await looked(Provider(made()), slot_of(keep=True), staging=staging)
 
     assert (facts.kinds, [call_id for call_id, *_ in desk.postponed]) == ([], ["call_old"])
 
