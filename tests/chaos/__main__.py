@@ -21,7 +21,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--faults", type=int, default=300, help="ends when so many faults hit a job in flight,")
     parser.add_argument("--jobs", type=int, default=2000, help="so many jobs were accepted, and each cell was hit")
+    parser.add_argument("--replicas", type=int, default=3, help="of each service but the gateway")
     parser.add_argument("--at-once", type=int, default=24, help="jobs in flight")
+    parser.add_argument("--other", type=Path, help="checkout of another version, installed, that services change to")
     asked = parser.parse_args()
     plan = Plan(
         seed=asked.seed,
@@ -30,6 +32,8 @@ def main() -> int:
         jobs=asked.jobs,
         least=LEAST_PER_CELL,
         at_once=asked.at_once,
+        replicas=asked.replicas,
+        other=asked.other and asked.other.absolute(),
         longest_outage=TWO_MINUTES if asked.minutes >= 20 else 15.0,
     )
     folder = Path(tempfile.mkdtemp(prefix="calotype-chaos-"))

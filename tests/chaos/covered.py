@@ -1,5 +1,6 @@
 """What a run came upon: a rule that nothing of it touched holds for nothing."""
 
+from collections import Counter
 from collections.abc import Mapping
 
 from services.job.domain.states import State, Transition
@@ -15,8 +16,12 @@ def coverage(history: History) -> Mapping[str, int]:
     promises = history.promises
     bought = [(purchase, call) for one in promises for purchase, call in matched(history, one)]
     attempts = [attempt for each in history.attempts.values() for attempt in each]
+    fates = Counter(purchase["fate"] for purchase, _ in bought)
     return {
         "purchases": len(bought),
+        "late results": fates["late"],
+        "results of another number": fates["fewer"] + fates["more"],
+        "results that expire": fates["expires"],
         "with consent": sum(call is not None and call["consent"] != "none" for _, call in bought),
         f"of {AT_ONCE} places at most in use": most_at_once(history),
         "claims turned away that may fall back": sum(
@@ -37,4 +42,5 @@ def coverage(history: History) -> Mapping[str, int]:
         "contested turns": contested_turns(history),
         "rescued claims": sum(attempt["outcome"] == "rescued" for attempt in attempts),
         "notes of breakers": len(history.breakers),
+        "steps of the clock": sum(strike.kinds == {"clock"} for strike in history.peace.struck),
     }

@@ -1,4 +1,4 @@
-"""Bad company for facts: they come again, much later and out of order."""
+"""Bad company for facts: they come again, much later and out of order, and among others that nobody can fold."""
 
 import asyncio
 import random
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import nats
 from calotype import streams
+from calotype.fact.v1 import fact_pb2
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -19,6 +20,8 @@ from tests.support.patience import PATIENCE
 T = TypeVar("T")
 #: Facts that are remembered, and how many of them come again at once.
 REMEMBERED, REPEATED = 300, 40
+#: A message of three bytes in a field that no version has so far.
+_UNKNOWN_FIELD = bytes([0xFA, 0x3E, 3, 0x0A, 0x01, 0x78])
 
 
 class Facts:
@@ -38,6 +41,11 @@ class Facts:
         """Tell many facts again, out of order; as new messages, so that the broker stores them all."""
         again = list(self._heard)
         self._tell_all([one.data for one in dice.sample(again, min(REPEATED, len(again)))])
+
+    def poison(self, dice: random.Random) -> None:
+        """Tell what cannot be folded, of jobs that are there and of others; of each kind more than one."""
+        told = [fact_pb2.Fact.FromString(one.data) for one in dice.sample([*self._heard], min(3, len(self._heard)))]
+        self._tell_all([dice.randbytes(200), *map(_of_the_future, told), *map(_of_nothing, told), *_of_nobody(dice)])
 
     def _tell_all(self, bodies: list[bytes]) -> None:
         async def tell() -> None:
@@ -68,6 +76,31 @@ def facts_at(url: str) -> Iterator[Facts]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def _of_the_future(fact: fact_pb2.Fact) -> bytes:
+    """Of a type that only a later version knows."""
+    return bytes(fact_pb2.Fact(id=fact.id).SerializeToString() + _UNKNOWN_FIELD)
+
+
+def _of_nothing(fact: fact_pb2.Fact) -> bytes:
+    """Of a known type, and empty."""
+    kind = fact.WhichOneof("fact")
+    empty = fact_pb2.Fact(id=fact.id)
+    if kind is not None:
+        getattr(empty, kind).SetInParent()
+    return bytes(empty.SerializeToString())
+
+
+def _of_nobody(dice: random.Random) -> list[bytes]:
+    """Of jobs and calls that are not there, with what no text may hold, and with far too many words."""
+    found = []
+    for job_id in ("job_00000000000000000000000000000000", "\0", "x" * 600_000):
+        fence = fact_pb2.Fence(job_id=job_id, claim_number=dice.randrange(-5, 5), lease_token="\0")
+        fact = fact_pb2.Fact(id=str(dice.getrandbits(64)), images_generated=fact_pb2.ImagesGenerated(fence=fence))
+        fact.images_generated.calls.add(call_id="\0", phase=77)
+        found.append(bytes(fact.SerializeToString()))
+    return found
 
 
 async def _publish(context: JetStreamContext, body: bytes) -> None:

@@ -6,22 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import psycopg2
-
+from tests.chaos.clock import STEP_SECONDS
+from tests.chaos.database import LOCK_JOBS, LOCK_TENANTS, DatabaseFaults, can_lack_room, without_room
 from tests.chaos.facts import Facts
+from tests.chaos.links import Condition
 from tests.chaos.stack import ChaosStack
-from tests.chaos.tuning import LEASE_SECONDS
+from tests.chaos.tuning import AT_ONCE_ELSEWHERE, LEASE_SECONDS
 
 #: How long something is frozen or locked: longer than any lease.
 FROZEN_SECONDS = LEASE_SECONDS * 1.5
+#: How long connections break: longer than a few tries.
+BREAKING_SECONDS = 2.0
 KILLED = ("job", "generator", "uploader", "gateway", "postgres", "nats", "storage")
-FROZEN = ("job", "generator", "uploader", "postgres", "nats")
+FROZEN = ("job", "generator", "uploader", "gateway", "postgres", "nats", "storage")
 RESTARTED = ("job", "generator", "uploader", "gateway")
-LOCK_JOBS = """
-SELECT id FROM jobs WHERE state IN ('queued', 'processing', 'generating', 'uploading')
-ORDER BY random() LIMIT 2 FOR UPDATE SKIP LOCKED
-"""
-LOCK_TENANTS = "SELECT tenant FROM tenant_load ORDER BY tenant FOR UPDATE"
+LINKS = ("job", "postgres", "nats", "storage", "provider")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +40,28 @@ class Faults:
         self._longest_outage = longest_outage
         self._was_away: set[str] = set()
         self._pause = threading.Event()
+        database = DatabaseFaults(stack, seconds=FROZEN_SECONDS)
         self.by_name: Mapping[str, Fault] = {
             **{f"kill {kind}": _fault(self._kill, self._one_of(kind)) for kind in KILLED},
             "kill two": _fault(self._kill, self._two),
             **{f"freeze {kind}": _fault(self._freeze, self._one_of(kind)) for kind in FROZEN},
             **{f"away {kind}": _fault(self._away, self._one_of(kind)) for kind in ("storage", "nats")},
             **{f"restart {kind}": _fault(self._restart, partial(stack.names, kind)) for kind in RESTARTED},
-            "wipe nats": _fault(lambda _: stack.wipe_broker(), lambda: ["nats"]),
-            "cut provider": _fault(lambda _: stack.cut_providers(), lambda: ["provider"]),
-            "lock jobs": _fault(lambda _: self._lock(LOCK_JOBS), lambda: ["postgres"]),
-            "lock tenants": _fault(lambda _: self._lock(LOCK_TENANTS), lambda: ["postgres"]),
-            "repeat facts": _fault(lambda _: facts.repeat(dice), lambda: ["facts"]),
+            **{f"cut {link}": _on(link, stack.links.cut) for link in LINKS},
+            **{f"slow {link}": _on(link, self._slow) for link in LINKS},
+            **{f"one way {link}": _on(link, self._one_way) for link in LINKS},
+            **{f"break {link}": _on(link, self._break) for link in LINKS},
+            "refuse storage": _on("storage", self._refuse),
+            "wipe nats": _on("nats", lambda _: stack.wipe_broker()),
+            **self._full(database),
+            "lock jobs": _on("postgres", lambda _: database.lock(LOCK_JOBS)),
+            "lock tenants": _on("postgres", lambda _: database.lock(LOCK_TENANTS)),
+            "all connections": _on("postgres", lambda _: database.take_all_connections()),
+            "clock forward": _on("clock", lambda _: database.set_clock(STEP_SECONDS)),
+            "clock back": _on("clock", lambda _: database.set_clock(-STEP_SECONDS)),
+            "repeat facts": _on("facts", lambda _: facts.repeat(dice)),
+            "poison facts": _on("facts", lambda _: facts.poison(dice)),
+            "change providers": _fault(self._change_providers, self._one_of("generator")),
         }
 
     def _one_of(self, kind: str) -> Callable[[], Sequence[str]]:
@@ -65,8 +75,9 @@ class Faults:
             self._stack.kill(victim)
 
     def _restart(self, victims: Sequence[str]) -> None:
-        """One after the other, each once the one before works again."""
+        """One after the other, each once the one before works again; from one version to the other and back."""
         for victim in victims:
+            self._stack.change_version(victim)
             self._stack.ask_to_stop(victim)
             self._stack.wait_ready(victim)
 
@@ -84,16 +95,52 @@ class Faults:
             self._pause.wait(self._longest_outage if is_first else self._dice.choice((4.0, 4.0, 8.0, 15.0)))
             self._stack.let_up(victim)
 
-    def _lock(self, statement: str) -> None:
-        """As somebody with a psql of his own would."""
-        connection = psycopg2.connect(self._stack.addresses.database_url, connect_timeout=3)
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute(statement)
+    def _slow(self, link: str) -> None:
+        self._be(link, Condition.SLOW, FROZEN_SECONDS)
+
+    def _one_way(self, link: str) -> None:
+        self._be(link, self._dice.choice((Condition.UNHEARD, Condition.UNANSWERED)), FROZEN_SECONDS)
+
+    def _break(self, link: str) -> None:
+        self._be(link, Condition.BREAKING, BREAKING_SECONDS)
+
+    def _refuse(self, link: str) -> None:
+        self._be(link, Condition.UNWELL, FROZEN_SECONDS)
+
+    def _be(self, link: str, condition: Condition, seconds: float) -> None:
+        with self._stack.links.being(link, condition):
+            self._pause.wait(seconds)
+
+    def _full(self, database: DatabaseFaults) -> dict[str, Fault]:
+        """Full disks, of those whose processes may be limited by this one."""
+        found = {
+            "full nats": ("nats", self._fill_broker),
+            "full postgres": ("postgres", lambda _: database.fill_disk()),
+        }
+        return {
+            name: _on(victim, strike)
+            for name, (victim, strike) in found.items()
+            if can_lack_room(self._stack.family(victim))
+        }
+
+    def _fill_broker(self, victim: str) -> None:
+        """It refuses to write, and goes on so when there is room again, until it is started again."""
+        with without_room(self._stack.family(victim)):
             self._pause.wait(FROZEN_SECONDS)
-        finally:
-            connection.close()
+
+    def _change_providers(self, victims: Sequence[str]) -> None:
+        """One generator works with another provider file for a while."""
+        self._stack.write_providers(at_once=AT_ONCE_ELSEWHERE, has_async=self._dice.random() < 0.5)
+        self._restart(victims)
+        self._stack.write_providers()
+        self._pause.wait(FROZEN_SECONDS)
+        self._restart(victims)
 
 
 def _fault(strike: Callable[[Sequence[str]], object], victims: Callable[[], Sequence[str]]) -> Fault:
     return Fault(victims=victims, strike=strike)
+
+
+def _on(victim: str, strike: Callable[[str], object]) -> Fault:
+    """A fault that strikes always the same."""
+    return Fault(victims=lambda: [victim], strike=lambda _: strike(victim))

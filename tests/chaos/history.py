@@ -4,7 +4,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from math import inf
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import psycopg2.extras
 
+from tests.chaos.clock import STEP_SECONDS, RealTime
 from tests.chaos.evidence import Evidence, Peace
 from tests.support.patience import PATIENCE
 
@@ -31,7 +32,6 @@ TABLES = (
 ORDER = {
     "job_events": "sequence",
     "attempts": "claim_number",
-    "provider_calls": "created_at, id",
     "chaos_breakers": "number",
 }
 #: Where something of a deleted job's user might stay behind.
@@ -100,6 +100,13 @@ class History:
         """What was bought for a job, oldest first."""
         return self.purchases.get(promise.prompt, ())
 
+    def set_between(self, since: datetime, until: datetime) -> timedelta:
+        """By how much the database's clock was set within that time, forward and back taken together."""
+        steps = sum(
+            strike.kinds == {"clock"} and since <= strike.until and strike.at <= until for strike in self.peace.struck
+        )
+        return timedelta(seconds=STEP_SECONDS) * steps
+
     def moments(self, job_id: str, event_type: str) -> list[datetime]:
         """When a job had events of a type."""
         return [event["occurred_at"] for event in self.events.get(job_id, ()) if event["type"] == event_type]
@@ -110,7 +117,9 @@ def read(
 ) -> History:
     """Ask everybody; the database as this connection sees it, and the buckets as they were, where that is known."""
     promises = promises_in(evidence.promises)
-    tables = {name: _rows(connection, name) for name in TABLES}
+    real_time = RealTime(connection)
+    tables = {name: [real_time.of(row) for row in _rows(connection, name)] for name in TABLES}
+    tables["provider_calls"].sort(key=lambda row: (row["created_at"], row["id"]))
     # What is left of a deleted job's events is not its whole way.
     deleted = {row["id"] for row in tables["jobs"] if row["deleted_at"] is not None}
     events = [row for row in tables["job_events"] if row["job_id"] not in deleted]

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
+from math import inf
 
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from services.job.domain.states import State
 from tests.chaos.history import History
-from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS
+from tests.chaos.tuning import LEASE_SECONDS, MONITOR_INTERVAL_SECONDS, QUOTAS
 from tests.chaos.vendor_rules import LIMITED, is_barred
 
 #: Longest time in seconds until a queue is empty once no job is under way any more.
@@ -50,6 +51,30 @@ def tenants_share_what_is_scarce(history: History) -> Iterator[str]:
     unfair, contested = _turns(history)
     if len(unfair) > max(FEW, UNFAIR_SHARE * contested):
         yield f"{len(unfair)} of {contested} turns passed a tenant by that had less under way: {'; '.join(unfair[:5])}"
+
+
+def tenants_keep_their_quotas(history: History) -> Iterator[str]:
+    """Nothing new is claimed, and nothing accepted, for a tenant who has as much as he may have.
+
+    What only has to be fetched is claimed all the same.
+    """
+    noise = timedelta(seconds=history.peace.noise)
+    for tenant, quota in QUOTAS.items():
+        claims = [(at, until, job_id) for who, at, until, job_id in _under_way(history) if who == tenant]
+        for number, (now, _, job_id) in enumerate(claims):
+            others = sum(until is None or until > now + noise for _, until, _ in claims[:number])
+            if others >= quota.get("max_in_flight", inf) and not _is_followed(history, job_id, now):
+                yield f"{job_id} was claimed while {tenant} had {others} under way."
+        waits = sorted(
+            (event["occurred_at"], following["occurred_at"], job_id)
+            for job_id, events in history.events.items()
+            for event, following in pairwise(events)
+            if event["state"] == State.QUEUED and history.jobs[job_id]["tenant"] == tenant
+        )
+        for number, (now, _, job_id) in enumerate(waits):
+            others = sum(until > now + noise for _, until, _ in waits[:number])
+            if others >= quota.get("max_queued", inf) and now == history.events[job_id][0]["occurred_at"]:
+                yield f"{job_id} was accepted while {tenant} had {others} in the queue."
 
 
 def a_fault_costs_one_claim(history: History) -> Iterator[str]:
@@ -95,6 +120,7 @@ def queues_drain_in_time(history: History) -> Iterator[str]:
 RULES: Sequence[Callable[[History], Iterator[str]]] = (
     public_objects_are_of_jobs,
     tenants_share_what_is_scarce,
+    tenants_keep_their_quotas,
     a_fault_costs_one_claim,
     nothing_is_held_at_peace,
     every_fact_is_folded,
@@ -126,12 +152,7 @@ class _Wait:
 def _turns(history: History) -> tuple[list[str], int]:
     """Claims while another tenant waited as well: those that passed it by, and how many there were."""
     waits = _waits(history)
-    under_way = [
-        (history.jobs[job_id]["tenant"], attempt["started_at"], attempt["ended_at"])
-        for job_id, attempts in history.attempts.items()
-        for attempt in attempts
-        if attempt["stage"] == "generating"
-    ]
+    under_way = [(who, since, until) for who, since, until, _ in _under_way(history)]
     unfair, contested = [], 0
     for job_id, attempts in history.attempts.items():
         job = history.jobs[job_id]
@@ -149,10 +170,32 @@ def _turns(history: History) -> tuple[list[str], int]:
             for other in sorted(others):
                 # Its own queue may be longer than what is seen of it: the jobs that it has deleted are not.
                 theirs = _count_at(under_way, other, now) + sum(one.tenant == other for one in surely)
-                if mine > theirs + 1:
+                if mine > theirs + 1 and not _has_its_quota(under_way, other, now):
                     unfair.append(f"{job_id} of {job['tenant']} with {mine} under way before {other} with {theirs}")
                     break
     return unfair, contested
+
+
+def _under_way(history: History) -> list[tuple[str, datetime, datetime | None, str]]:
+    """Tenant, begin, end and job of each claim by a generator, in order."""
+    found = [
+        (history.jobs[job_id]["tenant"], attempt["started_at"], attempt["ended_at"], job_id)
+        for job_id, attempts in history.attempts.items()
+        for attempt in attempts
+        if attempt["stage"] == "generating"
+    ]
+    return sorted(found, key=lambda one: (one[1], one[3]))
+
+
+def _is_followed(history: History, job_id: str, now: datetime) -> bool:
+    """Whether the job had something at a provider by then that only has to be fetched."""
+    calls = history.calls.get(job_id, ())
+    return any(call["operation_id"] is not None and call["created_at"] < now for call in calls)
+
+
+def _has_its_quota(under_way: Sequence[tuple[str, datetime, datetime | None]], tenant: str, now: datetime) -> bool:
+    most: float = QUOTAS.get(tenant, {}).get("max_in_flight", inf)
+    return _count_at(under_way, tenant, now) >= most
 
 
 def _count_at(under_way: Sequence[tuple[str, datetime, datetime | None]], tenant: str, now: datetime) -> int:
@@ -168,6 +211,9 @@ def _waits(history: History) -> list[_Wait]:
             continue
         for event, following in pairwise(events):
             if event["state"] == State.QUEUED:
-                due = max(event["occurred_at"], datetime.fromisoformat(event["snapshot"]["job"]["run_at"]))
+                run_at = datetime.fromisoformat(event["snapshot"]["job"]["run_at"]) - event["ahead"]
+                due = max(event["occurred_at"], run_at)
+                # What was reckoned by a clock that was set back since is due later.
+                due += history.set_between(event["occurred_at"], following["occurred_at"])
                 found.append(_Wait(tenant=job["tenant"], since=due, until=following["occurred_at"]))
     return found

@@ -45,9 +45,28 @@ def _pass_a_tenant_by(stores: Stores) -> None:
     )
 
 
+def _claim_beyond_a_quota(stores: Stores) -> None:
+    stores.sql("UPDATE jobs SET tenant = 'some'")
+    stores.sql("UPDATE attempts SET ended_at = ended_at + interval '1 hour' WHERE stage = 'generating'")
+
+
+def _accept_beyond_a_quota(stores: Stores) -> None:
+    stores.sql("UPDATE jobs SET tenant = 'few'")
+    stores.sql("UPDATE job_events SET occurred_at = occurred_at + interval '1 hour' WHERE sequence > 1")
+
+
 def _rob_a_live_worker(stores: Stores) -> None:
     stores.observe(struck=())
     stores.sql("UPDATE attempts SET outcome = 'rescued' WHERE job_id = %(id)s", id=stores.completed())
+
+
+def _rescue_a_job_for_the_clock(stores: Stores) -> None:
+    """The database's clock was set, and nothing else had happened."""
+    job_id = stores.completed()
+    ended_at = stores.one("SELECT max(ended_at) FROM attempts WHERE job_id = %(id)s", id=job_id)
+    at = ended_at - timedelta(seconds=1)
+    stores.observe(struck=[Struck(fault="clock forward", victims=["clock"], at=at, until=at)])
+    stores.sql("UPDATE attempts SET outcome = 'rescued' WHERE job_id = %(id)s", id=job_id)
 
 
 def _rescue_a_job_twice_for_one_fault(stores: Stores) -> None:
@@ -93,7 +112,8 @@ BUGS: Mapping[str, Sequence[Callable[[Stores], None]]] = {
         _stage_a_picture_late,
     ),
     "tenants_share_what_is_scarce": (_pass_a_tenant_by,),
-    "a_fault_costs_one_claim": (_rob_a_live_worker, _rescue_a_job_twice_for_one_fault),
+    "tenants_keep_their_quotas": (_claim_beyond_a_quota, _accept_beyond_a_quota),
+    "a_fault_costs_one_claim": (_rob_a_live_worker, _rescue_a_job_for_the_clock, _rescue_a_job_twice_for_one_fault),
     "nothing_is_held_at_peace": (_keep_a_slot, _leak_threads, _keep_a_transaction_open),
     "every_fact_is_folded": (_leave_a_fact_unfolded,),
     "queues_drain_in_time": (_never_empty_a_queue, _empty_a_queue_slowly),

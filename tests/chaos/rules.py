@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN
+from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, Phase
 from services.job.domain.states import FINAL, State, Transition, is_legal
 from tests.chaos import peace_rules, telling_rules, vendor_rules
 from tests.chaos.history import History
@@ -161,13 +161,14 @@ def what_is_gone_is_gone(history: History) -> Iterator[str]:
 
 
 def costs_add_up(history: History) -> Iterator[str]:
-    """Known costs are what the provider takes; the job tells their sum, and whether all are known."""
-    for job_id, calls in history.calls.items():
-        for call in calls:
-            if call["cost_micros"] is None or call["provider"] == "procedural":
+    """Known costs are what the provider takes for what it made; the job tells their sum, and whether all are known."""
+    for promise in history.promises:
+        for purchase, call in matched(history, promise):
+            if call is None or call["cost_micros"] is None or call["phase"] != Phase.SUCCEEDED:
                 continue
-            if call["phase"] == "succeeded" and call["cost_micros"] != PRICE_MICROS * len(call["image_indexes"]):
-                yield f"{job_id}: call {call['id']} costs {call['cost_micros']}."
+            if call["cost_micros"] != PRICE_MICROS * len(purchase["images"]):
+                yield f"{promise.id}: call {call['id']} costs {call['cost_micros']}."
+    for job_id, calls in history.calls.items():
         events = history.events.get(job_id, ())
         if not events or history.jobs[job_id]["state"] not in FINAL:
             continue

@@ -15,6 +15,7 @@ import psycopg2
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from tests.chaos import breakers, peace
 from tests.chaos import history as reading
+from tests.chaos.clock import STEP_SECONDS
 from tests.chaos.covered import coverage
 from tests.chaos.evidence import Evidence, Struck
 from tests.chaos.facts import facts_at
@@ -36,7 +37,8 @@ class Plan:
     """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
 
     However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
-    longer than leases and looks do. The buckets are looked at again `later`, in seconds.
+    longer than leases and looks do. Restarts go to another version and back where
+    `other` is a checkout of one. The buckets are looked at again `later`, in seconds.
     """
 
     seed: int
@@ -45,7 +47,9 @@ class Plan:
     jobs: int
     least: int
     at_once: int
+    replicas: int
     longest_outage: float
+    other: Path | None = None
     fewest: int = 0
     ends: frozenset[str] = frozenset()
     noise: float = NOISE_SECONDS
@@ -67,7 +71,7 @@ class Result:
 
 def run(plan: Plan, folder: Path) -> Result:
     """Run the plan on a stack of its own, with all its data in the folder."""
-    with chaos_stack(folder, seed=plan.seed) as stack:
+    with chaos_stack(folder, seed=plan.seed, replicas=plan.replicas, other=plan.other) as stack:
         return play(plan, stack)
 
 
@@ -172,7 +176,7 @@ def rescues_of(score: Score, history: History, *, noise: float = NOISE_SECONDS) 
             continue
         following = score.strikes[number + 1 : number + 2]
         undisturbed = (following[0].at - strike.at).total_seconds() if following else inf
-        allowed = RESCUE_SECONDS - NOISE_SECONDS + noise + (LEASE_SECONDS if _stalled_before(score, number) else 0.0)
+        allowed = RESCUE_SECONDS - NOISE_SECONDS + noise + _held_back(score, number)
         for job_id, sequence in strike.held:
             if job_id not in history.events:
                 # Deleted since; nobody knows its steps any more.
@@ -184,11 +188,16 @@ def rescues_of(score: Score, history: History, *, noise: float = NOISE_SECONDS) 
     return found
 
 
-def _stalled_before(score: Score, number: int) -> bool:
-    """Whether the monitor may be holding back for a lease: its clock, database or broker was struck just before."""
+def _held_back(score: Score, number: int) -> float:
+    """Seconds for which the monitor may hold back: its clock, database or broker was struck just before.
+
+    A lease ends the later by as much as the database's clock was set back.
+    """
     at = score.strikes[number].at
-    earlier = [one for one in score.strikes[:number] if (at - one.at).total_seconds() < 2 * RESCUE_SECONDS]
-    return any(one.kinds & {"job", "postgres", "nats"} for one in earlier)
+    earlier = [one for one in score.all_strikes if 0 < (at - one.at).total_seconds() < 2 * RESCUE_SECONDS]
+    is_stalled = any(one.kinds & {"job", "postgres", "nats", "clock"} for one in earlier)
+    set_back = sum(one.fault == "clock back" for one in earlier)
+    return (LEASE_SECONDS if is_stalled else 0.0) + set_back * STEP_SECONDS
 
 
 def _next_move(history: History, job_id: str, sequence: int) -> datetime | None:

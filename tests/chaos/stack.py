@@ -1,29 +1,31 @@
 """The stack under fire: every process is kept up as an orchestrator would, and can be killed, held down and frozen."""
 
-import json
 import os
 import signal
-import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import psutil
+import psycopg2
 
-from cli.stack import database, nats, postgres, services, storage
+from cli.stack import database, nats, storage
 from cli.stack.child import Child, Program
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
-from cli.stack.probes import http_answer, http_ok
-from tests.chaos.tuning import REPLICAS, TUNING, write_keys, write_providers
-from tests.support.paid_server import KEY
+from tests.chaos import clock, programs
+from tests.chaos.links import Links
+from tests.chaos.tuning import write_providers
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
-ROOT = Path(__file__).parents[2]
+#: Looks in a row after which a process that says of itself that it cannot work is ended, as a probe would.
+MOST_UNWELL = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,6 @@ class Addresses:
     http: str
     database_url: str
     storage_url: str
-    paid_url: str
     nats_url: str
     books: Path
     operations: Mapping[str, str]
@@ -43,9 +44,12 @@ class Addresses:
 class ChaosStack:
     """Processes by name (`postgres`, `generator-2` ...), started again within a moment unless they are held down."""
 
-    def __init__(self, folder: Path, *, seed: int) -> None:
+    def __init__(self, folder: Path, *, seed: int, replicas: int, other: Path | None) -> None:
         self.folder = folder
+        self._other = other
+        self._other_versions: dict[str, Program] = {}
         self._seed = seed
+        self._replicas = {"job": replicas, "generator": replicas, "uploader": replicas}
         self._children: dict[str, Child] = {}
         self._leases: dict[str, ExitStack] = {}
         self._held: set[str] = set()
@@ -54,65 +58,44 @@ class ChaosStack:
         self._lock = threading.RLock()
         self._keeper = threading.Thread(target=self._keep_up, daemon=True)
         self.addresses: Addresses
+        self.links: Links
+        #: Writes the provider file that generators read at their start.
+        self.write_providers: Callable[..., None]
 
     def start(self) -> None:
         """Start everything, in order."""
         (self.folder / "logs").mkdir(parents=True, exist_ok=True)
         ports = Ports(self.folder / "ports.json")
-        paid_port = ports.take("paid")
-        paid_url = f"http://127.0.0.1:{paid_port}"
-        postgres.prepare(self.folder / "postgres")
-        truth, admin = postgres.program(
-            self.folder / "postgres", log=self._log("postgres"), port=ports.take("postgres")
-        )
-        broker, nats_url = nats.program(
-            self.folder / "nats", log=self._log("nats"), port=ports.take("nats"), monitor=ports.take("monitor")
-        )
-        objects, storage_url = storage.program(
-            self.folder / "storage", log=self._log("storage"), port=ports.take("storage")
-        )
-        self._run({"paid": self._paid(paid_port), "postgres": truth, "nats": broker, "storage": objects})
+        servers = programs.servers(self.folder, ports, seed=self._seed)
+        self._run(servers.programs)
         for bucket in (BUCKET, STAGING_BUCKET):
-            storage.make_bucket(storage_url, bucket)
-        database_url = database.prepare(admin, "chaos")
-        http = f"127.0.0.1:{ports.take('http')}"
-        providers = write_providers(self.folder / "providers.yaml", paid_url)
-        keys = write_keys(self.folder / "keys.yaml")
-        wiring = services.Wiring(
-            tokens={},
-            settings={
-                "DATABASE_URL": database_url,
-                "NATS_URL": nats_url,
-                "BUCKET": BUCKET,
-                "STAGING_BUCKET": STAGING_BUCKET,
-                "PUBLIC_BASE_URL": f"{storage_url}/{BUCKET}",
-                "PROVIDERS_FILE": str(providers),
-                "API_KEYS_FILE": str(keys),
-            },
-            storage_url=storage_url,
-            http=http,
-            logs=self.folder / "logs",
-            replicas=REPLICAS,
+            storage.make_bucket(servers.storage_url, bucket)
+        database_url = database.prepare(servers.admin_url, "chaos")
+        with closing(psycopg2.connect(database_url)) as connection:
+            clock.take_over(connection)
+        providers = self.folder / "providers.yaml"
+        self.write_providers = partial(write_providers, providers, f"http://127.0.0.1:{servers.links['provider']}")
+        self.write_providers()
+        services = programs.services_over_links(
+            self.folder, ports, servers, database_url=database_url, providers=providers, replicas=self._replicas
         )
-        assembled = services.assemble(wiring, ports)
-        tuning = {f"CALOTYPE_{name}": value for name, value in TUNING.items()} | {"PAID_API_KEY": KEY}
-        tuned = {
-            f"{name}-{number}": replace(program, environment={**program.environment, **tuning})
-            for name, replicas in assembled.programs.items()
-            for number, program in enumerate(replicas, start=1)
-        }
-        self._run({name: program for name, program in tuned.items() if name.startswith("job")})
-        self._run({name: program for name, program in tuned.items() if not name.startswith("job")})
+        self._run({"links": services.links})
+        self.links = Links(services.control)
+        if self._other is not None:
+            self._other_versions = {
+                name: programs.of_version(self._other, program) for name, program in services.programs.items()
+            }
+        self._run({name: program for name, program in services.programs.items() if name.startswith("job")})
+        self._run({name: program for name, program in services.programs.items() if not name.startswith("job")})
         self.addresses = Addresses(
-            http=f"http://{http}",
+            http=f"http://{services.http}",
             database_url=database_url,
-            storage_url=storage_url,
-            paid_url=paid_url,
-            nats_url=nats_url,
-            books=self.folder / "books.jsonl",
+            storage_url=servers.storage_url,
+            nats_url=servers.nats_url,
+            books=servers.books,
             operations={
                 name: program.environment["CALOTYPE_GRPC_LISTEN"]
-                for name, program in tuned.items()
+                for name, program in services.programs.items()
                 if name.startswith(("generator", "uploader"))
             },
         )
@@ -130,10 +113,25 @@ class ChaosStack:
         """Process number of the last start."""
         return self._children[name].pid
 
+    def family(self, name: str) -> list[psutil.Process]:
+        """A process and its children, as they are now."""
+        try:
+            first = psutil.Process(self._children[name].pid)
+            return [first, *first.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
     def kill(self, name: str) -> None:
         """End it at once; it is started again."""
         with self._lock:
             self._children[name].kill()
+
+    def change_version(self, name: str) -> None:
+        """Let its next starts be of the other version, where there is one."""
+        with self._lock:
+            if (other := self._other_versions.get(name)) is not None:
+                child = self._children[name]
+                child.program, self._other_versions[name] = other, child.program
 
     def ask_to_stop(self, name: str) -> None:
         """Let it end in an orderly way, and wait for that; it is started again."""
@@ -170,7 +168,7 @@ class ChaosStack:
         with ExitStack() as stack:
             urls = []
             for number in range(1, self._wiped + 1):
-                program, url = nats.program(self.folder / f"wiped-{number}", log=self._log("wiped"))
+                program, url = nats.program(self.folder / f"wiped-{number}", log=programs.log_of(self.folder, "wiped"))
                 child = Child(program)
                 child.start()
                 stack.callback(child.kill)
@@ -181,7 +179,7 @@ class ChaosStack:
     def freeze(self, name: str) -> list[int]:
         """Stop it and its children where they are; they notice nothing. Returns the process numbers."""
         with self._lock:
-            family = self._family(name)
+            family = self.family(name)
             for process in family:
                 _signal(process.pid, signal.SIGSTOP)
         return [process.pid for process in family]
@@ -190,11 +188,6 @@ class ChaosStack:
         """Let frozen processes go on."""
         for pid in pids:
             _signal(pid, signal.SIGCONT)
-
-    def cut_providers(self) -> int:
-        """Break the connections of purchases that were read and are not answered; how many there were."""
-        answer = http_answer(f"{self.addresses.paid_url}/cut", method="POST", json=b"{}", seconds=PATIENCE)
-        return 0 if answer is None else int(json.loads(answer[1])["cut"])
 
     def wait_ready(self, name: str, *, seconds: float = PATIENCE) -> None:
         """Wait until it does its work. Raises `AssertionError`."""
@@ -213,8 +206,12 @@ class ChaosStack:
             self._keeper.join()
         for name in [*self._children]:
             if self._children[name].is_alive:
-                self.thaw([process.pid for process in self._family(name)])
-        for children in (("gateway", "generator", "uploader"), ("job",), ("nats", "storage", "paid", "postgres")):
+                self.thaw([process.pid for process in self.family(name)])
+        for children in (
+            ("gateway", "generator", "uploader"),
+            ("job",),
+            ("links", "nats", "storage", "paid", "postgres"),
+        ):
             chosen = [self._children[name] for kind in children for name in self.names(kind)]
             for child in chosen:
                 child.ask_to_stop()
@@ -223,11 +220,11 @@ class ChaosStack:
         for lease in self._leases.values():
             lease.close()
 
-    def _run(self, programs: Mapping[str, Program]) -> None:
-        for name, program in programs.items():
+    def _run(self, chosen: Mapping[str, Program]) -> None:
+        for name, program in chosen.items():
             self._children[name] = Child(program)
             self._start(name)
-        for name in programs:
+        for name in chosen:
             self._children[name].wait_ready(PATIENCE)
 
     def _start(self, name: str) -> None:
@@ -239,38 +236,23 @@ class ChaosStack:
         self._leases[name].enter_context(reaped(child.pid))
 
     def _keep_up(self) -> None:
+        unwell = Counter[str]()
         while not self._stop.wait(0.1):
-            with self._lock:
-                for name, child in self._children.items():
+            for name, child in self._children.items():
+                # Asked without the lock: who is frozen answers late.
+                is_unwell = child.program.is_well is not None and child.program.is_well() is False
+                unwell[name] = unwell[name] + 1 if is_unwell else 0
+                with self._lock:
+                    if unwell[name] > MOST_UNWELL:
+                        child.kill()
                     if not child.is_alive and name not in self._held:
                         self._start(name)
 
-    def _family(self, name: str) -> list[psutil.Process]:
-        try:
-            first = psutil.Process(self._children[name].pid)
-            return [first, *first.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
-    def _paid(self, port: int) -> Program:
-        books = self.folder / "books.jsonl"
-        path = os.pathsep.join((str(ROOT), str(ROOT / "proto")))
-        return Program(
-            name="paid",
-            command=(sys.executable, "-m", "tests.support.paid_server", str(port), str(books), str(self._seed)),
-            environment={**os.environ, "PYTHONPATH": path},
-            log=self._log("paid"),
-            is_ready=lambda: http_ok(f"http://127.0.0.1:{port}/ready"),
-        )
-
-    def _log(self, name: str) -> Path:
-        return self.folder / "logs" / f"{name}.log"
-
 
 @contextmanager
-def chaos_stack(folder: Path, *, seed: int) -> Iterator[ChaosStack]:
-    """A running stack."""
-    stack = ChaosStack(folder, seed=seed)
+def chaos_stack(folder: Path, *, seed: int, replicas: int, other: Path | None = None) -> Iterator[ChaosStack]:
+    """A running stack with so many of each service, and a checkout of another version to restart them with."""
+    stack = ChaosStack(folder, seed=seed, replicas=replicas, other=other)
     try:
         stack.start()
         yield stack

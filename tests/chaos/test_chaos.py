@@ -26,6 +26,7 @@ PLAN = Plan(
     jobs=0,
     least=1,
     at_once=8,
+    replicas=2,
     longest_outage=5.0,
     fewest=5,
     # What the planted bugs are planted in.
@@ -38,7 +39,7 @@ PLAN = Plan(
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChaosStack]:
     """A stack of the module's own."""
-    with chaos_stack(tmp_path_factory.mktemp("chaos"), seed=PLAN.seed) as running:
+    with chaos_stack(tmp_path_factory.mktemp("chaos"), seed=PLAN.seed, replicas=PLAN.replicas) as running:
         yield running
 
 

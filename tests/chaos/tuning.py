@@ -9,7 +9,6 @@ from tests.support.paid_server import PRICE_MICROS
 
 LEASE_SECONDS = 3.0
 MONITOR_INTERVAL_SECONDS = 1.0
-REPLICAS = {"job": 2, "generator": 2, "uploader": 2}
 #: Short enough that a run sees rescues, long enough that an outage of two minutes is survived where that is promised.
 TUNING = {
     "LEASE_SECONDS": f"{LEASE_SECONDS:g}",
@@ -25,12 +24,13 @@ TUNING = {
 }
 #: How many calls of the synchronous provider may be under way, and begin within a minute.
 AT_ONCE, PER_MINUTE = 4, 120
+#: At one worker now and then, while its provider file is another.
+AT_ONCE_ELSEWHERE = 3
 #: Keys by tenant.
 TENANTS = {"many": "key-of-many", "some": "key-of-some", "few": "key-of-few"}
-_PROVIDERS = """
-default: procedural
-providers:
-  - {{name: procedural, kind: procedural}}
+#: Quotas by tenant.
+QUOTAS = {"some": {"max_in_flight": 2}, "few": {"max_queued": 3, "requests_per_minute": 600}}
+_SYNC = """
   - name: sync
     kind: openai
     base_url: {url}/v1
@@ -40,6 +40,8 @@ providers:
     requests_per_minute: {per_minute}
     models: [{{name: paid-sync, price_micros_per_image: {price}}}]
     settings: {{max_images_per_call: 2}}
+"""
+_ASYNC = """
   - name: async
     kind: replicate
     base_url: {url}
@@ -49,19 +51,28 @@ providers:
     models: [{{name: paid/async, price_micros_per_image: {price}}}]
     settings: {{max_images_per_call: 2}}
 """
+_OWN = """
+default: procedural
+providers:
+  - {{name: procedural, kind: procedural}}
+"""
 
 
-def write_providers(file: Path, paid_url: str) -> Path:
-    """The provider file."""
-    limits = {"at_once": AT_ONCE, "per_minute": PER_MINUTE}
-    file.write_text(_PROVIDERS.format(url=paid_url, price=PRICE_MICROS, **limits), encoding="utf-8")
-    return file
+def write_providers(file: Path, paid_url: str, *, at_once: int = AT_ONCE, has_async: bool = True) -> None:
+    """The provider file, at one go."""
+    text = (_OWN + _SYNC + (_ASYNC if has_async else "")).format(
+        url=paid_url, price=PRICE_MICROS, at_once=at_once, per_minute=PER_MINUTE
+    )
+    new = file.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
 def write_keys(file: Path) -> Path:
     """The keys file."""
     tenants = [
-        {"name": name, "key_sha256": [hashlib.sha256(key.encode()).hexdigest()]} for name, key in TENANTS.items()
+        {"name": name, "key_sha256": [hashlib.sha256(key.encode()).hexdigest()], **QUOTAS.get(name, {})}
+        for name, key in TENANTS.items()
     ]
     file.write_text(yaml.safe_dump({"tenants": tenants}), encoding="utf-8")
     return file

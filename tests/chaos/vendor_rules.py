@@ -2,12 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from math import inf
 
 from services.job.domain.calls import Phase
 from services.job.domain.states import State, Transition
+from tests.chaos.clock import STEP_SECONDS
 from tests.chaos.history import History, Promise, Row
 from tests.chaos.matching import matched, was_delivered
 from tests.chaos.tuning import AT_ONCE, LEASE_SECONDS, PER_MINUTE
@@ -38,6 +39,7 @@ def limits_hold_at_the_provider(history: History) -> Iterator[str]:
     """By its own books, never more than the configured number at once or within a minute.
 
     A call of which nobody has heard gives its place back after its timeout, though the provider may still be at it.
+    Minutes and timeouts are those of the database's clock.
     """
     if (most := most_at_once(history)) > AT_ONCE:
         yield f"{LIMITED} had {most} calls at once, {AT_ONCE} are allowed."
@@ -46,7 +48,8 @@ def limits_hold_at_the_provider(history: History) -> Iterator[str]:
         min(one["time"], row["created_at"].timestamp() + LEASE_SECONDS / 2) for one, row in _limited(history)
     )
     for number, moment in enumerate(begun[PER_MINUTE:]):
-        if moment - begun[number] < MINUTE:
+        since, until = (datetime.fromtimestamp(one, UTC) for one in (begun[number], moment))
+        if moment - begun[number] + history.set_between(since, until).total_seconds() < MINUTE:
             yield f"{LIMITED} was called {PER_MINUTE + 1} times in {moment - begun[number]:.1f} s."
 
 
@@ -108,6 +111,7 @@ def deadlines_are_kept(history: History) -> Iterator[str]:
             continue
         finish_by = job["created_at"] + timedelta(seconds=promise.finish_within)
         calls = history.calls.get(promise.id, ())
+        finish_by += history.set_between(job["created_at"], finish_by + timedelta(seconds=STEP_SECONDS))
         latest = finish_by + timedelta(seconds=LEASE_SECONDS + history.peace.noise)
         yield from (f"{promise.id}: call {one['id']} began too late." for one in calls if one["created_at"] > latest)
         overtime = timedelta(seconds=OVERTIME_SECONDS + history.peace.longest_outage + history.peace.noise)
@@ -150,7 +154,9 @@ def most_at_once(history: History) -> int:
     """How many calls the limited provider had under way at most."""
     changes = []
     for purchase, call in _limited(history):
-        given_back = call["created_at"].timestamp() + call["timeout_seconds"]
+        timeout = timedelta(seconds=call["timeout_seconds"])
+        timeout -= history.set_between(call["created_at"], call["created_at"] + timeout)
+        given_back = (call["created_at"] + timeout).timestamp()
         changes.append((purchase["time"], 1))
         changes.append((max(min(purchase["ended_at"], given_back), purchase["time"]), -1))
     return max(accumulate(change for _, change in sorted(changes)), default=0)
@@ -200,6 +206,7 @@ def _is_over(history: History, promise: Promise, moment: datetime) -> bool:
     if promise.finish_within is None:
         return False
     created_at = history.jobs[promise.id]["created_at"]
+    moment += history.set_between(created_at, moment)
     return bool(moment >= created_at + timedelta(seconds=promise.finish_within - 1.0 - history.peace.noise))
 
 
@@ -221,5 +228,6 @@ def _is_disturbed(history: History, since: datetime, seconds: float) -> bool:
     return any(
         strike.at <= until and strike.until + lease >= since
         for strike in history.peace.struck
-        if strike.kinds & {"job", "postgres", "nats"} or strike.fault in ("freeze generator", "restart generator")
+        if strike.kinds & {"job", "postgres", "nats", "provider", "clock"}
+        or strike.fault in ("freeze generator", "restart generator")
     )

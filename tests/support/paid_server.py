@@ -12,7 +12,6 @@ import base64
 import json
 import os
 import random
-import socket
 import struct
 import sys
 import threading
@@ -33,15 +32,23 @@ FATES = {
     "refused": 4,
     "invalid": 2,
     "broken": 4,
-    "hangs": 2,
+    "late": 2,
     "lost": 4,
     "failed": 4,
     "gone": 3,
+    "fewer": 3,
+    "more": 3,
+    "expires": 3,
 }
 #: Fates that only a provider with operations knows.
-OF_OPERATIONS = frozenset({"failed", "gone"})
+OF_OPERATIONS = frozenset({"failed", "gone", "expires"})
 NOT_BOUGHT = frozenset({"rate_limit", "refused", "invalid"})
-HANGING_SECONDS = 12.0
+#: What is late comes after so long: an answer after its client has given up, an operation's end after its timeout.
+LATE_SECONDS = {"sync": 12.0, "async": 40.0}
+#: Seconds for which the address of an image is good that expires.
+ADDRESS_SECONDS = 1.5
+#: Out of a hundred answers with words of the vendor in them, so many have a megabyte and a half of them.
+WORDY, MANY_WORDS = 5, "a harbour, " * 140_000
 #: A word in a prompt, and how long an operation takes whose prompt has it.
 SLOWLY, SLOW_SECONDS = "slowly", 25.0
 #: Seconds for which an operation can be asked for after its end.
@@ -72,8 +79,14 @@ class Purchase:
 
     @property
     def images(self) -> list[bytes]:
-        """What it makes."""
-        return [picture(f"{self.id}/{index}") for index in range(self.count)]
+        """What it makes; as many as were asked for, if its fate is no other."""
+        made = {"fewer": max(self.count - 1, 1), "more": self.count + 1}.get(self.fate, self.count)
+        return [picture(f"{self.id}/{index}") for index in range(made)]
+
+    @property
+    def words(self) -> str:
+        """What the vendor says in words."""
+        return MANY_WORDS if random.Random(self.id).randrange(100) < WORDY else "a harbour"
 
     @property
     def is_over(self) -> bool:
@@ -91,7 +104,6 @@ class Shop:
         self._start = f"{os.getpid()}-{int(time.time())}"
         self._number = 0
         self.bought: dict[str, Purchase] = {}
-        self.open: set[socket.socket] = set()
 
     def buy(self, shape: str, prompt: str, count: int, request: Mapping[str, Any]) -> Purchase:
         """Book a request, whatever becomes of it."""
@@ -105,6 +117,8 @@ class Shop:
         seconds = dice.choice((0.05, 0.2, 0.5, 1.0, 2.0, 5.0))
         if shape == "async" and SLOWLY in prompt:
             fate, seconds = "good", SLOW_SECONDS
+        elif fate == "late":
+            seconds = LATE_SECONDS[shape]
         made = Purchase(
             id=f"op-{self._start}-{number}",
             shape=shape,
@@ -135,18 +149,6 @@ class Shop:
             self._books.write(json.dumps(told | more) + "\n")
             self._books.flush()
 
-    def cut(self) -> int:
-        """Break every connection whose request was read and is not answered yet; how many."""
-        with self._lock:
-            found, self.open = self.open, set()
-        for connection in found:
-            try:
-                connection.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                # Gone by itself.
-                continue
-        return len(found)
-
 
 class _Handler(BaseHTTPRequestHandler):
     shop: Shop
@@ -157,18 +159,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        if self.path == "/cut":
-            self._json(200, {"cut": self.shop.cut()})
-        elif self.headers.get("Authorization") != f"Bearer {KEY}":
+        if self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, {"title": "Unauthenticated"})
         elif self.path.endswith("/cancel"):
             self._cancel()
         else:
-            self.shop.open.add(self.connection)
-            try:
-                self._sell(json.loads(body))
-            finally:
-                self.shop.open.discard(self.connection)
+            self._sell(json.loads(body))
 
     def do_GET(self) -> None:
         parts = self.path.strip("/").split("/")
@@ -177,6 +173,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {})
         elif found is None or (found.fate == "gone" and found.is_over):
             self._json(404, {"detail": "There is no such prediction."})
+        elif parts[0] == "files" and found.fate == "expires" and time.time() > float(parts[3]):
+            self._json(403, {"detail": "This address has expired."})
         elif parts[0] == "files":
             self._send(200, found.images[int(parts[2].removesuffix(".png"))], {"Content-Type": "image/png"})
         else:
@@ -188,9 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
         count = request["n"] if is_sync else request["input"].get("num_outputs", 1)
         shape = "sync" if is_sync else "async"
         purchase = self.shop.buy(shape, prompt, int(count), request)
-        if purchase.fate == "hangs":
-            time.sleep(HANGING_SECONDS)
-        elif shape == "sync" and purchase.fate == "good":
+        if shape == "sync" and purchase.fate not in NOT_BOUGHT | {"broken", "lost"}:
             time.sleep(max(0.0, purchase.done_at - time.time()))
         # Before the answer: whoever hears it may ask for more at once.
         self.shop.note("end", purchase)
@@ -203,15 +199,18 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(429, {"error": {"code": "rate_limit_exceeded"}}, {"Retry-After": "1"})
             case "refused":
                 code = "moderation_blocked" if is_sync else ""
-                self._json(400 if is_sync else 422, {"error": {"code": code, "message": "no"}})
+                self._json(400 if is_sync else 422, {"error": {"code": code, "message": purchase.words}})
             case "invalid":
                 self._json(400, {"error": {"code": "invalid_size"}})
             case "broken":
                 self._json(500, {"error": {"code": "server_error"}})
-            case "lost" | "hangs":
+            case "lost":
                 self.close_connection = True
             case _ if is_sync:
-                images = [{"b64_json": base64.b64encode(image).decode()} for image in purchase.images]
+                images = [
+                    {"b64_json": base64.b64encode(image).decode(), "revised_prompt": purchase.words}
+                    for image in purchase.images
+                ]
                 self._json(200, {"created": int(time.time()), "data": images})
             case _:
                 self._json(201, self._prediction(purchase))
@@ -235,8 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not found.is_over:
             return told | {"status": "processing"}
         if found.fate == "failed":
-            return told | {"status": "failed", "error": "no such input"}
-        urls = [f"{root}/files/{found.id}/{index}.png" for index in range(found.count)]
+            return told | {"status": "failed", "error": found.words}
+        until = f"/{time.time() + ADDRESS_SECONDS}" if found.fate == "expires" else ""
+        urls = [f"{root}/files/{found.id}/{index}.png{until}" for index in range(len(found.images))]
         return told | {"status": "succeeded", "output": urls}
 
     def _json(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:

@@ -1,0 +1,150 @@
+"""What runs in the stack under fire: servers, services that reach them over links only, and the links."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cli.stack import nats, postgres, services, storage
+from cli.stack.child import Program
+from cli.stack.embedded import BUCKET, STAGING_BUCKET
+from cli.stack.ports import Ports
+from cli.stack.probes import http_ok
+from tests.chaos import links
+from tests.chaos.links import Route
+from tests.chaos.tuning import TUNING, write_keys
+from tests.support.paid_server import KEY
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """Servers by name, their ports, and the ports of the links to them; URLs lead to the servers themselves."""
+
+    programs: Mapping[str, Program]
+    ports: Mapping[str, int]
+    links: Mapping[str, int]
+    admin_url: str
+    nats_url: str
+    storage_url: str
+    books: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Services:
+    """Services by the names of their replicas, the links' program and its control port, and the gateway's address."""
+
+    programs: Mapping[str, Program]
+    links: Program
+    control: int
+    http: str
+
+
+def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
+    """PostgreSQL, NATS, object storage and the paid providers, with their data in the folder."""
+    taken = {name: ports.take(name) for name in ("postgres", "nats", "storage", "provider")}
+    books = folder / "books.jsonl"
+    postgres.prepare(folder / "postgres")
+    truth, admin_url = postgres.program(folder / "postgres", log=log_of(folder, "postgres"), port=taken["postgres"])
+    broker, nats_url = nats.program(
+        folder / "nats", log=log_of(folder, "nats"), port=taken["nats"], monitor=ports.take("monitor")
+    )
+    objects, storage_url = storage.program(folder / "storage", log=log_of(folder, "storage"), port=taken["storage"])
+    paid = _own(
+        folder,
+        "paid",
+        (sys.executable, "-m", "tests.support.paid_server", str(taken["provider"]), str(books), str(seed)),
+        is_ready=lambda: http_ok(f"http://127.0.0.1:{taken['provider']}/ready"),
+    )
+    return Servers(
+        programs={"paid": paid, "postgres": truth, "nats": broker, "storage": objects},
+        ports=taken,
+        links={name: ports.take(f"link to {name}") for name in taken},
+        admin_url=admin_url,
+        nats_url=nats_url,
+        storage_url=storage_url,
+        books=books,
+    )
+
+
+def services_over_links(
+    folder: Path, ports: Ports, reached: Servers, *, database_url: str, providers: Path, replicas: Mapping[str, int]
+) -> Services:
+    """All services, each of which reaches servers and others by links."""
+    http = f"127.0.0.1:{ports.take('http')}"
+    wiring = services.Wiring(
+        tokens={},
+        settings={
+            "DATABASE_URL": database_url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/"),
+            "NATS_URL": f"nats://127.0.0.1:{reached.links['nats']}",
+            "BUCKET": BUCKET,
+            "STAGING_BUCKET": STAGING_BUCKET,
+            "PUBLIC_BASE_URL": f"{reached.storage_url}/{BUCKET}",
+            "PROVIDERS_FILE": str(providers),
+            "API_KEYS_FILE": str(write_keys(folder / "keys.yaml")),
+        },
+        storage_url=f"http://127.0.0.1:{reached.links['storage']}",
+        http=http,
+        logs=folder / "logs",
+        replicas=replicas,
+    )
+    assembled = services.assemble(wiring, ports)
+    to_job, addresses = _links_to_job(assembled.programs["job"], ports)
+    to_servers = [Route(link=name, port=reached.links[name], to=port) for name, port in reached.ports.items()]
+    tuning = {f"CALOTYPE_{name}": value for name, value in TUNING.items()} | {"PAID_API_KEY": KEY}
+    control = ports.take("control")
+    return Services(
+        programs={
+            f"{name}-{number}": _told(program, addresses, tuning)
+            for name, programs in assembled.programs.items()
+            for number, program in enumerate(programs, start=1)
+        },
+        links=_own(
+            folder, "links", links.arguments(control, [*to_servers, *to_job]), is_ready=lambda: links.are_up(control)
+        ),
+        control=control,
+        http=http,
+    )
+
+
+def of_version(checkout: Path, program: Program) -> Program:
+    """A service's program from another checkout, with what is installed there."""
+    command = (str(checkout / ".venv" / "bin" / "python"), *program.command[1:])
+    return replace(program, command=command, environment={**program.environment, "PYTHONPATH": _path(checkout)})
+
+
+def log_of(folder: Path, name: str) -> Path:
+    """Where a program's words go."""
+    return folder / "logs" / f"{name}.log"
+
+
+def _links_to_job(replicas: Sequence[Program], ports: Ports) -> tuple[list[Route], dict[str, str]]:
+    """A link to each port of job-service, and what clients are told of them."""
+    routes: list[Route] = []
+    addresses = {}
+    for client, server in (("JOB_ADDRESS", "GRPC_LISTEN"), ("WORKER_ADDRESS", "WORKER_LISTEN")):
+        listens = [program.environment[f"CALOTYPE_{server}"] for program in replicas]
+        found = [
+            Route(link="job", port=ports.take(f"link to {listen}"), to=int(listen.rpartition(":")[2]))
+            for listen in listens
+        ]
+        addresses[f"CALOTYPE_{client}"] = "ipv4:" + ",".join(f"127.0.0.1:{route.port}" for route in found)
+        routes += found
+    return routes, addresses
+
+
+def _told(program: Program, addresses: Mapping[str, str], tuning: Mapping[str, str]) -> Program:
+    own = program.environment
+    linked = {name: address for name, address in addresses.items() if name in own}
+    return replace(program, environment={**own, **linked, **tuning})
+
+
+def _own(folder: Path, name: str, command: tuple[str, ...], *, is_ready: Callable[[], bool]) -> Program:
+    environment = {**os.environ, "PYTHONPATH": _path(ROOT)}
+    return Program(name=name, command=command, environment=environment, log=log_of(folder, name), is_ready=is_ready)
+
+
+def _path(checkout: Path) -> str:
+    return os.pathsep.join((str(checkout), str(checkout / "proto")))
