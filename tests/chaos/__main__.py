@@ -2,6 +2,7 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -36,6 +37,8 @@ def main() -> int:
         other=asked.other and asked.other.absolute(),
         longest_outage=TWO_MINUTES if asked.minutes >= 20 else 15.0,
     )
+    # The stack is stopped whoever ends the run.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="calotype-chaos-"))
     result = run(plan, folder)
     print(told(result))
