@@ -3,8 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import Enum
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -13,12 +12,13 @@ from calotype.fact.v1 import fact_pb2
 
 from common.errors import ServiceError
 from common.jetstream import BrokerUnavailable
-from common.leased_work import Slot
+from common.leased_work import Claim, Run, Slot
 from common.object_store import StorageUnavailable
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.application.generation import Generator
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, Pending
+from services.generator.application.settling import Settler
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, ImageSource, Operation, Pending
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import StagedImage
 from services.generator.ports import Order
@@ -27,60 +27,32 @@ from services.job.grpc_api.worker_service import WorkerService
 from services.job.messages import incoming
 from services.job.store import jobs
 from tests.support.generation import Provider, Reader, Staging, provider_error
-from tests.support.jobs import FREE, PAID, JobDesk
+from tests.support.jobs import FREE, PAID, JobDesk, stored
+from tests.support.moments import Fault, Killed, Moments
 
 T = TypeVar("T")
+W = TypeVar("W")
+#: Longer than any job may wait.
+TOO_LONG = "25 hours"
+#: Leases of the dead have run out, and so has the pause until the next look.
+SETTLING_IS_DUE = (
+    "UPDATE jobs SET completed_at = completed_at - interval '1 hour' WHERE completed_at IS NOT NULL",
+    "UPDATE provider_calls SET settle_expires_at = settle_expires_at - interval '1 hour',"
+    " next_look_at = next_look_at - interval '1 hour'",
+)
+OPEN_CALLS_OF_FINAL_JOBS = """
+SELECT FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
+WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
+"""
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
+#: Fates of what is sold; what is slow has not ended at the first looks.
+SOLD, SLOW_LOOKS = ("good", "slow"), 2
+STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
 NOT_SOLD = {
     "limited": provider_error(Acceptance.NOT_ACCEPTED, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT"),
     "refused": provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False),
     "failed": provider_error(Acceptance.ACCEPTED),
 }
-
-
-class Killed(BaseException):
-    """The process is gone; nothing of it runs any more."""
-
-
-class Fault(Enum):
-    """What happens at a moment: to the process, or to the answer."""
-
-    KILLED_BEFORE = "killed before"
-    KILLED_AFTER = "killed after"
-    ENDED_BEFORE = "ended before"
-    ENDED_AFTER = "ended after"
-    AWAY = "away"
-    LOST = "lost"
-
-
-@dataclass(kw_only=True)
-class Moments:
-    """Counts whatever a generator waits for of others; faults by the number of the moment, of all claims together."""
-
-    faults: Mapping[int, Fault] = field(default_factory=dict)
-    number: int = 0
-    is_dead: bool = False
-
-    async def through(self, act: Callable[[], Awaitable[T]], *, away: Exception) -> T:
-        """One moment: it is done, not done, or done and not heard of."""
-        await asyncio.sleep(0)
-        if self.is_dead:
-            raise Killed
-        self.number += 1
-        fault = self.faults.get(self.number)
-        self._strike(fault, Fault.KILLED_BEFORE, Fault.ENDED_BEFORE, Fault.AWAY, away)
-        answer = await act()
-        self._strike(fault, Fault.KILLED_AFTER, Fault.ENDED_AFTER, Fault.LOST, away)
-        return answer
-
-    def _strike(self, fault: Fault | None, killed: Fault, ended: Fault, unheard: Fault, away: Exception) -> None:
-        if fault is killed:
-            self.is_dead = True
-            raise Killed
-        if fault is ended:
-            raise asyncio.CancelledError
-        if fault is unheard:
-            raise away
 
 
 class Vendor(Provider):
@@ -91,6 +63,8 @@ class Vendor(Provider):
         self.name = name
         self.traits = Traits(free=free, idempotent=free, resumable=resumable)
         self.delivered: list[str] = []
+        self.stopped: set[str] = set()
+        self._looks: Counter[str] = Counter()
         self._moments = moments
         self._fates = list(fates)
         self._operations: dict[str, tuple[Order, str]] = {}
@@ -104,11 +78,31 @@ class Vendor(Provider):
         away = provider_error(Acceptance.UNKNOWN)
         return await self._moments.through(lambda: self._look(operation), away=away)
 
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Stop what has not ended; whoever asks again hears the same."""
+        away = provider_error(Acceptance.UNKNOWN)
+        return await self._moments.through(lambda: self._stop(operation), away=away)
+
+    def shown(self) -> set[str]:
+        """Operations whose result is had, now or later, by whoever asks for it."""
+        sold = {name for name, (_, fate) in self._operations.items() if fate in SOLD}
+        return sold - self.stopped
+
+    async def _stop(self, operation: Operation) -> CancelOutcome:
+        if not self._is_slow(operation):
+            return CancelOutcome.TOO_LATE
+        self.stopped.add(operation.id)
+        return CancelOutcome.CONFIRMED
+
+    def _is_slow(self, operation: Operation) -> bool:
+        """Whether it has not ended by itself."""
+        return self._operations[operation.id][1] == "slow" and self._looks[operation.id] <= SLOW_LOOKS
+
     async def _sell(self, order: Order) -> Generated | Operation:
         fate = self._fates.pop(0) if self._fates else "good"
         # An operation is taken, whatever becomes of it; what is turned away is not.
         is_taken = self.traits.resumable and fate != "limited"
-        if fate == "good":
+        if fate in SOLD:
             self.delivered.append(order.call_id)
         elif not is_taken:
             raise NOT_SOLD[fate]
@@ -120,7 +114,12 @@ class Vendor(Provider):
 
     async def _look(self, operation: Operation) -> Generated | Pending:
         order, fate = self._operations[operation.id]
-        if fate != "good":
+        self._looks[operation.id] += 1
+        if operation.id in self.stopped:
+            raise STOPPED
+        if self._is_slow(operation):
+            return Pending()
+        if fate not in SOLD:
             raise NOT_SOLD[fate]
         return _made(order)
 
@@ -136,6 +135,12 @@ class WatchedStaging(Staging):
         """Write."""
         return await self._moments.through(
             lambda: super(WatchedStaging, self).put(image, data, count=count), away=StorageUnavailable("away")
+        )
+
+    async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
+        """Look."""
+        return await self._moments.through(
+            lambda: super(WatchedStaging, self).of_call(job_id, call_id), away=StorageUnavailable("away")
         )
 
 
@@ -200,24 +205,67 @@ class World:
 
     async def claim(self) -> bool:
         """One claim to its end, whatever that is; tells whether there was something to claim."""
-        self.moments.is_dead = False
+        desk, others = self._process()
+        generator = Generator(desk=desk, **others)
+        self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
+        await self._work(desk.claim, generator.run)
+        self._rescue()
+        return bool(self.jobs.sql("SELECT 1 FROM jobs WHERE state = 'queued'"))
+
+    async def settle(self) -> bool:
+        """One look of settle work, whatever ends it; tells whether there is more to look at."""
+        desk, others = self._process()
+        settler = Settler(desk=desk, **others)
+        for statement in SETTLING_IS_DUE:
+            self.jobs.sql(statement)
+        await self._work(desk.claim_settlements, settler.run)
+        return self.is_to_be_settled()
+
+    def is_to_be_settled(self) -> bool:
+        """Whether the job is over, and a call of it open."""
+        return bool(self.jobs.sql(OPEN_CALLS_OF_FINAL_JOBS))
+
+    def give_up(self) -> None:
+        """The job has waited for as long as any may."""
+        self.jobs.sql(f"UPDATE jobs SET queued_at = clock_timestamp() - interval '{TOO_LONG}' WHERE state = 'queued'")
+        self._rescue()
+
+    def upload(self) -> None:
+        """What was had of it becomes public."""
+        for one in self.jobs.claim_uploads():
+            self.jobs.fold(stored(one.job))
+
+    def to_be_had(self) -> set[int]:
+        """Images that open calls have in staging, or that the vendor shows to whoever knows their operation."""
+        open_calls = self.jobs.sql("SELECT * FROM provider_calls WHERE phase IN ('intended', 'accepted')")
+        ids, shown = {call.id for call in open_calls}, self.vendors["paid"].shown()
+        here = {image.index for image, _ in self.staging.objects.values() if image.call_id in ids}
+        return here.union(*(call.image_indexes for call in open_calls if call.operation_id in shown))
+
+    def left(self) -> object:
+        """What there is for whoever comes next: the job, its calls, and what is in staging."""
+        calls = "SELECT phase, operation_id, image_indexes FROM provider_calls ORDER BY created_at, id"
+        images = sorted(image.index for image, _ in self.staging.objects.values())
+        return self.jobs.job(self.id).state, self.jobs.sql(calls), images
+
+    def _process(self) -> tuple[GrpcJobDesk, dict[str, Any]]:
+        """A generator's process: its desk, and whatever else it works with."""
         inline: Any = _Inline(desk=self.jobs, moments=self.moments)
         desk = GrpcJobDesk(_NoChannel(), worker_name="g", providers=list(self.vendors))  # type: ignore[arg-type]
         desk._stub = _Stub(WorkerService(inline, inline, self.jobs.limits), self.moments)  # type: ignore[assignment]
-        generator = Generator(
-            desk=desk, facts=NatsFacts(inline), staging=self.staging, reader=Reader(), providers=self.vendors
-        )
-        self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
+        others = {"facts": NatsFacts(inline), "staging": self.staging, "reader": Reader(), "providers": self.vendors}
+        return desk, others
+
+    async def _work(self, claim: Claim[W], run: Run[W]) -> None:
+        """One claim to its end, or to that of its process."""
+        self.moments.is_dead = False
         token = str(uuid4())
         try:
-            claimed = await desk.claim([token])
-            for _, job in claimed:
-                await generator.run(Slot(token=token, work=job))
+            for _, work in await claim([token]):
+                await run(Slot(token=token, work=work))
         except (Killed, asyncio.CancelledError, ServiceError):
             self.moments.is_dead = True
             await self._bury()
-        self._rescue()
-        return bool(self.jobs.sql("SELECT 1 FROM jobs WHERE state = 'queued'"))
 
     def sold(self) -> Counter[int]:
         """How often each image was delivered by whom it is paid for."""

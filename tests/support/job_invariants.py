@@ -10,7 +10,7 @@ from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, Consent, Phase
 from services.job.domain.jobs import Job
 from services.job.domain.states import AT_GENERATOR, LEGAL, State, Transition
 from services.job.messages import outgoing
-from services.job.store import jobs, transitions
+from services.job.store import artifacts, jobs, transitions
 from tests.support.jobs import JobDesk
 
 DOUBLE_COVER = """
@@ -49,6 +49,13 @@ SELECT id FROM jobs WHERE state = 'queued' AND NOT EXISTS (
         AND lanes.model = jobs.model AND lanes.fallback = jobs.fallback
         AND (wakes_at IS NULL OR wakes_at <= greatest(run_at, clock_timestamp())))
 """
+# Nobody is looking at them, and their day has passed, with some minutes for who could have looked.
+FORGOTTEN = """
+SELECT call.id FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
+WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
+    AND call.created_at < clock_timestamp() - interval '24 hours 10 minutes'
+    AND coalesce(call.settle_expires_at, '-infinity') < clock_timestamp()
+"""
 TIMES = ("created_at", "updated_at", "started_at", "completed_at", "run_at", "queue_position")
 
 
@@ -77,6 +84,7 @@ def broken(desk: JobDesk, seen: Seen) -> list[str]:
         *(word for job in found.values() for word in _row(job)),
         *_views(desk, found, seen),
         *_kept(found, staged, seen),
+        *_told(desk, found),
     ]
     seen.states = {job.id: job.state for job in found.values()}
     return problems
@@ -152,6 +160,27 @@ def _kept(found: Mapping[str, Job], staged: Mapping[str, int], seen: Seen) -> It
         is_new = job.state is State.FAILED and seen.states.get(job.id) is not State.FAILED
         if is_new and staged[job.id] and job.failure and job.failure.stage not in ("uploading", "persisting"):
             yield f"{job.id} failed by {job.failure.reason} with {staged[job.id]} staged images"
+
+
+def _told(desk: JobDesk, found: Mapping[str, Job]) -> Iterator[str]:
+    """A job that goes on without some of its images has a warning for each."""
+    going_on = [job for job in found.values() if job.state in (State.UPLOADING, State.COMPLETED) and not job.deleted_at]
+    images = desk.run(lambda c: artifacts.of_jobs(c, [job.id for job in going_on]))
+    for job in going_on:
+        here = {image.image_index for image in images.get(job.id, [])}
+        if untold := set(range(job.image_count)) - here - {warning.image_index for warning in job.warnings}:
+            yield f"{job.id} is {job.state} and says nothing of images {untold}"
+
+
+def forgotten(desk: JobDesk) -> set[str]:
+    """Calls of jobs that are over of which nobody has told for so long that nobody will."""
+    return {row.id for row in desk.sql(FORGOTTEN)}
+
+
+def ledger(desk: JobDesk) -> dict[str, tuple[Phase, State]]:
+    """How each call stands, and its job."""
+    statement = "SELECT call.id, phase, state FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id"
+    return {row.id: (Phase(row.phase), State(row.state)) for row in desk.sql(statement)}
 
 
 def followed(desk: JobDesk, *, max_queued_seconds: float) -> set[str]:

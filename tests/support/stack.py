@@ -44,6 +44,29 @@ def expire_lease(database_url: str, job_id: str) -> None:
         )
 
 
+def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: str) -> None:
+    """A job stands as it does for so much longer; return once the monitor has looked at it and acted.
+
+    The witness, at a generator as well, stands so for longer than any job may: it is put back in the same look.
+    """
+    column = "CASE id WHEN %(job)s THEN make_interval(secs => %(seconds)s) ELSE interval '1 day' END"
+    passes = ", ".join(f"{name} = {name} - {column}" for name in ("generating_since", "uploading_since", "run_at"))
+    claims = "SELECT claim_number FROM jobs WHERE id = %(witness)s"
+    told = {"job": job_id, "witness": witness, "seconds": seconds}
+    with closing(psycopg2.connect(database_url)) as connection, connection.cursor() as cursor:
+        connection.autocommit = True
+        cursor.execute(claims, told)
+        [(before,)] = cursor.fetchall()
+        cursor.execute(f"UPDATE jobs SET {passes} WHERE id IN (%(job)s, %(witness)s)", told)
+        deadline = time.monotonic() + PATIENCE
+        now = before
+        while now == before:
+            assert time.monotonic() < deadline, "the monitor does not look"
+            threading.Event().wait(0.1)
+            cursor.execute(claims, told)
+            [(now,)] = cursor.fetchall()
+
+
 @dataclass(frozen=True)
 class Client:
     """A frontend: submits, follows, reads."""

@@ -70,6 +70,7 @@ FAKES = {
     "support/subjects.py DescribedProvider": "services/generator/ports.py",
     "support/collector.py Collector": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
+    "unit/services/generator/application/test_generation.py Stalling": "tests/integration/generator/test_generation.py",
     "unit/gateway/test_standings.py Reader": NOBODY,
     "integration/job/test_watching_in_any_order.py Reader": NOBODY,
 }

@@ -198,7 +198,8 @@ def _job(claimed: worker.ClaimedJob) -> Job:
         calls=tuple(_call(one) for one in claimed.calls),
         images=tuple(_image(one) for one in claimed.images),
         traceparent=claimed.traceparent,
-        max_processing_seconds=claimed.max_processing_seconds,
+        # Before this limit was told, it was not the worker's to keep.
+        max_processing_seconds=claimed.max_processing_seconds or claimed.max_generating_seconds,
         max_seconds=claimed.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
         falls_back_on_refusal=claimed.job.request.fallback_on_refusal,

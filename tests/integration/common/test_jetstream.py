@@ -17,7 +17,7 @@ from common.jetstream import BrokerUnavailable, MessageTooLarge, StreamSpec, con
 from common.loops import Stopped
 from common.pulling import ConsumerSpec, Subscription
 from tests.support.messages import broker_at
-from tests.support.patience import PATIENCE
+from tests.support.patience import PATIENCE, pause
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import Server
 
@@ -47,6 +47,32 @@ async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
     async with asyncio.timeout(PATIENCE):
         await connecting
     child.stop(PATIENCE)
+
+
+async def test_a_broker_without_room_for_the_streams_takes_facts_once_there_is_some(tmp_path: Path) -> None:
+    program, url = nats_stack.program(tmp_path / "data", log=tmp_path / "log")
+    configuration, ready = tmp_path / "data" / "nats.conf", Readiness("broker")
+    enough = configuration.read_text(encoding="utf-8")
+    configuration.write_text(enough.replace("max_file_store: 8GB", "max_file_store: 1MB"), encoding="utf-8")
+    child = Child(program)
+    child.start()
+    await asyncio.to_thread(child.wait_ready, PATIENCE)
+    try:
+        async with connect(url, name="test", streams=DECLARED, ready=ready) as broker:
+            with pytest.raises(BrokerUnavailable):
+                await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={}, timeout=0.5)
+            was_ready = ready.ok
+            configuration.write_text(enough, encoding="utf-8")
+            await asyncio.to_thread(child.stop, PATIENCE)
+            child.start()
+            async with asyncio.timeout(PATIENCE):
+                while not ready.ok:
+                    await pause()
+            await broker.publish(streams.WAKE_GENERATE, b"", message_id="1", headers={}, timeout=PATIENCE)
+    finally:
+        child.stop(PATIENCE)
+
+    assert not was_ready
 
 
 async def test_what_the_broker_never_takes_is_told_from_a_broker_that_is_away(nats: Server) -> None:

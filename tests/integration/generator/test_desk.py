@@ -122,6 +122,7 @@ def claimed(request: job_pb2.JobRequest) -> worker.ClaimedJob:
         calls=[CALL],
         images=[image],
         traceparent="00-1-2-01",
+        max_processing_seconds=60,
         max_generating_seconds=600,
         may_pay_again=True,
         routes=[worker.Route(provider="paid", model="m"), worker.Route(provider="spare", model="s")],
@@ -146,7 +147,8 @@ async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, d
     assert (token, job.id, job.claim_number, job.lease_token, job.lease_seconds) == ("token", "job_1", 1, "token", 30)
     assert (job.tenant, job.image_count) == ("acme", 3)
     assert job.routes == (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
-    assert (job.traceparent, job.max_seconds, job.may_pay_again) == ("00-1-2-01", 600, True)
+    assert (job.max_processing_seconds, job.max_seconds) == (60, 600)
+    assert (job.traceparent, job.may_pay_again) == ("00-1-2-01", True)
     [call], [image] = job.calls, job.images
     assert (call.id, call.phase, call.image_indexes, call.idempotency_key) == ("call_1", Phase.ACCEPTED, (0, 2), "key")
     assert (call.operation_id, call.operation_state) == ("op", {"get": "http://x"})
@@ -158,6 +160,17 @@ async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, d
         True,
     )
     assert job.missing(job.images) == [0, 1]
+
+
+async def test_a_job_service_that_does_not_tell_a_shorter_limit_has_none(
+    service: WorkerService, desk: GrpcJobDesk
+) -> None:
+    told = claimed(job_pb2.JobRequest(prompt="x"))
+    told.ClearField("max_processing_seconds")
+    service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[told])]
+    [(_, job)] = await desk.claim(["token"])
+
+    assert (job.max_processing_seconds, job.max_seconds) == (600, 600)
 
 
 async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: WorkerService, desk: GrpcJobDesk) -> None:

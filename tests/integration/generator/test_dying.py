@@ -1,36 +1,65 @@
 """Whenever a generator dies or is not answered, on the real ledger: sold once, and what was sold is there or told."""
 
 import os
+from itertools import product
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Part
 from hypothesis import strategies as st
 
-from services.job.domain.calls import OPEN, Phase
+from services.job.domain.calls import OPEN
 from services.job.domain.failures import Refusal
+from services.job.domain.jobs import ProviderCancel
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.store import calls, transitions
-from tests.support.dying import Fault, World
+from tests.support.dying import World
 from tests.support.jobs import JobDesk
+from tests.support.moments import Fault
 from tests.support.rehearsing import rehearsal
 from tests.support.virtual_time import in_virtual_time
 
 #: Longer than any job takes that claims may be tried again for.
 MOST_CLAIMS = 30
-SOLD = frozenset({Phase.SUCCEEDED, Phase.UNKNOWN})
+#: Looks after which the end of every call is known: two that find nothing, one that dies, and one more for each call.
+MOST_LOOKS = 6
+#: A look that dies before a moment is one that died after the moment before.
+ENDS_OF_SETTLE_WORK = (Fault.KILLED_AFTER, Fault.ENDED_AFTER, Fault.AWAY, Fault.LOST)
 
 
-async def live(world: World) -> None:
-    """Claim after claim, until there is nothing to claim."""
-    for _ in range(MOST_CLAIMS):
+async def live(world: World, *, patience: int = MOST_CLAIMS + 1) -> None:
+    """Claim after claim, until there is nothing to claim, or the job has waited for too long."""
+    for _ in range(min(patience, MOST_CLAIMS)):
         if not await world.claim():
             return
-    raise AssertionError("the job never ends")
+    world.give_up()
+    assert patience < MOST_CLAIMS, "the job never ends"
 
 
-def check(world: World, *, consents: int) -> None:
+async def settle(world: World, *, consents: int = 0) -> None:
+    """Look after look, until no call of a job that is over is open. It stays as it is, and nothing is bought."""
+    world.upload()
+    sold, state, to_be_had = world.sold(), world.jobs.job(world.id).state, world.to_be_had()
+    for _ in range(MOST_LOOKS):
+        if not world.is_to_be_settled():
+            break
+        await world.settle()
+    assert not world.is_to_be_settled()
+    job = world.jobs.job(world.id)
+    assert (world.sold(), job.state) == (sold, state)
+    assert job.provider_cancel is not ProviderCancel.PENDING
+    if state is State.FAILED:
+        assert to_be_had <= staged(world)
+        check(world, consents=consents, is_settled=True)
+
+
+def staged(world: World) -> set[int]:
+    """Images that the ledger knows to be in staging."""
+    return {row.image_index for row in world.jobs.sql("SELECT image_index FROM artifacts")}
+
+
+def check(world: World, *, consents: int, is_settled: bool = False) -> None:
     """The books and the ledger agree with what the client sees."""
     sold, desk = world.sold(), world.jobs
     assert all(times <= 1 + consents for times in sold.values()), sold
@@ -38,30 +67,28 @@ def check(world: World, *, consents: int) -> None:
     # Not by `get`, which wants a transaction of its own.
     [seen] = desk.run(lambda c: transitions.snapshots(c, [job])).values()
     [ledger] = desk.run(lambda c: calls.of_jobs(c, [world.id])).values() or [[]]
-    staged = {row.image_index for row in desk.sql("SELECT image_index FROM artifacts")}
-    lost = set(sold) - staged
+    here = staged(world)
+    lost = set(sold) - here
     match seen.job.state:
         case State.UPLOADING:
-            assert staged
-            missing = set(range(seen.job.image_count)) - staged
+            assert here
+            missing = set(range(seen.job.image_count)) - here
             assert {warning.image_index for warning in seen.job.warnings} == missing
         case State.FAILED:
-            assert not staged
+            assert not here or is_settled
             is_followed = any(call.phase in OPEN or call.can_be_followed for call in ledger)
             assert not lost or seen.retry_needs_consent or is_followed, (seen.job.failure, ledger)
         case state:
             raise AssertionError(state)
 
 
-async def go_through(desk: JobDesk, world: World, *, consents: int, retries: list[bool]) -> None:
-    """The job to its end, and again for each retry of its user."""
-    await live(world)
-    check(world, consents=consents)
+async def try_again(world: World, *, consents: int, retries: list[bool]) -> None:
+    """The job to its end again for each retry of its user, after it failed."""
     for consent in retries:
-        if desk.job(world.id).state is not State.FAILED:
+        if world.jobs.job(world.id).state is not State.FAILED:
             return
         try:
-            desk.retry(world.id, consents=consent)
+            world.jobs.retry(world.id, consents=consent)
         except Refusal as refusal:
             assert (refusal.reason, consent) == ("CONSENT_REQUIRED", False)
             continue
@@ -77,13 +104,52 @@ def test_no_moment_is_the_wrong_one_to_die(database_url: str, fault: Fault, resu
     async def at(moment: int) -> None:
         with rehearsal(database_url) as desk:
             world = World(desk, {moment: fault}, (), resumable=resumable, n=3)
-            await go_through(desk, world, consents=0, retries=[False])
+            await live(world)
+            check(world, consents=0)
+            await try_again(world, consents=0, retries=[False])
             moments.append(world.moments.number)
 
     moments: list[int] = []
     at(0)
     for moment in range(1, moments[0] + 1):
         at(moment)
+
+
+async def abandoned(desk: JobDesk, death: int, *, end: str, resumable: bool) -> World:
+    """A job that is over, whose generator died after that moment, with all that it left open."""
+    world = World(desk, {death: Fault.KILLED_AFTER}, ["slow"], resumable=resumable, n=2)
+    await world.claim()
+    if world.moments.is_dead and end == "canceled":
+        desk.cancel(world.id)
+    else:
+        world.give_up()
+    return world
+
+
+@pytest.mark.parametrize("end", ["given up", "canceled"])
+@pytest.mark.parametrize("resumable", [True, False], ids=["with operations", "synchronous"])
+def test_no_moment_is_the_wrong_one_for_settle_work_to_die(database_url: str, end: str, resumable: bool) -> None:
+    @in_virtual_time
+    async def at(death: int, moment: int = 0, fault: Fault = Fault.KILLED_AFTER) -> None:
+        with rehearsal(database_url) as desk:
+            world = await abandoned(desk, death, end=end, resumable=resumable)
+            died, before, left = world.moments.is_dead, world.moments.number, world.left()
+            if moment or left not in seen:
+                world.moments.faults = {before + moment: fault}
+                await settle(world)
+                ends.append((died, world.moments.number - before))
+                await try_again(world, consents=0, retries=[False])
+            else:
+                ends.append((died, 0))
+            seen.append(left)
+
+    seen, ends, death = list[object](), [(True, 0)], 0
+    while ends[-1][0]:
+        death += 1
+        at(death)
+        for moment, fault in product(range(1, ends[-1][1] + 1), ENDS_OF_SETTLE_WORK):
+            at(death, moment, fault)
+    assert any(moments > 1 for _, moments in ends)
 
 
 @settings(
@@ -95,12 +161,13 @@ def test_no_moment_is_the_wrong_one_to_die(database_url: str, fault: Fault, resu
 )
 @given(
     faults=st.dictionaries(st.integers(1, 30), st.sampled_from(Fault), min_size=1, max_size=5),
-    fates=st.lists(st.sampled_from(["good", "good", "limited", "refused", "failed"]), max_size=4),
+    fates=st.lists(st.sampled_from(["good", "slow", "limited", "refused", "failed"]), max_size=4),
     resumable=st.booleans(),
     fallback=st.booleans(),
     on_refusal=st.booleans(),
     on_ambiguous=st.sampled_from(OnAmbiguous),
-    count=st.integers(1, 3),
+    images=st.integers(1, 3),
+    patience=st.sampled_from([1, 2, 3, MOST_CLAIMS + 1]),
     retries=st.lists(st.booleans(), max_size=3),
 )
 def test_what_is_sold_is_sold_once_and_is_there_or_told(
@@ -111,7 +178,8 @@ def test_what_is_sold_is_sold_once_and_is_there_or_told(
     fallback: bool,
     on_refusal: bool,
     on_ambiguous: OnAmbiguous,
-    count: int,
+    images: int,
+    patience: int,
     retries: list[bool],
 ) -> None:
     @in_virtual_time
@@ -122,11 +190,15 @@ def test_what_is_sold_is_sold_once_and_is_there_or_told(
                 faults,
                 fates,
                 resumable=resumable,
-                n=count,
+                n=images,
                 fallback=("procedural",) if fallback else (),
                 fallback_on_refusal=on_refusal,
                 on_ambiguous=on_ambiguous,
             )
-            await go_through(desk, world, consents=on_ambiguous is OnAmbiguous.RETRY, retries=retries)
+            consents = int(on_ambiguous is OnAmbiguous.RETRY)
+            await live(world, patience=patience)
+            check(world, consents=consents)
+            await settle(world, consents=consents)
+            await try_again(world, consents=consents, retries=retries)
 
     run()

@@ -270,6 +270,16 @@ async def test_a_worker_goes_its_way_over_the_wire(api: Api, desk: JobDesk) -> N
     assert desk.job(created.job.id).state is State.PROCESSING
 
 
+async def test_a_worker_is_told_every_limit_by_which_its_claim_is_ended(api: Api, desk: JobDesk) -> None:
+    job_id = (await api.create(finish_within_seconds=3600)).job.id
+    [claimed] = await api.claim()
+    told = (claimed.lease_seconds, claimed.max_processing_seconds, claimed.max_generating_seconds)
+
+    assert claimed.lease.job_id == job_id
+    assert told == (desk.limits.lease_seconds, desk.limits.max_processing_seconds, desk.limits.max_generating_seconds)
+    assert 3000 < claimed.finish_seconds_left <= 3600
+
+
 async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: Api, desk: JobDesk) -> None:
     able = worker_service_pb2.RegisterProvidersRequest(worker="w")
     able.providers.add(name="edit", kind="fake", default_model="m", capabilities={"max_input_images": 1})

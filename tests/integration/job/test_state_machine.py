@@ -14,6 +14,7 @@ from hypothesis import Phase as Part
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
+from services.job import purger
 from services.job.application import buying, releasing, rescuing
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import (
@@ -30,7 +31,7 @@ from services.job.domain.jobs import Artifact, Job, ProviderCancel
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.store import settlements
-from tests.support.job_invariants import Seen, broken, followed
+from tests.support.job_invariants import Seen, broken, followed, forgotten, ledger
 from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of
 from tests.support.rehearsing import rehearsal
 
@@ -244,6 +245,30 @@ class JobMachine(RuleBasedStateMachine):
         """A user deletes."""
         if pick % 4 == 0 and (job := self._one(self.held, pick)):
             self._ask("user", lambda: self.desk.delete(job.id))
+
+    @rule(held=st.booleans())
+    def give_up_calls(self, held: bool) -> None:
+        """What nobody told within its day is given up, unless somebody is just looking at it."""
+        if held:
+            self._to_settle()
+        before, lost = ledger(self.desk), forgotten(self.desk)
+        self.desk.run(lambda c: purger.give_up_calls(c, limits=self.desk.limits, most=purger.BATCH))
+        # No other call ends by that, and no job moves.
+        assert ledger(self.desk) == before | {call: (Phase.UNKNOWN, before[call][1]) for call in lost}
+
+    @rule(pick=PICK, cancels=st.booleans(), held=st.booleans())
+    def leave_a_call_to_nobody(self, pick: int, cancels: bool, held: bool) -> None:
+        """A job ends with a call open, and nobody tells what became of it for more than a day."""
+        self.claim()
+        if (job := self._one(self.held, 1)) and job.state is State.PROCESSING:
+            self.begin(1, [0], True, ([], []))
+            self.accept(pick, False)
+            if cancels:
+                self.cancel(1)
+            else:
+                self.tell_failed(1, ([], []), Code.PERMANENT, False, False)
+            self.time_passes(25 * HOUR)
+            self.give_up_calls(held)
 
     @rule(seconds=st.sampled_from([1.0, 20.0, 45.0, 2 * MINUTE, 12 * MINUTE, HOUR, 25 * HOUR, -HOUR]))
     def time_passes(self, seconds: float) -> None:

@@ -10,9 +10,11 @@ import pytest
 from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.object_store import StorageDenied
-from services.generator.domain.outcomes import Acceptance
+from services.generator.application import calling, claim
+from services.generator.domain.outcomes import Acceptance, Pending
 from services.generator.domain.work import Phase, Request
 from services.generator.ports import Known, Outcome
+from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
     LOST,
@@ -264,13 +266,15 @@ async def test_once_a_call_has_begun_the_claim_has_the_time_for_generating() -> 
     assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,), (1,)])
 
 
-async def test_whoever_follows_an_operation_has_the_time_for_generating() -> None:
-    job = job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], max_seconds=2 * PATIENCE)
-    slot = slot_of(job)
-    world = World(Provider(made(), hook=lambda: setattr(slot, "claimed_at", time.monotonic() - PATIENCE)))
-    await world.run(job, slot)
+async def test_whoever_follows_an_operation_has_the_time_for_generating(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = put_into(monkeypatch, claim, calling)
+    job = job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], max_seconds=10 * PATIENCE)
+    provider = Provider(Pending(), made(), timeout=10 * PATIENCE, hook=clock.once(2 * PATIENCE))
+    world = World(provider)
+    await world.run(job)
 
-    assert (world.desk.followed, world.facts.kinds) == (["call_old"], ["images_generated"])
+    assert (world.desk.followed, provider.polled, provider.canceled) == (["call_old"], ["op", "op"], [])
+    assert world.facts.kinds == ["images_generated"]
 
 
 @pytest.mark.parametrize("refusal", ["ALREADY_BOUGHT", "INVALID_INPUT", "INTERNAL"])

@@ -24,6 +24,7 @@ from tests.support.generation import (
     provider_error,
 )
 from tests.support.patience import PATIENCE
+from tests.support.virtual_time import in_virtual_time
 
 from .conftest import NOT_TOLD, OPERATION, World, slot_of
 
@@ -186,6 +187,21 @@ async def test_inputs_are_read_once_and_in_order() -> None:
     await world.run(job_of(n=2, request=Request(prompt="x", inputs=inputs)))
 
     assert [order.inputs for order in world.provider.submitted] == [(b"http://x/a.png", b"input")] * 2
+
+
+@in_virtual_time
+async def test_an_input_is_waited_for_no_longer_than_its_claim_may_take() -> None:
+    class Stalling(Reader):
+        async def read_input(self, url: str) -> bytes:
+            await asyncio.Event().wait()
+            return b""
+
+    world = World(Provider(made()), reader=Stalling())
+    inputs = (InputImage(index=0, url="http://x/a.png", content_type=""),)
+    await world.run(job_of(max_processing_seconds=1, request=Request(prompt="x", inputs=inputs)))
+
+    assert (world.desk.begun, world.facts.error.reason) == ([], "SERVICE_UNAVAILABLE")
+    assert asyncio.get_running_loop().time() <= 1
 
 
 async def test_a_provider_that_is_no_longer_configured_fails_the_job_before_anything_is_sent() -> None:

@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = st.integers(0, 4)
 OFFERS = st.lists(
     st.builds(
-        lambda worker, name, started, most, rate, default: Registration(
+        lambda worker, name, started, most, rate, timeout, default: Registration(
             worker=worker,
             provider=Provider(
                 name=name,
@@ -22,6 +22,7 @@ OFFERS = st.lists(
                 default_model=worker,
                 max_concurrency=most,
                 requests_per_minute=rate,
+                timeout_seconds=timeout,
             ),
             started_at=NOW + timedelta(seconds=started),
             registered_at=NOW,
@@ -31,6 +32,7 @@ OFFERS = st.lists(
         st.integers(0, 3),
         LIMITS,
         LIMITS,
+        st.integers(1, 600),
         st.booleans(),
     ),
     unique_by=lambda one: (one.worker, one.provider.name),
@@ -56,6 +58,14 @@ def test_no_limit_of_anybody_is_exceeded(offers: list[Registration]) -> None:
         for name in ("max_concurrency", "requests_per_minute"):
             limit, together = getattr(one, name), getattr(merged[one.name], name)
             assert not limit or 0 < together <= limit
+
+
+@given(OFFERS)
+def test_no_call_of_anybody_is_taken_to_be_over_before_its_time(offers: list[Registration]) -> None:
+    for one in merge(offers):
+        of_it = [each.provider.timeout_seconds for each in offers if each.provider.name == one.provider.name]
+
+        assert one.provider.timeout_seconds == max(of_it)
 
 
 @given(OFFERS)
