@@ -18,6 +18,7 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.loops import run_every
+from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
 from common.tracing import tracing
@@ -37,6 +38,9 @@ from services.generator.settings import Settings
 #: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
 SETTLEMENTS_PER_PROVIDER = 8
 DELETING_THREADS = 16
+#: Bytes of answers and images in memory: more than the largest answer takes (`http_errors.COPIES`), and what
+#: deploy/k8s leaves beside the process itself.
+MOST_IN_MEMORY = 768 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -66,8 +70,9 @@ async def main(stop: asyncio.Event) -> None:
         own_name = lifecycle.process_name("generator")
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
-        generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
-        settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built)
+        memory = Memory(MOST_IN_MEMORY)
+        generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
+        settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
@@ -78,7 +83,7 @@ async def main(stop: asyncio.Event) -> None:
             renew=desk.renew_settlements, run=settler.run, hints=nats_hints.of_settlements(broker),
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        served = [OperationsService(ready, jobs).served()]
+        served = [OperationsService(ready, jobs, memory).served()]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, door=own_door))
         register = partial(desk.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")

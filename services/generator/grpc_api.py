@@ -12,15 +12,17 @@ from common.grpc_server import Served
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.logs import LEVELS, set_level
+from common.memory import Memory
 from services.generator.domain.work import Job
 
 
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
     """Serves `calotype.ops.v1.OperationsService` for generator-service."""
 
-    def __init__(self, ready: Readiness, jobs: LeasedWork[Job]) -> None:
+    def __init__(self, ready: Readiness, jobs: LeasedWork[Job], memory: Memory) -> None:
         self._ready = ready
         self._jobs = jobs
+        self._memory = memory
 
     def served(self) -> Served:
         """This service, as a server offers it."""
@@ -31,7 +33,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         )
 
     async def GetStatus(self, request: ops.GetStatusRequest, context: Any) -> ops.GetStatusResponse:
-        """Tell version, readiness and slots."""
+        """Tell version, readiness, slots, and bytes of answers and images in memory."""
         conditions = [ops.Condition(name=one.name, ok=one.ok, message=one.message) for one in self._ready.report()]
         return ops.GetStatusResponse(
             service="generator",
@@ -39,7 +41,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
             ready=self._ready.ok,
             conditions=conditions,
             draining=self._jobs.draining,
-            counters={"slots_busy": self._jobs.busy},
+            counters={"slots_busy": self._jobs.busy, "bytes_held": self._memory.held},
         )
 
     async def Drain(self, request: ops.DrainRequest, context: Any) -> ops.DrainResponse:

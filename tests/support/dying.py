@@ -13,6 +13,7 @@ from calotype.fact.v1 import fact_pb2
 from common.errors import ServiceError
 from common.jetstream import BrokerUnavailable
 from common.leased_work import Claim, Run, Slot
+from common.memory import Memory
 from common.object_store import StorageUnavailable
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.nats_facts import NatsFacts
@@ -253,7 +254,13 @@ class World:
         inline: Any = _Inline(desk=self.jobs, moments=self.moments)
         desk = GrpcJobDesk(_NoChannel(), worker_name="g", providers=list(self.vendors))  # type: ignore[arg-type]
         desk._stub = _Stub(WorkerService(inline, inline, self.jobs.limits), self.moments)  # type: ignore[assignment]
-        others = {"facts": NatsFacts(inline), "staging": self.staging, "reader": Reader(), "providers": self.vendors}
+        others = {
+            "facts": NatsFacts(inline),
+            "staging": self.staging,
+            "reader": Reader(),
+            "providers": self.vendors,
+            "memory": Memory(64 * 1024 * 1024),
+        }
         return desk, others
 
     async def _work(self, claim: Claim[W], run: Run[W]) -> None:

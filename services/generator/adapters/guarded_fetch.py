@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
+from common.memory import read_body, timeout
 from services.generator.domain.outcomes import StageError
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -17,12 +18,14 @@ MOST_REDIRECTS = 3
 #: Addresses of one host that are tried.
 MOST_ADDRESSES = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: A file is in memory once as it came, and once on its way to staging.
+COPIES = 2
 _MAPPINGS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Limits of one fetch: bytes, and seconds for all of it, redirects included."""
+    """Limits of one fetch: bytes, and seconds for all of it, redirects included, waiting for memory not."""
 
     most_bytes: int = 64 * 1024 * 1024
     seconds: float = 60.0
@@ -63,7 +66,7 @@ class GuardedFetch:
         """
         most = min(most_bytes or self._bounds.most_bytes, self._bounds.most_bytes)
         try:
-            async with asyncio.timeout(self._bounds.seconds):
+            async with timeout(self._bounds.seconds):
                 for _ in range(MOST_REDIRECTS + 1):
                     body, location = await self._once(url, trusted_host, allow_private, most)
                     if location is None:
@@ -106,15 +109,14 @@ class GuardedFetch:
         raise unreachable or httpx.ConnectError("no address")
 
     async def _body(self, answer: httpx.Response, most: int) -> bytes:
-        if int(answer.headers.get("content-length", "0") or 0) > most:
+        told = answer.headers.get("content-length")
+        length = int(told) if told else None
+        if length is not None and length > most:
             raise _too_large(most)
-        parts, size = [], 0
-        async for part in answer.aiter_raw():
-            size += len(part)
-            if size > most:
-                raise _too_large(most)
-            parts.append(part)
-        return b"".join(parts)
+        body = await read_body(answer.aiter_raw(), length=length, most=most, copies=COPIES)
+        if len(body) > most:
+            raise _too_large(most)
+        return body
 
     async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> Sequence[str]:
         """Every address of the URL's host, none of them private unless that is trusted."""

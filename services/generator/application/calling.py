@@ -15,6 +15,7 @@ from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.logs import event
 from common.loops import pause_until
+from common.memory import give_back, timeout
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.telling import Teller
@@ -76,7 +77,7 @@ class Caller:
 
     async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         try:
-            async with asyncio.timeout(self._claim.seconds_left(provider.timeout_seconds)):
+            async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
                 return await provider.submit(order)
         except TimeoutError as error:
             raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
@@ -107,6 +108,7 @@ class Caller:
                 answer, pause = await self._look(provider, call, operation)
                 if isinstance(answer, Generated):
                     return answer
+                give_back()
                 if answer.progress is not None:
                     order.report(answer.progress)
                 if time.monotonic() > until:
@@ -141,7 +143,7 @@ class Caller:
         """How the operation stands, and the seconds until it is worth another look."""
         pause = provider.poll_interval_seconds
         try:
-            async with asyncio.timeout(POLL_SECONDS):
+            async with timeout(POLL_SECONDS):
                 return await provider.poll(operation), pause
         except TimeoutError:
             return Pending(), pause

@@ -88,5 +88,5 @@ class Claim:
             phase=phase,
             operation_id=call.operation_id,
             cost_micros=cost_micros,
-            error=error,
+            error=error and error.forget(),
         )

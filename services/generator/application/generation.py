@@ -8,6 +8,7 @@ from functools import partial
 from common.errors import ServiceError
 from common.leased_work import Slot
 from common.logs import event
+from common.memory import Memory
 from common.tracing import span
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
@@ -45,12 +46,14 @@ class Generator:
         staging: Staging,
         reader: ImageReader,
         providers: Mapping[str, ImageProvider],
+        memory: Memory,
     ) -> None:
         self._desk = desk
         self._facts = facts
         self._staging = staging
         self._reader = reader
         self._providers = providers
+        self._memory = memory
         self._teller = Teller()
 
     async def finish(self) -> None:
@@ -92,10 +95,11 @@ class Generator:
             images=claim.images,
             staging=self._staging,
             reader=self._reader,
+            memory=self._memory,
         )
         caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller)
         report = ProgressReporter(self._facts, claim.job)
-        purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, report=report)
+        purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, memory=self._memory, report=report)
         inputs = Inputs(claim, desk=self._desk, reader=self._reader)
         for call in plan.may_have_left_images(claim.job.calls, claim.missing()):
             if await keeper.adopt(call) and call.phase is not Phase.SUCCEEDED:

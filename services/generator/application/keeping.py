@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from common.leased_work import Slot
 from common.loops import pause_until
+from common.memory import Memory, give_back
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, StorageUnavailable
 from common.tracing import span
 from services.generator.application.claim import Interrupted
@@ -32,6 +33,7 @@ class Keeper:
         images: dict[int, StagedImage],
         staging: Staging,
         reader: ImageReader,
+        memory: Memory,
     ) -> None:
         self._job_id = job_id
         self._slot = slot
@@ -39,6 +41,7 @@ class Keeper:
         self._images = images
         self._staging = staging
         self._reader = reader
+        self._memory = memory
 
     async def adopt(self, call: Call) -> bool:
         """Take over what was staged of a call before; whether all of it is there, so that the call succeeded."""
@@ -50,8 +53,13 @@ class Keeper:
     async def keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         """Stage what a call brought. One bad image does not take the good ones with it. Raises `StageError`."""
         wanted = list(zip(call.image_indexes, answer.images, strict=False))
-        staging = (self._keep_one(provider, call, index, source, count=len(wanted)) for index, source in wanted)
-        ends = await asyncio.gather(*staging, return_exceptions=True)
+        ends: list[StagedImage | BaseException] = []
+        # What is fetched waits for memory, so the answer must hold none any more by then.
+        for is_elsewhere in (False, True):
+            some = [one for one in wanted if one[1].is_elsewhere is is_elsewhere]
+            staging = (self._keep_one(provider, call, index, source, count=len(wanted)) for index, source in some)
+            ends += await asyncio.gather(*staging, return_exceptions=True)
+            give_back()
         self._images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
         for end in ends:
             if isinstance(end, BaseException):
@@ -60,6 +68,15 @@ class Keeper:
             raise failures.too_few(provider.name)
 
     async def _keep_one(
+        self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
+    ) -> StagedImage | StageError:
+        with self._memory.share(until=self._deadline()):
+            try:
+                return await self._stage(provider, call, index, source, count=count)
+            except StageError as error:
+                return error.forget()
+
+    async def _stage(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
     ) -> StagedImage:
         data = await self._read(provider, source)

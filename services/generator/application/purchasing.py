@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 
 from common.errors import ServiceError
 from common.ids import new_uuid7
 from common.leased_work import Renewal
 from common.logs import event
+from common.memory import Memory
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.keeping import Keeper
@@ -27,12 +28,20 @@ class Purchaser:
     """Buys images for one claimed job. Raises `StageError`, or `Interrupted`."""
 
     def __init__(
-        self, claim: Claim, *, desk: JobDesk, caller: Caller, keeper: Keeper, report: Callable[[float], None]
+        self,
+        claim: Claim,
+        *,
+        desk: JobDesk,
+        caller: Caller,
+        keeper: Keeper,
+        memory: Memory,
+        report: Callable[[float], None],
     ) -> None:
         self._claim = claim
         self._desk = desk
         self._caller = caller
         self._keeper = keeper
+        self._memory = memory
         self._report = report
 
     async def buy(
@@ -50,7 +59,7 @@ class Purchaser:
         if self._is_too_late(asked_at):
             self._claim.end_unsent(call.id)
             raise failures.asked_too_slowly()
-        await self._keep(provider, call, await self._caller.send(provider, call, order))
+        await self._bring(provider, call, self._caller.send(provider, call, order))
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
         """Send an earlier call again under its own key: only where that costs nothing."""
@@ -67,7 +76,7 @@ class Purchaser:
         if self._is_too_late(asked_at):
             raise failures.asked_too_slowly()
         order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
-        await self._keep(provider, again, await self._caller.send(provider, again, order))
+        await self._bring(provider, again, self._caller.send(provider, again, order))
 
     async def resume(self, provider: ImageProvider, call: Call) -> None:
         """Follow an operation that an earlier claim began, and stage its images."""
@@ -77,7 +86,15 @@ class Purchaser:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
         order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
-        await self._keep(provider, call, await self._caller.resume(provider, call, order))
+        await self._bring(provider, call, self._caller.resume(provider, call, order))
+
+    async def _bring(self, provider: ImageProvider, call: Call, calling: Awaitable[Generated]) -> None:
+        """Have the call's answer, and stage it; until then, it counts as what it takes of memory."""
+        with self._memory.share(until=self._claim.deadline):
+            try:
+                await self._keep(provider, call, await calling)
+            except StageError as error:
+                raise error.forget()  # noqa: B904 - what it came from is forgotten, too
 
     async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         try:

@@ -8,6 +8,7 @@ from functools import partial
 from common.errors import ServiceError
 from common.leased_work import Slot
 from common.logs import event
+from common.memory import Memory, timeout
 from common.tracing import span
 from services.generator.application.calling import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.claim import Interrupted
@@ -45,12 +46,14 @@ class Settler:
         staging: Staging,
         reader: ImageReader,
         providers: Mapping[str, ImageProvider],
+        memory: Memory,
     ) -> None:
         self._desk = desk
         self._facts = facts
         self._staging = staging
         self._reader = reader
         self._providers = providers
+        self._memory = memory
 
     async def run(self, slot: Slot[Settlement]) -> None:
         """Tell how the call has ended, or give it back until its next look."""
@@ -60,7 +63,8 @@ class Settler:
             answer = await _ask_to_stop(settlement, provider)
             images: dict[int, StagedImage] = {}
             try:
-                outcome = await self._end(slot, provider, images)
+                with self._memory.share(until=slot.claimed_at + KEEPING_SECONDS):
+                    outcome = await self._end(slot, provider, images)
             except Interrupted:
                 return
             if outcome is not None:
@@ -81,6 +85,7 @@ class Settler:
             images=images,
             staging=self._staging,
             reader=self._reader,
+            memory=self._memory,
         )
         seen: Outcome | Generated | None = None
         try:
@@ -148,12 +153,12 @@ async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | Ge
     """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown."""
     call, operation = settlement.call, _operation(settlement)
     try:
-        async with asyncio.timeout(POLL_SECONDS):
+        async with timeout(POLL_SECONDS):
             answer = await provider.poll(operation)
     except (ProviderError, TimeoutError) as error:
         if isinstance(error, ProviderError) and error.acceptance is Acceptance.ACCEPTED:
             phase = failures.phase_after(error)
-            return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error)
+            return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error.forget())
     else:
         if isinstance(answer, Generated):
             return answer

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Self
 
 
 class Acceptance(StrEnum):
@@ -44,6 +45,11 @@ class StageError(Exception):
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
 
+    def forget(self) -> Self:
+        """Let go of where it was raised: whoever keeps an error would keep the answers and images there."""
+        self.__traceback__ = self.__cause__ = self.__context__ = None
+        return self
+
 
 @dataclass(kw_only=True, eq=False)
 class ProviderError(StageError):
@@ -62,6 +68,11 @@ class ImageSource:
     url: str | None = None
     seed: int | None = None
     revised_prompt: str | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its bytes are yet to be fetched."""
+        return self.url is not None and not self.url.startswith("data:")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from calotype import streams
 
 from common.jetstream import StreamSpec, connect
 from common.leased_work import Slot
+from common.memory import Memory
 from common.object_store import ObjectStore
 from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.guarded_fetch import GuardedFetch
@@ -47,6 +48,7 @@ class World:
     reader: GuardedImageReader
     desk: Desk = field(default_factory=Desk)
     facts: Facts = field(default_factory=Facts)
+    memory: Memory = field(default_factory=lambda: Memory(64 * 1024 * 1024))
 
     def __post_init__(self) -> None:
         self.desk.register(self.paid.provider)
@@ -78,6 +80,7 @@ class World:
             staging=GcsStaging(self.store),
             reader=self.reader,
             providers={"paid": provider or self.paid.provider},
+            memory=self.memory,
         )
         await generator.run(slot)
         return slot

@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import ServerConnection
 
 from common.leased_work import Renewal, Slot
+from common.memory import Memory
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.websocket import MOST_MESSAGE, messages
@@ -72,7 +73,14 @@ class World:
     async def run(self, job: Job, slot: Slot[Job] | None = None) -> None:
         """Run a claimed job."""
         providers = {"paid": self.provider}
-        generator = Generator(desk=self.desk, facts=self.facts, staging=Staging(), reader=Reader(), providers=providers)
+        generator = Generator(
+            desk=self.desk,
+            facts=self.facts,
+            staging=Staging(),
+            reader=Reader(),
+            providers=providers,
+            memory=Memory(64 * 1024 * 1024),
+        )
         async with asyncio.timeout(PATIENCE):
             await generator.run(slot or Slot(token=job.lease_token, work=job))
 

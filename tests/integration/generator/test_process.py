@@ -227,6 +227,7 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
         after = await operations.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE)
 
     assert (before.service, before.ready, before.draining) == ("generator", True, False)
+    assert dict(before.counters) == {"slots_busy": 0, "bytes_held": 0}
     assert after.draining
 
 

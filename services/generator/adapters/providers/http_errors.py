@@ -1,17 +1,24 @@
 """What HTTP adapters share: one request with a bounded answer, and the error that an answer, or its lack, means."""
 
+import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
+from common.memory import read_body
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
 MOST_WORDS = 2000
 #: Answers are small; images come by other ways.
 MOST_BODY = 4 * 1024 * 1024
+#: An answer is in memory as bytes, as text and as strings while it is parsed; after that as strings of base64, the
+#: images that these were, and those that are on their way to staging.
+COPIES = 3
+_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 MESSAGES = {
@@ -52,16 +59,12 @@ async def exchange(
 ) -> httpx.Response:
     """One request and its answer, cut after `most` bytes, in which nobody will find the secret (if any) again.
 
-    Raises `httpx.RequestError`.
+    What is read waits for memory (`common.memory`). Raises `httpx.RequestError`, and `TimeoutError` of the share.
     """
     async with client.stream(method, url, **request) as answer:
-        body = bytearray()
-        async for part in answer.aiter_bytes():
-            body += part
-            if len(body) > most:
-                break
+        most = most if answer.is_success else min(most, MOST_BODY)
+        content = await read_body(answer.aiter_bytes(), length=_length(answer), most=most, copies=COPIES)
     headers = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
-    content = bytes(body[: most + 1])
     if secret:
         headers = {name: value.replace(secret, "***") for name, value in headers.items()}
         content = content.replace(secret.encode(), b"***")
@@ -83,7 +86,7 @@ def classify(
     vendor = VendorError(
         http_status=answer.status_code,
         code=(_vendor_code(answer) if vendor_code is None else vendor_code)[:200],
-        message=answer.text[:MOST_WORDS],
+        message=_words(answer),
         request_id=answer.headers.get("x-request-id", "")[:200],
     )
     rule = next((one for one in rules if one.fits(answer, vendor.code)), None)
@@ -134,11 +137,23 @@ def read_json(name: str, answer: httpx.Response, *, most: int = MOST_BODY) -> Ma
             acceptance=Acceptance.UNKNOWN,
             vendor=VendorError(
                 http_status=answer.status_code,
-                message=answer.text[:MOST_WORDS],
+                message=_words(answer),
                 request_id=answer.headers.get("x-request-id", "")[:200],
             ),
         )
     return body
+
+
+def _length(answer: httpx.Response) -> int | None:
+    """The body's length, where it is told of the body itself."""
+    told = answer.headers.get("content-length", "")
+    return int(told) if told.isdecimal() and "content-encoding" not in answer.headers else None
+
+
+def _words(answer: httpx.Response) -> str:
+    """How the answer begins."""
+    start = answer.content[: 4 * MOST_WORDS]
+    return httpx.Response(answer.status_code, headers=answer.headers, content=start).text[:MOST_WORDS]
 
 
 def _retry_after(answer: httpx.Response) -> float | None:
@@ -161,6 +176,18 @@ def _vendor_code(answer: httpx.Response) -> str:
 def _parsed(answer: httpx.Response) -> Any:
     """The body as JSON; None for what is none, or is nested without end."""
     try:
-        return answer.json()
+        return json.loads(_text(answer.content))
     except (ValueError, RecursionError):
         return None
+
+
+def _text(content: bytes) -> str:
+    """JSON as text of one byte per character: one quotation mark of a vendor's would make it two, also for base64."""
+    encoding = json.detect_encoding(content)
+    if encoding == "utf-8" and not content.isascii():
+        content = b'"'.join(part if part.isascii() else _NOT_ASCII.sub(_escaped, part) for part in content.split(b'"'))
+    return content.decode(encoding, "surrogatepass")
+
+
+def _escaped(found: re.Match[bytes]) -> bytes:
+    return json.dumps(found[0].decode("utf-8", "surrogatepass"))[1:-1].encode()

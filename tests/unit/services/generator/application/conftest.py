@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from common.leased_work import Renewal, Slot
+from common.memory import Memory
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance, Operation
 from services.generator.domain.work import Job
@@ -35,6 +36,7 @@ class World:
             staging=self.staging,
             reader=self.reader,
             providers={"paid": self.provider},
+            memory=Memory(64 * 1024 * 1024),
         )
         await generator.run(slot)
         return slot

@@ -7,6 +7,7 @@ import pytest
 
 from common.errors import ServiceError
 from common.leased_work import Slot
+from common.memory import Memory
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance
 from services.generator.domain.work import Phase, Route
@@ -33,7 +34,12 @@ class World:
         known = {"spare": spare} | ({"paid": paid} if paid else {})
         self.desk, self.facts, self.spare = Desk(*known.values()), Facts(), spare
         self._generator = Generator(
-            desk=self.desk, facts=self.facts, staging=Staging(), reader=Reader(), providers=known
+            desk=self.desk,
+            facts=self.facts,
+            staging=Staging(),
+            reader=Reader(),
+            providers=known,
+            memory=Memory(64 * 1024 * 1024),
         )
 
     async def run(self, **changes: Any) -> None:

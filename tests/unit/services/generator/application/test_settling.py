@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
+from common.memory import Memory
 from common.object_store import StorageDenied
 from services.generator.application import keeping
 from services.generator.application.settling import Settler
@@ -68,6 +69,7 @@ async def looked(
         staging=staging or Staging(),
         reader=reader or Reader(),
         providers={"paid": provider},
+        memory=Memory(64 * 1024 * 1024),
     )
     async with asyncio.timeout(PATIENCE):
         await settler.run(slot)
