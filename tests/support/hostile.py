@@ -234,6 +234,9 @@ async def send(target: Target, sent: bytes) -> tuple[int, bytes]:
             with suppress(ConnectionError):
                 while len(answer) < MIB and (part := await reader.read(MIB)):
                     answer += part
+                    if b"content-type: text/event-stream" in answer.lower():
+                        # It goes on for as long as its job does.
+                        break
             return (int(answer[9:12]) if answer.startswith(b"HTTP/1.1 ") else 0), answer
         finally:
             writer.close()

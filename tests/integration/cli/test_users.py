@@ -16,6 +16,7 @@ from tests.support.users import (
     open_folder,
     require,
     require_python,
+    require_rights,
     where,
     with_capabilities,
     works,
@@ -183,6 +184,7 @@ def test_a_user_without_a_name_gets_one_in_a_namespace() -> None:
 
 @AS_ROOT
 def test_data_of_another_user_are_left_alone(tmp_path: Path) -> None:
+    require_rights()
     require(with_capabilities(), reason="rights cannot be given up here")
     assert start_postgres(tmp_path / "x", [], tmp_path / "file").returncode == 0
     made = (tmp_path / "x" / "data").stat()

@@ -46,6 +46,12 @@ def pass_by(desk: JobDesk, seconds: float) -> None:
     )
 
 
+def clock(desk: JobDesk) -> float:
+    """The database's time, in seconds."""
+    [row] = desk.sql("SELECT extract(epoch FROM clock_timestamp()) AS now")
+    return float(row.now)
+
+
 def left(desk: JobDesk) -> list[str]:
     """Buckets in which a folder is kept in mind."""
     return [row.bucket for row in desk.sql("SELECT bucket FROM deletions ORDER BY bucket DESC")]
@@ -157,14 +163,12 @@ class Bucket:
     """A folder, and writes on their way to it: they come at these times, whatever becomes of their worker."""
 
     arrivals: list[float]
-    now: float = 0.0
     objects: set[float] = field(default_factory=set)
 
-    def pass_by(self, seconds: float) -> None:
-        """Time passes; what is due comes."""
-        self.now += seconds
-        self.objects |= {at for at in self.arrivals if at <= self.now}
-        self.arrivals = [at for at in self.arrivals if at > self.now]
+    def come(self, now: float) -> None:
+        """What is due by now comes."""
+        self.objects |= {at for at in self.arrivals if at <= now}
+        self.arrivals = [at for at in self.arrivals if at > now]
 
 
 def arrivals(longest: float) -> some.SearchStrategy[list[float]]:
@@ -182,22 +186,27 @@ def test_whenever_somebody_looks_nothing_that_comes_late_is_left(
     desk: JobDesk, staged: list[float], copied: list[float], pauses: list[tuple[float, float]]
 ) -> None:
     desk.sql("DELETE FROM deletions")
-    desk.cancel(desk.upload().id)
     there = {"staging": Bucket(staged), "public": Bucket(copied)}
+    passed, since = 0.0, clock(desk)
+    desk.cancel(desk.upload().id)
 
-    def wait(seconds: float) -> None:
-        pass_by(desk, seconds)
+    def let_come() -> None:
+        # The database's time goes on by itself, too.
         for bucket in there.values():
-            bucket.pass_by(seconds)
+            bucket.come(passed + clock(desk) - since)
 
     for pause, longest in [*pauses, *[(100.0, 1.0)] * 40]:
-        wait(pause)
+        pass_by(desk, pause)
+        passed += pause
         held = {bucket: claim(desk, bucket) for bucket in there}
+        let_come()
         for bucket, folders in held.items():
             if folders:
                 there[bucket].objects.clear()
         # What comes between the look and the word of it is not seen.
-        wait(longest)
+        pass_by(desk, longest)
+        passed += longest
+        let_come()
         for folders in held.values():
             say_empty(desk, *folders)
 
