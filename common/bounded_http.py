@@ -2,6 +2,8 @@
 
 A timeout of `requests` bounds each silence. This bounds when the last byte of a request is handed to the system, and
 what becomes of it there: a connection that is given up, or whose process dies, takes with it what was not delivered.
+
+An answer whose head broke off is none: the library below would take what came of it for all of it.
 """
 
 import socket
@@ -16,11 +18,13 @@ from typing import Any
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ProtocolError
 
 #: Seconds that the system goes on to offer what the other side does not take; by itself, though the process is frozen.
 UNTAKEN_SECONDS = 10.0
 # Closed at once, and what is not delivered yet is dropped.
 _ABORT = struct.pack("ii", 1, 0)
+_WITHOUT_BODY = frozenset({204, 304})
 
 
 class _Operation(threading.local):
@@ -60,10 +64,16 @@ class _Connection(HTTPConnection):
     def send(self, data: Any) -> None:
         _bounded_send(self, super().send, data)
 
+    def getresponse(self) -> Any:
+        return _whole(super().getresponse())
+
 
 class _SecureConnection(HTTPSConnection):
     def send(self, data: Any) -> None:
         _bounded_send(self, super().send, data)
+
+    def getresponse(self) -> Any:
+        return _whole(super().getresponse())
 
 
 class _Pool(HTTPConnectionPool):
@@ -85,6 +95,15 @@ def _bounded_send(connection: Any, send: Any, data: Any) -> None:
         # Sending all of it is bounded by one timeout of the socket, however slowly it is taken.
         connection.sock.settimeout(left)
     send(data)
+
+
+def _whole(answer: Any) -> Any:
+    """An answer that tells where its body ends, as all of the store's do; one whose head is cut does not."""
+    length = answer.headers.get("content-length", "")
+    if answer.status in _WITHOUT_BODY or answer.chunked or length.isdecimal():
+        return answer
+    answer.close()
+    raise ProtocolError("The head of an answer broke off.")
 
 
 def _must_be_before(moment: float) -> float:

@@ -1,9 +1,12 @@
 """Object storage as the real one behaves: conditions hold, identities matter, answers get lost."""
 
 import asyncio
+import json
+import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import httpx
 import pytest
@@ -325,3 +328,68 @@ async def test_what_the_store_has_not_taken_in_time_is_taken_back(monkeypatch: p
         # A store that goes on to read finds that its client is gone: it never has the whole of the request.
         with taken, pytest.raises(ConnectionResetError):
             read_on(taken)
+
+
+def object_as_told(**more: Any) -> dict[str, Any]:
+    """What the store says of the picture."""
+    told = {"kind": "storage#object", "name": STAGED, "bucket": "staging", "contentType": "image/png"}
+    return told | {"size": str(len(PICTURE)), "crc32c": checksum(PICTURE), "generation": "1"} | more
+
+
+def told_by_store(body: bytes, *, status: bytes = b"200 OK", kind: bytes = b"application/json") -> bytes:
+    """An answer, byte for byte."""
+    head = b"HTTP/1.1 %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n" % (status, kind, len(body))
+    return head + body
+
+
+Ask = Callable[[ObjectStore], Awaitable[object]]
+ANSWERED: dict[str, tuple[bytes, Ask]] = {
+    "stat": (told_by_store(json.dumps(object_as_told()).encode()), lambda store: store.stat(STAGED)),
+    "no object": (told_by_store(b"{}", status=b"404 Not Found"), lambda store: store.stat(STAGED)),
+    "get": (told_by_store(PICTURE, kind=b"image/png"), lambda store: store.get(STAGED)),
+    "find": (told_by_store(json.dumps({"items": [object_as_told()]}).encode()), lambda store: store.find("job_1/")),
+    "nothing found": (told_by_store(b'{"kind": "storage#objects"}'), lambda store: store.find("job_1/")),
+    "put": (
+        told_by_store(json.dumps(object_as_told()).encode()),
+        lambda store: store.put(STAGED, PICTURE, content_type="image/png", metadata={}),
+    ),
+    "copy": (
+        told_by_store(json.dumps(object_as_told()).encode()),
+        lambda store: store.copy_from(
+            "staging",
+            STAGED,
+            NAME,
+            content_type="image/png",
+            cache_control="private",
+            metadata={"sha256": "abc"},
+            expected_size=len(PICTURE),
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ANSWERED)
+async def test_an_answer_that_breaks_off_anywhere_is_none(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, ask = ANSWERED[name]
+    cut = 0
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+        await reader.readexactly(int(length[1]) if length else 0)
+        writer.write(whole[:cut])
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    store = ObjectStore("staging", threads=1)
+    wrong = {}
+    for cut in range(len(whole)):
+        try:
+            wrong[whole[:cut]] = await ask(store)
+        except StorageUnavailable:
+            continue
+    await store.close()
+    server.close()
+
+    assert wrong == {}
