@@ -186,9 +186,10 @@ class JetStream:
         """The connection is back, perhaps to a broker that forgot everything."""
         await self.declare()
 
-    async def last_sequence(self, stream: str) -> int:
-        """Sequence of the stream's newest message."""
-        return int((await self.context.stream_info(stream)).state.last_seq)
+    async def sequences(self, stream: str) -> tuple[int, int]:
+        """Sequences of the stream's oldest and newest message; of an empty one, the first is beyond the last."""
+        state = (await self.context.stream_info(stream)).state
+        return int(state.first_seq if state.messages else state.last_seq + 1), int(state.last_seq)
 
     async def stored(self, stream: str, sequence: int, *, subject: str) -> StoredMessage | None:
         """The first message at or after a sequence on subjects like that. Raises `BrokerUnavailable`."""
@@ -212,6 +213,10 @@ class JetStream:
             if getattr(error, "err_code", None) == SEQUENCE_NOT_FOUND:
                 return
             raise BrokerUnavailable(f"The broker did not answer: {type(error).__name__}.") from error
+
+    async def delete_up_to(self, stream: str, sequence: int) -> None:
+        """Take all messages up to a sequence out of their stream."""
+        await self.context.purge_stream(stream, seq=sequence + 1)
 
     async def ack_floor(self, stream: str, durable: str) -> int:
         """Stream sequence up to which a consumer has acknowledged everything."""

@@ -79,13 +79,17 @@ class StaleJobMonitor:
         counts: dict[str, int] = {}
         try:
             floor = await self._broker.ack_floor(streams.FACTS["name"], streams.FACTS_CONSUMER)
-            last = await self._broker.last_sequence(streams.FACTS["name"])
+            first, last = await self._broker.sequences(streams.FACTS["name"])
+            if first <= floor:
+                # A broker that could not write keeps what was acknowledged, until somebody takes it away.
+                await self._broker.delete_up_to(streams.FACTS["name"], floor)
+                event(_LOG, logging.INFO, "facts.cleared", up_to=floor)
             if self._is_waiting_for_facts(floor, last):
                 return counts
             counts = await self._act()
             found = await self._database.run(self._look)
             # Read after the candidates: whoever was one may have told before that.
-            last = await self._broker.last_sequence(streams.FACTS["name"])
+            _, last = await self._broker.sequences(streams.FACTS["name"])
         except (*FAILURES, DatabaseUnavailable) as error:
             # Nothing is taken from anybody while it is not known what they told.
             event(_LOG, logging.WARNING, "monitor.blind", error=type(error).__name__)

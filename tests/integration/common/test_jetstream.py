@@ -149,6 +149,32 @@ async def test_one_message_id_is_stored_once(nats_url: str) -> None:
     assert info.state.messages == 1
 
 
+async def test_what_was_acknowledged_and_is_kept_can_be_deleted_without_the_rest(nats_url: str) -> None:
+    # A stream that keeps what was acknowledged, as one of work does when its broker could not write that down.
+    kept = StreamSpec(
+        name="KEPT",
+        subjects=("kept.*",),
+        retention="limits",
+        discard="old",
+        max_age_seconds=None,
+        max_bytes=None,
+        duplicate_window_seconds=1,
+    )
+    async with connect(nats_url, name="test", streams=[kept]) as broker:
+        assert await broker.sequences("KEPT") == (1, 0)
+        for number in range(5):
+            await broker.publish("kept.one", str(number).encode(), message_id=str(number), headers={})
+        subscription = Subscription(broker, ConsumerSpec(stream="KEPT", durable="test", subject="kept.*"))
+        for message in await subscription.fetch(3, wait_seconds=PATIENCE):
+            await message.ack_sync(timeout=PATIENCE)
+        floor = await broker.ack_floor("KEPT", "test")
+        await broker.delete_up_to("KEPT", floor)
+
+        assert await broker.sequences("KEPT") == (4, 5)
+        assert [one.data for one in await subscription.fetch(2, wait_seconds=PATIENCE)] == [b"3", b"4"]
+        await subscription.close()
+
+
 async def test_messages_are_had_as_soon_as_they_are_there(nats_url: str) -> None:
     async with broker_at(nats_url) as broker:
         subscription = Subscription(broker, WAKE_UPS)

@@ -1,7 +1,7 @@
 """Jobs that nobody moves are tried again or given up; jobs that somebody moves are left alone."""
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
@@ -244,16 +244,23 @@ class FakeBroker:
     told: int = 0
     folded: int = 0
     away: bool = False
+    #: The oldest that is kept although it is folded.
+    kept: int | None = None
+    deleted_up_to: list[int] = field(default_factory=list)
 
     async def ack_floor(self, stream: str, durable: str) -> int:
         if self.away:
             raise BrokerTimeoutError
         return self.folded
 
-    async def last_sequence(self, stream: str) -> int:
+    async def sequences(self, stream: str) -> tuple[int, int]:
         if self.away:
             raise BrokerTimeoutError
-        return self.told
+        return self.kept or self.folded + 1, self.told
+
+    async def delete_up_to(self, stream: str, sequence: int) -> None:
+        self.deleted_up_to.append(sequence)
+        self.kept = None
 
 
 @dataclass
@@ -320,6 +327,14 @@ async def test_the_monitor_notes_first_and_acts_at_its_next_tick(desk: JobDesk, 
 
     assert await watch.tick() == {}
     assert await watch.tick() == {"job.requeued": 1}
+
+
+async def test_facts_that_are_folded_and_kept_all_the_same_are_deleted(watch: Watch) -> None:
+    watch.broker.told, watch.broker.folded, watch.broker.kept = 9, 7, 3
+    await watch.tick()
+    await watch.tick()
+
+    assert watch.broker.deleted_up_to == [7]
 
 
 async def test_the_monitor_goes_on_while_pages_are_full(desk: JobDesk, watch: Watch) -> None:
