@@ -181,7 +181,7 @@ def _seen(message: Msg) -> Message:
     return Message(
         subject=message.subject,
         body=message.data,
-        headers=dict(message.headers or {}),
+        headers={name: str(value) for name, value in (message.headers or {}).items()},
         stream_sequence=about.sequence.stream,
         delivered=about.num_delivered,
     )

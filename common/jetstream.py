@@ -202,7 +202,10 @@ class JetStream:
         assert found.seq is not None
         assert found.time is not None
         return StoredMessage(
-            sequence=found.seq, stored_at=found.time, body=found.data or b"", headers=dict(found.headers or {})
+            sequence=found.seq,
+            stored_at=found.time,
+            body=found.data or b"",
+            headers={name: str(value) for name, value in (found.headers or {}).items()},
         )
 
     async def delete_stored(self, stream: str, sequence: int) -> None:

@@ -6,8 +6,8 @@ from typing import Any, cast
 
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
-from google.protobuf import json_format
 
+from common import structs
 from gateway.catalogue import slug
 from gateway.client_tokens import Grant
 from gateway.display import Standing, display
@@ -145,21 +145,12 @@ def _request(request: job_pb2.JobRequest) -> RequestView:
         n=request.n or 1,
         input_images=[_input_image(one) for one in request.input_images],
         mask=_input_image(request.mask) if request.HasField("mask") else None,
-        provider_options=_whole_numbers(json_format.MessageToDict(request.provider_options)),
+        provider_options=structs.plain(request.provider_options),
         priority=lower(job_pb2.Priority, "PRIORITY", request.priority) or "normal",
         on_ambiguous=lower(job_pb2.OnAmbiguous, "ON_AMBIGUOUS", request.on_ambiguous) or "fail",
         fallback_on_refusal=request.fallback_on_refusal,
         metadata=dict(sorted(request.metadata.items())),
     )
-
-
-def _whole_numbers(value: Any) -> Any:
-    """A Struct knows no whole numbers; what was sent as 30 is shown as 30, not as 30.0."""
-    if isinstance(value, dict):
-        return {key: _whole_numbers(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_whole_numbers(inner) for inner in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _input_image(image: job_pb2.InputImage) -> InputImageView:

@@ -38,7 +38,7 @@ from services.generator.settings import Settings
 #: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
 SETTLEMENTS_PER_PROVIDER = 8
 DELETING_THREADS = 16
-#: Bytes of answers and images in memory: more than the largest answer takes (`http_errors.COPIES`), and what
+#: Bytes of answers and images in memory: more than the largest answer takes (`answers.COPIES`), and what
 #: deploy/k8s leaves beside the process itself.
 MOST_IN_MEMORY = 768 * 1024 * 1024
 

@@ -20,9 +20,10 @@ from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from common.pulling import ConsumerSpec
 from services.job import migrations
 from services.job.application import folding
-from services.job.domain.facts import JobFact
+from services.job.domain.facts import JobFact, StageFailed
+from services.job.domain.failures import Code, Failure
 from services.job.domain.limits import Limits
-from services.job.messages.incoming import Undecodable, job_fact
+from services.job.messages.incoming import Undecodable, claim_of, job_fact
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
 from services.job.verdicts import held_up, later, verdict_on, words
@@ -32,6 +33,8 @@ _LOG = logging.getLogger(__name__)
 SHORTEST_ACK_WAIT = 2.0
 #: Longest wait for a lock, of a batch and of a fact that is folded alone. A locked job is not waited for at all.
 TOGETHER_SECONDS, ALONE_SECONDS = 1.0, 0.25
+#: What a job says whose worker's statement could not be taken.
+PUT_ASIDE = "What its worker stated cannot be stored; an operator finds it among the dead letters."
 #: So many facts in a row for which the database is not there are no matter of facts any more.
 MOST_UNANSWERED = 3
 
@@ -85,6 +88,7 @@ class FactConsumer:
             if len(messages) > 1:
                 event(_LOG, logging.WARNING, "facts.folded_alone", facts=len(messages), error=words(error))
             verdicts = await self._fold_each(messages)
+        verdicts = [await self._ended(*one) for one in zip(messages, verdicts, strict=True)]
         self._relay.wake()
         if self._frees_a_place:
             self._frees_a_place = False
@@ -122,6 +126,29 @@ class FactConsumer:
             verdicts.append(verdict)
         return verdicts
 
+    async def _ended(self, message: Message, verdict: Verdict) -> Verdict:
+        """The verdict, once the job of a fact that is put aside has ended: nobody would tell its end again.
+
+        A worker that stated it holds its claim no more, and each that comes after it would state the same.
+        """
+        claim = claim_of(message.body) if isinstance(verdict, Reject | Park) else None
+        if claim is None:
+            return verdict
+        fence, stage = claim
+        failure = Failure(stage=stage, code=Code.UNKNOWN, reason="INTERNAL", message=PUT_ASIDE, retryable=False)
+
+        def end(connection: Connection) -> None:
+            _be_patient(connection, ALONE_SECONDS)
+            self._fold_facts(connection, [StageFailed(fence=fence, failure=failure)])
+
+        try:
+            await self._database.run(end)
+        except DatabaseUnavailable:
+            return Retry(1.0)
+        except Exception as error:  # noqa: BLE001 - it is put aside all the same, and its lease runs out
+            event(_LOG, logging.ERROR, "fact.job_not_ended", job_id=fence.job_id, error=words(error))
+        return verdict
+
     async def _is_away(self, error: Exception) -> bool:
         """Whether the fold failed because there is no database, rather than for what a fact says or somebody locks."""
         if not isinstance(error, DatabaseUnavailable) or isinstance(error, LockTimeout):
@@ -137,7 +164,7 @@ class FactConsumer:
         return await self._database.run(lambda connection: self._fold_all(connection, messages, patience))
 
     def _fold_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
-        connection.execute(text(f"SET LOCAL lock_timeout = {int(patience * 1000)}"))
+        _be_patient(connection, patience)
         now = jobs.clock(connection)
         read = [_read(message, now) for message in messages]
         # All of them at once, so that no job is skipped for one of its facts and free for the next.
@@ -156,11 +183,14 @@ class FactConsumer:
                 verdicts.append(one)
                 continue
             verdicts.append(Ack())
+        self._fold_facts(connection, facts)
+        return verdicts
+
+    def _fold_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
         folded = folding.fold(connection, facts, limits=self._limits)
         self._frees_a_place |= folded.frees_a_place
         if folded.late or folded.unknown:
             event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)
-        return verdicts
 
     async def watch_database(self, ready: Readiness) -> None:
         """Look whether the database answers and has our schema: readiness says so, fetching goes on when it does."""
@@ -173,6 +203,11 @@ class FactConsumer:
             self.may_fetch = not behind
             ready.set("database", True)
             ready.set("schema", not behind, "The schema is older than this program: run calotype migrate.")
+
+
+def _be_patient(connection: Connection, seconds: float) -> None:
+    """Wait for a lock no longer than that, until the end of the transaction."""
+    connection.execute(text(f"SET LOCAL lock_timeout = {int(seconds * 1000)}"))
 
 
 def _job_of(message: Message) -> str:

@@ -14,6 +14,8 @@ import httpx
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.http11 import Request, Response
 
+from tests.support.wire import Wire
+
 # It writes down what it is sent, the key among it; what the client writes down is looked at by tests.
 _SILENT = logging.getLogger(f"{__name__}.wire")
 _SILENT.disabled = True
@@ -44,9 +46,9 @@ class ComfyUIServer:
         return [parse_qs(urlsplit(one.path).query)["clientId"][0] for one in self.handshakes]
 
     @property
-    def transport(self) -> httpx.MockTransport:
+    def transport(self) -> Wire:
         """The way to it by HTTP."""
-        return httpx.MockTransport(self._answer)
+        return Wire(self._answer)
 
     def message(self, kind: str, **told: Any) -> str:
         """A message about its prompt."""

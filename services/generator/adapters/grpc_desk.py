@@ -7,8 +7,8 @@ from calotype.artifact.v1 import artifact_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
 from calotype.job.v1 import worker_service_pb2 as worker
 from calotype.provider.v1 import provider_pb2
-from google.protobuf import json_format
 
+from common import structs
 from common.emptying import Folder
 from common.grpc_client import call, stream
 from common.health import Readiness
@@ -230,7 +230,7 @@ def _request(told: job_pb2.JobRequest) -> Request:
         quality=given("quality"),
         output_format=given("output_format"),
         inputs=tuple(inputs),
-        options=json_format.MessageToDict(told.provider_options),
+        options=structs.plain(told.provider_options),
     )
 
 

@@ -4,13 +4,14 @@ import asyncio
 import binascii
 from concurrent.futures import Executor
 
-from services.generator.adapters import inspection, orientation
+from services.generator.adapters import decoding, inspection, orientation
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
 MOST_BYTES = 64 * 1024 * 1024
+_ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 class GuardedImageReader:
@@ -62,18 +63,23 @@ class GuardedImageReader:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._executor, _decoded, text)
         except (binascii.Error, ValueError) as error:
-            raise inspection.not_an_image() from error
+            raise decoding.not_an_image() from error
 
 
 def _decoded(text: str) -> bytes:
     bare = text.partition(",")[2] if text.startswith("data:") else text
     if len(bare) > 4 * (MOST_BYTES // 3 + 1):
-        raise inspection.too_large(MOST_BYTES)
-    # As `base64.b64decode` does it, which makes bytes of the text first.
-    return binascii.a2b_base64(bare, strict_mode=True)
+        raise decoding.too_large(MOST_BYTES)
+    try:
+        # As `base64.b64decode` does it, which makes bytes of the text first.
+        return binascii.a2b_base64(bare, strict_mode=True)
+    except binascii.Error:
+        # In lines, in the alphabet of addresses, or without padding: as some vendors write it.
+        plain = bare.encode("ascii").translate(_ONE_ALPHABET, b" \t\r\n").rstrip(b"=")
+        return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
 
 
 def _bounded(data: bytes) -> bytes:
     if len(data) > MOST_BYTES:
-        raise inspection.too_large(MOST_BYTES)
+        raise decoding.too_large(MOST_BYTES)
     return data

@@ -2,25 +2,25 @@
 
 import asyncio
 import hashlib
-import io
-import struct
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any
 
 import blurhash
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from services.generator.domain.outcomes import StageError
+from common.logs import event
+from services.generator.adapters import decoding, orientation
 from services.generator.ports import Inspected
 
-FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
-MOST_PIXELS = 50_000_000
-LONGEST_SIDE = 16_384
 #: Marks of a C2PA manifest: a JUMBF box in JPEG's APP11 or PNG's caBX, or a RIFF chunk of WebP.
 _C2PA = (b"caBX", b"jumbc2pa", b"C2PA")
 BLURHASH_COMPONENTS = (4, 3)
 _THUMBNAIL = 32
+#: Of a picture whose own cannot be made: a plain grey.
+_PLAIN_BLURHASH = "LSIY5?~qfQ~q~q%MfQ%MfQfQfQfQ"
+_LOG = logging.getLogger(__name__)
 
 
 async def inspect(data: bytes, *, executor: Executor | None = None) -> Inspected:
@@ -30,66 +30,45 @@ async def inspect(data: bytes, *, executor: Executor | None = None) -> Inspected
 
 
 def _inspect(data: bytes) -> Inspected:
+    """A picture is what its pixels decode to; all else is read as far as it can be."""
+    with decoding.decoded(data) as image:
+        turn = orientation.turn_of(image)
+        width, height = (image.height, image.width) if turn in orientation.SIDEWAYS else (image.width, image.height)
+        return Inspected(
+            content_type=decoding.FORMATS[image.format or ""],
+            width=width,
+            height=height,
+            sha256=hashlib.sha256(data).hexdigest(),
+            blurhash=_blurhash(image, turn),
+            c2pa=any(mark in data for mark in _C2PA),
+        )
+
+
+def _blurhash(image: Image.Image, turn: int) -> str:
     try:
-        with Image.open(io.BytesIO(data), formats=tuple(FORMATS)) as image:
-            # The header tells the size before a single pixel is unpacked.
-            _refuse_bomb(image.width, image.height)
-            image.load()
-            return Inspected(
-                content_type=FORMATS[image.format or ""],
-                width=image.width,
-                height=image.height,
-                sha256=hashlib.sha256(data).hexdigest(),
-                blurhash=_blurhash(image),
-                c2pa=any(mark in data for mark in _C2PA),
-            )
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels() from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, struct.error, EOFError) as error:
-        raise not_an_image() from error
+        # Small first: everything after that is cheap, whatever the picture's size.
+        small = _of_eight_bits(image).resize(_within(image.size), reducing_gap=2.0)
+        rgba = orientation.turned(small, turn).convert("RGBA")
+        # Transparency shows what is behind it: white, as on a page.
+        flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+        listed = flat.get_flattened_data() if hasattr(flat, "get_flattened_data") else flat.getdata()
+        pixels: list[Any] = list(listed)
+        rows = [pixels[start : start + flat.width] for start in range(0, len(pixels), flat.width)]
+        encode: Callable[..., str] = blurhash.encode
+        return encode(rows, *BLURHASH_COMPONENTS)
+    except Exception as error:  # noqa: BLE001 - a paid picture is worth more than what is shown before it
+        event(_LOG, logging.WARNING, "image.without_preview", mode=image.mode, error=type(error).__name__)
+        return _PLAIN_BLURHASH
 
 
-def _refuse_bomb(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
-        raise _too_many_pixels()
+def _of_eight_bits(image: Image.Image) -> Image.Image:
+    """A picture whose channels have eight bits, as resizing knows them."""
+    if image.mode.startswith("I;16"):
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    return image.convert("RGBA") if image.mode in ("P", "1", "PA", "LA") else image
 
 
-def _blurhash(image: Image.Image) -> str:
-    # Small first: everything after that is cheap, whatever the picture's size.
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    rgba = ImageOps.exif_transpose(image).convert("RGBA")
-    # Transparency shows what is behind it: white, as on a page.
-    flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    pixels: list[Any] = list(flat.get_flattened_data()) if hasattr(flat, "get_flattened_data") else list(flat.getdata())
-    rows = [pixels[start : start + flat.width] for start in range(0, len(pixels), flat.width)]
-    encode: Callable[..., str] = blurhash.encode
-    return encode(rows, *BLURHASH_COMPONENTS)
-
-
-def not_an_image() -> StageError:
-    """What came is no picture that browsers show."""
-    return StageError(
-        code="PERMANENT",
-        reason="INVALID_IMAGE",
-        message="The provider returned something that is not a PNG, JPEG or WebP image that decodes.",
-        retryable=False,
-    )
-
-
-def too_large(most_bytes: int) -> StageError:
-    """What came has too many bytes."""
-    return StageError(
-        code="PERMANENT",
-        reason="TOO_LARGE",
-        message=f"The image is larger than {most_bytes // (1024 * 1024)} MiB.",
-        retryable=False,
-    )
-
-
-def _too_many_pixels() -> StageError:
-    return StageError(
-        code="PERMANENT",
-        reason="TOO_LARGE",
-        message=f"The image has more than {MOST_PIXELS:,} pixels or a side over {LONGEST_SIDE:,}.",
-        retryable=False,
-    )
+def _within(size: tuple[int, int]) -> tuple[int, int]:
+    """The sides of a thumbnail."""
+    scale = min(1.0, _THUMBNAIL / max(size))
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

@@ -126,7 +126,7 @@ def _shorten(told: Any) -> None:
     """Cut all words, and leave out what an adapter kept of its operation: the rest is what the ledger needs."""
     for field, value in told.ListFields():
         if field.name in ("message", "revised_prompt"):
-            setattr(told, field.name, words.bounded(value, SHORTEST_WORDS))
+            setattr(told, field.name, words.clean(value, SHORTEST_WORDS))
         elif field.name == "operation_state":
             told.ClearField(field.name)
         elif field.message_type is not None:
@@ -143,7 +143,7 @@ def _failure(error: StageError) -> error_pb2.Failure:
         stage=error_pb2.Stage.Value(f"STAGE_{error.stage}"),
         code=error_pb2.Code.Value(f"CODE_{error.code}"),
         reason=error_pb2.Reason.Value(f"REASON_{error.reason}"),
-        message=words.bounded(error.message, words.MESSAGE),
+        message=error.message,
         retryable=error.retryable,
         retry_after_seconds=error.retry_after_seconds,
     )
@@ -155,7 +155,7 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
     told = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
-        operation_id=outcome.operation_id if len(outcome.operation_id) <= words.OPERATION else "",
+        operation_id=outcome.operation_id if words.is_name(outcome.operation_id) else "",
         cost_micros=outcome.cost_micros,
         is_over=outcome.is_over,
     )
@@ -170,14 +170,10 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
 def _vendors_words(told: VendorError) -> job_pb2.ProviderError:
     return job_pb2.ProviderError(
         http_status=told.http_status,
-        code=words.bounded(told.code, words.NAME),
-        message=words.bounded(told.message, words.MESSAGE),
-        request_id=words.bounded(told.request_id, words.NAME),
+        code=told.code,
+        message=told.message,
+        request_id=told.request_id,
     )
-
-
-def _revised(prompt: str | None) -> str | None:
-    return None if prompt is None else words.bounded(prompt, words.REVISED_PROMPT)
 
 
 def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
@@ -192,6 +188,6 @@ def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
         sha256=image.sha256,
         blurhash=image.blurhash,
         seed=image.seed,
-        revised_prompt=_revised(image.revised_prompt),
+        revised_prompt=image.revised_prompt,
         provenance=artifact_pb2.Provenance(c2pa=image.c2pa),
     )

@@ -1,14 +1,42 @@
-"""Input images the right way up: cameras write how an image is to be turned, and vendors do not read it."""
+"""Pictures the right way up: cameras write how one is to be turned, and vendors do not read it."""
 
 import asyncio
 import io
 from concurrent.futures import Executor
 
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
+
+from services.generator.adapters.decoding import decoded
 
 UPRIGHT = 1
+#: What EXIF says, and how a picture is turned by it. Its other tags are not looked at: they may be damaged.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+#: Turns that change width for height.
+SIDEWAYS = frozenset({5, 6, 7, 8})
 #: As good as the camera's own; the file grows rather than the picture suffers.
 JPEG_QUALITY = 95
+
+
+def turn_of(image: Image.Image) -> int:
+    """How a picture says that it is to be turned; upright where it says nothing that can be read."""
+    try:
+        told = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # noqa: BLE001 - damaged EXIF turns nothing, and is no reason to refuse a picture
+        return UPRIGHT
+    return told if isinstance(told, int) and told in _TURNS else UPRIGHT
+
+
+def turned(image: Image.Image, turn: int) -> Image.Image:
+    """The picture as it is shown."""
+    return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 async def upright(data: bytes, *, executor: Executor | None = None) -> bytes:
@@ -21,14 +49,18 @@ async def upright(data: bytes, *, executor: Executor | None = None) -> bytes:
 
 
 def _upright(data: bytes) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
-        if image.getexif().get(ExifTags.Base.Orientation, UPRIGHT) == UPRIGHT:
+    with decoded(data) as image:
+        turn = turn_of(image)
+        if turn == UPRIGHT:
             return data
-        turned = ImageOps.exif_transpose(image)
         written = io.BytesIO()
-        profile = image.info.get("icc_profile")
-        # What a format has no use for is not looked at.
-        turned.save(
-            written, format=image.format, icc_profile=profile, quality=JPEG_QUALITY, subsampling=0, lossless=True
+        # Of several pictures in one file the first is meant. What a format has no use for is not looked at.
+        turned(image, turn).save(
+            written,
+            format="JPEG" if image.format == "MPO" else image.format,
+            icc_profile=image.info.get("icc_profile"),
+            quality=JPEG_QUALITY,
+            subsampling=0,
+            lossless=True,
         )
         return written.getvalue()

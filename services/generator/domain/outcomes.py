@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from services.generator.domain import words
+
 
 class Acceptance(StrEnum):
     """Whether a request that failed may have been carried out, and charged."""
@@ -19,19 +21,25 @@ class Acceptance(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class VendorError:
-    """What the vendor said, with secrets removed."""
+    """What the vendor said: its words are cleaned and bounded here, whoever repeats them."""
 
     http_status: int = 0
     code: str = ""
     message: str = ""
     request_id: str = ""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "code", words.clean(self.code, words.NAME))
+        object.__setattr__(self, "message", words.clean(self.message, words.MESSAGE))
+        object.__setattr__(self, "request_id", words.clean(self.request_id, words.NAME))
+
 
 @dataclass(kw_only=True, eq=False)
 class StageError(Exception):
     """Why a claim ends without its result: names of the error catalogue, words for a person.
 
-    `deferred`: a limit held the job back before anything was sent.
+    The message may repeat a vendor's words; it is cleaned and bounded. `deferred`: a limit held the job back before
+    anything was sent.
     """
 
     stage: str = "GENERATING"
@@ -41,6 +49,9 @@ class StageError(Exception):
     retryable: bool
     retry_after_seconds: float | None = None
     deferred: bool = False
+
+    def __post_init__(self) -> None:
+        self.message = words.clean(self.message, words.MESSAGE)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -61,13 +72,17 @@ class ProviderError(StageError):
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """An image as the provider gave it: exactly one of bytes, base64 and URL."""
+    """An image as the provider gave it: exactly one of bytes, base64 and URL; and what the vendor says of it."""
 
     data: bytes | None = None
     base64: str | None = None
     url: str | None = None
     seed: int | None = None
     revised_prompt: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.revised_prompt is not None:
+            object.__setattr__(self, "revised_prompt", words.clean(self.revised_prompt, words.REVISED_PROMPT))
 
     @property
     def is_elsewhere(self) -> bool:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from services.generator.domain import words
+
 _FOLDER = re.compile(r"job_[0-9a-f]{32}/")
 
 
@@ -83,6 +85,11 @@ class StagedImage:
     seed: int | None = None
     revised_prompt: str | None = None
     c2pa: bool = False
+
+    def __post_init__(self) -> None:
+        # It may have been read from what an earlier version staged.
+        if self.revised_prompt is not None:
+            object.__setattr__(self, "revised_prompt", words.clean(self.revised_prompt, words.REVISED_PROMPT))
 
 
 @dataclass(frozen=True, kw_only=True)

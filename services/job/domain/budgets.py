@@ -73,5 +73,6 @@ def delay(failure: Failure, *, failures: int, jitter: float) -> float:
     if failure.retry_after_seconds is None:
         return wait
     named = min(max(failure.retry_after_seconds, 0.0), LONGEST_RETRY_AFTER)
-    # Spread over a tenth more, so that jobs which were told the same time do not return together.
-    return named * (1 + jitter / 10)
+    # Some vendors name no time, or one that has passed, with each refusal: that is no reason to hurry. Other times are
+    # spread over a tenth more, so that jobs which were told the same do not return together.
+    return named * (1 + jitter / 10) if named else wait

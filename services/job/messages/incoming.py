@@ -26,6 +26,7 @@ from services.job.messages.enums import PRIORITY_IN, member, reason_name
 from services.job.store.inputs import MASK
 
 T = TypeVar("T")
+_OF_UPLOADS = (error_pb2.STAGE_UPLOADING, error_pb2.STAGE_PERSISTING)
 
 
 class Undecodable(Exception):
@@ -146,6 +147,20 @@ def _wait(told: error_pb2.Failure) -> float | None:
     """Seconds to wait; what is no length of time says nothing."""
     seconds = _given(told, "retry_after_seconds")
     return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
+
+
+def claim_of(body: bytes) -> tuple[Fence, Stage] | None:
+    """The claim that a fact is told under, and the stage that it is about; whatever else it says, or cannot say."""
+    try:
+        told = fact_pb2.Fact.FromString(body)
+        kind = told.WhichOneof("fact")
+        if kind not in ("images_generated", "images_stored", "stage_failed"):
+            return None
+        named = fence(getattr(told, kind).fence)
+    except (DecodeError, Refusal):
+        return None
+    is_upload = kind == "images_stored" or told.stage_failed.failure.stage in _OF_UPLOADS
+    return named, Stage.UPLOADING if is_upload else Stage.GENERATING
 
 
 def is_known(body: bytes) -> bool:

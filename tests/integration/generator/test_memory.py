@@ -19,7 +19,7 @@ from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.adapters.provider_entries import ModelEntry, OpenAIEntry
-from services.generator.adapters.providers import http_errors
+from services.generator.adapters.providers import answers
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.application.generation import Generator
 from services.generator.ports import ImageProvider
@@ -32,7 +32,7 @@ MEBIBYTE = 1024 * 1024
 #: Of an image; as base64 it has 4 MiB.
 SIZE = 3 * MEBIBYTE
 #: Two of sixteen fit.
-BOUNDS = {"base64": 2 * http_errors.COPIES * 4 * MEBIBYTE, "address": 2 * guarded_fetch.COPIES * SIZE}
+BOUNDS = {"base64": 2 * answers.COPIES * 4 * MEBIBYTE, "address": 2 * guarded_fetch.COPIES * SIZE}
 #: What is not counted of each body, and the rest: connections, and what libraries need.
 OVERHEAD = JOBS * UNCOUNTED + 8 * MEBIBYTE
 _NUMBERS = count(1)

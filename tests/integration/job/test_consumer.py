@@ -18,6 +18,7 @@ from common.postgres import Database
 from common.pulling import Subscription
 from services.job import migrations
 from services.job.consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
+from services.job.domain.failures import Stage
 from services.job.domain.limits import Limits
 from services.job.domain.states import State
 from services.job.relay import OutboxRelay
@@ -117,7 +118,8 @@ def test_facts_come_again_no_later_than_a_lease_is_over(seconds: float) -> None:
 async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, database_url: str) -> None:
     work = [desk.generate() for _ in range(3)]
     good = [images_generated(job, call) for job, call in work]
-    refused = images_generated(*desk.generate(), sha256="not a digest")
+    spoilt = desk.generate()
+    refused = images_generated(*spoilt, sha256="not a digest")
     nul = fact_pb2.ProviderCallAccepted(job_id="job_\0", call_id="call_\0", operation_id="op")
     unstorable = fact_pb2.Fact(provider_call_accepted=nul)
     await publish(broker, [good[0], b"\xff\xff\xff", good[1], refused, unstorable, good[2]])
@@ -130,6 +132,11 @@ async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, 
     assert "NUL" in reasons[1]
     assert "a_digest_is_sha256" in reasons[2]
     assert await waiting_facts(broker) == 0
+    # Its worker will not say it again, and the next would say the same: the job is told of it at once.
+    failed = desk.job(spoilt[0].id)
+    assert failed.state is State.FAILED
+    assert failed.failure is not None
+    assert (failed.failure.reason, failed.failure.stage) == ("INTERNAL", Stage.GENERATING)
 
 
 async def test_two_hundred_good_facts_do_not_wait_for_a_bad_one(

@@ -74,6 +74,18 @@ async def test_what_is_parked_is_shown_apart_with_its_reason(broker: JetStream, 
     assert buried.job_id == "job_1"
 
 
+async def test_a_reason_in_any_letters_is_shown_with_all_the_others(broker: JetStream, service: Any) -> None:
+    await bury(broker, 1)
+    # As an older version wrote it: the database's words, in bytes of UTF-8.
+    headers = {"Calotype-Dead-Reason": "приговор \u00fc", "Calotype-Dead-Subject": SUBJECT}
+    await broker.publish(f"{streams.DEAD}.fact", b"body", message_id="dead-2", headers=headers)
+    first, second = (await page(service)).dead_letters
+
+    assert first.reason == "reason 1"
+    assert second.subject == SUBJECT
+    assert second.reason
+
+
 async def page(service: Any, **asked: Any) -> dead.ListDeadLettersResponse:
     """A page of letters."""
     return await call(service.ListDeadLetters, dead.ListDeadLettersRequest(**asked), timeout=PATIENCE)

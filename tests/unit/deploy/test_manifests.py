@@ -20,7 +20,7 @@ import services.uploader.settings
 from cli.stack import nats as nats_stack
 from common import config, grpc_server
 from services.generator.__main__ import MOST_IN_MEMORY
-from services.generator.adapters.providers import http_errors, openai
+from services.generator.adapters.providers import answers, openai
 from tests.support.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
 
 SERVICES: dict[str, Any] = {
@@ -88,7 +88,7 @@ def test_job_service_and_generators_agree_on_the_longest_generation() -> None:
 def test_what_generators_read_leaves_room_for_themselves_and_the_largest_answer_has_room() -> None:
     [container] = containers(named("Deployment", "generator"))
     limit = container["resources"]["limits"]["memory"]
-    largest = http_errors.COPIES * (openai.MOST_ANSWER + 10 * openai.MOST_PER_IMAGE)
+    largest = answers.COPIES * (openai.MOST_ANSWER + 10 * openai.MOST_PER_IMAGE)
 
     assert limit.endswith("Gi")
     assert largest <= MOST_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2

@@ -9,14 +9,14 @@ import math
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import BFLEntry
 from services.generator.adapters.providers import bfl_errors as errors
-from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers import model_names, operation_errors, options
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, Pending, ProviderError
@@ -65,7 +65,8 @@ class BFLProvider(RemoteProvider):
     async def submit(self, order: Order) -> Operation:
         """Create a task."""
         body = self._task(order)
-        answer = await self._buy("POST", f"{self.base_url}/{quote(order.model, safe='')}", json=body)
+        model = model_names.path(self.name, order.model, parts=range(1, 2))
+        answer = await self._buy("POST", f"{self.base_url}/{model}", json=body)
         if answer.status_code != 200:
             raise self._refusal(answer)
         task = read_json(self.name, answer)
@@ -102,7 +103,7 @@ class BFLProvider(RemoteProvider):
         request = self._entry.defaults.applied_to(order.request)
         refused = next((name for name in _CALLBACKS if name in request.options), None)
         if refused is not None:
-            raise errors.calls_back(self.name, refused)
+            raise options.not_taken(self.name, refused, "it is followed by asking")
         width, _, height = (request.size or "").partition("x")
         fields: dict[str, Any] = {
             "prompt": request.prompt,
@@ -122,11 +123,11 @@ class BFLProvider(RemoteProvider):
             return False
         return address.startswith(self._origin) or _REGIONAL.match(address) is not None
 
-    def _refusal(self, answer: httpx.Response) -> ProviderError:
+    def _refusal(self, answer: Answer) -> ProviderError:
         code, pause = errors.vendor_code(answer), errors.retry_after(answer)
         return classify(self.name, answer, errors.RULES, vendor_code=code, retry_after=pause)
 
-    def _read(self, operation: Operation, answer: httpx.Response) -> Generated | Pending:
+    def _read(self, operation: Operation, answer: Answer) -> Generated | Pending:
         try:
             task = read_json(self.name, answer)
         except ProviderError as error:

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-import httpx
-
-from services.generator.adapters.providers.http_errors import MESSAGES, MOST_WORDS, Rule, read_json
+from services.generator.adapters.providers.answers import Answer
+from services.generator.adapters.providers.http_errors import MESSAGES, Rule, read_json
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
 MOST_NUMBER = 2**63 - 1
@@ -52,7 +51,7 @@ _STRANGE = _Verdict(
 )
 
 
-def verdict(name: str, answer: httpx.Response, *, status: str, task_id: str) -> ProviderError:
+def verdict(name: str, answer: Answer, *, status: str, task_id: str) -> ProviderError:
     """Why a task brought no image, by its status; one that nobody knows says nothing of how the task stands."""
     found = _VERDICTS.get(status, _STRANGE)
     return ProviderError(
@@ -61,9 +60,7 @@ def verdict(name: str, answer: httpx.Response, *, status: str, task_id: str) -> 
         message=found.message.format(name=name),
         retryable=found.retryable,
         acceptance=found.acceptance,
-        vendor=VendorError(
-            http_status=answer.status_code, code=status[:200], message=answer.text[:MOST_WORDS], request_id=task_id
-        ),
+        vendor=answer.evidence(code=status, request_id=task_id),
     )
 
 
@@ -75,22 +72,11 @@ def not_followable(name: str, *, evidence: str) -> ProviderError:
         message=f"{name} answered with a task that cannot be followed.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,
-        vendor=VendorError(http_status=200, message=evidence[:MOST_WORDS]),
+        vendor=VendorError(http_status=200, message=evidence),
     )
 
 
-def calls_back(name: str, option: str) -> ProviderError:
-    """A webhook was asked for: the answer to such a request has no address to follow, so it is not sent."""
-    return ProviderError(
-        code="PERMANENT",
-        reason="UNSUPPORTED",
-        message=f"{name} is followed by asking; the option {option} cannot be given.",
-        retryable=False,
-        acceptance=Acceptance.NOT_ACCEPTED,
-    )
-
-
-def vendor_code(answer: httpx.Response) -> str:
+def vendor_code(answer: Answer) -> str:
     """What the body calls the error: `error`, or the type of the first field that was refused."""
     body = _told(answer)
     if isinstance(body.get("error"), str):
@@ -100,7 +86,7 @@ def vendor_code(answer: httpx.Response) -> str:
     return str(first.get("type") or "") if isinstance(first, dict) else ""
 
 
-def retry_after(answer: httpx.Response) -> float | None:
+def retry_after(answer: Answer) -> float | None:
     """Seconds to wait as the body says; None leaves it to the standard header."""
     seconds = _told(answer).get("retry_after")
     return max(float(seconds), 0.0) if is_number(seconds) else None
@@ -114,7 +100,7 @@ def is_number(told: Any) -> TypeGuard[float]:
     return isinstance(told, int) and not isinstance(told, bool) and abs(told) <= MOST_NUMBER
 
 
-def _told(answer: httpx.Response) -> Mapping[str, Any]:
+def _told(answer: Answer) -> Mapping[str, Any]:
     try:
         return read_json("", answer)
     except ProviderError:

@@ -88,12 +88,10 @@ class ComfyUIProvider(RemoteProvider):
             raise classify(self.name, answer, errors.RULES)
         # Older servers choose the id themselves.
         named = read_json(self.name, answer).get("prompt_id")
-        if not isinstance(named, str) or not named:
-            raise operation_errors.unclassified(self.name, "a prompt without id", acceptance=Acceptance.UNKNOWN)
         state = {"model": order.model, "count": str(order.count), "client_id": own_id}
         # The images of a batch come from one seed, and only the first could be had by it alone.
         told = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
-        return Operation(id=named, state=state | told)
+        return operation_errors.named(self.name, named, state | told)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a prompt stands."""
@@ -168,7 +166,7 @@ class ComfyUIProvider(RemoteProvider):
             refusal.acceptance = Acceptance.UNKNOWN
             raise refusal
         try:
-            return read_json(self.name, answer, most=MOST_ANSWER)
+            return read_json(self.name, answer)
         except ProviderError as error:
             raise operation_errors.not_told(self.name, "not its own format") from error
 

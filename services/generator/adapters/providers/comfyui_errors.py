@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.generator.adapters.providers import operation_errors
-from services.generator.adapters.providers.http_errors import MESSAGES, MOST_WORDS, Rule
+from services.generator.adapters.providers.http_errors import MESSAGES, Rule
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
+#: Of a failure's words, so many characters are looked at.
+MOST_SEARCHED = 4000
 _NO_WORKFLOW = ("no_prompt", "invalid_prompt", "invalid_prompt_id", "missing_node_type", "prompt_no_outputs")
 
 #: Answers to a prompt that was not queued: by the server's own code, then by the status. The server itself knows no
@@ -71,7 +73,7 @@ def ending_of(name: str, status: Mapping[str, Any]) -> ProviderError | None:
 
 def _failed(name: str, event: Mapping[str, Any]) -> ProviderError:
     kind, message = (str(event.get(f"exception_{part}") or "") for part in ("type", "message"))
-    words = f"{kind}: {message}"[:MOST_WORDS]
+    words = f"{kind}: {message}"[:MOST_SEARCHED]
     found = next((one for one in FAILURES if one.words.search(words)), _ELSE)
     return ProviderError(
         code=found.code,
@@ -81,8 +83,8 @@ def _failed(name: str, event: Mapping[str, Any]) -> ProviderError:
         acceptance=Acceptance.ACCEPTED,
         vendor=VendorError(
             http_status=200,
-            code=kind[:200],
+            code=kind,
             message=words,
-            request_id=str(event.get("prompt_id") or "")[:200],
+            request_id=str(event.get("prompt_id") or ""),
         ),
     )

@@ -6,14 +6,14 @@ them is made here, for they do not follow from the model's name.
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import FalEntry
 from services.generator.adapters.providers import fal_errors as errors
-from services.generator.adapters.providers import model_inputs, operation_errors
+from services.generator.adapters.providers import model_inputs, model_names, operation_errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import (
@@ -63,18 +63,16 @@ class FalProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Operation:
         """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""
-        url = f"{self.base_url}/{quote(order.model, safe='/')}"
+        url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
         answer = await self._buy("POST", url, json=self._input(order), headers={"x-fal-no-retry": "1"})
         if answer.status_code not in (200, 201, 202):
             raise errors.refusal(self.name, answer)
         told = read_json(self.name, answer)
         named = told.get("request_id")
-        if not isinstance(named, str) or not 0 < len(named) <= LONGEST_ID:
-            raise operation_errors.unclassified(self.name, "a request without id", acceptance=Acceptance.UNKNOWN)
         state = {name: self._own(str(told.get(name, "")), instead="") for name in ADDRESSES}
         if not all(0 < len(address) <= LONGEST_ADDRESS for address in state.values()):
-            raise self._astray(named)
-        return Operation(id=named, state=state | {"model": order.model})
+            raise self._astray(str(named))
+        return operation_errors.named(self.name, named, state | {"model": order.model})
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a request stands, and read its result when it is done."""
@@ -129,7 +127,7 @@ class FalProvider(RemoteProvider):
         error.vendor = VendorError(request_id=request_id)
         return error
 
-    def _told(self, answer: httpx.Response) -> Mapping[str, Any]:
+    def _told(self, answer: Answer) -> Mapping[str, Any]:
         try:
             return read_json(self.name, answer)
         except ProviderError as error:
@@ -143,10 +141,10 @@ class FalProvider(RemoteProvider):
         answer = await self._ask("GET", self._address(operation, "response_url"), most=most)
         if answer.status_code != 200:
             raise errors.failed(self.name, answer, failure, request_id=operation.id)
-        if len(answer.content) > most:
+        if answer.is_cut:
             raise operation_errors.unclassified(self.name, "too much", acceptance=Acceptance.ACCEPTED)
         try:
-            output = read_json(self.name, answer, most=most)
+            output = read_json(self.name, answer)
         except ProviderError as error:
             raise operation_errors.not_told(self.name, "no result") from error
         return self._read(operation, output)

@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
-
 from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import MESSAGES, Rule, classify, read_json
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
@@ -20,7 +19,8 @@ MOST_DETAILS = 100
 _LOCKED = re.compile(r"User is locked\. Reason: ([\w ]{1,60})")
 
 _TIMEOUT = Rule(code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN)
-_PASSING = Rule(code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True, acceptance=Acceptance.UNKNOWN)
+# By the vendor's FAQ what fails with a status of 500 or more is never charged: https://fal.ai/docs/model-apis/faq
+_PASSING = Rule(code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True)
 _LASTING = Rule(code="PERMANENT", reason="PROVIDER_REJECTED", acceptance=Acceptance.UNKNOWN)
 
 _TIMEOUTS = ("request_timeout", "startup_timeout", "generation_timeout")
@@ -57,17 +57,18 @@ RULES = (
     Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
     *(Rule(status=status, code="PERMANENT", reason="INVALID_INPUT") for status in (400, 413, 422)),
     *(replace(_TIMEOUT, status=status) for status in (408, 504)),
+    *(replace(_PASSING, status=status) for status in (500, 502, 503)),
 )
 
 
-def refusal(name: str, answer: httpx.Response, *, code: str = "", request_id: str = "") -> ProviderError:
+def refusal(name: str, answer: Answer, *, code: str = "", request_id: str = "") -> ProviderError:
     """The error of an answer; `code` and `request_id` are for what was told elsewhere."""
     error = classify(name, answer, RULES, vendor_code=code or code_of(answer) or _lock_of(answer))
-    error.vendor = replace(error.vendor, request_id=answer.headers.get("x-fal-request-id", request_id)[:200])
+    error.vendor = replace(error.vendor, request_id=answer.headers.get("x-fal-request-id", request_id))
     return error
 
 
-def not_told(name: str, answer: httpx.Response) -> ProviderError:
+def not_told(name: str, answer: Answer) -> ProviderError:
     """The error of an answer that says nothing of how the request itself stands."""
     if answer.status_code in (404, 410):
         return operation_errors.gone(name)
@@ -78,7 +79,7 @@ def not_told(name: str, answer: httpx.Response) -> ProviderError:
     return error
 
 
-def failed(name: str, answer: httpx.Response, failure: str | None, *, request_id: str) -> ProviderError:
+def failed(name: str, answer: Answer, failure: str | None, *, request_id: str) -> ProviderError:
     """The error of an answer in place of a result; `failure` is what the status said, None where it said none."""
     own = code_of(answer)
     if not _is_the_models(answer, code=own, failure=failure):
@@ -110,7 +111,7 @@ def flagged(name: str, request_id: str) -> ProviderError:
     )
 
 
-def code_of(answer: httpx.Response) -> str:
+def code_of(answer: Answer) -> str:
     """The vendor's own code; a refusal, where there are several."""
     try:
         body = read_json("", answer)
@@ -120,17 +121,17 @@ def code_of(answer: httpx.Response) -> str:
     listed = told[:MOST_DETAILS] if isinstance(told, list) else []
     types = [str(one["type"]) for one in listed if isinstance(one, dict) and one.get("type")]
     if types:
-        return REFUSED if REFUSED in types else types[0][:200]
-    return str(body.get("error_type") or answer.headers.get("x-fal-error-type", ""))[:200]
+        return REFUSED if REFUSED in types else types[0]
+    return str(body.get("error_type") or answer.headers.get("x-fal-error-type", ""))
 
 
-def _lock_of(answer: httpx.Response) -> str:
+def _lock_of(answer: Answer) -> str:
     """Why an account is locked, which only words tell."""
     found = _LOCKED.search(answer.text[:2000]) if answer.status_code == 403 else None
     return found.group(1) if found else ""
 
 
-def _is_the_models(answer: httpx.Response, *, code: str, failure: str | None) -> bool:
+def _is_the_models(answer: Answer, *, code: str, failure: str | None) -> bool:
     """Whether an answer is the request's own end, and not of something on the way to it."""
     if code or answer.status_code in (400, 413, 422):
         return True

@@ -7,13 +7,13 @@ repeat, and nothing by which a call could be followed or stopped.
 import base64
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import GeminiEntry
 from services.generator.adapters.providers import gemini_errors as errors
+from services.generator.adapters.providers import model_names, options
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Generated, ImageSource
@@ -56,11 +56,12 @@ class GeminiProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the image."""
-        url = f"{self.base_url}/models/{quote(order.model, safe='')}:generateContent"
+        model = model_names.path(self.name, order.model, parts=range(1, 2))
+        url = f"{self.base_url}/models/{model}:generateContent"
         answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order))
         if answer.status_code != 200:
             raise errors.refusal_of(self.name, answer)
-        told = read_json(self.name, answer, most=MOST_ANSWER)
+        told = read_json(self.name, answer)
         encoded = next(_images(told), None)
         if encoded is None:
             raise errors.no_image(self.name, told)
@@ -68,14 +69,23 @@ class GeminiProvider(RemoteProvider):
 
     def _content(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
+        if "contents" in request.options:
+            raise options.not_taken(self.name, "contents", "prompt and images have fields of their own")
         shape = {"aspectRatio": request.aspect_ratio, "imageSize": request.quality}
-        config: dict[str, Any] = {"responseModalities": ["IMAGE"]}
-        if given := {name: value for name, value in shape.items() if value is not None}:
-            config["imageConfig"] = given
+        given = {name: value for name, value in shape.items() if value is not None}
+        config = {"responseModalities": ["IMAGE"], **_object(request.options, "generationConfig")}
+        if image := {**_object(config, "imageConfig"), **given}:
+            config["imageConfig"] = image
         if order.seed is not None:
             config["seed"] = order.seed % (MOST_SEED + 1)
         parts = [{"text": request.prompt}, *(_inline(data) for data in order.inputs)]
         return {**request.options, "contents": [{"role": "user", "parts": parts}], "generationConfig": config}
+
+
+def _object(told: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A field that is an object; nothing where it is not there, or is something else."""
+    value = told.get(name)
+    return dict(value) if isinstance(value, dict) else {}
 
 
 def _inline(data: bytes) -> dict[str, Any]:

@@ -5,9 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import httpx
-
-from services.generator.adapters.providers.http_errors import MESSAGES, MOST_BODY, MOST_WORDS, Rule, classify
+from services.generator.adapters.providers.answers import Answer
+from services.generator.adapters.providers.http_errors import MESSAGES, Rule, classify
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
 #: Why the model ended, or the prompt was blocked, when the policy was the cause.
@@ -42,11 +41,14 @@ RULES = (
     Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
     Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
+    # By the vendor's billing FAQ a request that fails with 400 or 500 is not charged for its tokens; an overload is a
+    # refusal to begin. https://ai.google.dev/gemini-api/docs/billing
+    *(Rule(status=status, code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True) for status in (500, 503)),
     Rule(status=504, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
 )
 
 
-def refusal_of(name: str, answer: httpx.Response) -> ProviderError:
+def refusal_of(name: str, answer: Answer) -> ProviderError:
     """The error of an answer that is no success."""
     told = _error(answer)
     details = list(objects(told.get("details")))
@@ -61,7 +63,7 @@ def no_image(name: str, told: Mapping[str, Any]) -> ProviderError:
     blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
     ends = [one.get("finishReason") for one in objects(told.get("candidates"))]
     end = next((one for one in (blocked, *ends) if isinstance(one, str)), "")
-    vendor = VendorError(http_status=200, code=end[:200], message=json.dumps(told)[:MOST_WORDS])
+    vendor = VendorError(http_status=200, code=end, message=json.dumps(told))
     if blocked is not None or end in REFUSALS:
         return ProviderError(
             code="PERMANENT",
@@ -85,7 +87,8 @@ def no_image(name: str, told: Mapping[str, Any]) -> ProviderError:
         reason="UNCLASSIFIED",
         message=f"{name} answered without an image.",
         retryable=False,
-        acceptance=Acceptance.UNKNOWN,
+        # The model ran to an end, whatever it was.
+        acceptance=Acceptance.ACCEPTED,
         vendor=vendor,
     )
 
@@ -104,10 +107,7 @@ def _retry_after(details: list[Mapping[str, Any]]) -> float | None:
     return next((float(found.group(1)) for found in named if found), None)
 
 
-def _error(answer: httpx.Response) -> Mapping[str, Any]:
-    try:
-        body = answer.json() if len(answer.content) <= MOST_BODY else None
-    except (ValueError, RecursionError):
-        return {}
+def _error(answer: Answer) -> Mapping[str, Any]:
+    body = answer.json()
     told = body.get("error") if isinstance(body, dict) else None
     return told if isinstance(told, dict) else {}

@@ -1,26 +1,20 @@
 """What HTTP adapters share: one request with a bounded answer, and the error that an answer, or its lack, means."""
 
-import json
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
-from common.memory import read_body
+from services.generator.adapters.providers.answers import Answer
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
-MOST_WORDS = 2000
-#: Answers are small; images come by other ways.
-MOST_BODY = 4 * 1024 * 1024
-#: An answer is in memory as bytes, as text and as strings while it is parsed; after that as strings of base64, the
-#: images that these were, and those that are on their way to staging.
-COPIES = 3
-_NOT_ASCII = re.compile(rb"[\x80-\xff]+")
-_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding", "connection"})
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
+_CODE_FIELDS = ("title", "code", "type", "name")
+_WRAPPING_FIELDS = ("innererror", "provider_specific_fields", "metadata", "details")
 MESSAGES = {
     "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
     "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",
@@ -35,45 +29,44 @@ MESSAGES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What an answer means, by the vendor's own code, a header and the status; what a rule leaves out may be anything.
+    """What an answer means, by the vendor's own code, its words, a header and the status.
 
-    `header` is a name in small letters and its value.
+    What a rule leaves out may be anything. `header` is a name in small letters and its value; `words` looks at the
+    body's text, where a code is not reliable.
     """
 
     code: str
     reason: str
     status: int | None = None
     vendor_code: str | None = None
+    words: Callable[[str], bool] | None = None
     header: tuple[str, str] | None = None
     retryable: bool = False
     acceptance: Acceptance = Acceptance.NOT_ACCEPTED
 
-    def fits(self, answer: httpx.Response, vendor_code: str) -> bool:
+    def fits(self, answer: Answer, vendor_codes: Collection[str]) -> bool:
         """Whether an answer is of this kind."""
         told = self.header is None or answer.headers.get(self.header[0], "").lower() == self.header[1].lower()
-        return told and self.status in (None, answer.status_code) and self.vendor_code in (None, vendor_code)
+        known = self.vendor_code is None or self.vendor_code in vendor_codes
+        said = self.words is None or self.words(answer.text)
+        return told and known and said and self.status in (None, answer.status_code)
 
 
-async def exchange(
-    client: httpx.AsyncClient, method: str, url: str, *, secret: str, most: int = MOST_BODY, **request: Any
-) -> httpx.Response:
-    """One request and its answer, cut after `most` bytes, in which nobody will find the secret (if any) again.
-
-    What is read waits for memory (`common.memory`). Raises `httpx.RequestError`, and `TimeoutError` of the share.
-    """
-    async with client.stream(method, url, **request) as answer:
-        most = most if answer.is_success else min(most, MOST_BODY)
-        content = await read_body(answer.aiter_bytes(), length=_length(answer), most=most, copies=COPIES)
-    headers = {name: value for name, value in answer.headers.items() if name not in _OF_THE_WIRE}
-    if secret:
-        headers = {name: value.replace(secret, "***") for name, value in headers.items()}
-        content = content.replace(secret.encode(), b"***")
-    return httpx.Response(answer.status_code, headers=headers, content=content, request=answer.request)
+#: After a kind's own rules: by their definition in HTTP (RFC 9110, 6585) these say that nothing was carried out. Most
+#: often `base_url` is not the API's: http for https, a folder that is missing, the address of a page.
+NEVER_CARRIED_OUT = (
+    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    *(
+        Rule(status=status, code="PERMANENT", reason="PROVIDER_REJECTED")
+        for status in (*range(300, 309), 405, 406, 411, 412, 414, 415, 417, 426, 428, 431, 501, 505)
+    ),
+)
+_WRONG_ADDRESS = frozenset({301, 302, 303, 307, 308, 405, 501})
 
 
 def classify(
     name: str,
-    answer: httpx.Response,
+    answer: Answer,
     rules: Iterable[Rule],
     *,
     vendor_code: str | None = None,
@@ -83,18 +76,17 @@ def classify(
 
     `vendor_code` and `retry_after` (seconds) are for vendors who tell them in a way of their own.
     """
-    vendor = VendorError(
-        http_status=answer.status_code,
-        code=(_vendor_code(answer) if vendor_code is None else vendor_code)[:200],
-        message=_words(answer),
-        request_id=answer.headers.get("x-request-id", "")[:200],
-    )
-    rule = next((one for one in rules if one.fits(answer, vendor.code)), None)
+    codes = vendor_codes(answer) if vendor_code is None else (vendor_code,)
+    vendor = answer.evidence(code=next(iter(codes), ""))
+    rule = next((one for one in (*rules, *NEVER_CARRIED_OUT) if one.fits(answer, codes)), None)
     if rule is not None:
+        message = MESSAGES[rule.reason].format(name=name)
+        if rule.reason == "PROVIDER_REJECTED" and answer.status_code in _WRONG_ADDRESS:
+            message = f"{name} answers with status {answer.status_code}: look whether base_url is the API's address."
         return ProviderError(
             code=rule.code,
             reason=rule.reason,
-            message=MESSAGES[rule.reason].format(name=name),
+            message=message,
             retryable=rule.retryable,
             retry_after_seconds=retry_after if retry_after is not None else _retry_after(answer),
             acceptance=rule.acceptance,
@@ -106,6 +98,7 @@ def classify(
         reason="PROVIDER_UNAVAILABLE" if faulty else "UNCLASSIFIED",
         message=f"{name} answered with status {answer.status_code}.",
         retryable=faulty,
+        retry_after_seconds=_retry_after(answer) if faulty else None,
         acceptance=Acceptance.UNKNOWN,
         vendor=vendor,
     )
@@ -125,9 +118,9 @@ def lost_answer(name: str, error: httpx.RequestError) -> ProviderError:
     )
 
 
-def read_json(name: str, answer: httpx.Response, *, most: int = MOST_BODY) -> Mapping[str, Any]:
+def read_json(name: str, answer: Answer) -> Mapping[str, Any]:
     """The answer's object. Raises `ProviderError`: it may have been carried out, whatever it says."""
-    body = _parsed(answer) if len(answer.content) <= most else None
+    body = answer.json()
     if not isinstance(body, dict):
         raise ProviderError(
             code="UNKNOWN",
@@ -135,59 +128,53 @@ def read_json(name: str, answer: httpx.Response, *, most: int = MOST_BODY) -> Ma
             message=f"{name} answered with something that is not its own format.",
             retryable=False,
             acceptance=Acceptance.UNKNOWN,
-            vendor=VendorError(
-                http_status=answer.status_code,
-                message=_words(answer),
-                request_id=answer.headers.get("x-request-id", "")[:200],
-            ),
+            vendor=answer.evidence(),
         )
     return body
 
 
-def _length(answer: httpx.Response) -> int | None:
-    """The body's length, where it is told of the body itself."""
-    told = answer.headers.get("content-length", "")
-    return int(told) if told.isdecimal() and "content-encoding" not in answer.headers else None
+def vendor_codes(answer: Answer) -> tuple[str, ...]:
+    """What the body calls the error, the most telling first: at the top, in an object `error`, or in what that wraps.
+
+    A number that only repeats the status is none.
+    """
+    body = answer.json()
+    if not isinstance(body, dict):
+        return ()
+    told = body["error"] if isinstance(body.get("error"), dict) else body
+    names = [named for one in _wrapped(told) for named in (one.get(field) for field in _CODE_FIELDS)]
+    texts = [str(named) for named in names if isinstance(named, str | int) and not isinstance(named, bool)]
+    return tuple(one for one in texts if one and one != str(answer.status_code))
 
 
-def _words(answer: httpx.Response) -> str:
-    """How the answer begins."""
-    start = answer.content[: 4 * MOST_WORDS]
-    return httpx.Response(answer.status_code, headers=answer.headers, content=start).text[:MOST_WORDS]
+def _wrapped(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """An error, and those that it wraps: relays pass on what they were told."""
+    yield told
+    for field in _WRAPPING_FIELDS:
+        inner = told.get(field)
+        if isinstance(inner, dict):
+            yield from _wrapped(inner)
 
 
-def _retry_after(answer: httpx.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
+    """Seconds, as the standard header names them or a date; one that has passed is no time to wait."""
+    told = answer.headers.get("retry-after", "").strip()
     try:
-        seconds = float(answer.headers["retry-after"])
-    except (KeyError, ValueError):
-        return None
+        seconds = float(told)
+    except ValueError:
+        seconds = _until(told, answer.headers.get("date", ""))
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _vendor_code(answer: httpx.Response) -> str:
-    """Where vendors put it: at the top, or in an object `error`."""
-    body = _parsed(answer) if len(answer.content) <= MOST_BODY else None
-    if not isinstance(body, dict):
-        return ""
-    told = body["error"] if isinstance(body.get("error"), dict) else body
-    return str(told.get("title") or told.get("code") or told.get("type") or "")[:200]
-
-
-def _parsed(answer: httpx.Response) -> Any:
-    """The body as JSON; None for what is none, or is nested without end."""
+def _until(told: str, now: str) -> float:
+    """Seconds until a date by the vendor's own clock, ours where it does not tell; NaN where it is no date."""
     try:
-        return json.loads(_text(answer.content))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _text(content: bytes) -> str:
-    """JSON as text of one byte per character: one quotation mark of a vendor's would make it two, also for base64."""
-    encoding = json.detect_encoding(content)
-    if encoding == "utf-8" and not content.isascii():
-        content = b'"'.join(part if part.isascii() else _NOT_ASCII.sub(_escaped, part) for part in content.split(b'"'))
-    return content.decode(encoding, "surrogatepass")
-
-
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return json.dumps(found[0].decode("utf-8", "surrogatepass"))[1:-1].encode()
+        due = parsedate_to_datetime(told)
+    except ValueError:
+        return math.nan
+    try:
+        since = parsedate_to_datetime(now)
+    except ValueError:
+        since = datetime.now(UTC)
+    # A date without a zone is in that of the other, which HTTP's always are.
+    return (due.replace(tzinfo=due.tzinfo or UTC) - since.replace(tzinfo=since.tzinfo or UTC)).total_seconds()

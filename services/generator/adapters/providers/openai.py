@@ -10,15 +10,14 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import OpenAIEntry
+from services.generator.adapters.providers import forms, options
 from services.generator.adapters.providers import openai_errors as errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import (
-    Acceptance,
     Generated,
     ImageSource,
-    ProviderError,
-    VendorError,
 )
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
@@ -27,6 +26,8 @@ BASE_URL = "https://api.openai.com/v1"
 MOST_PROMPT_CHARACTERS = 32_000
 #: An answer holds its images as base64: so much for the largest, and so much more for each.
 MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Options by which the answer would come in parts.
+_STREAMING = ("stream", "partial_images")
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
@@ -63,18 +64,18 @@ class OpenAIProvider(RemoteProvider):
         fields = self._fields(order)
         request: dict[str, Any] = {"json": fields}
         if order.inputs:
-            # A form knows text alone.
-            texts = {name: value if isinstance(value, str) else str(value) for name, value in fields.items()}
-            request = {"data": texts, "files": _files(order)}
+            request = {"data": forms.fields(fields), "files": _files(order)}
         path = "images/edits" if order.inputs else "images/generations"
         most = MOST_ANSWER + MOST_PER_IMAGE * order.count
         answer = await self._buy("POST", f"{self.base_url}/{path}", most=most, **request)
         if answer.status_code != 200:
             raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
-        return self._read(answer, model=order.model, most=most)
+        return self._read(answer, model=order.model)
 
     def _fields(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
+        if refused := next((name for name in _STREAMING if request.options.get(name)), None):
+            raise options.not_taken(self.name, refused, "the answer would come as a stream of events")
         fields = {
             "model": order.model,
             "prompt": request.prompt,
@@ -86,20 +87,13 @@ class OpenAIProvider(RemoteProvider):
         }
         return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
 
-    def _read(self, answer: httpx.Response, *, model: str, most: int) -> Generated:
-        listed = read_json(self.name, answer, most=most).get("data")
+    def _read(self, answer: Answer, *, model: str) -> Generated:
+        told = read_json(self.name, answer)
+        listed = told.get("data")
         found = [_source(one) for one in listed] if isinstance(listed, list) else []
         images = tuple(one for one in found if one is not None)
         if not images:
-            raise ProviderError(
-                code="UNKNOWN",
-                reason="UNCLASSIFIED",
-                message=f"{self.name} answered without an image.",
-                retryable=False,
-                # It was carried out, whatever came of it.
-                acceptance=Acceptance.ACCEPTED,
-                vendor=VendorError(http_status=200, request_id=answer.headers.get("x-request-id", "")[:200]),
-            )
+            raise errors.no_image(self.name, answer, told)
         return Generated(images=images, cost_micros=self._price(model, len(images)))
 
 

@@ -1,6 +1,19 @@
-"""What every adapter with operations raises: the operation is gone, was stopped, or its state was not told."""
+"""What every adapter with operations says of one: it has begun, is gone, was stopped, or its state was not told."""
 
-from services.generator.domain.outcomes import Acceptance, ProviderError
+from collections.abc import Mapping
+
+from services.generator.domain import words
+from services.generator.domain.outcomes import Acceptance, Operation, ProviderError
+
+
+def named(name: str, told: object, state: Mapping[str, str]) -> Operation:
+    """An operation by the id that an answer gave it; of its state what can be kept.
+
+    Raises `ProviderError` where there is none by which it could be found again.
+    """
+    if not isinstance(told, str) or not words.is_name(told):
+        raise unclassified(name, "an operation without a usable id", acceptance=Acceptance.UNKNOWN)
+    return Operation(id=told, state={key: value for key, value in state.items() if words.is_name(value)})
 
 
 def not_told(name: str, what: str, *, retry_after: float | None = None) -> ProviderError:

@@ -12,8 +12,10 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import RemoteEntry
 from services.generator.adapters.providers import operation_errors
-from services.generator.adapters.providers.http_errors import MOST_BODY, exchange, lost_answer
+from services.generator.adapters.providers.answers import MOST_BODY, Answer, exchange
+from services.generator.adapters.providers.http_errors import lost_answer
 from services.generator.adapters.providers.websocket import messages
+from services.generator.domain import words
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
@@ -50,7 +52,7 @@ class RemoteProvider(ABC):
         self.trusted_host: str | None = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         self._remote_entry = entry
         self._credential = credential
-        self._key = api_key
+        words.keep_secret(api_key)
         # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
         self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
         self._asking = _client(credential, transport, kept_alive=20, answer_seconds=ANSWER_SECONDS)
@@ -105,17 +107,17 @@ class RemoteProvider(ABC):
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the models take; traits and the number of images per call need not be said."""
 
-    async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> httpx.Response:
+    async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
         try:
-            return await exchange(self._buying, method, url, secret=self._key, most=most, **request)
+            return _whole(await exchange(self._buying, method, url, most=most, **request))
         except httpx.RequestError as error:
             raise lost_answer(self.name, error) from error
 
-    async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> httpx.Response:
+    async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Ask about an operation. Raises `ProviderError` when no answer comes; the operation goes on all the same."""
         try:
-            return await exchange(self._asking, method, url, secret=self._key, most=most, **request)
+            return _whole(await exchange(self._asking, method, url, most=most, **request))
         except httpx.RequestError as error:
             raise operation_errors.not_told(self.name, type(error).__name__) from error
 
@@ -137,6 +139,13 @@ class RemoteProvider(ABC):
         """What so many images cost by the provider file."""
         price = self._remote_entry.price_of(model)
         return None if price is None else price * count
+
+
+def _whole(answer: Answer) -> Answer:
+    """An answer that says all that it has to: a refusal by its status, a success by its body. Raises what broke it."""
+    if answer.broken is not None and answer.status_code < 300 and answer.json() is None:
+        raise answer.broken
+    return answer
 
 
 @functools.cache

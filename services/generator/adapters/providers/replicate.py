@@ -4,6 +4,7 @@ A prediction is created, followed at the address that its answer names, and stop
 for an hour.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -12,7 +13,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ReplicateEntry
-from services.generator.adapters.providers import model_inputs, operation_errors
+from services.generator.adapters.providers import model_inputs, model_names, operation_errors
 from services.generator.adapters.providers import replicate_errors as errors
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -33,6 +34,9 @@ BASE_URL = "https://api.replicate.com/v1"
 FORMATS = {"jpeg": "jpg"}
 #: The provider's own deadline for a prediction is at least five seconds.
 SHORTEST_DEADLINE = 5
+
+#: A version's digits.
+_VERSION = re.compile(r"[0-9a-f]{6,64}")
 
 
 class ReplicateProvider(RemoteProvider):
@@ -69,14 +73,12 @@ class ReplicateProvider(RemoteProvider):
             raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
         prediction = read_json(self.name, answer)
         urls = prediction.get("urls")
-        named = prediction.get("id")
-        if not isinstance(named, str) or not named or not isinstance(urls, dict):
-            raise operation_errors.unclassified(self.name, "a prediction without id", acceptance=Acceptance.UNKNOWN)
-        state = {name: str(urls[name]) for name in ("get", "cancel") if name in urls}
+        addresses = urls if isinstance(urls, dict) else {}
+        state = {name: str(addresses[name]) for name in ("get", "cancel") if name in addresses}
         state |= {"model": order.model, "count": str(order.count)}
         if order.seed is not None and order.count == 1 and "seed" in self._entry.settings.inputs:
             state["seed"] = str(order.seed)
-        return Operation(id=named, state=state)
+        return operation_errors.named(self.name, prediction.get("id"), state)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a prediction stands."""
@@ -113,9 +115,18 @@ class ReplicateProvider(RemoteProvider):
         fields = model_inputs.fields_of(order, request, settings)
         fields["output_format"] = FORMATS.get(request.output_format or "", request.output_format)
         body: dict[str, Any] = {"input": model_inputs.input_of(fields, request, settings)}
-        if ":" in order.model:
-            return "/predictions", body | {"version": order.model.partition(":")[2]}
-        return f"/models/{order.model}/predictions", body
+        return self._place(order.model, body)
+
+    def _place(self, model: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Where a prediction is made: by a version (`owner/name:version`, or its 64 digits alone), at a deployment of
+        one's own (`deployments/owner/name`), or by the model's name.
+        """
+        named, _, version = model.rpartition(":")
+        if _VERSION.fullmatch(version) and (not named or model_names.path(self.name, named, parts=range(2, 3))):
+            return "/predictions", body | {"version": version}
+        if model.startswith("deployments/"):
+            return f"/{model_names.path(self.name, model, parts=range(3, 4))}/predictions", body
+        return f"/models/{model_names.path(self.name, model, parts=range(2, 3))}/predictions", body
 
     def _address(self, operation: Operation, name: str) -> str:
         suffix = "" if name == "get" else "/cancel"

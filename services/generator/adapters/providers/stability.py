@@ -4,15 +4,15 @@ Wire contract from the vendor's public OpenAPI document. A call makes one image.
 safe to repeat, and nothing by which a call could be followed or stopped.
 """
 
-import json
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import StabilityEntry
+from services.generator.adapters.providers import forms, model_names
 from services.generator.adapters.providers import stability_errors as errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Generated, ImageSource
@@ -58,7 +58,8 @@ class StabilityProvider(RemoteProvider):
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the image."""
         endpoint, _, model = order.model.partition("/")
-        url = f"{self.base_url}/stable-image/generate/{quote(endpoint, safe='')}"
+        path = model_names.path(self.name, endpoint, parts=range(1, 2))
+        url = f"{self.base_url}/stable-image/generate/{path}"
         answer = await self._buy("POST", url, most=MOST_ANSWER, files=self._form(order, model))
         if answer.status_code != 200:
             raise errors.refusal_of(self.name, answer)
@@ -76,10 +77,10 @@ class StabilityProvider(RemoteProvider):
             "model": model or None,
         }
         given = {**request.options, **{name: value for name, value in fields.items() if value is not None}}
-        return {name: (None, _text(value)) for name, value in given.items()}
+        return {name: (None, forms.text(value)) for name, value in given.items() if value is not None}
 
-    def _read(self, answer: httpx.Response, *, model: str) -> Generated:
-        told = read_json(self.name, answer, most=MOST_ANSWER)
+    def _read(self, answer: Answer, *, model: str) -> Generated:
+        told = read_json(self.name, answer)
         ended, encoded = told.get("finish_reason"), told.get("image")
         if ended == errors.FILTERED:
             raise errors.filtered(self.name, answer)
@@ -99,8 +100,3 @@ def _echoed(seed: Any) -> int | None:
     """The seed that the vendor says it used."""
     whole = isinstance(seed, int) and not isinstance(seed, bool)
     return seed if whole and 0 <= seed <= MOST_SEED else None
-
-
-def _text(value: Any) -> str:
-    """A value as a form has it, which knows text alone."""
-    return value if isinstance(value, str) else json.dumps(value)

@@ -1,9 +1,8 @@
 """What the answers of Stability AI mean when they are not images: exactly one classified error each."""
 
-import httpx
-
-from services.generator.adapters.providers.http_errors import MESSAGES, MOST_BODY, MOST_WORDS, Rule, classify
-from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
+from services.generator.adapters.providers.answers import Answer
+from services.generator.adapters.providers.http_errors import MESSAGES, Rule, classify
+from services.generator.domain.outcomes import Acceptance, ProviderError
 
 FILTERED = "CONTENT_FILTERED"
 #: Who goes beyond the limit is locked out for a minute; no header says so.
@@ -24,7 +23,7 @@ RULES = (
 )
 
 
-def refusal_of(name: str, answer: httpx.Response) -> ProviderError:
+def refusal_of(name: str, answer: Answer) -> ProviderError:
     """The error of an answer that is no success."""
     error = classify(name, answer, RULES, vendor_code=_name_of(answer))
     if error.reason == "PROVIDER_RATE_LIMIT" and error.retry_after_seconds is None:
@@ -32,7 +31,7 @@ def refusal_of(name: str, answer: httpx.Response) -> ProviderError:
     return error
 
 
-def filtered(name: str, answer: httpx.Response) -> ProviderError:
+def filtered(name: str, answer: Answer) -> ProviderError:
     """The image was made, found to be against the policy, and blurred: it is paid for and of no use."""
     return ProviderError(
         code="PERMANENT",
@@ -40,11 +39,11 @@ def filtered(name: str, answer: httpx.Response) -> ProviderError:
         message=MESSAGES["CONTENT_POLICY"].format(name=name),
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
-        vendor=_evidence(answer, code=FILTERED),
+        vendor=answer.evidence(code=FILTERED, message=""),
     )
 
 
-def no_image(name: str, answer: httpx.Response, *, ended: object) -> ProviderError:
+def no_image(name: str, answer: Answer, *, ended: object) -> ProviderError:
     """A success that is not as the reference has it; the start of it, and what it says of its end, are kept."""
     return ProviderError(
         code="UNKNOWN",
@@ -52,24 +51,12 @@ def no_image(name: str, answer: httpx.Response, *, ended: object) -> ProviderErr
         message=f"{name} answered without an image that it calls a success.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,
-        vendor=_evidence(answer, code=ended if isinstance(ended, str) else "", words=answer.content[:MOST_WORDS]),
+        vendor=answer.evidence(code=ended if isinstance(ended, str) else ""),
     )
 
 
-def _evidence(answer: httpx.Response, *, code: str, words: bytes = b"") -> VendorError:
-    return VendorError(
-        http_status=answer.status_code,
-        code=code[:200],
-        message=words.decode(errors="replace"),
-        request_id=answer.headers.get("x-request-id", "")[:200],
-    )
-
-
-def _name_of(answer: httpx.Response) -> str:
+def _name_of(answer: Answer) -> str:
     """The short name of an error, which tells apart those of one status."""
-    try:
-        body = answer.json() if len(answer.content) <= MOST_BODY else None
-    except (ValueError, RecursionError):
-        return ""
+    body = answer.json()
     named = body.get("name") if isinstance(body, dict) else None
     return named if isinstance(named, str) else ""

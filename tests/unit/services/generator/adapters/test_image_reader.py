@@ -57,8 +57,10 @@ async def reader(fetch: Fetch) -> AsyncIterator[GuardedImageReader]:
         ImageSource(base64=f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"),
         ImageSource(url=f"data:image/png;base64,{base64.b64encode(PICTURE).decode()}"),
         ImageSource(url="https://pictures.example/1.png"),
+        ImageSource(base64=base64.encodebytes(PICTURE).decode()),
+        ImageSource(base64=base64.urlsafe_b64encode(PICTURE).decode().rstrip("=")),
     ],
-    ids=["bytes", "base64", "data url as base64", "data url", "url"],
+    ids=["bytes", "base64", "data url as base64", "data url", "url", "in lines", "URL-safe without padding"],
 )
 async def test_whatever_form_an_image_comes_in_its_bytes_are_the_same(
     reader: GuardedImageReader, source: ImageSource
@@ -75,7 +77,7 @@ async def test_the_provider_says_which_private_addresses_are_trusted(reader: Gua
     assert (options["trusted_host"], options["allow_private"]) == ("own.example:8188", False)
 
 
-@pytest.mark.parametrize("text", ["!!!", "abc", "data:image/png;base64,äöü"])
+@pytest.mark.parametrize("text", ["!!!", "abcde", "data:image/png;base64,äöü"])
 async def test_what_is_no_base64_is_no_image(reader: GuardedImageReader, text: str) -> None:
     with pytest.raises(StageError) as refusal:
         await reader.read(ImageSource(base64=text), provider=PROVIDER)

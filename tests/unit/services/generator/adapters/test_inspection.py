@@ -6,9 +6,10 @@ import struct
 import zlib
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from services.generator.adapters.inspection import inspect
+from services.generator.adapters.orientation import upright
 from services.generator.domain.outcomes import StageError
 
 GOOD = [
@@ -50,6 +51,69 @@ async def test_an_image_is_measured(form: str, mode: str, content_type: str) -> 
     # One character for the components, one for the scale, four for the average, two for each other component.
     assert len(seen.blurhash) == 6 + 2 * (4 * 3 - 1)
     assert not seen.c2pa
+
+
+def turned_photo(*odd: tuple[int, int, bytes]) -> bytes:
+    """A JPEG of 48 by 32 that is shown as one of 32 by 48; further tags as number, type and values."""
+    sizes = {2: 1, 3: 2, 4: 4, 5: 8}
+    tags = sorted([(0x0112, 3, b"\0\x06"), *odd])
+    place, table, values = 8 + 2 + 12 * len(tags) + 4, b"", b""
+    for number, kind, value in tags:
+        inline = value.ljust(4, b"\0") if len(value) <= 4 else struct.pack(">I", place + len(values))
+        values += value if len(value) > 4 else b""
+        table += struct.pack(">HHI", number, kind, len(value) // sizes[kind]) + inline
+    exif = b"Exif\0\0MM\0*" + struct.pack(">IH", 8, len(tags)) + table + bytes(4) + values
+    out = io.BytesIO()
+    Image.new("RGB", (48, 32), "teal").save(out, "JPEG", exif=exif)
+    return out.getvalue()
+
+
+def with_profile(size: int) -> bytes:
+    """A PNG whose colour profile unpacks to so many bytes."""
+    out = io.BytesIO()
+    Image.new("RGB", (48, 32)).save(out, "PNG", icc_profile=bytes(size))
+    return out.getvalue()
+
+
+def with_a_second_picture() -> bytes:
+    """A JPEG as phones write it: a second picture lies behind the first."""
+    out = io.BytesIO()
+    second = Image.new("RGB", (8, 8))
+    Image.new("RGB", (48, 32), "teal").save(out, "MPO", save_all=True, append_images=[second])
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type", "sides"),
+    [
+        pytest.param(encoded("PNG", "I;16", (512, 300)), "image/png", (512, 300), id="16-bit-grey"),
+        pytest.param(with_profile(3_000_000), "image/png", (48, 32), id="large-profile"),
+        pytest.param(with_a_second_picture(), "image/jpeg", (48, 32), id="second-picture"),
+        pytest.param(turned_photo(), "image/jpeg", (32, 48), id="turned"),
+        pytest.param(turned_photo((282, 5, bytes(16))), "image/jpeg", (32, 48), id="two-resolutions"),
+        pytest.param(turned_photo((296, 2, b"inch")), "image/jpeg", (32, 48), id="a-unit-in-letters"),
+        pytest.param(turned_photo((0x8825, 5, bytes(8))), "image/jpeg", (32, 48), id="a-place-that-is-none"),
+    ],
+)
+async def test_what_is_beside_the_pixels_is_no_reason_to_refuse_them(
+    data: bytes, content_type: str, sides: tuple[int, int]
+) -> None:
+    seen = await inspect(data)
+
+    # As it is shown, which is not always as it is stored.
+    assert (seen.content_type, seen.width, seen.height) == (content_type, *sides)
+    assert len(seen.blurhash) == 28
+    assert (await upright(data)) == data or seen.width < seen.height
+
+
+async def test_an_input_with_a_second_picture_is_turned_as_one() -> None:
+    out = io.BytesIO()
+    told = Image.Exif()
+    told[ExifTags.Base.Orientation] = 6
+    picture = Image.new("RGB", (48, 32), "teal")
+    picture.save(out, "MPO", save_all=True, append_images=[Image.new("RGB", (8, 8))], exif=told)
+    with Image.open(io.BytesIO(await upright(out.getvalue()))) as turned:
+        assert (turned.format, turned.size) == ("JPEG", (32, 48))
 
 
 @pytest.mark.parametrize(

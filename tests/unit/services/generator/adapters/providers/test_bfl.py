@@ -11,6 +11,7 @@ from services.generator.adapters.providers.bfl import MOST_UNFOUND, BFLProvider
 from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
+from tests.support.wire import Wire
 
 KEY = "the-secret-key"
 OWN = "https://proxy.example:8443/bfl/get_result?id=t1"
@@ -32,7 +33,7 @@ class Vendor:
     def __init__(self) -> None:
         self.asked: list[httpx.Request] = []
         self.answer = httpx.Response(200)
-        self.provider = BFLProvider(ENTRY, api_key=KEY, transport=httpx.MockTransport(self._take))
+        self.provider = BFLProvider(ENTRY, api_key=KEY, transport=Wire(self._take))
 
     def _take(self, request: httpx.Request) -> httpx.Response:
         self.asked.append(request)

@@ -16,6 +16,7 @@ from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
+from tests.support.wire import Wire
 
 WORKFLOW: dict[str, Any] = {
     "3": {"class_type": "KSampler", "inputs": {"seed": 1, "positive": ["6", 0]}},
@@ -79,7 +80,7 @@ class Server:
 
 async def asked_of(server: Server, work: Callable[[ComfyUIProvider], Any], *, api_key: str = "") -> Any:
     """What the adapter makes of a server."""
-    provider = ComfyUIProvider(entry(), api_key=api_key, transport=httpx.MockTransport(server.take))
+    provider = ComfyUIProvider(entry(), api_key=api_key, transport=Wire(server.take))
     try:
         return await work(provider)
     finally:
@@ -158,11 +159,11 @@ async def test_without_a_key_no_credential_is_sent_and_no_evidence_is_marred() -
 
 
 async def test_with_a_key_it_is_in_no_error() -> None:
-    server = Server(post_prompt=httpx.Response(401, text="Bearer sk-1 is not known"))
+    server = Server(post_prompt=httpx.Response(401, text="Bearer sk-123456789 is not known"))
     with pytest.raises(ProviderError) as error:
-        await asked_of(server, lambda provider: provider.submit(ORDER), api_key="sk-1")
+        await asked_of(server, lambda provider: provider.submit(ORDER), api_key="sk-123456789")
 
-    assert server.asked[0].headers["authorization"] == "Bearer sk-1"
+    assert server.asked[0].headers["authorization"] == "Bearer sk-123456789"
     assert error.value.vendor.message == "Bearer *** is not known"
 
 

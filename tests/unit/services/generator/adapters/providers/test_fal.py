@@ -12,6 +12,7 @@ from services.generator.adapters.providers.fal import FalProvider
 from services.generator.domain.outcomes import Acceptance, Generated, Operation, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
+from tests.support.wire import Wire
 
 OWN = "https://queue.fal.run/fal-ai/flux/requests/r1"
 STATE = {"status_url": f"{OWN}/status", "response_url": OWN, "cancel_url": f"{OWN}/cancel", "model": "fal-ai/flux/dev"}
@@ -36,7 +37,7 @@ def provider(script: Script, **settings: Any) -> FalProvider:
     entry = FalEntry(
         name="paid", kind="fal", models=(ModelEntry(name="fal-ai/flux/dev"),), settings=FalSettings(**settings)
     )
-    return FalProvider(entry, api_key="the-key", transport=httpx.MockTransport(script))
+    return FalProvider(entry, api_key="the-key", transport=Wire(script))
 
 
 def order(model: str = "fal-ai/flux/dev", **request: Any) -> Order:
@@ -71,11 +72,14 @@ async def test_a_named_size_is_sent_by_its_name() -> None:
     assert script.asked[0].content == b'{"prompt":"a harbour","image_size":"landscape_4_3"}'
 
 
-async def test_a_models_name_stays_a_path() -> None:
-    script = Script({"dev?fal_webhook=x": TAKEN})
-    await provider(script).submit(order("fal-ai/flux/dev?fal_webhook=x"))
+@pytest.mark.parametrize("model", ["fal-ai/dev?fal_webhook=x", "../workflows/x", "a//b", "a/../b", "", "a/b c"])
+async def test_what_is_no_models_name_is_in_no_address(model: str) -> None:
+    script = Script({})
+    with pytest.raises(ProviderError) as refusal:
+        await provider(script).submit(order(model))
 
-    assert script.asked[0].url.query == b""
+    assert (refusal.value.reason, refusal.value.acceptance) == ("INVALID_INPUT", Acceptance.NOT_ACCEPTED)
+    assert script.asked == []
 
 
 @pytest.mark.parametrize(

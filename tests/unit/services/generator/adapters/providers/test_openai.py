@@ -14,6 +14,7 @@ from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
+from tests.support.wire import Wire
 
 BASE = "https://api.example/v1"
 KEY = "sk-secret"
@@ -44,7 +45,7 @@ async def ask(answer: Answer, wanted: Order, entry: OpenAIEntry = ENTRY) -> tupl
         asked.append(request)
         return answer if isinstance(answer, httpx.Response) else answer(request)
 
-    provider = OpenAIProvider(entry, api_key=KEY, transport=httpx.MockTransport(take))
+    provider = OpenAIProvider(entry, api_key=KEY, transport=Wire(take))
     try:
         return await provider.submit(wanted), asked[0]
     finally:
@@ -110,11 +111,42 @@ async def test_an_edit_is_a_form_with_its_pictures_in_order_and_the_mask() -> No
     assert b'name="image[]"; filename="image-1.jpeg"\r\nContent-Type: image/jpeg' in form
 
 
+async def test_a_form_is_in_the_vendors_spelling() -> None:
+    places = (InputImage(index=0, url=None, content_type="image/png"),)
+    given = {"partial": False, "background": None, "extra": ["a", "b"], "output_compression": 80}
+    wanted = replace(order(inputs=(PNG,)), request=Request(prompt="a harbour", inputs=places, options=given))
+    _, asked = await ask(made({"b64_json": "AAAA"}), wanted)
+    form = asked.content.decode("latin-1")
+
+    assert 'name="partial"\r\n\r\nfalse' in form
+    assert 'name="output_compression"\r\n\r\n80' in form
+    assert form.count('name="extra[]"') == 2
+    assert "background" not in form
+
+
+@pytest.mark.parametrize("option", ["stream", "partial_images"])
+async def test_an_answer_in_parts_is_not_asked_for(option: str) -> None:
+    with pytest.raises(ProviderError) as refused:
+        await ask(made(), order(options={option: True}))
+
+    assert (refused.value.reason, refused.value.acceptance) == ("UNSUPPORTED", Acceptance.NOT_ACCEPTED)
+
+
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
     [
         (400, "moderation_blocked", ("PERMANENT", "CONTENT_POLICY", Acceptance.ACCEPTED)),
         (400, "content_policy_violation", ("PERMANENT", "CONTENT_POLICY", Acceptance.ACCEPTED)),
+        *(
+            (400, code, ("PERMANENT", "CONTENT_POLICY", Acceptance.ACCEPTED))
+            for code in ("content_filter", "contentFilter", "ResponsibleAIPolicyViolation", "content_moderation_error")
+        ),
+        *(
+            (403, code, ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED))
+            for code in ("insufficient_user_quota", "insufficient_balance", "personal-team-blocked:spending-limit")
+        ),
+        (400, "not_enough_credits", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
+        (402, "", ("PERMANENT", "QUOTA_EXHAUSTED", Acceptance.NOT_ACCEPTED)),
         (400, "invalid_size", ("PERMANENT", "INVALID_INPUT", Acceptance.NOT_ACCEPTED)),
         (401, "invalid_api_key", ("AUTH_ERROR", "PROVIDER_AUTH", Acceptance.NOT_ACCEPTED)),
         (403, "model_not_allowed", ("AUTH_ERROR", "PROVIDER_AUTH", Acceptance.NOT_ACCEPTED)),
@@ -141,6 +173,46 @@ async def test_an_answer_means_one_error(status: int, code: str, expected: tuple
     assert (error.vendor.http_status, error.vendor.request_id) == (status, "req_1")
     assert error.vendor.code == (code or "t")
     assert KEY not in error.vendor.message + error.message
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        # LiteLLM: the status as a code, the policy in words, and in what the vendor behind it said.
+        (
+            400,
+            {"error": {"message": "ContentPolicyViolationError: the prompt was filtered", "type": None, "code": "400"}},
+            "CONTENT_POLICY",
+        ),
+        (
+            400,
+            {
+                "error": {
+                    "message": "no",
+                    "code": "400",
+                    "provider_specific_fields": {"innererror": {"code": "ResponsibleAIPolicyViolation"}},
+                }
+            },
+            "CONTENT_POLICY",
+        ),
+        (400, {"code": "bad", "error": "Generated image rejected by content moderation."}, "CONTENT_POLICY"),
+        (403, {"code": "no", "error": "Your team has used all available credits."}, "QUOTA_EXHAUSTED"),
+        (403, {"code": "no", "error": "This key may not do that."}, "PROVIDER_AUTH"),
+        # A word that is part of a setting's name.
+        (400, {"error": {"message": "moderation_level must be one of low, auto"}}, "INVALID_INPUT"),
+        (200, {"data": [], "error": "size 4096x4096 is not supported by this worker"}, "UNCLASSIFIED"),
+        (200, {"data": [], "error": "rejected by our safety system"}, "CONTENT_POLICY"),
+        (200, {"data": [], "error": {"code": "content_filter", "message": "no"}}, "CONTENT_POLICY"),
+        (200, {"data": [{"url": "", "respect_moderation": False}]}, "CONTENT_POLICY"),
+    ],
+)
+async def test_servers_that_speak_this_api_have_words_of_their_own(status: int, body: Any, reason: str) -> None:
+    error = await refusal(httpx.Response(status, json=body))
+
+    assert error.reason == reason
+    assert not error.retryable
+    # What was said is found with the attempt, also inside a success.
+    assert error.vendor.message == httpx.Response(200, json=body).text
 
 
 def test_every_rule_is_tried_here() -> None:

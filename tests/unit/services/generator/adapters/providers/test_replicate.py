@@ -20,6 +20,7 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.work import Request
 from services.generator.ports import Order
+from tests.support.wire import Wire
 
 BASE = "https://api.example/v1"
 MODEL = "black-forest-labs/flux-schnell"
@@ -58,13 +59,40 @@ class Script:
 
 def provider(script: Script, entry: ReplicateEntry = ENTRY) -> ReplicateProvider:
     """The adapter in front of a script."""
-    return ReplicateProvider(entry, api_key=KEY, transport=httpx.MockTransport(script))
+    return ReplicateProvider(entry, api_key=KEY, transport=Wire(script))
 
 
 def order(*, model: str = MODEL, **request: Any) -> Order:
     """One image."""
     wanted = Request(**({"prompt": "a harbour"} | request))
     return Order(call_id="call_1", idempotency_key="call_1", model=model, count=1, request=wanted, seed=wanted.seed)
+
+
+@pytest.mark.parametrize(
+    ("model", "path", "version"),
+    [
+        ("acme/paint", "/models/acme/paint/predictions", None),
+        ("acme/paint:abc123", "/predictions", "abc123"),
+        ("0" * 64, "/predictions", "0" * 64),
+        ("deployments/acme/own", "/deployments/acme/own/predictions", None),
+    ],
+)
+async def test_a_model_may_be_a_version_or_a_deployment(model: str, path: str, version: str | None) -> None:
+    script = Script(httpx.Response(201, json=CREATED))
+    await provider(script).submit(order(model=model))
+
+    assert str(script.asked[0].url) == f"{BASE}{path}"
+    assert json.loads(script.asked[0].content).get("version") == version
+
+
+@pytest.mark.parametrize("model", ["../predictions/p/cancel?x=", "acme/paint?x=", "../trainings#", "deployments/acme"])
+async def test_what_is_no_models_name_is_in_no_address(model: str) -> None:
+    script = Script(httpx.Response(201, json=CREATED))
+    with pytest.raises(ProviderError) as refusal:
+        await provider(script).submit(order(model=model))
+
+    assert (refusal.value.reason, refusal.value.acceptance) == ("INVALID_INPUT", Acceptance.NOT_ACCEPTED)
+    assert script.asked == []
 
 
 def raising(error: type[httpx.TransportError]) -> Callable[[httpx.Request], httpx.Response]:
@@ -138,7 +166,7 @@ async def test_the_time_of_a_throttle_is_read_from_its_words() -> None:
     assert (await submit_error(httpx.Response(429, json={"detail": words}))).retry_after_seconds == 30
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 418, 302])
+@pytest.mark.parametrize("status", [500, 502, 503, 418])
 async def test_an_answer_that_nobody_knows_may_have_bought(status: int) -> None:
     assert (await submit_error(httpx.Response(status, text="?"))).acceptance is Acceptance.UNKNOWN
 
@@ -188,6 +216,21 @@ async def test_a_success_is_its_images_and_their_price(output: Any) -> None:
         ({"status": "failed", "error": "flagged as sensitive (E005)"}, "PERMANENT", "CONTENT_POLICY"),
         ({"status": "failed", "error": "CUDA out of memory"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
         ({"status": "failed", "error": "Prediction interrupted; please retry"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        (
+            {"status": "failed", "error": "flagged. Try again with others (E005)"},
+            "PERMANENT",
+            "CONTENT_POLICY",
+        ),
+        ({"status": "failed", "error": "CUDA out of memory in safety_checker"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "safety_tolerance must be <= 2"}, "PERMANENT", "PROVIDER_REJECTED"),
+        ({"status": "failed", "error": "names are case-sensitive"}, "PERMANENT", "PROVIDER_REJECTED"),
+        ({"status": "failed", "error": "no such input: disable_nsfw_checker"}, "PERMANENT", "PROVIDER_REJECTED"),
+        ({"status": "failed", "error": "The queue has reached its limit"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "Internal error. Please try again!"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "Something broke (E1000)"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "It did not start in time. E6716"}, "TEMPORARY", "PROVIDER_UNAVAILABLE"),
+        ({"status": "failed", "error": "width is not allowed (E006)"}, "PERMANENT", "INVALID_INPUT"),
+        ({"status": "failed", "error": {"detail": "nsfw"}}, "PERMANENT", "CONTENT_POLICY"),
         ({"status": "failed", "error": None}, "PERMANENT", "PROVIDER_REJECTED"),
         ({"status": "canceled"}, "TIMEOUT", "PROVIDER_CANCELED"),
         ({"status": "aborted"}, "TIMEOUT", "PROVIDER_CANCELED"),

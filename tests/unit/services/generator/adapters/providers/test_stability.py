@@ -12,6 +12,7 @@ from services.generator.domain.outcomes import Generated, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
 from tests.support.forms import form_of
+from tests.support.wire import Wire
 
 MOST_SEED = 4_294_967_294
 KEY = "sk-secret"
@@ -34,7 +35,7 @@ async def ask(
         asked.append(came)
         return httpx.Response(200, json=answer, headers={"x-request-id": "req_1"})
 
-    provider = StabilityProvider(entry(model), api_key=KEY, transport=httpx.MockTransport(take))
+    provider = StabilityProvider(entry(model), api_key=KEY, transport=Wire(take))
     wanted = Request(prompt="a harbour", **request)
     order = Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed)
     try:
