@@ -30,6 +30,9 @@ REFUSALS = {
     "expired": ("TIMEOUT", "RESULT_LOST"),
 }
 
+#: Their own descriptions say that such an answer is never charged.
+BILLS_NO_5XX = {"fal", "gemini"}
+
 
 class Failing(httpx.AsyncBaseTransport):
     """A wire that breaks in one way."""
@@ -83,7 +86,7 @@ def test_a_case_says_where_it_is_from_and_means_what_its_name_says(kind: str, na
     if name == "rate limit":
         assert ending["retry_after_seconds"] > 0
     if name == "5xx":
-        assert ending["acceptance"] == "unknown"
+        assert ending["acceptance"] == ("not_accepted" if kind in BILLS_NO_5XX else "unknown")
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
@@ -115,7 +118,14 @@ async def test_a_yes_that_makes_no_sense_may_have_bought(golden: Golden, answer:
     assert came_to["acceptance"] in ("accepted", "unknown")
 
 
-@pytest.mark.parametrize("status", [302, 408, 409, 418, 502, 504, 529])
+@pytest.mark.parametrize("status", [302, 307, 402, 405, 415, 426, 431, 501])
+async def test_an_answer_that_by_definition_carries_nothing_out_bought_nothing(golden: Golden, status: int) -> None:
+    came_to = await goldens.play(golden, "good", first=Answer(status=status))
+
+    assert (came_to["code"], came_to["acceptance"]) == ("PERMANENT", "not_accepted")
+
+
+@pytest.mark.parametrize("status", [408, 409, 418, 504, 529])
 async def test_an_answer_that_no_reference_names_may_have_bought(golden: Golden, status: int) -> None:
     came_to = await goldens.play(golden, "good", first=Answer(status=status))
 
