@@ -4,6 +4,7 @@ A golden is data, `tests/conformance/providers/goldens/KIND.yaml`; here it is re
 """
 
 import asyncio
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,10 +16,9 @@ import yaml
 
 from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.domain.outcomes import Generated, Operation, ProviderError
-from services.generator.domain.work import InputImage
-from services.generator.domain.work import Request as Wanted
 from services.generator.ports import Order
 from tests.support.forms import form_of
+from tests.support.hops import as_generator_sees
 from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, Manner, Request, ScriptedServer, scripted_server
 from tests.support.subjects import KEY, REMOTE, DescribedProvider
@@ -77,24 +77,25 @@ class GoldenSubject:
 
 
 def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
-    """The call of a case; `inputs` name pictures, of which `mask` is the mask."""
-    told: dict[str, Any] = {"prompt": "a harbour"} | case.get("order", {})
-    inputs = told.pop("inputs", [])
-    count = told.pop("count", 1)
-    places = [
-        InputImage(index=-1 if name == "mask" else index, url=None, content_type="image/png")
-        for index, name in enumerate(inputs)
-    ]
-    wanted = Wanted(**told, inputs=tuple(places))
+    """The call of a case, as its job's request comes to the adapter; pictures are named, `mask` is the mask's."""
+    told: dict[str, Any] = {"prompt": "a harbour"} | case.get("job", {})
+    named, mask = told.get("input_images", []), told.get("mask")
+    told |= {"input_images": [_picture(name) for name in named]}
+    wanted = as_generator_sees(told | ({} if mask is None else {"mask": _picture(mask)}))
     return Order(
         call_id="call_1",
         idempotency_key="call_1",
         model=golden.entry["models"][0]["name"],
-        count=count,
+        count=told.get("n", 1),
         request=wanted,
         seed=wanted.seed,
-        inputs=tuple(_PICTURES[name] for name in inputs),
+        inputs=tuple(_PICTURES[name] for name in [*named, *([] if mask is None else [mask])]),
     )
+
+
+def _picture(name: str) -> dict[str, str]:
+    kind = "jpeg" if name == "jpeg" else "png"
+    return {"data": base64.b64encode(_PICTURES[name]).decode(), "content_type": f"image/{kind}"}
 
 
 def script_of(golden: Golden, name: str, url: str) -> list[tuple[str, str, Answer]]:

@@ -48,7 +48,7 @@ class GrpcJobDesk:
         """Jobs that are due."""
         request = worker.ClaimJobsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
         answer = await call(self._stub.ClaimJobs, request, timeout=TIMEOUT_SECONDS)
-        return [(one.lease.lease_token, _job(one)) for one in answer.jobs]
+        return [(one.lease.lease_token, claimed_job(one)) for one in answer.jobs]
 
     async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
         """What became of each lease."""
@@ -184,7 +184,8 @@ class GrpcJobDesk:
         ready.set("catalogue", True)
 
 
-def _job(claimed: worker.ClaimedJob) -> Job:
+def claimed_job(claimed: worker.ClaimedJob) -> Job:
+    """A job as job-service hands it out."""
     return Job(
         id=claimed.lease.job_id,
         claim_number=claimed.lease.claim_number,

@@ -69,8 +69,8 @@ async def test_a_golden_has_a_case_for_all_that_the_provider_can_do(golden: Gold
     assert needed - set(golden.cases) == set()
     assert golden.cases["cancel"]["comes_to"] == {"cancel": "confirmed" if offers.cancelable else "unsupported"}
     if "n" in needed:
-        assert golden.cases["n"]["order"]["count"] == len(golden.cases["n"]["comes_to"]["images"])
-        assert golden.cases["n"]["order"]["count"] == offers.max_images_per_call
+        assert golden.cases["n"]["job"]["n"] == len(golden.cases["n"]["comes_to"]["images"])
+        assert golden.cases["n"]["job"]["n"] == offers.max_images_per_call
 
 
 @pytest.mark.parametrize(("kind", "name"), CASES)
@@ -128,6 +128,24 @@ async def test_an_answer_that_by_definition_carries_nothing_out_bought_nothing(g
 @pytest.mark.parametrize("status", [408, 409, 418, 504, 529])
 async def test_an_answer_that_no_reference_names_may_have_bought(golden: Golden, status: int) -> None:
     came_to = await goldens.play(golden, "good", first=Answer(status=status))
+
+    assert came_to["acceptance"] == "unknown"
+
+
+@pytest.mark.parametrize(("named", "status"), [(503, 503), ("5xx", 529), ("4xx", 418), ("504", 504)])
+async def test_what_the_operator_knows_is_not_charged_bought_nothing(
+    golden: Golden, named: int | str, status: int
+) -> None:
+    knowing = replace(golden, entry={**golden.entry, "not_charged_on": [named]})
+    came_to = await goldens.play(knowing, "good", first=Answer(status=status))
+
+    assert came_to["acceptance"] == "not_accepted"
+
+
+@pytest.mark.parametrize("named", [504, "4xx"])
+async def test_what_the_operator_knows_of_one_status_says_nothing_of_others(golden: Golden, named: int | str) -> None:
+    knowing = replace(golden, entry={**golden.entry, "not_charged_on": [named]})
+    came_to = await goldens.play(knowing, "good", first=Answer(status=529))
 
     assert came_to["acceptance"] == "unknown"
 

@@ -5,14 +5,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from common.config import ConfigError
 from services.generator.domain.work import Request
 
+
+def _text_of_number(written: Any) -> Any:
+    return str(written) if isinstance(written, int) else written
+
+
 Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
 Ratio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$")]
+#: A status of HTTP that is no success, or all of a hundred; YAML writes 503 as a number.
+StatusPattern = Annotated[str, BeforeValidator(_text_of_number), Field(pattern=r"^[45](xx|\d\d)$")]
 
 
 class Strict(BaseModel):
@@ -99,6 +106,8 @@ class RemoteEntry(Entry):
     """What every provider has that serves several models."""
 
     kind: str
+    #: Statuses of a refused request that the vendor does not charge, as the operator knows from the bill: `503`, `5xx`.
+    not_charged_on: tuple[StatusPattern, ...] = Field(default=(), max_length=20)
 
     @model_validator(mode="after")
     def _has_model(self) -> "RemoteEntry":
@@ -110,3 +119,7 @@ class RemoteEntry(Entry):
     def model(self) -> str:
         """The model of jobs that name none."""
         return self.default_model or self.models[0].name
+
+    def is_not_charged(self, status: int) -> bool:
+        """Whether the operator knows that an answer of this status charges nothing."""
+        return any(one in (str(status), f"{status // 100}xx") for one in self.not_charged_on)

@@ -25,7 +25,8 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 class Answer:
     """Status, headers and body, byte for byte; of a body longer than `most` bytes only one more than that.
 
-    `broken` is why the body may not be whole; what of it came may do all the same.
+    `broken` is why the body may not be whole; what of it came may do all the same. `is_not_charged`: the operator knows
+    that the vendor charges nothing for an answer of this status.
     """
 
     status_code: int
@@ -33,6 +34,7 @@ class Answer:
     content: bytes
     most: int
     broken: httpx.RequestError | None = None
+    is_not_charged: bool = False
 
     @property
     def is_cut(self) -> bool:

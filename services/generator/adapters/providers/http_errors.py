@@ -89,7 +89,7 @@ def classify(
             message=message,
             retryable=rule.retryable,
             retry_after_seconds=retry_after if retry_after is not None else _retry_after(answer),
-            acceptance=rule.acceptance,
+            acceptance=_as_billed(rule.acceptance, answer),
             vendor=vendor,
         )
     faulty = answer.status_code >= 500
@@ -99,9 +99,14 @@ def classify(
         message=f"{name} answered with status {answer.status_code}.",
         retryable=faulty,
         retry_after_seconds=_retry_after(answer) if faulty else None,
-        acceptance=Acceptance.UNKNOWN,
+        acceptance=_as_billed(Acceptance.UNKNOWN, answer),
         vendor=vendor,
     )
+
+
+def _as_billed(acceptance: Acceptance, answer: Answer) -> Acceptance:
+    """What is not known of an answer, the operator may know."""
+    return Acceptance.NOT_ACCEPTED if acceptance is Acceptance.UNKNOWN and answer.is_not_charged else acceptance
 
 
 def lost_answer(name: str, error: httpx.RequestError) -> ProviderError:

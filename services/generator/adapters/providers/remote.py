@@ -4,6 +4,7 @@ import functools
 import ssl
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -110,9 +111,10 @@ class RemoteProvider(ABC):
     async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
         try:
-            return _whole(await exchange(self._buying, method, url, most=most, **request))
+            answer = _whole(await exchange(self._buying, method, url, most=most, **request))
         except httpx.RequestError as error:
             raise lost_answer(self.name, error) from error
+        return replace(answer, is_not_charged=self._remote_entry.is_not_charged(answer.status_code))
 
     async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Ask about an operation. Raises `ProviderError` when no answer comes; the operation goes on all the same."""

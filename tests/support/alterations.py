@@ -1,0 +1,200 @@
+"""What becomes of answers on their way from a vendor: by name, and by a seed."""
+
+import base64
+import gzip
+import json
+import random
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from tests.support.odd_vendor import Alteration, Framing, Told
+
+_BASE64 = re.compile(rb'"([A-Za-z0-9+/]{100,}={0,2})"')
+#: Texts that some store, encoder or parser does not take.
+ODD_TEXTS = (
+    "",
+    "\x00",
+    "caf\x00e9 at dawn",
+    "a fox \ud83d",
+    "\udc00 begins in the middle",
+    "\x1b[31mred\x07",
+    "\u202egnp.txt",
+    "Łódź 🖼 " * 30,
+    "x" * 5_000,
+    "null",
+    "NaN",
+    "-1",
+    "../../etc/passwd",
+    "http://[::1",
+    "http://127.0.0.1:1/",
+    "data:image/png;base64,!!!!",
+    "\r\nX-Injected: 1",
+)
+ODD_VALUES: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, 0.1, [], {}, [None], [[]], {"": None}, *ODD_TEXTS)
+STATUSES = (200, 201, 202, 204, 206, 302, 400, 401, 402, 403, 404, 408, 409, 410, 418, 422, 429, 451, 500, 502, 503, 504)
+ODD_HEADERS = (
+    ("x-routed-via", "маляр/кисть".encode()),
+    ("x-request-id", b"\xff\xfe\x00"[:2]),
+    ("x-request-id", b"r" * 4_000),
+    ("Content-Type", b"text/event-stream"),
+    ("Content-Type", b"application/octet-stream"),
+    ("Content-Type", b"image/png"),
+    ("Content-Type", "application/json; charset=юникод".encode()),
+    ("Content-Encoding", b"gzip"),
+    ("Content-Encoding", b"br, gzip"),
+    ("Content-Encoding", b"identity"),
+    ("Retry-After", b"Fri, 31 Dec 1999 23:59:59 GMT"),
+    ("Retry-After", b"-5"),
+    ("Retry-After", b"1e999"),
+    ("Location", b"http://[::1"),
+)
+
+
+def _in_json(change: Callable[[Any], Any]) -> Alteration:
+    def altered(told: Told) -> Told:
+        return told.with_json(change(json.loads(told.body))) if told.is_json else told
+
+    return altered
+
+
+def _with_odd_fields(value: Any) -> Any:
+    if isinstance(value, dict):
+        added = {"x_note": "caf\x00e \ud83d", "x_null": None, "x_large": 2**80, "": "no name"}
+        return {name: _with_odd_fields(inner) for name, inner in value.items()} | added
+    return [_with_odd_fields(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _encoded(change: Callable[[bytes], bytes]) -> Alteration:
+    return lambda told: replace(told, body=_BASE64.sub(lambda found: b'"' + change(found[1]) + b'"', told.body))
+
+
+def _in_lines(text: bytes) -> bytes:
+    return json.dumps(base64.encodebytes(base64.b64decode(text)).decode())[1:-1].encode()
+
+
+def _around_json(before: bytes, after: bytes = b"") -> Alteration:
+    return lambda told: replace(told, body=before + told.body + after) if told.is_json else told
+
+
+#: What a careful reader does not even notice: the job has its picture all the same.
+HARMLESS: Mapping[str, Alteration] = {
+    "as it is": lambda told: told,
+    "a header in another alphabet": lambda told: told.with_header("x-routed-via", "маляр/кисть v2".encode()),
+    "a header of no alphabet": lambda told: told.with_header("x-served-by", b"\xff\xfe\x80"),
+    "a label of gzip on what is none": lambda told: told.with_header("Content-Encoding", b"gzip"),
+    "packed by gzip": lambda told: replace(told, body=gzip.compress(told.body)).with_header(
+        "Content-Encoding", b"gzip"
+    ),
+    "in chunks": lambda told: replace(told, framing=Framing.CHUNKED),
+    "in chunks without the last": lambda told: replace(told, framing=Framing.CHUNKED_CUT),
+    "ended by closing": lambda told: replace(told, framing=Framing.CLOSED),
+    "a mark of byte order": _around_json(b"\xef\xbb\xbf"),
+    "blank lines around": _around_json(b"\r\n \n", b"\n\n"),
+    "labelled as text": lambda told: told.with_header("Content-Type", b"text/plain; charset=latin-1"),
+    "labelled as bytes": lambda told: told.with_header("Content-Type", b"application/octet-stream"),
+    "with fields that nobody knows": _in_json(_with_odd_fields),
+    "base64 in lines": _encoded(_in_lines),
+    "base64 of addresses": _encoded(lambda text: text.translate(bytes.maketrans(b"+/", b"-_"))),
+    "base64 without padding": _encoded(lambda text: text.rstrip(b"=")),
+}
+
+#: In place of the answer to the purchase: nothing can be had of it, and whoever looks finds what was said.
+USELESS: Mapping[str, Told] = {
+    "a gateway's binary": Told(status=502, body=bytes(range(256)) * 4),
+    "a gateway's packed page": Told(status=502, body=gzip.compress(b"<html>502 Bad Gateway</html>")),
+    "a page": Told(status=200, headers=((b"Content-Type", b"text/html"),), body=b"<html>Please log in</html>"),
+    "nothing": Told(status=200),
+    "null": Told(status=200, body=b"null"),
+    "a list": Told(status=200, body=b"[1, 2]"),
+    "a text": Told(status=200, body=b'"queued"'),
+    "a nest": Told(status=200, body=b"[" * 50_000 + b"]" * 50_000),
+    "half of it": Told(status=200, body=b'{"id": "p1", "data": [{"b64', framing=Framing.SHORT),
+    "an error with NUL": Told(status=500, body=b'{"error": {"message": "weights \\u0000ELF", "code": "E\\u0000"}}'),
+    "an error in halves of letters": Told(status=500, body=b'{"error": {"message": "no \\ud83d", "code": "\\udc00"}}'),
+    "an error of two megabytes": Told(status=500, body=json.dumps({"error": "word " * 400_000}).encode()),
+    "silence": Told(status=200, framing=Framing.SILENT),
+}
+
+
+class Mutations:
+    """Alterations of one job's answers, all of them of one seed."""
+
+    def __init__(self, seed: str, *, steps: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311 - repeatable
+        often = self._random.choice((1, 1, 1, 2, 3))
+        self._steps = {self._random.randrange(steps) for _ in range(often)}
+
+    def __call__(self, number: int, told: Told) -> Told:
+        """The answer of a step, altered or not."""
+        if number not in self._steps:
+            return told
+        for _ in range(self._random.choice((1, 1, 1, 2, 4))):
+            kinds = (self._value, self._value, self._value, self._bytes, self._header, self._status, self._framing)
+            told = self._random.choice(kinds)(told)
+        return told
+
+    def _value(self, told: Told) -> Told:
+        if not told.is_json:
+            return self._bytes(told)
+        body = json.loads(told.body)
+        places = list(_places(body))
+        place = self._random.choice(places)
+        return told.with_json(self._changed(body, place))
+
+    def _changed(self, body: Any, place: tuple[Any, ...]) -> Any:
+        if not place:
+            return self._random.choice((*ODD_VALUES, [body], {"data": body}, json.dumps(body)))
+        node = body
+        for part in place[:-1]:
+            node = node[part]
+        last = place[-1]
+        match self._random.randrange(6):
+            case 0:
+                del node[last]
+            case 1 if isinstance(node, list):
+                node.insert(last, node[last])
+            case 2 if isinstance(node, dict) and isinstance(last, str):
+                node[self._random.choice((last.upper(), f"{last}s", f"x_{last}", last.replace("_", "")))] = node.pop(last)
+            case 3:
+                node[last] = [node[last]] if self._random.random() < 0.5 else {"value": node[last]}
+            case 4 if isinstance(node[last], str | int | float):
+                node[last] = str(node[last]) + self._random.choice(ODD_TEXTS)
+            case _:
+                node[last] = self._random.choice(ODD_VALUES)
+        return body
+
+    def _bytes(self, told: Told) -> Told:
+        body = told.body
+        at = self._random.randrange(len(body) + 1)
+        match self._random.randrange(6):
+            case 0:
+                body = body[:at]
+            case 1:
+                body = body[:at] + self._random.randbytes(self._random.choice((1, 3, 40))) + body[at:]
+            case 2:
+                body = gzip.compress(body)
+            case 3:
+                body = b"\xef\xbb\xbf" + body
+            case 4:
+                body = body[:at] + b"\x00" + body[at + 1 :]
+            case _:
+                body = body + self._random.choice((b"\n", b"\x00", b"<!-- cached -->", body))
+        return replace(told, body=body)
+
+    def _header(self, told: Told) -> Told:
+        return told.with_header(*self._random.choice(ODD_HEADERS))
+
+    def _status(self, told: Told) -> Told:
+        return replace(told, status=self._random.choice(STATUSES))
+
+    def _framing(self, told: Told) -> Told:
+        return replace(told, framing=self._random.choice(tuple(Framing)))
+
+
+def _places(body: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    yield place
+    members = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for name, inner in members:
+        yield from _places(inner, (*place, name))

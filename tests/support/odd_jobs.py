@@ -1,0 +1,217 @@
+"""A job from its request to the facts that end it, with a vendor that answers oddly: what came of it, and was it right.
+
+The adapter, the reader, the generator and the facts are the real ones; the ledger decides by job-service's own rules.
+"""
+
+import base64
+import hashlib
+import io
+import logging
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from calotype.fact.v1 import fact_pb2
+from PIL import Image
+
+from common.leased_work import Slot
+from common.memory import Memory
+from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.nats_facts import NatsFacts
+from services.generator.application.generation import Generator
+from services.generator.domain.work import Job, Route, StagedImage
+from services.job.domain import facts
+from services.job.messages import incoming
+from tests.support import goldens
+from tests.support.generation import Desk, Staging, job_of
+from tests.support.goldens import Golden
+from tests.support.hops import as_generator_sees
+from tests.support.odd_vendor import OddVendor, Script, Told
+
+#: How long one job may take: an operation that never ends is left after that.
+SECONDS = 4.0
+#: Events that say that something broke which is made to bear anything.
+BROKEN = frozenset({"adapter.broke", "job.broke", "watch.broke", "fact.cut"})
+_FAKE_PICTURES = {"aGFyYm91cg==", "MA==", "MQ==", "Mg==", "ZHJhZnQ="}
+_events: ContextVar[list[str] | None] = ContextVar("events of the job", default=None)
+
+
+def picture() -> bytes:
+    """A small PNG."""
+    made = io.BytesIO()
+    Image.effect_noise((24, 16), 60).convert("RGB").save(made, "PNG")
+    return made.getvalue()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """What a job came to: the fact that ended it, what is staged, what the vendor said, and what broke meanwhile."""
+
+    fact: facts.JobFact | None
+    handed_back: bool
+    staged: Mapping[str, StagedImage]
+    given: Sequence[tuple[str, str, Told]]
+    events: Sequence[str]
+    texts: Sequence[str]
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether the job has its picture."""
+        return isinstance(self.fact, facts.ImagesGenerated)
+
+    @property
+    def reason(self) -> str:
+        """Why it failed; empty where it did not."""
+        return self.fact.failure.reason if isinstance(self.fact, facts.StageFailed) else ""
+
+
+class Recorder:
+    """Takes facts as bytes."""
+
+    most_bytes = 1024 * 1024
+
+    def __init__(self) -> None:
+        self.facts: list[bytes] = []
+
+    async def publish(self, subject: str, body: bytes, **about: Any) -> None:
+        """Keep."""
+        self.facts.append(body)
+
+    async def publish_core(self, subject: str, body: bytes) -> None:
+        """Nobody listens."""
+
+
+@dataclass(kw_only=True)
+class OddWorld:
+    """Where jobs are run; one for many."""
+
+    vendor: OddVendor
+    picture: bytes
+    threads: ThreadPoolExecutor
+    fetch: GuardedFetch = field(default_factory=GuardedFetch)
+    memory: Memory = field(default_factory=lambda: Memory(256 * 1024 * 1024))
+
+    async def run(self, golden: Golden, case: str, alter: Callable[[int, Told], Told]) -> Ending:
+        """Run the job of a golden's case, each answer altered; the answers are numbered, the picture's own is last."""
+        name = uuid.uuid4().hex
+        script = self._script(golden, case, alter, url=f"{self.vendor.url}/{name}")
+        url = self.vendor.play(name, script)
+        entry = {**golden.entry, "timeout_seconds": 3, "poll_interval_seconds": 0.005, "allow_private_addresses": True}
+        provider = goldens.provider_of(Golden(kind=golden.kind, entry=entry, cases=golden.cases), url)
+        job = self._job(golden, golden.cases[case])
+        desk, staging, recorder = Desk(), Staging(), Recorder()
+        desk.register(provider)
+        events: list[str] = []
+        _events.set(events)
+        generator = Generator(
+            desk=desk,
+            facts=NatsFacts(recorder),  # type: ignore[arg-type]
+            staging=staging,
+            reader=GuardedImageReader(self.fetch, self.threads),
+            providers={provider.name: provider},
+            memory=self.memory,
+        )
+        try:
+            await generator.run(Slot(token=job.lease_token, work=job))
+        finally:
+            await provider.close()
+            self.vendor.forget(name)
+        told = [fact_pb2.Fact.FromString(one) for one in recorder.facts]
+        return Ending(
+            fact=incoming.job_fact(told[-1], now=datetime.now(UTC)) if told else None,
+            handed_back=bool(desk.released),
+            staged={name: image for name, (image, _) in staging.objects.items()},
+            given=script.given,
+            events=events,
+            texts=[text for one in told for text in _texts(one)],
+        )
+
+    def _script(self, golden: Golden, case: str, alter: Callable[[int, Told], Told], *, url: str) -> Script:
+        encoded = base64.b64encode(self.picture).decode()
+        answers: dict[tuple[str, str], list[Told]] = {}
+        steps = goldens.script_of(golden, case, url)
+        for number, (method, path, answer) in enumerate(steps):
+            body = answer.content
+            for fake in _FAKE_PICTURES:
+                body = body.replace(f'"{fake}"'.encode(), f'"{encoded}"'.encode())
+            headers = tuple((name.encode(), str(value).encode()) for name, value in answer.headers.items())
+            told = Told(status=answer.status, headers=headers, body=body)
+            answers.setdefault((method, path), []).append(alter(number, told))
+        file = Told(status=200, headers=((b"Content-Type", b"image/png"),), body=self.picture)
+        return Script(answers=answers, picture=[alter(len(steps), file)])
+
+    def _job(self, golden: Golden, case: Mapping[str, Any]) -> Job:
+        model = golden.entry["models"][0]["name"]
+        order = goldens.order_of(golden, case)
+        return job_of(
+            id=f"job_{uuid.uuid4().hex}",
+            lease_token=str(uuid.uuid4()),
+            n=order.count,
+            routes=(Route(provider=golden.entry["name"], model=model),),
+            request=as_generator_sees({"prompt": "a harbour"}) if order.inputs else order.request,
+            max_seconds=SECONDS,
+            max_processing_seconds=SECONDS,
+        )
+
+
+def sha256(data: bytes) -> str:
+    """As staged images have it."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Each job's events are its own while this lasts."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found = _events.get()
+            if found is not None:
+                found.append(record.getMessage())
+
+    handler, logger = Handler(), logging.getLogger("services.generator")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def faults(ending: Ending, *, picture: bytes, free: bool) -> list[str]:
+    """What is wrong with how a job ended, whatever its vendor said."""
+    found = [f"{name}" for name in ending.events if name in BROKEN]
+    if ending.fact is None and not ending.handed_back:
+        found.append("nothing was told of its end")
+    if ending.reason in ("INTERNAL", "ADAPTER_BROKE"):
+        found.append(f"it failed with {ending.reason}")
+    if any("\x00" in text for text in ending.texts):
+        found.append("a fact holds a NUL, which PostgreSQL does not take")
+    if not ending.is_delivered and not free and _was_taken(ending) and _says_nothing_was_bought(ending):
+        found.append("a call that the vendor took is told as one that bought nothing")
+    return found
+
+
+def _was_taken(ending: Ending) -> bool:
+    """Whether the vendor answered the purchase with a success."""
+    buying = [told for method, _, told in ending.given if method == "POST"]
+    return bool(buying) and 200 <= buying[-1].status < 300
+
+
+def _says_nothing_was_bought(ending: Ending) -> bool:
+    calls = ending.fact.calls if isinstance(ending.fact, facts.StageFailed) else ()
+    return any(one.phase in ("not_sent",) for one in calls)
+
+
+def _texts(message: Any) -> Iterator[str]:
+    for _, value in message.ListFields():
+        for one in value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,):
+            if isinstance(one, str):
+                yield one
+            elif hasattr(one, "ListFields"):
+                yield from _texts(one)

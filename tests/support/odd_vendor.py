@@ -1,0 +1,146 @@
+"""A vendor on a port of its own that answers as a script says, byte for byte, framing included."""
+
+import asyncio
+import gzip
+import json
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Any
+
+
+class Framing(Enum):
+    """How a body's end is told."""
+
+    LENGTH = auto()
+    CHUNKED = auto()
+    #: All of the body in one chunk, and the connection closed before the last, empty one.
+    CHUNKED_CUT = auto()
+    CLOSED = auto()
+    #: A length that is longer than the body.
+    SHORT = auto()
+    #: The request is read, and the connection closed.
+    SILENT = auto()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """An answer: header names and values are bytes as they are."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    body: bytes = b""
+    framing: Framing = Framing.LENGTH
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body can be read as JSON."""
+        try:
+            json.loads(self.body)
+        except ValueError:
+            return False
+        return True
+
+    def with_json(self, value: Any) -> "Told":
+        """The same with another body, whatever its strings hold."""
+        return replace(self, body=json.dumps(value).encode())
+
+    def with_header(self, name: str, value: bytes) -> "Told":
+        """The same with a header more, in place of one of that name."""
+        kept = tuple(one for one in self.headers if one[0].lower() != name.lower().encode())
+        return replace(self, headers=(*kept, (name.encode(), value)))
+
+    @property
+    def plain(self) -> bytes:
+        """The body as a careful reader has it."""
+        return gzip.decompress(self.body) if self.body.startswith(b"\x1f\x8b") else self.body
+
+    def on_the_wire(self) -> bytes:
+        """Head and body."""
+        headers = [*self.headers, (b"Connection", b"close")]
+        body = self.body
+        match self.framing:
+            case Framing.LENGTH | Framing.SHORT:
+                more = 100 * (self.framing is Framing.SHORT)
+                headers.append((b"Content-Length", str(len(body) + more).encode()))
+            case Framing.CHUNKED | Framing.CHUNKED_CUT:
+                headers.append((b"Transfer-Encoding", b"chunked"))
+                chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+                body = chunk + (b"0\r\n\r\n" if self.framing is Framing.CHUNKED else b"")
+        head = b"".join(b"%b: %b\r\n" % one for one in headers)
+        return b"HTTP/1.1 %d Told\r\n%b\r\n%b" % (self.status, head, body)
+
+
+@dataclass(kw_only=True)
+class Script:
+    """The answers to one job: per method and path in their order, the last one again and again.
+
+    Any other GET is answered with `picture`, or not found where there is none.
+    """
+
+    answers: Mapping[tuple[str, str], Sequence[Told]]
+    picture: Sequence[Told]
+    given: list[tuple[str, str, Told]] = field(default_factory=list)
+
+    def answer(self, method: str, path: str) -> Told:
+        """The next answer."""
+        told = self.answers.get((method, path)) or (self.picture if method == "GET" else ())
+        before = sum((method, path) == (one[0], one[1]) for one in self.given)
+        answer = told[min(before, len(told) - 1)] if told else Told(status=404)
+        self.given.append((method, path, answer))
+        return answer
+
+
+class OddVendor:
+    """Plays many scripts at once: the first part of each path says which."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._scripts: dict[str, Script] = {}
+
+    def play(self, name: str, script: Script) -> str:
+        """The address at which a script is played from now on."""
+        self._scripts[name] = script
+        return f"{self.url}/{name}"
+
+    def forget(self, name: str) -> None:
+        """Play a script no longer."""
+        del self._scripts[name]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, one request."""
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+            fields = {name.lower(): value for name, _, value in (line.partition(":") for line in head[1:])}
+            await reader.readexactly(int(fields.get("content-length", "0")))
+            method, target, _ = head[0].split(" ")
+            _, name, path = target.split("/", 2)
+            script = self._scripts.get(name)
+            if script is None or "upgrade" in fields:
+                told = Told(status=404)
+            else:
+                told = script.answer(method, f"/{path}")
+            if told.framing is not Framing.SILENT:
+                writer.write(told.on_the_wire())
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            # A client that goes in the midst of an answer is part of the test.
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def odd_vendor() -> AsyncIterator[OddVendor]:
+    """Listen on a free port."""
+    vendor = OddVendor()
+    server = await asyncio.start_server(vendor.serve, "127.0.0.1", 0, limit=2**24)
+    vendor.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield vendor
+    finally:
+        server.close()
+
+
+Alteration = Callable[[Told], Told]
