@@ -39,7 +39,7 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
             came_to["delivered" if ending.is_delivered else ending.reason or "handed back"] += 1
             if wrong:
                 came_to["WRONG"] += 1
-                print(f"{seed} ({case}): {'; '.join(wrong)}", flush=True)  # noqa: T201
+                print(f"{seed} ({case}): {'; '.join(wrong)}", flush=True)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return came_to
@@ -55,7 +55,7 @@ async def run(kinds: Sequence[str], mutations: int, seed: str, only: str | None)
                 seeds = [only] if only else [f"{kind}-{seed}-{number}" for number in range(mutations)]
                 came_to = await play(world, goldens.read(kind), seeds)
                 wrong += came_to["WRONG"]
-                print(f"{kind}: {dict(came_to.most_common())}", flush=True)  # noqa: T201
+                print(f"{kind}: {dict(came_to.most_common())}", flush=True)
             await world.fetch.close()
     return 1 if wrong else 0
 

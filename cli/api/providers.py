@@ -1,8 +1,10 @@
 """`calotype providers`: what jobs can name and how it does; and whether a provider file can be used."""
 
+import asyncio
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
@@ -58,8 +60,11 @@ def list_providers(as_json: bool, connection: Connection) -> int:
     show_default=True,
     help="No timeout may be longer.",
 )
-def check(file: Path, max_generating_seconds: float) -> int:
-    """Say what is wrong with a provider file, with line and field; keys are looked for, not tried."""
+@click.option(
+    "--live", is_flag=True, help="Ask each vendor something that costs nothing: is it there, is the key good?"
+)
+def check(file: Path, max_generating_seconds: float, live: bool) -> int:
+    """Say what is wrong with a provider file, with line and field; keys are looked for, and tried with --live."""
     # Here, not above: to list what a service offers needs none of the generator's libraries.
     from services.generator.adapters import provider_file
 
@@ -67,12 +72,28 @@ def check(file: Path, max_generating_seconds: float) -> int:
         found = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
     except ConfigError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
+    wrong = 0
     for entry in found.providers:
         default = ", the default" if entry.name == found.default_name else ""
         click.echo(f"{entry.name}: {entry.kind}, {entry.model}{default}")
         try:
             if entry.api_key_env or entry.api_key_file:
                 entry.api_key(os.environ)
+            if live:
+                wrong += not _is_well(entry)
         except ConfigError as error:
             click.echo(f"  {error}", err=True)
-    return ExitCode.DONE
+            wrong += live
+    return ExitCode.FAILED if wrong else ExitCode.DONE
+
+
+def _is_well(entry: Any) -> bool:
+    """Ask an entry's vendor, and say what came of it."""
+    from services.generator.adapters.provider_entries import RemoteEntry
+    from services.generator.adapters.providers.looking import Found, look
+
+    if not isinstance(entry, RemoteEntry):
+        return True
+    found, told = asyncio.run(look(entry, environ=os.environ))
+    click.echo(f"  {told}", err=found is not Found.WELL)
+    return found is not Found.WRONG

@@ -32,8 +32,46 @@ ODD_TEXTS = (
     "data:image/png;base64,!!!!",
     "\r\nX-Injected: 1",
 )
-ODD_VALUES: tuple[Any, ...] = (None, True, False, 0, -1, 2**63, 1e308, 0.1, [], {}, [None], [[]], {"": None}, *ODD_TEXTS)
-STATUSES = (200, 201, 202, 204, 206, 302, 400, 401, 402, 403, 404, 408, 409, 410, 418, 422, 429, 451, 500, 502, 503, 504)
+ODD_VALUES: tuple[Any, ...] = (
+    None,
+    True,
+    False,
+    0,
+    -1,
+    2**63,
+    1e308,
+    0.1,
+    [],
+    {},
+    [None],
+    [[]],
+    {"": None},
+    *ODD_TEXTS,
+)
+STATUSES = (
+    200,
+    201,
+    202,
+    204,
+    206,
+    302,
+    400,
+    401,
+    402,
+    403,
+    404,
+    408,
+    409,
+    410,
+    418,
+    422,
+    429,
+    451,
+    500,
+    502,
+    503,
+    504,
+)
 ODD_HEADERS = (
     ("x-routed-via", "маляр/кисть".encode()),
     ("x-request-id", b"\xff\xfe\x00"[:2]),
@@ -122,7 +160,7 @@ class Mutations:
     """Alterations of one job's answers, all of them of one seed."""
 
     def __init__(self, seed: str, *, steps: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - repeatable
+        self._random = random.Random(seed)
         often = self._random.choice((1, 1, 1, 2, 3))
         self._steps = {self._random.randrange(steps) for _ in range(often)}
 
@@ -156,7 +194,9 @@ class Mutations:
             case 1 if isinstance(node, list):
                 node.insert(last, node[last])
             case 2 if isinstance(node, dict) and isinstance(last, str):
-                node[self._random.choice((last.upper(), f"{last}s", f"x_{last}", last.replace("_", "")))] = node.pop(last)
+                node[self._random.choice((last.upper(), f"{last}s", f"x_{last}", last.replace("_", "")))] = node.pop(
+                    last
+                )
             case 3:
                 node[last] = [node[last]] if self._random.random() < 0.5 else {"value": node[last]}
             case 4 if isinstance(node[last], str | int | float):

@@ -117,10 +117,7 @@ class OddVendor:
             method, target, _ = head[0].split(" ")
             _, name, path = target.split("/", 2)
             script = self._scripts.get(name)
-            if script is None or "upgrade" in fields:
-                told = Told(status=404)
-            else:
-                told = script.answer(method, f"/{path}")
+            told = Told(status=404) if script is None or "upgrade" in fields else script.answer(method, f"/{path}")
             if told.framing is not Framing.SILENT:
                 writer.write(told.on_the_wire())
                 await writer.drain()

@@ -1,5 +1,7 @@
 """`calotype providers check`: a file is read without a service, and what is wrong is named."""
 
+import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ from click.testing import CliRunner
 
 from cli.__main__ import main
 from cli.api.providers import providers
+from tests.support.scripted_http import Answer, scripted_server
 
 GOOD = """
 default: gpt
@@ -63,3 +66,26 @@ def test_a_listing_needs_a_service(tmp_path: Path, capsys: pytest.CaptureFixture
         main(["providers", "--data", str(tmp_path / "none")])
     assert ended.value.code == 3
     assert "calotype up" in capsys.readouterr().err
+
+
+def _status_of(*arguments: str) -> object:
+    with pytest.raises(SystemExit) as ended:
+        main(["providers", *arguments])
+    return ended.value.code
+
+
+async def test_a_live_check_tells_a_wrong_address_and_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KEY_OF_GPT", "sk-1234567890")
+    file = tmp_path / "providers.yaml"
+    entry = {"name": "gpt", "kind": "openai", "api_key_env": "KEY_OF_GPT", "default_model": "m"}
+    async with scripted_server() as vendor:
+        vendor.expect("GET", "/models", Answer(status=404, body=b"no such page"))
+        file.write_text(json.dumps({"providers": [entry | {"base_url": vendor.url}]}), encoding="utf-8")
+        status = await asyncio.to_thread(_status_of, "check", "--live", str(file))
+
+    told = capsys.readouterr()
+    assert status == 1
+    assert "look whether base_url is the API's address" in told.err
+    assert "sk-1234567890" not in told.out + told.err

@@ -6,6 +6,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import httpx
+
 from services.generator.adapters import provider_entries as entries
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
@@ -41,4 +43,11 @@ def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers) -> Pr
         case entries.DiffusersEntry():
             return DiffusersProvider(entry)
         case _:
-            return _REMOTE[type(entry)](entry, api_key=entry.api_key(environ))
+            return remote_provider(entry, environ=environ)
+
+
+def remote_provider(
+    entry: entries.RemoteEntry, *, environ: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
+) -> RemoteProvider:
+    """The adapter of an entry behind HTTP. Raises `ConfigError`."""
+    return _REMOTE[type(entry)](entry, api_key=entry.api_key(environ), transport=transport)

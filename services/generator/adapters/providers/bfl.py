@@ -40,6 +40,7 @@ class BFLProvider(RemoteProvider):
     """Submits and polls tasks. The key is sent to `base_url`'s own host, and to the vendor's own."""
 
     traits = Traits(free=False, idempotent=False, resumable=True)
+    free_question = "credits"
     max_images_per_call = 1
 
     def __init__(self, entry: BFLEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:

@@ -45,6 +45,7 @@ class ComfyUIProvider(RemoteProvider):
     """Queues workflows, looks after them and stops them. The key, if there is one, is sent to `base_url` alone."""
 
     traits = Traits(free=True, idempotent=False, resumable=True)
+    free_question = "system_stats"
 
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(

@@ -32,6 +32,7 @@ class GeminiProvider(RemoteProvider):
     """Asks for an image and waits for it. The key is sent to `base_url` alone, never in an address."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
+    free_question = "models"
     max_images_per_call = 1
 
     def __init__(self, entry: GeminiEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:

@@ -35,6 +35,7 @@ class OpenAIProvider(RemoteProvider):
     """Asks for images and waits for them. The key is sent to `base_url` alone."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
+    free_question = "models"
 
     def __init__(self, entry: OpenAIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(

@@ -33,6 +33,8 @@ class RemoteProvider(ABC):
 
     traits: Traits
     max_images_per_call: int
+    #: What `calotype providers check --live` asks, relative to `base_url`: costs nothing, and needs the key.
+    free_question: str | None = None
 
     def __init__(
         self,
@@ -98,6 +100,10 @@ class RemoteProvider(ABC):
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """There is nothing by which a call could be stopped."""
         return CancelOutcome.UNSUPPORTED
+
+    async def ask_freely(self, url: str) -> Answer:
+        """The answer to a question that costs nothing. Raises `ProviderError` when none comes."""
+        return await self._ask("GET", url)
 
     async def close(self) -> None:
         """Let go of connections."""

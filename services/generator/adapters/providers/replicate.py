@@ -43,6 +43,7 @@ class ReplicateProvider(RemoteProvider):
     """Submits, polls and cancels predictions. The key is sent to `base_url`'s own host alone."""
 
     traits = Traits(free=False, idempotent=False, resumable=True)
+    free_question = "account"
 
     def __init__(
         self, entry: ReplicateEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None

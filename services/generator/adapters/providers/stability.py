@@ -31,6 +31,7 @@ class StabilityProvider(RemoteProvider):
     """Asks for an image and waits for it. The key is sent to `base_url` alone."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
+    free_question = "/v1/user/balance"
     max_images_per_call = 1
 
     def __init__(

@@ -1,0 +1,91 @@
+"""`calotype providers check --live`: is the vendor where the entry says, and does it take the key?"""
+
+import httpx
+import pytest
+
+from services.generator.adapters.provider_entries import ProviderFile, RemoteEntry
+from services.generator.adapters.providers.looking import Found, look
+from tests.support.wire import Wire
+
+KEY = "key-of-the-provider"
+
+
+def entry_of(kind: str, **more: object) -> RemoteEntry:
+    """An entry at an address of its own."""
+    told = {
+        "name": "paid",
+        "kind": kind,
+        "base_url": "https://api.test/v1",
+        "api_key_env": "KEY",
+        "models": [{"name": "core"}],
+    }
+    [entry] = ProviderFile.model_validate({"providers": [told | more]}).providers
+    assert isinstance(entry, RemoteEntry)
+    return entry
+
+
+async def found_by(kind: str, answer: httpx.Response) -> tuple[Found, str, list[httpx.Request]]:
+    """What a look came to, and what was asked."""
+    asked: list[httpx.Request] = []
+
+    def told(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        return answer
+
+    found, words = await look(entry_of(kind), environ={"KEY": KEY}, transport=Wire(told))
+    return found, words, asked
+
+
+@pytest.mark.parametrize(
+    ("kind", "url"),
+    [
+        ("openai", "https://api.test/v1/models"),
+        ("gemini", "https://api.test/v1/models"),
+        ("replicate", "https://api.test/v1/account"),
+        ("bfl", "https://api.test/v1/credits"),
+        ("stability", "https://api.test/v1/user/balance"),
+    ],
+)
+async def test_a_vendor_is_asked_once_what_costs_nothing_with_the_key(kind: str, url: str) -> None:
+    found, words, asked = await found_by(kind, httpx.Response(200, json={"data": []}))
+
+    assert (found, words) == (Found.WELL, "answers, and takes the key")
+    assert [(one.method, str(one.url)) for one in asked] == [("GET", url)]
+    assert any(KEY in value for value in asked[0].headers.values())
+
+
+@pytest.mark.parametrize(
+    ("answer", "found", "told"),
+    [
+        (httpx.Response(401, json={"error": "no"}), Found.WRONG, "the key is refused"),
+        (httpx.Response(404, text="no such page"), Found.WRONG, "look whether base_url is the API's address"),
+        (httpx.Response(405), Found.WRONG, "look whether base_url is the API's address"),
+        (httpx.Response(200, html="<html>Hello</html>"), Found.WRONG, "not the API's"),
+        (httpx.Response(308, headers={"location": "https://api.test/v2"}), Found.WRONG, "leads to https://api.test/v2"),
+        (httpx.Response(503), Found.UNSEEN, "cannot be asked now"),
+        (httpx.Response(429), Found.WELL, "takes the key"),
+    ],
+)
+async def test_what_is_wrong_is_told_with_what_to_do(answer: httpx.Response, found: Found, told: str) -> None:
+    came_to, words, _ = await found_by("openai", answer)
+
+    assert came_to is found
+    assert told in words
+    assert KEY not in words
+
+
+async def test_who_cannot_be_reached_is_not_said_to_be_wrong() -> None:
+    def away(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    found, words = await look(entry_of("openai"), environ={"KEY": KEY}, transport=Wire(away))
+
+    assert found is Found.UNSEEN
+    assert "https://api.test/v1/models cannot be reached" in words
+
+
+async def test_a_vendor_without_a_free_question_is_not_asked() -> None:
+    found, words, asked = await found_by("fal", httpx.Response(200))
+
+    assert (found, asked) == (Found.UNSEEN, [])
+    assert "not tried" in words
