@@ -41,6 +41,8 @@ class Faults:
         self._was_away: set[str] = set()
         self._pause = threading.Event()
         database = DatabaseFaults(stack, seconds=FROZEN_SECONDS)
+        #: What this machine cannot play, with the reason.
+        self.unplayed: dict[str, str] = {}
         self.by_name: Mapping[str, Fault] = {
             **{f"kill {kind}": _fault(self._kill, self._one_of(kind)) for kind in KILLED},
             "kill two": _fault(self._kill, self._two),
@@ -117,11 +119,9 @@ class Faults:
             "full nats": ("nats", self._fill_broker),
             "full postgres": ("postgres", lambda _: database.fill_disk()),
         }
-        return {
-            name: _on(victim, strike)
-            for name, (victim, strike) in found.items()
-            if can_lack_room(self._stack.family(victim))
-        }
+        limited = {name for name, (victim, _) in found.items() if can_lack_room(self._stack.family(victim))}
+        self.unplayed |= dict.fromkeys(found.keys() - limited, "no prlimit, or not allowed")
+        return {name: _on(victim, strike) for name, (victim, strike) in found.items() if name in limited}
 
     def _fill_broker(self, victim: str) -> None:
         """It refuses to write, and goes on so when there is room again, until it is started again."""

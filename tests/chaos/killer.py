@@ -75,7 +75,9 @@ class Killer:
     def __init__(self, stack: ChaosStack, facts: Facts, *, seed: int, longest_outage: float) -> None:
         self._stack = stack
         self._dice = random.Random(seed)
-        self._faults = Faults(stack, facts, self._dice, longest_outage=longest_outage).by_name
+        faults = Faults(stack, facts, self._dice, longest_outage=longest_outage)
+        self._faults = faults.by_name
+        self.unplayed = faults.unplayed
         self._pause = threading.Event()
         self._eyes: Any = None
         self.score = Score()

@@ -20,6 +20,7 @@ def told(result: Result) -> str:
         *(_rule(name, result) for name in result.broken),
         "",
         "covered: " + ", ".join(f"{count} {what}" for what, count in result.covered.items()),
+        "not played: " + (", ".join(f"{name} ({why})" for name, why in result.unplayed.items()) or "nothing"),
         _rescues(result),
     ]
     return "\n".join(lines)

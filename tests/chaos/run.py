@@ -37,8 +37,8 @@ class Plan:
     """How long at most, from which seed, and what is enough: faults that hit, jobs, hits of each cell.
 
     However long it takes, `fewest` faults hit, and jobs end in each way of `ends`. A rescue may take `noise` seconds
-    longer than leases and looks do. Restarts go to another version and back where
-    `other` is a checkout of one. The buckets are looked at again `later`, in seconds.
+    longer than leases and looks do. Restarts go to another version and back where `other` is a checkout of one. The
+    buckets are looked at again `later`, in seconds.
     """
 
     seed: int
@@ -67,6 +67,8 @@ class Result:
     broken: Mapping[str, Sequence[str]]
     rescues: Sequence["Rescue"]
     covered: Mapping[str, int]
+    #: Faults that this machine or plan could not play, with the reason.
+    unplayed: Mapping[str, str]
 
 
 def run(plan: Plan, folder: Path) -> Result:
@@ -97,6 +99,7 @@ def play(plan: Plan, stack: ChaosStack) -> Result:
         broken={**check(found), "rescued_in_time": late, "nobody_was_surprised": load.surprises},
         rescues=rescues,
         covered=coverage(found),
+        unplayed=killer.unplayed | ({} if plan.other else {"two versions": "no --other"}),
     )
 
 
