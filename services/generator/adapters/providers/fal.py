@@ -1,9 +1,11 @@
 """The provider kind `fal`: requests to fal.ai's queue, polled; wire contract from the vendor's public documentation.
 
 A request is put into the queue, and followed, read and stopped at the three addresses that the answer names; none of
-them is made here, for they do not follow from the model's name.
+them is made here, for they do not follow from the model's name. Input images travel inside the request while they are
+small; larger ones are put into the vendor's storage before.
 """
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import FalEntry
 from services.generator.adapters.providers import fal_errors as errors
-from services.generator.adapters.providers import model_inputs, model_names, operation_errors
+from services.generator.adapters.providers import model_inputs, model_names, operation_errors, pictures, uploads
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -35,6 +37,10 @@ LONGEST_ID, LONGEST_ADDRESS = 200, 2000
 #: A result may hold its images as data URIs: so much for the largest, and so much more for each.
 MOST_RESULT, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 LARGEST_SEED = 2**63 - 1
+#: Every model reads an address; data URIs are for small files: https://fal.ai/docs/documentation/model-apis/fal-cdn
+MOST_INLINE = 1024 * 1024
+#: What was uploaded is for the model alone: a request waits in the queue for less than that.
+KEPT_SECONDS = 24 * 3600
 
 
 class FalProvider(RemoteProvider):
@@ -55,16 +61,13 @@ class FalProvider(RemoteProvider):
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
-        settings = self._entry.settings
-        inputs, names = settings.inputs, tuple(settings.size_names) if "size" in settings.inputs else ()
-        any_size = not names and ("size" in inputs or ("width" in inputs and "height" in inputs))
-        offers = model_inputs.offers(settings, any_size=any_size)
-        return provider_pb2.Capabilities(**offers, sizes=names, cancelable=True)
+        return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
 
     async def submit(self, order: Order) -> Operation:
         """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""
         url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
-        answer = await self._buy("POST", url, json=self._input(order), headers={"x-fal-no-retry": "1"})
+        body = await self._input(order)
+        answer = await self._buy("POST", url, json=body, headers={"x-fal-no-retry": "1"})
         if answer.status_code not in (200, 201, 202):
             raise errors.refusal(self.name, answer)
         told = read_json(self.name, answer)
@@ -105,13 +108,45 @@ class FalProvider(RemoteProvider):
             case other:
                 raise operation_errors.not_told(self.name, str(other)[:100])
 
-    def _input(self, order: Order) -> dict[str, Any]:
+    async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
         settings = self._entry.settings
-        fields = model_inputs.fields_of(order, request, settings)
-        sides = {name: fields[name] for name in ("width", "height")} if request.size else None
-        size = settings.size_names.get(request.size or "") if settings.size_names else sides
-        return model_inputs.input_of({**fields, "size": size}, request, settings)
+        model_inputs.refuse_lost_pictures(self.name, order, settings)
+        brought = pictures.of_order(order)
+        images = [await self._brought(data) for data in brought.images]
+        mask = None if brought.mask is None else await self._brought(brought.mask)
+        fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
+        if request.size and not settings.size_names:
+            fields["size"] = {name: fields[name] for name in ("width", "height")}
+        return model_inputs.input_of(fields, request, settings)
+
+    async def _brought(self, data: bytes) -> str:
+        """An address under which a model can read a picture."""
+        storage = self._entry.storage_url
+        if len(data) <= MOST_INLINE or storage is None:
+            return pictures.data_uri(data)
+        with uploads.nothing_bought():
+            return await self._upload(storage, data)
+
+    async def _upload(self, storage: str, data: bytes) -> str:
+        name, _, kind = pictures.file_of("image", data)
+        kept = {"X-Fal-Object-Lifecycle": json.dumps({"expiration_duration_seconds": KEPT_SECONDS})}
+        url = f"{storage}/storage/upload/initiate?storage_type=fal-cdn-v3"
+        answer = await self._buy("POST", url, json={"content_type": kind, "file_name": name}, headers=kept)
+        if answer.status_code not in (200, 201):
+            raise errors.refusal(self.name, answer)
+        told = read_json(self.name, answer)
+        put_at, read_at = (str(told.get(name) or "") for name in ("upload_url", "file_url"))
+        # Over https, unless what is spoken to is not either: on the operator's own machine.
+        schemes = ("https://",) if storage.startswith("https:") else ("https://", "http://")
+        if not all(one.startswith(schemes) and len(one) <= LONGEST_ADDRESS for one in (put_at, read_at)):
+            raise operation_errors.unclassified(
+                self.name, "an upload without an address", acceptance=Acceptance.UNKNOWN
+            )
+        stored = await self._give("PUT", put_at, content=data, headers={"Content-Type": kind})
+        if stored.status_code not in (200, 201, 204):
+            raise errors.refusal(self.name, stored)
+        return read_at
 
     def _address(self, operation: Operation, name: str) -> str:
         """Where the operation's own answer said. Raises `ProviderError` when that is not the API."""

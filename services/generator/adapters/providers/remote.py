@@ -59,6 +59,7 @@ class RemoteProvider(ABC):
         # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
         self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
         self._asking = _client(credential, transport, kept_alive=20, answer_seconds=ANSWER_SECONDS)
+        self._giving = _client({}, transport, kept_alive=0, answer_seconds=ANSWER_SECONDS)
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
         """The entry of the catalogue."""
@@ -85,6 +86,10 @@ class RemoteProvider(ABC):
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """The same for every model."""
+        return self.max_images_per_call
+
     @abstractmethod
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request."""
@@ -109,6 +114,7 @@ class RemoteProvider(ABC):
         """Let go of connections."""
         await self._buying.aclose()
         await self._asking.aclose()
+        await self._giving.aclose()
 
     @abstractmethod
     def _capabilities(self) -> provider_pb2.Capabilities:
@@ -128,6 +134,13 @@ class RemoteProvider(ABC):
             return _whole(await exchange(self._asking, method, url, most=most, **request))
         except httpx.RequestError as error:
             raise operation_errors.not_told(self.name, type(error).__name__) from error
+
+    async def _give(self, method: str, url: str, **request: Any) -> Answer:
+        """Send without the key what a vendor's answer asked for. Raises `ProviderError` when no answer comes."""
+        try:
+            return _whole(await exchange(self._giving, method, url, **request))
+        except httpx.RequestError as error:
+            raise lost_answer(self.name, error) from error
 
     def _listen(self, url: str) -> AsyncGenerator[Any, None]:
         """What a websocket of the API's own tells; nothing more, once it cannot be heard."""
