@@ -161,7 +161,7 @@ PROVIDERS: dict[str, Any] = {
             "kind": "procedural",
             "is_default": True,
             "default_model": "v1",
-            "models": [{"name": "v1", "price_micros_per_image": 0}],
+            "models": [{"name": "v1", "price_micros_per_image": 0, "capabilities": None}],
             "capabilities": {
                 "max_images_per_call": 10,
                 "sizes": [],

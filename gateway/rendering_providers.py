@@ -17,7 +17,11 @@ def provider(one: provider_pb2.Provider) -> ProviderView:
         is_default=one.is_default,
         default_model=one.default_model,
         models=[
-            ModelView(name=model.name, price_micros_per_image=given(model, "price_micros_per_image"))
+            ModelView(
+                name=model.name,
+                price_micros_per_image=given(model, "price_micros_per_image"),
+                capabilities=_capabilities(model.capabilities) if model.HasField("capabilities") else None,
+            )
             for model in one.models
         ],
         capabilities=_capabilities(one.capabilities),

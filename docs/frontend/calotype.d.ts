@@ -822,6 +822,8 @@ export interface components {
             name: string;
             /** Price Micros Per Image */
             price_micros_per_image: number | null;
+            /** @description Null: those of its provider. */
+            capabilities: components["schemas"]["CapabilitiesView"] | null;
         };
         /**
          * OpenAIModelView

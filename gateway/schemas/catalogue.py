@@ -7,13 +7,6 @@ from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, To
 from gateway.schemas.wire import View
 
 
-class ModelView(View):
-    """One model of a provider."""
-
-    name: str
-    price_micros_per_image: int | None
-
-
 class CapabilitiesView(View):
     """What a provider can do; a request that goes beyond it is refused."""
 
@@ -34,6 +27,15 @@ class CapabilitiesView(View):
     idempotent: bool
     free: bool
     max_prompt_characters: int | None
+
+
+class ModelView(View):
+    """One model of a provider."""
+
+    name: str
+    price_micros_per_image: int | None
+    capabilities: CapabilitiesView | None
+    """Null: those of its provider."""
 
 
 class OutageView(View):

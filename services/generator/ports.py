@@ -49,6 +49,9 @@ class ImageProvider(Protocol):
     trusted_host: str | None
     allow_private_addresses: bool
 
+    def images_per_call(self, model: str) -> int:
+        """How many images one call of a model can make; `max_images_per_call` where models do not differ."""
+
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request."""
 

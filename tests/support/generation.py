@@ -400,6 +400,10 @@ class Provider:
         self._script = list(script)
         self._hook = hook or (lambda: None)
 
+    def images_per_call(self, model: str) -> int:
+        """The same for every model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated | Operation:
         """The next answer."""
         self.submitted.append(order)

@@ -164,7 +164,7 @@ class Generator:
         errors: list[StageError] = []
         for route in claim.job.routes[claim.routes_given_up :]:
             provider = self._providers.get(route.provider)
-            indexes = missing[: provider.max_images_per_call if provider else 1]
+            indexes = missing[: provider.images_per_call(route.model) if provider else 1]
             try:
                 if provider is None:
                     raise failures.provider_not_configured(route.provider)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 from typing import Any
 
@@ -101,6 +101,8 @@ class Model:
 
     name: str
     price_micros_per_image: int | None = None
+    #: None where they are those of its provider.
+    capabilities: Capabilities | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +119,11 @@ class Provider:
     requests_per_minute: int = 0
     timeout_seconds: int = 300
 
+    def as_model(self, name: str) -> "Provider":
+        """The provider as it is for those who ask for this model."""
+        own = next((model.capabilities for model in self.models if model.name == name), None)
+        return self if own is None else replace(self, capabilities=own)
+
 
 def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Provider, str]:
     """Route a request: the provider and the model that it will be sent to.
@@ -127,11 +134,13 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
         raise Refusal("SERVICE_UNAVAILABLE", "No generator offers a provider now.", retry_after_seconds=2)
     provider = _provider(request, catalogue)
     model = request.model or provider.default_model
+    provider = provider.as_model(model)
+    ways_around = {name: one.as_model(one.default_model) for name, one in catalogue.items()}
     violations = (
         *_out_of_bounds(request),
         *_unknown_names(request, provider, catalogue),
         *_beyond(request, provider),
-        *_beyond_fallbacks(request, catalogue),
+        *_beyond_fallbacks(request, ways_around),
     )
     if violations:
         first = violations[0]
@@ -249,7 +258,8 @@ def _wrong_size(size: str, provider: Provider) -> Iterator[Violation]:
     elif able.sizes:
         yield from _not_listed("size", size, able.sizes, provider)
     elif not able.max_side:
-        yield Violation(field="size", message=f"{provider.name} does not let its size be chosen.")
+        instead = f" Name an aspect_ratio: {', '.join(able.aspect_ratios)}." if able.aspect_ratios else ""
+        yield Violation(field="size", message=f"{provider.name} does not let its size be chosen.{instead}")
     else:
         multiple = max(able.side_multiple, 1)
         for side in map(int, sides.groups()):

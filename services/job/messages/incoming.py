@@ -107,25 +107,33 @@ def moment(message: Any, field: str) -> datetime | None:
 
 def provider(told: provider_pb2.Provider) -> Provider:
     """An entry of the catalogue."""
-    able: dict[str, Any] = {
-        field.name: tuple(value) if field.is_repeated else value
-        for field in provider_pb2.Capabilities.DESCRIPTOR.fields
-        for value in [getattr(told.capabilities, field.name)]
-    }
     return Provider(
         name=told.name,
         kind=told.kind,
         is_default=told.is_default,
         default_model=told.default_model,
         models=tuple(
-            Model(name=model.name, price_micros_per_image=_given(model, "price_micros_per_image"))
+            Model(
+                name=model.name,
+                price_micros_per_image=_given(model, "price_micros_per_image"),
+                capabilities=_capabilities(model.capabilities) if model.HasField("capabilities") else None,
+            )
             for model in told.models
         ),
-        capabilities=Capabilities(**able),
+        capabilities=_capabilities(told.capabilities),
         max_concurrency=told.max_concurrency,
         requests_per_minute=told.requests_per_minute,
         timeout_seconds=told.timeout_seconds,
     )
+
+
+def _capabilities(told: provider_pb2.Capabilities) -> Capabilities:
+    able: dict[str, Any] = {
+        field.name: tuple(value) if field.is_repeated else value
+        for field in told.DESCRIPTOR.fields
+        for value in [getattr(told, field.name)]
+    }
+    return Capabilities(**able)
 
 
 def failure(told: error_pb2.Failure) -> Failure:

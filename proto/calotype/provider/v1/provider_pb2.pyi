@@ -134,22 +134,33 @@ class Model(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_PER_IMAGE_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name as jobs use it."""
     price_micros_per_image: _builtins.int
     """Price of one image in millionths of a US dollar; absent when unknown."""
+    @_builtins.property
+    def capabilities(self) -> Global___Capabilities:
+        """What this model can do, where that is not what `Provider.capabilities` say; absent when it is."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         price_micros_per_image: _builtins.int | None = ...,
+        capabilities: Global___Capabilities | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities", "_price_micros_per_image", b"_price_micros_per_image", "capabilities", b"capabilities", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image", "name", b"name", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities", "_price_micros_per_image", b"_price_micros_per_image", "capabilities", b"capabilities", "name", b"name", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capabilities: _TypeAlias = _typing.Literal["capabilities"]  # noqa: Y015
+    _WhichOneofArgType__capabilities: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities"]  # noqa: Y015
     _WhichOneofReturnType__price_micros_per_image: _TypeAlias = _typing.Literal["price_micros_per_image"]  # noqa: Y015
     _WhichOneofArgType__price_micros_per_image: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capabilities) -> _WhichOneofReturnType__capabilities | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_micros_per_image) -> _WhichOneofReturnType__price_micros_per_image | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015

@@ -45,7 +45,8 @@ class ComfyUISettings(Strict):
             return told
         if "workflow" in told:
             raise ValueError("workflow and workflow_file exclude each other")
-        return told | {"workflow": _workflow_of(Path(str(told["workflow_file"])))}
+        given = {name: value for name, value in told.items() if name != "workflow_file"}
+        return given | {"workflow": _workflow_of(Path(str(told["workflow_file"])))}
 
     @model_validator(mode="after")
     def _slots_fit(self) -> "ComfyUISettings":

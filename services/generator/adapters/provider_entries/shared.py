@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from common.config import ConfigError
 from services.generator.domain.work import Request
@@ -33,6 +34,8 @@ class ModelEntry(Strict):
 
     name: str = Field(min_length=1, max_length=200)
     price_micros_per_image: int | None = Field(default=None, ge=0)
+    #: What the kind's settings are for this model, where the entry's are not right for it.
+    settings: Mapping[str, Any] = Field(default_factory=dict)
 
 
 class Defaults(Strict):
@@ -74,12 +77,39 @@ class Entry(Strict):
     api_key_file: Path | None = None
     default_model: str | None = None
     models: tuple[ModelEntry, ...] = ()
+    settings: Strict
     max_concurrency: int = Field(default=0, ge=0)
     requests_per_minute: int = Field(default=0, ge=0)
     timeout_seconds: float = Field(default=300, ge=1)
     poll_interval_seconds: float = Field(default=1, gt=0)
     allow_private_addresses: bool = False
     defaults: Defaults = Defaults()
+    _of_models: dict[str, Strict] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _settings_of_models_fit(self) -> Self:
+        for number, model in enumerate(self.models):
+            if model.settings:
+                self._of_models[model.name] = self._overlaid(model.settings, place=("models", number, "settings"))
+        return self
+
+    def settings_of(self, model: str) -> Any:
+        """The settings for a model: its own on top of the entry's, field by field."""
+        return self._of_models.get(model, self.settings)
+
+    def narrowed_to(self, model: ModelEntry) -> Self:
+        """The entry as if it had this one model alone, with its settings."""
+        told = {"models": (model,), "default_model": model.name, "settings": self.settings_of(model.name)}
+        return self.model_copy(update=told)
+
+    def _overlaid(self, own: Mapping[str, Any], *, place: tuple[str | int, ...]) -> Strict:
+        given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        try:
+            return type(self.settings).model_validate({**given, **own})
+        except ValidationError as error:
+            problem = error.errors(include_input=False, include_url=False)[0]
+            told = {"words": problem["msg"].removeprefix("Value error, "), "place": (*place, *problem["loc"])}
+            raise PydanticCustomError("model_settings", "{words}", told) from error
 
     def price_of(self, model: str) -> int | None:
         """Price of one image, None when the file does not tell it."""

@@ -10,6 +10,7 @@ import httpx
 
 from services.generator.adapters import provider_entries as entries
 from services.generator.adapters.providers.bfl import BFLProvider
+from services.generator.adapters.providers.by_model import ModelProviders
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
@@ -21,7 +22,7 @@ from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
 from services.generator.adapters.rendering import Renderers
 
-Provider = ProceduralProvider | DiffusersProvider | RemoteProvider
+Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProviders
 
 #: Adapters behind HTTP, by the entry that each is made of.
 _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
@@ -41,9 +42,9 @@ def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers) -> Pr
         case entries.ProceduralEntry():
             return ProceduralProvider(entry, renderers)
         case entries.DiffusersEntry():
-            return DiffusersProvider(entry)
+            return DiffusersProvider(entry.model_copy(update={"settings": entry.settings_of(entry.model)}))
         case _:
-            return remote_provider(entry, environ=environ)
+            return _by_model(entry, environ=environ)
 
 
 def remote_provider(
@@ -51,3 +52,12 @@ def remote_provider(
 ) -> RemoteProvider:
     """The adapter of an entry behind HTTP. Raises `ConfigError`."""
     return _REMOTE[type(entry)](entry, api_key=entry.api_key(environ), transport=transport)
+
+
+def _by_model(entry: entries.RemoteEntry, *, environ: Mapping[str, str]) -> RemoteProvider | ModelProviders:
+    """One adapter where the entry has one model; of several, each may take something else."""
+    whole = remote_provider(entry, environ=environ)
+    if len(entry.models) < 2 and not any(model.settings for model in entry.models):
+        return whole
+    adapters = {one.name: remote_provider(entry.narrowed_to(one), environ=environ) for one in entry.models}
+    return ModelProviders(whole, adapters)

@@ -75,6 +75,10 @@ class DiffusersProvider:
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """There is one model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated:
         """Draw."""
         first = order.seed if order.seed is not None else seed_of(order.idempotency_key)

@@ -74,6 +74,10 @@ class ProceduralProvider:
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """There is one model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated:
         """Draw."""
         request = self._entry.defaults.applied_to(order.request)

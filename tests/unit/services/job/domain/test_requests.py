@@ -124,6 +124,35 @@ def test_listed_sizes_are_the_only_ones() -> None:
         choose(asking(size="512x512"), {"all": listed})
 
 
+def test_a_model_is_asked_for_what_it_can_do_itself() -> None:
+    edits = replace(ABLE, max_input_images=3, seed=False, sizes=("512x512",))
+    own = Model(name="edit", capabilities=edits)
+    both = replace(ALL_ROUND, models=(*ALL_ROUND.models, own))
+    pictures = tuple(InputImage(url=f"https://a.test/{place}") for place in range(3))
+
+    assert choose(asking(model="edit", size="512x512", input_images=pictures), {"all": both})[1] == "edit"
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(model="edit", seed=1, size="1024x1024"), {"all": both})
+    assert [one.field for one in refusal.value.violations] == ["seed", "size"]
+    assert choose(asking(seed=1), {"all": both})[1] == ALL_ROUND.default_model
+
+
+def test_a_fallback_is_asked_for_what_its_default_model_can_do() -> None:
+    own = Model(name=POOR.default_model, capabilities=ABLE)
+    catalogue = CATALOGUE | {"poor": replace(POOR, models=(own,))}
+
+    assert choose(asking(seed=1, fallback=("poor",)), catalogue)[0].name == "all"
+    with pytest.raises(Refusal):
+        choose(asking(seed=1, fallback=("poor",)), CATALOGUE)
+
+
+def test_who_names_a_size_where_there_are_ratios_alone_is_told_to_name_one() -> None:
+    shaped = replace(ALL_ROUND, capabilities=replace(ABLE, sizes=(), max_side=0, aspect_ratios=("1:1", "16:9")))
+
+    with pytest.raises(Refusal, match=r"does not let its size be chosen. Name an aspect_ratio: 1:1, 16:9\."):
+        choose(asking(size="512x512"), {"all": shaped})
+
+
 def test_without_a_catalogue_the_asker_is_told_to_come_again() -> None:
     with pytest.raises(Refusal) as refusal:
         choose(asking(), {})
