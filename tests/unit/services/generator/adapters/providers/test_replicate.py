@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from services.generator.adapters.provider_entries import Defaults, ModelEntry, ReplicateEntry, ReplicateSettings
 from services.generator.adapters.providers.replicate import ReplicateProvider
@@ -85,7 +86,9 @@ async def test_a_model_may_be_a_version_or_a_deployment(model: str, path: str, v
     assert json.loads(script.asked[0].content).get("version") == version
 
 
-@pytest.mark.parametrize("model", ["../predictions/p/cancel?x=", "acme/paint?x=", "../trainings#", "deployments/acme"])
+@pytest.mark.parametrize(
+    "model", ["../predictions/p/cancel?x=", "acme/paint?x=", "../trainings#", "deployments/acme", "abc123", "a/b:../c"]
+)
 async def test_what_is_no_models_name_is_in_no_address(model: str) -> None:
     script = Script(httpx.Response(201, json=CREATED))
     with pytest.raises(ProviderError) as refusal:
@@ -335,6 +338,42 @@ async def test_fields_go_into_the_inputs_that_the_file_names() -> None:
         "format": "jpg",
         "steps": 2,
     }
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent", "sizes", "max_side"),
+    [
+        ({}, "1024x1024", [], 1440),
+        ({"size_names": {"1024x1024": "1024*1024", "512x512": "512*512"}}, "1024*1024", ["1024x1024", "512x512"], 0),
+    ],
+)
+async def test_a_size_goes_as_one_string_or_by_its_name(
+    settings: dict[str, Any], sent: str, sizes: list[str], max_side: int
+) -> None:
+    told = ReplicateSettings(inputs={"prompt": "prompt", "size": "resolution"}, **settings)
+    script = Script(httpx.Response(201, json=CREATED))
+    speaking = provider(script, ENTRY.model_copy(update={"settings": told}))
+    await speaking.submit(order(size="1024x1024"))
+    offers = speaking.describe(is_default=False).capabilities
+
+    assert json.loads(script.asked[0].content)["input"] == {"prompt": "a harbour", "resolution": sent}
+    assert (list(offers.sizes), offers.max_side) == (sizes, max_side)
+
+
+def test_the_ratios_of_flux_schnell_are_offered_where_the_file_says_nothing() -> None:
+    told = provider(Script(httpx.Response(500))).describe(is_default=True).capabilities
+
+    assert len(told.aspect_ratios) == 11
+    assert {"21:9", "9:21", "4:5", "5:4"} <= set(told.aspect_ratios)
+
+
+@pytest.mark.parametrize(
+    "name", ["flux", "a/b/c", "deployments/a", "deployments/a/b:abc123", "abc123", "a/b:x", "../b"]
+)
+def test_a_file_that_names_no_model_is_told_how_models_are_named(name: str) -> None:
+    for told in ({"models": [{"name": name}]}, {"default_model": name}):
+        with pytest.raises(ValidationError, match="write owner/name, owner/name:VERSION"):
+            ReplicateEntry.model_validate({"name": "x", "kind": "replicate"} | told)
 
 
 async def test_the_seed_of_a_single_image_is_told_again() -> None:
