@@ -123,6 +123,28 @@ async def test_an_entry_of_one_model_without_settings_of_its_own_is_one_adapter(
     await renderers.close()
 
 
+async def test_endpoints_of_one_entry_are_offered_each_for_what_it_takes() -> None:
+    renderers = Renderers()
+    names = ("core", "sd3/sd3.5-large", "edit/inpaint")
+    told = {"name": "s", "kind": "stability", "api_key_env": "KEY", "models": [{"name": name} for name in names]}
+    [entry] = ProviderFile.model_validate({"providers": [told]}).providers
+    built = build(entry, environ={"KEY": "k"}, renderers=renderers)
+    known = built.describe(is_default=True)
+    await built.close()
+    await renderers.close()
+    core, sd3, inpaint = (model.capabilities for model in known.models)
+
+    assert (known.capabilities.max_input_images, list(known.capabilities.aspect_ratios)) == (0, [])
+    assert (core.max_input_images, core.mask, "webp" in core.output_formats, len(core.aspect_ratios)) == (
+        0,
+        False,
+        True,
+        9,
+    )
+    assert (sd3.max_input_images, sd3.mask, "webp" in sd3.output_formats) == (1, False, False)
+    assert (inpaint.max_input_images, inpaint.mask, list(inpaint.aspect_ratios)) == (1, True, [])
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_models_settings_are_checked_by_its_kind_and_the_mistake_has_its_line(kind: str, tmp_path: Path) -> None:
     model = "core" if kind == "stability" else "a/b"
