@@ -67,9 +67,10 @@ generate: dev-packages ## Make the Python stubs from the contracts.
 lock: ## Choose the newest allowed versions; needs uv.
 	uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 --upgrade --generate-hashes \
 	--no-header --no-emit-index-url -o requirements/run.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra azure --extra bedrock --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/services.txt
-	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra embedded --extra azure --extra bedrock --group dev --universal \
+	--python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/dev.txt
 
 clean: ## Remove what was built; data folders of stacks stay.

@@ -24,6 +24,11 @@ def keep_secret(secret: str) -> None:
         _SECRETS.add(secret)
 
 
+def forget_secret(secret: str) -> None:
+    """A credential that is good no more, and that no answer under way repeats."""
+    _SECRETS.discard(secret)
+
+
 def clean(text: str, most: int) -> str:
     """Text in at most so many bytes of UTF-8, without secrets, and without what no database or message takes.
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.azure_openai import AzureOpenAIEntry, AzureOpenAISettings
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
 from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
 from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
@@ -21,6 +22,8 @@ from services.generator.adapters.provider_entries.stability import StabilityEntr
 
 __all__ = [
     "KINDS",
+    "AzureOpenAIEntry",
+    "AzureOpenAISettings",
     "BFLEntry",
     "BFLSettings",
     "ComfyUIEntry",
@@ -51,6 +54,7 @@ ProviderEntry = (
     ProceduralEntry
     | ReplicateEntry
     | OpenAIEntry
+    | AzureOpenAIEntry
     | GeminiEntry
     | StabilityEntry
     | BFLEntry
@@ -58,7 +62,18 @@ ProviderEntry = (
     | ComfyUIEntry
     | DiffusersEntry
 )
-KINDS = ("procedural", "replicate", "openai", "gemini", "stability", "bfl", "fal", "comfyui", "diffusers")
+KINDS = (
+    "procedural",
+    "replicate",
+    "openai",
+    "azure_openai",
+    "gemini",
+    "stability",
+    "bfl",
+    "fal",
+    "comfyui",
+    "diffusers",
+)
 
 
 class ProviderFile(Strict):

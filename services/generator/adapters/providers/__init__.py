@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from services.generator.adapters import provider_entries as entries
+from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.by_model import ModelProviders
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
@@ -26,6 +27,7 @@ Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProvid
 
 #: Adapters behind HTTP, by the entry that each is made of.
 _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
+    entries.AzureOpenAIEntry: AzureOpenAIProvider,
     entries.BFLEntry: BFLProvider,
     entries.ComfyUIEntry: ComfyUIProvider,
     entries.FalEntry: FalProvider,

@@ -14,7 +14,7 @@ from services.generator.domain.outcomes import Acceptance, ProviderError, Vendor
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _CODE_FIELDS = ("title", "code", "type", "name")
-_WRAPPING_FIELDS = ("innererror", "provider_specific_fields", "metadata", "details")
+_WRAPPING_FIELDS = ("innererror", "inner_error", "provider_specific_fields", "metadata", "details")
 MESSAGES = {
     "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
     "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",

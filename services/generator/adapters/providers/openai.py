@@ -4,12 +4,13 @@ Wire contract from the public OpenAPI document of the vendor. There is no seed, 
 repeat, and nothing by which a call could be followed or stopped.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries import OpenAIEntry
+from services.generator.adapters.provider_entries import AzureOpenAIEntry, OpenAIEntry
 from services.generator.adapters.providers import forms, options
 from services.generator.adapters.providers import openai_errors as errors
 from services.generator.adapters.providers.answers import Answer
@@ -37,11 +38,18 @@ class OpenAIProvider(RemoteProvider):
     traits = Traits(free=False, idempotent=False, resumable=False)
     free_question = "models"
 
-    def __init__(self, entry: OpenAIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        entry: OpenAIEntry | AzureOpenAIEntry,
+        *,
+        api_key: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        credential: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(
             entry,
             base_url=BASE_URL,
-            credential={"Authorization": f"Bearer {api_key}"},
+            credential={"Authorization": f"Bearer {api_key}"} if credential is None else credential,
             api_key=api_key,
             transport=transport,
             answer_seconds=entry.timeout_seconds,
