@@ -18,6 +18,7 @@ from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.gemini import GeminiProvider
+from services.generator.adapters.providers.generic import GenericProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
@@ -46,6 +47,7 @@ REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "fal": FalProvider,
     "comfyui": ComfyUIProvider,
     "gemini": GeminiProvider,
+    "generic": GenericProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

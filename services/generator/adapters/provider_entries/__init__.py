@@ -13,6 +13,7 @@ from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, C
 from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
 from services.generator.adapters.provider_entries.gemini import GeminiEntry, GeminiSettings
+from services.generator.adapters.provider_entries.generic import GenericEntry, GenericField, GenericSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
@@ -35,6 +36,9 @@ __all__ = [
     "FalSettings",
     "GeminiEntry",
     "GeminiSettings",
+    "GenericEntry",
+    "GenericField",
+    "GenericSettings",
     "InputField",
     "ModelEntry",
     "ModelInputs",
@@ -61,6 +65,7 @@ ProviderEntry = (
     | FalEntry
     | ComfyUIEntry
     | DiffusersEntry
+    | GenericEntry
 )
 KINDS = (
     "procedural",
@@ -73,6 +78,7 @@ KINDS = (
     "fal",
     "comfyui",
     "diffusers",
+    "generic",
 )
 
 
