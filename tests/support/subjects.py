@@ -19,6 +19,7 @@ from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.gemini import GeminiProvider
 from services.generator.adapters.providers.generic import GenericProvider
+from services.generator.adapters.providers.huggingface import HuggingFaceProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
@@ -48,6 +49,7 @@ REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "comfyui": ComfyUIProvider,
     "gemini": GeminiProvider,
     "generic": GenericProvider,
+    "huggingface": HuggingFaceProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

@@ -14,6 +14,7 @@ from services.generator.adapters.provider_entries.diffusers import DiffusersEntr
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
 from services.generator.adapters.provider_entries.gemini import GeminiEntry, GeminiSettings
 from services.generator.adapters.provider_entries.generic import GenericEntry, GenericField, GenericSettings
+from services.generator.adapters.provider_entries.huggingface import HuggingFaceEntry, HuggingFaceSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
 from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
@@ -39,6 +40,8 @@ __all__ = [
     "GenericEntry",
     "GenericField",
     "GenericSettings",
+    "HuggingFaceEntry",
+    "HuggingFaceSettings",
     "InputField",
     "ModelEntry",
     "ModelInputs",
@@ -65,6 +68,7 @@ ProviderEntry = (
     | FalEntry
     | ComfyUIEntry
     | DiffusersEntry
+    | HuggingFaceEntry
     | GenericEntry
 )
 KINDS = (
@@ -78,6 +82,7 @@ KINDS = (
     "fal",
     "comfyui",
     "diffusers",
+    "huggingface",
     "generic",
 )
 

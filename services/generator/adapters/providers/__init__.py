@@ -17,6 +17,7 @@ from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.gemini import GeminiProvider
 from services.generator.adapters.providers.generic import GenericProvider
+from services.generator.adapters.providers.huggingface import HuggingFaceProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.procedural import ProceduralProvider
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -34,6 +35,7 @@ _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.FalEntry: FalProvider,
     entries.GeminiEntry: GeminiProvider,
     entries.GenericEntry: GenericProvider,
+    entries.HuggingFaceEntry: HuggingFaceProvider,
     entries.OpenAIEntry: OpenAIProvider,
     entries.ReplicateEntry: ReplicateProvider,
     entries.StabilityEntry: StabilityProvider,

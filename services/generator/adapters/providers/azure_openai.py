@@ -3,7 +3,7 @@
 What differs from the kind `openai` is the credential, which Azure rotates. Errors are in the same map.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
@@ -39,12 +39,18 @@ class AzureOpenAIProvider(OpenAIProvider):
             else KeyOfEntry(entry, api_key)
         )
 
+    async def ask_freely(self, url: str) -> Answer:
+        """The answer to a question that costs nothing, asked with the credential of now."""
+        ask = super()._ask
+        return await self._with_secret(lambda headers: ask("GET", url, headers=headers))
+
     async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Send a request with the credential of now; 401 says that nothing was carried out."""
         buy = super()._buy
+        return await self._with_secret(lambda headers: buy(method, url, most=most, headers=headers, **request))
 
-        async def with_secret(secret: str) -> Answer:
-            headers = {"api-key": secret} if self._is_key else credentials.bearer(secret)
-            return await buy(method, url, most=most, headers=headers, **request)
+    async def _with_secret(self, request: Callable[[Mapping[str, str]], Awaitable[Answer]]) -> Answer:
+        async def asked(secret: str) -> Answer:
+            return await request({"api-key": secret} if self._is_key else credentials.bearer(secret))
 
-        return await credentials.send(self._secret, with_secret, is_refused=lambda answer: answer.status_code == 401)
+        return await credentials.send(self._secret, asked, is_refused=lambda answer: answer.status_code == 401)

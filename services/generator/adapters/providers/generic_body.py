@@ -1,19 +1,17 @@
 """The request of the kind `generic`: constants of the settings, a job's options, and its fields in their places."""
 
-import base64
 import copy
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid5
 
 from services.generator.adapters.provider_entries import GenericField, GenericSettings, dotted_paths
-from services.generator.adapters.providers import forms
+from services.generator.adapters.providers import forms, image_bytes
 from services.generator.domain.work import Request
 from services.generator.ports import Order
 
 #: Where the ids of calls come from, for vendors that want one.
 NAMESPACE = UUID("7d0a1a0e-0f43-4c37-8d0f-9f3c8f1f2b7a")
-_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
 def request_of(settings: GenericSettings, order: Order, request: Request) -> dict[str, Any]:
@@ -74,7 +72,7 @@ def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
     """A value as the vendor writes it."""
     submit = settings.submit
     if isinstance(value, bytes):
-        return _encoded(value, bare=submit.images_as == "base64")
+        return image_bytes.bare(value) if submit.images_as == "base64" else image_bytes.data_uri(value)
     if isinstance(value, list):
         return [_spelled(settings, field, one) for one in value]
     spelling = submit.values.get(field, {}).get(str(value))
@@ -83,19 +81,10 @@ def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
     return value.replace("x", submit.size_separator) if field == "size" else value
 
 
-def _encoded(data: bytes, *, bare: bool) -> str:
-    text = base64.b64encode(data).decode()
-    return text if bare else f"data:{_kind(data)};base64,{text}"
-
-
 def _files(name: str, value: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
     pictures = value if isinstance(value, list) else [value]
-    kinds = [_kind(data) for data in pictures]
+    kinds = [image_bytes.content_type(data) for data in pictures]
     return [
         (name, (f"{number}.{kind.rpartition('/')[2]}", data, kind))
         for number, (data, kind) in enumerate(zip(pictures, kinds, strict=True))
     ]
-
-
-def _kind(data: bytes) -> str:
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")

@@ -12,7 +12,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import RemoteEntry
-from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers import image_bytes, operation_errors
 from services.generator.adapters.providers.answers import MOST_BODY, Answer, exchange
 from services.generator.adapters.providers.http_errors import lost_answer
 from services.generator.adapters.providers.websocket import messages
@@ -163,8 +163,12 @@ class RemoteProvider(ABC):
 
 
 def _whole(answer: Answer) -> Answer:
-    """An answer that says all that it has to: a refusal by its status, a success by its body. Raises what broke it."""
-    if answer.broken is not None and answer.status_code < 300 and answer.json() is None:
+    """An answer that says all that it has to: a refusal by its status, a success by its body. Raises what broke it.
+
+    Whether an image is whole, whoever decodes it sees.
+    """
+    is_image = image_bytes.content_type(answer.content) != image_bytes.UNKNOWN
+    if answer.broken is not None and answer.status_code < 300 and answer.json() is None and not is_image:
         raise answer.broken
     return answer
 

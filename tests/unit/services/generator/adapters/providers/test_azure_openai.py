@@ -14,6 +14,7 @@ from common.config import ConfigError
 from services.generator.adapters.provider_entries import AzureOpenAIEntry, ProviderFile
 from services.generator.adapters.providers import azure_identity
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
+from services.generator.adapters.providers.looking import Found, look
 from services.generator.domain import words
 from services.generator.domain.outcomes import Acceptance, Generated, ProviderError
 from services.generator.domain.work import Request
@@ -96,6 +97,18 @@ async def test_a_token_that_was_renewed_in_its_file_is_used_by_the_next_request(
 
     assert resource.sent("authorization") == ["Bearer token-of-the-morning", "Bearer token-of-the-evening"]
     assert resource.sent("api-key") == ["", ""]
+
+
+async def test_a_live_check_shows_the_token(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("token-of-the-morning", encoding="utf-8")
+    resource = Resource(answers=[httpx.Response(200, json={"data": []})])
+    told = entry(api_key_file=str(file), settings={"auth": "token"})
+
+    found, _ = await look(told, environ={}, transport=Wire(resource))
+
+    assert found is Found.WELL
+    assert resource.sent("authorization") == ["Bearer token-of-the-morning"]
 
 
 async def test_a_refusal_while_the_token_is_renewed_is_asked_again_with_the_new_one(tmp_path: Path) -> None:
