@@ -13,6 +13,7 @@ from services.generator.adapters import providers
 from services.generator.adapters.diffusion import Drawing
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings, ProviderFile
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
+from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
@@ -44,6 +45,7 @@ class DescribedProvider(ImageProvider, Protocol):
 #: Adapters behind HTTP by their kind: each has a golden, and is held to what the suite asks of all of them.
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "azure_openai": AzureOpenAIProvider,
+    "bedrock": BedrockProvider,
     "bfl": BFLProvider,
     "fal": FalProvider,
     "comfyui": ComfyUIProvider,

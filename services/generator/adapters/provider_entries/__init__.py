@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.azure_openai import AzureOpenAIEntry, AzureOpenAISettings
+from services.generator.adapters.provider_entries.bedrock import BedrockEntry, BedrockSettings
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
 from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
 from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
@@ -28,6 +29,8 @@ __all__ = [
     "AzureOpenAISettings",
     "BFLEntry",
     "BFLSettings",
+    "BedrockEntry",
+    "BedrockSettings",
     "ComfyUIEntry",
     "ComfyUISettings",
     "Defaults",
@@ -69,6 +72,7 @@ ProviderEntry = (
     | ComfyUIEntry
     | DiffusersEntry
     | HuggingFaceEntry
+    | BedrockEntry
     | GenericEntry
 )
 KINDS = (
@@ -83,6 +87,7 @@ KINDS = (
     "comfyui",
     "diffusers",
     "huggingface",
+    "bedrock",
     "generic",
 )
 

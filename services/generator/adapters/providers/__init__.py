@@ -10,6 +10,7 @@ import httpx
 
 from services.generator.adapters import provider_entries as entries
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
+from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.by_model import ModelProviders
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
@@ -30,6 +31,7 @@ Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProvid
 #: Adapters behind HTTP, by the entry that each is made of.
 _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.AzureOpenAIEntry: AzureOpenAIProvider,
+    entries.BedrockEntry: BedrockProvider,
     entries.BFLEntry: BFLProvider,
     entries.ComfyUIEntry: ComfyUIProvider,
     entries.FalEntry: FalProvider,

@@ -15,19 +15,35 @@ from services.generator.domain.outcomes import Acceptance, ProviderError, Vendor
 KEPT = 2
 
 
-class Credential(ABC):
-    """A secret that somebody renews. What it gives is left out of all text, until two newer ones are there."""
+class Blotter:
+    """Leaves the secrets of one source out of all text: each until newer ones have taken its place."""
 
     def __init__(self) -> None:
         self._given: deque[str] = deque()
 
+    def note(self, secret: str) -> str:
+        """The secret, which is in use from now on."""
+        if secret not in self._given:
+            words.keep_secret(secret)
+            self._given.append(secret)
+            if len(self._given) > KEPT:
+                words.forget_secret(self._given.popleft())
+        return secret
+
+
+class Credential(ABC):
+    """A secret that somebody renews."""
+
+    def __init__(self) -> None:
+        self._blotter = Blotter()
+
     async def current(self) -> str:
         """The secret to send now. Raises `ProviderError` where there is none; nothing was sent."""
-        return self._noted(await asyncio.to_thread(self._read))
+        return self._blotter.note(await asyncio.to_thread(self._read))
 
     async def renewed(self) -> str:
         """The secret as its source has it at this moment, after one was refused. Raises `ProviderError`."""
-        return self._noted(await asyncio.to_thread(self._read_anew))
+        return self._blotter.note(await asyncio.to_thread(self._read_anew))
 
     @abstractmethod
     def _read(self) -> str:
@@ -36,14 +52,6 @@ class Credential(ABC):
     def _read_anew(self) -> str:
         """The secret, from no cache."""
         return self._read()
-
-    def _noted(self, secret: str) -> str:
-        if secret not in self._given:
-            words.keep_secret(secret)
-            self._given.append(secret)
-            if len(self._given) > KEPT:
-                words.forget_secret(self._given.popleft())
-        return secret
 
 
 class KeyOfEntry(Credential):
