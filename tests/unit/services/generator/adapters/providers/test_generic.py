@@ -300,6 +300,49 @@ async def test_a_failed_operation_is_read_by_its_words(words: str, reason: str, 
     assert (error.value.acceptance, error.value.vendor.message) == (Acceptance.ACCEPTED, words)
 
 
+@pytest.mark.parametrize(
+    ("told", "reason", "retryable"),
+    [
+        ({"state": "blocked"}, "CONTENT_POLICY", False),
+        ({"state": "gone"}, "PROVIDER_CANCELED", True),
+        ({"state": "failed", "error": {"message": "Not enough Tokens"}}, "QUOTA_EXHAUSTED", False),
+        ({"state": "failed", "error": {"code": 7, "message": "not enough tokens"}}, "PROVIDER_RATE_LIMIT", True),
+    ],
+)
+async def test_an_operation_ends_as_its_words_and_codes_say(told: dict[str, Any], reason: str, retryable: bool) -> None:
+    status = POLLED["status"] | {"refused": ["blocked"], "canceled": ["gone"]}
+    meanings = {"means": {7: "rate_limit"}, "phrases": {"not enough tokens": "quota"}}
+    settings = POLLED | {"status": status, "errors": meanings}
+    vendor = Vendor(httpx.Response(200, json=told))
+    provider = GenericProvider(entry(settings), api_key=KEY, transport=Wire(vendor))
+    with pytest.raises(ProviderError) as error:
+        await provider.poll(Operation(id="o1"))
+    await provider.close()
+
+    assert (error.value.reason, error.value.retryable) == (reason, retryable)
+    assert error.value.acceptance is Acceptance.ACCEPTED
+
+
+@pytest.mark.parametrize("told", [{"state": "paused"}, {}, {"state": None}, {"state": True}, {"state": ["done"]}])
+async def test_a_word_that_no_setting_names_says_nothing_of_the_bill(told: dict[str, Any]) -> None:
+    vendor = Vendor(httpx.Response(200, json=told))
+    provider = GenericProvider(entry(POLLED), api_key=KEY, transport=Wire(vendor))
+    with pytest.raises(ProviderError) as error:
+        await provider.poll(Operation(id="o1"))
+    await provider.close()
+
+    assert (error.value.reason, error.value.acceptance) == ("UNCLASSIFIED", Acceptance.UNKNOWN)
+    assert error.value.vendor.message
+
+
+async def test_a_request_that_is_not_done_and_cannot_be_polled_is_kept_as_evidence() -> None:
+    settings = SYNC | {"status": {"path": "state", "pending": ["busy"], "done": ["done"]}}
+    with pytest.raises(ProviderError) as error:
+        await submitted(settings, order(), httpx.Response(200, json={"state": "busy"}))
+
+    assert (error.value.reason, error.value.vendor.message) == ("UNCLASSIFIED", '{"state":"busy"}')
+
+
 async def test_without_operations_nothing_can_be_followed_or_stopped() -> None:
     provider = GenericProvider(entry(SYNC), api_key=KEY, transport=Wire(Vendor()))
     offers = provider.describe(is_default=False).capabilities
