@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from services.generator.adapters.provider_entries.bedrock import Family
-from services.generator.adapters.providers import image_bytes
+from services.generator.adapters.providers import pictures
 from services.generator.adapters.providers.seeds import seed_of
 from services.generator.domain.outcomes import ImageSource
 from services.generator.domain.work import Request
@@ -45,7 +45,7 @@ def _amazon(order: Order, request: Request, seed: int) -> dict[str, Any]:
     )
     task, field = ("IMAGE_VARIATION", "imageVariationParams") if order.inputs else ("TEXT_IMAGE", "textToImageParams")
     if order.inputs:
-        words["images"] = [image_bytes.bare(data) for data in order.inputs]
+        words["images"] = [pictures.encoded(data) for data in order.inputs]
     given = request.options
     return {
         **given,
@@ -65,7 +65,7 @@ def _stability(order: Order, request: Request, seed: int) -> dict[str, Any]:
     )
     if not order.inputs:
         return {**request.options, **fields}
-    image = {"mode": "image-to-image", "image": image_bytes.bare(order.inputs[0])}
+    image = {"mode": "image-to-image", "image": pictures.encoded(order.inputs[0])}
     return {"strength": STRENGTH, **request.options, **fields, **image}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from services.generator.adapters.provider_entries import GenericField, GenericSettings, dotted_paths
-from services.generator.adapters.providers import forms, image_bytes
+from services.generator.adapters.providers import forms, pictures
 from services.generator.domain.work import Request
 from services.generator.ports import Order
 
@@ -44,8 +44,7 @@ def _fields(settings: GenericSettings, order: Order, request: Request) -> Mappin
     """The fields of a job by our names."""
     submit = settings.submit
     width, _, height = (request.size or "").partition("x")
-    has_mask = any(image.index < 0 for image in request.inputs)
-    pictures, mask = (order.inputs[:-1], order.inputs[-1]) if has_mask else (order.inputs, None)
+    given = pictures.of_order(order)
     seed = order.seed
     if seed is not None and submit.max_seed is not None:
         seed %= submit.max_seed + 1
@@ -62,9 +61,9 @@ def _fields(settings: GenericSettings, order: Order, request: Request) -> Mappin
         "output_format": request.output_format,
         "model": order.model,
         "uuid": str(uuid5(NAMESPACE, order.call_id)),
-        "image": pictures[0] if pictures else None,
-        "images": list(pictures) or None,
-        "mask": mask,
+        "image": given.images[0] if given.images else None,
+        "images": list(given.images) or None,
+        "mask": given.mask,
     }
 
 
@@ -72,7 +71,7 @@ def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
     """A value as the vendor writes it."""
     submit = settings.submit
     if isinstance(value, bytes):
-        return image_bytes.bare(value) if submit.images_as == "base64" else image_bytes.data_uri(value)
+        return pictures.encoded(value) if submit.images_as == "base64" else pictures.data_uri(value)
     if isinstance(value, list):
         return [_spelled(settings, field, one) for one in value]
     spelling = submit.values.get(field, {}).get(str(value))
@@ -82,9 +81,5 @@ def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
 
 
 def _files(name: str, value: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
-    pictures = value if isinstance(value, list) else [value]
-    kinds = [image_bytes.content_type(data) for data in pictures]
-    return [
-        (name, (f"{number}.{kind.rpartition('/')[2]}", data, kind))
-        for number, (data, kind) in enumerate(zip(pictures, kinds, strict=True))
-    ]
+    listed = value if isinstance(value, list) else [value]
+    return [(name, pictures.file_of(str(number), data)) for number, data in enumerate(listed)]

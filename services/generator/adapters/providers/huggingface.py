@@ -13,7 +13,7 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import HuggingFaceEntry
 from services.generator.adapters.providers import huggingface_errors as errors
-from services.generator.adapters.providers import huggingface_requests, image_bytes
+from services.generator.adapters.providers import huggingface_requests, pictures
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Generated, ImageSource
@@ -71,7 +71,7 @@ class HuggingFaceProvider(RemoteProvider):
 
 def _image(answer: Answer) -> ImageSource | None:
     """The image that an answer is, or holds."""
-    if image_bytes.content_type(answer.content) != image_bytes.UNKNOWN and not answer.is_cut:
+    if pictures.content_type(answer.content) != pictures.UNKNOWN and not answer.is_cut:
         return ImageSource(data=answer.content)
     told = answer.json()
     if not isinstance(told, dict) or errors.is_flagged(told):

@@ -6,7 +6,7 @@ As the vendor's own client library has it: https://github.com/huggingface/huggin
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from services.generator.adapters.providers import image_bytes, model_names
+from services.generator.adapters.providers import model_names, pictures
 from services.generator.domain.work import Request
 from services.generator.ports import Order
 
@@ -33,7 +33,7 @@ def _task(order: Order, request: Request) -> Body:
     if not order.inputs:
         return {"inputs": request.prompt, "parameters": {**request.options, **common, **_sides(request)}}
     parameters = {**request.options, **common, "prompt": request.prompt, **_given(target_size=_sides(request))}
-    return {"inputs": image_bytes.bare(order.inputs[0]), "parameters": parameters}
+    return {"inputs": pictures.encoded(order.inputs[0]), "parameters": parameters}
 
 
 def _hf_inference(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
@@ -63,12 +63,12 @@ def _replicate(name: str, order: Order, request: Request) -> tuple[str, Body, Ma
 
 
 def _together(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
-    pictures = [image_bytes.data_uri(data) for data in order.inputs]
+    addresses = [pictures.data_uri(data) for data in order.inputs]
     lowered = order.model.lower()
     if "kontext" in lowered and "flux.1" in lowered:
-        images = _given(image_url=pictures[0] if pictures else None)
+        images = _given(image_url=addresses[0] if addresses else None)
     else:
-        images = _given(reference_images=pictures or None)
+        images = _given(reference_images=addresses or None)
     common = _given(negative_prompt=request.negative_prompt, seed=order.seed)
     body = {"prompt": request.prompt, "response_format": "base64", "model": order.model}
     return "/together/v1/images/generations", {**request.options, **body, **common, **_sides(request), **images}, {}

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.ports import Order
 
+#: What is none that anybody here knows.
+UNKNOWN = "application/octet-stream"
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"GIF8", "image/gif"))
 
 
@@ -26,7 +28,7 @@ def of_order(order: Order) -> Pictures:
 
 def content_type(data: bytes) -> str:
     """What a picture is, by its first bytes."""
-    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), UNKNOWN)
 
 
 def file_of(name: str, data: bytes) -> tuple[str, bytes, str]:

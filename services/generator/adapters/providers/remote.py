@@ -12,7 +12,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import RemoteEntry
-from services.generator.adapters.providers import image_bytes, operation_errors
+from services.generator.adapters.providers import operation_errors, pictures
 from services.generator.adapters.providers.answers import MOST_BODY, Answer, exchange
 from services.generator.adapters.providers.http_errors import lost_answer
 from services.generator.adapters.providers.websocket import messages
@@ -167,7 +167,7 @@ def _whole(answer: Answer) -> Answer:
 
     Whether an image is whole, whoever decodes it sees.
     """
-    is_image = image_bytes.content_type(answer.content) != image_bytes.UNKNOWN
+    is_image = pictures.content_type(answer.content) != pictures.UNKNOWN
     if answer.broken is not None and answer.status_code < 300 and answer.json() is None and not is_image:
         raise answer.broken
     return answer
