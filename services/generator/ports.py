@@ -65,7 +65,7 @@ class ImageProvider(Protocol):
         """
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask the provider to stop."""
+        """Ask the provider to stop. One that is stoppable is given a call's id for an operation's."""
 
     async def close(self) -> None:
         """Let go of connections."""

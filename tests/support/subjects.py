@@ -12,6 +12,7 @@ from PIL import Image
 from services.generator.adapters import providers
 from services.generator.adapters.diffusion import Drawing
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings, ProviderFile
+from services.generator.adapters.providers.a1111 import A1111Provider
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
 from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
@@ -46,6 +47,7 @@ class DescribedProvider(ImageProvider, Protocol):
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
     "azure_openai": AzureOpenAIProvider,
     "bedrock": BedrockProvider,
+    "a1111": A1111Provider,
     "bfl": BFLProvider,
     "fal": FalProvider,
     "comfyui": ComfyUIProvider,

@@ -1,6 +1,7 @@
 """One provider call after it was written down: sent, followed to its end, and booked."""
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -78,14 +79,38 @@ class Caller:
     async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         try:
             async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
+                if provider.traits.stoppable:
+                    return await self._unless_stopped(provider, call, order)
                 return await provider.submit(order)
         except TimeoutError as error:
             raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
         except ProviderError as error:
             raise self._ended_badly(provider, call, error) from error
+        except Interrupted:
+            raise
         except Exception as error:
             _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
             raise self._ended_badly(provider, call, failures.adapter_broke(provider.name)) from error
+
+    async def _unless_stopped(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+        """The answer of a call; `Interrupted` once it has surely been stopped, because its job was canceled."""
+        sending = asyncio.create_task(provider.submit(order))
+        ended = asyncio.create_task(self._slot.ended.wait())
+        try:
+            await asyncio.wait([sending, ended], return_when=asyncio.FIRST_COMPLETED)
+            while not sending.done() and self._slot.outcome is Renewal.CANCELED:
+                # In a context of its own: what it reads counts beside the answer.
+                stopping = asyncio.create_task(
+                    self._stop(provider, call, Operation(id=call.id)), context=contextvars.Context()
+                )
+                if await stopping:
+                    raise Interrupted
+                await asyncio.wait([sending], timeout=provider.poll_interval_seconds)
+            return await sending
+        finally:
+            for task in (sending, ended):
+                task.cancel()
+            await asyncio.wait([sending, ended])
 
     async def _record(self, call: Call, operation: Operation) -> None:
         try:

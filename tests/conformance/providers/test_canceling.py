@@ -76,6 +76,10 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
         if generated:
             # It was done before anybody could be told: paid, and in the ledger.
             assert claim.outcomes[call.id].phase is Phase.SUCCEEDED
+        elif provider.traits.stoppable:
+            # It was stopped while its answer was waited for, and the ledger is told so.
+            assert claim.outcomes[call.id].phase is Phase.CANCELED
+            assert all(vendor.count(*one) == 1 for one in wish)
         else:
             # It stays open in the ledger under its operation, and whoever settles it learns its end.
             assert len(desk.recorded) == 1

@@ -7,6 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.a1111 import A1111Entry, A1111Settings
 from services.generator.adapters.provider_entries.azure_openai import AzureOpenAIEntry, AzureOpenAISettings
 from services.generator.adapters.provider_entries.bedrock import BedrockEntry, BedrockSettings
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
@@ -25,6 +26,8 @@ from services.generator.adapters.provider_entries.stability import StabilityEntr
 
 __all__ = [
     "KINDS",
+    "A1111Entry",
+    "A1111Settings",
     "AzureOpenAIEntry",
     "AzureOpenAISettings",
     "BFLEntry",
@@ -70,6 +73,7 @@ ProviderEntry = (
     | BFLEntry
     | FalEntry
     | ComfyUIEntry
+    | A1111Entry
     | DiffusersEntry
     | HuggingFaceEntry
     | BedrockEntry
@@ -85,6 +89,7 @@ KINDS = (
     "bfl",
     "fal",
     "comfyui",
+    "a1111",
     "diffusers",
     "huggingface",
     "bedrock",

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from services.generator.adapters import provider_entries as entries
+from services.generator.adapters.providers.a1111 import A1111Provider
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
 from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
@@ -32,6 +33,7 @@ Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProvid
 _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.AzureOpenAIEntry: AzureOpenAIProvider,
     entries.BedrockEntry: BedrockProvider,
+    entries.A1111Entry: A1111Provider,
     entries.BFLEntry: BFLProvider,
     entries.ComfyUIEntry: ComfyUIProvider,
     entries.FalEntry: FalProvider,
