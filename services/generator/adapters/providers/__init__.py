@@ -15,6 +15,7 @@ from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.by_model import ModelProviders
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
+from services.generator.adapters.providers.comfyui_v2 import ComfyUIV2Provider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.gemini import GeminiProvider
@@ -61,7 +62,10 @@ def remote_provider(
     entry: entries.RemoteEntry, *, environ: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
 ) -> RemoteProvider:
     """The adapter of an entry behind HTTP. Raises `ConfigError`."""
-    return _REMOTE[type(entry)](entry, api_key=entry.api_key(environ), transport=transport)
+    of_kind = _REMOTE[type(entry)]
+    if isinstance(entry, entries.ComfyUIEntry) and entry.settings.api == "v2":
+        of_kind = ComfyUIV2Provider
+    return of_kind(entry, api_key=entry.api_key(environ), transport=transport)
 
 
 def _by_model(entry: entries.RemoteEntry, *, environ: Mapping[str, str]) -> RemoteProvider | ModelProviders:
