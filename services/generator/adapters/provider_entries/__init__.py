@@ -12,7 +12,7 @@ from services.generator.adapters.provider_entries.azure_openai import AzureOpenA
 from services.generator.adapters.provider_entries.bedrock import BedrockEntry, BedrockSettings
 from services.generator.adapters.provider_entries.bfl import BFLEntry, BFLSettings
 from services.generator.adapters.provider_entries.comfyui import ComfyUIEntry, ComfyUISettings
-from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings
+from services.generator.adapters.provider_entries.diffusers import DiffusersEntry, DiffusersSettings, Lora
 from services.generator.adapters.provider_entries.fal import FalEntry, FalSettings
 from services.generator.adapters.provider_entries.gemini import GeminiEntry, GeminiSettings
 from services.generator.adapters.provider_entries.generic import GenericEntry, GenericField, GenericSettings
@@ -49,6 +49,7 @@ __all__ = [
     "HuggingFaceEntry",
     "HuggingFaceSettings",
     "InputField",
+    "Lora",
     "ModelEntry",
     "ModelInputs",
     "OpenAIEntry",

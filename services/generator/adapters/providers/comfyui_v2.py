@@ -78,8 +78,7 @@ class ComfyUIV2Provider(WorkflowProvider):
             case "queued" | "running" | "canceling":
                 progress = job.get("progress")
                 share = progress.get("value") if isinstance(progress, dict) else None
-                is_share = isinstance(share, int | float) and 0 <= share <= 1
-                return Pending(progress=float(share) if is_share else None)
+                return Pending(progress=share if isinstance(share, int | float) and 0 <= share <= 1 else None)
             case other:
                 raise operation_errors.not_told(self.name, f"the status {str(other)[:100]!r}")
 

@@ -29,9 +29,9 @@ def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
     for name, value in request.options.items():
         put(found, *_option(entry, name, value))
     for slot, value in _fields(request, count=order.count, seed=seed).items():
-        address = settings.slots.get(slot)
-        if value is not None and isinstance(address, str):
-            put(found, address, value)
+        place = settings.slots.get(slot)
+        if value is not None and isinstance(place, str):
+            put(found, place, value)
     return found
 
 
