@@ -1,5 +1,6 @@
 """What both of ComfyUI's APIs share: an entry is a workflow, and its pictures lie on the server itself."""
 
+from abc import abstractmethod
 from typing import Any
 from urllib.parse import urljoin
 
@@ -66,9 +67,9 @@ class WorkflowProvider(RemoteProvider):
             workflow.put(filled, mask, await self._upload(await masks.readable_either_way(order.inputs[-1])))
         return filled
 
+    @abstractmethod
     async def _upload(self, data: bytes) -> Any:
         """Bring a picture to the server; what a workflow has where it is loaded. Nothing is queued by that."""
-        raise NotImplementedError
 
     async def _picture(self, url: str, *, seed: int | None) -> ImageSource:
         """A picture of the server's. Where that asks for a key, it is read here: whoever reads the others has none."""
