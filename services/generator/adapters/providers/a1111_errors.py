@@ -55,7 +55,6 @@ RULES = (
 _MESSAGES = {
     (404, "PROVIDER_REJECTED"): "{name} knows no such API or checkpoint: start it with --api, and look at base_url.",
     (500, "PROVIDER_REJECTED"): "{name} could not draw this: its own words are with the attempt.",
-    (500, "PROVIDER_UNAVAILABLE"): "{name} has too little memory for this now.",
 }
 
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from services.generator.adapters.providers import (
+    a1111_errors,
     bfl_errors,
     comfyui_errors,
     fal_errors,
@@ -24,8 +25,10 @@ from services.generator.adapters.providers.http_errors import classify
 from services.generator.domain.outcomes import Acceptance
 
 RULES = {
+    "a1111": a1111_errors.RULES,
     "bfl": bfl_errors.RULES,
     "comfyui": comfyui_errors.RULES,
+    "comfyui v2": comfyui_errors.V2_RULES,
     "fal": fal_errors.RULES,
     "gemini": gemini_errors.RULES,
     "openai": openai_errors.RULES,
