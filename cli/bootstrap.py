@@ -43,7 +43,7 @@ def main(wanted: str) -> int:
     print(f"installing {count} locked packages, about {MEGABYTES[wanted]} MB to download unless cached", flush=True)
     # Nothing that needs torch may choose a build of it.
     alone = ["--no-deps"] if wanted == "diffusers" else []
-    if (alone and not _install_torch(began)) or not _pip([*alone, "--require-hashes", "-r", str(lock)], began):
+    if not _pip([*alone, "--require-hashes", "-r", str(lock)], began) or (alone and not _install_torch(began)):
         return _fail("The packages could not be installed: see above. Is there a connection to the package index?")
     _point_to_source()
     for contained in CONTAINS[wanted]:
@@ -53,10 +53,10 @@ def main(wanted: str) -> int:
 
 
 def _install_torch(began: float) -> bool:
-    """Install torch, before anything that needs it can choose a build; whether it can be used.
+    """Install torch, once all that it imports is there; whether it can be used.
 
-    It has no hash: which build there is depends on the machine. Alone, one for the processor is enough for itself; one
-    that is not, as it is made for CUDA, gets the gigabytes that it needs.
+    It has no hash: which build there is depends on the machine. One for the processor needs nothing more; one for CUDA
+    gets the gigabytes that it needs.
     """
     if not _pip(["--no-deps", "-r", str(_torch())], began):
         return False

@@ -130,14 +130,22 @@ def has(folder: Path, module: str) -> bool:
 
 
 @pytest.mark.parametrize("is_for_cuda", [False, True], ids=["for the processor", "for cuda"])
-def test_torch_is_installed_first_and_alone_where_that_is_enough_for_it(tmp_path: Path, is_for_cuda: bool) -> None:
+def test_torch_is_installed_without_the_libraries_for_cuda_where_it_does_without_them(
+    tmp_path: Path, is_for_cuda: bool
+) -> None:
     for name in ("cli", "requirements", "index"):
         (tmp_path / name).mkdir()
     shutil.copy(ROOT / "cli" / "bootstrap.py", tmp_path / "cli")
     wheel(tmp_path, "cudalike", "1.0")
     # A build of a machine's own comes before the registry's, whatever it is made for.
     wheel(tmp_path, "torch", "2.0", requires="cudalike", module="raise ImportError")
-    wheel(tmp_path, "torch", "2.0+own", requires="cudalike", module="import cudalike" if is_for_cuda else "")
+    wheel(
+        tmp_path,
+        "torch",
+        "2.0+own",
+        requires="cudalike",
+        module="import drawing" + (", cudalike" if is_for_cuda else ""),
+    )
     digest = wheel(tmp_path, "drawing", "1.0", requires="torch>3")
     (tmp_path / "requirements" / "torch.txt").write_text("torch==2.0\n", encoding="ascii")
     lock = tmp_path / "requirements" / "diffusers.txt"
