@@ -20,6 +20,7 @@ from common.memory import give_back, timeout
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.telling import Teller
+from services.generator.application.unread import UnreadAnswers
 from services.generator.domain import failures
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -43,12 +44,15 @@ LONGEST_PAUSE = 30.0
 class Caller:
     """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
 
-    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller) -> None:
+    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller, unread: UnreadAnswers) -> None:
         self._claim = claim
         self._slot = claim.slot
         self._desk = desk
         self._facts = facts
         self._teller = teller
+        self._unread = unread
+        #: Of the call that was followed last.
+        self._operation: tuple[str, Operation] | None = None
 
     async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
         """Send the request and wait for what comes of it."""
@@ -76,6 +80,19 @@ class Caller:
             self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
             return answer
 
+    async def look_again(self, provider: ImageProvider, call: Call) -> Generated | None:
+        """What an operation that has ended brings by now; None where there is none, or it is not told."""
+        call_id, operation = self._operation or ("", Operation(id=""))
+        if call_id != call.id:
+            return None
+        try:
+            async with timeout(POLL_SECONDS):
+                answer = await provider.poll(operation)
+        except (ProviderError, TimeoutError) as error:
+            event(_LOG, logging.WARNING, "operation.not_told", call_id=call.id, error=type(error).__name__)
+            return None
+        return answer if isinstance(answer, Generated) else None
+
     async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         try:
             async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
@@ -85,6 +102,9 @@ class Caller:
         except TimeoutError as error:
             raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
         except ProviderError as error:
+            found = await self._unread.read(provider, call, error)
+            if found is not None:
+                return found
             raise self._ended_badly(provider, call, error) from error
         except Interrupted:
             raise
@@ -126,6 +146,7 @@ class Caller:
 
         When the job should be finished, what can be canceled is; what is paid for all the same is waited for.
         """
+        self._operation = (call.id, operation)
         finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
         async with self._watched(provider, operation, order) as ended:
@@ -173,6 +194,9 @@ class Caller:
         except TimeoutError:
             return Pending(), pause
         except ProviderError as error:
+            found = await self._unread.read(provider, call, error)
+            if found is not None:
+                return found, pause
             if error.acceptance is Acceptance.ACCEPTED:
                 raise self._ended_badly(provider, call, error) from error
             if not error.retryable:

@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from common.errors import ServiceError
 from common.ids import new_uuid7
@@ -98,7 +99,8 @@ class Purchaser:
 
     async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         try:
-            await self._keeper.keep(provider, call, answer)
+            again = partial(self._caller.look_again, provider, call)
+            await self._keeper.keep(provider, call, answer, again=again)
         except StageError as error:
             # A call that costs nothing to repeat does not stand in the ledger as one whose result is lost.
             if provider.traits.free:

@@ -184,6 +184,13 @@ def too_slow(provider: str) -> StageError:
     )
 
 
+def with_raw(error: StageError, *, name: str | None) -> StageError:
+    """A failure whose result is kept as it came, under this name in staging."""
+    if name is not None:
+        error.message = f"{error.message} What came is kept in staging as {name}."
+    return error
+
+
 def too_few(provider: str) -> StageError:
     """The provider made less than was bought."""
     return StageError(

@@ -44,6 +44,13 @@ def clean(text: str, most: int) -> str:
     return written.decode()
 
 
+def without_secrets(body: bytes) -> bytes:
+    """A body that is kept as it came, but for credentials."""
+    for secret in _SECRETS:
+        body = body.replace(secret.encode(), BLOT.encode())
+    return body
+
+
 def of_bytes(body: bytes, most: int) -> str:
     """What a body says; of one that is not text its length and how it begins."""
     start = body[: 4 * most]

@@ -18,7 +18,15 @@ from services.generator.adapters.providers import model_names, operation_errors,
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, Pending, ProviderError
+from services.generator.domain.outcomes import (
+    Acceptance,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+    VendorError,
+)
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
 
@@ -69,12 +77,12 @@ class BFLProvider(RemoteProvider):
         body = self._task(order)
         model = model_names.path(self.name, order.model, parts=range(1, 3))
         answer = await self._buy("POST", f"{self.base_url}/{model}", json=body)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise self._refusal(answer)
         task = read_json(self.name, answer)
         named, address = task.get("id"), task.get("polling_url")
         if not isinstance(named, str) or not _NAME.fullmatch(named) or not self._may_follow(address):
-            raise errors.not_followable(self.name, evidence=answer.text)
+            raise errors.not_followable(self.name, answer.evidence())
         state = {"polling_url": str(address), "model": order.model}
         cost = _micros(task.get("cost"))
         if cost is not None:
@@ -88,7 +96,7 @@ class BFLProvider(RemoteProvider):
         address = operation.state.get("polling_url", "")
         # The file may have changed since the task was made.
         if not self._may_follow(address):
-            raise errors.not_followable(self.name, evidence=address)
+            raise errors.not_followable(self.name, VendorError(message=address))
         answer = await self._ask("GET", address)
         if answer.status_code in (404, 410):
             return self._not_found(operation)
@@ -156,7 +164,7 @@ class BFLProvider(RemoteProvider):
         if status in _WORKING:
             return Pending(progress=_progress(task.get("progress")))
         result = task.get("result") if status == "Ready" else None
-        image = _image(operation, result) if isinstance(result, dict) else None
+        image = _image(operation, result, answer) if isinstance(result, dict) else None
         if image is None:
             named = status if isinstance(status, str) else ""
             raise errors.verdict(self.name, answer, status=named, task_id=operation.id)
@@ -193,11 +201,11 @@ def _progress(told: Any) -> float | None:
     return float(told) if errors.is_number(told) and 0 <= told <= 1 else None
 
 
-def _image(operation: Operation, result: Mapping[str, Any]) -> ImageSource | None:
+def _image(operation: Operation, result: Mapping[str, Any], answer: Answer) -> ImageSource | None:
     """The image of a result; its seed is the one that the result tells, else the one that was asked for."""
     sample, seed, asked = result.get("sample"), result.get("seed"), operation.state.get("seed", "")
     if not isinstance(sample, str) or not sample:
         return None
     if type(seed) is int and 0 <= seed <= MOST_SEED:
-        return ImageSource(url=sample, seed=seed)
-    return ImageSource(url=sample, seed=int(asked) if asked.isdecimal() else None)
+        return ImageSource(url=answer.address(sample), seed=seed)
+    return ImageSource(url=answer.address(sample), seed=int(asked) if asked.isdecimal() else None)

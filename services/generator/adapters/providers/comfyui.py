@@ -60,7 +60,7 @@ class ComfyUIProvider(WorkflowProvider):
         # The server tells a prompt's progress to the client of this id: each call is one of its own.
         body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
         answer = await self._buy("POST", f"{self.base_url}/prompt", json=body)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise classify(self.name, answer, errors.RULES)
         # Older servers choose the id themselves.
         named = read_json(self.name, answer).get("prompt_id")
@@ -129,6 +129,10 @@ class ComfyUIProvider(WorkflowProvider):
             await self._tell("interrupt", {"prompt_id": operation.id})
             return CancelOutcome.CONFIRMED
         return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Images are the server's own, behind the key where it wants one; Comfy Cloud sends from there to storage."""
+        return self._key_for_own(url)
 
     async def _upload(self, data: bytes) -> str:
         """Bring an image to the server; the name by which a workflow loads it. Nothing is queued by that."""

@@ -4,7 +4,7 @@ Contract from the public reference of the library. A call is a drawing in this p
 crash, but the same call draws the same picture again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from calotype.provider.v1 import provider_pb2
@@ -105,6 +105,14 @@ class DiffusersProvider:
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Never asked: there are no operations."""
         return CancelOutcome.UNSUPPORTED
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Images are made here."""
+        return {}
+
+    def price(self, model: str, count: int) -> int | None:
+        """Nothing."""
+        return 0
 
     async def close(self) -> None:
         """Stop drawing, and let go of the model."""

@@ -68,14 +68,14 @@ class FalProvider(RemoteProvider):
         url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
         body = await self._input(order)
         answer = await self._buy("POST", url, json=body, headers={"x-fal-no-retry": "1"})
-        if answer.status_code not in (200, 201, 202):
+        if not answer.is_success:
             raise errors.refusal(self.name, answer)
         told = read_json(self.name, answer)
         named = told.get("request_id")
         state = {name: self._own(str(told.get(name, "")), instead="") for name in ADDRESSES}
         if not all(0 < len(address) <= LONGEST_ADDRESS for address in state.values()):
-            raise self._astray(str(named))
-        return operation_errors.named(self.name, named, state | {"model": order.model})
+            raise self._astray(answer.evidence(request_id=str(named)))
+        return operation_errors.named(self.name, named, state | {"model": order.model}, vendor=answer.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a request stands, and read its result when it is done."""
@@ -152,15 +152,12 @@ class FalProvider(RemoteProvider):
         """Where the operation's own answer said. Raises `ProviderError` when that is not the API."""
         address = self._own(operation.state.get(name, ""), instead="")
         if not address:
-            raise self._astray(operation.id)
+            raise self._astray(VendorError(request_id=operation.id))
         return address
 
-    def _astray(self, request_id: str) -> ProviderError:
-        error = operation_errors.unclassified(
-            self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
-        )
-        error.vendor = VendorError(request_id=request_id)
-        return error
+    def _astray(self, vendor: VendorError) -> ProviderError:
+        what = "an address that is not its own"
+        return operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN, vendor=vendor)
 
     def _told(self, answer: Answer) -> Mapping[str, Any]:
         try:
@@ -177,24 +174,28 @@ class FalProvider(RemoteProvider):
         if answer.status_code != 200:
             raise errors.failed(self.name, answer, failure, request_id=operation.id)
         if answer.is_cut:
-            raise operation_errors.unclassified(self.name, "too much", acceptance=Acceptance.ACCEPTED)
+            raise operation_errors.unclassified(
+                self.name, "too much", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+            )
         try:
             output = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no result") from error
-        return self._read(operation, output)
+            raise operation_errors.not_told(self.name, "no result", vendor=error.vendor) from error
+        return self._read(operation, answer, output)
 
-    def _read(self, operation: Operation, output: Mapping[str, Any]) -> Generated:
+    def _read(self, operation: Operation, answer: Answer, output: Mapping[str, Any]) -> Generated:
         flags = output.get("has_nsfw_concepts")
         if isinstance(flags, list) and any(flag is True for flag in flags):
             raise errors.flagged(self.name, operation.id)
         urls = _urls(output)
         if not urls:
-            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+            raise operation_errors.unclassified(
+                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+            )
         seed = output.get("seed")
         # It is the seed of the call: of several images, only the first could have it.
         known = type(seed) is int and 0 <= seed <= LARGEST_SEED and len(urls) == 1
-        sources = tuple(_source(url, seed=seed if known else None) for url in urls)
+        sources = tuple(_source(answer.address(url), seed=seed if known else None) for url in urls)
         return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
 
 

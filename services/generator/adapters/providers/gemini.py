@@ -60,12 +60,12 @@ class GeminiProvider(RemoteProvider):
         model = model_names.path(self.name, order.model, parts=range(1, 2))
         url = f"{self.base_url}/models/{model}:generateContent"
         answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order))
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
         told = read_json(self.name, answer)
         encoded = next(_images(told), None)
         if encoded is None:
-            raise errors.no_image(self.name, told)
+            raise errors.no_image(self.name, answer, told)
         return Generated(images=(ImageSource(base64=encoded),), cost_micros=self._price(order.model, 1))
 
     def _content(self, order: Order) -> dict[str, Any]:
@@ -99,7 +99,8 @@ def _images(told: Mapping[str, Any]) -> Iterator[str]:
     for candidate in errors.objects(told.get("candidates")):
         content = candidate.get("content")
         for part in errors.objects(content.get("parts") if isinstance(content, dict) else None):
-            inline = part.get("inlineData")
+            # Both spellings of a field are JSON of protobuf; relays pass on either.
+            inline = part.get("inlineData", part.get("inline_data"))
             data = inline.get("data") if isinstance(inline, dict) else None
             if isinstance(data, str) and data and not part.get("thought"):
                 yield data

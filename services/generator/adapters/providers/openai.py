@@ -77,7 +77,7 @@ class OpenAIProvider(RemoteProvider):
         path = "images/edits" if order.inputs else "images/generations"
         most = MOST_ANSWER + MOST_PER_IMAGE * order.count
         answer = await self._buy("POST", f"{self.base_url}/{path}", most=most, **request)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
         return self._read(answer, model=order.model)
 
@@ -99,7 +99,7 @@ class OpenAIProvider(RemoteProvider):
     def _read(self, answer: Answer, *, model: str) -> Generated:
         told = read_json(self.name, answer)
         listed = told.get("data")
-        found = [_source(one) for one in listed] if isinstance(listed, list) else []
+        found = [_source(one, answer) for one in listed] if isinstance(listed, list) else []
         images = tuple(one for one in found if one is not None)
         if not images:
             raise errors.no_image(self.name, answer, told)
@@ -119,7 +119,7 @@ def _file(name: str, data: bytes) -> tuple[str, bytes, str]:
     return f"{name}.{kind.rpartition('/')[2]}", data, kind
 
 
-def _source(told: Any) -> ImageSource | None:
+def _source(told: Any, answer: Answer) -> ImageSource | None:
     if not isinstance(told, dict):
         return None
     words = told.get("revised_prompt")
@@ -127,4 +127,6 @@ def _source(told: Any) -> ImageSource | None:
     encoded, url = told.get("b64_json"), told.get("url")
     if isinstance(encoded, str) and encoded:
         return ImageSource(base64=encoded, revised_prompt=revised)
-    return ImageSource(url=url, revised_prompt=revised) if isinstance(url, str) and url else None
+    if not isinstance(url, str) or not url:
+        return None
+    return ImageSource(url=answer.address(url), revised_prompt=revised)

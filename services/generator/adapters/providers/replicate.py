@@ -15,6 +15,7 @@ from services.generator.adapters.provider_entries import ReplicateEntry
 from services.generator.adapters.provider_entries.replicate import MODEL
 from services.generator.adapters.providers import model_inputs, model_names, operation_errors, pictures, uploads
 from services.generator.adapters.providers import replicate_errors as errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import (
@@ -69,7 +70,7 @@ class ReplicateProvider(RemoteProvider):
         deadline = max(int(self.timeout_seconds), SHORTEST_DEADLINE)
         told = {"Cancel-After": f"{deadline}s"}
         answer = await self._buy("POST", f"{self.base_url}{path}", json=body, headers=told)
-        if answer.status_code not in (200, 201, 202):
+        if not answer.is_success:
             raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
         prediction = read_json(self.name, answer)
         urls = prediction.get("urls")
@@ -78,7 +79,7 @@ class ReplicateProvider(RemoteProvider):
         state |= {"model": order.model, "count": str(order.count)}
         if order.seed is not None and order.count == 1 and "seed" in self._entry.settings.inputs:
             state["seed"] = str(order.seed)
-        return operation_errors.named(self.name, prediction.get("id"), state)
+        return operation_errors.named(self.name, prediction.get("id"), state, vendor=answer.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a prediction stands."""
@@ -97,7 +98,7 @@ class ReplicateProvider(RemoteProvider):
             prediction = read_json(self.name, answer)
         except ProviderError as error:
             raise operation_errors.not_told(self.name, "no prediction") from error
-        return self._read(operation, prediction)
+        return self._read(operation, answer, prediction)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Ask for a prediction to be stopped; its end is seen by polling."""
@@ -108,6 +109,10 @@ class ReplicateProvider(RemoteProvider):
         if answer.status_code in (404, 409, 410, 422):
             return CancelOutcome.TOO_LATE
         raise operation_errors.not_told(self.name, str(answer.status_code))
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Files that are the API's own want the key, as for its own client; what it delivers elsewhere does not."""
+        return self._key_for_own(url)
 
     async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
@@ -153,25 +158,29 @@ class ReplicateProvider(RemoteProvider):
         usual = f"{self.base_url}/predictions/{quote(operation.id, safe='')}{suffix}"
         return self._own(operation.state.get(name, ""), instead=usual)
 
-    def _read(self, operation: Operation, prediction: Mapping[str, Any]) -> Generated | Pending:
+    def _read(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated | Pending:
         match prediction.get("status"):
             case "starting" | "processing":
                 return Pending()
             case "succeeded":
-                return self._result(operation, prediction)
+                return self._result(operation, answer, prediction)
             case "canceled" | "aborted":
                 raise operation_errors.stopped(self.name)
             case "failed":
                 raise errors.failure_of(self.name, prediction)
             case other:
-                raise operation_errors.unclassified(self.name, f"the status {other!r}", acceptance=Acceptance.ACCEPTED)
+                raise operation_errors.unclassified(
+                    self.name, f"the status {other!r}", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+                )
 
-    def _result(self, operation: Operation, prediction: Mapping[str, Any]) -> Generated:
+    def _result(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated:
         output = prediction.get("output")
         urls = [output] if isinstance(output, str) else output
         if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
-            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+            raise operation_errors.unclassified(
+                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+            )
         seed = operation.state.get("seed")
         echoed = int(seed) if seed is not None and seed.isdecimal() and len(urls) == 1 else None
-        sources = tuple(ImageSource(url=url, seed=echoed) for url in urls)
+        sources = tuple(ImageSource(url=answer.address(url), seed=echoed) for url in urls)
         return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))

@@ -82,7 +82,7 @@ class StabilityProvider(RemoteProvider):
             raise model_names.unknown(self.name, order.model)
         form = {**self._fields(order, endpoint, variant), **self._files(order, endpoint)}
         answer = await self._buy("POST", f"{self.base_url}/stable-image/{path}", most=MOST_ANSWER, files=form)
-        if answer.status_code not in (200, 202):
+        if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
         if endpoint.is_async:
             return operation_errors.named(self.name, read_json(self.name, answer).get("id"), {"model": order.model})
