@@ -276,3 +276,39 @@ async def test_what_it_can_do_is_told() -> None:
     told_of = told.capabilities
     assert [told_of.seed, told_of.resumable, told_of.idempotent] == [False, False, False]
     assert (told.capabilities.max_images_per_call, told.capabilities.mask) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("/files/1.png", "https://api.example/files/1.png"),
+        ("1.png?a=b", "https://api.example/v1/images/1.png?a=b"),
+        ("//cdn.example/1.png", "https://cdn.example/1.png"),
+        ("https://cdn.example/1.png", "https://cdn.example/1.png"),
+        ("http://[::1", "http://[::1"),
+    ],
+)
+async def test_an_address_is_meant_from_where_the_answer_came(named: str, meant: str) -> None:
+    made, _ = await ask(httpx.Response(200, json={"data": [{"url": named}]}), order())
+
+    assert made.images == (ImageSource(url=meant),)
+
+
+async def test_any_success_is_one() -> None:
+    made, _ = await ask(httpx.Response(201, json={"data": [{"b64_json": "aW1hZ2U="}]}), order())
+
+    assert made.images == (ImageSource(base64="aW1hZ2U="),)
+
+
+@pytest.mark.parametrize("body", [PNG, b"event: x\ndata: {}\n\n", b'{"pictures": ["aW1hZ2U="]}', b'{"data": []}'])
+async def test_all_of_a_success_that_cannot_be_read_goes_along_with_its_error(body: bytes) -> None:
+    error = await refusal(httpx.Response(200, content=body))
+
+    assert error.vendor.body == body
+    assert (await refusal(httpx.Response(500, content=body))).vendor.body == b""
+
+
+async def test_the_key_is_for_no_address_of_a_result() -> None:
+    provider = OpenAIProvider(ENTRY, api_key=KEY)
+    assert provider.credential_for(f"{BASE}/files/1.png") == {}
+    await provider.close()

@@ -400,3 +400,19 @@ def test_the_catalogue_tells_what_the_adapter_does() -> None:
     assert (told.capabilities.free, told.capabilities.idempotent, told.capabilities.max_side) == (False, False, 0)
     assert "16:9" in told.capabilities.aspect_ratios
     assert (told.models[0].price_micros_per_image, told.timeout_seconds) == (3_000, 90)
+
+
+async def test_the_key_is_for_results_at_the_apis_own_host_alone() -> None:
+    own = ReplicateProvider(ENTRY, api_key=KEY)
+    root = own.base_url
+
+    assert own.credential_for(f"{root}/files/f1/download") == {"Authorization": f"Bearer {KEY}"}
+    for other in (
+        "https://replicate.delivery/1.png",
+        root.replace("https://", "http://") + "/files/f1",
+        root.replace("https://", "https://user:word@") + "/files/f1",
+        root.replace(httpx.URL(root).host, httpx.URL(root).host + ".example") + "/files/f1",
+        "not an address",
+    ):
+        assert own.credential_for(other) == {}
+    await own.close()
