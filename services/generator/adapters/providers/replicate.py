@@ -112,7 +112,7 @@ class ReplicateProvider(RemoteProvider):
 
     def credential_for(self, url: str) -> Mapping[str, str]:
         """Files that are the API's own want the key, as for its own client; what it delivers elsewhere does not."""
-        return self._key_for_own(url)
+        return self._key_for_own(url) if url.startswith(f"{self.base_url}/files/") else {}
 
     async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
