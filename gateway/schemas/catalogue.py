@@ -16,8 +16,14 @@ class CapabilitiesView(View):
     min_side: int | None
     max_side: int | None
     side_multiple: int
+    max_ratio: float | None
+    """The longer side may be so many times the shorter one; null: any."""
     output_formats: list[str]
     qualities: list[str]
+    backgrounds: list[str]
+    output_compression: bool
+    moderations: list[str]
+    input_fidelities: list[str]
     seed: bool
     negative_prompt: bool
     max_input_images: int

@@ -165,7 +165,10 @@ class Desk:
             job_id=job.id,
             tenant=job.tenant,
             request=JobRequest(
-                prompt=job.request.prompt, n=job.image_count, fallback=tuple(one.provider for one in job.routes[1:])
+                prompt=job.request.prompt,
+                n=job.image_count,
+                fallback=tuple(one.provider for one in job.routes[1:]),
+                background=job.request.background,
             ),
             provider=job.routes[0].provider,
             model=job.routes[0].model,

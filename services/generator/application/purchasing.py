@@ -158,6 +158,8 @@ class Purchaser:
                 return failures.ambiguous(provider.name)
             case "PROVIDER_NOT_FOUND":
                 return failures.provider_not_configured(provider.name)
+            case "UNSUPPORTED":
+                return failures.would_lose(error.message)
             case "PROVIDER_BUSY":
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:

@@ -18,13 +18,21 @@ from services.generator.adapters.provider_entries.gemini import GeminiEntry, Gem
 from services.generator.adapters.provider_entries.generic import GenericEntry, GenericField, GenericSettings
 from services.generator.adapters.provider_entries.huggingface import HuggingFaceEntry, HuggingFaceSettings
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
-from services.generator.adapters.provider_entries.openai import OpenAIEntry, OpenAISettings
+from services.generator.adapters.provider_entries.openai import (
+    IMAGE,
+    Edits,
+    ImagesAPIEntry,
+    OpenAIEntry,
+    OpenAIField,
+    OpenAISettings,
+)
 from services.generator.adapters.provider_entries.procedural import ProceduralEntry
 from services.generator.adapters.provider_entries.replicate import ReplicateEntry, ReplicateSettings
-from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, RemoteEntry, Strict
+from services.generator.adapters.provider_entries.shared import Defaults, ModelEntry, RemoteEntry, Strict, TokenPrices
 from services.generator.adapters.provider_entries.stability import StabilityEntry, StabilitySettings
 
 __all__ = [
+    "IMAGE",
     "KINDS",
     "A1111Entry",
     "A1111Settings",
@@ -39,6 +47,7 @@ __all__ = [
     "Defaults",
     "DiffusersEntry",
     "DiffusersSettings",
+    "Edits",
     "FalEntry",
     "FalSettings",
     "GeminiEntry",
@@ -48,11 +57,13 @@ __all__ = [
     "GenericSettings",
     "HuggingFaceEntry",
     "HuggingFaceSettings",
+    "ImagesAPIEntry",
     "InputField",
     "Lora",
     "ModelEntry",
     "ModelInputs",
     "OpenAIEntry",
+    "OpenAIField",
     "OpenAISettings",
     "ProceduralEntry",
     "ProviderEntry",
@@ -62,6 +73,7 @@ __all__ = [
     "ReplicateSettings",
     "StabilityEntry",
     "StabilitySettings",
+    "TokenPrices",
 ]
 
 ProviderEntry = (

@@ -7,8 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from services.generator.adapters.provider_entries.openai import OpenAISettings
-from services.generator.adapters.provider_entries.shared import RemoteEntry
+from services.generator.adapters.provider_entries.openai import ImagesAPIEntry, OpenAISettings
 
 _OF_AZURE = re.compile(r"\.(?:openai|cognitiveservices|services\.ai)\.azure\.(?:com|us|cn)$")
 V1 = "/openai/v1"
@@ -24,7 +23,7 @@ class AzureOpenAISettings(OpenAISettings):
     scope: str = Field(default="https://cognitiveservices.azure.com/.default", pattern=r"^[!-~]{1,500}$")
 
 
-class AzureOpenAIEntry(RemoteEntry):
+class AzureOpenAIEntry(ImagesAPIEntry):
     """Deployments of an Azure OpenAI resource, by its v1 API; a model is the name of a deployment."""
 
     kind: Literal["azure_openai"]

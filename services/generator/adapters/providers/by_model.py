@@ -52,6 +52,14 @@ class ModelProviders:
         """Ask for an operation to be stopped."""
         return await self._following(operation).cancel(operation)
 
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """As for any model of the entry: they have one key and one address."""
+        return self._whole.credential_for(url)
+
+    def price(self, model: str, count: int) -> int | None:
+        """What so many images of a model cost by the provider file."""
+        return self._whole.price(model, count)
+
     async def close(self) -> None:
         """Let go of connections."""
         for provider in (self._whole, *self._by_model.values()):

@@ -71,7 +71,7 @@ RULES = (
     Rule(status=403, words=_is_of_the_resource, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     # Servers that speak this API say it in words alone: LiteLLM, xAI, Together.
     *(replace(_REFUSED, status=status, words=is_refusal) for status in (400, 403, 422)),
-    replace(_NO_CREDIT, status=403, words=_is_out_of_credit),
+    *(replace(_NO_CREDIT, status=status, words=_is_out_of_credit) for status in (403, 429)),
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(vendor_code="unsupported_country_region_territory", code="PERMANENT", reason="PROVIDER_REJECTED"),
     Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
