@@ -33,9 +33,10 @@ from tests.support.generation import Desk, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.hops import as_generator_sees
 from tests.support.odd_vendor import OddVendor, Script, Told
+from tests.support.patience import PATIENCE
 
-#: How long one job may take: an operation that never ends is left after that.
-SECONDS = 4.0
+#: How long a job of an altered answer may take: an operation that never ends is left after that.
+SHORT = 4.0
 #: Events that say that something broke which is made to bear anything.
 BROKEN = frozenset({"adapter.broke", "job.broke", "watch.broke", "fact.cut"})
 _FAKE_PICTURES = {"aGFyYm91cg==", "iVBORw0KGgpoYXJib3Vy", "MA==", "MQ==", "Mg==", "ZHJhZnQ="}
@@ -94,6 +95,8 @@ class OddWorld:
     vendor: OddVendor
     picture: bytes
     threads: ThreadPoolExecutor
+    #: How long one job may take.
+    seconds: float = PATIENCE
     fetch: GuardedFetch = field(default_factory=GuardedFetch)
     memory: Memory = field(default_factory=lambda: Memory(256 * 1024 * 1024))
 
@@ -102,7 +105,12 @@ class OddWorld:
         name = uuid.uuid4().hex
         script = self._script(golden, case, alter, url=f"{self.vendor.url}/{name}")
         url = self.vendor.play(name, script)
-        entry = {**golden.entry, "timeout_seconds": 3, "poll_interval_seconds": 0.005, "allow_private_addresses": True}
+        entry = {
+            **golden.entry,
+            "timeout_seconds": self.seconds * 0.75,
+            "poll_interval_seconds": 0.005,
+            "allow_private_addresses": True,
+        }
         provider = goldens.provider_of(Golden(kind=golden.kind, entry=entry, cases=golden.cases), url)
         job = self._job(golden, golden.cases[case])
         desk, staging, recorder = Desk(), Staging(), Recorder()
@@ -157,8 +165,8 @@ class OddWorld:
             n=order.count,
             routes=(Route(provider=golden.entry["name"], model=model),),
             request=as_generator_sees({"prompt": "a harbour"}) if order.inputs else order.request,
-            max_seconds=SECONDS,
-            max_processing_seconds=SECONDS,
+            max_seconds=self.seconds,
+            max_processing_seconds=self.seconds,
         )
 
 

@@ -54,20 +54,20 @@ async def test_a_vendor_is_spoken_to_as_its_page_says(name: str, case: str) -> N
 @pytest.mark.parametrize(("name", "case"), CASES)
 async def test_a_case_asks_for_nothing_that_its_entry_does_not_offer(name: str, case: str) -> None:
     golden = served(name)
-    order: dict[str, Any] = golden.cases[case].get("order", {})
+    job: dict[str, Any] = golden.cases[case].get("job", {})
     [entry] = ProviderFile.model_validate({"providers": [{**golden.entry, "base_url": "http://vendor.test"}]}).providers
     provider = REMOTE[golden.kind](entry, api_key="k", transport=None)
     able = provider.describe(is_default=False).capabilities
     await provider.close()
 
-    assert order.get("count", 1) <= able.max_images_per_call
-    assert len(order.get("inputs", ())) <= able.max_input_images
+    assert job.get("n", 1) <= able.max_images_per_call
+    assert len(job.get("input_images", ())) <= able.max_input_images
     for field, offered in (
         ("aspect_ratio", able.aspect_ratios),
         ("quality", able.qualities),
         ("output_format", able.output_formats),
         ("background", able.backgrounds),
     ):
-        assert field not in order or order[field] in offered
-    assert not {"size"} & set(order) or able.sizes or able.max_side
+        assert field not in job or job[field] in offered
+    assert not {"size"} & set(job) or able.sizes or able.max_side
     assert all(step["source"].startswith("https://") for step in golden.cases[case]["steps"])

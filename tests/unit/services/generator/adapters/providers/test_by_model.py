@@ -42,6 +42,8 @@ SETTINGS = {
     "procedural": {},
     "comfyui": {"workflow": {"1": {"class_type": "T", "inputs": {"text": ""}}}, "slots": {"prompt": "1.inputs.text"}},
     "diffusers": {"path": "a/b"},
+    "bedrock": {"region": "us-east-1"},
+    "generic": {"submit": {"path": "/images", "fields": {"prompt": "prompt"}}, "result": {"urls": "data.*.url"}},
 }
 
 
@@ -147,14 +149,14 @@ async def test_endpoints_of_one_entry_are_offered_each_for_what_it_takes() -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_models_settings_are_checked_by_its_kind_and_the_mistake_has_its_line(kind: str, tmp_path: Path) -> None:
-    model = "core" if kind == "stability" else "a/b"
+    model = {"stability": "core", "bedrock": "amazon.nova-canvas-v1:0"}.get(kind, "a/b")
     text = f"""
 providers:
   - name: x
     kind: {kind}
     settings: {json.dumps(SETTINGS.get(kind, {}))}
     models:
-      - name: {model}
+      - name: "{model}"
         settings:
           colour: red
 """
