@@ -127,11 +127,12 @@ class FactConsumer:
         return verdicts
 
     async def _ended(self, message: Message, verdict: Verdict) -> Verdict:
-        """The verdict, once the job of a fact that is put aside has ended: nobody would tell its end again.
+        """The verdict, once the job of a fact that is refused for good has ended: nobody would tell its end again.
 
-        A worker that stated it holds its claim no more, and each that comes after it would state the same.
+        A worker that stated it holds its claim no more, and each that comes after it would state the same. One that is
+        parked will be folded yet.
         """
-        claim = claim_of(message.body) if isinstance(verdict, Reject | Park) else None
+        claim = claim_of(message.body) if isinstance(verdict, Reject) else None
         if claim is None:
             return verdict
         fence, stage = claim

@@ -198,6 +198,7 @@ async def test_what_is_held_up_for_minutes_is_parked_and_never_buried(consumer: 
         [verdict] = await consumer.handle([message(images_generated(job, call), delivered=1000)])
 
     assert isinstance(verdict, Park)
+    assert desk.job(job.id).state is State.GENERATING
 
 
 async def test_a_fact_that_was_parked_before_is_parked_again_at_once(consumer: FactConsumer, desk: JobDesk) -> None:
