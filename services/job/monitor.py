@@ -80,8 +80,9 @@ class StaleJobMonitor:
         try:
             floor = await self._broker.ack_floor(streams.FACTS["name"], streams.FACTS_CONSUMER)
             first, last = await self._broker.sequences(streams.FACTS["name"])
-            if first <= floor:
-                # A broker that could not write keeps what was acknowledged, until somebody takes it away.
+            if first <= floor <= last:
+                # A broker that could not write keeps what was acknowledged, until somebody takes it away. A stream that
+                # ends before the floor is another one, begun anew meanwhile.
                 await self._broker.delete_up_to(streams.FACTS["name"], floor)
                 event(_LOG, logging.INFO, "facts.cleared", up_to=floor)
             if self._is_waiting_for_facts(floor, last):

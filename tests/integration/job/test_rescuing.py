@@ -337,6 +337,13 @@ async def test_facts_that_are_folded_and_kept_all_the_same_are_deleted(watch: Wa
     assert watch.broker.deleted_up_to == [7]
 
 
+async def test_nothing_is_deleted_of_a_stream_that_began_anew_meanwhile(watch: Watch) -> None:
+    watch.broker.told, watch.broker.folded, watch.broker.kept = 3, 7, 1
+    await watch.tick()
+
+    assert watch.broker.deleted_up_to == []
+
+
 async def test_the_monitor_goes_on_while_pages_are_full(desk: JobDesk, watch: Watch) -> None:
     for _ in range(3 * PAGE + 1):
         held(desk)

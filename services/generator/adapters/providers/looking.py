@@ -12,6 +12,9 @@ from services.generator.adapters.providers.answers import Answer
 from services.generator.domain import words
 from services.generator.domain.outcomes import ProviderError
 
+#: Out of credit, or asked too often: whose account it is, was seen.
+_TAKES_THE_KEY = frozenset({402, 429})
+
 
 class Found(Enum):
     """What a look came to."""
@@ -52,6 +55,9 @@ def _meaning(answer: Answer, url: str) -> tuple[Found, str]:
         return Found.WRONG, f"{where}: look whether base_url is the API's address."
     if status >= 500:
         return Found.UNSEEN, f"{where}: something is there, and cannot be asked now."
+    if status >= 400 and status not in _TAKES_THE_KEY:
+        # Google, for one, refuses a key with 400.
+        return Found.WRONG, f"{where}: look whether the key and base_url are right."
     if status < 300 and not _is_data(answer.json()):
         return Found.WRONG, f"{where} and something that is not the API's: look whether base_url is its address."
     return Found.WELL, "answers, and takes the key"
