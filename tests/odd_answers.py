@@ -39,7 +39,7 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
             came_to["delivered" if ending.is_delivered else ending.reason or "handed back"] += 1
             if wrong:
                 came_to["WRONG"] += 1
-                print(f"{seed} ({case}): {'; '.join(wrong)}", flush=True)
+                print(f"{seed} ({case}): {'; '.join(wrong)}, it came to {ending.reason or ending.fact}", flush=True)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return came_to

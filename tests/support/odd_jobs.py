@@ -32,7 +32,7 @@ from tests.support import goldens
 from tests.support.generation import Desk, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.hops import as_generator_sees
-from tests.support.odd_vendor import OddVendor, Script, Told
+from tests.support.odd_vendor import Framing, OddVendor, Script, Told
 from tests.support.patience import PATIENCE
 
 #: How long a job of an altered answer may take: an operation that never ends is left after that.
@@ -57,6 +57,7 @@ class Ending:
     fact: facts.JobFact | None
     handed_back: bool
     staged: Mapping[str, StagedImage]
+    raw: Mapping[str, bytes]
     given: Sequence[tuple[str, str, Told]]
     events: Sequence[str]
     texts: Sequence[str]
@@ -135,6 +136,7 @@ class OddWorld:
             fact=incoming.job_fact(told[-1], now=datetime.now(UTC)) if told else None,
             handed_back=bool(desk.released),
             staged={name: image for name, (image, _) in staging.objects.items()},
+            raw=staging.raw,
             given=script.given,
             events=events,
             texts=[text for one in told for text in _texts(one)],
@@ -204,7 +206,25 @@ def faults(ending: Ending, *, picture: bytes, free: bool) -> list[str]:
         found.append("a fact holds a NUL, which PostgreSQL does not take")
     if not ending.is_delivered and not free and _was_taken(ending) and _says_nothing_was_bought(ending):
         found.append("a call that the vendor took is told as one that bought nothing")
+    if ending.fact is not None and not ending.is_delivered and not free and _is_lost(ending, picture):
+        found.append("a picture that was in hand is neither delivered nor staged")
     return found
+
+
+def _is_lost(ending: Ending, picture: bytes) -> bool:
+    """Whether the whole picture came with a success, and is not in staging."""
+    came = any(_holds(told.plain, picture) for _, _, told in ending.given if _is_received(told))
+    is_staged = any(image.sha256 == sha256(picture) for image in ending.staged.values())
+    return came and not is_staged and not any(_holds(data, picture) for data in ending.raw.values())
+
+
+def _is_received(told: Told) -> bool:
+    # Such a status has no body, whatever follows its head.
+    return 200 <= told.status < 300 and told.status != 204 and told.framing is not Framing.SILENT
+
+
+def _holds(body: bytes, picture: bytes) -> bool:
+    return picture in body or base64.b64encode(picture).rstrip(b"=") in body
 
 
 def _was_taken(ending: Ending) -> bool:

@@ -157,12 +157,16 @@ class GuardedFetch:
         length = int(named) if named.isdecimal() else None
         if length is not None and length > most:
             raise _too_large(most)
-        parts = answer.aiter_raw() if length is not None else _until_broken(answer.aiter_raw())
-        body = await read_body(parts, length=length, most=most, copies=COPIES)
+        body = await read_body(_until_broken(answer.aiter_raw()), length=length, most=most, copies=COPIES)
+        is_short = length is not None and len(body) < length
         if len(body) <= most:
             body = await unpacked(body, packed, most=most, copies=COPIES)
         if len(body) > most:
             raise _too_large(most)
+        if is_short:
+            error = _failed("is shorter than was told")
+            error.came = body
+            raise error
         return body
 
     async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> Sequence[str]:
@@ -186,7 +190,7 @@ class GuardedFetch:
 
 
 async def _until_broken(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A body whose length nobody told: where its end is lost, whoever decodes it sees whether anything else is."""
+    """A body, or what came of it: where its end is lost, whoever decodes it sees whether anything else is."""
     has_come = False
     try:
         async for part in parts:

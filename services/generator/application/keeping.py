@@ -150,6 +150,8 @@ class Keeper:
             try:
                 return await self._reader.read(source, provider=provider)
             except StageError as error:
+                if isinstance(error, FetchError) and await self._is_image(error.came):
+                    return error.came
                 now = time.monotonic()
                 appears_within = error.appears_within_seconds if isinstance(error, FetchError) else 0.0
                 missing_since = None if error.retryable else (missing_since or now)
@@ -159,6 +161,12 @@ class Keeper:
                     raise
             await self._pause(provider, waits)
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _is_image(self, data: bytes) -> bool:
+        try:
+            return bool(data) and bool(await self._reader.inspect(data))
+        except StageError:
+            return False
 
     async def _pause(self, provider: ImageProvider, seconds: float) -> None:
         """Wait; what whoever is next can have as well is left to them when we have to stop."""

@@ -68,9 +68,13 @@ class StageError(Exception):
 
 @dataclass(kw_only=True, eq=False)
 class FetchError(StageError):
-    """An image's address does not give it. Where that is not retryable, it may yet for so many seconds."""
+    """An image's address does not give it. Where that is not retryable, it may yet for so many seconds.
+
+    `came` is what arrived of a file that is shorter than was told: all of it, where what was told is wrong.
+    """
 
     appears_within_seconds: float = 0.0
+    came: bytes = field(default=b"", repr=False)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -89,7 +89,7 @@ async def exchange(
 ) -> Answer:
     """One request and its answer; the body of a refusal is small, or cut.
 
-    What is read waits for memory (`common.memory`). Raises `httpx.RequestError` where not a byte of a body came, and
+    What is read waits for memory (`common.memory`). Raises `httpx.RequestError` where not a byte of a success came, and
     `TimeoutError` of the share.
     """
     # Unpacked here, bounded: what arrives says nothing of what it unpacks to.
@@ -99,7 +99,7 @@ async def exchange(
         most = most if answer.is_success else min(most, MOST_BODY)
         parts = _until_broken(answer.aiter_raw(), broken)
         body = await read_body(parts, length=_length(answer), most=most, copies=COPIES)
-    if broken and not body:
+    if broken and not body and answer.is_success:
         raise broken[0]
     packed = answer.headers.get("content-encoding", "")
     content = await unpacked(body, packed, most=most, copies=COPIES)

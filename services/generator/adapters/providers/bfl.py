@@ -156,15 +156,17 @@ class BFLProvider(RemoteProvider):
         try:
             task = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no task") from error
+            raise operation_errors.not_told(self.name, "no task", vendor=error.vendor) from error
         status = task.get("status")
         if status == "Task not found":
             return self._not_found(operation)
+        result = task.get("result") if status == "Ready" else None
+        image = _image(operation, result, answer) if isinstance(result, dict) else None
+        if status == "Ready" and image is None and self._may_look_again(operation):
+            return Pending()
         self._unfound.pop(operation.id, None)
         if status in _WORKING:
             return Pending(progress=_progress(task.get("progress")))
-        result = task.get("result") if status == "Ready" else None
-        image = _image(operation, result, answer) if isinstance(result, dict) else None
         if image is None:
             named = status if isinstance(status, str) else ""
             raise errors.verdict(self.name, answer, status=named, task_id=operation.id)
@@ -179,14 +181,20 @@ class BFLProvider(RemoteProvider):
 
     def _not_found(self, operation: Operation) -> Pending:
         """Lost, unless it may be too young to be known everywhere."""
+        if not self._may_look_again(operation):
+            raise operation_errors.gone(self.name)
+        return Pending()
+
+    def _may_look_again(self, operation: Operation) -> bool:
+        """Whether a task, or its result, may be too young to be known everywhere."""
         looks = self._unfound.pop(operation.id, 0) + 1
         if looks > self._most_unfound:
-            raise operation_errors.gone(self.name)
+            return False
         # Those that nobody looks at any more are forgotten, the eldest first.
         if len(self._unfound) >= MOST_UNFOUND:
             del self._unfound[next(iter(self._unfound))]
         self._unfound[operation.id] = looks
-        return Pending()
+        return True
 
 
 def _micros(credits_told: Any) -> int | None:

@@ -7,6 +7,7 @@ small; larger ones are put into the vendor's storage before.
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -14,7 +15,14 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import FalEntry
 from services.generator.adapters.providers import fal_errors as errors
-from services.generator.adapters.providers import model_inputs, model_names, operation_errors, pictures, uploads
+from services.generator.adapters.providers import (
+    listed_images,
+    model_inputs,
+    model_names,
+    operation_errors,
+    pictures,
+    uploads,
+)
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -90,7 +98,9 @@ class FalProvider(RemoteProvider):
                 return await self._result(operation, errors.failure_told(told))
             case other:
                 what = f"the status {str(other)[:100]!r}"
-                raise operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN)
+                raise operation_errors.unclassified(
+                    self.name, what, acceptance=Acceptance.UNKNOWN, vendor=answer.evidence()
+                )
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Ask for a request to be stopped: what was taken out of the queue is, and what runs may run on."""
@@ -163,7 +173,7 @@ class FalProvider(RemoteProvider):
         try:
             return read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no status") from error
+            raise operation_errors.not_told(self.name, "no status", vendor=error.vendor) from error
 
     async def _result(self, operation: Operation, failure: str | None) -> Generated:
         """What a request that is done came to; `failure` is what its status said of one that failed."""
@@ -187,27 +197,20 @@ class FalProvider(RemoteProvider):
         flags = output.get("has_nsfw_concepts")
         if isinstance(flags, list) and any(flag is True for flag in flags):
             raise errors.flagged(self.name, operation.id)
-        urls = _urls(output)
-        if not urls:
+        images = listed_images.read(output.get("images", [output.get("image")]), lambda one: _source(one, answer))
+        if not images:
             raise operation_errors.unclassified(
                 self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
             )
         seed = output.get("seed")
         # It is the seed of the call: of several images, only the first could have it.
-        known = type(seed) is int and 0 <= seed <= LARGEST_SEED and len(urls) == 1
-        sources = tuple(_source(answer.address(url), seed=seed if known else None) for url in urls)
-        return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
+        if type(seed) is int and 0 <= seed <= LARGEST_SEED and len(images) == 1:
+            images = (replace(images[0], seed=seed),)
+        return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
 
-def _urls(output: Mapping[str, Any]) -> list[str]:
-    """Where the images are, in a list or one alone; nothing, unless all of them are told."""
-    listed = output.get("images", [output.get("image")])
-    found = [one.get("url") if isinstance(one, dict) else None for one in listed] if isinstance(listed, list) else []
-    urls = [url for url in found if isinstance(url, str) and url]
-    return urls if len(urls) == len(found) else []
-
-
-def _source(url: str, *, seed: int | None) -> ImageSource:
-    if url.startswith("data:"):
-        return ImageSource(base64=url, seed=seed)
-    return ImageSource(url=url, seed=seed)
+def _source(told: Any, answer: Answer) -> ImageSource | None:
+    url = told.get("url") if isinstance(told, dict) else None
+    if not isinstance(url, str) or not url:
+        return None
+    return ImageSource(base64=url) if url.startswith("data:") else ImageSource(url=answer.address(url))

@@ -4,6 +4,7 @@ The key goes to `base_url` alone: an answer may name a path of it to be polled, 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urljoin
 
@@ -11,7 +12,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import GenericEntry, dotted_paths
-from services.generator.adapters.providers import generic_body, model_names, operation_errors
+from services.generator.adapters.providers import generic_body, listed_images, model_names, operation_errors
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.generic_errors import ErrorMap
 from services.generator.adapters.providers.http_errors import read_json
@@ -118,7 +119,7 @@ class GenericProvider(RemoteProvider):
         try:
             seen = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no status") from error
+            raise operation_errors.not_told(self.name, "no status", vendor=error.vendor) from error
         return self._read(operation, answer, seen)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
@@ -193,24 +194,24 @@ class GenericProvider(RemoteProvider):
         if any(flag is True for flag in flags):
             raise self._errors.refused(answer, ended=result.flagged or "", request_id=operation.id)
         listed = _listed(told, result.urls or result.base64)[:MOST_IMAGES]
-        texts = [one for one in listed if isinstance(one, str) and one]
-        if not texts:
+        base = operation.state.get("url", "")
+        images = listed_images.read(listed, lambda one: self._source(one, base=base))
+        if not images:
             raise self._errors.no_image(answer, "a success without images", request_id=operation.id)
         seeds = _listed(told, result.seed)
-        paired = len(seeds) == len(texts) == len(listed)
-        images = tuple(
-            self._source(text, base=operation.state.get("url", ""), seed=_seed(seeds[number]) if paired else None)
-            for number, text in enumerate(texts)
-        )
+        if len(seeds) == len(listed) and all(isinstance(one, str) and one for one in listed):
+            images = tuple(replace(image, seed=_seed(seed)) for image, seed in zip(images, seeds, strict=True))
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
-    def _source(self, text: str, *, base: str, seed: int | None) -> ImageSource:
-        if self._settings.result.base64 is not None or text.startswith("data:"):
-            return ImageSource(base64=text, seed=seed)
+    def _source(self, told: Any, *, base: str) -> ImageSource | None:
+        if not isinstance(told, str):
+            return None
+        if self._settings.result.base64 is not None or told.startswith("data:"):
+            return ImageSource(base64=told)
         try:
-            return ImageSource(url=urljoin(base, text), seed=seed)
+            return ImageSource(url=urljoin(base, told))
         except ValueError:
-            return ImageSource(url=text, seed=seed)
+            return ImageSource(url=told)
 
 
 def _listed(told: Any, path: str | None) -> list[Any]:

@@ -11,7 +11,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ImagesAPIEntry
-from services.generator.adapters.providers import costs, openai_usage, options
+from services.generator.adapters.providers import costs, listed_images, openai_usage, options
 from services.generator.adapters.providers import openai_errors as errors
 from services.generator.adapters.providers import openai_requests as requests
 from services.generator.adapters.providers.answers import Answer
@@ -104,9 +104,7 @@ class OpenAIProvider(RemoteProvider):
 
     def _read(self, answer: Answer, order: Order, request: Request) -> Generated:
         told = read_json(self.name, answer)
-        listed = told.get("data")
-        found = [_source(one, answer) for one in listed] if isinstance(listed, list) else []
-        images = tuple(one for one in found if one is not None)
+        images = listed_images.read(told.get("data"), lambda one: _source(one, answer))
         if not images:
             raise errors.no_image(self.name, answer, told)
         return Generated(images=images, cost_micros=self._cost(answer, told, order, request, len(images)))

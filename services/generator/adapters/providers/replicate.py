@@ -5,6 +5,7 @@ for an hour. Input images travel inside the request while they are small; larger
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +14,14 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ReplicateEntry
 from services.generator.adapters.provider_entries.replicate import MODEL
-from services.generator.adapters.providers import model_inputs, model_names, operation_errors, pictures, uploads
+from services.generator.adapters.providers import (
+    listed_images,
+    model_inputs,
+    model_names,
+    operation_errors,
+    pictures,
+    uploads,
+)
 from services.generator.adapters.providers import replicate_errors as errors
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
@@ -97,7 +105,7 @@ class ReplicateProvider(RemoteProvider):
         try:
             prediction = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no prediction") from error
+            raise operation_errors.not_told(self.name, "no prediction", vendor=error.vendor) from error
         return self._read(operation, answer, prediction)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
@@ -175,12 +183,16 @@ class ReplicateProvider(RemoteProvider):
 
     def _result(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated:
         output = prediction.get("output")
-        urls = [output] if isinstance(output, str) else output
-        if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
+        images = listed_images.read([output] if isinstance(output, str) else output, lambda one: _source(one, answer))
+        if not images:
             raise operation_errors.unclassified(
                 self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
             )
         seed = operation.state.get("seed")
-        echoed = int(seed) if seed is not None and seed.isdecimal() and len(urls) == 1 else None
-        sources = tuple(ImageSource(url=answer.address(url), seed=echoed) for url in urls)
-        return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
+        if seed is not None and seed.isdecimal() and len(images) == 1:
+            images = (replace(images[0], seed=int(seed)),)
+        return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
+
+
+def _source(told: Any, answer: Answer) -> ImageSource | None:
+    return ImageSource(url=answer.address(told)) if isinstance(told, str) else None

@@ -257,6 +257,12 @@ async def test_a_success_that_brings_the_whole_file_is_taken(status: str, header
     assert data == PICTURE
 
 
+async def test_a_file_that_is_shorter_than_was_told_is_asked_for_again_and_what_came_is_kept() -> None:
+    refusal = await refused(http(PICTURE, headers=f"Content-Length: {len(PICTURE) + 9}\r\n"))
+
+    assert (refusal.retryable, refusal.came) == (True, PICTURE)
+
+
 @pytest.mark.parametrize("told", ["bytes 0-6/100", "bytes 1-7/8", "bytes 0-6/*", "some"])
 async def test_a_part_of_a_file_is_asked_for_again(told: str) -> None:
     assert (await refused(http(status="206 Partial", headers=f"Content-Range: {told}\r\n"))).retryable

@@ -105,6 +105,17 @@ def test_what_is_no_image_is_fetched_anew_before_it_counts(bad: int, kind: str) 
     run()
 
 
+@pytest.mark.parametrize(("came", "asked"), [(b"", 2), (b"bad", 2), (b"all of it", 1)])
+@in_virtual_time
+async def test_a_file_that_is_shorter_than_was_told_counts_once_it_is_an_image(came: bytes, asked: int) -> None:
+    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=True, came=came)
+    reader = Reader(short, replace(short))
+    world = World(Provider(at(ADDRESS), resumable=False), reader=reader)
+    await world.run(job_of())
+
+    assert (world.facts.kinds, 2 - len(reader.failures)) == (["images_generated"], asked)
+
+
 @in_virtual_time
 async def test_what_came_with_the_answer_and_is_no_image_is_not_read_again() -> None:
     world = World(Provider(made(b"bad"), resumable=False))

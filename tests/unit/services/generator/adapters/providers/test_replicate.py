@@ -212,6 +212,13 @@ async def test_a_success_is_its_images_and_their_price(output: Any) -> None:
     assert made.cost_micros == 3_000 * len(urls)
 
 
+async def test_what_is_no_address_among_images_is_kept_as_it_came() -> None:
+    made = await poll({"status": "succeeded", "output": [{"file": "https://x/1.png"}, "https://x/2.png"]})
+
+    assert isinstance(made, Generated)
+    assert [image.url for image in made.images] == ["https://x/2.png", None]
+
+
 @pytest.mark.parametrize(
     ("body", "code", "reason"),
     [
