@@ -199,9 +199,7 @@ class FalProvider(RemoteProvider):
             raise errors.flagged(self.name, operation.id)
         images = listed_images.read(output.get("images", [output.get("image")]), lambda one: _source(one, answer))
         if not images:
-            raise operation_errors.unclassified(
-                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
-            )
+            raise errors.no_image(self.name, answer, output, request_id=operation.id)
         seed = output.get("seed")
         # It is the seed of the call: of several images, only the first could have it.
         if type(seed) is int and 0 <= seed <= LARGEST_SEED and len(images) == 1:
