@@ -21,11 +21,11 @@ def generated(**fields: Any) -> job_pb2.JobRequest:
     return requests.generation(body, path=GENERATIONS).job
 
 
-def edited(images: int = 1, **texts: str) -> job_pb2.JobRequest:
+def edited(images: int = 1, *files: bytes, **texts: str) -> job_pb2.JobRequest:
     """The job of a form."""
     parts = [f'form-data; name="{name}"\r\n\r\n'.encode() + text.encode() for name, text in texts.items()]
     file = b'form-data; name="image[]"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n' + PICTURE
-    parts += [b'form-data; name="prompt"\r\n\r\na harbour', *[file] * images]
+    parts += [b'form-data; name="prompt"\r\n\r\na harbour', *[file] * images, *files]
     line = f"--{BOUNDARY}".encode()
     body = b"".join(line + b"\r\nContent-Disposition: " + part + b"\r\n" for part in parts) + line + b"--\r\n"
     return requests.edit(body, path=EDITS, content_type=f"multipart/form-data; boundary={BOUNDARY}").job
@@ -66,6 +66,15 @@ def test_a_form_brings_sixteen_images_and_no_more() -> None:
     with pytest.raises(Problem) as refused:
         edited(17)
     assert [one.field for one in refused.value.violations] == ["image"]
+
+
+def test_a_file_that_nobody_chose_in_a_page_s_form_is_none() -> None:
+    kind = b"Content-Type: application/octet-stream\r\n\r\n"
+
+    assert edited(1, b'form-data; name="mask"; filename=""\r\n' + kind) == edited()
+    with pytest.raises(Problem) as refused:
+        edited(1, b'form-data; name="mask"; filename="mask.png"\r\n' + kind)
+    assert [one.field for one in refused.value.violations] == ["mask"]
 
 
 def test_a_job_that_names_none_of_the_newer_fields_is_joined_as_before() -> None:
