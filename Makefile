@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages
+.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages diffusers
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -67,10 +67,13 @@ generate: dev-packages ## Make the Python stubs from the contracts.
 lock: ## Choose the newest allowed versions; needs uv.
 	uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 --upgrade --generate-hashes \
 	--no-header --no-emit-index-url -o requirements/run.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra azure --extra bedrock --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/services.txt
-	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra embedded --extra azure --extra bedrock --group dev --universal \
+	--python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url -c requirements/run.txt -o requirements/dev.txt
+	echo torch | uv pip compile pyproject.toml --extra diffusers --group torch --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-emit-index-url --excludes /dev/stdin -c requirements/dev.txt -o requirements/diffusers.txt
 
 clean: ## Remove what was built; data folders of stacks stay.
 	@[ ! -d .fresh ] || PYTHONPATH=. ./.ci/python -m tests.fresh --clean
@@ -82,3 +85,6 @@ run-packages:
 
 dev-packages:
 	@./.ci/python cli/bootstrap.py dev
+
+diffusers: dev-packages ## Install what the tests of the kind `diffusers` need, about 240 MB; they are skipped without it.
+	@./.ci/python cli/bootstrap.py diffusers

@@ -1,6 +1,6 @@
 """Makes `.venv` with exactly the locked packages; needs nothing but Python, and does nothing the second time.
 
-Run as a script: `python -P cli/bootstrap.py run|dev`.
+Run as a script: `python -P cli/bootstrap.py run|dev|diffusers`.
 """
 
 import hashlib
@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 
 OLDEST, NEWEST = (3, 11), (3, 14)
@@ -17,10 +18,10 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 #: Download in megabytes, measured on Linux; the development packages contain the others.
-MEGABYTES = {"run": 90, "dev": 165}
+MEGABYTES = {"run": 90, "dev": 185, "diffusers": 240}
 SIGN_OF_LIFE_SECONDS = 30.0
 #: A set that is installed contains these sets, too.
-CONTAINS = {"run": ("run",), "dev": ("run", "dev")}
+CONTAINS = {"run": ("run",), "dev": ("run", "dev"), "diffusers": ("diffusers",)}
 LAUNCHER = """#!/bin/sh
 exec "$(dirname "$0")/python" -m cli "$@"
 """
@@ -40,7 +41,9 @@ def main(wanted: str) -> int:
     lock = _lock(wanted)
     count = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
     print(f"installing {count} locked packages, about {MEGABYTES[wanted]} MB to download unless cached", flush=True)
-    if not _install(lock, began):
+    # Nothing that needs torch may choose a build of it.
+    alone = ["--no-deps"] if wanted == "diffusers" else []
+    if not _pip([*alone, "--require-hashes", "-r", str(lock)], began) or (alone and not _install_torch(began)):
         return _fail("The packages could not be installed: see above. Is there a connection to the package index?")
     _point_to_source()
     for contained in CONTAINS[wanted]:
@@ -49,11 +52,25 @@ def main(wanted: str) -> int:
     return 0
 
 
-def _install(lock: Path, began: float) -> bool:
-    """Install what a lock file lists, with a sign of life now and then; whether that worked."""
-    # Errors alone: warnings of mirrors and caches on this machine say nothing about the packages, which have hashes.
+def _install_torch(began: float) -> bool:
+    """Install torch, once all that it imports is there; whether it can be used.
+
+    It has no hash: which build there is depends on the machine. One for the processor needs nothing more; one for CUDA
+    gets the gigabytes that it needs.
+    """
+    if not _pip(["--no-deps", "-r", str(_torch())], began):
+        return False
+    if subprocess.run([str(PYTHON), "-c", "import torch"], check=False, capture_output=True).returncode == 0:
+        return True
+    print("this torch is not for the processor alone: its libraries for CUDA are installed, several GB", flush=True)
+    return _pip(["-r", str(_torch())], began)
+
+
+def _pip(what: Sequence[str], began: float) -> bool:
+    """Install, with a sign of life now and then; whether that worked."""
+    # Errors alone: warnings of mirrors and caches on this machine say nothing about the packages.
     command = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
-    command += ["--only-binary", ":all:", "--require-hashes", "-r", str(lock)]
+    command += ["--only-binary", ":all:", *what]
     with subprocess.Popen(command) as process:
         while True:
             try:
@@ -93,11 +110,16 @@ def _point_to_source() -> None:
 
 
 def _fingerprint(wanted: str) -> str:
-    return hashlib.sha256(_lock(wanted).read_bytes()).hexdigest()
+    torch = _torch().read_bytes() if wanted == "diffusers" else b""
+    return hashlib.sha256(_lock(wanted).read_bytes() + torch).hexdigest()
 
 
 def _lock(wanted: str) -> Path:
     return ROOT / "requirements" / f"{wanted}.txt"
+
+
+def _torch() -> Path:
+    return ROOT / "requirements" / "torch.txt"
 
 
 def _stamp(wanted: str) -> Path:

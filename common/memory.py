@@ -155,6 +155,14 @@ async def read_body(parts: AsyncIterable[bytes], *, length: int | None, most: in
     return body.getvalue()
 
 
+async def expect(size: int, *, copies: int) -> None:
+    """Count so many bytes `copies` times in the share of this task, before they are read in one piece."""
+    share = _share.get()
+    if share is not None:
+        share.expect(copies * size)
+        await share.grow(copies * size)
+
+
 def give_back() -> None:
     """Nothing of the last body that this task has read is in memory any more."""
     share = _share.get()

@@ -9,7 +9,10 @@ _ROOT = "http://127.0.0.1:8080"
 _ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
 _JOB = f"{_ROOT}/v1/jobs/{_ID}"
 _NONE = dict.fromkeys(
-    ("negative_prompt", "model", "aspect_ratio", "quality", "output_format", "mask", "callback_url", "end_user")
+    (
+        *("negative_prompt", "model", "aspect_ratio", "quality", "output_format", "mask", "callback_url", "end_user"),
+        *("background", "output_compression", "moderation", "input_fidelity"),
+    )
 )
 
 CREATE_JOB: dict[str, Any] = {
@@ -161,7 +164,7 @@ PROVIDERS: dict[str, Any] = {
             "kind": "procedural",
             "is_default": True,
             "default_model": "v1",
-            "models": [{"name": "v1", "price_micros_per_image": 0}],
+            "models": [{"name": "v1", "price_micros_per_image": 0, "capabilities": None}],
             "capabilities": {
                 "max_images_per_call": 10,
                 "sizes": [],
@@ -169,8 +172,13 @@ PROVIDERS: dict[str, Any] = {
                 "min_side": 64,
                 "max_side": 2048,
                 "side_multiple": 1,
+                "max_ratio": None,
                 "output_formats": ["png", "jpeg", "webp"],
                 "qualities": [],
+                "backgrounds": [],
+                "output_compression": False,
+                "moderations": [],
+                "input_fidelities": [],
                 "seed": True,
                 "negative_prompt": False,
                 "max_input_images": 0,

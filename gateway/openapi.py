@@ -16,7 +16,7 @@ from gateway.schemas.jobs import ProgressView
 from gateway.schemas.openai import ImageParameters, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
-from gateway.schemas.requests import ONE_LINE, CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.requests import MAX_INPUTS, ONE_LINE, CreateClientToken, CreateJob, RetryJob
 
 #: Of the contract, not of the program.
 CONTRACT_VERSION = "1.0.0"
@@ -72,7 +72,7 @@ def openai_body(*, form: bool) -> dict[str, Any]:
     shape: dict[str, Any] = {"schema": {"$ref": _REF.format(model=ImageParameters.__name__)}}
     if form:
         file = {"type": "string", "format": "binary", "minLength": 1}
-        several = {"type": "array", "items": file, "minItems": 1, "maxItems": 8}
+        several = {"type": "array", "items": file, "minItems": 1, "maxItems": MAX_INPUTS}
         files = {"image": file, "image[]": several, "mask": file}
         given = [{"required": ["image"]}, {"required": ["image[]"]}]
         shape = {"schema": {"allOf": [shape["schema"], {"type": "object", "properties": files, "oneOf": given}]}}

@@ -137,10 +137,11 @@ def _stage(failure: error_pb2.Failure | None) -> Any:
 
 def _request(request: job_pb2.JobRequest) -> RequestView:
     optional = ("negative_prompt", "provider", "model", "size", "aspect_ratio", "seed", "quality", "output_format")
+    fine = ("background", "output_compression", "moderation", "input_fidelity")
     more = ("start_within_seconds", "finish_within_seconds", "callback_url", "end_user")
     return RequestView(
         prompt=request.prompt,
-        **{field: given(request, field) for field in (*optional, *more)},
+        **{field: given(request, field) for field in (*optional, *fine, *more)},
         fallback=list(request.fallback),
         n=request.n or 1,
         input_images=[_input_image(one) for one in request.input_images],

@@ -17,7 +17,11 @@ def provider(one: provider_pb2.Provider) -> ProviderView:
         is_default=one.is_default,
         default_model=one.default_model,
         models=[
-            ModelView(name=model.name, price_micros_per_image=given(model, "price_micros_per_image"))
+            ModelView(
+                name=model.name,
+                price_micros_per_image=given(model, "price_micros_per_image"),
+                capabilities=_capabilities(model.capabilities) if model.HasField("capabilities") else None,
+            )
             for model in one.models
         ],
         capabilities=_capabilities(one.capabilities),
@@ -51,8 +55,13 @@ def _capabilities(able: provider_pb2.Capabilities) -> CapabilitiesView:
         min_side=able.min_side or None,
         max_side=able.max_side or None,
         side_multiple=able.side_multiple or 1,
+        max_ratio=able.max_ratio or None,
         output_formats=list(able.output_formats),
         qualities=list(able.qualities),
+        backgrounds=list(able.backgrounds),
+        output_compression=able.output_compression,
+        moderations=list(able.moderations),
+        input_fidelities=list(able.input_fidelities),
         seed=able.seed,
         negative_prompt=able.negative_prompt,
         max_input_images=able.max_input_images,

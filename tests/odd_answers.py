@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tests.support import goldens
 from tests.support.alterations import Mutations
 from tests.support.goldens import Golden
-from tests.support.odd_jobs import OddWorld, faults, heard, picture
+from tests.support.odd_jobs import SHORT, OddWorld, faults, heard, picture
 from tests.support.odd_vendor import odd_vendor
 from tests.support.subjects import REMOTE
 
@@ -39,7 +39,7 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
             came_to["delivered" if ending.is_delivered else ending.reason or "handed back"] += 1
             if wrong:
                 came_to["WRONG"] += 1
-                print(f"{seed} ({case}): {'; '.join(wrong)}", flush=True)
+                print(f"{seed} ({case}): {'; '.join(wrong)}, it came to {ending.reason or ending.fact}", flush=True)
 
     await asyncio.gather(*(work() for _ in range(AT_ONCE)))
     return came_to
@@ -50,7 +50,7 @@ async def run(kinds: Sequence[str], mutations: int, seed: str, only: str | None)
     wrong = 0
     with heard(), ThreadPoolExecutor(4) as threads:
         async with odd_vendor() as vendor:
-            world = OddWorld(vendor=vendor, picture=picture(), threads=threads)
+            world = OddWorld(vendor=vendor, picture=picture(), threads=threads, seconds=SHORT)
             for kind in kinds:
                 seeds = [only] if only else [f"{kind}-{seed}-{number}" for number in range(mutations)]
                 came_to = await play(world, goldens.read(kind), seeds)

@@ -490,10 +490,23 @@ export interface components {
             max_side: number | null;
             /** Side Multiple */
             side_multiple: number;
+            /**
+             * Max Ratio
+             * @description The longer side may be so many times the shorter one; null: any.
+             */
+            max_ratio: number | null;
             /** Output Formats */
             output_formats: string[];
             /** Qualities */
             qualities: string[];
+            /** Backgrounds */
+            backgrounds: string[];
+            /** Output Compression */
+            output_compression: boolean;
+            /** Moderations */
+            moderations: string[];
+            /** Input Fidelities */
+            input_fidelities: string[];
             /** Seed */
             seed: boolean;
             /** Negative Prompt */
@@ -822,6 +835,8 @@ export interface components {
             name: string;
             /** Price Micros Per Image */
             price_micros_per_image: number | null;
+            /** @description Null: those of its provider. */
+            capabilities: components["schemas"]["CapabilitiesView"] | null;
         };
         /**
          * OpenAIModelView
@@ -1049,6 +1064,14 @@ export interface components {
             quality: string | null;
             /** Output Format */
             output_format: string | null;
+            /** Background */
+            background: string | null;
+            /** Output Compression */
+            output_compression: number | null;
+            /** Moderation */
+            moderation: string | null;
+            /** Input Fidelity */
+            input_fidelity: string | null;
             /** Input Images */
             input_images: components["schemas"]["InputImageView"][];
             mask: components["schemas"]["InputImageView"] | null;
@@ -1238,6 +1261,29 @@ export interface components {
              */
             output_format?: ("png" | "jpeg" | "webp") | null;
             /**
+             * Background
+             * @description `transparent` needs png or webp.
+             * @default null
+             */
+            background?: ("transparent" | "opaque" | "auto") | null;
+            /**
+             * Output Compression
+             * @description How well jpeg and webp are kept; 100 is least compressed.
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @default null
+             */
+            moderation?: ("auto" | "low") | null;
+            /**
+             * Input Fidelity
+             * @description How closely input images are kept; for jobs that have some.
+             * @default null
+             */
+            input_fidelity?: ("low" | "high") | null;
+            /**
              * Input Images
              * @description At most 40 MiB together with the mask.
              * @default []
@@ -1345,6 +1391,26 @@ export interface components {
              */
             output_format?: ("png" | "jpeg" | "webp") | null;
             /**
+             * Background
+             * @default null
+             */
+            background?: ("transparent" | "opaque" | "auto") | null;
+            /**
+             * Output Compression
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @default null
+             */
+            moderation?: ("auto" | "low") | null;
+            /**
+             * Input Fidelity
+             * @default null
+             */
+            input_fidelity?: ("low" | "high") | null;
+            /**
              * Response Format
              * @description `url` unless asked otherwise; the events of a stream always bring `b64_json`.
              * @default null
@@ -1368,21 +1434,6 @@ export interface components {
              */
             safety_identifier?: string | null;
             /**
-             * Background
-             * @default null
-             */
-            background?: "auto" | null;
-            /**
-             * Moderation
-             * @default null
-             */
-            moderation?: "auto" | null;
-            /**
-             * Input Fidelity
-             * @default null
-             */
-            input_fidelity?: "low" | null;
-            /**
              * Partial Images
              * @default null
              */
@@ -1392,11 +1443,6 @@ export interface components {
              * @default null
              */
             style?: null;
-            /**
-             * Output Compression
-             * @default null
-             */
-            output_compression?: null;
             /**
              * Complexity
              * @default null

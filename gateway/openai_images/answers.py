@@ -39,7 +39,7 @@ def completed(job: job_pb2.Job, artifact: job_pb2.PublicArtifact, picture: bytes
         created_at=int(sure_moment(job, "completed_at").timestamp()),
         size=_size(artifact),
         quality=given(job.request, "quality") or "auto",
-        background="auto",
+        background=given(job.request, "background") or "auto",
         output_format=_format(artifact),
         usage=UsageView(),
     )

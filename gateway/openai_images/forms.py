@@ -102,6 +102,9 @@ class _Reader:
             raise malformed("A part of the form has no name.")
         data = b"".join(self._data)
         self._data = []
+        if options.get(b"filename") == b"" and not data:
+            # What a form of a page sends for a file that nobody chose.
+            return
         if b"filename" in options:
             stated = self._headers.get("content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
             self.form.files.setdefault(name, []).append(File(content_type=stated, data=data))

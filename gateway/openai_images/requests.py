@@ -11,9 +11,8 @@ from gateway.openai_images.forms import File, Form
 from gateway.openai_images.forms import parse as parse_form
 from gateway.problems import Violation, invalid
 from gateway.schemas.openai import FORM_KINDS, ImageParameters
-from gateway.schemas.requests import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER
+from gateway.schemas.requests import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUTS
 
-MOST_IMAGES = 8
 #: The client writes one picture as `image`, several as `image[]`.
 _IMAGES = ("image", "image[]")
 _FILES = (*_IMAGES, "mask")
@@ -67,6 +66,11 @@ def _job(body: ImageParameters, files: dict[str, list[File]]) -> job_pb2.JobRequ
         size=_unless_auto(body.size),
         quality=_unless_auto(body.quality),
         output_format=body.output_format,
+        background=_unless_auto(body.background),
+        output_compression=body.output_compression,
+        moderation=_unless_auto(body.moderation),
+        # `low` is what a client gets that asks for nothing.
+        input_fidelity=body.input_fidelity if body.input_fidelity != "low" else None,
         input_images=[_picture(one) for name in _IMAGES for one in files.get(name, ())],
         mask=_picture(mask[0]) if mask else None,
         end_user=body.safety_identifier or body.user,
@@ -97,8 +101,8 @@ def _values(texts: dict[str, str]) -> dict[str, Any]:
 def _check_files(files: dict[str, list[File]]) -> None:
     wrong = [Violation(field=name[:100], message="There is no such file.") for name in files if name not in _FILES]
     images = [one for name in _IMAGES for one in files.get(name, ())]
-    if not 1 <= len(images) <= MOST_IMAGES:
-        wrong.append(Violation(field="image", message=f"Send 1 to {MOST_IMAGES} files."))
+    if not 1 <= len(images) <= MAX_INPUTS:
+        wrong.append(Violation(field="image", message=f"Send 1 to {MAX_INPUTS} files."))
     if len(files.get("mask", ())) > 1:
         wrong.append(Violation(field="mask", message="Send one."))
     everything = [(name, one) for name in _FILES for one in files.get(name, ())]

@@ -7,13 +7,6 @@ from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, To
 from gateway.schemas.wire import View
 
 
-class ModelView(View):
-    """One model of a provider."""
-
-    name: str
-    price_micros_per_image: int | None
-
-
 class CapabilitiesView(View):
     """What a provider can do; a request that goes beyond it is refused."""
 
@@ -23,8 +16,14 @@ class CapabilitiesView(View):
     min_side: int | None
     max_side: int | None
     side_multiple: int
+    max_ratio: float | None
+    """The longer side may be so many times the shorter one; null: any."""
     output_formats: list[str]
     qualities: list[str]
+    backgrounds: list[str]
+    output_compression: bool
+    moderations: list[str]
+    input_fidelities: list[str]
     seed: bool
     negative_prompt: bool
     max_input_images: int
@@ -34,6 +33,15 @@ class CapabilitiesView(View):
     idempotent: bool
     free: bool
     max_prompt_characters: int | None
+
+
+class ModelView(View):
+    """One model of a provider."""
+
+    name: str
+    price_micros_per_image: int | None
+    capabilities: CapabilitiesView | None
+    """Null: those of its provider."""
 
 
 class OutageView(View):

@@ -48,6 +48,10 @@ class RequestView(View):
     seed: int | None
     quality: str | None
     output_format: str | None
+    background: str | None
+    output_compression: int | None
+    moderation: str | None
+    input_fidelity: str | None
     input_images: list[InputImageView]
     mask: InputImageView | None
     provider_options: dict[str, Any]

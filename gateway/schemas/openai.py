@@ -5,7 +5,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from gateway.schemas.requests import ONE_LINE, WHOLE, Body, Prompt, refused
+from gateway.schemas.requests import (
+    ONE_LINE,
+    WHOLE,
+    Background,
+    Body,
+    Compression,
+    InputFidelity,
+    Moderation,
+    OutputFormat,
+    Prompt,
+    refused,
+)
 from gateway.schemas.wire import View
 
 
@@ -24,7 +35,6 @@ def _one_line() -> StringConstraints:
     return StringConstraints(min_length=1, max_length=128, pattern=ONE_LINE)
 
 
-_Auto = Annotated[Literal["auto"] | None, _default("auto")]
 _Nothing = Annotated[None, _default()]
 
 
@@ -39,7 +49,11 @@ class ImageParameters(Body):
     n: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
     quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ONE_LINE)] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
+    output_format: OutputFormat | None = None
+    background: Background | None = None
+    output_compression: Compression | None = None
+    moderation: Moderation | None = None
+    input_fidelity: InputFidelity | None = None
     response_format: Literal["url", "b64_json"] | None = None
     """`url` unless asked otherwise; the events of a stream always bring `b64_json`."""
     stream: bool | None = None
@@ -47,12 +61,8 @@ class ImageParameters(Body):
     """Becomes the job's `end_user`."""
     safety_identifier: Annotated[str, _one_line()] | None = None
     """The newer name of `user`; goes before it."""
-    background: _Auto = None
-    moderation: _Auto = None
-    input_fidelity: Annotated[Literal["low"] | None, _default("low")] = None
     partial_images: Annotated[Literal[0] | None, _default(0)] = None
     style: _Nothing = None
-    output_compression: _Nothing = None
     complexity: _Nothing = None
     frame_count: _Nothing = None
     frame_duration_ms: _Nothing = None
@@ -142,6 +152,7 @@ class OpenAIErrorBody(View):
 #: What a form's texts become before they are checked like JSON.
 FORM_KINDS: dict[str, Callable[[str], Any]] = {
     "n": int,
+    "output_compression": int,
     "partial_images": int,
     "stream": {"true": True, "false": False}.__getitem__,
 }

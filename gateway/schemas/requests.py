@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from gateway.client_tokens import LONGEST_SECONDS, TokenAction
 
 MAX_PROMPT = 32_000
+MAX_INPUTS = 16
 MAX_INPUT_BYTES = 20 * 1024 * 1024
 MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
 MAX_OPTIONS_BYTES = 64 * 1024
@@ -103,6 +104,13 @@ _Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line
 _Provider = Annotated[_Line, StringConstraints(max_length=100)]
 _Key = Annotated[_Line, StringConstraints(max_length=40)]
 _Value = Annotated[str, StringConstraints(max_length=500), told(LINES)]
+#: Whole numbers, or a decimal one such as in 19.5:9.
+RATIO = r"^[1-9][0-9]{0,4}(\.[0-9]{1,2})?:[1-9][0-9]{0,4}(\.[0-9]{1,2})?$"
+OutputFormat = Literal["png", "jpeg", "webp"]
+Background = Literal["transparent", "opaque", "auto"]
+Moderation = Literal["auto", "low"]
+InputFidelity = Literal["low", "high"]
+Compression = Annotated[int, Field(ge=0, le=100), WHOLE]
 Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), told(LINES)]
 _Address = Annotated[
     str,
@@ -152,11 +160,18 @@ class CreateJob(Body):
     n: Annotated[int, Field(ge=1, le=10), WHOLE] = 1
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
     """Pixels; excludes `aspect_ratio`."""
-    aspect_ratio: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}:[1-9][0-9]{0,4}$")] | None = None
+    aspect_ratio: Annotated[str, StringConstraints(pattern=RATIO)] | None = None
     seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
     quality: Annotated[_Line, StringConstraints(max_length=64)] | None = None
-    output_format: Literal["png", "jpeg", "webp"] | None = None
-    input_images: Annotated[list[InputImage], Field(max_length=8)] = []
+    output_format: OutputFormat | None = None
+    background: Background | None = None
+    """`transparent` needs png or webp."""
+    output_compression: Compression | None = None
+    """How well jpeg and webp are kept; 100 is least compressed."""
+    moderation: Moderation | None = None
+    input_fidelity: InputFidelity | None = None
+    """How closely input images are kept; for jobs that have some."""
+    input_images: Annotated[list[InputImage], Field(max_length=MAX_INPUTS)] = []
     """At most 40 MiB together with the mask."""
     mask: InputImage | None = None
     provider_options: Annotated[dict[str, Any], AfterValidator(_options)] = {}

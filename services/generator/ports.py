@@ -49,6 +49,9 @@ class ImageProvider(Protocol):
     trusted_host: str | None
     allow_private_addresses: bool
 
+    def images_per_call(self, model: str) -> int:
+        """How many images one call of a model can make; `max_images_per_call` where models do not differ."""
+
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request."""
 
@@ -62,7 +65,13 @@ class ImageProvider(Protocol):
         """
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask the provider to stop."""
+        """Ask the provider to stop. One that is stoppable is given a call's id for an operation's."""
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Headers by which a result is fetched there: none, but for the provider's own hosts that want some."""
+
+    def price(self, model: str, count: int) -> int | None:
+        """What so many images cost, in millionths of a US dollar; None when that is not known."""
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -199,6 +208,15 @@ class Facts(Protocol):
         """Live word of progress; lost if nobody listens."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RawResult:
+    """Something that a call brought and nobody could read, in staging as it came; `part` as in `Keeper.keep_raw`."""
+
+    name: str
+    part: str
+    size_bytes: int
+
+
 class Staging(Protocol):
     """The private bucket; methods raise the errors of `common.object_store`."""
 
@@ -207,6 +225,15 @@ class Staging(Protocol):
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """The images that a call has in staging, and how many it has in all (0 when none is there)."""
+
+    async def put_raw(self, name: str, data: bytes) -> None:
+        """Write something that is not known to be an image; it is none of the call's images."""
+
+    async def raw_of_call(self, job_id: str, call_id: str) -> Sequence[RawResult]:
+        """What a call has in staging of that kind."""
+
+    async def get_raw(self, name: str) -> bytes:
+        """The bytes of one of them."""
 
 
 class ImageReader(Protocol):
@@ -223,6 +250,12 @@ class ImageReader(Protocol):
 
     async def inspect(self, data: bytes) -> "Inspected":
         """Decode and measure."""
+
+    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
+        """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
+
+    def may_hold_images(self, body: bytes) -> bool:
+        """Whether there are traces of images in an answer."""
 
 
 @dataclass(frozen=True, kw_only=True)

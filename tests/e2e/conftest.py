@@ -34,6 +34,7 @@ providers:
     base_url: {url}
     api_key_env: PAID_API_KEY
     models: [{{name: editor}}]
+    settings: {{backgrounds: [opaque], output_compression: true, input_fidelities: [high]}}
   - name: denied
     kind: replicate
     base_url: {url}

@@ -141,6 +141,34 @@ def test_an_edit_brings_pictures_and_mask_to_the_provider(
     assert sent.count(picture()) == count + 1
 
 
+def test_how_a_picture_is_drawn_reaches_the_provider_that_takes_it(
+    guest: openai.OpenAI, client: Client, books: Books
+) -> None:
+    prompt = "with a scarf, opaque"
+    raw = guest.images.with_raw_response.edit(
+        prompt=prompt,
+        model="edits",
+        image=("a.png", picture(), "image/png"),
+        background="opaque",
+        input_fidelity="high",
+        output_compression=80,
+        output_format="webp",
+    )
+
+    request = client.get(raw.headers["x-calotype-job-id"])["request"]
+    assert (request["background"], request["input_fidelity"], request["output_compression"]) == ("opaque", "high", 80)
+    [sent] = [body for body in books.edits if prompt.encode() in body]
+    for name, value in (("background", "opaque"), ("input_fidelity", "high"), ("output_compression", "80")):
+        assert f'name="{name}"\r\n\r\n{value}\r\n'.encode() in sent
+
+
+def test_what_a_provider_would_drop_is_refused_with_those_that_take_it(guest: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="These do: edits") as refusal:
+        guest.images.generate(prompt="nothing behind it", model="procedural", background="opaque")
+
+    assert (refusal.value.code, refusal.value.param) == ("invalid_value", "background")
+
+
 def test_an_edit_streams_too(guest: openai.OpenAI) -> None:
     source = ("a.png", picture(), "image/png")
     with guest.images.edit(prompt="with a scarf", model="edits", image=source, stream=True) as stream:

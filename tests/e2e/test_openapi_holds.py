@@ -61,7 +61,7 @@ BEYOND_SCHEMA = frozenset(
     (
         *("callback_url", "fallback", "id", "image", "input_images", "mask", "model", "n", "negative_prompt"),
         *("aspect_ratio", "output_format", "page_token", "provider", "provider_options", "quality"),
-        *("response_format", "seed", "size"),
+        *("background", "input_fidelity", "moderation", "output_compression", "response_format", "seed", "size"),
     )
 )
 SPENT = "a-key-of-a-tenant-that-may-not-ask"

@@ -80,7 +80,9 @@ class ComfyUIServer:
             return httpx.Response(200, json={"prompt_id": self.prompt_id})
         if request.method == "POST":
             self.told.append(path)
-            return httpx.Response(200)
+            return httpx.Response(200, json={"cancelled": not self.ended.is_set()})
+        if path == "/view":
+            return httpx.Response(200, content=b"a picture")
         if path.startswith("/history/"):
             ended = {self.prompt_id: {"outputs": IMAGES, "status": {"status_str": "success", "completed": True}}}
             return httpx.Response(200, json=ended if self.ended.is_set() else {})

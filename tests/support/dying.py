@@ -22,7 +22,7 @@ from services.generator.application.settling import Settler
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, ImageSource, Operation, Pending
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import StagedImage
-from services.generator.ports import Order
+from services.generator.ports import Order, RawResult
 from services.job.application import rescuing
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.messages import incoming
@@ -46,8 +46,10 @@ SELECT FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
 WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
 """
 AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
-#: Fates of what is sold; what is slow has not ended at the first looks.
-SOLD, SLOW_LOOKS = ("good", "slow"), 2
+#: Fates of what is sold; what is slow has not ended at the first looks, and what is bad is no image.
+SOLD, SLOW_LOOKS = ("good", "slow", "bad"), 2
+#: What readers of tests know to be no image.
+BAD = b"bad"
 STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
 NOT_SOLD = {
     "limited": provider_error(Acceptance.NOT_ACCEPTED, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT"),
@@ -86,7 +88,7 @@ class Vendor(Provider):
 
     def shown(self) -> set[str]:
         """Operations whose result is had, now or later, by whoever asks for it."""
-        sold = {name for name, (_, fate) in self._operations.items() if fate in SOLD}
+        sold = {name for name, (_, fate) in self._operations.items() if fate in SOLD and fate != "bad"}
         return sold - self.stopped
 
     async def _stop(self, operation: Operation) -> CancelOutcome:
@@ -108,7 +110,7 @@ class Vendor(Provider):
         elif not is_taken:
             raise NOT_SOLD[fate]
         if not is_taken:
-            return _made(order)
+            return _made(order, fate)
         operation = Operation(id=f"op-{len(self._operations)}")
         self._operations[operation.id] = (order, fate)
         return operation
@@ -122,7 +124,7 @@ class Vendor(Provider):
             return Pending()
         if fate not in SOLD:
             raise NOT_SOLD[fate]
-        return _made(order)
+        return _made(order, fate)
 
 
 class WatchedStaging(Staging):
@@ -142,6 +144,24 @@ class WatchedStaging(Staging):
         """Look."""
         return await self._moments.through(
             lambda: super(WatchedStaging, self).of_call(job_id, call_id), away=StorageUnavailable("away")
+        )
+
+    async def put_raw(self, name: str, data: bytes) -> None:
+        """Write what is no image."""
+        await self._moments.through(
+            lambda: super(WatchedStaging, self).put_raw(name, data), away=StorageUnavailable("away")
+        )
+
+    async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
+        """Look for what is no image."""
+        return await self._moments.through(
+            lambda: super(WatchedStaging, self).raw_of_call(job_id, call_id), away=StorageUnavailable("away")
+        )
+
+    async def get_raw(self, name: str) -> bytes:
+        """Read it."""
+        return await self._moments.through(
+            lambda: super(WatchedStaging, self).get_raw(name), away=StorageUnavailable("away")
         )
 
 
@@ -300,6 +320,8 @@ class _NoChannel:
         return lambda *_, **__: None
 
 
-def _made(order: Order) -> Generated:
+def _made(order: Order, fate: str) -> Generated:
+    if fate == "bad":
+        return Generated(images=(ImageSource(data=BAD),) * order.count, cost_micros=40_000)
     images = tuple(ImageSource(data=f"{order.call_id}/{at}".encode()) for at in range(order.count))
     return Generated(images=images, cost_micros=40_000)

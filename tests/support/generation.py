@@ -10,7 +10,7 @@ import grpc
 
 from common.errors import ServiceError
 from common.leased_work import Renewal
-from common.object_store import StorageUnavailable
+from common.object_store import ObjectConflict, StorageUnavailable
 from services.generator.domain.outcomes import (
     CancelOutcome,
     Generated,
@@ -22,7 +22,7 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
-from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, Settlement
+from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, RawResult, Settlement
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
 from services.job.domain import requests as catalogue
@@ -165,7 +165,10 @@ class Desk:
             job_id=job.id,
             tenant=job.tenant,
             request=JobRequest(
-                prompt=job.request.prompt, n=job.image_count, fallback=tuple(one.provider for one in job.routes[1:])
+                prompt=job.request.prompt,
+                n=job.image_count,
+                fallback=tuple(one.provider for one in job.routes[1:]),
+                background=job.request.background,
             ),
             provider=job.routes[0].provider,
             model=job.routes[0].model,
@@ -314,6 +317,7 @@ class Staging:
 
     def __init__(self, *, outages: int = 0, problem: Exception | None = None) -> None:
         self.objects: dict[str, tuple[StagedImage, int]] = {}
+        self.raw: dict[str, bytes] = {}
         self.outages = outages
         self.problem = problem or StorageUnavailable("away")
         self.when_refused: Callable[[], None] = lambda: None
@@ -328,6 +332,27 @@ class Staging:
         self._refuse()
         found = [one for name, one in self.objects.items() if name.startswith(f"{job_id}/{call_id}/")]
         return [image for image, _ in found], max((count for _, count in found), default=0)
+
+    async def put_raw(self, name: str, data: bytes) -> None:
+        """Write; the first writer wins."""
+        self._refuse()
+        if self.raw.setdefault(name, data) != data:
+            raise ObjectConflict("other")
+
+    async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
+        """What a call has here that is no image."""
+        self._refuse()
+        folder = f"{job_id}/{call_id}/raw/"
+        return [
+            RawResult(name=name, part=name.removeprefix(folder), size_bytes=len(data))
+            for name, data in self.raw.items()
+            if name.startswith(folder)
+        ]
+
+    async def get_raw(self, name: str) -> bytes:
+        """The bytes."""
+        self._refuse()
+        return self.raw[name]
 
     def _refuse(self) -> None:
         if self.outages:
@@ -368,6 +393,14 @@ class Reader:
             raise StageError(code="PERMANENT", reason="INVALID_IMAGE", message="bad", retryable=False)
         return Inspected(content_type="image/png", width=1, height=1, sha256="0" * 64, blurhash="L", c2pa=False)
 
+    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
+        """One that is all of the answer."""
+        return [ImageSource(data=body)] if body == b"good" else []
+
+    def may_hold_images(self, body: bytes) -> bool:
+        """Whether it says so."""
+        return b"image" in body
+
 
 class Provider:
     """Does what the script says: each answer is returned, or raised, in its turn; the last one again and again."""
@@ -400,6 +433,10 @@ class Provider:
         self._script = list(script)
         self._hook = hook or (lambda: None)
 
+    def images_per_call(self, model: str) -> int:
+        """The same for every model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated | Operation:
         """The next answer."""
         self.submitted.append(order)
@@ -423,6 +460,14 @@ class Provider:
         if isinstance(self.cancels, Exception):
             raise self.cancels
         return self.cancels
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Nobody wants one."""
+        return {}
+
+    def price(self, model: str, count: int) -> int | None:
+        """As what it makes."""
+        return 40_000
 
     async def close(self) -> None:
         """Nothing is held."""

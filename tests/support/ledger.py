@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from services.job.domain import calls
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.choosing import lost_options
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
 from services.job.domain.requests import Provider
@@ -40,6 +41,8 @@ class MemoryLedger:
         able = self._provider(provider)
         if provider not in (job.provider, *job.fallback):
             raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider}.")
+        if job.request is not None and lost_options(job.request, able.as_model(model).capabilities):
+            raise Refusal("UNSUPPORTED", f"{provider} would lose a field of the job {job.id}.")
         consent, _ = calls.check_purchase(
             job, indexes=indexes, calls=list(learned.calls.values()), staged=learned.staged
         )

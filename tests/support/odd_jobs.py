@@ -32,13 +32,15 @@ from tests.support import goldens
 from tests.support.generation import Desk, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.hops import as_generator_sees
-from tests.support.odd_vendor import OddVendor, Script, Told
+from tests.support.odd_vendor import Framing, OddVendor, Script, Told
+from tests.support.patience import PATIENCE
 
-#: How long one job may take: an operation that never ends is left after that.
-SECONDS = 4.0
+#: How long a job of an altered answer may take: an operation that never ends is left after that.
+SHORT = 4.0
 #: Events that say that something broke which is made to bear anything.
 BROKEN = frozenset({"adapter.broke", "job.broke", "watch.broke", "fact.cut"})
-_FAKE_PICTURES = {"aGFyYm91cg==", "MA==", "MQ==", "Mg==", "ZHJhZnQ="}
+#: What stands for pictures in goldens, in base64; a draft is none that anybody has bought.
+_FAKE_PICTURES = {"aGFyYm91cg==", "iVBORw0KGgpoYXJib3Vy", "MA==", "MQ==", "Mg=="}
 _events: ContextVar[list[str] | None] = ContextVar("events of the job", default=None)
 
 
@@ -56,6 +58,7 @@ class Ending:
     fact: facts.JobFact | None
     handed_back: bool
     staged: Mapping[str, StagedImage]
+    raw: Mapping[str, bytes]
     given: Sequence[tuple[str, str, Told]]
     events: Sequence[str]
     texts: Sequence[str]
@@ -94,6 +97,8 @@ class OddWorld:
     vendor: OddVendor
     picture: bytes
     threads: ThreadPoolExecutor
+    #: How long one job may take.
+    seconds: float = PATIENCE
     fetch: GuardedFetch = field(default_factory=GuardedFetch)
     memory: Memory = field(default_factory=lambda: Memory(256 * 1024 * 1024))
 
@@ -102,7 +107,12 @@ class OddWorld:
         name = uuid.uuid4().hex
         script = self._script(golden, case, alter, url=f"{self.vendor.url}/{name}")
         url = self.vendor.play(name, script)
-        entry = {**golden.entry, "timeout_seconds": 3, "poll_interval_seconds": 0.005, "allow_private_addresses": True}
+        entry = {
+            **golden.entry,
+            "timeout_seconds": self.seconds * 0.75,
+            "poll_interval_seconds": 0.005,
+            "allow_private_addresses": True,
+        }
         provider = goldens.provider_of(Golden(kind=golden.kind, entry=entry, cases=golden.cases), url)
         job = self._job(golden, golden.cases[case])
         desk, staging, recorder = Desk(), Staging(), Recorder()
@@ -127,6 +137,7 @@ class OddWorld:
             fact=incoming.job_fact(told[-1], now=datetime.now(UTC)) if told else None,
             handed_back=bool(desk.released),
             staged={name: image for name, (image, _) in staging.objects.items()},
+            raw=staging.raw,
             given=script.given,
             events=events,
             texts=[text for one in told for text in _texts(one)],
@@ -140,6 +151,8 @@ class OddWorld:
             body = answer.content
             for fake in _FAKE_PICTURES:
                 body = body.replace(f'"{fake}"'.encode(), f'"{encoded}"'.encode())
+            if body in map(base64.b64decode, _FAKE_PICTURES):
+                body = self.picture
             headers = tuple((name.encode(), str(value).encode()) for name, value in answer.headers.items())
             told = Told(status=answer.status, headers=headers, body=body)
             answers.setdefault((method, path), []).append(alter(number, told))
@@ -155,8 +168,8 @@ class OddWorld:
             n=order.count,
             routes=(Route(provider=golden.entry["name"], model=model),),
             request=as_generator_sees({"prompt": "a harbour"}) if order.inputs else order.request,
-            max_seconds=SECONDS,
-            max_processing_seconds=SECONDS,
+            max_seconds=self.seconds,
+            max_processing_seconds=self.seconds,
         )
 
 
@@ -194,7 +207,25 @@ def faults(ending: Ending, *, picture: bytes, free: bool) -> list[str]:
         found.append("a fact holds a NUL, which PostgreSQL does not take")
     if not ending.is_delivered and not free and _was_taken(ending) and _says_nothing_was_bought(ending):
         found.append("a call that the vendor took is told as one that bought nothing")
+    if ending.fact is not None and not ending.is_delivered and not free and _is_lost(ending, picture):
+        found.append("a picture that was in hand is neither delivered nor staged")
     return found
+
+
+def _is_lost(ending: Ending, picture: bytes) -> bool:
+    """Whether the whole picture came with a success, and is not in staging."""
+    came = any(_holds(told.plain, picture) for _, _, told in ending.given if _is_received(told))
+    is_staged = any(image.sha256 == sha256(picture) for image in ending.staged.values())
+    return came and not is_staged and not any(_holds(data, picture) for data in ending.raw.values())
+
+
+def _is_received(told: Told) -> bool:
+    # Such a status has no body, whatever follows its head.
+    return 200 <= told.status < 300 and told.status != 204 and told.framing is not Framing.SILENT
+
+
+def _holds(body: bytes, picture: bytes) -> bool:
+    return picture in body or base64.b64encode(picture).rstrip(b"=") in body
 
 
 def _was_taken(ending: Ending) -> bool:

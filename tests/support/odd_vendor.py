@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import zlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -54,7 +55,10 @@ class Told:
     @property
     def plain(self) -> bytes:
         """The body as a careful reader has it."""
-        return gzip.decompress(self.body) if self.body.startswith(b"\x1f\x8b") else self.body
+        try:
+            return gzip.decompress(self.body) if self.body.startswith(b"\x1f\x8b") else self.body
+        except (OSError, EOFError, zlib.error):
+            return self.body
 
     def on_the_wire(self) -> bytes:
         """Head and body."""

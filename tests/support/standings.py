@@ -32,6 +32,8 @@ FAILURES: Mapping[Stage, frozenset[str]] = {
             "SERVICE_UNAVAILABLE",
             "STAGE_TIMEOUT",
             "TOO_LARGE",
+            # Of a call that was to begin: the provider's file has changed since, and it would drop a field of the job.
+            "UNSUPPORTED",
             "WORKER_LOST",
         }
     ),

@@ -12,11 +12,16 @@ from PIL import Image
 from services.generator.adapters import providers
 from services.generator.adapters.diffusion import Drawing
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings, ProviderFile
+from services.generator.adapters.providers.a1111 import A1111Provider
+from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
+from services.generator.adapters.providers.bedrock import BedrockProvider
 from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.providers.gemini import GeminiProvider
+from services.generator.adapters.providers.generic import GenericProvider
+from services.generator.adapters.providers.huggingface import HuggingFaceProvider
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.adapters.providers.stability import StabilityProvider
@@ -40,10 +45,15 @@ class DescribedProvider(ImageProvider, Protocol):
 
 #: Adapters behind HTTP by their kind: each has a golden, and is held to what the suite asks of all of them.
 REMOTE: Mapping[str, Callable[..., DescribedProvider]] = {
+    "azure_openai": AzureOpenAIProvider,
+    "bedrock": BedrockProvider,
+    "a1111": A1111Provider,
     "bfl": BFLProvider,
     "fal": FalProvider,
     "comfyui": ComfyUIProvider,
     "gemini": GeminiProvider,
+    "generic": GenericProvider,
+    "huggingface": HuggingFaceProvider,
     "openai": OpenAIProvider,
     "replicate": ReplicateProvider,
     "stability": StabilityProvider,

@@ -1,5 +1,6 @@
-"""Programs that tests need: one that is missing skips its test on a person's machine, and fails it in CI."""
+"""Programs and libraries that tests need: what is missing skips a test on a person's machine, and fails it in CI."""
 
+import importlib.util
 import os
 import shutil
 import sys
@@ -14,6 +15,15 @@ def need(*names: str, install: str) -> str:
     for name in names:
         if found := shutil.which(name, path=path):
             return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{names[0]} is missing: {install}")
-    pytest.skip(f"{names[0]} is missing: {install}")
+    raise _missing(names[0], install)
+
+
+def need_libraries(*names: str, install: str) -> None:
+    """Go on only where all of these can be imported."""
+    if missing := [name for name in names if importlib.util.find_spec(name) is None]:
+        raise _missing(", ".join(missing), install)
+
+
+def _missing(what: str, install: str) -> BaseException:
+    ends = pytest.fail.Exception if os.environ.get("CI") == "true" else pytest.skip.Exception
+    return ends(f"{what} is missing: {install}")

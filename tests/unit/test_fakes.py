@@ -71,6 +71,8 @@ FAKES = {
     "support/collector.py Collector": SCRIPTED,
     "unit/services/generator/application/test_generation.py Hanging": SCRIPTED,
     "unit/services/generator/application/test_generation.py Stalling": "tests/integration/generator/test_generation.py",
+    "unit/services/generator/application/test_stopping.py DrawingProvider": SCRIPTED,
+    "unit/services/generator/application/test_keeping.py Counting": "tests/support/generation.py",
     "unit/services/generator/application/test_memory.py FetchingReader": "tests/integration/generator/test_memory.py",
     "unit/services/generator/application/test_memory.py ReadingProvider": "tests/integration/generator/test_memory.py",
     "unit/services/generator/application/test_memory.py Listening": SCRIPTED,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tools import need
+from tests.support.tools import need, need_libraries
 
 
 def _program(folder: Path, name: str) -> Path:
@@ -36,3 +36,17 @@ def test_a_missing_program_fails_in_ci_and_skips_elsewhere(
 
     with pytest.raises(outcome, match="no-such-program is missing: install it"):
         need("no-such-program", install="install it")
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", pytest.fail.Exception), ("", pytest.skip.Exception)])
+def test_a_missing_library_fails_in_ci_and_skips_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, ci: str, outcome: type[BaseException]
+) -> None:
+    monkeypatch.setenv("CI", ci)
+
+    with pytest.raises(outcome, match="no_such_library, nor_this is missing: install them"):
+        need_libraries("json", "no_such_library", "nor_this", install="install them")
+
+
+def test_libraries_that_are_there_are_no_reason_to_skip() -> None:
+    need_libraries("json", "pytest", install="never said")

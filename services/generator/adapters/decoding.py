@@ -15,6 +15,16 @@ LONGEST_SIDE = 16_384
 #: Chunks of a PNG that its pixels need; what else there is may be damaged.
 _OF_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG = b"\x89PNG\r\n\x1a\n"
+#: Rows that are compared at once.
+_STRIP = 64
+_JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+#: What a decoder would read in place of pixels that are missing: two kinds of noise, without a marker in it.
+_NOISE = (bytes(range(1, 255)) * 16, bytes(range(254, 0, -1)) * 16)
+
+
+def looks_like_image(data: bytes) -> bool:
+    """Whether bytes begin as an image that is delivered does."""
+    return data.startswith((_PNG, _JPEG + b"\xff")) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def decoded(data: bytes) -> Image.Image:
@@ -23,6 +33,8 @@ def decoded(data: bytes) -> Image.Image:
         try:
             return _loaded(data)
         except (ValueError, SyntaxError, OSError):
+            if data.startswith(_JPEG):
+                return _loaded_without_end(data)
             if not data.startswith(_PNG):
                 raise
             return _loaded(_bare(data))
@@ -41,6 +53,27 @@ def _loaded(data: bytes) -> Image.Image:
     _refuse_bomb(image.width, image.height)
     image.load()
     return image
+
+
+def _loaded_without_end(data: bytes) -> Image.Image:
+    """A JPEG that only lacks its end, as browsers show it. Raises `StageError` where pixels are missing, too.
+
+    A decoder makes something up for pixels that are missing: these follow from whatever comes in their place.
+    """
+    # Half of the mark of its end would make a mark of what comes after it.
+    data = data.rstrip(b"\xff")
+    image = _loaded(data + _END_OF_JPEG)
+    for noise in _NOISE:
+        with _loaded(data + noise + _END_OF_JPEG) as other:
+            if not _are_alike(image, other):
+                raise not_an_image()
+    return image
+
+
+def _are_alike(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two pictures of one size have the same pixels; looked at in strips, which take little memory."""
+    strips = [(0, top, one.width, min(top + _STRIP, one.height)) for top in range(0, one.height, _STRIP)]
+    return all(one.crop(strip).tobytes() == other.crop(strip).tobytes() for strip in strips)
 
 
 def _bare(data: bytes) -> bytes:

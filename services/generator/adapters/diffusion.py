@@ -7,9 +7,9 @@ import asyncio
 import io
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from PIL import Image
@@ -32,6 +32,11 @@ class Drawing:
     output_format: str
     negative_prompt: str | None = None
     size: tuple[int, int] | None = None
+    #: The picture to begin with, as it came; and what of it is to be drawn anew.
+    picture: bytes | None = None
+    mask: bytes | None = None
+    #: Further arguments, by the pipeline's own names.
+    arguments: Mapping[str, float] = field(default_factory=dict)
 
 
 class Pipeline(Protocol):

@@ -5,6 +5,7 @@ from dataclasses import asdict, fields
 
 from common.object_store import ObjectConflict, ObjectInfo, ObjectStore
 from services.generator.domain.work import StagedImage
+from services.generator.ports import RawResult
 
 #: The store bounds an object's metadata; words longer than this (as JSON) are left to the fact that tells of them.
 MOST_WORDS = 4000
@@ -39,6 +40,20 @@ class GcsStaging:
         images = [image for one in found if (image := _read(one)) is not None]
         counts = [int(one.metadata["count"]) for one in found if one.metadata.get("count", "").isdecimal()]
         return images, max(counts, default=0)
+
+    async def put_raw(self, name: str, data: bytes) -> None:
+        """Write something that is not known to be an image; without an image's metadata it is taken for none."""
+        await self._store.put(name, data, content_type="application/octet-stream", metadata={})
+
+    async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
+        """What a call has in staging of that kind."""
+        folder = f"{job_id}/{call_id}/raw/"
+        found = await self._store.find(folder)
+        return [RawResult(name=one.name, part=one.name.removeprefix(folder), size_bytes=one.size) for one in found]
+
+    async def get_raw(self, name: str) -> bytes:
+        """The bytes of one of them."""
+        return await self._store.get(name)
 
 
 def _read(there: ObjectInfo) -> StagedImage | None:

@@ -1,6 +1,7 @@
 """JobDesk over `calotype.job.v1.WorkerService`."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
 
 import grpc
 from calotype.artifact.v1 import artifact_pb2
@@ -219,7 +220,7 @@ def _request(told: job_pb2.JobRequest) -> Request:
         for index, image in named
     ]
 
-    def given(name: str) -> str | None:
+    def given(name: str) -> Any:
         return getattr(told, name) if told.HasField(name) else None  # type: ignore[arg-type]
 
     return Request(
@@ -227,9 +228,13 @@ def _request(told: job_pb2.JobRequest) -> Request:
         negative_prompt=given("negative_prompt"),
         size=given("size"),
         aspect_ratio=given("aspect_ratio"),
-        seed=told.seed if told.HasField("seed") else None,
+        seed=given("seed"),
         quality=given("quality"),
         output_format=given("output_format"),
+        background=given("background"),
+        output_compression=given("output_compression"),
+        moderation=given("moderation"),
+        input_fidelity=given("input_fidelity"),
         inputs=tuple(inputs),
         options=structs.plain(told.provider_options),
     )

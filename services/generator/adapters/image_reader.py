@@ -2,9 +2,11 @@
 
 import asyncio
 import binascii
+from collections.abc import Sequence
 from concurrent.futures import Executor
+from functools import partial
 
-from services.generator.adapters import decoding, inspection, orientation
+from services.generator.adapters import decoding, inspection, orientation, unread_answers
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
@@ -33,6 +35,7 @@ class GuardedImageReader:
             trusted_host=provider.trusted_host,
             allow_private=provider.allow_private_addresses,
             most_bytes=MOST_BYTES,
+            credential_for=provider.credential_for,
         )
 
     async def read_input(self, url: str) -> bytes:
@@ -57,6 +60,26 @@ class GuardedImageReader:
     async def inspect(self, data: bytes) -> Inspected:
         """Decode and measure."""
         return await inspection.inspect(data, executor=self._executor)
+
+    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
+        """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
+        loop = asyncio.get_running_loop()
+        candidates = await loop.run_in_executor(self._executor, partial(unread_answers.images_in, body, most=most))
+        found = [one if one.is_elsewhere else await self._checked(one) for one in candidates]
+        return [one for one in found if one is not None]
+
+    def may_hold_images(self, body: bytes) -> bool:
+        """Whether there are traces of images in an answer."""
+        return unread_answers.may_hold_images(body)
+
+    async def _checked(self, source: ImageSource) -> ImageSource | None:
+        """An image by its bytes, if it is one that decodes."""
+        try:
+            data = _bounded(source.data) if source.data is not None else await self._decode(source.base64 or "")
+            await self.inspect(data)
+        except StageError:
+            return None
+        return ImageSource(data=data)
 
     async def _decode(self, text: str) -> bytes:
         """The bytes of base64, bare or as a data URL."""

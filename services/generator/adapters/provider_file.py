@@ -46,6 +46,8 @@ def _first_problem(path: Path, root: Any, error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False)[0]
     # Where the kind was looked up to choose a schema, its name stands in the place; it is none in the file.
     place = tuple(part for at, part in enumerate(problem["loc"]) if not (at == 2 and part in KINDS))
+    # Where a check looked deeper than the place that it stands at.
+    place = (*place, *problem.get("ctx", {}).get("place", ()))
     words = problem["msg"].removeprefix("Value error, ")
     if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
         place, words = (*place, "kind"), f"must be one of {', '.join(KINDS)}"

@@ -1,6 +1,7 @@
 """One provider call after it was written down: sent, followed to its end, and booked."""
 
 import asyncio
+import contextvars
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -19,6 +20,7 @@ from common.memory import give_back, timeout
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.telling import Teller
+from services.generator.application.unread import UnreadAnswers
 from services.generator.domain import failures
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -42,12 +44,15 @@ LONGEST_PAUSE = 30.0
 class Caller:
     """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
 
-    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller) -> None:
+    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller, unread: UnreadAnswers) -> None:
         self._claim = claim
         self._slot = claim.slot
         self._desk = desk
         self._facts = facts
         self._teller = teller
+        self._unread = unread
+        #: Of the call that was followed last.
+        self._operation: tuple[str, Operation] | None = None
 
     async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
         """Send the request and wait for what comes of it."""
@@ -75,17 +80,57 @@ class Caller:
             self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
             return answer
 
+    async def look_again(self, provider: ImageProvider, call: Call) -> Generated | None:
+        """What an operation that has ended brings by now; None where there is none, or it is not told."""
+        call_id, operation = self._operation or ("", Operation(id=""))
+        if call_id != call.id:
+            return None
+        try:
+            async with timeout(POLL_SECONDS):
+                answer = await provider.poll(operation)
+        except (ProviderError, TimeoutError) as error:
+            event(_LOG, logging.WARNING, "operation.not_told", call_id=call.id, error=type(error).__name__)
+            return None
+        return answer if isinstance(answer, Generated) else None
+
     async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         try:
             async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
+                if provider.traits.stoppable:
+                    return await self._unless_stopped(provider, call, order)
                 return await provider.submit(order)
         except TimeoutError as error:
             raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
         except ProviderError as error:
+            found = await self._unread.read(provider, call, error)
+            if found is not None:
+                return found
             raise self._ended_badly(provider, call, error) from error
+        except Interrupted:
+            raise
         except Exception as error:
             _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
             raise self._ended_badly(provider, call, failures.adapter_broke(provider.name)) from error
+
+    async def _unless_stopped(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+        """The answer of a call; `Interrupted` once it has surely been stopped, because its job was canceled."""
+        sending = asyncio.create_task(provider.submit(order))
+        ended = asyncio.create_task(self._slot.ended.wait())
+        try:
+            await asyncio.wait([sending, ended], return_when=asyncio.FIRST_COMPLETED)
+            while not sending.done() and self._slot.outcome is Renewal.CANCELED:
+                # In a context of its own: what it reads counts beside the answer.
+                stopping = asyncio.create_task(
+                    self._stop(provider, call, Operation(id=call.id)), context=contextvars.Context()
+                )
+                if await stopping:
+                    raise Interrupted
+                await asyncio.wait([sending], timeout=provider.poll_interval_seconds)
+            return await sending
+        finally:
+            for task in (sending, ended):
+                task.cancel()
+            await asyncio.wait([sending, ended])
 
     async def _record(self, call: Call, operation: Operation) -> None:
         try:
@@ -101,6 +146,7 @@ class Caller:
 
         When the job should be finished, what can be canceled is; what is paid for all the same is waited for.
         """
+        self._operation = (call.id, operation)
         finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
         async with self._watched(provider, operation, order) as ended:
@@ -148,6 +194,9 @@ class Caller:
         except TimeoutError:
             return Pending(), pause
         except ProviderError as error:
+            found = await self._unread.read(provider, call, error)
+            if found is not None:
+                return found, pause
             if error.acceptance is Acceptance.ACCEPTED:
                 raise self._ended_badly(provider, call, error) from error
             if not error.retryable:

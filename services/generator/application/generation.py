@@ -17,6 +17,7 @@ from services.generator.application.keeping import Keeper
 from services.generator.application.purchasing import Purchaser
 from services.generator.application.reporting import ProgressReporter
 from services.generator.application.telling import Teller
+from services.generator.application.unread import UnreadAnswers
 from services.generator.domain import failures, plan
 from services.generator.domain.outcomes import StageError
 from services.generator.domain.plan import Step
@@ -97,7 +98,8 @@ class Generator:
             reader=self._reader,
             memory=self._memory,
         )
-        caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller)
+        unread = UnreadAnswers(reader=self._reader, raw=keeper.raw)
+        caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller, unread=unread)
         report = ProgressReporter(self._facts, claim.job)
         purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, memory=self._memory, report=report)
         inputs = Inputs(claim, desk=self._desk, reader=self._reader)
@@ -164,7 +166,7 @@ class Generator:
         errors: list[StageError] = []
         for route in claim.job.routes[claim.routes_given_up :]:
             provider = self._providers.get(route.provider)
-            indexes = missing[: provider.max_images_per_call if provider else 1]
+            indexes = missing[: provider.images_per_call(route.model) if provider else 1]
             try:
                 if provider is None:
                     raise failures.provider_not_configured(route.provider)

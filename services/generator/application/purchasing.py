@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 
 from common.errors import ServiceError
 from common.ids import new_uuid7
@@ -98,7 +99,8 @@ class Purchaser:
 
     async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         try:
-            await self._keeper.keep(provider, call, answer)
+            again = partial(self._caller.look_again, provider, call)
+            await self._keeper.keep(provider, call, answer, again=again)
         except StageError as error:
             # A call that costs nothing to repeat does not stand in the ledger as one whose result is lost.
             if provider.traits.free:
@@ -156,6 +158,8 @@ class Purchaser:
                 return failures.ambiguous(provider.name)
             case "PROVIDER_NOT_FOUND":
                 return failures.provider_not_configured(provider.name)
+            case "UNSUPPORTED":
+                return failures.would_lose(error.message)
             case "PROVIDER_BUSY":
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:

@@ -14,6 +14,7 @@ from services.generator.application.calling import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.claim import Interrupted
 from services.generator.application.keeping import Keeper
 from services.generator.application.telling import tell
+from services.generator.application.unread import UnreadAnswers
 from services.generator.domain import failures
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -87,15 +88,17 @@ class Settler:
             reader=self._reader,
             memory=self._memory,
         )
+        unread = UnreadAnswers(reader=self._reader, raw=keeper.raw) if settlement.keep else None
         seen: Outcome | Generated | None = None
         try:
             if settlement.call.phase is not Phase.ACCEPTED:
                 is_there = settlement.keep and await keeper.adopt(settlement.call)
                 return _adopted(settlement.call) if is_there else _without_operation(settlement, provider)
-            seen = await _look(settlement, provider)
+            seen = await _look(settlement, provider, unread)
             if isinstance(seen, Generated):
                 if settlement.keep:
-                    await keeper.keep(provider, settlement.call, seen)
+                    again = partial(_look_again, settlement, provider)
+                    await keeper.keep(provider, settlement.call, seen, again=again)
                 return _bought(settlement.call, seen)
         except StageError as error:
             event(_LOG, logging.WARNING, "settlement.not_kept", call_id=settlement.call.id, reason=error.reason)
@@ -149,13 +152,22 @@ async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> Cance
         return None
 
 
-async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | Generated | None:
-    """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown."""
+async def _look(
+    settlement: Settlement, provider: ImageProvider, unread: UnreadAnswers | None
+) -> Outcome | Generated | None:
+    """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown.
+
+    Answers are kept by `unread`, where somebody may want what they hold.
+    """
     call, operation = settlement.call, _operation(settlement)
     try:
         async with timeout(POLL_SECONDS):
             answer = await provider.poll(operation)
     except (ProviderError, TimeoutError) as error:
+        if unread is not None and isinstance(error, ProviderError):
+            found = await unread.read(provider, call, error)
+            if found is not None:
+                return found
         if isinstance(error, ProviderError) and error.acceptance is Acceptance.ACCEPTED:
             phase = failures.phase_after(error)
             return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error.forget())
@@ -165,6 +177,12 @@ async def _look(settlement: Settlement, provider: ImageProvider) -> Outcome | Ge
     if settlement.seconds_left <= 0:
         return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
     return None
+
+
+async def _look_again(settlement: Settlement, provider: ImageProvider) -> Generated | None:
+    """What the operation brings by now."""
+    seen = await _look(settlement, provider, None)
+    return seen if isinstance(seen, Generated) else None
 
 
 def _operation(settlement: Settlement) -> Operation:

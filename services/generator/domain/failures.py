@@ -40,7 +40,7 @@ def spares_others(error: StageError, *, some_staged: bool) -> bool:
 
 def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
     """Whether another provider may be asked: this one surely sold nothing, and the fault is not the request's own."""
-    if error.reason == "PROVIDER_NOT_FOUND":
+    if error.reason == "PROVIDER_NOT_FOUND" or (error.reason == "UNSUPPORTED" and error.stage == "PROCESSING"):
         return True
     if not isinstance(error, ProviderError) or (error.acceptance is Acceptance.UNKNOWN and not free):
         return False
@@ -76,6 +76,11 @@ def provider_not_configured(provider: str) -> StageError:
         message=f"The provider {provider} is no longer configured.",
         retryable=False,
     )
+
+
+def would_lose(message: str) -> StageError:
+    """The provider's file has changed: it would drop a field that the job names."""
+    return StageError(stage="PROCESSING", code="PERMANENT", reason="UNSUPPORTED", message=message, retryable=False)
 
 
 def ask_refused() -> StageError:
@@ -182,6 +187,13 @@ def too_slow(provider: str) -> StageError:
         message=f"{provider} did not finish in time.",
         retryable=True,
     )
+
+
+def with_raw(error: StageError, *, name: str | None) -> StageError:
+    """A failure whose result is kept as it came, under this name in staging."""
+    if name is not None:
+        error.message = f"{error.message} What came is kept in staging as {name}."
+    return error
 
 
 def too_few(provider: str) -> StageError:

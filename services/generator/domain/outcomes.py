@@ -21,12 +21,16 @@ class Acceptance(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class VendorError:
-    """What the vendor said: its words are cleaned and bounded here, whoever repeats them."""
+    """What the vendor said: its words are cleaned and bounded here, whoever repeats them.
+
+    `body` is all of a success that could not be read: it may hold images that were paid for.
+    """
 
     http_status: int = 0
     code: str = ""
     message: str = ""
     request_id: str = ""
+    body: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "code", words.clean(self.code, words.NAME))
@@ -60,6 +64,17 @@ class StageError(Exception):
         """Let go of where it was raised: whoever keeps an error would keep the answers and images there."""
         self.__traceback__ = self.__cause__ = self.__context__ = None
         return self
+
+
+@dataclass(kw_only=True, eq=False)
+class FetchError(StageError):
+    """An image's address does not give it. Where that is not retryable, it may yet for so many seconds.
+
+    `came` is what arrived of a file that is shorter than was told: all of it, where what was told is wrong.
+    """
+
+    appears_within_seconds: float = 0.0
+    came: bytes = field(default=b"", repr=False)
 
 
 @dataclass(kw_only=True, eq=False)

@@ -34,6 +34,8 @@ class Traits:
     free: bool
     idempotent: bool
     resumable: bool
+    #: A call can be stopped by its own id while its answer is waited for.
+    stoppable: bool = False
 
     @property
     def harmless(self) -> bool:

@@ -24,6 +24,11 @@ def keep_secret(secret: str) -> None:
         _SECRETS.add(secret)
 
 
+def forget_secret(secret: str) -> None:
+    """A credential that is good no more, and that no answer under way repeats."""
+    _SECRETS.discard(secret)
+
+
 def clean(text: str, most: int) -> str:
     """Text in at most so many bytes of UTF-8, without secrets, and without what no database or message takes.
 
@@ -37,6 +42,13 @@ def clean(text: str, most: int) -> str:
     if len(written) > most:
         written = written[: most - len(CUT.encode())].decode("utf-8", "ignore").encode() + CUT.encode()
     return written.decode()
+
+
+def without_secrets(body: bytes) -> bytes:
+    """A body that is kept as it came, but for credentials."""
+    for secret in _SECRETS:
+        body = body.replace(secret.encode(), BLOT.encode())
+    return body
 
 
 def of_bytes(body: bytes, most: int) -> str:

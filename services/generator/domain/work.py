@@ -49,6 +49,10 @@ class Request:
     seed: int | None = None
     quality: str | None = None
     output_format: str | None = None
+    background: str | None = None
+    output_compression: int | None = None
+    moderation: str | None = None
+    input_fidelity: str | None = None
     inputs: tuple[InputImage, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -10,6 +10,7 @@ from services.job.application import ledger
 from services.job.application.routing import frees_a_place, learn, refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
+from services.job.domain.choosing import lost_options
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.requests import Provider
@@ -44,7 +45,8 @@ class Begun:
 def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     """Write a call down and move its job to GENERATING, once the ledger knows what the worker knows.
 
-    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_BUSY, PROVIDER_NOT_FOUND, INVALID_INPUT.
+    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_BUSY, PROVIDER_NOT_FOUND, UNSUPPORTED,
+    INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
     if (asked_before := calls.get(connection, purchase.call_id)) is not None:
@@ -53,6 +55,8 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     provider = _provider(connection, purchase.provider)
     if provider.name not in (job.provider, *job.fallback):
         raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
+    if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
+        raise Refusal("UNSUPPORTED", f"{provider.name} does not take {', '.join(lost)}.")
     # Later statements than the lock: see `services.job.store.jobs.lock`.
     known = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}

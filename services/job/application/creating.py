@@ -10,10 +10,11 @@ from sqlalchemy import Connection
 from common.ids import new_uuid7, prefixed
 from services.job.application.admitting import admit_job, refuse_early
 from services.job.domain import transitions
+from services.job.domain.choosing import choose
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
 from services.job.domain.quotas import Quota, Rate
-from services.job.domain.requests import JobRequest, choose
+from services.job.domain.requests import JobRequest
 from services.job.store import idempotency, inputs, jobs, providers
 from services.job.store import transitions as store
 

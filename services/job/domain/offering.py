@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.job.domain.requests import Provider
+from services.job.domain.requests import Capabilities, Model, Provider
 
 #: A generator registers every 30 seconds. One that has not for three times as long is gone.
 LIVE_SECONDS = 90.0
@@ -48,8 +48,33 @@ def _within(newest: Provider, every: Sequence[Provider], *, is_default: bool) ->
         is_default=is_default,
         max_concurrency=_strictest([one.max_concurrency for one in every]),
         requests_per_minute=_strictest([one.requests_per_minute for one in every]),
+        capabilities=_honoured_by_all(newest.capabilities, [one.capabilities for one in every]),
+        models=tuple(_model(model, newest, every) for model in newest.models),
         # For so long a call of one of them may be at the provider.
         timeout_seconds=max(one.timeout_seconds for one in every),
+    )
+
+
+def _model(model: Model, newest: Provider, every: Sequence[Provider]) -> Model:
+    as_it = [one.as_model(model.name) for one in every]
+    if as_it == list(every):
+        return model
+    able = _honoured_by_all(newest.as_model(model.name).capabilities, [one.capabilities for one in as_it])
+    return replace(model, capabilities=able)
+
+
+def _honoured_by_all(newest: Capabilities, every: Sequence[Capabilities]) -> Capabilities:
+    """What is offered of the options that a worker of an earlier version, or file, would drop without a word."""
+
+    def by_all(name: str) -> tuple[str, ...]:
+        return tuple(one for one in getattr(newest, name) if all(one in getattr(able, name) for able in every))
+
+    return replace(
+        newest,
+        backgrounds=by_all("backgrounds"),
+        output_compression=all(able.output_compression for able in every),
+        moderations=by_all("moderations"),
+        input_fidelities=by_all("input_fidelities"),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.choosing import lost_options
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job
 from services.job.domain.requests import Provider
@@ -105,8 +106,15 @@ def steps(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:
     """Where a job may go, in order: its provider, then its fallbacks with the models that they use by default."""
     yield Route(provider=job.provider, model=job.model)
     for name in job.fallback:
-        if name in catalogue and name != job.provider:
-            yield Route(provider=name, model=catalogue[name].default_model)
+        provider = catalogue.get(name)
+        if provider is not None and name != job.provider and not _would_lose(job, provider):
+            yield Route(provider=name, model=provider.default_model)
+
+
+def _would_lose(job: Job, provider: Provider) -> bool:
+    """Whether a provider's file has changed since its default model was found able to do all that the job asks."""
+    able = provider.as_model(provider.default_model).capabilities
+    return job.request is not None and bool(lost_options(job.request, able))
 
 
 def blocking(job: Job, catalogue: Mapping[str, Provider], breakers: Mapping[Route, Breaker]) -> Breaker | None:

@@ -61,6 +61,10 @@ def request(wanted: job_pb2.JobRequest) -> JobRequest:
         seed=_given(wanted, "seed"),
         quality=_given(wanted, "quality"),
         output_format=_given(wanted, "output_format"),
+        background=_given(wanted, "background"),
+        output_compression=_given(wanted, "output_compression"),
+        moderation=_given(wanted, "moderation"),
+        input_fidelity=_given(wanted, "input_fidelity"),
         input_images=tuple(input_image(one) for one in wanted.input_images),
         mask=input_image(wanted.mask) if wanted.HasField("mask") else None,
         provider_options=options,
@@ -107,25 +111,33 @@ def moment(message: Any, field: str) -> datetime | None:
 
 def provider(told: provider_pb2.Provider) -> Provider:
     """An entry of the catalogue."""
-    able: dict[str, Any] = {
-        field.name: tuple(value) if field.is_repeated else value
-        for field in provider_pb2.Capabilities.DESCRIPTOR.fields
-        for value in [getattr(told.capabilities, field.name)]
-    }
     return Provider(
         name=told.name,
         kind=told.kind,
         is_default=told.is_default,
         default_model=told.default_model,
         models=tuple(
-            Model(name=model.name, price_micros_per_image=_given(model, "price_micros_per_image"))
+            Model(
+                name=model.name,
+                price_micros_per_image=_given(model, "price_micros_per_image"),
+                capabilities=_capabilities(model.capabilities) if model.HasField("capabilities") else None,
+            )
             for model in told.models
         ),
-        capabilities=Capabilities(**able),
+        capabilities=_capabilities(told.capabilities),
         max_concurrency=told.max_concurrency,
         requests_per_minute=told.requests_per_minute,
         timeout_seconds=told.timeout_seconds,
     )
+
+
+def _capabilities(told: provider_pb2.Capabilities) -> Capabilities:
+    able: dict[str, Any] = {
+        field.name: tuple(value) if field.is_repeated else value
+        for field in told.DESCRIPTOR.fields
+        for value in [getattr(told, field.name)]
+    }
+    return Capabilities(**able)
 
 
 def failure(told: error_pb2.Failure) -> Failure:

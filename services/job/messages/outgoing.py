@@ -16,7 +16,7 @@ from services.job.domain.failures import Failure
 from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, Snapshot
 from services.job.domain.limits import Limits
 from services.job.domain.quotas import Rate
-from services.job.domain.requests import InputImage, JobRequest, Priority, Provider
+from services.job.domain.requests import Capabilities, InputImage, JobRequest, Priority, Provider
 from services.job.domain.routing import Breaker
 from services.job.domain.states import State
 from services.job.messages.enums import PRIORITY_OUT, number, reason_number
@@ -78,6 +78,10 @@ def request(wanted: JobRequest) -> job_pb2.JobRequest:
         seed=wanted.seed,
         quality=wanted.quality,
         output_format=wanted.output_format,
+        background=wanted.background,
+        output_compression=wanted.output_compression,
+        moderation=wanted.moderation,
+        input_fidelity=wanted.input_fidelity,
         input_images=[input_image(one) for one in wanted.input_images],
         mask=None if wanted.mask is None else input_image(wanted.mask),
         priority=PRIORITY_OUT[Priority(wanted.priority)],
@@ -259,22 +263,29 @@ def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement
 
 def provider(one: Provider, breakers: Iterable[Breaker] = ()) -> provider_pb2.Provider:
     """An entry of the catalogue, with the models of it that get no jobs now."""
-    able = {name: getattr(one.capabilities, name) for name in CAPABILITIES}
     return provider_pb2.Provider(
         name=one.name,
         kind=one.kind,
         is_default=one.is_default,
         default_model=one.default_model,
         models=[
-            provider_pb2.Model(name=model.name, price_micros_per_image=model.price_micros_per_image)
+            provider_pb2.Model(
+                name=model.name,
+                price_micros_per_image=model.price_micros_per_image,
+                capabilities=None if model.capabilities is None else _capabilities(model.capabilities),
+            )
             for model in one.models
         ],
-        capabilities=provider_pb2.Capabilities(**able),
+        capabilities=_capabilities(one.capabilities),
         max_concurrency=one.max_concurrency,
         requests_per_minute=one.requests_per_minute,
         timeout_seconds=one.timeout_seconds,
         outages=[_outage(breaker) for breaker in breakers if breaker.provider == one.name and breaker.opened_at],
     )
+
+
+def _capabilities(able: Capabilities) -> provider_pb2.Capabilities:
+    return provider_pb2.Capabilities(**{name: getattr(able, name) for name in CAPABILITIES})
 
 
 def _outage(breaker: Breaker) -> provider_pb2.Outage:

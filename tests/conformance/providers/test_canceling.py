@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from common.leased_work import Renewal, Slot
+from common.memory import Memory
 from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.raw_results import RawResults
 from services.generator.application.telling import Teller
+from services.generator.application.unread import UnreadAnswers
 from services.generator.domain.work import Phase, Route
 from services.generator.ports import Known
 from tests.support import goldens
-from tests.support.generation import Desk, Facts, job_of
+from tests.support.generation import Desk, Facts, Reader, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Manner, ScriptedServer, scripted_server
 
@@ -67,7 +70,10 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
             vendor.release()
             return wish
 
-        caller = Caller(claim, desk=desk, facts=Facts(), teller=Teller())
+        staging, reader, memory = Staging(), Reader(), Memory(64 * 1024 * 1024)
+        raw = RawResults(job.id, deadline=lambda: claim.deadline, staging=staging, reader=reader, memory=memory)
+        unread = UnreadAnswers(reader=reader, raw=raw)
+        caller = Caller(claim, desk=desk, facts=Facts(), teller=Teller(), unread=unread)
         generated, wish = await _both(caller.send(provider, call, order), cancel())
         await provider.close()
         vendor.forget()
@@ -76,6 +82,10 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
         if generated:
             # It was done before anybody could be told: paid, and in the ledger.
             assert claim.outcomes[call.id].phase is Phase.SUCCEEDED
+        elif provider.traits.stoppable:
+            # It was stopped while its answer was waited for, and the ledger is told so.
+            assert claim.outcomes[call.id].phase is Phase.CANCELED
+            assert all(vendor.count(*one) == 1 for one in wish)
         else:
             # It stays open in the ledger under its operation, and whoever settles it learns its end.
             assert len(desk.recorded) == 1

@@ -185,6 +185,18 @@ def _leaves(told: Any, place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
         yield place
 
 
+def _altered(value: Any) -> Any:
+    match value:
+        case str():
+            return f"{value}x"
+        case bytes():
+            return value + b"x"
+        case bool():
+            return not value
+        case _:
+            return value + 1
+
+
 def _mutated(golden: Golden, name: str, place: tuple[Any, ...]) -> Golden:
     """The golden with one value of one case altered; nothing of it is shared with the original."""
     # Aliases of the file are one object, and a deep copy keeps them so: the case alone is copied, step by step.
@@ -193,8 +205,7 @@ def _mutated(golden: Golden, name: str, place: tuple[Any, ...]) -> Golden:
     node: Any = case
     for part in place[:-1]:
         node = node[part]
-    value = node[place[-1]]
-    node[place[-1]] = f"{value}x" if isinstance(value, str) else not value if isinstance(value, bool) else value + 1
+    node[place[-1]] = _altered(node[place[-1]])
     return replace(golden, cases={name: case})
 
 

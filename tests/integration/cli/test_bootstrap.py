@@ -38,6 +38,22 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def wheel(folder: Path, name: str, version: str, *, requires: str = "", module: str = "") -> str:
+    """A wheel of one module in the project's index; its digest."""
+    requirement = f"Requires-Dist: {requires}\n" if requires else ""
+    files = {
+        "METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{requirement}",
+        "WHEEL": METADATA["WHEEL"],
+        "RECORD": "",
+    }
+    path = folder / "index" / f"{name}-{version}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", module)
+        for file, text in files.items():
+            archive.writestr(f"{name}-{version}.dist-info/{file}", text)
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 @pytest.fixture(scope="module")
 def installed(project: Path) -> "subprocess.CompletedProcess[str]":
     """How the first time went."""
@@ -48,7 +64,7 @@ def lock_file(folder: Path) -> Path:
     return folder / "requirements" / "run.txt"
 
 
-def bootstrap(folder: Path) -> "subprocess.CompletedProcess[str]":
+def bootstrap(folder: Path, wanted: str = "run") -> "subprocess.CompletedProcess[str]":
     """The step, on a machine whose pip has something to complain about."""
     settings = {
         "PIP_NO_INDEX": "1",
@@ -57,7 +73,7 @@ def bootstrap(folder: Path) -> "subprocess.CompletedProcess[str]":
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
     return subprocess.run(
-        [sys.executable, "-P", folder / "cli" / "bootstrap.py", "run"],
+        [sys.executable, "-P", folder / "cli" / "bootstrap.py", wanted],
         env=kept | settings,
         capture_output=True,
         text=True,
@@ -105,3 +121,41 @@ def test_an_environment_whose_python_does_not_run_is_made_anew(project: Path) ->
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("making .venv")
+
+
+def has(folder: Path, module: str) -> bool:
+    """Whether the environment can import it."""
+    done = subprocess.run([folder / ".venv/bin/python", "-c", f"import {module}"], check=False, capture_output=True)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("is_for_cuda", [False, True], ids=["for the processor", "for cuda"])
+def test_torch_is_installed_without_the_libraries_for_cuda_where_it_does_without_them(
+    tmp_path: Path, is_for_cuda: bool
+) -> None:
+    for name in ("cli", "requirements", "index"):
+        (tmp_path / name).mkdir()
+    shutil.copy(ROOT / "cli" / "bootstrap.py", tmp_path / "cli")
+    wheel(tmp_path, "cudalike", "1.0")
+    # A build of a machine's own comes before the registry's, whatever it is made for.
+    wheel(tmp_path, "torch", "2.0", requires="cudalike", module="raise ImportError")
+    wheel(
+        tmp_path,
+        "torch",
+        "2.0+own",
+        requires="cudalike",
+        module="import drawing" + (", cudalike" if is_for_cuda else ""),
+    )
+    digest = wheel(tmp_path, "drawing", "1.0", requires="torch>3")
+    (tmp_path / "requirements" / "torch.txt").write_text("torch==2.0\n", encoding="ascii")
+    lock = tmp_path / "requirements" / "diffusers.txt"
+    lock.write_text(f"drawing==1.0 --hash=sha256:{digest}\n", encoding="ascii")
+
+    first, second = bootstrap(tmp_path, "diffusers"), bootstrap(tmp_path, "diffusers")
+    (tmp_path / "requirements" / "torch.txt").write_text("torch==2.0+own\n", encoding="ascii")
+    third = bootstrap(tmp_path, "diffusers")
+
+    assert (first.returncode, first.stderr, second.stdout) == (0, "", "")
+    assert ("libraries for CUDA" in first.stdout) is is_for_cuda
+    assert (has(tmp_path, "drawing"), has(tmp_path, "torch"), has(tmp_path, "cudalike")) == (True, True, is_for_cuda)
+    assert "installing" in third.stdout

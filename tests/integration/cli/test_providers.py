@@ -15,7 +15,7 @@ GOOD = """
 default: gpt
 providers:
   - {name: drawn, kind: procedural}
-  - {name: gpt, kind: openai, api_key_env: A_KEY_THAT_IS_NOT_SET, default_model: gpt-image-1}
+  - {name: gpt, kind: openai, api_key_env: A_KEY_THAT_IS_NOT_SET, default_model: gpt-image-2.6-sunburst}
 """
 
 
@@ -31,7 +31,10 @@ def test_a_good_file_is_told_entry_by_entry(file: Path) -> None:
     result = CliRunner().invoke(providers, ["check", str(file)])
 
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["drawn: procedural, procedural", "gpt: openai, gpt-image-1, the default"]
+    assert result.stdout.splitlines() == [
+        "drawn: procedural, procedural",
+        "gpt: openai, gpt-image-2.6-sunburst, the default",
+    ]
     assert "A_KEY_THAT_IS_NOT_SET is not set" in result.stderr
 
 
@@ -40,7 +43,7 @@ def test_a_good_file_is_told_entry_by_entry(file: Path) -> None:
     [
         ("kind: openai", "providers.1.kind"),
         ("default: gpt", "which is not among the providers"),
-        ("default_model: gpt-image-1", "name a model"),
+        ("default_model: gpt-image-2.6-sunburst", "name a model"),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line_with_its_place(
@@ -49,7 +52,7 @@ def test_what_is_wrong_is_told_in_one_line_with_its_place(
     changed = {
         "kind: openai": "kind: opneai",
         "default: gpt": "default: gtp",
-        "default_model: gpt-image-1": "models: []",
+        "default_model: gpt-image-2.6-sunburst": "models: []",
     }
     file.write_text(GOOD.replace(wrong, changed[wrong]), encoding="utf-8")
 

@@ -15,7 +15,7 @@ from common.leased_work import Slot
 from common.memory import Memory
 from common.object_store import ObjectStore
 from services.generator.adapters.gcs_staging import GcsStaging
-from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.guarded_fetch import Bounds, GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.adapters.rendering import Renderers
 from services.generator.application.generation import Generator
@@ -67,9 +67,10 @@ class World:
         self.paid.takes(self.order())
         self.paid.has_made("0.png")
 
-    def shows(self, name: str, answer: Answer) -> None:
-        """A picture of the vendor's, at any time, once."""
-        self.vendor.expect("GET", f"/files/{name}", answer, in_turn=False)
+    def shows(self, name: str, answer: Answer, *, times: int = 1) -> None:
+        """A picture of the vendor's, at any time, so often."""
+        for _ in range(times):
+            self.vendor.expect("GET", f"/files/{name}", answer, in_turn=False)
 
     async def run(self, job: Job, *, provider: ImageProvider | None = None, slot: Slot[Job] | None = None) -> Slot[Job]:
         """One claim to its end."""
@@ -112,7 +113,7 @@ async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest
         store = ObjectStore(proxy.staging, threads=4)
         stack.push_async_callback(store.close)
         threads = stack.enter_context(ThreadPoolExecutor(2))
-        fetch = GuardedFetch()
+        fetch = GuardedFetch(bounds=Bounds(appears_within_seconds=1.0))
         stack.push_async_callback(fetch.close)
         renderers = Renderers(1)
         stack.push_async_callback(renderers.close)

@@ -180,10 +180,13 @@ async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: Worke
 
     assert (request.negative_prompt, request.size, request.aspect_ratio, request.seed) == (None, None, None, None)
     assert (request.quality, request.output_format, request.inputs, request.options) == (None, None, (), {})
+    assert (request.background, request.output_compression) == (None, None)
+    assert (request.moderation, request.input_fidelity) == (None, None)
 
 
 async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerService, desk: GrpcJobDesk) -> None:
-    told = job_pb2.JobRequest(prompt="x", seed=0, size="64x64", negative_prompt="")
+    told = job_pb2.JobRequest(prompt="x", seed=0, size="64x64", negative_prompt="", output_compression=0)
+    told.background, told.moderation, told.input_fidelity = "transparent", "low", "high"
     told.input_images.add(url="http://pictures.example/a.png")
     told.input_images.add(content_type="image/png")
     told.mask.content_type = "image/png"
@@ -192,6 +195,8 @@ async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerS
     [(_, job)] = await desk.claim(["token"])
 
     assert (job.request.seed, job.request.size, job.request.negative_prompt) == (0, "64x64", "")
+    assert (job.request.background, job.request.output_compression) == ("transparent", 0)
+    assert (job.request.moderation, job.request.input_fidelity) == ("low", "high")
     assert job.request.options == {"steps": 4, "style": {"name": "ink"}}
     assert job.request.inputs == (
         InputImage(index=0, url="http://pictures.example/a.png", content_type=""),

@@ -115,6 +115,34 @@ def test_no_moment_is_the_wrong_one_to_die(database_url: str, fault: Fault, resu
         at(moment)
 
 
+@pytest.mark.parametrize("fault", Fault)
+@pytest.mark.parametrize("resumable", [True, False], ids=["with operations", "synchronous"])
+def test_no_moment_between_a_purchase_and_the_staging_of_what_is_no_image_is_the_wrong_one(
+    database_url: str, fault: Fault, resumable: bool
+) -> None:
+    @in_virtual_time
+    async def at(moment: int) -> None:
+        with rehearsal(database_url) as desk:
+            world = World(desk, {moment: fault}, ["bad"], resumable=resumable, n=1)
+            await live(world)
+            check(world, consents=0)
+            await settle(world)
+            assert not staged(world)
+            moments.append(world.moments.number)
+            failure = desk.job(world.id).failure
+            # Who dies with an answer in hand that nobody can ask for again takes it along, and the job says so.
+            is_told = failure is not None and failure.reason in ("AMBIGUOUS_OUTCOME", "RESULT_LOST")
+            assert world.staging.raw or is_told or not world.sold()
+            kept.append(bool(world.staging.raw))
+
+    moments, kept = list[int](), list[bool]()
+    at(0)
+    assert kept == [True]
+    for moment in range(1, moments[0] + 1):
+        at(moment)
+    assert sum(kept) > 1
+
+
 async def abandoned(desk: JobDesk, death: int, *, end: str, resumable: bool) -> World:
     """A job that is over, whose generator died after that moment, with all that it left open."""
     world = World(desk, {death: Fault.KILLED_AFTER}, ["slow"], resumable=resumable, n=2)
@@ -161,7 +189,7 @@ def test_no_moment_is_the_wrong_one_for_settle_work_to_die(database_url: str, en
 )
 @given(
     faults=st.dictionaries(st.integers(1, 30), st.sampled_from(Fault), min_size=1, max_size=5),
-    fates=st.lists(st.sampled_from(["good", "slow", "limited", "refused", "failed"]), max_size=4),
+    fates=st.lists(st.sampled_from(["good", "slow", "bad", "limited", "refused", "failed"]), max_size=4),
     resumable=st.booleans(),
     fallback=st.booleans(),
     on_refusal=st.booleans(),

@@ -363,7 +363,7 @@ async def test_a_job_that_is_canceled_stops_the_prompt_and_listens_no_more() -> 
         await world.run(job, slot)
         await world.provider.close()
 
-    assert (server.told, len(server.close_codes)) == (["/interrupt"], 1)
+    assert (server.told, len(server.close_codes)) == (["/api/jobs/p1/cancel"], 1)
 
 
 async def test_a_generator_that_stops_leaves_the_prompt_to_the_next() -> None:

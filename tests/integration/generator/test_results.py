@@ -2,9 +2,11 @@
 
 import base64
 import hashlib
+import json
 
 import pytest
 
+from services.generator.application.keeping import PAUSES_BEFORE_ANOTHER_FETCH
 from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.work import Phase
 from tests.support.generation import Provider
@@ -14,6 +16,7 @@ from tests.support.subjects import PRICE
 
 from .conftest import GOOD, PICTURE, World
 
+MOST_FETCHES = 1 + len(PAUSES_BEFORE_ANOTHER_FETCH)
 SHA256 = hashlib.sha256(PICTURE).hexdigest()
 NOT_PICTURES = {
     "html": (b"<html>not found</html>", "INVALID_IMAGE"),
@@ -28,13 +31,20 @@ NOT_PICTURES = {
 @pytest.mark.parametrize(("body", "reason"), NOT_PICTURES.values(), ids=NOT_PICTURES)
 async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World, body: bytes, reason: str) -> None:
     world.will_sell_one()
-    world.shows("0.png", Answer(body=body, headers={"Content-Type": "image/png"}))
+    is_asked_anew = MOST_FETCHES if reason == "INVALID_IMAGE" else 1
+    world.shows("0.png", Answer(body=body, headers={"Content-Type": "image/png"}), times=is_asked_anew)
+    if reason == "INVALID_IMAGE":
+        world.paid.has_made("0.png")
     await world.run(world.job())
 
     error, [outcome] = world.facts.error, world.facts.last["calls"]
     assert (error.stage, error.code, error.reason, error.retryable) == ("GENERATING", "PERMANENT", reason, False)
     assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
-    assert await world.staged() == []
+    kept = [f"job_1/{outcome.call_id}/raw/0"] if body else []
+    assert await world.staged() == kept
+    for name in kept:
+        assert name in error.message
+        assert await world.store.get(name) == body
 
 
 @pytest.mark.parametrize(
@@ -66,22 +76,35 @@ async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, add
         (Answer(status=302, headers={"Location": "http://169.254.169.254/"}), "FORBIDDEN_ADDRESS"),
         (Answer(headers={"Content-Length": str(65 * 1024 * 1024)}), "TOO_LARGE"),
         (Answer(manner=Manner.ENDLESS), "TOO_LARGE"),
-        (Answer(status=404), "FETCH_FAILED"),
+        (Answer(status=400), "FETCH_FAILED"),
     ],
-    ids=["redirect", "announced", "endless", "gone"],
+    ids=["redirect", "announced", "endless", "hopeless"],
 )
 async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
     world: World, answer: Answer, reason: str
 ) -> None:
     world.will_sell_one()
     world.shows("0.png", answer)
+    if reason == "FETCH_FAILED":
+        # Whether it has another address is asked once.
+        world.paid.has_made("0.png")
     await world.run(world.job())
 
     assert (world.facts.error.stage, world.facts.error.reason) == ("GENERATING", reason)
     assert (world.facts.phases, world.facts.error.retryable) == ([Phase.SUCCEEDED], False)
 
 
-@pytest.mark.parametrize("answer", [Answer(status=503), Answer(body=PICTURE, manner=Manner.CUT)], ids=["busy", "cut"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(status=503),
+        Answer(body=PICTURE, manner=Manner.CUT),
+        Answer(status=404),
+        Answer(status=403),
+        Answer(body=PICTURE[:-100]),
+    ],
+    ids=["busy", "cut", "not there yet", "not allowed yet", "half"],
+)
 async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: World, answer: Answer) -> None:
     world.will_sell_one()
     world.shows("0.png", answer)
@@ -91,12 +114,51 @@ async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: Worl
     assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
 
 
+async def test_an_expired_address_is_given_up_and_another_is_asked_for(world: World) -> None:
+    world.will_sell_one()
+    # As often as it is asked within its time.
+    world.shows("0.png", Answer(status=410), times=10)
+    world.paid.has_made("1.png")
+    world.shows("1.png", GOOD)
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+    world.vendor.forget()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Content-Type": "image/png"}, {"Content-Type": "application/json"}], ids=["its label", "another label"]
+)
+async def test_a_create_that_is_answered_with_the_picture_itself_has_brought_it(
+    world: World, headers: dict[str, str]
+) -> None:
+    world.paid.takes(world.order(), Answer(status=201, body=PICTURE, headers=headers))
+    await world.run(world.job())
+
+    [outcome] = world.facts.last["calls"]
+    assert [image.sha256 for image in world.facts.last["images"]] == [SHA256]
+    assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
+
+
+async def test_an_answer_that_nobody_can_read_is_staged_whole(world: World) -> None:
+    body = {"pictures": [base64.b64encode(PICTURE).decode()]}
+    world.paid.takes(world.order(), Answer(status=201, body=body))
+    await world.run(world.job())
+
+    [outcome] = world.facts.last["calls"]
+    name = f"job_1/{outcome.call_id}/raw/answer"
+    assert (outcome.phase, await world.staged()) == (Phase.UNKNOWN, [name])
+    assert outcome.error.vendor.message.startswith(f"(kept as {name})")
+    assert json.loads(await world.store.get(name)) == body
+
+
 async def test_one_bad_picture_does_not_take_the_others_with_it(world: World) -> None:
     world.paid.takes(world.order(count=3))
     world.paid.has_made("0.png", "1.png", "2.png")
     world.shows("0.png", GOOD)
-    world.shows("1.png", Answer(body=b"<html>"))
+    world.shows("1.png", Answer(body=b"<html>"), times=MOST_FETCHES)
     world.shows("2.png", GOOD)
+    world.paid.has_made("0.png", "1.png", "2.png")
     await world.run(world.job(n=3))
 
     assert (world.facts.kinds, world.facts.indexes) == (["stage_failed"], [0, 2])

@@ -68,3 +68,18 @@ async def test_words_that_are_too_long_for_the_store_do_not_cost_the_picture(sto
     await staging.put(wordy, b"bytes", count=1)
 
     assert await staging.of_call("job_1", "call_old") == ([replace(wordy, revised_prompt=None)], 1)
+
+
+async def test_what_is_staged_as_it_came_is_found_again_and_is_no_image_of_the_call(store: ObjectStore) -> None:
+    staging = GcsStaging(store)
+    await staging.put(FIRST, b"bytes", count=2)
+    await staging.put_raw("job_1/call_old/raw/1", b"half")
+    with pytest.raises(ObjectConflict):
+        await staging.put_raw("job_1/call_old/raw/1", b"other")
+
+    [raw] = await staging.raw_of_call("job_1", "call_old")
+    assert (raw.part, raw.size_bytes, await staging.get_raw(raw.name)) == ("1", 4, b"half")
+    assert await staging.of_call("job_1", "call_old") == ([FIRST], 2)
+    assert await staging.raw_of_call("job_1", "call_new") == []
+    [found] = await store.find(raw.name)
+    assert found.content_type == "application/octet-stream"

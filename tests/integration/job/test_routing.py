@@ -251,3 +251,36 @@ def test_nothing_is_bought_where_the_job_does_not_say(desk: JobDesk) -> None:
 
     with pytest.raises(Refusal, match="does not name spare"):
         desk.begin(claimed.job, provider="spare")
+
+
+def test_a_fallback_that_would_lose_a_field_by_now_is_no_way(desk: JobDesk) -> None:
+    able = replace(PAID, capabilities=replace(PAID.capabilities, backgrounds=("transparent",)))
+    desk.register(FREE, able, replace(able, name="spare"))
+    desk.create(provider="paid", fallback=("spare",), background="transparent")
+    desk.register(FREE, able, SPARE)
+    [claimed] = desk.claim(only=BOTH)
+
+    assert [route.provider for route in claimed.routes] == ["paid"]
+
+
+def test_a_provider_that_would_lose_a_field_by_now_is_sent_nothing(desk: JobDesk) -> None:
+    able = replace(PAID, capabilities=replace(PAID.capabilities, moderations=("low",)))
+    desk.register(FREE, able)
+    desk.create(provider="paid", moderation="low")
+    [claimed] = desk.claim()
+    desk.register(FREE, PAID)
+
+    with pytest.raises(Refusal, match="paid does not take moderation") as refusal:
+        desk.begin(claimed.job)
+    assert refusal.value.reason == "UNSUPPORTED"
+    assert desk.sql("SELECT count(*) FROM provider_calls") == [(0,)]
+
+
+def test_what_a_job_names_is_kept_with_it(desk: JobDesk) -> None:
+    able = replace(PAID.capabilities, backgrounds=("auto",), output_compression=True, moderations=("low",))
+    desk.register(FREE, replace(PAID, capabilities=able))
+    job = desk.create(provider="paid", background="auto", output_compression=0, moderation="low").job
+
+    request = desk.job(job.id).request
+    assert request is not None
+    assert (request.background, request.output_compression, request.moderation) == ("auto", 0, "low")

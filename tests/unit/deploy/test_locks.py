@@ -9,7 +9,10 @@ import pytest
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 RUN = PROJECT["project"]["dependencies"]
-EMBEDDED = PROJECT["project"]["optional-dependencies"]["embedded"]
+EXTRAS = PROJECT["project"]["optional-dependencies"]
+EMBEDDED = EXTRAS["embedded"]
+#: What providers in a cloud need of its owner.
+CLOUDS = [*EXTRAS["azure"], *EXTRAS["bedrock"]]
 
 
 def _names(lines: list[str]) -> set[str]:
@@ -19,9 +22,9 @@ def _names(lines: list[str]) -> set[str]:
 @pytest.mark.parametrize(
     ("lock", "wanted"),
     [
-        ("services", RUN),
+        ("services", [*RUN, *CLOUDS]),
         ("run", [*RUN, *EMBEDDED]),
-        ("dev", [*RUN, *EMBEDDED, *PROJECT["dependency-groups"]["dev"]]),
+        ("dev", [*RUN, *EMBEDDED, *CLOUDS, *PROJECT["dependency-groups"]["dev"]]),
     ],
 )
 def test_a_lock_holds_every_package_that_is_asked_for(lock: str, wanted: list[str]) -> None:

@@ -282,7 +282,10 @@ async def test_providers_are_listed_with_what_they_can_do(client: httpx.AsyncCli
             name="flux",
             kind="bfl",
             is_default=True,
-            models=[provider_pb2.Model(name="m", price_micros_per_image=4), provider_pb2.Model(name="x")],
+            models=[
+                provider_pb2.Model(name="m", price_micros_per_image=4),
+                provider_pb2.Model(name="x", capabilities=provider_pb2.Capabilities(max_input_images=3)),
+            ],
             capabilities=able,
             default_model="m",
             timeout_seconds=300,
@@ -293,6 +296,8 @@ async def test_providers_are_listed_with_what_they_can_do(client: httpx.AsyncCli
     ]
     [shown] = (await client.get("/v1/providers")).json()["providers"]
     assert [model["price_micros_per_image"] for model in shown["models"]] == [4, None]
+    first, second = shown["models"]
+    assert (first["capabilities"], second["capabilities"]["max_input_images"]) == (None, 3)
     assert (shown["max_concurrency"], shown["requests_per_minute"]) == (None, None)
     assert (shown["capabilities"]["seed"], shown["capabilities"]["min_side"]) == (True, None)
     [outage] = shown["health"]["outages"]

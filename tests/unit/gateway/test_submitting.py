@@ -35,6 +35,10 @@ async def test_every_field_of_a_request_reaches_job_service(client: httpx.AsyncC
         "seed": 2**63 - 1,
         "quality": "high",
         "output_format": "webp",
+        "background": "transparent",
+        "output_compression": 0,
+        "moderation": "low",
+        "input_fidelity": "high",
         "input_images": [{"url": "https://a.example/x.png"}, {"data": "iVBORw==", "content_type": "image/png"}],
         "mask": {"data": "iVBORw=="},
         "provider_options": {"steps": 30, "deep": {"list": [1.5, None, True, "x"]}},
@@ -53,6 +57,8 @@ async def test_every_field_of_a_request_reaches_job_service(client: httpx.AsyncC
     request = asked.request
     assert asked.tenant == "default"
     assert (request.n, request.size, request.seed, request.priority) == (3, "512x768", 2**63 - 1, job_pb2.PRIORITY_HIGH)
+    assert (request.background, request.moderation, request.input_fidelity) == ("transparent", "low", "high")
+    assert (request.HasField("output_compression"), request.output_compression) == (True, 0)
     assert [one.WhichOneof("source") for one in request.input_images] == ["url", "data"]
     assert request.mask.data == b"\x89PNG"
     assert request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
@@ -92,6 +98,22 @@ async def test_the_fingerprint_is_of_the_body_as_sent(client: httpx.AsyncClient,
     canonical = json.dumps({"prompt": "ä"}, separators=(",", ":")).encode()
     asked = service.last(job_service_pb2.CreateJobRequest)
     assert asked.fingerprint == hashlib.sha256(canonical).hexdigest()
+
+
+async def test_a_body_without_the_newer_fields_has_the_fingerprint_that_it_always_had(
+    client: httpx.AsyncClient, service: FakeJobService
+) -> None:
+    await client.post("/v1/jobs", json={"prompt": "a harbour", "n": 2, "output_format": "png"})
+    asked = service.last(job_service_pb2.CreateJobRequest)
+    assert asked.fingerprint == "0aaa34cf43b89aac2cc72f1dd0e74c7f1a4b81b0dcd9d8fe37ecf5325b07faf4"
+    sent = asked.request.SerializeToString(deterministic=True)
+    assert hashlib.sha256(sent).hexdigest() == "a58015213fa39199ca2bc6078a89bebf9b3436c8b3ed39b28ccf328361dd3fed"
+
+
+async def test_a_ratio_may_be_a_decimal_one(client: httpx.AsyncClient, service: FakeJobService) -> None:
+    answer = await client.post("/v1/jobs", json={"prompt": "a", "aspect_ratio": "19.5:9"})
+    assert answer.status_code == 202, answer.text
+    assert service.last(job_service_pb2.CreateJobRequest).request.aspect_ratio == "19.5:9"
 
 
 async def test_an_unavailable_answer_is_asked_again_under_one_key(

@@ -279,6 +279,10 @@ class JobRequest(_message.Message):
     CALLBACK_URL_FIELD_NUMBER: _builtins.int
     END_USER_FIELD_NUMBER: _builtins.int
     METADATA_FIELD_NUMBER: _builtins.int
+    BACKGROUND_FIELD_NUMBER: _builtins.int
+    OUTPUT_COMPRESSION_FIELD_NUMBER: _builtins.int
+    MODERATION_FIELD_NUMBER: _builtins.int
+    INPUT_FIDELITY_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
     """What to draw; 1 to 32,000 characters."""
     negative_prompt: _builtins.str
@@ -292,7 +296,7 @@ class JobRequest(_message.Message):
     size: _builtins.str
     """`WxH` in pixels; excludes aspect_ratio."""
     aspect_ratio: _builtins.str
-    """`A:B`; excludes size."""
+    """`A:B`, such as `16:9` or `19.5:9`; excludes size."""
     seed: _builtins.int
     """Seed, 0 to 2^63-1; a job of n pictures uses seed, seed+1 ..."""
     quality: _builtins.str
@@ -313,13 +317,21 @@ class JobRequest(_message.Message):
     """Address that is told when the job is final."""
     end_user: _builtins.str
     """The caller's own user; at most 128 characters."""
+    background: _builtins.str
+    """What is behind the picture: `transparent`, `opaque` or `auto`; absent: the provider's own."""
+    output_compression: _builtins.int
+    """How well jpeg and webp are kept, 0 to 100; 100 is least compressed."""
+    moderation: _builtins.str
+    """How strictly the provider moderates: `auto` or `low`."""
+    input_fidelity: _builtins.str
+    """How closely input images are kept: `low` or `high`."""
     @_builtins.property
     def fallback(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Providers to try in order when surely nothing was bought; at most 5."""
 
     @_builtins.property
     def input_images(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputImage]:
-        """Pictures to start from; at most 8, 20 MiB each, 40 MiB together with the mask."""
+        """Pictures to start from; at most 16, 20 MiB each, 40 MiB together with the mask."""
 
     @_builtins.property
     def mask(self) -> Global___InputImage:
@@ -358,25 +370,37 @@ class JobRequest(_message.Message):
         callback_url: _builtins.str | None = ...,
         end_user: _builtins.str | None = ...,
         metadata: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        background: _builtins.str | None = ...,
+        output_compression: _builtins.int | None = ...,
+        moderation: _builtins.str | None = ...,
+        input_fidelity: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_callback_url", b"_callback_url", "_end_user", b"_end_user", "_finish_within_seconds", b"_finish_within_seconds", "_mask", b"_mask", "_model", b"_model", "_negative_prompt", b"_negative_prompt", "_output_format", b"_output_format", "_provider", b"_provider", "_quality", b"_quality", "_seed", b"_seed", "_size", b"_size", "_start_within_seconds", b"_start_within_seconds", "aspect_ratio", b"aspect_ratio", "callback_url", b"callback_url", "end_user", b"end_user", "finish_within_seconds", b"finish_within_seconds", "mask", b"mask", "model", b"model", "negative_prompt", b"negative_prompt", "output_format", b"output_format", "provider", b"provider", "provider_options", b"provider_options", "quality", b"quality", "seed", b"seed", "size", b"size", "start_within_seconds", b"start_within_seconds"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_background", b"_background", "_callback_url", b"_callback_url", "_end_user", b"_end_user", "_finish_within_seconds", b"_finish_within_seconds", "_input_fidelity", b"_input_fidelity", "_mask", b"_mask", "_model", b"_model", "_moderation", b"_moderation", "_negative_prompt", b"_negative_prompt", "_output_compression", b"_output_compression", "_output_format", b"_output_format", "_provider", b"_provider", "_quality", b"_quality", "_seed", b"_seed", "_size", b"_size", "_start_within_seconds", b"_start_within_seconds", "aspect_ratio", b"aspect_ratio", "background", b"background", "callback_url", b"callback_url", "end_user", b"end_user", "finish_within_seconds", b"finish_within_seconds", "input_fidelity", b"input_fidelity", "mask", b"mask", "model", b"model", "moderation", b"moderation", "negative_prompt", b"negative_prompt", "output_compression", b"output_compression", "output_format", b"output_format", "provider", b"provider", "provider_options", b"provider_options", "quality", b"quality", "seed", b"seed", "size", b"size", "start_within_seconds", b"start_within_seconds"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_callback_url", b"_callback_url", "_end_user", b"_end_user", "_finish_within_seconds", b"_finish_within_seconds", "_mask", b"_mask", "_model", b"_model", "_negative_prompt", b"_negative_prompt", "_output_format", b"_output_format", "_provider", b"_provider", "_quality", b"_quality", "_seed", b"_seed", "_size", b"_size", "_start_within_seconds", b"_start_within_seconds", "aspect_ratio", b"aspect_ratio", "callback_url", b"callback_url", "end_user", b"end_user", "fallback", b"fallback", "fallback_on_refusal", b"fallback_on_refusal", "finish_within_seconds", b"finish_within_seconds", "input_images", b"input_images", "mask", b"mask", "metadata", b"metadata", "model", b"model", "n", b"n", "negative_prompt", b"negative_prompt", "on_ambiguous", b"on_ambiguous", "output_format", b"output_format", "priority", b"priority", "prompt", b"prompt", "provider", b"provider", "provider_options", b"provider_options", "quality", b"quality", "seed", b"seed", "size", b"size", "start_within_seconds", b"start_within_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio", "_background", b"_background", "_callback_url", b"_callback_url", "_end_user", b"_end_user", "_finish_within_seconds", b"_finish_within_seconds", "_input_fidelity", b"_input_fidelity", "_mask", b"_mask", "_model", b"_model", "_moderation", b"_moderation", "_negative_prompt", b"_negative_prompt", "_output_compression", b"_output_compression", "_output_format", b"_output_format", "_provider", b"_provider", "_quality", b"_quality", "_seed", b"_seed", "_size", b"_size", "_start_within_seconds", b"_start_within_seconds", "aspect_ratio", b"aspect_ratio", "background", b"background", "callback_url", b"callback_url", "end_user", b"end_user", "fallback", b"fallback", "fallback_on_refusal", b"fallback_on_refusal", "finish_within_seconds", b"finish_within_seconds", "input_fidelity", b"input_fidelity", "input_images", b"input_images", "mask", b"mask", "metadata", b"metadata", "model", b"model", "moderation", b"moderation", "n", b"n", "negative_prompt", b"negative_prompt", "on_ambiguous", b"on_ambiguous", "output_compression", b"output_compression", "output_format", b"output_format", "priority", b"priority", "prompt", b"prompt", "provider", b"provider", "provider_options", b"provider_options", "quality", b"quality", "seed", b"seed", "size", b"size", "start_within_seconds", b"start_within_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__aspect_ratio: _TypeAlias = _typing.Literal["aspect_ratio"]  # noqa: Y015
     _WhichOneofArgType__aspect_ratio: _TypeAlias = _typing.Literal["_aspect_ratio", b"_aspect_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__background: _TypeAlias = _typing.Literal["background"]  # noqa: Y015
+    _WhichOneofArgType__background: _TypeAlias = _typing.Literal["_background", b"_background"]  # noqa: Y015
     _WhichOneofReturnType__callback_url: _TypeAlias = _typing.Literal["callback_url"]  # noqa: Y015
     _WhichOneofArgType__callback_url: _TypeAlias = _typing.Literal["_callback_url", b"_callback_url"]  # noqa: Y015
     _WhichOneofReturnType__end_user: _TypeAlias = _typing.Literal["end_user"]  # noqa: Y015
     _WhichOneofArgType__end_user: _TypeAlias = _typing.Literal["_end_user", b"_end_user"]  # noqa: Y015
     _WhichOneofReturnType__finish_within_seconds: _TypeAlias = _typing.Literal["finish_within_seconds"]  # noqa: Y015
     _WhichOneofArgType__finish_within_seconds: _TypeAlias = _typing.Literal["_finish_within_seconds", b"_finish_within_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__input_fidelity: _TypeAlias = _typing.Literal["input_fidelity"]  # noqa: Y015
+    _WhichOneofArgType__input_fidelity: _TypeAlias = _typing.Literal["_input_fidelity", b"_input_fidelity"]  # noqa: Y015
     _WhichOneofReturnType__mask: _TypeAlias = _typing.Literal["mask"]  # noqa: Y015
     _WhichOneofArgType__mask: _TypeAlias = _typing.Literal["_mask", b"_mask"]  # noqa: Y015
     _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
     _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    _WhichOneofReturnType__moderation: _TypeAlias = _typing.Literal["moderation"]  # noqa: Y015
+    _WhichOneofArgType__moderation: _TypeAlias = _typing.Literal["_moderation", b"_moderation"]  # noqa: Y015
     _WhichOneofReturnType__negative_prompt: _TypeAlias = _typing.Literal["negative_prompt"]  # noqa: Y015
     _WhichOneofArgType__negative_prompt: _TypeAlias = _typing.Literal["_negative_prompt", b"_negative_prompt"]  # noqa: Y015
+    _WhichOneofReturnType__output_compression: _TypeAlias = _typing.Literal["output_compression"]  # noqa: Y015
+    _WhichOneofArgType__output_compression: _TypeAlias = _typing.Literal["_output_compression", b"_output_compression"]  # noqa: Y015
     _WhichOneofReturnType__output_format: _TypeAlias = _typing.Literal["output_format"]  # noqa: Y015
     _WhichOneofArgType__output_format: _TypeAlias = _typing.Literal["_output_format", b"_output_format"]  # noqa: Y015
     _WhichOneofReturnType__provider: _TypeAlias = _typing.Literal["provider"]  # noqa: Y015
@@ -392,17 +416,25 @@ class JobRequest(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__aspect_ratio) -> _WhichOneofReturnType__aspect_ratio | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__background) -> _WhichOneofReturnType__background | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__callback_url) -> _WhichOneofReturnType__callback_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__end_user) -> _WhichOneofReturnType__end_user | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__finish_within_seconds) -> _WhichOneofReturnType__finish_within_seconds | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__input_fidelity) -> _WhichOneofReturnType__input_fidelity | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mask) -> _WhichOneofReturnType__mask | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__moderation) -> _WhichOneofReturnType__moderation | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__negative_prompt) -> _WhichOneofReturnType__negative_prompt | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__output_compression) -> _WhichOneofReturnType__output_compression | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__output_format) -> _WhichOneofReturnType__output_format | None: ...
     @_typing.overload

@@ -134,22 +134,33 @@ class Model(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PRICE_MICROS_PER_IMAGE_FIELD_NUMBER: _builtins.int
+    CAPABILITIES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name as jobs use it."""
     price_micros_per_image: _builtins.int
     """Price of one image in millionths of a US dollar; absent when unknown."""
+    @_builtins.property
+    def capabilities(self) -> Global___Capabilities:
+        """What this model can do, where that is not what `Provider.capabilities` say; absent when it is."""
+
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         price_micros_per_image: _builtins.int | None = ...,
+        capabilities: Global___Capabilities | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities", "_price_micros_per_image", b"_price_micros_per_image", "capabilities", b"capabilities", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image", "name", b"name", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities", "_price_micros_per_image", b"_price_micros_per_image", "capabilities", b"capabilities", "name", b"name", "price_micros_per_image", b"price_micros_per_image"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__capabilities: _TypeAlias = _typing.Literal["capabilities"]  # noqa: Y015
+    _WhichOneofArgType__capabilities: _TypeAlias = _typing.Literal["_capabilities", b"_capabilities"]  # noqa: Y015
     _WhichOneofReturnType__price_micros_per_image: _TypeAlias = _typing.Literal["price_micros_per_image"]  # noqa: Y015
     _WhichOneofArgType__price_micros_per_image: _TypeAlias = _typing.Literal["_price_micros_per_image", b"_price_micros_per_image"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__capabilities) -> _WhichOneofReturnType__capabilities | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__price_micros_per_image) -> _WhichOneofReturnType__price_micros_per_image | None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
@@ -177,6 +188,11 @@ class Capabilities(_message.Message):
     IDEMPOTENT_FIELD_NUMBER: _builtins.int
     FREE_FIELD_NUMBER: _builtins.int
     MAX_PROMPT_CHARACTERS_FIELD_NUMBER: _builtins.int
+    BACKGROUNDS_FIELD_NUMBER: _builtins.int
+    OUTPUT_COMPRESSION_FIELD_NUMBER: _builtins.int
+    MODERATIONS_FIELD_NUMBER: _builtins.int
+    INPUT_FIDELITIES_FIELD_NUMBER: _builtins.int
+    MAX_RATIO_FIELD_NUMBER: _builtins.int
     max_images_per_call: _builtins.int
     """Largest number of images that one call can make; a job of more is split into several calls."""
     min_side: _builtins.int
@@ -203,6 +219,10 @@ class Capabilities(_message.Message):
     """A call costs nothing, so repeating it harms nobody."""
     max_prompt_characters: _builtins.int
     """Longest prompt in characters; 0 is no limit of its own."""
+    output_compression: _builtins.bool
+    """Whether an output compression is honoured."""
+    max_ratio: _builtins.float
+    """The longer side may be so many times the shorter one; 0 is any. Holds where sizes are not listed."""
     @_builtins.property
     def sizes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sizes `WxH` that are accepted. Empty: any size within the side limits."""
@@ -218,6 +238,18 @@ class Capabilities(_message.Message):
     @_builtins.property
     def qualities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Quality names that are accepted. Empty: none can be named."""
+
+    @_builtins.property
+    def backgrounds(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of `background` that are honoured. Empty: none can be named."""
+
+    @_builtins.property
+    def moderations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of `moderation` that are honoured. Empty: none can be named."""
+
+    @_builtins.property
+    def input_fidelities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Values of `input_fidelity` that are honoured. Empty: none can be named."""
 
     def __init__(
         self,
@@ -239,10 +271,15 @@ class Capabilities(_message.Message):
         idempotent: _builtins.bool = ...,
         free: _builtins.bool = ...,
         max_prompt_characters: _builtins.int = ...,
+        backgrounds: _abc.Iterable[_builtins.str] | None = ...,
+        output_compression: _builtins.bool = ...,
+        moderations: _abc.Iterable[_builtins.str] | None = ...,
+        input_fidelities: _abc.Iterable[_builtins.str] | None = ...,
+        max_ratio: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "cancelable", b"cancelable", "free", b"free", "idempotent", b"idempotent", "mask", b"mask", "max_images_per_call", b"max_images_per_call", "max_input_images", b"max_input_images", "max_prompt_characters", b"max_prompt_characters", "max_side", b"max_side", "min_side", b"min_side", "negative_prompt", b"negative_prompt", "output_formats", b"output_formats", "qualities", b"qualities", "resumable", b"resumable", "seed", b"seed", "side_multiple", b"side_multiple", "sizes", b"sizes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aspect_ratios", b"aspect_ratios", "backgrounds", b"backgrounds", "cancelable", b"cancelable", "free", b"free", "idempotent", b"idempotent", "input_fidelities", b"input_fidelities", "mask", b"mask", "max_images_per_call", b"max_images_per_call", "max_input_images", b"max_input_images", "max_prompt_characters", b"max_prompt_characters", "max_ratio", b"max_ratio", "max_side", b"max_side", "min_side", b"min_side", "moderations", b"moderations", "negative_prompt", b"negative_prompt", "output_compression", b"output_compression", "output_formats", b"output_formats", "qualities", b"qualities", "resumable", b"resumable", "seed", b"seed", "side_multiple", b"side_multiple", "sizes", b"sizes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,17 +1,19 @@
 """Entries of the kind `comfyui`."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
 
 from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry, Strict
 
-Slot = Literal["prompt", "negative_prompt", "seed", "width", "height", "n", "image"]
+Slot = Literal["prompt", "negative_prompt", "seed", "width", "height", "n", "image", "images", "mask"]
 NodeId = Annotated[str, Field(coerce_numbers_to_str=True, min_length=1, max_length=100)]
 Address = Annotated[str, Field(max_length=300)]
+Value = str | StrictInt | StrictFloat | bool
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")]
 MOST_NODES = 2000
 MOST_WORKFLOW_BYTES = 1024 * 1024
 
@@ -25,12 +27,28 @@ class Node(BaseModel):
     inputs: Mapping[str, Any]
 
 
+class Choice(Strict):
+    """An input of the workflow, and what jobs may put into it, by the names that they use."""
+
+    input: Address
+    values: Mapping[Name, Value] = Field(min_length=1, max_length=200)
+
+
 class ComfyUISettings(Strict):
     """The workflow, and the input of it that each field of a request goes into."""
 
+    #: `v2` is Comfy API v2, of Comfy Cloud and of comfy-api-proxy; `v1` is that of the server itself.
+    api: Literal["v1", "v2"] = "v1"
+    #: The header that carries the key; left out, it is `Authorization: Bearer`.
+    api_key_header: str | None = Field(default=None, pattern=r"^[A-Za-z][A-Za-z0-9-]{0,99}$")
     workflow: Mapping[NodeId, Node] = Field(min_length=1, max_length=MOST_NODES)
     workflow_file: Path | None = None
-    slots: Mapping[Slot, Address]
+    #: `images` is a list of inputs, all others are one.
+    slots: Mapping[Slot, Address | tuple[Address, ...]]
+    #: What each of the entry's models puts into the workflow; left out where there is one model.
+    models: Mapping[str, Mapping[Address, Value]] = Field(default_factory=dict, max_length=200)
+    #: Options of a job by which it chooses among listed values.
+    choices: Mapping[Name, Choice] = Field(default_factory=dict, max_length=100)
     max_images_per_call: int = Field(default=1, ge=1, le=10)
     min_side: int = Field(default=64, ge=16)
     max_side: int = Field(default=2048, ge=16, le=16_384)
@@ -45,7 +63,8 @@ class ComfyUISettings(Strict):
             return told
         if "workflow" in told:
             raise ValueError("workflow and workflow_file exclude each other")
-        return told | {"workflow": _workflow_of(Path(str(told["workflow_file"])))}
+        given = {name: value for name, value in told.items() if name != "workflow_file"}
+        return given | {"workflow": _workflow_of(Path(str(told["workflow_file"])))}
 
     @model_validator(mode="after")
     def _slots_fit(self) -> "ComfyUISettings":
@@ -55,12 +74,52 @@ class ComfyUISettings(Strict):
             raise ValueError("slots must have width and height, or neither")
         if self.max_images_per_call > 1 and "n" not in self.slots:
             raise ValueError("max_images_per_call over 1 needs the slot n")
-        if len(set(self.slots.values())) != len(self.slots):
-            raise ValueError("two slots are the same input")
-        for slot, address in self.slots.items():
-            if not self.can_set(address):
-                raise ValueError(f"slots.{slot}: the workflow has no {address}, or another node gives its value")
+        if "image" in self.slots and "images" in self.slots:
+            raise ValueError("slots must have image or images, not both")
+        if "mask" in self.slots and not self.image_slots:
+            raise ValueError("the slot mask needs the slot image or images")
+        for slot, told in self.slots.items():
+            if isinstance(told, str) is (slot == "images"):
+                raise ValueError(f"slots.{slot} must be {'a list of inputs' if slot == 'images' else 'one input'}")
         return self
+
+    @model_validator(mode="after")
+    def _inputs_are_there(self) -> "ComfyUISettings":
+        for place, address in self._named_inputs():
+            if not self.can_set(address):
+                raise ValueError(f"{place}: the workflow has no {address}, or another node gives its value")
+        slots = [address for place, address in self._named_inputs() if place.startswith("slots.")]
+        if len(set(slots)) != len(slots):
+            raise ValueError("two slots are the same input")
+        chosen = [choice.input for choice in self.choices.values()]
+        if len(set(chosen)) != len(chosen):
+            raise ValueError("two choices are the same input")
+        if both := sorted(set(slots) & self.kept_inputs):
+            raise ValueError(f"{both[0]} is an input of slots, and of models or choices as well")
+        return self
+
+    def _named_inputs(self) -> Iterator[tuple[str, str]]:
+        """Where the file names an input, and the input."""
+        for slot, told in self.slots.items():
+            for address in (told,) if isinstance(told, str) else told:
+                yield f"slots.{slot}", address
+        for model, inputs in self.models.items():
+            for address in inputs:
+                yield f"models.{model}", address
+        for name, choice in self.choices.items():
+            yield f"choices.{name}", choice.input
+
+    @property
+    def image_slots(self) -> tuple[str, ...]:
+        """The inputs that take the job's pictures, in their order."""
+        told = self.slots.get("images", self.slots.get("image", ()))
+        return (told,) if isinstance(told, str) else told
+
+    @property
+    def kept_inputs(self) -> frozenset[str]:
+        """Inputs whose values the file lists: no job sets them otherwise."""
+        of_models = [address for inputs in self.models.values() for address in inputs]
+        return frozenset([*of_models, *(choice.input for choice in self.choices.values())])
 
     def can_set(self, address: str) -> bool:
         """Whether `NODE.inputs.NAME` is an input of the workflow that holds a value of its own."""
@@ -77,9 +136,14 @@ class ComfyUIEntry(RemoteEntry):
     settings: ComfyUISettings
 
     @model_validator(mode="after")
-    def _is_one_model(self) -> "ComfyUIEntry":
-        if len(self.models) != 1 or self.default_model not in (None, self.models[0].name):
-            raise ValueError("name exactly one model in models: a workflow is one")
+    def _models_are_known(self) -> "ComfyUIEntry":
+        names = [model.name for model in self.models]
+        if not names or self.default_model not in (None, *names):
+            raise ValueError("name each model in models")
+        if len(names) > 1 or self.settings.models:
+            for name in names:
+                if name not in self.settings.models:
+                    raise ValueError(f"settings.models must say what the model {name!r} puts into the workflow")
         return self
 
     def api_key(self, environ: Mapping[str, str]) -> str:

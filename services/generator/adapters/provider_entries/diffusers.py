@@ -13,6 +13,26 @@ SHORTEST_SIDE = 64
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
+def place_of(path: str) -> Path | None:
+    """The file or folder of that name; None where it can only be a name on the hub."""
+    place = Path(path).expanduser()
+    return None if _HUB_ID.fullmatch(path) and path[0] not in ".~" and not place.exists() else place
+
+
+class Lora(Strict):
+    """An adapter that is put onto the model: a file, a folder, or `owner/name` on the hub."""
+
+    path: str = Field(min_length=1, max_length=1000)
+    #: The file in a folder or on the hub, where there are several.
+    weight_name: str | None = Field(default=None, min_length=1, max_length=200)
+    weight: float = Field(default=1.0, ge=-10, le=10)
+
+    @property
+    def place(self) -> Path | None:
+        """The file or folder that `path` names; None where it names an adapter of the hub."""
+        return place_of(self.path)
+
+
 class DiffusersSettings(Strict):
     """The model, where it runs, and how far it may go; what is left out is the pipeline's own choice."""
 
@@ -23,6 +43,12 @@ class DiffusersSettings(Strict):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     steps: int | None = Field(default=None, ge=1, le=500)
     guidance_scale: float | None = Field(default=None, ge=0, le=100)
+    #: The most that a job may ask for by the option `steps`.
+    max_steps: int = Field(default=100, ge=1, le=500)
+    loras: tuple[Lora, ...] = Field(default=(), max_length=20)
+    #: Whether the model's pipeline can begin with a picture, and draw a part of one anew.
+    image_to_image: bool = False
+    inpainting: bool = False
     #: Whether the pipeline heeds one; those of distilled models do not.
     negative_prompt: bool = True
     max_side: int = Field(default=1024, ge=SHORTEST_SIDE, le=4096)
@@ -40,6 +66,16 @@ class DiffusersSettings(Strict):
         """The shortest side that is a multiple."""
         return -(-SHORTEST_SIDE // self.side_multiple) * self.side_multiple
 
+    def size_near(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The nearest size within the limits, of about the same shape."""
+        scale = min(1.0, self.max_side / max(size))
+        most = self.max_side // self.side_multiple * self.side_multiple
+        width, height = (
+            min(max(round(side * scale / self.side_multiple) * self.side_multiple, self.min_side), most)
+            for side in size
+        )
+        return width, height
+
     @property
     def heeds_negative_prompt(self) -> bool:
         """Without guidance nothing steers away from anything."""
@@ -48,8 +84,12 @@ class DiffusersSettings(Strict):
     @property
     def folder(self) -> Path | None:
         """The folder that `path` names; None where it names a model of the hub."""
-        folder = Path(self.path).expanduser()
-        return None if _HUB_ID.fullmatch(self.path) and self.path[0] not in ".~" and not folder.is_dir() else folder
+        return place_of(self.path)
+
+    @property
+    def takes_pictures(self) -> bool:
+        """Whether a job may bring one."""
+        return self.image_to_image or self.inpainting
 
 
 class DiffusersEntry(Entry):

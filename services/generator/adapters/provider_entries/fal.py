@@ -6,26 +6,26 @@ from typing import Literal
 from pydantic import Field
 
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
-from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry, Size
+from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry
 
-FalInputField = InputField | Literal["size"]
-
-STANDARD_INPUTS: Mapping[FalInputField, str] = {
+STANDARD_INPUTS: Mapping[InputField, str] = {
     "prompt": "prompt",
     "n": "num_images",
     "seed": "seed",
     "size": "image_size",
     "output_format": "output_format",
 }
+STORAGE_URL = "https://rest.fal.ai"
 
 
 class FalSettings(ModelInputs):
     """What the models of the entry take; the first values are those of the FLUX models."""
 
-    inputs: Mapping[FalInputField, str] = STANDARD_INPUTS
+    inputs: Mapping[InputField, str] = STANDARD_INPUTS
     output_formats: tuple[OutputFormat, ...] = ("png", "jpeg")
-    #: The name of each size, for models that take no other; without names, a size is sent as width and height.
-    size_names: Mapping[Size, str] = Field(default_factory=dict, max_length=64)
+    #: Where large input images are put, with the key; the vendor's own where `base_url` is left out. Without one, they
+    #: are sent inside the request.
+    storage_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+[^?#]*$")
 
 
 class FalEntry(RemoteEntry):
@@ -33,3 +33,9 @@ class FalEntry(RemoteEntry):
 
     kind: Literal["fal"]
     settings: FalSettings = FalSettings()
+
+    @property
+    def storage_url(self) -> str | None:
+        """Where large input images are put; None where they are sent inside the request."""
+        own = STORAGE_URL if self.base_url is None else None
+        return (self.settings.storage_url or own or "").rstrip("/") or None

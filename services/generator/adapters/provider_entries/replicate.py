@@ -1,10 +1,13 @@
 """Entries of the kind `replicate`."""
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
+from pydantic import model_validator
+
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
-from services.generator.adapters.provider_entries.shared import RemoteEntry
+from services.generator.adapters.provider_entries.shared import Ratio, RemoteEntry
 
 STANDARD_INPUTS: Mapping[InputField, str] = {
     "prompt": "prompt",
@@ -13,12 +16,21 @@ STANDARD_INPUTS: Mapping[InputField, str] = {
     "aspect_ratio": "aspect_ratio",
     "output_format": "output_format",
 }
+_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+#: A model, one version of it, a version by its digits alone, or a deployment of one's own.
+MODEL = re.compile(
+    rf"(?!deployments/){_PART}/{_PART}(:(?P<version>[0-9a-f]{{6,64}}))?"
+    rf"|(?P<digits>[0-9a-f]{{64}})|(?P<deployment>deployments/{_PART}/{_PART})"
+)
 
 
 class ReplicateSettings(ModelInputs):
-    """What the models of the entry take."""
+    """What the models of the entry take; the first values are those of FLUX schnell."""
 
     inputs: Mapping[InputField, str] = STANDARD_INPUTS
+    aspect_ratios: tuple[Ratio, ...] = (
+        "1:1", "16:9", "21:9", "3:2", "2:3", "4:5", "5:4", "3:4", "4:3", "9:16", "9:21",
+    )  # fmt: skip
 
 
 class ReplicateEntry(RemoteEntry):
@@ -26,3 +38,13 @@ class ReplicateEntry(RemoteEntry):
 
     kind: Literal["replicate"]
     settings: ReplicateSettings = ReplicateSettings()
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> "ReplicateEntry":
+        for name in (*(model.name for model in self.models), *([self.default_model] if self.default_model else [])):
+            if not MODEL.fullmatch(name):
+                raise ValueError(
+                    f"{name[:100]!r} is no model: write owner/name, owner/name:VERSION, the 64 digits of a version, or "
+                    "deployments/owner/name"
+                )
+        return self

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from common.config import ConfigError
 from services.generator.domain.work import Request
@@ -17,7 +18,9 @@ def _text_of_number(written: Any) -> Any:
 
 Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
-Ratio = Annotated[str, Field(pattern=r"^\d{1,4}:\d{1,4}$")]
+#: Whole numbers, or a decimal one such as in 19.5:9.
+Ratio = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,2})?:\d{1,4}(\.\d{1,2})?$")]
+Micros = Annotated[int, Field(ge=0)]
 #: A status of HTTP that is no success, or all of a hundred; YAML writes 503 as a number.
 StatusPattern = Annotated[str, BeforeValidator(_text_of_number), Field(pattern=r"^[45](xx|\d\d)$")]
 
@@ -28,11 +31,50 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class Price(Strict):
+    """What an image of a quality and a size costs; what is left out may be any."""
+
+    micros_per_image: Micros
+    quality: str | None = None
+    size: str | None = None
+
+    def fits(self, quality: str | None, size: str | None) -> bool:
+        """Whether it is the price of such an image."""
+        return self.quality in (None, quality) and self.size in (None, size)
+
+
+class TokenPrices(Strict):
+    """What a million tokens cost, by what they stand for, in millionths of a US dollar."""
+
+    text_input: Micros
+    image_input: Micros
+    image_output: Micros
+    text_output: Micros | None = None
+
+
 class ModelEntry(Strict):
-    """One model of a provider; the price in millionths of a US dollar."""
+    """One model of a provider; prices in millionths of a US dollar.
+
+    `price_micros_per_image` is what is reckoned with before a call, and where nothing better tells what one has cost.
+    """
 
     name: str = Field(min_length=1, max_length=200)
-    price_micros_per_image: int | None = Field(default=None, ge=0)
+    price_micros_per_image: Micros | None = None
+    #: In their order: the first that fits an image is its price.
+    prices: tuple[Price, ...] = Field(default=(), max_length=64)
+    #: For vendors whose answers tell the tokens that they are billed by.
+    token_prices: TokenPrices | None = None
+
+    #: What the kind's settings are for this model, where the entry's are not right for it.
+    settings: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def most_per_image(self) -> int | None:
+        """The price to reckon with: no image costs more by this file."""
+        known = [one.micros_per_image for one in self.prices]
+        if self.price_micros_per_image is not None:
+            known.append(self.price_micros_per_image)
+        return max(known, default=None)
 
 
 class Defaults(Strict):
@@ -74,16 +116,48 @@ class Entry(Strict):
     api_key_file: Path | None = None
     default_model: str | None = None
     models: tuple[ModelEntry, ...] = ()
+    settings: Strict
     max_concurrency: int = Field(default=0, ge=0)
     requests_per_minute: int = Field(default=0, ge=0)
     timeout_seconds: float = Field(default=300, ge=1)
     poll_interval_seconds: float = Field(default=1, gt=0)
     allow_private_addresses: bool = False
     defaults: Defaults = Defaults()
+    _of_models: dict[str, Strict] = PrivateAttr(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _settings_of_models_fit(self) -> Self:
+        for number, model in enumerate(self.models):
+            if model.settings:
+                self._of_models[model.name] = self._overlaid(model.settings, place=("models", number, "settings"))
+        return self
+
+    def settings_of(self, model: str) -> Any:
+        """The settings for a model: its own on top of the entry's, field by field."""
+        return self._of_models.get(model, self.settings)
+
+    def narrowed_to(self, model: ModelEntry) -> Self:
+        """The entry as if it had this one model alone, with its settings."""
+        told = {"models": (model,), "default_model": model.name, "settings": self.settings_of(model.name)}
+        return self.model_copy(update=told)
+
+    def _overlaid(self, own: Mapping[str, Any], *, place: tuple[str | int, ...]) -> Strict:
+        given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        try:
+            return type(self.settings).model_validate({**given, **own})
+        except ValidationError as error:
+            problem = error.errors(include_input=False, include_url=False)[0]
+            told = {"words": problem["msg"].removeprefix("Value error, "), "place": (*place, *problem["loc"])}
+            raise PydanticCustomError("model_settings", "{words}", told) from error
 
     def price_of(self, model: str) -> int | None:
-        """Price of one image, None when the file does not tell it."""
-        return next((one.price_micros_per_image for one in self.models if one.name == model), None)
+        """The price of one image to reckon with; None when the file does not tell it."""
+        known = self.model_of(model)
+        return None if known is None else known.most_per_image
+
+    def model_of(self, name: str) -> ModelEntry | None:
+        """What the file says of a model."""
+        return next((one for one in self.models if one.name == name), None)
 
     def api_key(self, environ: Mapping[str, str]) -> str:
         """The provider's credential. Raises `ConfigError` that names where it was looked for."""
@@ -108,6 +182,14 @@ class RemoteEntry(Entry):
     kind: str
     #: Statuses of a refused request that the vendor does not charge, as the operator knows from the bill: `503`, `5xx`.
     not_charged_on: tuple[StatusPattern, ...] = Field(default=(), max_length=20)
+    #: Whether the adapter tells images of different prices apart.
+    knows_prices: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _prices_are_known(self) -> "RemoteEntry":
+        if not self.knows_prices and any(one.prices or one.token_prices for one in self.models):
+            raise ValueError(f"the kind {self.kind} has one price per model: price_micros_per_image")
+        return self
 
     @model_validator(mode="after")
     def _has_model(self) -> "RemoteEntry":

@@ -1,13 +1,15 @@
 """Entries of the kind `stability`."""
 
 import re
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.shared import ModelEntry, OutputFormat, Ratio, RemoteEntry, Strict
+from services.generator.adapters.provider_entries.stability_endpoints import ENDPOINTS, Endpoint, endpoint_of
 
-_MODEL = re.compile(r"core|ultra|sd3(/[A-Za-z0-9][A-Za-z0-9._-]{0,99})?", re.ASCII)
+_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 class StabilitySettings(Strict):
@@ -16,10 +18,12 @@ class StabilitySettings(Strict):
     aspect_ratios: tuple[Ratio, ...] = ("1:1", "21:9", "16:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21")
     output_formats: tuple[OutputFormat, ...] | None = None
     negative_prompt: bool | None = None
+    #: How much `ultra` and `sd3` may change an input image, where a job's options do not say: 1 is all of it.
+    strength: float = Field(default=0.7, ge=0, le=1)
 
 
 class StabilityEntry(RemoteEntry):
-    """The endpoints `core`, `sd3` and `ultra`; `sd3/NAME` is one model of `sd3`."""
+    """The endpoints below `stable-image`: `core`, `ultra`, `sd3`, `sd3/NAME`, and others by their path."""
 
     kind: Literal["stability"]
     #: All that jobs may name: what the catalogue offers is what each of them takes.
@@ -28,29 +32,39 @@ class StabilityEntry(RemoteEntry):
 
     @model_validator(mode="after")
     def _models_fit(self) -> "StabilityEntry":
-        names = self._names
+        names = [model.name for model in self.models]
         for name in names:
-            if not _MODEL.fullmatch(name):
-                raise ValueError(f"there is no model {name!r}; name core, sd3, sd3/NAME or ultra")
+            path, variant = endpoint_of(name)
+            fits = path in ENDPOINTS and (not variant or (path == "generate/sd3" and _VARIANT.fullmatch(variant)))
+            if not fits or name == "sd3/":
+                others = ", ".join(one for one in ENDPOINTS if not one.startswith("generate/"))
+                raise ValueError(f"there is no model {name!r}; name core, ultra, sd3, sd3/NAME, {others}")
         if self.default_model is not None and self.default_model not in names:
             raise ValueError(f"default_model names {self.default_model!r}, which is not among the models")
+        if len({one.is_async for one in self.endpoints}) > 1:
+            later = ", ".join(name for name in names if ENDPOINTS[endpoint_of(name)[0]].is_async)
+            raise ValueError(
+                f"{later} can be followed after a crash and the others cannot: make it an entry of its own"
+            )
         return self
 
     @property
-    def output_formats(self) -> tuple[OutputFormat, ...]:
-        """Formats that every model of the entry makes; `sd3` makes no WebP."""
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Those of the models."""
+        return [ENDPOINTS[endpoint_of(model.name)[0]] for model in self.models]
+
+    @property
+    def output_formats(self) -> Sequence[OutputFormat]:
+        """Formats that every model of the entry makes."""
         if self.settings.output_formats is not None:
             return self.settings.output_formats
-        has_sd3 = any(name.partition("/")[0] == "sd3" for name in self._names)
-        return ("png", "jpeg") if has_sd3 else ("png", "jpeg", "webp")
+        first, *others = self.endpoints
+        return [one for one in first.output_formats if all(one in other.output_formats for other in others)]
 
     @property
     def negative_prompt(self) -> bool:
         """Whether every model of the entry takes a negative prompt; turbo models take none."""
         if self.settings.negative_prompt is not None:
             return self.settings.negative_prompt
-        return not any(name.endswith("-turbo") for name in self._names)
-
-    @property
-    def _names(self) -> list[str]:
-        return [model.name for model in self.models]
+        is_turbo = any(model.name.endswith("-turbo") for model in self.models)
+        return not is_turbo and all(one.negative_prompt for one in self.endpoints)

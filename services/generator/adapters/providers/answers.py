@@ -2,14 +2,15 @@
 
 import json
 import re
-import zlib
 from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urljoin
 
 import httpx
 
 from common.memory import read_body
+from services.generator.adapters.unpacking import unpacked
 from services.generator.domain import words
 from services.generator.domain.outcomes import VendorError
 
@@ -35,6 +36,13 @@ class Answer:
     most: int
     broken: httpx.RequestError | None = None
     is_not_charged: bool = False
+    #: Where it came from.
+    url: str = ""
+
+    @property
+    def is_success(self) -> bool:
+        """Whether its status says that the request was carried out."""
+        return 200 <= self.status_code < 300
 
     @property
     def is_cut(self) -> bool:
@@ -55,13 +63,24 @@ class Answer:
         except (ValueError, RecursionError):
             return None
 
+    def address(self, named: str) -> str:
+        """The address that the answer names; one without scheme or host is meant from where the answer came."""
+        try:
+            return named if named.startswith("data:") else urljoin(self.url, named.strip())
+        except ValueError:
+            return named
+
     def evidence(self, *, code: str = "", message: str | None = None, request_id: str | None = None) -> VendorError:
-        """What is kept of it: its beginning, where no other message is given, and the request's id at the vendor."""
+        """What is kept of it: its beginning, where no other message is given, and the request's id at the vendor.
+
+        A success that ends badly may hold what was paid for: its body goes along.
+        """
         return VendorError(
             http_status=self.status_code,
             code=code,
             message=self.text if message is None else message,
             request_id=self.headers.get("x-request-id", "") if request_id is None else request_id,
+            body=self.content if self.is_success else b"",
         )
 
 
@@ -70,7 +89,7 @@ async def exchange(
 ) -> Answer:
     """One request and its answer; the body of a refusal is small, or cut.
 
-    What is read waits for memory (`common.memory`). Raises `httpx.RequestError` where not a byte of a body came, and
+    What is read waits for memory (`common.memory`). Raises `httpx.RequestError` where not a byte of a success came, and
     `TimeoutError` of the share.
     """
     # Unpacked here, bounded: what arrives says nothing of what it unpacks to.
@@ -80,10 +99,12 @@ async def exchange(
         most = most if answer.is_success else min(most, MOST_BODY)
         parts = _until_broken(answer.aiter_raw(), broken)
         body = await read_body(parts, length=_length(answer), most=most, copies=COPIES)
-    if broken and not body:
+    if broken and not body and answer.is_success:
         raise broken[0]
-    content = unpacked(body, answer.headers.get("content-encoding", ""), most=most + 1)
+    packed = answer.headers.get("content-encoding", "")
+    content = await unpacked(body, packed, most=most, copies=COPIES)
     return Answer(
+        url=url,
         status_code=answer.status_code,
         headers=answer.headers,
         content=content[: most + 1],
@@ -104,17 +125,6 @@ def _length(answer: httpx.Response) -> int | None:
     """The body's length, where it is told of the body itself."""
     told = answer.headers.get("content-length", "")
     return int(told) if told.isdecimal() and "content-encoding" not in answer.headers else None
-
-
-def unpacked(body: bytes, encoding: str, *, most: int) -> bytes:
-    """At most so many bytes of what a body unpacks to; the body itself where it is not what its label says."""
-    if encoding.strip().lower() not in ("gzip", "x-gzip", "deflate"):
-        return body
-    try:
-        # Either wrapper is found by its first bytes.
-        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32).decompress(body, most)
-    except zlib.error:
-        return body
 
 
 def _text(content: bytes) -> str:

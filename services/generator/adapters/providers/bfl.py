@@ -4,7 +4,6 @@ A task is created, and followed at the address that its answer names, which may 
 by which it could be stopped. Results are URLs that live for ten minutes.
 """
 
-import base64
 import math
 import re
 from collections.abc import Mapping
@@ -13,13 +12,21 @@ from typing import Any
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries import BFLEntry
+from services.generator.adapters.provider_entries import BFLEntry, BFLSettings
 from services.generator.adapters.providers import bfl_errors as errors
-from services.generator.adapters.providers import model_names, operation_errors, options
+from services.generator.adapters.providers import model_names, operation_errors, options, pictures
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, Pending, ProviderError
+from services.generator.domain.outcomes import (
+    Acceptance,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+    VendorError,
+)
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
 
@@ -34,6 +41,7 @@ _REGIONAL = re.compile(r"https://(?:[a-z0-9-]+\.)+bfl\.ai/")
 _ADDRESS = re.compile(r"https?://[!-~]{1,2000}")
 _NAME = re.compile(r"[!-~]{1,200}")
 _CALLBACKS = ("webhook_url", "webhook_secret")
+_WORKING = ("Pending", "Reasoning", "Generating")
 
 
 class BFLProvider(RemoteProvider):
@@ -51,35 +59,36 @@ class BFLProvider(RemoteProvider):
         self._most_unfound = math.ceil(UNKNOWN_SECONDS / entry.poll_interval_seconds)
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        settings = self._entry.settings
-        sized = not settings.aspect_ratios
+        settings = self._entry.settings_of(self._entry.model)
         return provider_pb2.Capabilities(
             aspect_ratios=settings.aspect_ratios,
-            min_side=settings.min_side if sized else 0,
-            max_side=settings.max_side if sized else 0,
-            side_multiple=settings.side_multiple if sized else 0,
+            min_side=settings.min_side if settings.is_sized else 0,
+            max_side=settings.max_side if settings.is_sized else 0,
+            side_multiple=settings.side_multiple if settings.is_sized else 0,
             output_formats=settings.output_formats,
-            seed=True,
+            qualities=settings.qualities,
+            seed=settings.seed,
             max_input_images=settings.max_input_images,
+            mask="mask" in settings.inputs and settings.max_input_images > 0,
         )
 
     async def submit(self, order: Order) -> Operation:
         """Create a task."""
         body = self._task(order)
-        model = model_names.path(self.name, order.model, parts=range(1, 2))
+        model = model_names.path(self.name, order.model, parts=range(1, 3))
         answer = await self._buy("POST", f"{self.base_url}/{model}", json=body)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise self._refusal(answer)
         task = read_json(self.name, answer)
         named, address = task.get("id"), task.get("polling_url")
         if not isinstance(named, str) or not _NAME.fullmatch(named) or not self._may_follow(address):
-            raise errors.not_followable(self.name, evidence=answer.text)
+            raise errors.not_followable(self.name, answer.evidence())
         state = {"polling_url": str(address), "model": order.model}
         cost = _micros(task.get("cost"))
         if cost is not None:
             state["cost_micros"] = str(cost)
-        if order.seed is not None:
-            state["seed"] = str(order.seed)
+        if "seed" in body:
+            state["seed"] = str(body["seed"])
         return Operation(id=named, state=state)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
@@ -87,7 +96,7 @@ class BFLProvider(RemoteProvider):
         address = operation.state.get("polling_url", "")
         # The file may have changed since the task was made.
         if not self._may_follow(address):
-            raise errors.not_followable(self.name, evidence=address)
+            raise errors.not_followable(self.name, VendorError(message=address))
         answer = await self._ask("GET", address)
         if answer.status_code in (404, 410):
             return self._not_found(operation)
@@ -105,18 +114,33 @@ class BFLProvider(RemoteProvider):
         refused = next((name for name in _CALLBACKS if name in request.options), None)
         if refused is not None:
             raise options.not_taken(self.name, refused, "it is followed by asking")
+        settings = self._entry.settings_of(order.model)
         width, _, height = (request.size or "").partition("x")
         fields: dict[str, Any] = {
-            "prompt": request.prompt,
+            "prompt": request.prompt if settings.prompt else None,
             "width": int(width) if height else None,
             "height": int(height) if height else None,
             "aspect_ratio": request.aspect_ratio,
-            "seed": order.seed,
+            "resolution": request.quality,
+            "seed": order.seed if settings.seed else None,
             "output_format": request.output_format,
+            **self._pictures(order, settings),
         }
-        for number, data in enumerate(order.inputs, start=1):
-            fields["input_image" if number == 1 else f"input_image_{number}"] = base64.b64encode(data).decode()
         return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
+
+    def _pictures(self, order: Order, settings: BFLSettings) -> dict[str, Any]:
+        """The pictures by the model's own fields. Raises `ProviderError` where one would be left out."""
+        brought, inputs = pictures.of_order(order), settings.inputs
+        if len(brought.images) > settings.max_input_images:
+            raise pictures.not_taken(self.name, order.model, f"more than {settings.max_input_images} input images")
+        if brought.mask is not None and "mask" not in inputs:
+            raise pictures.not_taken(self.name, order.model, "a mask")
+        encoded = [pictures.encoded(data) for data in brought.images]
+        mask = {} if brought.mask is None else {inputs["mask"]: pictures.encoded(brought.mask)}
+        if "images" in inputs:
+            return {inputs["images"]: encoded or None, **mask}
+        named = inputs.get("image") or inputs.get("numbered_images", "")
+        return {(named if place == 1 else f"{named}_{place}"): one for place, one in enumerate(encoded, start=1)} | mask
 
     def _may_follow(self, address: Any) -> bool:
         """Whether an address may be asked with the key."""
@@ -132,32 +156,45 @@ class BFLProvider(RemoteProvider):
         try:
             task = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no task") from error
+            raise operation_errors.not_told(self.name, "no task", vendor=error.vendor) from error
         status = task.get("status")
         if status == "Task not found":
             return self._not_found(operation)
-        self._unfound.pop(operation.id, None)
-        if status == "Pending":
-            return Pending(progress=_progress(task.get("progress")))
         result = task.get("result") if status == "Ready" else None
-        image = _image(operation, result) if isinstance(result, dict) else None
+        image = _image(operation, result, answer) if isinstance(result, dict) else None
+        if status == "Ready" and image is None and self._may_look_again(operation):
+            return Pending()
+        self._unfound.pop(operation.id, None)
+        if status in _WORKING:
+            return Pending(progress=_progress(task.get("progress")))
         if image is None:
             named = status if isinstance(status, str) else ""
             raise errors.verdict(self.name, answer, status=named, task_id=operation.id)
-        cost = operation.state.get("cost_micros", "")
-        price = int(cost) if cost.isdecimal() else self._price(operation.state.get("model", ""), 1)
-        return Generated(images=(image,), cost_micros=price)
+        return Generated(images=(image,), cost_micros=self._cost(operation, task))
+
+    def _cost(self, operation: Operation, task: Mapping[str, Any]) -> int | None:
+        """What the task tells at its end, what it told when it was begun, or the price in the file."""
+        told, begun = _micros(task.get("cost")), operation.state.get("cost_micros", "")
+        if told is not None:
+            return told
+        return int(begun) if begun.isdecimal() else self._price(operation.state.get("model", ""), 1)
 
     def _not_found(self, operation: Operation) -> Pending:
         """Lost, unless it may be too young to be known everywhere."""
+        if not self._may_look_again(operation):
+            raise operation_errors.gone(self.name)
+        return Pending()
+
+    def _may_look_again(self, operation: Operation) -> bool:
+        """Whether a task, or its result, may be too young to be known everywhere."""
         looks = self._unfound.pop(operation.id, 0) + 1
         if looks > self._most_unfound:
-            raise operation_errors.gone(self.name)
+            return False
         # Those that nobody looks at any more are forgotten, the eldest first.
         if len(self._unfound) >= MOST_UNFOUND:
             del self._unfound[next(iter(self._unfound))]
         self._unfound[operation.id] = looks
-        return Pending()
+        return True
 
 
 def _micros(credits_told: Any) -> int | None:
@@ -172,11 +209,11 @@ def _progress(told: Any) -> float | None:
     return float(told) if errors.is_number(told) and 0 <= told <= 1 else None
 
 
-def _image(operation: Operation, result: Mapping[str, Any]) -> ImageSource | None:
+def _image(operation: Operation, result: Mapping[str, Any], answer: Answer) -> ImageSource | None:
     """The image of a result; its seed is the one that the result tells, else the one that was asked for."""
     sample, seed, asked = result.get("sample"), result.get("seed"), operation.state.get("seed", "")
     if not isinstance(sample, str) or not sample:
         return None
     if type(seed) is int and 0 <= seed <= MOST_SEED:
-        return ImageSource(url=sample, seed=seed)
-    return ImageSource(url=sample, seed=int(asked) if asked.isdecimal() else None)
+        return ImageSource(url=answer.address(sample), seed=seed)
+    return ImageSource(url=answer.address(sample), seed=int(asked) if asked.isdecimal() else None)

@@ -64,7 +64,7 @@ def verdict(name: str, answer: Answer, *, status: str, task_id: str) -> Provider
     )
 
 
-def not_followable(name: str, *, evidence: str) -> ProviderError:
+def not_followable(name: str, evidence: VendorError) -> ProviderError:
     """A task was begun, and there is no way to follow it: no id, or an address that is not sent the key."""
     return ProviderError(
         code="UNKNOWN",
@@ -72,7 +72,7 @@ def not_followable(name: str, *, evidence: str) -> ProviderError:
         message=f"{name} answered with a task that cannot be followed.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,
-        vendor=VendorError(http_status=200, message=evidence),
+        vendor=evidence,
     )
 
 

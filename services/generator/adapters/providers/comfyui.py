@@ -13,7 +13,6 @@ from urllib.parse import quote, urlencode
 from uuid import UUID, uuid5
 
 import httpx
-from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_errors as errors
@@ -21,12 +20,11 @@ from services.generator.adapters.providers import comfyui_workflow as workflow
 from services.generator.adapters.providers import operation_errors
 from services.generator.adapters.providers.comfyui_progress import WorkflowProgress
 from services.generator.adapters.providers.http_errors import classify, read_json
-from services.generator.adapters.providers.remote import RemoteProvider
+from services.generator.adapters.providers.workflow_provider import WorkflowProvider
 from services.generator.domain.outcomes import (
     Acceptance,
     CancelOutcome,
     Generated,
-    ImageSource,
     Operation,
     Pending,
     ProviderError,
@@ -37,55 +35,32 @@ from services.generator.ports import Order
 BASE_URL = "http://127.0.0.1:8188"
 #: The queue and the history repeat whole workflows, those of others among them.
 MOST_ANSWER = 32 * 1024 * 1024
+#: How older servers answer to what they do not know.
+_NO_SUCH_WAY = frozenset({404, 405})
 #: Where the ids of prompts come from.
 NAMESPACE = UUID("5d5c2a7e-6f0b-4f7e-9c55-0f1f5d3c8a21")
 
 
-class ComfyUIProvider(RemoteProvider):
-    """Queues workflows, looks after them and stops them. The key, if there is one, is sent to `base_url` alone."""
+class ComfyUIProvider(WorkflowProvider):
+    """Queues workflows, looks after them and stops them."""
 
     traits = Traits(free=True, idempotent=False, resumable=True)
     free_question = "system_stats"
 
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        super().__init__(
-            entry,
-            base_url=BASE_URL,
-            credential={"Authorization": f"Bearer {api_key}"} if api_key else {},
-            api_key=api_key,
-            transport=transport,
-        )
-        self.max_images_per_call = entry.settings.max_images_per_call
-        self._entry = entry
+        super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
         # A prompt that was taken out of the queue leaves no trace at the server.
         self._taken_out: deque[str] = deque(maxlen=1000)
-
-    def _capabilities(self) -> provider_pb2.Capabilities:
-        """What the workflow takes is named in `settings.slots`."""
-        settings = self._entry.settings
-        sized = "width" in settings.slots
-        return provider_pb2.Capabilities(
-            min_side=settings.min_side if sized else 0,
-            max_side=settings.max_side if sized else 0,
-            side_multiple=settings.side_multiple if sized else 0,
-            output_formats=[settings.output_format] if settings.output_format else [],
-            seed="seed" in settings.slots,
-            negative_prompt="negative_prompt" in settings.slots,
-            max_input_images=1 if "image" in settings.slots else 0,
-            cancelable=True,
-        )
 
     async def submit(self, order: Order) -> Operation:
         """Queue the workflow, with this request in its slots."""
         seed = order.seed if order.seed is not None else workflow.seed_of(order.call_id)
-        filled = workflow.filled(self._entry, order, seed=seed)
-        if order.inputs:
-            workflow.put(filled, self._entry.settings.slots["image"], await self._upload(order.inputs[0]))
+        filled = await self._filled(order, seed=seed)
         own_id = str(uuid5(NAMESPACE, order.call_id))
         # The server tells a prompt's progress to the client of this id: each call is one of its own.
         body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
         answer = await self._buy("POST", f"{self.base_url}/prompt", json=body)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise classify(self.name, answer, errors.RULES)
         # Older servers choose the id themselves.
         named = read_json(self.name, answer).get("prompt_id")
@@ -109,7 +84,7 @@ class ComfyUIProvider(RemoteProvider):
         failure = errors.ending_of(self.name, status if isinstance(status, dict) else {})
         if failure is not None:
             raise failure
-        return self._result(operation, ended.get("outputs"))
+        return await self._result(operation, ended.get("outputs"))
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
         """Report how far the workflow is, as long as the server tells it."""
@@ -126,7 +101,21 @@ class ComfyUIProvider(RemoteProvider):
         return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Take a prompt out of the queue, or stop it where it is the one that runs."""
+        """Stop a prompt by its id, whether it waits or runs."""
+        folder = "jobs" if self.base_url.endswith("/api") else "api/jobs"
+        url = f"{self.base_url}/{folder}/{quote(operation.id, safe='')}/cancel"
+        answer = await self._ask("POST", url)
+        if answer.status_code in _NO_SUCH_WAY:
+            return await self._cancel_in_two_steps(operation)
+        told = answer.json() if answer.status_code == 200 else None
+        if not isinstance(told, dict) or not isinstance(told.get("cancelled"), bool):
+            raise operation_errors.not_told(self.name, str(answer.status_code))
+        if told["cancelled"]:
+            self._taken_out.append(operation.id)
+        return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+
+    async def _cancel_in_two_steps(self, operation: Operation) -> CancelOutcome:
+        """Take a prompt out of the queue, or stop it where it is the one that runs: the way of older servers."""
         place = await self._place(operation.id)
         if place == "queue_pending":
             await self._tell("queue", {"delete": [operation.id]})
@@ -136,10 +125,14 @@ class ComfyUIProvider(RemoteProvider):
             if place is None and await self._history(operation.id) is None:
                 self._taken_out.append(operation.id)
         if place == "queue_running":
-            # Older servers ignore the id and stop whatever runs: only after a look that shows that it is ours.
+            # Some ignore the id and stop whatever runs: only after a look that shows that it is ours.
             await self._tell("interrupt", {"prompt_id": operation.id})
             return CancelOutcome.CONFIRMED
         return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Images are the server's own, behind the key where it wants one; Comfy Cloud sends from there to storage."""
+        return self._key_for_own(url)
 
     async def _upload(self, data: bytes) -> str:
         """Bring an image to the server; the name by which a workflow loads it. Nothing is queued by that."""
@@ -193,11 +186,11 @@ class ComfyUIProvider(RemoteProvider):
         if answer.status_code not in (200, 204):
             raise operation_errors.not_told(self.name, str(answer.status_code))
 
-    def _result(self, operation: Operation, outputs: Any) -> Generated:
+    async def _result(self, operation: Operation, outputs: Any) -> Generated:
         wanted, seed = operation.state.get("count", ""), operation.state.get("seed", "")
         found = workflow.saved(outputs)[: int(wanted) if wanted.isdecimal() else None]
         if not found:
             raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
         echoed = int(seed) if seed.isdecimal() else None
-        images = tuple(ImageSource(url=f"{self.base_url}/view?{urlencode(file)}", seed=echoed) for file in found)
+        images = await self._pictures([f"{self.base_url}/view?{urlencode(file)}" for file in found], seed=echoed)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

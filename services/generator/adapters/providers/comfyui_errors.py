@@ -28,6 +28,18 @@ RULES = (
 )
 
 
+#: What Comfy API v2 says of a key that it knows: the call is not carried out again.
+KEY_REUSED = "idempotency_key_reuse"
+#: Answers of Comfy API v2, by the code in its envelope (`ErrorEnvelope` of its description), then as above.
+V2_RULES = (
+    Rule(vendor_code="workflow_format_ui", code="PERMANENT", reason="PROVIDER_REJECTED"),
+    Rule(vendor_code="missing_asset", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
+    Rule(vendor_code="insufficient_credits", code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
+    *RULES,
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """What an exception in a node means, by the words of its type and message."""
@@ -56,6 +68,18 @@ _WORDS = {
 }
 
 
+def answer_lost(name: str) -> ProviderError:
+    """The call was taken before, and its answer did not arrive: by its key alone its job cannot be found."""
+    return ProviderError(
+        code="TIMEOUT",
+        reason="RESULT_LOST",
+        message=f"{name} took this call before, and does not tell by which job; a retry pays again.",
+        retryable=False,
+        acceptance=Acceptance.ACCEPTED,
+        vendor=VendorError(http_status=422, code=KEY_REUSED),
+    )
+
+
 def ending_of(name: str, status: Mapping[str, Any]) -> ProviderError | None:
     """Why a prompt came to a bad end, by the events in its history; None when it ended well."""
     listed = status.get("messages")
@@ -73,6 +97,11 @@ def ending_of(name: str, status: Mapping[str, Any]) -> ProviderError | None:
 
 def _failed(name: str, event: Mapping[str, Any]) -> ProviderError:
     kind, message = (str(event.get(f"exception_{part}") or "") for part in ("type", "message"))
+    return failed(name, kind, message, prompt_id=str(event.get("prompt_id") or ""))
+
+
+def failed(name: str, kind: str, message: str, *, prompt_id: str) -> ProviderError:
+    """What it means that a workflow broke, by the type and the words of it."""
     words = f"{kind}: {message}"[:MOST_SEARCHED]
     found = next((one for one in FAILURES if one.words.search(words)), _ELSE)
     return ProviderError(
@@ -85,6 +114,6 @@ def _failed(name: str, event: Mapping[str, Any]) -> ProviderError:
             http_status=200,
             code=kind,
             message=words,
-            request_id=str(event.get("prompt_id") or ""),
+            request_id=prompt_id,
         ),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.provider_entries.comfyui import Slot
+from services.generator.adapters.providers import model_names, options
 from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
@@ -17,20 +18,44 @@ Workflow = dict[str, dict[str, Any]]
 
 
 def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
-    """The entry's workflow with a request in it. Raises `ProviderError` for an option that it has no input for."""
+    """The entry's workflow with a request in it. Raises `ProviderError` for what it has no input for."""
     settings = entry.settings
     request = entry.defaults.applied_to(order.request)
     found = {
         name: {"class_type": node.class_type, "inputs": dict(node.inputs)} for name, node in settings.workflow.items()
     }
-    for address, value in request.options.items():
-        if not settings.can_set(address) or not isinstance(value, (str, int, float)):
-            raise _no_such_option(entry.name, address)
+    for address, value in _inputs_of_model(entry, order.model).items():
         put(found, address, value)
+    for name, value in request.options.items():
+        put(found, *_option(entry, name, value))
     for slot, value in _fields(request, count=order.count, seed=seed).items():
-        if value is not None and slot in settings.slots:
-            put(found, settings.slots[slot], value)
+        place = settings.slots.get(slot)
+        if value is not None and isinstance(place, str):
+            put(found, place, value)
     return found
+
+
+def _inputs_of_model(entry: ComfyUIEntry, model: str) -> Mapping[str, Any]:
+    if not entry.settings.models:
+        return {}
+    if model not in entry.settings.models:
+        raise model_names.unknown(entry.name, model)
+    return entry.settings.models[model]
+
+
+def _option(entry: ComfyUIEntry, name: str, value: Any) -> tuple[str, Any]:
+    """The input that an option sets, and what it is set to."""
+    settings = entry.settings
+    choice = settings.choices.get(name)
+    if choice is not None:
+        if not isinstance(value, str) or value not in choice.values:
+            raise options.not_taken(entry.name, name, f"it must be one of {', '.join(choice.values)[:500]}")
+        return choice.input, choice.values[value]
+    if name in settings.kept_inputs:
+        raise options.not_taken(entry.name, name[:100], "the provider file lists what it may be")
+    if not settings.can_set(name) or not isinstance(value, (str, int, float)):
+        raise _no_such_option(entry.name, name)
+    return name, value
 
 
 def put(workflow: Workflow, address: str, value: Any) -> None:

@@ -4,7 +4,7 @@ Contract from the public reference of the library. A call is a drawing in this p
 crash, but the same call draws the same picture again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from calotype.provider.v1 import provider_pb2
@@ -14,6 +14,7 @@ from services.generator.adapters import torch_pipeline
 from services.generator.adapters.diffusion import Diffusion, DiffusionFailed, Drawing, Pipeline, Unsupported
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
 from services.generator.adapters.providers.diffusers_errors import classified
+from services.generator.adapters.providers.diffusers_options import arguments_of
 from services.generator.adapters.providers.seeds import seed_of
 from services.generator.domain.outcomes import CancelOutcome, Generated, ImageSource, Operation, Pending
 from services.generator.domain.plan import Traits
@@ -66,6 +67,8 @@ class DiffusersProvider:
                 output_formats=OUTPUT_FORMATS,
                 seed=True,
                 negative_prompt=settings.heeds_negative_prompt,
+                max_input_images=1 if settings.takes_pictures else 0,
+                mask=settings.inpainting,
                 idempotent=self.traits.idempotent,
                 free=self.traits.free,
                 resumable=self.traits.resumable,
@@ -75,12 +78,16 @@ class DiffusersProvider:
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """There is one model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated:
         """Draw."""
         first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         seeds = tuple((first + index) % SEEDS for index in range(order.count))
         try:
-            drawing = self._drawing(self._entry.defaults.applied_to(order.request), seeds)
+            drawing = self._drawing(self._entry.defaults.applied_to(order.request), seeds, order.inputs)
             made = await self._diffusion.draw(drawing, order.report)
         except DiffusionFailed as failure:
             raise classified(self.name, failure) from failure
@@ -99,21 +106,36 @@ class DiffusersProvider:
         """Never asked: there are no operations."""
         return CancelOutcome.UNSUPPORTED
 
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Images are made here."""
+        return {}
+
+    def price(self, model: str, count: int) -> int | None:
+        """Nothing."""
+        return 0
+
     async def close(self) -> None:
         """Stop drawing, and let go of the model."""
         await self._diffusion.close()
 
-    def _drawing(self, request: Request, seeds: tuple[int, ...]) -> Drawing:
-        if request.options:
-            raise Unsupported(f"it takes no provider_options, and was given {', '.join(sorted(request.options))[:200]}")
-        if request.negative_prompt is not None and not self._entry.settings.heeds_negative_prompt:
+    def _drawing(self, request: Request, seeds: tuple[int, ...], inputs: tuple[bytes, ...]) -> Drawing:
+        settings = self._entry.settings
+        arguments = arguments_of(request.options, max_steps=settings.max_steps, has_picture=bool(inputs))
+        is_guided = arguments.get("guidance_scale", 2) > 1
+        if request.negative_prompt is not None and not (settings.heeds_negative_prompt and is_guided):
             raise Unsupported("its model heeds no negative_prompt")
+        has_mask = any(image.index < 0 for image in request.inputs)
+        if inputs and not (settings.inpainting if has_mask else settings.image_to_image):
+            raise Unsupported(f"its settings have no {'inpainting' if has_mask else 'image_to_image'}")
         return Drawing(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             seeds=seeds,
             size=self._size(request),
             output_format=request.output_format or DEFAULT_FORMAT,
+            picture=inputs[0] if inputs else None,
+            mask=inputs[-1] if has_mask else None,
+            arguments=arguments,
         )
 
     def _size(self, request: Request) -> tuple[int, int] | None:
@@ -144,8 +166,11 @@ def _shapes(settings: DiffusersSettings) -> dict[str, tuple[int, int]]:
 
 
 def _refuse_what_is_missing(entry: DiffusersEntry) -> None:
-    if missing := torch_pipeline.missing_libraries():
+    if missing := torch_pipeline.missing_libraries(entry.settings):
         raise ConfigError(f"provider {entry.name}: {', '.join(missing)} not installed; {INSTALL} installs it.")
     folder = entry.settings.folder
     if folder is not None and not (folder / "model_index.json").is_file():
         raise ConfigError(f"provider {entry.name}: settings.path: {folder} holds no model_index.json.")
+    for lora in entry.settings.loras:
+        if lora.place is not None and not lora.place.exists():
+            raise ConfigError(f"provider {entry.name}: settings.loras: there is no {lora.place}.")

@@ -1,10 +1,13 @@
 """The provider kind `fal`: requests to fal.ai's queue, polled; wire contract from the vendor's public documentation.
 
 A request is put into the queue, and followed, read and stopped at the three addresses that the answer names; none of
-them is made here, for they do not follow from the model's name.
+them is made here, for they do not follow from the model's name. Input images travel inside the request while they are
+small; larger ones are put into the vendor's storage before.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -12,7 +15,14 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import FalEntry
 from services.generator.adapters.providers import fal_errors as errors
-from services.generator.adapters.providers import model_inputs, model_names, operation_errors
+from services.generator.adapters.providers import (
+    listed_images,
+    model_inputs,
+    model_names,
+    operation_errors,
+    pictures,
+    uploads,
+)
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
@@ -35,6 +45,10 @@ LONGEST_ID, LONGEST_ADDRESS = 200, 2000
 #: A result may hold its images as data URIs: so much for the largest, and so much more for each.
 MOST_RESULT, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 LARGEST_SEED = 2**63 - 1
+#: Every model reads an address; data URIs are for small files: https://fal.ai/docs/documentation/model-apis/fal-cdn
+MOST_INLINE = 1024 * 1024
+#: What was uploaded is for the model alone: a request waits in the queue for less than that.
+KEPT_SECONDS = 24 * 3600
 
 
 class FalProvider(RemoteProvider):
@@ -55,24 +69,21 @@ class FalProvider(RemoteProvider):
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
-        settings = self._entry.settings
-        inputs, names = settings.inputs, tuple(settings.size_names) if "size" in settings.inputs else ()
-        any_size = not names and ("size" in inputs or ("width" in inputs and "height" in inputs))
-        offers = model_inputs.offers(settings, any_size=any_size)
-        return provider_pb2.Capabilities(**offers, sizes=names, cancelable=True)
+        return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
 
     async def submit(self, order: Order) -> Operation:
         """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""
         url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
-        answer = await self._buy("POST", url, json=self._input(order), headers={"x-fal-no-retry": "1"})
-        if answer.status_code not in (200, 201, 202):
+        body = await self._input(order)
+        answer = await self._buy("POST", url, json=body, headers={"x-fal-no-retry": "1"})
+        if not answer.is_success:
             raise errors.refusal(self.name, answer)
         told = read_json(self.name, answer)
         named = told.get("request_id")
         state = {name: self._own(str(told.get(name, "")), instead="") for name in ADDRESSES}
         if not all(0 < len(address) <= LONGEST_ADDRESS for address in state.values()):
-            raise self._astray(str(named))
-        return operation_errors.named(self.name, named, state | {"model": order.model})
+            raise self._astray(answer.evidence(request_id=str(named)))
+        return operation_errors.named(self.name, named, state | {"model": order.model}, vendor=answer.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a request stands, and read its result when it is done."""
@@ -87,7 +98,9 @@ class FalProvider(RemoteProvider):
                 return await self._result(operation, errors.failure_told(told))
             case other:
                 what = f"the status {str(other)[:100]!r}"
-                raise operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN)
+                raise operation_errors.unclassified(
+                    self.name, what, acceptance=Acceptance.UNKNOWN, vendor=answer.evidence()
+                )
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Ask for a request to be stopped: what was taken out of the queue is, and what runs may run on."""
@@ -105,33 +118,62 @@ class FalProvider(RemoteProvider):
             case other:
                 raise operation_errors.not_told(self.name, str(other)[:100])
 
-    def _input(self, order: Order) -> dict[str, Any]:
+    async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
         settings = self._entry.settings
-        fields = model_inputs.fields_of(order, request, settings)
-        sides = {name: fields[name] for name in ("width", "height")} if request.size else None
-        size = settings.size_names.get(request.size or "") if settings.size_names else sides
-        return model_inputs.input_of({**fields, "size": size}, request, settings)
+        model_inputs.refuse_lost_pictures(self.name, order, settings)
+        brought = pictures.of_order(order)
+        images = [await self._brought(data) for data in brought.images]
+        mask = None if brought.mask is None else await self._brought(brought.mask)
+        fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
+        if request.size and not settings.size_names:
+            fields["size"] = {name: fields[name] for name in ("width", "height")}
+        return model_inputs.input_of(fields, request, settings)
+
+    async def _brought(self, data: bytes) -> str:
+        """An address under which a model can read a picture."""
+        storage = self._entry.storage_url
+        if len(data) <= MOST_INLINE or storage is None:
+            return pictures.data_uri(data)
+        with uploads.nothing_bought():
+            return await self._upload(storage, data)
+
+    async def _upload(self, storage: str, data: bytes) -> str:
+        name, _, kind = pictures.file_of("image", data)
+        kept = {"X-Fal-Object-Lifecycle": json.dumps({"expiration_duration_seconds": KEPT_SECONDS})}
+        url = f"{storage}/storage/upload/initiate?storage_type=fal-cdn-v3"
+        answer = await self._buy("POST", url, json={"content_type": kind, "file_name": name}, headers=kept)
+        if answer.status_code not in (200, 201):
+            raise errors.refusal(self.name, answer)
+        told = read_json(self.name, answer)
+        put_at, read_at = (str(told.get(name) or "") for name in ("upload_url", "file_url"))
+        # Over https, unless what is spoken to is not either: on the operator's own machine.
+        schemes = ("https://",) if storage.startswith("https:") else ("https://", "http://")
+        if not all(one.startswith(schemes) and len(one) <= LONGEST_ADDRESS for one in (put_at, read_at)):
+            raise operation_errors.unclassified(
+                self.name, "an upload without an address", acceptance=Acceptance.UNKNOWN
+            )
+        stored = await self._give("PUT", put_at, content=data, headers={"Content-Type": kind})
+        if stored.status_code not in (200, 201, 204):
+            raise errors.refusal(self.name, stored)
+        return read_at
 
     def _address(self, operation: Operation, name: str) -> str:
         """Where the operation's own answer said. Raises `ProviderError` when that is not the API."""
         address = self._own(operation.state.get(name, ""), instead="")
         if not address:
-            raise self._astray(operation.id)
+            raise self._astray(VendorError(request_id=operation.id))
         return address
 
-    def _astray(self, request_id: str) -> ProviderError:
-        error = operation_errors.unclassified(
-            self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
-        )
-        error.vendor = VendorError(request_id=request_id)
-        return error
+    def _astray(self, vendor: VendorError) -> ProviderError:
+        what = "an address that is not its own"
+        return operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN, vendor=vendor)
 
     def _told(self, answer: Answer) -> Mapping[str, Any]:
         try:
             return read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no status") from error
+            raise operation_errors.not_told(self.name, "no status", vendor=error.vendor) from error
 
     async def _result(self, operation: Operation, failure: str | None) -> Generated:
         """What a request that is done came to; `failure` is what its status said of one that failed."""
@@ -142,36 +184,31 @@ class FalProvider(RemoteProvider):
         if answer.status_code != 200:
             raise errors.failed(self.name, answer, failure, request_id=operation.id)
         if answer.is_cut:
-            raise operation_errors.unclassified(self.name, "too much", acceptance=Acceptance.ACCEPTED)
+            raise operation_errors.unclassified(
+                self.name, "too much", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+            )
         try:
             output = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no result") from error
-        return self._read(operation, output)
+            raise operation_errors.not_told(self.name, "no result", vendor=error.vendor) from error
+        return self._read(operation, answer, output)
 
-    def _read(self, operation: Operation, output: Mapping[str, Any]) -> Generated:
+    def _read(self, operation: Operation, answer: Answer, output: Mapping[str, Any]) -> Generated:
         flags = output.get("has_nsfw_concepts")
         if isinstance(flags, list) and any(flag is True for flag in flags):
             raise errors.flagged(self.name, operation.id)
-        urls = _urls(output)
-        if not urls:
-            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+        images = listed_images.read(output.get("images", [output.get("image")]), lambda one: _source(one, answer))
+        if not images:
+            raise errors.no_image(self.name, answer, output, request_id=operation.id)
         seed = output.get("seed")
         # It is the seed of the call: of several images, only the first could have it.
-        known = type(seed) is int and 0 <= seed <= LARGEST_SEED and len(urls) == 1
-        sources = tuple(_source(url, seed=seed if known else None) for url in urls)
-        return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
+        if type(seed) is int and 0 <= seed <= LARGEST_SEED and len(images) == 1:
+            images = (replace(images[0], seed=seed),)
+        return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
 
-def _urls(output: Mapping[str, Any]) -> list[str]:
-    """Where the images are, in a list or one alone; nothing, unless all of them are told."""
-    listed = output.get("images", [output.get("image")])
-    found = [one.get("url") if isinstance(one, dict) else None for one in listed] if isinstance(listed, list) else []
-    urls = [url for url in found if isinstance(url, str) and url]
-    return urls if len(urls) == len(found) else []
-
-
-def _source(url: str, *, seed: int | None) -> ImageSource:
-    if url.startswith("data:"):
-        return ImageSource(base64=url, seed=seed)
-    return ImageSource(url=url, seed=seed)
+def _source(told: Any, answer: Answer) -> ImageSource | None:
+    url = told.get("url") if isinstance(told, dict) else None
+    if not isinstance(url, str) or not url:
+        return None
+    return ImageSource(base64=url) if url.startswith("data:") else ImageSource(url=answer.address(url))

@@ -12,10 +12,15 @@ from typing import Any
 from services.generator.adapters.providers import operation_errors
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import MESSAGES, Rule, classify, read_json
+from services.generator.adapters.providers.vendor_words import is_refusal
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
 REFUSED, CANCELED = "content_policy_violation", "client_cancelled"
 MOST_DETAILS = 100
+#: A model that writes declines in the first person; an error of a machine is worded otherwise.
+_DECLINED = re.compile(
+    r"\bI(?:['’]m| am)? (?:unable|not able|not allowed|sorry|can ?not|can['’]t|won['’]t|must decline)\b"
+)
 _LOCKED = re.compile(r"User is locked\. Reason: ([\w ]{1,60})")
 
 _TIMEOUT = Rule(code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN)
@@ -108,6 +113,19 @@ def flagged(name: str, request_id: str) -> ProviderError:
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
         vendor=VendorError(http_status=200, code="has_nsfw_concepts", request_id=request_id),
+    )
+
+
+def no_image(name: str, answer: Answer, output: Mapping[str, Any], *, request_id: str) -> ProviderError:
+    """A success without images: models that also write say in `description` why they made none."""
+    words = output.get("description")
+    if isinstance(words, str) and (_DECLINED.search(words) or is_refusal(words)):
+        error = flagged(name, request_id)
+        error.vendor = answer.evidence(code="description", message=words, request_id=request_id)
+        return error
+    vendor = answer.evidence(request_id=request_id)
+    return operation_errors.unclassified(
+        name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=vendor
     )
 
 

@@ -12,12 +12,13 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import GeminiEntry
+from services.generator.adapters.providers import costs, gemini_usage, model_names, options
 from services.generator.adapters.providers import gemini_errors as errors
-from services.generator.adapters.providers import model_names, options
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import Request
 from services.generator.ports import Order
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
@@ -47,31 +48,35 @@ class GeminiProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        settings = self._entry.settings
+        takes = self._entry.takes
         return provider_pb2.Capabilities(
-            aspect_ratios=settings.aspect_ratios,
-            qualities=settings.qualities,
-            seed=settings.seed,
-            max_input_images=settings.max_input_images,
+            aspect_ratios=takes.aspect_ratios,
+            qualities=takes.qualities,
+            seed=self._entry.settings.seed,
+            max_input_images=takes.max_input_images,
         )
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the image."""
         model = model_names.path(self.name, order.model, parts=range(1, 2))
         url = f"{self.base_url}/models/{model}:generateContent"
-        answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order))
-        if answer.status_code != 200:
+        request = self._entry.defaults.applied_to(order.request)
+        answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order, request))
+        if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
         told = read_json(self.name, answer)
         encoded = next(_images(told), None)
         if encoded is None:
-            raise errors.no_image(self.name, told)
-        return Generated(images=(ImageSource(base64=encoded),), cost_micros=self._price(order.model, 1))
+            raise errors.no_image(self.name, answer, told)
+        model_entry = self._entry.model_of(order.model)
+        cost = costs.of_call(model_entry, 1, tokens=gemini_usage.tokens(told), quality=request.quality)
+        return Generated(images=(ImageSource(base64=encoded),), cost_micros=cost)
 
-    def _content(self, order: Order) -> dict[str, Any]:
-        request = self._entry.defaults.applied_to(order.request)
+    def _content(self, order: Order, request: Request) -> dict[str, Any]:
         if "contents" in request.options:
             raise options.not_taken(self.name, "contents", "prompt and images have fields of their own")
+        if not isinstance(request.options.get("generationConfig", {}), dict):
+            raise options.not_taken(self.name, "generationConfig", "it must be an object")
         shape = {"aspectRatio": request.aspect_ratio, "imageSize": request.quality}
         given = {name: value for name, value in shape.items() if value is not None}
         config = {"responseModalities": ["IMAGE"], **_object(request.options, "generationConfig")}
@@ -99,7 +104,8 @@ def _images(told: Mapping[str, Any]) -> Iterator[str]:
     for candidate in errors.objects(told.get("candidates")):
         content = candidate.get("content")
         for part in errors.objects(content.get("parts") if isinstance(content, dict) else None):
-            inline = part.get("inlineData")
+            # Both spellings of a field are JSON of protobuf; relays pass on either.
+            inline = part.get("inlineData", part.get("inline_data"))
             data = inline.get("data") if isinstance(inline, dict) else None
             if isinstance(data, str) and data and not part.get("thought"):
                 yield data

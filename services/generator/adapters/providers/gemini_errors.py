@@ -1,13 +1,12 @@
 """What the answers of the Gemini API mean when they are not images: exactly one classified error each."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import MESSAGES, Rule, classify
-from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
+from services.generator.domain.outcomes import Acceptance, ProviderError
 
 #: Why the model ended, or the prompt was blocked, when the policy was the cause.
 REFUSALS = frozenset(
@@ -57,13 +56,13 @@ def refusal_of(name: str, answer: Answer) -> ProviderError:
     return classify(name, answer, RULES, vendor_code=code, retry_after=_retry_after(details))
 
 
-def no_image(name: str, told: Mapping[str, Any]) -> ProviderError:
+def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderError:
     """A success without an image: refused, not this time, or for a reason that nobody knows."""
     feedback = told.get("promptFeedback")
     blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
     ends = [one.get("finishReason") for one in objects(told.get("candidates"))]
     end = next((one for one in (blocked, *ends) if isinstance(one, str)), "")
-    vendor = VendorError(http_status=200, code=end, message=json.dumps(told))
+    vendor = answer.evidence(code=end)
     if blocked is not None or end in REFUSALS:
         return ProviderError(
             code="PERMANENT",

@@ -1,20 +1,18 @@
 """What HTTP adapters share: one request with a bounded answer, and the error that an answer, or its lack, means."""
 
-import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
+from services.generator.adapters import retry_after as waiting
 from services.generator.adapters.providers.answers import Answer
 from services.generator.domain.outcomes import Acceptance, ProviderError, VendorError
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _CODE_FIELDS = ("title", "code", "type", "name")
-_WRAPPING_FIELDS = ("innererror", "provider_specific_fields", "metadata", "details")
+_WRAPPING_FIELDS = ("innererror", "inner_error", "provider_specific_fields", "metadata", "details")
 MESSAGES = {
     "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
     "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",
@@ -88,7 +86,7 @@ def classify(
             reason=rule.reason,
             message=message,
             retryable=rule.retryable,
-            retry_after_seconds=retry_after if retry_after is not None else _retry_after(answer),
+            retry_after_seconds=retry_after if retry_after is not None else waiting.seconds(answer.headers),
             acceptance=_as_billed(rule.acceptance, answer),
             vendor=vendor,
         )
@@ -98,7 +96,7 @@ def classify(
         reason="PROVIDER_UNAVAILABLE" if faulty else "UNCLASSIFIED",
         message=f"{name} answered with status {answer.status_code}.",
         retryable=faulty,
-        retry_after_seconds=_retry_after(answer) if faulty else None,
+        retry_after_seconds=waiting.seconds(answer.headers) if faulty else None,
         acceptance=_as_billed(Acceptance.UNKNOWN, answer),
         vendor=vendor,
     )
@@ -159,27 +157,3 @@ def _wrapped(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
         inner = told.get(field)
         if isinstance(inner, dict):
             yield from _wrapped(inner)
-
-
-def _retry_after(answer: Answer) -> float | None:
-    """Seconds, as the standard header names them or a date; one that has passed is no time to wait."""
-    told = answer.headers.get("retry-after", "").strip()
-    try:
-        seconds = float(told)
-    except ValueError:
-        seconds = _until(told, answer.headers.get("date", ""))
-    return max(seconds, 0.0) if math.isfinite(seconds) else None
-
-
-def _until(told: str, now: str) -> float:
-    """Seconds until a date by the vendor's own clock, ours where it does not tell; NaN where it is no date."""
-    try:
-        due = parsedate_to_datetime(told)
-    except ValueError:
-        return math.nan
-    try:
-        since = parsedate_to_datetime(now)
-    except ValueError:
-        since = datetime.now(UTC)
-    # A date without a zone is in that of the other, which HTTP's always are.
-    return (due.replace(tzinfo=due.tzinfo or UTC) - since.replace(tzinfo=since.tzinfo or UTC)).total_seconds()

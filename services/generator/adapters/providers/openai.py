@@ -4,22 +4,22 @@ Wire contract from the public OpenAPI document of the vendor. There is no seed, 
 repeat, and nothing by which a call could be followed or stopped.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries import OpenAIEntry
-from services.generator.adapters.providers import forms, options
+from services.generator.adapters.provider_entries import ImagesAPIEntry
+from services.generator.adapters.providers import costs, listed_images, openai_usage, options
 from services.generator.adapters.providers import openai_errors as errors
+from services.generator.adapters.providers import openai_requests as requests
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import (
-    Generated,
-    ImageSource,
-)
+from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import Request
 from services.generator.ports import Order
 
 BASE_URL = "https://api.openai.com/v1"
@@ -28,7 +28,6 @@ MOST_PROMPT_CHARACTERS = 32_000
 MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 #: Options by which the answer would come in parts.
 _STREAMING = ("stream", "partial_images")
-_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
 class OpenAIProvider(RemoteProvider):
@@ -37,11 +36,18 @@ class OpenAIProvider(RemoteProvider):
     traits = Traits(free=False, idempotent=False, resumable=False)
     free_question = "models"
 
-    def __init__(self, entry: OpenAIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        entry: ImagesAPIEntry,
+        *,
+        api_key: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        credential: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(
             entry,
             base_url=BASE_URL,
-            credential={"Authorization": f"Bearer {api_key}"},
+            credential={"Authorization": f"Bearer {api_key}"} if credential is None else credential,
             api_key=api_key,
             transport=transport,
             answer_seconds=entry.timeout_seconds,
@@ -50,68 +56,73 @@ class OpenAIProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        settings = self._entry.settings
+        settings, takes = self._entry.settings, self._entry.takes
+        inputs = settings.inputs
+        sized = "size" in inputs or "width" in inputs
         return provider_pb2.Capabilities(
-            sizes=settings.sizes,
-            output_formats=settings.output_formats,
-            qualities=settings.qualities,
-            max_input_images=settings.max_input_images,
-            mask=settings.max_input_images > 0,
+            sizes=takes.sizes if sized else (),
+            min_side=takes.min_side if sized else 0,
+            max_side=takes.max_side if sized else 0,
+            side_multiple=takes.side_multiple if sized else 0,
+            max_ratio=takes.max_ratio if sized else 0,
+            aspect_ratios=settings.aspect_ratios,
+            output_formats=settings.output_formats if "output_format" in inputs else (),
+            qualities=takes.qualities if "quality" in inputs or settings.quality_fields else (),
+            backgrounds=takes.backgrounds if "background" in inputs else (),
+            output_compression=takes.output_compression and "output_compression" in inputs,
+            moderations=takes.moderations if "moderation" in inputs else (),
+            input_fidelities=takes.input_fidelities if "input_fidelity" in inputs else (),
+            seed="seed" in inputs,
+            negative_prompt="negative_prompt" in inputs,
+            max_input_images=takes.max_input_images,
+            mask=takes.max_input_images > 0 and settings.edits.mask is not None,
             max_prompt_characters=MOST_PROMPT_CHARACTERS,
         )
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the images."""
-        fields = self._fields(order)
-        request: dict[str, Any] = {"json": fields}
-        if order.inputs:
-            request = {"data": forms.fields(fields), "files": _files(order)}
-        path = "images/edits" if order.inputs else "images/generations"
-        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
-        answer = await self._buy("POST", f"{self.base_url}/{path}", most=most, **request)
-        if answer.status_code != 200:
-            raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
-        return self._read(answer, model=order.model)
-
-    def _fields(self, order: Order) -> dict[str, Any]:
+        settings = self._entry.settings
         request = self._entry.defaults.applied_to(order.request)
+        body = requests.body(order, self._fields(order, request), settings.edits)
+        path = settings.edits.path if order.inputs else settings.path
+        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
+        answer = await self._buy("POST", f"{self.base_url}/{path}", most=most, **body)
+        if not answer.is_success:
+            raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
+        return self._read(answer, order, request)
+
+    def _fields(self, order: Order, request: Request) -> dict[str, Any]:
         if refused := next((name for name in _STREAMING if request.options.get(name)), None):
             raise options.not_taken(self.name, refused, "the answer would come as a stream of events")
-        fields = {
-            "model": order.model,
-            "prompt": request.prompt,
-            "n": order.count,
-            "size": request.size,
-            "quality": request.quality,
-            "output_format": request.output_format,
-            "response_format": self._entry.settings.response_format,
-        }
-        return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
+        told = requests.fields(order, request, self._entry.settings)
+        if order.inputs and self._entry.settings.edits.body == "multipart" and request.moderation:
+            # The form has no such field, as JSON has; what asks for nothing need not be said.
+            if request.moderation != "auto":
+                raise options.not_taken(self.name, "moderation", "with input images it needs edits.body: json")
+            del told[self._entry.settings.inputs["moderation"]]
+        return told
 
-    def _read(self, answer: Answer, *, model: str) -> Generated:
+    def _read(self, answer: Answer, order: Order, request: Request) -> Generated:
         told = read_json(self.name, answer)
-        listed = told.get("data")
-        found = [_source(one) for one in listed] if isinstance(listed, list) else []
-        images = tuple(one for one in found if one is not None)
+        images = listed_images.read(told.get("data"), lambda one: _source(one, answer))
         if not images:
             raise errors.no_image(self.name, answer, told)
-        return Generated(images=images, cost_micros=self._price(model, len(images)))
+        return Generated(images=images, cost_micros=self._cost(answer, told, order, request, len(images)))
+
+    def _cost(self, answer: Answer, told: Mapping[str, Any], order: Order, request: Request, count: int) -> int | None:
+        """What the answer says; of quality and size what it says too, as the vendor may have chosen them."""
+        quality, size = (told.get(name) for name in ("quality", "size"))
+        return costs.of_call(
+            self._entry.model_of(order.model),
+            count,
+            told=openai_usage.told_cost(answer, told),
+            tokens=openai_usage.tokens(told, has_inputs=bool(order.inputs)),
+            quality=quality if isinstance(quality, str) else request.quality,
+            size=size if isinstance(size, str) else request.size,
+        )
 
 
-def _files(order: Order) -> list[tuple[str, tuple[str, bytes, str]]]:
-    """The images in their order; the mask, where there is one, comes last among the inputs."""
-    has_mask = any(image.index < 0 for image in order.request.inputs)
-    pictures = order.inputs[:-1] if has_mask else order.inputs
-    files = [("image[]", _file(f"image-{number}", data)) for number, data in enumerate(pictures)]
-    return [*files, ("mask", _file("mask", order.inputs[-1]))] if has_mask else files
-
-
-def _file(name: str, data: bytes) -> tuple[str, bytes, str]:
-    kind = next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")
-    return f"{name}.{kind.rpartition('/')[2]}", data, kind
-
-
-def _source(told: Any) -> ImageSource | None:
+def _source(told: Any, answer: Answer) -> ImageSource | None:
     if not isinstance(told, dict):
         return None
     words = told.get("revised_prompt")
@@ -119,4 +130,6 @@ def _source(told: Any) -> ImageSource | None:
     encoded, url = told.get("b64_json"), told.get("url")
     if isinstance(encoded, str) and encoded:
         return ImageSource(base64=encoded, revised_prompt=revised)
-    return ImageSource(url=url, revised_prompt=revised) if isinstance(url, str) and url else None
+    if not isinstance(url, str) or not url:
+        return None
+    return ImageSource(url=answer.address(url), revised_prompt=revised)

@@ -23,6 +23,16 @@ def _is_out_of_credit(sentence: str) -> bool:
     return _OUT_OF_CREDIT.search(sentence) is not None
 
 
+def _is_of_the_resource(sentence: str) -> bool:
+    """Azure's block of a whole resource: it names the content policy, and is not about this request."""
+    return "resource has been temporarily blocked" in sentence
+
+
+def _is_of_the_model(sentence: str) -> bool:
+    """Whether the deployment in the provider file is meant. https://github.com/lobehub/lobehub/issues/14450"""
+    return "Unknown model" in sentence
+
+
 #: Codes of a refusal by the content policy: the vendor's own, Azure's and what it wraps, Recraft's.
 REFUSALS = (
     "moderation_blocked",
@@ -57,14 +67,17 @@ RULES = (
         )
     ),
     replace(_NO_CREDIT, status=402),
+    # https://github.com/pollinations/pollinations/issues/8848
+    Rule(status=403, words=_is_of_the_resource, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     # Servers that speak this API say it in words alone: LiteLLM, xAI, Together.
     *(replace(_REFUSED, status=status, words=is_refusal) for status in (400, 403, 422)),
-    replace(_NO_CREDIT, status=403, words=_is_out_of_credit),
+    *(replace(_NO_CREDIT, status=status, words=_is_out_of_credit) for status in (403, 429)),
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(vendor_code="unsupported_country_region_territory", code="PERMANENT", reason="PROVIDER_REJECTED"),
     Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
     Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
+    Rule(status=400, words=_is_of_the_model, code="PERMANENT", reason="PROVIDER_REJECTED"),
     Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),

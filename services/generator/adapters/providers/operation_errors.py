@@ -3,20 +3,24 @@
 from collections.abc import Mapping
 
 from services.generator.domain import words
-from services.generator.domain.outcomes import Acceptance, Operation, ProviderError
+from services.generator.domain.outcomes import Acceptance, Operation, ProviderError, VendorError
+
+_NOTHING = VendorError()
 
 
-def named(name: str, told: object, state: Mapping[str, str]) -> Operation:
+def named(name: str, told: object, state: Mapping[str, str], *, vendor: VendorError = _NOTHING) -> Operation:
     """An operation by the id that an answer gave it; of its state what can be kept.
 
     Raises `ProviderError` where there is none by which it could be found again.
     """
     if not isinstance(told, str) or not words.is_name(told):
-        raise unclassified(name, "an operation without a usable id", acceptance=Acceptance.UNKNOWN)
+        raise unclassified(name, "an operation without a usable id", acceptance=Acceptance.UNKNOWN, vendor=vendor)
     return Operation(id=told, state={key: value for key, value in state.items() if words.is_name(value)})
 
 
-def not_told(name: str, what: str, *, retry_after: float | None = None) -> ProviderError:
+def not_told(
+    name: str, what: str, *, retry_after: float | None = None, vendor: VendorError = _NOTHING
+) -> ProviderError:
     """The operation goes on, only its state was not told."""
     return ProviderError(
         code="TEMPORARY",
@@ -25,6 +29,7 @@ def not_told(name: str, what: str, *, retry_after: float | None = None) -> Provi
         retryable=True,
         retry_after_seconds=retry_after,
         acceptance=Acceptance.UNKNOWN,
+        vendor=vendor,
     )
 
 
@@ -50,12 +55,13 @@ def stopped(name: str) -> ProviderError:
     )
 
 
-def unclassified(name: str, what: str, *, acceptance: Acceptance) -> ProviderError:
-    """An answer that no rule knows."""
+def unclassified(name: str, what: str, *, acceptance: Acceptance, vendor: VendorError = _NOTHING) -> ProviderError:
+    """An answer that no rule knows; `vendor` is what is kept of it."""
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
         message=f"{name} answered with {what}.",
         retryable=False,
         acceptance=acceptance,
+        vendor=vendor,
     )

@@ -12,3 +12,14 @@ def not_taken(name: str, option: str, why: str) -> ProviderError:
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,
     )
+
+
+def needs(name: str, model: str, what: str) -> ProviderError:
+    """A request that a model cannot do anything with, refused before anything is sent."""
+    return ProviderError(
+        code="PERMANENT",
+        reason="INVALID_INPUT",
+        message=f"{model[:100]} of {name} needs {what}.",
+        retryable=False,
+        acceptance=Acceptance.NOT_ACCEPTED,
+    )

@@ -1,6 +1,6 @@
 """The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from calotype.provider.v1 import provider_pb2
 
@@ -74,6 +74,10 @@ class ProceduralProvider:
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """There is one model."""
+        return self.max_images_per_call
+
     async def submit(self, order: Order) -> Generated:
         """Draw."""
         request = self._entry.defaults.applied_to(order.request)
@@ -107,6 +111,14 @@ class ProceduralProvider:
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Never asked: there are no operations."""
         return CancelOutcome.UNSUPPORTED
+
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Images are made here."""
+        return {}
+
+    def price(self, model: str, count: int) -> int | None:
+        """Nothing."""
+        return 0
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -12,7 +12,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import RemoteEntry
-from services.generator.adapters.providers import operation_errors
+from services.generator.adapters.providers import operation_errors, pictures
 from services.generator.adapters.providers.answers import MOST_BODY, Answer, exchange
 from services.generator.adapters.providers.http_errors import lost_answer
 from services.generator.adapters.providers.websocket import messages
@@ -59,6 +59,7 @@ class RemoteProvider(ABC):
         # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
         self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
         self._asking = _client(credential, transport, kept_alive=20, answer_seconds=ANSWER_SECONDS)
+        self._giving = _client({}, transport, kept_alive=0, answer_seconds=ANSWER_SECONDS)
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
         """The entry of the catalogue."""
@@ -85,6 +86,10 @@ class RemoteProvider(ABC):
             timeout_seconds=int(self.timeout_seconds),
         )
 
+    def images_per_call(self, model: str) -> int:
+        """The same for every model."""
+        return self.max_images_per_call
+
     @abstractmethod
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request."""
@@ -105,10 +110,19 @@ class RemoteProvider(ABC):
         """The answer to a question that costs nothing. Raises `ProviderError` when none comes."""
         return await self._ask("GET", url)
 
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Results are fetched without a key, but where a vendor's reference wants it for its own."""
+        return {}
+
+    def price(self, model: str, count: int) -> int | None:
+        """What so many images cost by the provider file."""
+        return self._price(model, count)
+
     async def close(self) -> None:
         """Let go of connections."""
         await self._buying.aclose()
         await self._asking.aclose()
+        await self._giving.aclose()
 
     @abstractmethod
     def _capabilities(self) -> provider_pb2.Capabilities:
@@ -117,21 +131,44 @@ class RemoteProvider(ABC):
     async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
         try:
-            answer = _whole(await exchange(self._buying, method, url, most=most, **request))
+            answer = await exchange(self._buying, method, url, most=most, **request)
         except httpx.RequestError as error:
             raise lost_answer(self.name, error) from error
+        broken = _what_broke(answer)
+        if broken is not None:
+            lost = lost_answer(self.name, broken)
+            # What came of it may hold an image.
+            lost.vendor = answer.evidence(message=lost.vendor.message)
+            raise lost from broken
         return replace(answer, is_not_charged=self._remote_entry.is_not_charged(answer.status_code))
 
     async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
         """Ask about an operation. Raises `ProviderError` when no answer comes; the operation goes on all the same."""
         try:
-            return _whole(await exchange(self._asking, method, url, most=most, **request))
+            answer = await exchange(self._asking, method, url, most=most, **request)
+            if (broken := _what_broke(answer)) is not None:
+                raise broken
         except httpx.RequestError as error:
             raise operation_errors.not_told(self.name, type(error).__name__) from error
+        return answer
+
+    async def _give(self, method: str, url: str, **request: Any) -> Answer:
+        """Send without the key what a vendor's answer asked for. Raises `ProviderError` when no answer comes."""
+        try:
+            answer = await exchange(self._giving, method, url, **request)
+        except httpx.RequestError as error:
+            raise lost_answer(self.name, error) from error
+        if (broken := _what_broke(answer)) is not None:
+            raise lost_answer(self.name, broken) from broken
+        return answer
 
     def _listen(self, url: str) -> AsyncGenerator[Any, None]:
         """What a websocket of the API's own tells; nothing more, once it cannot be heard."""
         return messages(url, headers=self._credential, tls=_tls())
+
+    def _key_for_own(self, url: str) -> Mapping[str, str]:
+        """The headers with the key, for an address of the API's own."""
+        return self._credential if self._own(url, instead="") else {}
 
     def _own(self, url: str, *, instead: str) -> str:
         """The address that an answer named, if it is the API's own: the key goes nowhere else."""
@@ -149,11 +186,13 @@ class RemoteProvider(ABC):
         return None if price is None else price * count
 
 
-def _whole(answer: Answer) -> Answer:
-    """An answer that says all that it has to: a refusal by its status, a success by its body. Raises what broke it."""
-    if answer.broken is not None and answer.status_code < 300 and answer.json() is None:
-        raise answer.broken
-    return answer
+def _what_broke(answer: Answer) -> httpx.RequestError | None:
+    """What broke an answer that does not say all that it has to: a refusal by its status, a success by its body.
+
+    Whether an image is whole, whoever decodes it sees.
+    """
+    is_image = pictures.content_type(answer.content) != pictures.UNKNOWN
+    return answer.broken if answer.status_code < 300 and answer.json() is None and not is_image else None
 
 
 @functools.cache

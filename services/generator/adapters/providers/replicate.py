@@ -1,11 +1,11 @@
 """The provider kind `replicate`: predictions over HTTP, polled; wire contract from Replicate's public OpenAPI document.
 
 A prediction is created, followed at the address that its answer names, and stopped there. Results are URLs that live
-for an hour.
+for an hour. Input images travel inside the request while they are small; larger ones are uploaded before.
 """
 
-import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -13,8 +13,17 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ReplicateEntry
-from services.generator.adapters.providers import model_inputs, model_names, operation_errors
+from services.generator.adapters.provider_entries.replicate import MODEL
+from services.generator.adapters.providers import (
+    listed_images,
+    model_inputs,
+    model_names,
+    operation_errors,
+    pictures,
+    uploads,
+)
 from services.generator.adapters.providers import replicate_errors as errors
+from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import classify, read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import (
@@ -34,9 +43,9 @@ BASE_URL = "https://api.replicate.com/v1"
 FORMATS = {"jpeg": "jpg"}
 #: The provider's own deadline for a prediction is at least five seconds.
 SHORTEST_DEADLINE = 5
-
-#: A version's digits.
-_VERSION = re.compile(r"[0-9a-f]{6,64}")
+#: Larger pictures are uploaded: https://replicate.com/docs/reference/http#predictions.create
+MOST_INLINE = 256 * 1024
+LONGEST_ADDRESS = 2000
 
 
 class ReplicateProvider(RemoteProvider):
@@ -60,17 +69,16 @@ class ReplicateProvider(RemoteProvider):
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
-        settings = self._entry.settings
-        sized = "width" in settings.inputs and "height" in settings.inputs
-        return provider_pb2.Capabilities(**model_inputs.offers(settings, any_size=sized), cancelable=True)
+        return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
 
     async def submit(self, order: Order) -> Operation:
         """Create a prediction."""
-        path, body = self._prediction(order)
+        path, where = self._place(order.model)
+        body = {**where, "input": await self._input(order)}
         deadline = max(int(self.timeout_seconds), SHORTEST_DEADLINE)
         told = {"Cancel-After": f"{deadline}s"}
         answer = await self._buy("POST", f"{self.base_url}{path}", json=body, headers=told)
-        if answer.status_code not in (200, 201, 202):
+        if not answer.is_success:
             raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
         prediction = read_json(self.name, answer)
         urls = prediction.get("urls")
@@ -79,7 +87,7 @@ class ReplicateProvider(RemoteProvider):
         state |= {"model": order.model, "count": str(order.count)}
         if order.seed is not None and order.count == 1 and "seed" in self._entry.settings.inputs:
             state["seed"] = str(order.seed)
-        return operation_errors.named(self.name, prediction.get("id"), state)
+        return operation_errors.named(self.name, prediction.get("id"), state, vendor=answer.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Look how a prediction stands."""
@@ -97,8 +105,8 @@ class ReplicateProvider(RemoteProvider):
         try:
             prediction = read_json(self.name, answer)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no prediction") from error
-        return self._read(operation, prediction)
+            raise operation_errors.not_told(self.name, "no prediction", vendor=error.vendor) from error
+        return self._read(operation, answer, prediction)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Ask for a prediction to be stopped; its end is seen by polling."""
@@ -110,49 +118,81 @@ class ReplicateProvider(RemoteProvider):
             return CancelOutcome.TOO_LATE
         raise operation_errors.not_told(self.name, str(answer.status_code))
 
-    def _prediction(self, order: Order) -> tuple[str, dict[str, Any]]:
+    def credential_for(self, url: str) -> Mapping[str, str]:
+        """Files that are the API's own want the key, as for its own client; what it delivers elsewhere does not."""
+        return self._key_for_own(url) if url.startswith(f"{self.base_url}/files/") else {}
+
+    async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.defaults.applied_to(order.request)
         settings = self._entry.settings
-        fields = model_inputs.fields_of(order, request, settings)
+        model_inputs.refuse_lost_pictures(self.name, order, settings)
+        brought = pictures.of_order(order)
+        images = [await self._brought(data) for data in brought.images]
+        mask = None if brought.mask is None else await self._brought(brought.mask)
+        fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
         fields["output_format"] = FORMATS.get(request.output_format or "", request.output_format)
-        body: dict[str, Any] = {"input": model_inputs.input_of(fields, request, settings)}
-        return self._place(order.model, body)
+        return model_inputs.input_of(fields, request, settings)
 
-    def _place(self, model: str, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        """Where a prediction is made: by a version (`owner/name:version`, or its 64 digits alone), at a deployment of
-        one's own (`deployments/owner/name`), or by the model's name.
-        """
-        named, _, version = model.rpartition(":")
-        if _VERSION.fullmatch(version) and (not named or model_names.path(self.name, named, parts=range(2, 3))):
-            return "/predictions", body | {"version": version}
-        if model.startswith("deployments/"):
-            return f"/{model_names.path(self.name, model, parts=range(3, 4))}/predictions", body
-        return f"/models/{model_names.path(self.name, model, parts=range(2, 3))}/predictions", body
+    async def _brought(self, data: bytes) -> str:
+        """An address under which a model can read a picture."""
+        if len(data) <= MOST_INLINE:
+            return pictures.data_uri(data)
+        with uploads.nothing_bought():
+            files = {"content": pictures.file_of("image", data)}
+            answer = await self._buy("POST", f"{self.base_url}/files", files=files)
+            if answer.status_code not in (200, 201):
+                raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
+            urls = read_json(self.name, answer).get("urls")
+            address = urls.get("get") if isinstance(urls, dict) else None
+            if not isinstance(address, str) or not 0 < len(address) <= LONGEST_ADDRESS:
+                raise operation_errors.unclassified(
+                    self.name, "an upload without an address", acceptance=Acceptance.UNKNOWN
+                )
+        return address
+
+    def _place(self, model: str) -> tuple[str, dict[str, str]]:
+        """Where a prediction of a model is made, and what its body says of the model."""
+        found = MODEL.fullmatch(model)
+        if found is None:
+            raise model_names.unknown(self.name, model)
+        if version := found["version"] or found["digits"]:
+            return "/predictions", {"version": version}
+        if found["deployment"]:
+            return f"/{model}/predictions", {}
+        return f"/models/{model}/predictions", {}
 
     def _address(self, operation: Operation, name: str) -> str:
         suffix = "" if name == "get" else "/cancel"
         usual = f"{self.base_url}/predictions/{quote(operation.id, safe='')}{suffix}"
         return self._own(operation.state.get(name, ""), instead=usual)
 
-    def _read(self, operation: Operation, prediction: Mapping[str, Any]) -> Generated | Pending:
+    def _read(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated | Pending:
         match prediction.get("status"):
             case "starting" | "processing":
                 return Pending()
             case "succeeded":
-                return self._result(operation, prediction)
+                return self._result(operation, answer, prediction)
             case "canceled" | "aborted":
                 raise operation_errors.stopped(self.name)
             case "failed":
                 raise errors.failure_of(self.name, prediction)
             case other:
-                raise operation_errors.unclassified(self.name, f"the status {other!r}", acceptance=Acceptance.ACCEPTED)
+                raise operation_errors.unclassified(
+                    self.name, f"the status {other!r}", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+                )
 
-    def _result(self, operation: Operation, prediction: Mapping[str, Any]) -> Generated:
+    def _result(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated:
         output = prediction.get("output")
-        urls = [output] if isinstance(output, str) else output
-        if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
-            raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
+        images = listed_images.read([output] if isinstance(output, str) else output, lambda one: _source(one, answer))
+        if not images:
+            raise operation_errors.unclassified(
+                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+            )
         seed = operation.state.get("seed")
-        echoed = int(seed) if seed is not None and seed.isdecimal() and len(urls) == 1 else None
-        sources = tuple(ImageSource(url=url, seed=echoed) for url in urls)
-        return Generated(images=sources, cost_micros=self._price(operation.state.get("model", ""), len(sources)))
+        if seed is not None and seed.isdecimal() and len(images) == 1:
+            images = (replace(images[0], seed=int(seed)),)
+        return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
+
+
+def _source(told: Any, answer: Answer) -> ImageSource | None:
+    return ImageSource(url=answer.address(told)) if isinstance(told, str) else None

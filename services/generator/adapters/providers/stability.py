@@ -1,21 +1,31 @@
-"""The provider kind `stability`: the Stable Image endpoints of Stability AI's REST API v2beta; synchronous.
+"""The provider kind `stability`: the Stable Image endpoints of Stability AI's REST API v2beta.
 
-Wire contract from the vendor's public OpenAPI document. A call makes one image. There is no key that makes a request
-safe to repeat, and nothing by which a call could be followed or stopped.
+Wire contract from the vendor's public OpenAPI document. A call makes one image. Most endpoints answer with it; some
+with an id, by which it is fetched later. There is no key that makes a request safe to repeat, and nothing by which a
+call could be stopped.
 """
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import StabilityEntry
-from services.generator.adapters.providers import forms, model_names
+from services.generator.adapters.provider_entries.stability_endpoints import ENDPOINTS, Endpoint, endpoint_of
+from services.generator.adapters.providers import forms, model_names, operation_errors, options, pictures
 from services.generator.adapters.providers import stability_errors as errors
 from services.generator.adapters.providers.answers import Answer
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import Generated, ImageSource
+from services.generator.domain.outcomes import (
+    Acceptance,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+    ProviderError,
+)
 from services.generator.domain.plan import Traits
 from services.generator.ports import Order
 
@@ -25,6 +35,8 @@ MOST_PROMPT_CHARACTERS = 10_000
 MOST_SEED = 2**32 - 2
 #: An answer holds its image as base64.
 MOST_ANSWER = 80 * 1024 * 1024
+#: Who asks for a result more often than that may be refused.
+SHORTEST_PAUSE = 10.0
 
 
 class StabilityProvider(RemoteProvider):
@@ -45,44 +57,100 @@ class StabilityProvider(RemoteProvider):
             transport=transport,
             answer_seconds=entry.timeout_seconds,
         )
+        if any(one.is_async for one in entry.endpoints):
+            self.traits = Traits(free=False, idempotent=False, resumable=True)
+            self.poll_interval_seconds = max(self.poll_interval_seconds, SHORTEST_PAUSE)
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
+        every = self._entry.endpoints
         return provider_pb2.Capabilities(
-            aspect_ratios=self._entry.settings.aspect_ratios,
+            aspect_ratios=self._entry.settings.aspect_ratios if all(one.aspect_ratio for one in every) else (),
             output_formats=self._entry.output_formats,
             negative_prompt=self._entry.negative_prompt,
-            seed=True,
-            max_prompt_characters=MOST_PROMPT_CHARACTERS,
+            seed=all(one.seed for one in every),
+            max_input_images=min(len(one.images) for one in every),
+            mask=all(one.mask for one in every),
+            max_prompt_characters=MOST_PROMPT_CHARACTERS if any(one.prompt for one in every) else 0,
         )
 
-    async def submit(self, order: Order) -> Generated:
-        """Ask, and wait for the image."""
-        endpoint, _, model = order.model.partition("/")
-        path = model_names.path(self.name, endpoint, parts=range(1, 2))
-        url = f"{self.base_url}/stable-image/generate/{path}"
-        answer = await self._buy("POST", url, most=MOST_ANSWER, files=self._form(order, model))
-        if answer.status_code != 200:
+    async def submit(self, order: Order) -> Generated | Operation:
+        """Ask, and wait for the image or for what it can be fetched by."""
+        path, variant = endpoint_of(order.model)
+        endpoint = ENDPOINTS.get(path)
+        if endpoint is None or (variant and path != "generate/sd3"):
+            raise model_names.unknown(self.name, order.model)
+        form = {**self._fields(order, endpoint, variant), **self._files(order, endpoint)}
+        answer = await self._buy("POST", f"{self.base_url}/stable-image/{path}", most=MOST_ANSWER, files=form)
+        if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
+        if endpoint.is_async:
+            return operation_errors.named(self.name, read_json(self.name, answer).get("id"), {"model": order.model})
         return self._read(answer, model=order.model)
 
-    def _form(self, order: Order, model: str) -> dict[str, tuple[None, str]]:
+    async def poll(self, operation: Operation) -> Generated | Pending:
+        """Fetch the image, once it is there."""
+        url = f"{self.base_url}/results/{quote(operation.id, safe='')}"
+        answer = await self._ask("GET", url, most=MOST_ANSWER)
+        if answer.status_code == 202:
+            return Pending()
+        if answer.status_code in (404, 410):
+            raise operation_errors.gone(self.name)
+        if answer.status_code == 429 or answer.status_code >= 500:
+            refusal = errors.refusal_of(self.name, answer)
+            told = str(answer.status_code)
+            raise operation_errors.not_told(self.name, told, retry_after=refusal.retry_after_seconds)
+        if answer.status_code != 200:
+            refusal = errors.refusal_of(self.name, answer)
+            refusal.acceptance = Acceptance.ACCEPTED if refusal.reason == "CONTENT_POLICY" else Acceptance.UNKNOWN
+            raise refusal
+        try:
+            return self._read(answer, model=operation.state.get("model", ""))
+        except ProviderError as error:
+            if not isinstance(answer.json(), dict):
+                raise operation_errors.not_told(self.name, "no result") from error
+            # It has ended, with whatever it brought.
+            error.acceptance = Acceptance.ACCEPTED
+            raise
+
+    def _fields(self, order: Order, endpoint: Endpoint, variant: str) -> dict[str, tuple[None, str]]:
         """The fields, each a part of its own: the API takes nothing but multipart forms, also without a file."""
         request = self._entry.defaults.applied_to(order.request)
+        changes = bool(order.inputs) and endpoint.strength
+        is_sd3 = endpoint is ENDPOINTS["generate/sd3"]
+        if changes and is_sd3 and request.aspect_ratio is not None:
+            raise options.not_taken(self.name, "aspect_ratio", "with an input image, sd3 makes the picture as that is")
         fields = {
-            "prompt": request.prompt,
+            endpoint.prompt or "": request.prompt if endpoint.prompt else None,
             "negative_prompt": request.negative_prompt,
             "aspect_ratio": request.aspect_ratio,
             "seed": None if order.seed is None else _vendor_seed(order.seed),
             "output_format": request.output_format,
-            "model": model or None,
+            "model": variant or None,
+            "mode": "image-to-image" if changes and is_sd3 else None,
         }
-        given = {**request.options, **{name: value for name, value in fields.items() if value is not None}}
+        strength = {"strength": self._entry.settings.strength} if changes else {}
+        given = {**strength, **request.options, **{name: value for name, value in fields.items() if value is not None}}
         return {name: (None, forms.text(value)) for name, value in given.items() if value is not None}
+
+    def _files(self, order: Order, endpoint: Endpoint) -> dict[str, tuple[str, bytes, str]]:
+        """The pictures by the endpoint's own fields. Raises `ProviderError` where one is missing or would be lost."""
+        brought = pictures.of_order(order)
+        if len(brought.images) < endpoint.fewest_images:
+            raise options.needs(self.name, order.model, f"{endpoint.fewest_images} in input_images")
+        if len(brought.images) > len(endpoint.images):
+            raise pictures.not_taken(self.name, order.model, f"more than {len(endpoint.images)} input images")
+        if brought.mask is not None and not endpoint.mask:
+            raise pictures.not_taken(self.name, order.model, "a mask")
+        named = dict(zip(endpoint.images, brought.images, strict=False))
+        if brought.mask is not None:
+            named["mask"] = brought.mask
+        return {name: pictures.file_of(name, data) for name, data in named.items()}
 
     def _read(self, answer: Answer, *, model: str) -> Generated:
         told = read_json(self.name, answer)
-        ended, encoded = told.get("finish_reason"), told.get("image")
+        # What is fetched later has its image under either name.
+        ended, encoded = told.get("finish_reason"), told.get("image") or told.get("result")
         if ended == errors.FILTERED:
             raise errors.filtered(self.name, answer)
         if ended != "SUCCESS" or not isinstance(encoded, str) or not encoded:

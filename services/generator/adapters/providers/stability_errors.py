@@ -16,6 +16,15 @@ RULES = (
     Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
     Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
+    # "You will not be charged for failed generations": its OpenAPI document, of every call. This is the vendor's name
+    # for one; what answers before it, such as a gateway, has no name.
+    Rule(
+        status=500,
+        vendor_code="internal_error",
+        code="TEMPORARY",
+        reason="PROVIDER_UNAVAILABLE",
+        retryable=True,
+    ),
     Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
     Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),

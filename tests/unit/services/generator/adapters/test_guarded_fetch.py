@@ -2,13 +2,19 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Sequence
+import time
+import zlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
 
-from services.generator.adapters.guarded_fetch import Bounds, GuardedFetch, is_public
-from services.generator.domain.outcomes import StageError
+from common.memory import STEP, Memory
+from services.generator.adapters.guarded_fetch import COPIES, Bounds, GuardedFetch, is_public
+from services.generator.domain.outcomes import FetchError, StageError
+from tests.support.paid_provider import picture
+
+PICTURE = picture()
 
 PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946", "1.1.1.1"]
 PRIVATE = [
@@ -75,6 +81,12 @@ async def server(answer: bytes, *, hang: bool = False) -> AsyncIterator[int]:
 def http(body: bytes = b"picture", *, status: str = "200 OK", headers: str = "") -> bytes:
     """An answer on the wire."""
     return f"HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n".encode() + body
+
+
+def bare_deflate(data: bytes) -> bytes:
+    """Packed without a wrapper."""
+    packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return packing.compress(data) + packing.flush()
 
 
 async def refusal_of(fetch: GuardedFetch, url: str, **options: object) -> StageError:
@@ -190,13 +202,70 @@ async def test_a_server_that_takes_too_long_is_left(answer: bytes) -> None:
     assert (refusal.code, refusal.reason, refusal.retryable) == ("TEMPORARY", "FETCH_FAILED", True)
 
 
-@pytest.mark.parametrize(("status", "retryable"), [("404 Not Found", False), ("410 Gone", False), ("503 Busy", True)])
-async def test_what_is_not_there_is_not_asked_for_again(status: str, retryable: bool) -> None:
-    async with server(http(b"", status=status)) as port:
-        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+async def refused(answer: bytes, **bounds: float) -> FetchError:
+    """Why an answer is no file."""
+    async with server(answer) as port:
+        fetch = GuardedFetch(bounds=Bounds(**bounds), resolver=Resolver(["127.0.0.1"]))  # type: ignore[arg-type]
         refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+    assert isinstance(refusal, FetchError)
+    assert refusal.reason == "FETCH_FAILED"
+    return refusal
 
-    assert (refusal.reason, refusal.retryable) == ("FETCH_FAILED", retryable)
+
+@pytest.mark.parametrize("status", ["202 Accepted", "204 No Content", "403 Forbidden", "404 Not Found", "410 Gone"])
+async def test_what_is_not_there_may_appear_for_a_while(status: str) -> None:
+    refusal = await refused(http(b"", status=status), appears_within_seconds=7)
+
+    assert (refusal.retryable, refusal.appears_within_seconds) == (False, 7)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+async def test_what_passes_may_be_asked_for_as_long_as_there_is_time(status: int) -> None:
+    assert (await refused(http(b"", status=f"{status} So"))).retryable
+
+
+@pytest.mark.parametrize("status", [304, 400, 401, 402, 405, 406, 414, 416, 451, 501, 505])
+async def test_what_is_hopeless_is_not_asked_for_again(status: int) -> None:
+    refusal = await refused(http(b"", status=f"{status} No"))
+
+    assert (refusal.retryable, refusal.appears_within_seconds) == (False, 0)
+
+
+@pytest.mark.parametrize(("named", "seconds"), [("Retry-After: 12\r\n", 12.0), ("", None)])
+async def test_a_server_may_say_when_to_ask_again(named: str, seconds: float | None) -> None:
+    assert (await refused(http(b"", status="503 Busy", headers=named))).retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        ("200 OK", ""),
+        ("201 Created", ""),
+        ("202 Accepted", ""),
+        ("203 Other", ""),
+        ("206 Partial", "Content-Range: bytes 0-{last}/{all}\r\n"),
+        ("206 Partial", ""),
+    ],
+)
+async def test_a_success_that_brings_the_whole_file_is_taken(status: str, headers: str) -> None:
+    told = headers.format(last=len(PICTURE) - 1, all=len(PICTURE))
+    async with server(http(PICTURE, status=status, headers=told)) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        data = await fetch.fetch(f"http://own.example:{port}/a", allow_private=True)
+        await fetch.close()
+
+    assert data == PICTURE
+
+
+async def test_a_file_that_is_shorter_than_was_told_is_asked_for_again_and_what_came_is_kept() -> None:
+    refusal = await refused(http(PICTURE, headers=f"Content-Length: {len(PICTURE) + 9}\r\n"))
+
+    assert (refusal.retryable, refusal.came) == (True, PICTURE)
+
+
+@pytest.mark.parametrize("told", ["bytes 0-6/100", "bytes 1-7/8", "bytes 0-6/*", "some"])
+async def test_a_part_of_a_file_is_asked_for_again(told: str) -> None:
+    assert (await refused(http(status="206 Partial", headers=f"Content-Range: {told}\r\n"))).retryable
 
 
 async def test_a_refused_connection_may_be_tried_again() -> None:
@@ -244,14 +313,81 @@ async def test_a_host_is_named_as_the_address_names_it_and_told_nothing_else_abo
         assert not names & {"cookie", "authorization", "referer"}
 
 
-async def test_a_small_body_is_not_unpacked_to_a_large_one() -> None:
-    packed = gzip.compress(b"\0" * 10_000_000)
-    async with server(http(packed, headers="Content-Encoding: gzip\r\n")) as port:
-        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+@pytest.mark.parametrize("label", ["gzip", "x-gzip", "deflate", "br", ""])
+@pytest.mark.parametrize(
+    "pack",
+    [bytes, gzip.compress, zlib.compress, bare_deflate, lambda data: gzip.compress(data[:9]) + gzip.compress(data[9:])],
+    ids=["not packed", "gzip", "zlib", "deflate", "two members"],
+)
+async def test_a_file_that_is_stored_packed_is_unpacked(label: str, pack: Callable[[bytes], bytes]) -> None:
+    packed = pack(PICTURE)
+    is_told = packed == PICTURE or packed.startswith(b"\x1f\x8b") or label == "deflate"
+    async with server(http(packed, headers=f"Content-Encoding: {label}\r\n" if label else "")) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
         data = await fetch.fetch(f"http://own.example:{port}/a", allow_private=True)
         await fetch.close()
 
-    assert data == packed
+    assert data == (PICTURE if is_told else packed)
+
+
+async def test_a_small_body_that_unpacks_to_a_large_one_is_too_large() -> None:
+    packed = gzip.compress(bytes(10_000_000))
+    async with server(http(packed, headers="Content-Encoding: gzip\r\n")) as port:
+        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
+
+    assert refusal.reason == "TOO_LARGE"
+
+
+async def test_what_a_body_unpacks_to_waits_for_memory() -> None:
+    memory, size = Memory(64 * STEP), 4 * STEP
+    held = []
+    async with server(http(gzip.compress(bytes(size)))) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        with memory.share(until=time.monotonic() + 60) as share:
+            await fetch.fetch(f"http://own.example:{port}/a", allow_private=True)
+            held.append(share.held)
+        await fetch.close()
+
+    assert held == [(COPIES + 1) * size]
+
+
+@asynccontextmanager
+async def hosts(**answers: str) -> AsyncIterator[tuple[int, list[tuple[str, str]]]]:
+    """A server of several hosts, each with a place that it redirects to, or a file; and who was sent which key."""
+    asked: list[tuple[str, str]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        host = headers["host"].partition(".")[0]
+        asked.append((host, headers.get("authorization", "")))
+        led = answers.get(host)
+        status, extra = ("302 Found", f"Location: {led.format(port=port)}\r\n") if led else ("200 OK", "")
+        writer.write(http(status=status, headers=extra))
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    running = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = running.sockets[0].getsockname()[1]
+    yield port, asked
+    running.close()
+    await running.wait_closed()
+
+
+async def test_a_credential_goes_to_whom_it_is_for_and_nowhere_that_he_sends_to() -> None:
+    led = {"own": "http://cdn.example:{port}/b", "cdn": "http://own2.example:{port}/c"}
+    async with hosts(**led) as (port, asked):
+
+        def credential_for(url: str) -> Mapping[str, str]:
+            return {"Authorization": "Key k"} if url.startswith((f"http://own.example:{port}/", "http://own2.")) else {}
+
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        await fetch.fetch(f"http://own.example:{port}/a", allow_private=True, credential_for=credential_for)
+        await fetch.close()
+
+    assert asked == [("own", "Key k"), ("cdn", ""), ("own2", "")]
 
 
 async def test_a_caller_may_want_less_than_the_guard_allows() -> None:

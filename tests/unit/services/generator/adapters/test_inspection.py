@@ -4,6 +4,7 @@ import hashlib
 import io
 import struct
 import zlib
+from typing import Any
 
 import pytest
 from PIL import ExifTags, Image
@@ -154,3 +155,37 @@ async def test_a_manifest_of_origin_is_noticed() -> None:
     seen = await inspect(plain[:33] + chunk + plain[33:])
 
     assert seen.c2pa
+
+
+def noisy(kind: str, **options: Any) -> bytes:
+    """A picture of which each part takes its bytes."""
+    drawn, written = Image.effect_noise((96, 64), 80).convert("RGB"), io.BytesIO()
+    drawn.save(written, kind, **options)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("data", "lacks"),
+    [
+        (noisy("PNG"), 12),
+        (noisy("PNG"), 5),
+        (noisy("JPEG"), 2),
+        (noisy("JPEG"), 1),
+        (noisy("JPEG", progressive=True), 2),
+    ],
+    ids=["PNG without its end", "PNG with half of it", "JPEG without its end", "JPEG with half of it", "progressive"],
+)
+async def test_a_picture_that_has_all_its_pixels_and_no_end_is_one(data: bytes, lacks: int) -> None:
+    seen = await inspect(data[:-lacks])
+
+    assert (seen.width, seen.height) == (96, 64)
+
+
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("options", [{"kind": "PNG"}, {"kind": "JPEG"}, {"kind": "JPEG", "progressive": True}])
+async def test_a_picture_that_lacks_pixels_is_none(options: dict[str, Any], part: float) -> None:
+    data = noisy(**options)
+    with pytest.raises(StageError) as refusal:
+        await inspect(data[: int(part * len(data))])
+
+    assert refusal.value.reason == "INVALID_IMAGE"

@@ -48,6 +48,13 @@ BAD = {
     "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: 64x64, aspect_ratio: '1:1'}": (
         "4: providers.0.defaults: size and aspect_ratio exclude each other"
     ),
+    "providers:\n  - name: x\n    kind: replicate\n    default_model: a/b\n    settings: {max_input_images: 1}": (
+        "5: providers.0.settings: max_input_images is 1, but inputs names no input for them: write inputs.image"
+    ),
+    "providers:\n  - name: x\n    kind: bfl\n    models: [{name: flux-dev}]\n    settings: {inputs: {image: image}}": (
+        "2: providers.0: flux-dev takes its pictures otherwise: leave settings.inputs out, or write inputs: "
+        "{image: image_prompt}"
+    ),
     "providers: [": "is not YAML",
 }
 

@@ -1,5 +1,6 @@
 """A job's ways: the next provider is asked only when this one surely sold nothing."""
 
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -10,7 +11,7 @@ from common.leased_work import Slot
 from common.memory import Memory
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance
-from services.generator.domain.work import Phase, Route
+from services.generator.domain.work import Phase, Request, Route
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
 
 ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
@@ -79,6 +80,26 @@ async def test_a_provider_that_is_not_configured_here_is_gone_around() -> None:
     await world.run()
 
     assert len(world.spare.submitted) == 1
+
+
+async def test_a_provider_that_would_lose_a_field_by_now_is_gone_around() -> None:
+    paid = Provider(made())
+    world = World(paid, Provider(made()))
+    catalogue = world.desk.ledger.catalogue
+    able = replace(catalogue["spare"].capabilities, backgrounds=("transparent",))
+    catalogue["spare"] = replace(catalogue["spare"], capabilities=able)
+    await world.run(request=Request(prompt="a harbour", background="transparent"))
+
+    assert (len(paid.submitted), len(world.spare.submitted)) == (0, 1)
+
+
+async def test_where_every_provider_would_lose_a_field_the_job_ends_and_nothing_is_sent() -> None:
+    paid, spare = Provider(made()), Provider(made())
+    world = World(paid, spare)
+    await world.run(request=Request(prompt="a harbour", background="transparent"))
+
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("UNSUPPORTED", False)
+    assert (paid.submitted, spare.submitted) == ([], [])
 
 
 async def test_when_all_fail_the_job_is_told_what_gives_most_hope() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.job.domain.offering import Registration, merge
-from services.job.domain.requests import Provider
+from services.job.domain.requests import Capabilities, Model, Provider
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = st.integers(0, 4)
@@ -80,3 +80,39 @@ def test_the_worker_that_started_last_describes_a_provider(offers: list[Registra
 @given(OFFERS)
 def test_there_is_one_default_where_anybody_names_one(offers: list[Registration]) -> None:
     assert sum(one.provider.is_default for one in merge(offers)) == any(one.provider.is_default for one in offers)
+
+
+def test_what_an_older_worker_would_drop_is_not_offered_until_it_is_gone() -> None:
+    able = Capabilities(
+        backgrounds=("transparent", "auto"), output_compression=True, moderations=("low",), input_fidelities=("high",)
+    )
+    newer = Registration(
+        worker="b",
+        provider=Provider(name="gpt", kind="openai", is_default=True, default_model="m", capabilities=able),
+        started_at=NOW + timedelta(seconds=1),
+        registered_at=NOW,
+    )
+    older = replace(
+        newer,
+        worker="a",
+        started_at=NOW,
+        provider=replace(newer.provider, capabilities=Capabilities(backgrounds=("auto",))),
+    )
+
+    assert merge([older, newer])[0].provider.capabilities == Capabilities(backgrounds=("auto",))
+    assert merge([newer])[0].provider.capabilities == able
+
+
+def test_what_an_older_worker_would_drop_of_a_model_is_not_offered_either() -> None:
+    able = Capabilities(backgrounds=("transparent", "auto"), moderations=("low",))
+    own = Model(name="m", capabilities=able)
+    newer = Registration(
+        worker="b",
+        provider=Provider(name="gpt", kind="openai", is_default=True, default_model="m", models=(own,)),
+        started_at=NOW + timedelta(seconds=1),
+        registered_at=NOW,
+    )
+    older = replace(newer, worker="a", started_at=NOW, provider=replace(newer.provider, models=(Model(name="m"),)))
+
+    assert merge([older, newer])[0].provider.as_model("m").capabilities == Capabilities()
+    assert merge([newer])[0].provider.as_model("m").capabilities == able

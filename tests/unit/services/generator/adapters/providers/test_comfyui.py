@@ -1,5 +1,6 @@
 """The provider kind `comfyui`: what its entry refuses, and what its golden does not show."""
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -8,13 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from common.config import ConfigError
 from services.generator.adapters import provider_file
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import Request
+from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
 from tests.support.wire import Wire
 
@@ -41,6 +43,22 @@ BAD = [
     ({"slots": {"prompt": "6.inputs.text", "seed": "6.inputs.text"}}, "two slots are the same input"),
     ({"slots": {"prompt": "6.inputs.text", "width": "3.inputs.seed"}}, "width and height, or neither"),
     ({"slots": {"prompt": "6.inputs.text", "colour": "3.inputs.seed"}}, "colour"),
+    ({"slots": {"prompt": "6.inputs.text", "images": "3.inputs.seed"}}, "slots.images must be a list of inputs"),
+    ({"slots": {"prompt": ["6.inputs.text"]}}, "slots.prompt must be one input"),
+    (
+        {"slots": {"prompt": "6.inputs.text", "images": ["3.inputs.seed"], "image": "9.inputs.filename_prefix"}},
+        "image or images, not both",
+    ),
+    ({"slots": {"prompt": "6.inputs.text", "mask": "3.inputs.seed"}}, "the slot mask needs the slot image or images"),
+    (
+        {"slots": {"prompt": "6.inputs.text", "images": ["3.inputs.seed", "3.inputs.seed"]}},
+        "two slots are the same input",
+    ),
+    ({"models": {"m": {"4.inputs.ckpt_name": "a"}}}, "models.m: the workflow has no 4.inputs.ckpt_name"),
+    ({"choices": {"lora": {"input": "3.inputs.lora", "values": {"a": "b"}}}}, "choices.lora: the workflow has no"),
+    ({"choices": {"lora": {"input": "3.inputs.seed", "values": {}}}}, "choices.lora.values"),
+    ({"choices": {"a": {"input": "6.inputs.text", "values": {"b": "c"}}}}, "6.inputs.text is an input of slots"),
+    ({"api_key_header": "X Key"}, "api_key_header"),
     ({"max_images_per_call": 2}, "max_images_per_call over 1 needs the slot n"),
     ({"workflow_file": "w.json"}, "workflow and workflow_file exclude each other"),
     ({"workflow": {"6": {"inputs": {"text": ""}}}}, "class_type"),
@@ -98,10 +116,17 @@ def test_an_entry_that_does_not_fit_its_workflow_is_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_an_entry_is_one_model() -> None:
-    for fields in ({"models": [{"name": "a"}, {"name": "b"}]}, {"default_model": "other"}):
-        with pytest.raises(ValueError, match="exactly one model"):
-            entry(**fields)
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"models": [{"name": "a"}, {"name": "b"}]}, "settings.models must say what the model 'a' puts"),
+        ({"default_model": "other"}, "name each model in models"),
+        ({"models": [], "default_model": "m"}, "name each model in models"),
+    ],
+)
+def test_a_model_that_nobody_knows_is_a_mistake_of_the_file(fields: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        entry(**fields)
 
 
 def test_a_workflow_is_read_from_its_file_without_what_the_editor_keeps_there(tmp_path: Path) -> None:
@@ -202,22 +227,23 @@ async def test_what_was_taken_out_of_the_queue_was_stopped_and_not_lost() -> Non
             await provider.poll(OPERATION)
         return outcomes, error.value.reason
 
-    server = Server(get_queue=[QUEUED, EMPTY], post_queue=httpx.Response(200))
+    server = Server(get_queue=[QUEUED, EMPTY], post_queue=httpx.Response(200), post_api=httpx.Response(404))
 
     assert await asked_of(server, stop) == ([CancelOutcome.CONFIRMED] * 2, "PROVIDER_CANCELED")
 
 
-async def test_nobody_elses_prompt_is_interrupted() -> None:
-    server = Server(get_queue=EMPTY | {"queue_running": [[1, "other", {}]]})
+@pytest.mark.parametrize("status", [404, 405])
+async def test_nobody_elses_prompt_is_interrupted(status: int) -> None:
+    server = Server(get_queue=EMPTY | {"queue_running": [[1, "other", {}]]}, post_api=httpx.Response(status))
 
     assert await asked_of(server, lambda provider: provider.cancel(OPERATION)) is CancelOutcome.TOO_LATE
-    assert [request.method for request in server.asked] == ["GET"]
+    assert [request.url.path for request in server.asked] == ["/api/jobs/p1/cancel", "/queue"]
 
 
 @pytest.mark.parametrize("words", ["still in it", "refused"])
 async def test_a_stop_that_nobody_confirmed_is_asked_for_again(words: str) -> None:
     answer = httpx.Response(200 if words == "still in it" else 500)
-    server = Server(get_queue=QUEUED, post_queue=answer)
+    server = Server(get_queue=QUEUED, post_queue=answer, post_api=httpx.Response(404))
     with pytest.raises(ProviderError) as error:
         await asked_of(server, lambda provider: provider.cancel(OPERATION))
 
@@ -273,3 +299,186 @@ async def test_a_queue_with_strange_entries_is_read_all_the_same() -> None:
     server = Server(get_queue={"queue_running": [[], "p1", None], "queue_pending": [[1, "p1"]]})
 
     assert await asked_of(server, lambda provider: provider.poll(OPERATION)) == Pending()
+
+
+EDITING: dict[str, Any] = {
+    "4": {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "plain.safetensors"}},
+    "5": {"class_type": "LoraLoader", "inputs": {"model": ["4", 0], "lora_name": "none", "strength_model": 0.0}},
+    "10": {"class_type": "LoadImage", "inputs": {"image": "first.png"}},
+    "11": {"class_type": "LoadImage", "inputs": {"image": "second.png"}},
+    "12": {"class_type": "LoadImageMask", "inputs": {"image": "mask.png", "channel": "alpha"}},
+}
+CHOOSING: dict[str, Any] = {
+    "workflow": WORKFLOW | EDITING,
+    "slots": {
+        "prompt": "6.inputs.text",
+        "images": ["10.inputs.image", "11.inputs.image"],
+        "mask": "12.inputs.image",
+    },
+    "models": {
+        "photo": {"4.inputs.ckpt_name": "photo.safetensors"},
+        "ink": {"4.inputs.ckpt_name": "ink.safetensors", "5.inputs.strength_model": 0.5},
+    },
+    "choices": {"lora": {"input": "5.inputs.lora_name", "values": {"ink": "ink_v2.safetensors", "off": "none"}}},
+}
+MODELS = [{"name": "photo"}, {"name": "ink"}]
+
+
+async def queued(order: Order, server: Server | None = None) -> dict[str, Any]:
+    """The workflow that an order becomes."""
+    server = server or Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
+    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", transport=Wire(server.take))
+    try:
+        await provider.submit(order)
+    finally:
+        await provider.close()
+    prompt: dict[str, Any] = json.loads(server.asked[-1].content)["prompt"]
+    return {name: node["inputs"] for name, node in prompt.items()}
+
+
+async def test_each_picture_and_the_mask_go_where_the_file_says() -> None:
+    file = io.BytesIO()
+    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(file, "PNG")
+    places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
+    request = replace(ORDER.request, inputs=places)
+    server = Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
+    found = await queued(replace(ORDER, model="photo", request=request, inputs=(b"a", b"b", file.getvalue())), server)
+
+    assert [found[node]["image"] for node in ("10", "11", "12")] == ["0.png", "1.png", "2.png"]
+    sent = Image.open(io.BytesIO(server.asked[2].content.partition(b"\r\n\r\n")[2]))
+    assert sent.getpixel((0, 0)) == (255, 255, 255, 0)
+
+
+async def test_a_picture_that_a_job_leaves_out_stays_as_the_workflow_has_it() -> None:
+    request = replace(ORDER.request, inputs=(InputImage(index=0, url=None, content_type="image/png"),))
+    found = await queued(replace(ORDER, model="photo", request=request, inputs=(b"a",)))
+
+    assert (found["10"]["image"], found["11"]["image"]) == ("0.png", "second.png")
+
+
+@pytest.mark.parametrize(
+    ("model", "lora", "put"),
+    [
+        ("photo", "off", ("photo.safetensors", "none", 0.0)),
+        ("ink", "ink", ("ink.safetensors", "ink_v2.safetensors", 0.5)),
+    ],
+)
+async def test_a_job_chooses_among_the_models_and_values_that_the_file_lists(
+    model: str, lora: str, put: tuple[str, str, float]
+) -> None:
+    found = await queued(replace(ORDER, model=model, request=replace(ORDER.request, options={"lora": lora})))
+
+    assert (found["4"]["ckpt_name"], found["5"]["lora_name"], found["5"]["strength_model"]) == put
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "words"),
+    [
+        ("photo", {"lora": "../../secret"}, "must be one of ink, off"),
+        ("photo", {"lora": ["ink"]}, "must be one of ink, off"),
+        ("photo", {"5.inputs.lora_name": "other.safetensors"}, "the provider file lists"),
+        ("photo", {"4.inputs.ckpt_name": "other.safetensors"}, "the provider file lists"),
+        ("other", {}, "is not the name of a model"),
+    ],
+)
+async def test_what_the_file_does_not_list_cannot_be_chosen(model: str, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProviderError, match=words) as error:
+        await queued(replace(ORDER, model=model, request=replace(ORDER.request, options=given)))
+
+    assert error.value.acceptance is Acceptance.NOT_ACCEPTED
+
+
+async def test_what_the_workflow_takes_of_pictures_is_offered() -> None:
+    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="")
+    offers = provider.describe(is_default=False).capabilities
+    await provider.close()
+
+    assert (offers.max_input_images, offers.mask) == (2, True)
+
+
+async def test_a_key_goes_into_the_header_that_the_file_names() -> None:
+    server = Server(post_prompt={"prompt_id": "p1"})
+    named = entry(SETTINGS | {"api_key_header": "X-API-Key"})
+    provider = ComfyUIProvider(named, api_key="a-secret-key", transport=Wire(server.take))
+    await provider.submit(ORDER)
+    await provider.close()
+    [asked] = server.asked
+
+    assert (asked.headers["x-api-key"], "authorization" in asked.headers) == ("a-secret-key", False)
+
+
+ENDED = {
+    "p1": {
+        "outputs": {"9": {"images": [{"filename": "a.png", "type": "output"}]}},
+        "status": {"status_str": "success", "completed": True},
+    }
+}
+
+
+async def test_a_picture_that_asks_for_the_key_is_read_with_it() -> None:
+    server = Server(get_history=ENDED, get_view=httpx.Response(200, content=b"a picture"))
+    made = await asked_of(server, lambda provider: provider.poll(OPERATION), api_key="a-secret-key")
+
+    assert [image.data for image in made.images] == [b"a picture"]
+    assert [request.headers["authorization"] for request in server.asked] == ["Bearer a-secret-key"] * 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "url"),
+    [
+        (
+            httpx.Response(302, headers={"location": "https://cdn.example/a.png?sig=1"}),
+            "https://cdn.example/a.png?sig=1",
+        ),
+        (httpx.Response(404), "http://127.0.0.1:8188/view?filename=a.png&subfolder=&type=output"),
+    ],
+    ids=["elsewhere", "not there"],
+)
+async def test_a_picture_elsewhere_is_left_to_who_has_no_key(answer: httpx.Response, url: str) -> None:
+    server = Server(get_history=ENDED, get_view=answer)
+    made = await asked_of(server, lambda provider: provider.poll(OPERATION), api_key="a-secret-key")
+
+    assert [image.url for image in made.images] == [url]
+    assert {request.url.host for request in server.asked} == {"127.0.0.1"}
+
+
+async def test_without_a_key_a_picture_is_left_to_who_reads_the_others() -> None:
+    server = Server(get_history=ENDED)
+    made = await asked_of(server, lambda provider: provider.poll(OPERATION))
+
+    assert [bool(image.url) for image in made.images] == [True]
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("base", "path"), [("http://s", "/api/jobs/p1/cancel"), ("http://s/api", "/api/jobs/p1/cancel")]
+)
+async def test_a_prompt_is_canceled_by_its_id_wherever_the_api_begins(base: str, path: str) -> None:
+    server = Server(post_api={"cancelled": True})
+    provider = ComfyUIProvider(entry(base_url=base), api_key="", transport=Wire(server.take))
+    outcome = await provider.cancel(OPERATION)
+    await provider.close()
+
+    assert outcome is CancelOutcome.CONFIRMED
+    assert [request.url.path for request in server.asked] == [path]
+
+
+async def test_what_was_canceled_by_its_id_was_stopped_and_not_lost() -> None:
+    server = Server(post_api={"cancelled": True}, get_history={}, get_queue=EMPTY)
+
+    async def stop(provider: ComfyUIProvider) -> Any:
+        await provider.cancel(OPERATION)
+        with pytest.raises(ProviderError) as error:
+            await provider.poll(OPERATION)
+        return error.value.reason
+
+    assert await asked_of(server, stop) == "PROVIDER_CANCELED"
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(500), httpx.Response(200, text="ok"), httpx.Response(429)])
+async def test_a_wish_to_cancel_that_is_not_answered_is_repeated(answer: httpx.Response) -> None:
+    server = Server(post_api=answer)
+    with pytest.raises(ProviderError) as error:
+        await asked_of(server, lambda provider: provider.cancel(OPERATION))
+
+    assert error.value.retryable

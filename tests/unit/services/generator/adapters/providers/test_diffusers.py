@@ -3,6 +3,8 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from services.generator.adapters.provider_entries import Defaults, DiffusersEntr
 from services.generator.adapters.providers.diffusers import INSTALL, DiffusersProvider
 from services.generator.adapters.torch_pipeline import LIBRARIES
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, ProviderError
+from services.generator.domain.work import InputImage
 from services.generator.ports import Order
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
@@ -118,7 +121,13 @@ def test_a_ratio_that_no_size_has_is_not_offered() -> None:
         ({"size": "68x64"}, "68x64"),
         ({"size": "56x64"}, "56x64"),
         ({"aspect_ratio": "21:9"}, "21:9"),
-        ({"options": {"steps": 9}}, "steps"),
+        ({"options": {"style": "ink"}}, "takes no option style"),
+        ({"options": {"steps": 30.0}}, "steps must be a whole number from 1 to 100"),
+        ({"options": {"steps": True}}, "steps must be a whole number"),
+        ({"options": {"steps": 101}}, "from 1 to 100"),
+        ({"options": {"guidance_scale": "7"}}, "guidance_scale must be a number from 0 to 100"),
+        ({"options": {"guidance_scale": float("nan")}}, "guidance_scale must be a number"),
+        ({"options": {"strength": 0.5}}, "needs an input image"),
         ({"negative_prompt": "boats"}, "negative_prompt"),
     ],
 )
@@ -127,6 +136,76 @@ async def test_what_it_cannot_honour_is_refused_and_not_left_out(request_: dict[
         await drawn(order(**request_), entry({"guidance_scale": 1}))
 
     assert (error.value.reason, error.value.acceptance) == ("UNSUPPORTED", Acceptance.NOT_ACCEPTED)
+
+
+async def test_options_are_arguments_of_the_pipeline_by_its_own_names() -> None:
+    asked = await drawn(order(options={"steps": 12, "guidance_scale": 4, "eta": 0.5}))
+
+    assert asked.arguments == {"num_inference_steps": 12, "guidance_scale": 4, "eta": 0.5}
+
+
+async def test_a_negative_prompt_without_guidance_is_refused_and_not_left_out() -> None:
+    with pytest.raises(ProviderError, match="heeds no negative_prompt"):
+        await drawn(order(negative_prompt="boats", options={"guidance_scale": 1}))
+
+
+EDITING = {"image_to_image": True, "inpainting": True}
+
+
+def editing(*indexes: int) -> Order:
+    """A call with pictures at these places; -1 is the mask."""
+    places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
+    wanted = order()
+    inputs = tuple(f"picture {index}".encode() for index in indexes)
+    return replace(wanted, request=replace(wanted.request, inputs=places), inputs=inputs)
+
+
+async def test_a_picture_and_a_mask_go_to_the_pipeline() -> None:
+    asked = await drawn(editing(0, -1), entry(EDITING))
+    assert (asked.picture, asked.mask) == (b"picture 0", b"picture -1")
+
+    asked = await drawn(editing(0), entry(EDITING))
+    assert (asked.picture, asked.mask) == (b"picture 0", None)
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted", "words"),
+    [
+        ({}, editing(0), "no image_to_image"),
+        ({"inpainting": True}, editing(0), "no image_to_image"),
+        ({"image_to_image": True}, editing(0, -1), "no inpainting"),
+    ],
+)
+async def test_an_edit_that_the_file_does_not_offer_is_refused(
+    settings: dict[str, Any], wanted: Order, words: str
+) -> None:
+    with pytest.raises(ProviderError, match=words):
+        await drawn(wanted, entry(settings))
+
+
+@pytest.mark.parametrize(
+    ("settings", "offered"),
+    [({}, (0, False)), ({"image_to_image": True}, (1, False)), ({"inpainting": True}, (1, True)), (EDITING, (1, True))],
+)
+def test_edits_are_offered_where_the_file_says_so(settings: dict[str, Any], offered: tuple[int, bool]) -> None:
+    able = DiffusersProvider(entry(settings), load=Pipeline).describe(is_default=False).capabilities
+
+    assert (able.max_input_images, able.mask) == offered
+
+
+def test_an_adapter_that_is_not_there_is_a_mistake_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: object())
+
+    with pytest.raises(ConfigError, match=r"settings\.loras: there is no .*ink"):
+        DiffusersProvider(entry({"loras": [{"path": str(tmp_path / "ink.safetensors")}]}))
+
+
+def test_the_library_for_adapters_is_asked_for_only_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: None if name == "peft" else object())
+    DiffusersProvider(entry())
+
+    with pytest.raises(ConfigError, match="peft not installed"):
+        DiffusersProvider(entry({"loras": [{"path": "owner/ink"}]}))
 
 
 @pytest.mark.parametrize(
@@ -199,6 +278,9 @@ def test_a_negative_prompt_is_offered_where_it_is_heeded(settings: dict[str, Any
         {"settings": {"path": "a/b", "dtype": "int8"}},
         {"settings": {"path": "a/b", "steps": 0}},
         {"settings": {"path": "a/b", "max_side": 100, "side_multiple": 128}},
+        {"settings": {"path": "a/b", "max_steps": 0}},
+        {"settings": {"path": "a/b", "loras": [{"path": "a/b", "weight": 99}]}},
+        {"settings": {"path": "a/b", "loras": [{"weight": 1}]}},
         {"settings": {"path": "a/b"}, "models": [{"name": "one"}, {"name": "two"}]},
         {},
     ],

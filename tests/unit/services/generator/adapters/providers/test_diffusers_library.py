@@ -1,13 +1,13 @@
 """The provider kind `diffusers` with the library itself, and a tiny model of random numbers that these tests make.
 
-They need the extra: they run where `pip install 'calotype[diffusers]'` was done, and on the device that is there.
+They need the extra, and run on the device that is there.
 """
 
 import asyncio
-import importlib.util
 import io
 import json
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ import pytest
 from PIL import Image
 
 from services.generator.adapters.provider_entries import DiffusersSettings
-from services.generator.adapters.providers.diffusers import INSTALL, DiffusersProvider
+from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.torch_pipeline import LIBRARIES, TorchPipeline
 from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.domain.work import InputImage
 from services.generator.ports import Order
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
+from tests.support.tools import need_libraries
 
-MISSING = [name for name in LIBRARIES if importlib.util.find_spec(name) is None]
 #: The libraries warn of each other's ways.
 of_the_library = pytest.mark.filterwarnings("ignore")
 
@@ -40,8 +41,7 @@ def _write_tokenizer(folder: Path) -> int:
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny model: as diffusion models are, with numbers drawn by lot."""
-    if MISSING:
-        pytest.skip(f"{', '.join(MISSING)} not installed: {INSTALL}")
+    need_libraries(*LIBRARIES, "peft", install="make diffusers")
     import torch
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
@@ -205,6 +205,165 @@ async def test_a_pipeline_is_of_use_after_a_call_was_let_go(open_with: Callable[
         await unwanted
 
     assert (await provider.submit(wanted)).images == first
+
+
+def _picture(width: int, height: int, colour: Any = "navy", mode: str = "RGB") -> bytes:
+    file = io.BytesIO()
+    Image.new(mode, (width, height), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def _edit(picture: bytes, mask: bytes | None = None, **request: Any) -> Order:
+    """A call that begins with a picture."""
+    indexes = (0,) if mask is None else (0, -1)
+    places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
+    wanted = order(**({"seed": 7} | request))
+    inputs = (picture,) if mask is None else (picture, mask)
+    return replace(wanted, request=replace(wanted.request, inputs=places), inputs=inputs)
+
+
+async def _drawn(provider: DiffusersProvider, wanted: Order) -> Any:
+    """The pixels of the one picture of a call."""
+    import numpy
+
+    [source] = (await provider.submit(wanted)).images
+    return numpy.asarray(Image.open(io.BytesIO(source.data or b"")).convert("RGB"), dtype=int)
+
+
+@of_the_library
+async def test_a_drawing_that_begins_with_a_picture_is_nearer_to_it_the_less_its_strength_is(
+    open_with: Callable[..., DiffusersProvider],
+) -> None:
+    import numpy
+
+    provider = open_with(image_to_image=True, steps=10)
+    picture = _picture(96, 64)
+    first = await _drawn(provider, _edit(picture, options={"strength": 0.2}))
+    strong = await _drawn(provider, _edit(picture, options={"strength": 0.9}))
+    again = await _drawn(provider, _edit(picture, options={"strength": 0.2}))
+    other = await _drawn(provider, _edit(_picture(96, 64, "orange"), options={"strength": 0.2}))
+
+    assert first.shape == (64, 96, 3)
+    assert (numpy.array_equal(first, again), numpy.array_equal(first, strong)) == (True, False)
+    strong_other = await _drawn(provider, _edit(_picture(96, 64, "orange"), options={"strength": 0.9}))
+    assert abs(first - other).mean() > abs(strong - strong_other).mean()
+
+
+@of_the_library
+@pytest.mark.parametrize(
+    ("size", "picture", "drawn"),
+    [(None, (100, 60), (96, 64)), (None, (2048, 512), (256, 64)), ("64x128", (96, 64), (64, 128))],
+)
+async def test_an_edit_has_the_size_that_was_asked_for_or_about_the_pictures_own(
+    open_with: Callable[..., DiffusersProvider], size: str | None, picture: tuple[int, int], drawn: tuple[int, int]
+) -> None:
+    provider = open_with(image_to_image=True, inpainting=True, max_side=256)
+    for mask in (None, _picture(8, 8, (0, 0, 0, 0), "RGBA")):
+        made = await _drawn(provider, _edit(_picture(*picture), mask, size=size))
+        assert (made.shape[1], made.shape[0]) == drawn
+
+
+@of_the_library
+async def test_what_a_mask_leaves_out_stays_nearer_to_the_picture_than_what_it_covers(
+    open_with: Callable[..., DiffusersProvider],
+) -> None:
+    provider = open_with(inpainting=True, steps=10)
+    picture, left = _picture(128, 64), Image.new("RGBA", (128, 64), (0, 0, 0, 255))
+    left.paste((0, 0, 0, 0), (0, 0, 64, 64))
+    file = io.BytesIO()
+    left.save(file, "PNG")
+    nothing = await _drawn(provider, _edit(picture, _picture(128, 64, "black")))
+    half = await _drawn(provider, _edit(picture, file.getvalue()))
+    difference = abs(half - nothing).mean(axis=2)
+
+    assert difference[:, :48].mean() > 1.5 * difference[:, 80:].mean()
+
+
+@of_the_library
+async def test_steps_and_guidance_of_a_job_change_its_picture(open_with: Callable[..., DiffusersProvider]) -> None:
+    provider = open_with(steps=3, max_steps=8)
+    told: list[float] = []
+    usual = (await provider.submit(order(seed=7, size="64x64"))).images[0].data
+    wanted = order(seed=7, size="64x64", options={"steps": 8, "guidance_scale": 6.5})
+    other = (await provider.submit(replace(wanted, report=told.append))).images[0].data
+
+    assert usual != other
+    assert len(told) == 9
+
+
+@of_the_library
+async def test_an_option_that_the_pipeline_does_not_know_is_refused(
+    open_with: Callable[..., DiffusersProvider],
+) -> None:
+    with pytest.raises(ProviderError, match="takes no true_cfg_scale"):
+        await open_with().submit(order(size="64x64", options={"true_cfg_scale": 4}))
+
+
+@pytest.fixture(scope="session")
+def lora(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an adapter for the tiny model, with numbers drawn by lot."""
+    import torch
+    from diffusers import StableDiffusionPipeline
+    from peft import LoraConfig
+    from peft.utils import get_peft_model_state_dict
+
+    pipe = StableDiffusionPipeline.from_pretrained(str(model), local_files_only=True)
+    torch.manual_seed(1)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_k", "to_v"], init_lora_weights=False))
+    folder = tmp_path_factory.mktemp("lora")
+    StableDiffusionPipeline.save_lora_weights(str(folder), unet_lora_layers=get_peft_model_state_dict(pipe.unet))
+    return folder
+
+
+@of_the_library
+async def test_an_adapter_of_the_entry_is_put_onto_the_model_by_its_weight(
+    open_with: Callable[..., DiffusersProvider], lora: Path
+) -> None:
+    wanted = order(seed=7, size="64x64")
+
+    async def picture(*loras: Any) -> bytes | None:
+        return (await open_with(loras=loras).submit(wanted)).images[0].data
+
+    plain = await picture()
+    file = str(lora / "pytorch_lora_weights.safetensors")
+
+    assert await picture({"path": str(lora), "weight": 0}) == plain
+    assert await picture({"path": str(lora)}) == await picture({"path": file, "weight": 1.0}) != plain
+    assert await picture({"path": str(lora), "weight": 0.5}) != await picture({"path": str(lora), "weight": 4})
+    both = [{"path": str(lora), "weight": 0.5, "weight_name": "pytorch_lora_weights.safetensors"}] * 2
+    assert await picture(*both) != plain
+
+
+@of_the_library
+async def test_a_damaged_adapter_is_a_matter_of_the_operator(
+    open_with: Callable[..., DiffusersProvider], tmp_path: Path
+) -> None:
+    damaged = tmp_path / "ink.safetensors"
+    damaged.write_bytes(b"{")
+    with pytest.raises(ProviderError) as error:
+        await open_with(loras=[{"path": str(damaged)}]).submit(order())
+
+    assert (error.value.code, error.value.reason) == ("PERMANENT", "PROVIDER_REJECTED")
+    assert str(tmp_path) not in error.value.message
+
+
+@of_the_library
+async def test_a_model_without_a_pipeline_for_pictures_says_so(model: Path) -> None:
+    class Bare:
+        """A pipeline that the library knows no others of."""
+
+        def __init__(self) -> None:
+            self.config: dict[str, Any] = {}
+
+        def __call__(self, prompt: str, generator: Any) -> None:
+            """Never called."""
+            raise AssertionError
+
+    settings = DiffusersSettings(path=str(model), image_to_image=True)
+    provider = DiffusersProvider(entry({"image_to_image": True}), load=lambda: TorchPipeline(Bare(), settings))
+    with pytest.raises(ProviderError, match="has no pipeline for Image2Image"):
+        await provider.submit(_edit(_picture(64, 64)))
+    await provider.close()
 
 
 @of_the_library

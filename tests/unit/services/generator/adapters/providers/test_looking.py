@@ -8,6 +8,7 @@ from services.generator.adapters.providers.looking import Found, look
 from tests.support.wire import Wire
 
 KEY = "key-of-the-provider"
+MODELS = {"replicate": "owner/name", "stability": "core"}
 
 
 def entry_of(kind: str, **more: object) -> RemoteEntry:
@@ -17,7 +18,7 @@ def entry_of(kind: str, **more: object) -> RemoteEntry:
         "kind": kind,
         "base_url": "https://api.test/v1",
         "api_key_env": "KEY",
-        "models": [{"name": "core"}],
+        "models": [{"name": MODELS.get(kind, "m")}],
     }
     [entry] = ProviderFile.model_validate({"providers": [told | more]}).providers
     assert isinstance(entry, RemoteEntry)

@@ -1,14 +1,26 @@
 """The provider kind `openai`: exactly the requests of its contract, and every answer classified."""
 
+import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
+from calotype.provider.v1 import provider_pb2
+from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import ModelEntry, OpenAIEntry, OpenAISettings
+from services.generator.adapters.provider_entries import (
+    Edits,
+    FalEntry,
+    ModelEntry,
+    OpenAIEntry,
+    OpenAIField,
+    OpenAISettings,
+    TokenPrices,
+)
+from services.generator.adapters.provider_entries.shared import Price
 from services.generator.adapters.providers import openai_errors
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
@@ -22,7 +34,7 @@ ENTRY = OpenAIEntry(
     name="gpt",
     kind="openai",
     base_url=BASE,
-    models=(ModelEntry(name="gpt-image-1", price_micros_per_image=40_000),),
+    models=(ModelEntry(name="gpt-image-2.6-sunburst", price_micros_per_image=40_000),),
     timeout_seconds=90,
 )
 PNG, JPEG = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff..."
@@ -33,7 +45,12 @@ def order(count: int = 1, inputs: tuple[bytes, ...] = (), **request: Any) -> Ord
     """A call."""
     wanted = Request(**({"prompt": "a harbour"} | request))
     return Order(
-        call_id="call_1", idempotency_key="call_1", model="gpt-image-1", count=count, request=wanted, inputs=inputs
+        call_id="call_1",
+        idempotency_key="call_1",
+        model="gpt-image-2.6-sunburst",
+        count=count,
+        request=wanted,
+        inputs=inputs,
     )
 
 
@@ -73,7 +90,7 @@ async def test_images_are_asked_for_as_json_and_come_as_base64() -> None:
     assert (asked.method, str(asked.url)) == ("POST", f"{BASE}/images/generations")
     assert asked.headers["Authorization"] == f"Bearer {KEY}"
     assert json.loads(asked.content) == {
-        "model": "gpt-image-1",
+        "model": "gpt-image-2.6-sunburst",
         "prompt": "a harbour",
         "n": 2,
         "size": "1024x1024",
@@ -197,6 +214,7 @@ async def test_an_answer_means_one_error(status: int, code: str, expected: tuple
         ),
         (400, {"code": "bad", "error": "Generated image rejected by content moderation."}, "CONTENT_POLICY"),
         (403, {"code": "no", "error": "Your team has used all available credits."}, "QUOTA_EXHAUSTED"),
+        (429, {"error": "Your team has either used all available credits or reached its limit."}, "QUOTA_EXHAUSTED"),
         (403, {"code": "no", "error": "This key may not do that."}, "PROVIDER_AUTH"),
         # A word that is part of a setting's name.
         (400, {"error": {"message": "moderation_level must be one of low, auto"}}, "INVALID_INPUT"),
@@ -267,12 +285,289 @@ async def test_only_a_connection_that_was_never_made_is_certain(
     assert (await refusal(fail)).acceptance is acceptance
 
 
+async def capabilities(*models: str, **settings: Any) -> provider_pb2.Capabilities:
+    """What an entry offers."""
+    listed = tuple(ModelEntry(name=name) for name in models)
+    entry = OpenAIEntry(name="gpt", kind="openai", models=listed, settings=OpenAISettings(**settings))
+    provider = OpenAIProvider(entry, api_key=KEY)
+    await provider.close()
+    return provider.describe(is_default=False).capabilities
+
+
 async def test_what_it_can_do_is_told() -> None:
     provider = OpenAIProvider(ENTRY, api_key=KEY)
     told = provider.describe(is_default=True)
     await provider.close()
 
-    assert (told.kind, told.default_model, told.models[0].price_micros_per_image) == ("openai", "gpt-image-1", 40_000)
+    assert (told.kind, told.default_model) == ("openai", "gpt-image-2.6-sunburst")
+    assert told.models[0].price_micros_per_image == 40_000
     told_of = told.capabilities
     assert [told_of.seed, told_of.resumable, told_of.idempotent] == [False, False, False]
     assert (told.capabilities.max_images_per_call, told.capabilities.mask) == (10, True)
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("/files/1.png", "https://api.example/files/1.png"),
+        ("1.png?a=b", "https://api.example/v1/images/1.png?a=b"),
+        ("//cdn.example/1.png", "https://cdn.example/1.png"),
+        ("https://cdn.example/1.png", "https://cdn.example/1.png"),
+        ("http://[::1", "http://[::1"),
+    ],
+)
+async def test_an_address_is_meant_from_where_the_answer_came(named: str, meant: str) -> None:
+    made, _ = await ask(httpx.Response(200, json={"data": [{"url": named}]}), order())
+
+    assert made.images == (ImageSource(url=meant),)
+
+
+async def test_any_success_is_one() -> None:
+    made, _ = await ask(httpx.Response(201, json={"data": [{"b64_json": "aW1hZ2U="}]}), order())
+
+    assert made.images == (ImageSource(base64="aW1hZ2U="),)
+
+
+@pytest.mark.parametrize("body", [PNG, b"event: x\ndata: {}\n\n", b'{"pictures": ["aW1hZ2U="]}', b'{"data": []}'])
+async def test_all_of_a_success_that_cannot_be_read_goes_along_with_its_error(body: bytes) -> None:
+    error = await refusal(httpx.Response(200, content=body))
+
+    assert error.vendor.body == body
+    assert (await refusal(httpx.Response(500, content=body))).vendor.body == b""
+
+
+async def test_the_key_is_for_no_address_of_a_result() -> None:
+    provider = OpenAIProvider(ENTRY, api_key=KEY)
+    assert provider.credential_for(f"{BASE}/files/1.png") == {}
+    await provider.close()
+
+
+@pytest.mark.parametrize(
+    "model", ["gpt-image-2", "gpt-image-2-2026-04-21", "gpt-image-2.5-flare", "gpt-image-2.6-sunburst"]
+)
+async def test_newer_models_take_any_size_within_their_bounds(model: str) -> None:
+    able = await capabilities(model)
+
+    assert (list(able.sizes), able.min_side, able.max_side, able.side_multiple) == ([], 480, 3840, 16)
+    assert (able.max_ratio, able.max_input_images, able.output_compression) == (3, 16, True)
+
+
+@pytest.mark.parametrize(
+    ("model", "best", "backgrounds", "fidelities"),
+    [
+        ("gpt-image-2.6-flare", "max", ["transparent", "opaque", "auto"], []),
+        ("gpt-image-2", "high", ["opaque", "auto"], []),
+        ("gpt-image-1.5", "high", ["transparent", "opaque", "auto"], ["low", "high"]),
+        ("gpt-image-1-mini", "high", ["transparent", "opaque", "auto"], []),
+        ("flux-by-somebody", "high", [], []),
+    ],
+)
+async def test_a_model_is_offered_with_what_its_reference_says(
+    model: str, best: str, backgrounds: list[str], fidelities: list[str]
+) -> None:
+    able = await capabilities(model)
+
+    assert list(able.qualities)[-2] == best
+    assert (list(able.backgrounds), list(able.input_fidelities)) == (backgrounds, fidelities)
+
+
+async def test_several_models_offer_what_all_of_them_take() -> None:
+    able = await capabilities("gpt-image-2.6-flare", "gpt-image-2", "gpt-image-1.5")
+
+    assert list(able.sizes) == ["1024x1024", "1536x1024", "1024x1536"]
+    assert (able.max_side, able.max_ratio) == (0, 0)
+    assert (list(able.qualities), list(able.backgrounds)) == (["low", "medium", "high", "auto"], ["opaque", "auto"])
+
+
+async def test_what_nobody_knows_of_a_server_its_file_says() -> None:
+    able = await capabilities(
+        "sd", min_side=64, max_side=2048, side_multiple=8, max_ratio=2.5, qualities=(), backgrounds=("transparent",)
+    )
+
+    assert (list(able.sizes), able.min_side, able.max_side, able.side_multiple) == ([], 64, 2048, 8)
+    assert (able.max_ratio, list(able.qualities), list(able.backgrounds)) == (2.5, [], ["transparent"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"inputs": {"n": "n"}}, "prompt must be there"),
+        ({"inputs": {"prompt": "prompt", "n": "n", "width": "width"}}, "width and height together"),
+        ({"inputs": {"prompt": "prompt"}}, "needs inputs.n"),
+        ({"aspect_ratios": ("1:1",)}, "need each other"),
+        ({"sizes": ("1024x1024",), "max_side": 2048}, "list them, or bound"),
+        ({"max_ratio": 3}, "max_side: name it"),
+        ({"edits": {"single": True}}, "max_input_images: 1"),
+        ({"edits": {"body": "json", "item": {"url": "image"}}}, "must stand in it"),
+        ({"quality_fields": {"low": {"q": 1}}}, "name exactly the qualities"),
+        ({"max_input_images": 17}, "less than or equal to 16"),
+        ({"path": "../admin"}, "pattern"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        OpenAIEntry.model_validate({"name": "x", "kind": "openai", "default_model": "m", "settings": settings})
+
+
+NAMED = OpenAISettings(
+    inputs={"prompt": "prompt", "n": "n", "width": "width", "height": "height", "seed": "seed"},
+    min_side=64,
+    max_side=2048,
+    response_format="base64",
+    max_input_images=4,
+    edits=Edits(
+        body="json", path="images", field="input_references", item={"type": "image", "image": {"url": "{image}"}}
+    ),
+)
+
+
+async def test_fields_go_by_the_names_of_the_entry() -> None:
+    entry = ENTRY.model_copy(update={"settings": NAMED})
+    wanted = replace(order(size="1024x768", quality="high"), seed=7)
+    _, asked = await ask(made({"b64_json": "AAAA"}), wanted, entry)
+
+    assert json.loads(asked.content) == {
+        "model": "gpt-image-2.6-sunburst",
+        "prompt": "a harbour",
+        "n": 1,
+        "seed": 7,
+        "width": 1024,
+        "height": 768,
+        "response_format": "base64",
+    }
+
+
+async def test_a_quality_may_be_several_fields() -> None:
+    both = {"draft": {"quality": "low", "resolution": "1k"}, "fine": {"quality": "medium", "resolution": "2k"}}
+    inputs: Mapping[OpenAIField, str] = {"prompt": "prompt", "n": "n"}
+    settings = OpenAISettings(inputs=inputs, qualities=("draft", "fine"), quality_fields=both)
+    _, asked = await ask(
+        made({"b64_json": "AAAA"}), order(quality="fine"), ENTRY.model_copy(update={"settings": settings})
+    )
+    able = await capabilities("grok", inputs=inputs, qualities=("draft", "fine"), quality_fields=both)
+
+    assert list(able.qualities) == ["draft", "fine"]
+    assert json.loads(asked.content) == {
+        "model": "gpt-image-2.6-sunburst",
+        "prompt": "a harbour",
+        "n": 1,
+        "quality": "medium",
+        "resolution": "2k",
+    }
+
+
+async def test_images_go_in_json_where_the_entry_says_so() -> None:
+    places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
+    wanted = replace(order(inputs=(PNG, JPEG, PNG)), request=Request(prompt="a harbour", inputs=places))
+    _, asked = await ask(made({"b64_json": "AAAA"}), wanted, ENTRY.model_copy(update={"settings": NAMED}))
+    sent = json.loads(asked.content)
+    png, jpeg = (base64.b64encode(one).decode() for one in (PNG, JPEG))
+
+    assert str(asked.url) == f"{BASE}/images"
+    assert sent["input_references"] == [
+        {"type": "image", "image": {"url": f"data:image/png;base64,{png}"}},
+        {"type": "image", "image": {"url": f"data:image/jpeg;base64,{jpeg}"}},
+    ]
+    assert sent["mask"] == {"type": "image", "image": {"url": f"data:image/png;base64,{png}"}}
+
+
+async def test_one_image_alone_is_no_list() -> None:
+    edits = Edits(body="json", path="images/generations", field="image_url", item="{image}", single=True, mask=None)
+    entry = ENTRY.model_copy(update={"settings": OpenAISettings(max_input_images=1, edits=edits)})
+    place = InputImage(index=0, url=None, content_type="image/png")
+    wanted = replace(order(inputs=(PNG,)), request=Request(prompt="a harbour", inputs=(place,)))
+    _, asked = await ask(made({"b64_json": "AAAA"}), wanted, entry)
+
+    assert json.loads(asked.content)["image_url"].startswith("data:image/png;base64,")
+
+
+@pytest.mark.parametrize(("body", "moderation", "sent"), [("json", "low", "low"), ("multipart", "auto", None)])
+async def test_a_moderation_goes_where_the_vendor_has_a_field_for_it(
+    body: Any, moderation: str, sent: str | None
+) -> None:
+    entry = ENTRY.model_copy(update={"settings": OpenAISettings(edits=Edits(body=body))})
+    place = InputImage(index=0, url=None, content_type="image/png")
+    request = Request(prompt="a harbour", inputs=(place,), moderation=moderation)
+    _, asked = await ask(made({"b64_json": "AAAA"}), replace(order(inputs=(PNG,)), request=request), entry)
+
+    assert (b"moderation" in asked.content) is (sent is not None)
+
+
+async def test_a_moderation_that_a_form_would_lose_is_refused_before_anything_is_sent() -> None:
+    place = InputImage(index=0, url=None, content_type="image/png")
+    request = Request(prompt="a harbour", inputs=(place,), moderation="low")
+    with pytest.raises(ProviderError) as refused:
+        await ask(made(), replace(order(inputs=(PNG,)), request=request))
+
+    assert (refused.value.reason, refused.value.acceptance) == ("UNSUPPORTED", Acceptance.NOT_ACCEPTED)
+
+
+TOKENS = TokenPrices(text_input=5_000_000, image_input=8_000_000, image_output=30_000_000)
+PRICED = ModelEntry(
+    name="gpt-image-2.6-sunburst",
+    price_micros_per_image=40_000,
+    prices=(
+        Price(quality="low", size="1024x1024", micros_per_image=6_000),
+        Price(quality="low", micros_per_image=9_000),
+        Price(quality="max", micros_per_image=211_000),
+    ),
+)
+BY_TOKENS = PRICED.model_copy(update={"token_prices": TOKENS})
+USAGE = {
+    "input_tokens": 150,
+    "input_tokens_details": {"text_tokens": 50, "image_tokens": 100},
+    "output_tokens": 1_001,
+    "total_tokens": 1_151,
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "told", "wanted", "micros"),
+    [
+        (PRICED, {}, {"quality": "low", "size": "1024x1024"}, 6_000),
+        (PRICED, {}, {"quality": "low", "size": "1536x1024"}, 9_000),
+        (PRICED, {}, {"quality": "max"}, 211_000),
+        (PRICED, {}, {"quality": "high"}, 40_000),
+        # What the vendor chose goes before what was left to it.
+        (PRICED, {"quality": "low", "size": "1024x1024"}, {"quality": "auto"}, 6_000),
+        (PRICED, {"usage": USAGE}, {"quality": "max"}, 211_000),
+        # 50 x 5 + 100 x 8 + 1,001 x 30
+        (BY_TOKENS, {"usage": USAGE}, {"quality": "max"}, 31_080),
+        (BY_TOKENS, {"usage": {"input_tokens": 50, "output_tokens": 100}}, {}, 3_250),
+        (BY_TOKENS, {"usage": {"output_tokens": -1}}, {"quality": "low"}, 9_000),
+        (BY_TOKENS, {"usage": {"output_tokens": True, "input_tokens": 1}}, {"quality": "low"}, 9_000),
+        (BY_TOKENS, {"usage": "many"}, {"quality": "low"}, 9_000),
+        # Words have a price of their own: without one, tokens do not tell the cost.
+        (BY_TOKENS, {"usage": USAGE | {"output_tokens_details": {"text_tokens": 1}}}, {"quality": "low"}, 9_000),
+        # What the server says that it took goes before all.
+        (BY_TOKENS, {"usage": USAGE | {"cost_in_usd_ticks": 400_000_001}}, {}, 40_001),
+        (BY_TOKENS, {"usage": USAGE | {"cost": 0.0389}}, {}, 38_900),
+        (PRICED, {"usage": {"cost": float("1e300")}}, {"quality": "low"}, 9_000),
+    ],
+)
+async def test_a_call_costs_what_is_told_of_it(
+    model: ModelEntry, told: dict[str, Any], wanted: dict[str, Any], micros: int
+) -> None:
+    answer = httpx.Response(200, json={"created": 1, "data": [{"b64_json": "AAAA"}]} | told)
+    generated, _ = await ask(answer, order(**wanted), ENTRY.model_copy(update={"models": (model,)}))
+
+    assert generated.cost_micros == micros
+
+
+async def test_a_relay_tells_the_cost_in_a_header() -> None:
+    answer = made({"b64_json": "AAAA"})
+    answer.headers["x-litellm-response-cost"] = "0.0421"
+
+    assert (await ask(answer, order()))[0].cost_micros == 42_100
+
+
+def test_what_is_reckoned_with_is_the_dearest_price_of_the_file() -> None:
+    entry = ENTRY.model_copy(update={"models": (PRICED,)})
+
+    assert entry.price_of("gpt-image-2.6-sunburst") == 211_000
+    assert entry.price_of("another") is None
+
+
+def test_a_kind_that_cannot_tell_prices_apart_takes_no_table() -> None:
+    with pytest.raises(ValidationError, match="one price per model"):
+        FalEntry(name="x", kind="fal", models=(PRICED,))

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import ValidationError
 
 from services.generator.adapters.provider_entries import Defaults, ModelEntry, ReplicateEntry, ReplicateSettings
 from services.generator.adapters.providers.replicate import ReplicateProvider
@@ -85,7 +86,9 @@ async def test_a_model_may_be_a_version_or_a_deployment(model: str, path: str, v
     assert json.loads(script.asked[0].content).get("version") == version
 
 
-@pytest.mark.parametrize("model", ["../predictions/p/cancel?x=", "acme/paint?x=", "../trainings#", "deployments/acme"])
+@pytest.mark.parametrize(
+    "model", ["../predictions/p/cancel?x=", "acme/paint?x=", "../trainings#", "deployments/acme", "abc123", "a/b:../c"]
+)
 async def test_what_is_no_models_name_is_in_no_address(model: str) -> None:
     script = Script(httpx.Response(201, json=CREATED))
     with pytest.raises(ProviderError) as refusal:
@@ -207,6 +210,13 @@ async def test_a_success_is_its_images_and_their_price(output: Any) -> None:
     assert isinstance(made, Generated)
     assert [image.url for image in made.images] == urls
     assert made.cost_micros == 3_000 * len(urls)
+
+
+async def test_what_is_no_address_among_images_is_kept_as_it_came() -> None:
+    made = await poll({"status": "succeeded", "output": [{"file": "https://x/1.png"}, "https://x/2.png"]})
+
+    assert isinstance(made, Generated)
+    assert [image.url for image in made.images] == ["https://x/2.png", None]
 
 
 @pytest.mark.parametrize(
@@ -337,6 +347,42 @@ async def test_fields_go_into_the_inputs_that_the_file_names() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("settings", "sent", "sizes", "max_side"),
+    [
+        ({}, "1024x1024", [], 1440),
+        ({"size_names": {"1024x1024": "1024*1024", "512x512": "512*512"}}, "1024*1024", ["1024x1024", "512x512"], 0),
+    ],
+)
+async def test_a_size_goes_as_one_string_or_by_its_name(
+    settings: dict[str, Any], sent: str, sizes: list[str], max_side: int
+) -> None:
+    told = ReplicateSettings(inputs={"prompt": "prompt", "size": "resolution"}, **settings)
+    script = Script(httpx.Response(201, json=CREATED))
+    speaking = provider(script, ENTRY.model_copy(update={"settings": told}))
+    await speaking.submit(order(size="1024x1024"))
+    offers = speaking.describe(is_default=False).capabilities
+
+    assert json.loads(script.asked[0].content)["input"] == {"prompt": "a harbour", "resolution": sent}
+    assert (list(offers.sizes), offers.max_side) == (sizes, max_side)
+
+
+def test_the_ratios_of_flux_schnell_are_offered_where_the_file_says_nothing() -> None:
+    told = provider(Script(httpx.Response(500))).describe(is_default=True).capabilities
+
+    assert len(told.aspect_ratios) == 11
+    assert {"21:9", "9:21", "4:5", "5:4"} <= set(told.aspect_ratios)
+
+
+@pytest.mark.parametrize(
+    "name", ["flux", "a/b/c", "deployments/a", "deployments/a/b:abc123", "abc123", "a/b:x", "../b"]
+)
+def test_a_file_that_names_no_model_is_told_how_models_are_named(name: str) -> None:
+    for told in ({"models": [{"name": name}]}, {"default_model": name}):
+        with pytest.raises(ValidationError, match="write owner/name, owner/name:VERSION"):
+            ReplicateEntry.model_validate({"name": "x", "kind": "replicate"} | told)
+
+
 async def test_the_seed_of_a_single_image_is_told_again() -> None:
     operation = replace(OPERATION, state={**OPERATION.state, "seed": "7"})
     script = Script(httpx.Response(200, json=CREATED | {"status": "succeeded", "output": "https://x/1.png"}))
@@ -361,3 +407,19 @@ def test_the_catalogue_tells_what_the_adapter_does() -> None:
     assert (told.capabilities.free, told.capabilities.idempotent, told.capabilities.max_side) == (False, False, 0)
     assert "16:9" in told.capabilities.aspect_ratios
     assert (told.models[0].price_micros_per_image, told.timeout_seconds) == (3_000, 90)
+
+
+async def test_the_key_is_for_results_at_the_apis_own_host_alone() -> None:
+    own = ReplicateProvider(ENTRY, api_key=KEY)
+    root = own.base_url
+
+    assert own.credential_for(f"{root}/files/f1/download") == {"Authorization": f"Bearer {KEY}"}
+    for other in (
+        "https://replicate.delivery/1.png",
+        root.replace("https://", "http://") + "/files/f1",
+        root.replace("https://", "https://user:word@") + "/files/f1",
+        root.replace(httpx.URL(root).host, httpx.URL(root).host + ".example") + "/files/f1",
+        "not an address",
+    ):
+        assert own.credential_for(other) == {}
+    await own.close()

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from services.job.domain.choosing import choose, lost_options
 from services.job.domain.failures import Refusal
-from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, Provider, choose
+from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, Provider
 
 MIB = 1024 * 1024
 ABLE = Capabilities(
@@ -18,9 +19,14 @@ ABLE = Capabilities(
     qualities=("high",),
     seed=True,
     negative_prompt=True,
-    max_input_images=8,
+    max_input_images=16,
     mask=True,
     max_prompt_characters=100,
+    backgrounds=("transparent", "auto"),
+    output_compression=True,
+    moderations=("auto", "low"),
+    input_fidelities=("high",),
+    max_ratio=3.0,
 )
 ALL_ROUND = Provider(
     name="all", kind="fake", is_default=True, default_model="m", models=(Model(name="m"), Model(name="l")),
@@ -37,8 +43,11 @@ FINE: dict[str, dict[str, Any]] = {
     "everything the provider can": {
         "negative_prompt": "fog", "model": "l", "n": 10, "seed": 2**63 - 1, "quality": "high", "output_format": "webp",
         "input_images": (PICTURE, InputImage(url="https://example.test/a.png")), "mask": PICTURE,
+        "background": "transparent", "output_compression": 0, "moderation": "low", "input_fidelity": "high",
         "metadata": {"k" * 40: "v" * 500}, "end_user": "u" * 128, "start_within_seconds": 1,
     },
+    "sixteen inputs": {"input_images": (PICTURE,) * 16},
+    "a longer side of just three times the shorter one": {"size": "192x64"},
     "a poor provider and no wishes": {"provider": "poor"},
     "a fallback that can do as much": {"fallback": ("poor",)},
     "a model that a provider without a list takes": {"provider": "poor", "model": "whatever"},
@@ -58,11 +67,24 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a side too small": ({"size": "56x64"}, "size"),
     "a side too large": ({"size": "2056x64"}, "size"),
     "a side off the grid": ({"size": "65x64"}, "size"),
+    "a size too long": ({"size": "200x64"}, "size"),
+    "a size too tall": ({"size": "64x200"}, "size"),
     "a size where none is chosen": ({"provider": "poor", "size": "64x64"}, "size"),
     "a ratio that is not listed": ({"aspect_ratio": "2:1"}, "aspect_ratio"),
     "a format that is not listed": ({"output_format": "jpeg"}, "output_format"),
     "a quality that is not listed": ({"quality": "low"}, "quality"),
     "a negative prompt nobody reads": ({"provider": "poor", "negative_prompt": "fog"}, "negative_prompt"),
+    "a background nobody heeds": ({"provider": "poor", "background": "transparent"}, "background"),
+    "a background of nobody here": ({"background": "opaque"}, "background"),
+    "a compression nobody heeds": ({"provider": "poor", "output_compression": 80}, "output_compression"),
+    "a compression beyond any": ({"output_compression": 101}, "output_compression"),
+    "a compression of png": ({"output_compression": 80, "output_format": "png"}, "output_compression"),
+    "a moderation nobody heeds": ({"provider": "poor", "moderation": "low"}, "moderation"),
+    "a fidelity nobody heeds": ({"input_images": (PICTURE,), "input_fidelity": "low"}, "input_fidelity"),
+    "a fidelity to nothing": ({"input_fidelity": "high"}, "input_fidelity"),
+    "a mask of nothing": ({"mask": PICTURE}, "mask"),
+    "a transparent jpeg": ({"background": "transparent", "output_format": "jpeg"}, "background"),
+    "a fallback that ignores the background": ({"fallback": ("poor",), "background": "transparent"}, "fallback.0"),
     "a mask nobody reads": ({"provider": "poor", "mask": PICTURE}, "mask"),
     "a model that is not there": ({"model": "xl"}, "model"),
     "a fallback that is not there": ({"fallback": ("poor", "nobody")}, "fallback.1"),
@@ -73,7 +95,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "too many fallbacks": ({"fallback": ("poor",) * 6}, "fallback"),
     "more inputs than the provider's": ({"provider": "poor", "input_images": (PICTURE,)}, "input_images"),
-    "too many inputs": ({"input_images": (PICTURE,) * 9}, "input_images"),
+    "too many inputs": ({"input_images": (PICTURE,) * 17}, "input_images"),
     "an input that is nothing": ({"input_images": (PICTURE, InputImage())}, "input_images.1"),
     "a mask that is nothing": ({"mask": InputImage()}, "mask"),
     "an input too large": ({"input_images": (replace(PICTURE, size_bytes=20 * MIB + 1),)}, "input_images.0"),
@@ -122,6 +144,49 @@ def test_listed_sizes_are_the_only_ones() -> None:
     assert choose(asking(size="1024x1024"), {"all": listed})[0] == listed
     with pytest.raises(Refusal, match="1024x1024"):
         choose(asking(size="512x512"), {"all": listed})
+
+
+def test_whoever_asks_for_what_a_provider_would_drop_is_told_which_do_not() -> None:
+    other = replace(ALL_ROUND, name="other", is_default=False)
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(provider="poor", background="transparent"), CATALOGUE | {"other": other})
+    assert refusal.value.message == "background: poor does not take transparent. These do: all, other."
+
+    with pytest.raises(Refusal, match="No provider here does"):
+        choose(asking(provider="poor", background="opaque"), CATALOGUE)
+
+
+def test_a_request_loses_nothing_where_it_names_nothing() -> None:
+    assert lost_options(asking(), Capabilities()) == ()
+
+
+def test_a_model_is_asked_for_what_it_can_do_itself() -> None:
+    edits = replace(ABLE, max_input_images=3, seed=False, sizes=("512x512",))
+    own = Model(name="edit", capabilities=edits)
+    both = replace(ALL_ROUND, models=(*ALL_ROUND.models, own))
+    pictures = tuple(InputImage(url=f"https://a.test/{place}") for place in range(3))
+
+    assert choose(asking(model="edit", size="512x512", input_images=pictures), {"all": both})[1] == "edit"
+    with pytest.raises(Refusal) as refusal:
+        choose(asking(model="edit", seed=1, size="1024x1024"), {"all": both})
+    assert [one.field for one in refusal.value.violations] == ["seed", "size"]
+    assert choose(asking(seed=1), {"all": both})[1] == ALL_ROUND.default_model
+
+
+def test_a_fallback_is_asked_for_what_its_default_model_can_do() -> None:
+    own = Model(name=POOR.default_model, capabilities=ABLE)
+    catalogue = CATALOGUE | {"poor": replace(POOR, models=(own,))}
+
+    assert choose(asking(seed=1, fallback=("poor",)), catalogue)[0].name == "all"
+    with pytest.raises(Refusal):
+        choose(asking(seed=1, fallback=("poor",)), CATALOGUE)
+
+
+def test_who_names_a_size_where_there_are_ratios_alone_is_told_to_name_one() -> None:
+    shaped = replace(ALL_ROUND, capabilities=replace(ABLE, sizes=(), max_side=0, aspect_ratios=("1:1", "16:9")))
+
+    with pytest.raises(Refusal, match=r"does not let its size be chosen. Name an aspect_ratio: 1:1, 16:9\."):
+        choose(asking(size="512x512"), {"all": shaped})
 
 
 def test_without_a_catalogue_the_asker_is_told_to_come_again() -> None:

@@ -1,0 +1,34 @@
+"""Ask the store for something until it answers."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, StorageUnavailable
+from services.generator.domain import failures
+
+T = TypeVar("T")
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+async def until_stored(work: Callable[[], Awaitable[T]], *, deadline: Callable[[], float], patient: bool) -> T:
+    """Keep trying while the store is away, up to `deadline` on the monotonic clock; `patient`: also when it refuses us.
+
+    Raises `StageError`.
+    """
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            return await work()
+        except (StorageUnavailable, ObjectMissing) as error:
+            # A missing bucket looks like a missing object, and may be made yet.
+            if time.monotonic() + pause > deadline():
+                raise failures.storage_away() from error
+        except StorageDenied as error:
+            if not patient or time.monotonic() + pause > deadline():
+                raise failures.storage_denied() from error
+        except ObjectConflict as error:
+            raise failures.staging_differs() from error
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE)
