@@ -6,7 +6,7 @@ from calotype.error.v1 import error_pb2
 from calotype.provider.v1 import provider_pb2
 
 from gateway.protobuf import given, moment, name
-from gateway.schemas.catalogue import CapabilitiesView, HealthView, ModelView, OutageView, ProviderView
+from gateway.schemas.catalogue import CapabilitiesView, HealthView, ModelView, OptionRuleView, OutageView, ProviderView
 
 
 def provider(one: provider_pb2.Provider) -> ProviderView:
@@ -28,8 +28,25 @@ def provider(one: provider_pb2.Provider) -> ProviderView:
         max_concurrency=one.max_concurrency or None,
         requests_per_minute=one.requests_per_minute or None,
         timeout_seconds=one.timeout_seconds,
+        options=_options(one),
         health=_health(one),
     )
+
+
+def _options(one: provider_pb2.Provider) -> list[OptionRuleView] | None:
+    if one.option_rules.any or not one.HasField("option_rules"):
+        return None
+    return [
+        OptionRuleView(
+            path=rule.path,
+            type=rule.type,
+            minimum=given(rule, "minimum"),
+            maximum=given(rule, "maximum"),
+            values=list(rule.values),
+            max_characters=rule.max_characters or None,
+        )
+        for rule in one.option_rules.rules
+    ]
 
 
 def _health(one: provider_pb2.Provider) -> HealthView:

@@ -61,6 +61,20 @@ class HealthView(View):
     outages: list[OutageView]
 
 
+class OptionRuleView(View):
+    """Values that a job may give for one option in `provider_options`."""
+
+    path: str
+    """Its name; with dots, where objects are nested."""
+    type: str
+    """`integer`, `number`, `boolean`, `string` or `any`."""
+    minimum: float | None
+    maximum: float | None
+    values: list[str]
+    """Empty: any string."""
+    max_characters: int | None
+
+
 class ProviderView(View):
     """One provider that jobs may name."""
 
@@ -69,11 +83,13 @@ class ProviderView(View):
     is_default: bool
     default_model: str
     models: list[ModelView]
-    """Empty: any name is passed on."""
+    """Empty: the default model alone."""
     capabilities: CapabilitiesView
     max_concurrency: int | None
     requests_per_minute: int | None
     timeout_seconds: int
+    options: list[OptionRuleView] | None
+    """Options that a job may set, all others are refused; null: any may be set."""
     health: HealthView
 
 

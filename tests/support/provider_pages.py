@@ -1,6 +1,6 @@
 """The pages on providers, `docs/providers/KIND.md`, and the table of what each kind can do.
 
-`python -m tests.support.provider_pages` writes the table anew.
+`python -m tests.support.provider_pages` writes its tables anew.
 """
 
 import re
@@ -23,6 +23,7 @@ FOLDER = Path(__file__).parents[2] / "docs" / "providers"
 INDEX = FOLDER / "README.md"
 _BLOCK = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 _TABLE = re.compile(r"(<!-- table: [^\n]*-->\n).*?(<!-- end of table -->)", re.DOTALL)
+_OPTIONS = re.compile(r"(<!-- options: [^\n]*-->\n).*?(<!-- end of options -->)", re.DOTALL)
 _HEAD = "| kind | images per call | sizes | input images, mask | seed | follow, cancel | safe to repeat |"
 
 
@@ -67,9 +68,27 @@ def table(renderers: Renderers) -> str:
     return "\n".join([_HEAD, "| --- " * _HEAD.count(" | ") + "| --- |", *rows]) + "\n"
 
 
-def with_table(page: str, written: str) -> str:
-    """The page with a table in its place."""
-    return _TABLE.sub(lambda found: f"{found[1]}{written}{found[2]}", page)
+def options_table(renderers: Renderers) -> str:
+    """The table of the options that jobs may set."""
+    rows = []
+    for kind in sorted(KINDS):
+        rules = described(kind, renderers).option_rules.rules
+        told = "; ".join(f"`{rule.path}`: {_values(rule)}" for rule in rules)
+        rows.append(f"| [`{kind}`]({kind}.md) | {told or 'none'} |")
+    return "\n".join(["| kind | options |", "| --- | --- |", *rows]) + "\n"
+
+
+def with_tables(page: str, renderers: Renderers) -> str:
+    """The page with both tables in their places."""
+    page = _TABLE.sub(lambda found: f"{found[1]}{table(renderers)}{found[2]}", page)
+    return _OPTIONS.sub(lambda found: f"{found[1]}{options_table(renderers)}{found[2]}", page)
+
+
+def _values(rule: provider_pb2.OptionRule) -> str:
+    if rule.type in ("integer", "number"):
+        kind = "whole number" if rule.type == "integer" else "number"
+        return f"{kind} from {rule.minimum:g} to {rule.maximum:g}"
+    return ", ".join(f"`{value}`" for value in rule.values) if rule.values else rule.type
 
 
 def _row(kind: str, offers: provider_pb2.Capabilities) -> str:
@@ -125,7 +144,7 @@ def main() -> None:
     """Write the table anew."""
     renderers = Renderers(1)
     page = INDEX.read_text(encoding="utf-8")
-    INDEX.write_text(with_table(page, table(renderers)), encoding="utf-8")
+    INDEX.write_text(with_tables(page, renderers), encoding="utf-8")
     print(f"{INDEX} is written")
     sys.exit(0)
 

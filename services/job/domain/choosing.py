@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from services.job.domain import option_rules
 from services.job.domain.failures import Refusal, Violation
 from services.job.domain.requests import Capabilities, JobRequest, Provider
 
@@ -34,6 +35,7 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
         *_unknown_names(request, provider, catalogue),
         *_beyond(request, provider),
         *_options_beyond(request, provider, catalogue),
+        *option_rules.violations(request.provider_options, provider.option_rules, provider=provider.name),
         *_beyond_fallbacks(request, ways_around),
     )
     if violations:
@@ -54,8 +56,8 @@ def _provider(request: JobRequest, catalogue: Mapping[str, Provider]) -> Provide
 
 
 def _unknown_names(request: JobRequest, provider: Provider, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
-    names = [model.name for model in provider.models]
-    if request.model is not None and names and request.model not in names:
+    names = [model.name for model in provider.models] or [provider.default_model]
+    if request.model is not None and request.model not in names:
         yield Violation(field="model", message=f"{provider.name} has: {', '.join(names)}.")
     for place, name in enumerate(request.fallback):
         if name not in catalogue:

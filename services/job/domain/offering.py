@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.job.domain.requests import Capabilities, Model, Provider
+from services.job.domain.requests import Capabilities, Model, OptionRules, Provider
 
 #: A generator registers every 30 seconds. One that has not for three times as long is gone.
 LIVE_SECONDS = 90.0
@@ -49,6 +49,7 @@ def _within(newest: Provider, every: Sequence[Provider], *, is_default: bool) ->
         max_concurrency=_strictest([one.max_concurrency for one in every]),
         requests_per_minute=_strictest([one.requests_per_minute for one in every]),
         capabilities=_honoured_by_all(newest.capabilities, [one.capabilities for one in every]),
+        option_rules=_allowed_by_all(newest.option_rules, [one.option_rules for one in every]),
         models=tuple(_model(model, newest, every) for model in newest.models),
         # For so long a call of one of them may be at the provider.
         timeout_seconds=max(one.timeout_seconds for one in every),
@@ -76,6 +77,14 @@ def _honoured_by_all(newest: Capabilities, every: Sequence[Capabilities]) -> Cap
         moderations=by_all("moderations"),
         input_fidelities=by_all("input_fidelities"),
     )
+
+
+def _allowed_by_all(newest: OptionRules | None, every: Sequence[OptionRules | None]) -> OptionRules | None:
+    """The newest rules, but for options that a worker would refuse."""
+    told = [{rule.path for rule in one.rules} for one in every if one is not None and not one.any]
+    if newest is None or newest.any:
+        return newest
+    return OptionRules(rules=tuple(rule for rule in newest.rules if all(rule.path in paths for paths in told)))
 
 
 def _strictest(limits: Sequence[int]) -> int:

@@ -102,6 +102,26 @@ class Model:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OptionRule:
+    """Values that jobs may give for one option; see `calotype.provider.v1.OptionRule`."""
+
+    path: str
+    type: str
+    minimum: float | None = None
+    maximum: float | None = None
+    values: tuple[str, ...] = ()
+    max_characters: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptionRules:
+    """Options that jobs may set at a provider; what no rule names is refused."""
+
+    any: bool = False
+    rules: tuple[OptionRule, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provider:
     """One entry of the catalogue."""
 
@@ -114,6 +134,8 @@ class Provider:
     max_concurrency: int = 0
     requests_per_minute: int = 0
     timeout_seconds: int = 300
+    #: None where its generator does not say.
+    option_rules: OptionRules | None = None
 
     def as_model(self, name: str) -> "Provider":
         """The provider as it is for those who ask for this model."""

@@ -21,7 +21,17 @@ from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Refusal, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.quotas import Quota
-from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, OnAmbiguous, Priority, Provider
+from services.job.domain.requests import (
+    Capabilities,
+    InputImage,
+    JobRequest,
+    Model,
+    OnAmbiguous,
+    OptionRule,
+    OptionRules,
+    Priority,
+    Provider,
+)
 from services.job.messages.enums import PRIORITY_IN, member, reason_name
 from services.job.store.inputs import MASK
 
@@ -128,7 +138,23 @@ def provider(told: provider_pb2.Provider) -> Provider:
         max_concurrency=told.max_concurrency,
         requests_per_minute=told.requests_per_minute,
         timeout_seconds=told.timeout_seconds,
+        option_rules=_option_rules(told.option_rules) if told.HasField("option_rules") else None,
     )
+
+
+def _option_rules(told: provider_pb2.OptionRules) -> OptionRules:
+    rules = (
+        OptionRule(
+            path=rule.path,
+            type=rule.type,
+            minimum=_given(rule, "minimum"),
+            maximum=_given(rule, "maximum"),
+            values=tuple(rule.values),
+            max_characters=rule.max_characters,
+        )
+        for rule in told.rules
+    )
+    return OptionRules(any=told.any, rules=tuple(rules))
 
 
 def _capabilities(told: provider_pb2.Capabilities) -> Capabilities:

@@ -1,5 +1,6 @@
 """Domain values as protobuf messages."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from services.job.domain.failures import Failure
 from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, Snapshot
 from services.job.domain.limits import Limits
 from services.job.domain.quotas import Rate
-from services.job.domain.requests import Capabilities, InputImage, JobRequest, Priority, Provider
+from services.job.domain.requests import Capabilities, InputImage, JobRequest, OptionRules, Priority, Provider
 from services.job.domain.routing import Breaker
 from services.job.domain.states import State
 from services.job.messages.enums import PRIORITY_OUT, number, reason_number
@@ -280,7 +281,14 @@ def provider(one: Provider, breakers: Iterable[Breaker] = ()) -> provider_pb2.Pr
         max_concurrency=one.max_concurrency,
         requests_per_minute=one.requests_per_minute,
         timeout_seconds=one.timeout_seconds,
+        option_rules=None if one.option_rules is None else _option_rules(one.option_rules),
         outages=[_outage(breaker) for breaker in breakers if breaker.provider == one.name and breaker.opened_at],
+    )
+
+
+def _option_rules(told: OptionRules) -> provider_pb2.OptionRules:
+    return provider_pb2.OptionRules(
+        any=told.any, rules=[provider_pb2.OptionRule(**dataclasses.asdict(rule)) for rule in told.rules]
     )
 
 

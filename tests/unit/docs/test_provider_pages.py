@@ -50,7 +50,7 @@ def test_the_index_tells_every_key_of_an_entry() -> None:
     assert [name for name in RemoteEntry.model_fields if f"`{name}`" not in page and name not in own] == []
 
 
-def test_the_table_says_what_the_adapters_offer(renderers: Renderers) -> None:
+def test_the_tables_say_what_the_adapters_offer(renderers: Renderers) -> None:
     page = provider_pages.INDEX.read_text(encoding="utf-8")
 
-    assert provider_pages.with_table(page, provider_pages.table(renderers)) == page
+    assert provider_pages.with_tables(page, renderers) == page

@@ -36,6 +36,7 @@ class Provider(_message.Message):
     REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     TIMEOUT_SECONDS_FIELD_NUMBER: _builtins.int
     OUTAGES_FIELD_NUMBER: _builtins.int
+    OPTION_RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name that jobs use."""
     kind: _builtins.str
@@ -52,7 +53,7 @@ class Provider(_message.Message):
     """Longest time that one call may take."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """Models that jobs may name. Empty: any name is passed on."""
+        """Models that jobs may name. Empty: `default_model` alone."""
 
     @_builtins.property
     def capabilities(self) -> Global___Capabilities:
@@ -61,6 +62,10 @@ class Provider(_message.Message):
     @_builtins.property
     def outages(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outage]:
         """Models that get no jobs for now, as job-service has seen of their calls; empty when all is well. Not registered."""
+
+    @_builtins.property
+    def option_rules(self) -> Global___OptionRules:
+        """Options that jobs may set in `provider_options`. Absent: not said, as by generators of an earlier version."""
 
     def __init__(
         self,
@@ -75,14 +80,94 @@ class Provider(_message.Message):
         requests_per_minute: _builtins.int = ...,
         timeout_seconds: _builtins.int = ...,
         outages: _abc.Iterable[Global___Outage] | None = ...,
+        option_rules: Global___OptionRules | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "option_rules", b"option_rules"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "outages", b"outages", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "default_model", b"default_model", "is_default", b"is_default", "kind", b"kind", "max_concurrency", b"max_concurrency", "models", b"models", "name", b"name", "option_rules", b"option_rules", "outages", b"outages", "requests_per_minute", b"requests_per_minute", "timeout_seconds", b"timeout_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Provider: _TypeAlias = Provider  # noqa: Y015
+
+@_typing.final
+class OptionRules(_message.Message):
+    """OptionRules says which options jobs may set at a provider. What no rule names is refused."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANY_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    any: _builtins.bool
+    """Any option may be set."""
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___OptionRule]:
+        """One rule per option."""
+
+    def __init__(
+        self,
+        *,
+        any: _builtins.bool = ...,
+        rules: _abc.Iterable[Global___OptionRule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any", b"any", "rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OptionRules: _TypeAlias = OptionRules  # noqa: Y015
+
+@_typing.final
+class OptionRule(_message.Message):
+    """OptionRule says which values jobs may give for one option."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    TYPE_FIELD_NUMBER: _builtins.int
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    MAX_CHARACTERS_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Path in `provider_options`, with dots between the names of nested objects."""
+    type: _builtins.str
+    """Kind of value: `integer`, `number`, `boolean`, `string` or `any`."""
+    minimum: _builtins.float
+    """Smallest number that is allowed; absent: no bound."""
+    maximum: _builtins.float
+    """Largest number that is allowed; absent: no bound."""
+    max_characters: _builtins.int
+    """Longest string in characters; 0 is no bound."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The strings that are allowed. Empty: any string."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        type: _builtins.str = ...,
+        minimum: _builtins.float | None = ...,
+        maximum: _builtins.float | None = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        max_characters: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "max_characters", b"max_characters", "maximum", b"maximum", "minimum", b"minimum", "path", b"path", "type", b"type", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___OptionRule: _TypeAlias = OptionRule  # noqa: Y015
 
 @_typing.final
 class Outage(_message.Message):

@@ -1,11 +1,12 @@
 """Entries of the kind `a1111`."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from common.config import ConfigError
+from services.generator.adapters.provider_entries.option_rules import OptionRule, Rules, integer, number
 from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry, Strict
 
 
@@ -32,6 +33,15 @@ class A1111Entry(RemoteEntry):
     """A server of one's own that speaks the API of AUTOMATIC1111's web UI; its models are checkpoints."""
 
     kind: Literal["a1111"]
+    harmless_options: ClassVar[Rules] = {
+        "steps": integer(1, 50),
+        "cfg_scale": number(0, 30),
+        "distilled_cfg_scale": number(0, 30),
+        "denoising_strength": number(0, 1),
+        "sampler_name": OptionRule(type="string", max_characters=100),
+        "scheduler": OptionRule(type="string", max_characters=100),
+        "override_settings.CLIP_stop_at_last_layers": integer(1, 12),
+    }
     settings: A1111Settings = A1111Settings()
 
     def api_key(self, environ: Mapping[str, str]) -> str:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import Rules, number, one_of
 from services.generator.adapters.provider_entries.shared import OutputFormat, Ratio, RemoteEntry, Size, Strict
 
 Family = Literal["nova", "titan", "stability"]
@@ -62,6 +63,22 @@ FAMILIES: Mapping[Family, Limits] = {
         max_prompt_characters=10_000,
     ),
 }  # fmt: skip
+_OF_AMAZON: Rules = {
+    "imageGenerationConfig.cfgScale": number(1.1, 10),
+    "imageVariationParams.similarityStrength": number(0.2, 1),
+}
+#: Options that jobs may set, by the vendor's references of the bodies.
+_OPTIONS: Mapping[Family, Rules] = {
+    "nova": {
+        **_OF_AMAZON,
+        "textToImageParams.style": one_of(
+            "3D_ANIMATED_FAMILY_FILM", "DESIGN_SKETCH", "FLAT_VECTOR_ILLUSTRATION", "GRAPHIC_NOVEL_ILLUSTRATION",
+            "MAXIMALISM", "MIDCENTURY_RETRO", "PHOTOREALISM", "SOFT_DIGITAL_PAINTING",
+        ),
+    },
+    "titan": _OF_AMAZON,
+    "stability": {"strength": number(0, 1)},
+}  # fmt: skip
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,2047}")
 
 
@@ -107,6 +124,9 @@ class BedrockEntry(RemoteEntry):
         if self.settings.auth == "iam" and (self.api_key_env or self.api_key_file):
             raise ValueError("settings.auth iam takes no api_key_env and no api_key_file")
         return self
+
+    def _known_options(self) -> Rules:
+        return _OPTIONS[self.family]
 
     @property
     def family(self) -> Family:

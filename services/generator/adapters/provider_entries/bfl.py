@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import BOOLEAN, Rules, integer, number
 from services.generator.adapters.provider_entries.shared import OutputFormat, Ratio, RemoteEntry, Strict
 
 #: `image` takes one picture, `images` a list, `numbered_images` each by its own field: `NAME`, `NAME_2` and so on.
@@ -99,6 +100,15 @@ class BFLEntry(RemoteEntry):
     """The API of Black Forest Labs."""
 
     kind: Literal["bfl"]
+    harmless_options: ClassVar[Rules] = {
+        "guidance": number(1.5, 10),
+        "steps": integer(1, 50),
+        "prompt_upsampling": BOOLEAN,
+        "raw": BOOLEAN,
+        "image_prompt_strength": number(0, 1),
+        # How far `flux-pro-1.0-expand` and `outpainting-v1` grow a picture, in pixels.
+        **{side: integer(0, 2048) for side in ("top", "bottom", "left", "right")},
+    }
     settings: BFLSettings = BFLSettings()
 
     def settings_of(self, model: str) -> BFLSettings:

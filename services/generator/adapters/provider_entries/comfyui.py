@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictInt, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import Rules, one_of
 from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry, Strict
 
 Slot = Literal["prompt", "negative_prompt", "seed", "width", "height", "n", "image", "images", "mask"]
@@ -145,6 +146,10 @@ class ComfyUIEntry(RemoteEntry):
                 if name not in self.settings.models:
                     raise ValueError(f"settings.models must say what the model {name!r} puts into the workflow")
         return self
+
+    def _known_options(self) -> Rules:
+        """The choices that the file lists; no other input of the workflow is the job's to set."""
+        return {name: one_of(*choice.values) for name, choice in self.settings.choices.items()}
 
     def api_key(self, environ: Mapping[str, str]) -> str:
         """The credential of a server that asks for one; empty where the entry names none. Raises `ConfigError`."""

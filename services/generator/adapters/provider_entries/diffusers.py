@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import Rules, integer, number
 from services.generator.adapters.provider_entries.shared import Entry, Strict
 
 #: Below this, models show nothing that could be recognised.
@@ -105,6 +106,22 @@ class DiffusersEntry(Entry):
         if len(self.models) > 1:
             raise ValueError("has one model, that of settings.path; make an entry for each other one")
         return self
+
+    def _known_options(self) -> Rules:
+        """What the pipelines take as well, if the model's own does."""
+        return {
+            "steps": integer(1, self.settings.max_steps),
+            "guidance_scale": number(0, 100),
+            "strength": number(0.01, 1),
+            "true_cfg_scale": number(0, 100),
+            "guidance_rescale": number(0, 1),
+            "eta": number(0, 1),
+        }
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The one model."""
+        return (self.model,)
 
     @property
     def model(self) -> str:

@@ -1,11 +1,12 @@
 """Entries of the kind `fal`."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
+from services.generator.adapters.provider_entries.option_rules import OF_DIFFUSION, Rules, one_of
 from services.generator.adapters.provider_entries.shared import OutputFormat, RemoteEntry
 
 STANDARD_INPUTS: Mapping[InputField, str] = {
@@ -32,6 +33,7 @@ class FalEntry(RemoteEntry):
     """Requests to a queue over HTTP."""
 
     kind: Literal["fal"]
+    harmless_options: ClassVar[Rules] = {**OF_DIFFUSION, "acceleration": one_of("none", "regular", "high")}
     settings: FalSettings = FalSettings()
 
     @property

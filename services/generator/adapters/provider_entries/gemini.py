@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from services.generator.adapters.provider_entries.option_rules import Rules, integer, number
 from services.generator.adapters.provider_entries.shared import Ratio, RemoteEntry, Strict
 
 
@@ -45,6 +46,11 @@ class GeminiEntry(RemoteEntry):
     """Models that answer `generateContent` with images."""
 
     kind: Literal["gemini"]
+    harmless_options: ClassVar[Rules] = {
+        "generationConfig.temperature": number(0, 2),
+        "generationConfig.topP": number(0, 1),
+        "generationConfig.topK": integer(1, 1000),
+    }
     knows_prices: ClassVar[bool] = True
     settings: GeminiSettings = GeminiSettings()
 

@@ -1,9 +1,10 @@
 """Entries of the kind `huggingface`."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import OF_DIFFUSION, Rules
 from services.generator.adapters.provider_entries.shared import RemoteEntry, Strict
 
 #: Those of the router whose requests and answers are described; `endpoint` is a deployment of one's own.
@@ -38,6 +39,7 @@ class HuggingFaceEntry(RemoteEntry):
     """Models behind Hugging Face's router, by their names at whoever runs them."""
 
     kind: Literal["huggingface"]
+    harmless_options: ClassVar[Rules] = OF_DIFFUSION
     settings: HuggingFaceSettings = HuggingFaceSettings()
 
     @model_validator(mode="after")

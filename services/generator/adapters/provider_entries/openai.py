@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import Rules, one_of
 from services.generator.adapters.provider_entries.shared import OutputFormat, Ratio, RemoteEntry, Size, Strict
 
 OpenAIField = Literal[
@@ -152,6 +153,7 @@ class ImagesAPIEntry(RemoteEntry):
     """What every entry says whose server has OpenAI's Images API."""
 
     knows_prices: ClassVar[bool] = True
+    harmless_options: ClassVar[Rules] = {"style": one_of("vivid", "natural")}
     settings: OpenAISettings = OpenAISettings()
 
     @model_validator(mode="after")

@@ -16,6 +16,11 @@ class ProceduralEntry(Entry):
     settings: NoSettings = NoSettings()
 
     @property
+    def model_names(self) -> tuple[str, ...]:
+        """The one model."""
+        return (self.model,)
+
+    @property
     def model(self) -> str:
         """The one model; its name is for people only."""
         return self.default_model or (self.models[0].name if self.models else self.kind)

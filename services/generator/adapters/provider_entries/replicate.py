@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
 from services.generator.adapters.provider_entries.model_inputs import InputField, ModelInputs
+from services.generator.adapters.provider_entries.option_rules import BOOLEAN, OF_DIFFUSION, Rules, integer, number
 from services.generator.adapters.provider_entries.shared import Ratio, RemoteEntry
 
 STANDARD_INPUTS: Mapping[InputField, str] = {
@@ -37,6 +38,13 @@ class ReplicateEntry(RemoteEntry):
     """Predictions over HTTP."""
 
     kind: Literal["replicate"]
+    harmless_options: ClassVar[Rules] = {
+        **OF_DIFFUSION,
+        "prompt_strength": number(0, 1),
+        "image_prompt_strength": number(0, 1),
+        "output_quality": integer(0, 100),
+        "go_fast": BOOLEAN,
+    }
     settings: ReplicateSettings = ReplicateSettings()
 
     @model_validator(mode="after")

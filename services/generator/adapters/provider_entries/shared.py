@@ -9,6 +9,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr,
 from pydantic_core import PydanticCustomError
 
 from common.config import ConfigError
+from services.generator.adapters.provider_entries import option_rules
+from services.generator.adapters.provider_entries.option_rules import OptionRule, Rules
+from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.domain.work import Request
 
 
@@ -103,7 +106,7 @@ class Defaults(Strict):
             aspect_ratio=request.aspect_ratio if has_shape else self.aspect_ratio,
             quality=request.quality or self.quality,
             output_format=request.output_format or self.output_format,
-            options={**self.provider_options, **request.options},
+            options=option_rules.merged(self.provider_options, request.options),
         )
 
 
@@ -123,6 +126,13 @@ class Entry(Strict):
     poll_interval_seconds: float = Field(default=1, gt=0)
     allow_private_addresses: bool = False
     defaults: Defaults = Defaults()
+    #: Options that jobs may set beside `harmless_options`: a rule each; None takes one away. `any` is for operators who
+    #: write all jobs themselves.
+    allowed_options: Literal["any"] | Mapping[str, OptionRule | None] = Field(default_factory=dict)
+    #: Options that every call has, whatever its job says.
+    fixed_options: Mapping[str, Any] = Field(default_factory=dict)
+    #: Options that the kind lets jobs set.
+    harmless_options: ClassVar[Rules] = {}
     _of_models: dict[str, Strict] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -149,6 +159,42 @@ class Entry(Strict):
             problem = error.errors(include_input=False, include_url=False)[0]
             told = {"words": problem["msg"].removeprefix("Value error, "), "place": (*place, *problem["loc"])}
             raise PydanticCustomError("model_settings", "{words}", told) from error
+
+    def option_rules(self) -> Rules | None:
+        """The options that jobs may set, by path; None is any."""
+        if self.allowed_options == "any":
+            return None
+        fixed = {path for path, _ in option_rules.paths(self.fixed_options, {})}
+        rules = {**self._known_options(), **self.allowed_options}
+        return {path: rule for path, rule in rules.items() if rule is not None and path not in fixed}
+
+    def request_for(self, model: str, request: Request) -> Request:
+        """The request as it is sent: with defaults and fixed options.
+
+        Raises `ProviderError` for a model that the file does not name, and for an option that jobs may not set.
+        """
+        if model not in self.model_names:
+            raise ProviderError(
+                code="PERMANENT",
+                reason="INVALID_INPUT",
+                message=f"{self.name} has no model {model[:100]!r}; it has {', '.join(self.model_names)[:1000]}.",
+                retryable=False,
+                acceptance=Acceptance.NOT_ACCEPTED,
+            )
+        rules = self.option_rules()
+        if rules is not None:
+            option_rules.refuse_others(self.name, request.options, rules)
+        full = self.defaults.applied_to(request)
+        return replace(full, options=option_rules.merged(full.options, self.fixed_options))
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models that jobs may name."""
+        named = (self.default_model,) if self.default_model else ()
+        return tuple(dict.fromkeys((*named, *(one.name for one in self.models))))
+
+    def _known_options(self) -> Rules:
+        return self.harmless_options
 
     def price_of(self, model: str) -> int | None:
         """The price of one image to reckon with; None when the file does not tell it."""

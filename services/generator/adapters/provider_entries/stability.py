@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from services.generator.adapters.provider_entries.option_rules import OptionRule, Rules, integer, number, one_of
 from services.generator.adapters.provider_entries.shared import ModelEntry, OutputFormat, Ratio, RemoteEntry, Strict
 from services.generator.adapters.provider_entries.stability_endpoints import ENDPOINTS, Endpoint, endpoint_of
 
@@ -22,10 +23,38 @@ class StabilitySettings(Strict):
     strength: float = Field(default=0.7, ge=0, le=1)
 
 
+STYLES = (
+    "3d-model", "analog-film", "anime", "cinematic", "comic-book", "digital-art", "enhance", "fantasy-art", "isometric",
+    "line-art", "low-poly", "modeling-compound", "neon-punk", "origami", "photographic", "pixel-art", "tile-texture",
+)  # fmt: skip
+_WORDS = OptionRule(type="string", max_characters=10_000)
+
+
 class StabilityEntry(RemoteEntry):
     """The endpoints below `stable-image`: `core`, `ultra`, `sd3`, `sd3/NAME`, and others by their path."""
 
     kind: Literal["stability"]
+    #: Fields of the endpoints by the vendor's OpenAPI document.
+    harmless_options: ClassVar[Rules] = {
+        "style_preset": one_of(*STYLES),
+        "cfg_scale": number(1, 10),
+        "strength": number(0, 1),
+        "grow_mask": integer(0, 100),
+        "search_prompt": _WORDS,
+        "select_prompt": _WORDS,
+        "foreground_prompt": _WORDS,
+        **{side: integer(0, 2000) for side in ("left", "right", "up", "down")},
+        "creativity": number(0, 1),
+        "control_strength": number(0, 1),
+        "fidelity": number(0, 1),
+        "style_strength": number(0, 1),
+        "composition_fidelity": number(0, 1),
+        "change_strength": number(0.1, 1),
+        "light_source_direction": one_of("left", "right", "above", "below", "none"),
+        "light_source_strength": number(0, 1),
+        "preserve_original_subject": number(0, 1),
+        "original_background_depth": number(0, 1),
+    }
     #: All that jobs may name: what the catalogue offers is what each of them takes.
     models: tuple[ModelEntry, ...] = Field(min_length=1)
     settings: StabilitySettings = StabilitySettings()

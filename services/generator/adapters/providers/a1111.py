@@ -120,7 +120,7 @@ class A1111Provider(RemoteProvider):
         return CancelOutcome.CONFIRMED
 
     async def _fields(self, order: Order) -> dict[str, Any]:
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         given = self._options(request)
         seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         batch = next(size for size in range(self._entry.settings.max_batch_size, 0, -1) if order.count % size == 0)

@@ -85,7 +85,7 @@ class BedrockProvider(RemoteProvider):
         """Ask, and wait for the images."""
         if not self._entry.takes_model(order.model):
             raise model_names.unknown(self.name, order.model)
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         family = self._entry.family
         seed = models.seed_for(family, order)
         body = json.dumps(models.body_of(family, order, request, seed=seed)).encode()

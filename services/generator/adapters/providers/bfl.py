@@ -110,7 +110,7 @@ class BFLProvider(RemoteProvider):
         return self._read(operation, answer)
 
     def _task(self, order: Order) -> dict[str, Any]:
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         refused = next((name for name in _CALLBACKS if name in request.options), None)
         if refused is not None:
             raise options.not_taken(self.name, refused, "it is followed by asking")

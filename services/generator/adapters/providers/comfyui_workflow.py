@@ -20,7 +20,7 @@ Workflow = dict[str, dict[str, Any]]
 def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
     """The entry's workflow with a request in it. Raises `ProviderError` for what it has no input for."""
     settings = entry.settings
-    request = entry.defaults.applied_to(order.request)
+    request = entry.request_for(order.model, order.request)
     found = {
         name: {"class_type": node.class_type, "inputs": dict(node.inputs)} for name, node in settings.workflow.items()
     }

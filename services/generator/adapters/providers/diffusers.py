@@ -13,6 +13,7 @@ from common.config import ConfigError
 from services.generator.adapters import torch_pipeline
 from services.generator.adapters.diffusion import Diffusion, DiffusionFailed, Drawing, Pipeline, Unsupported
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
+from services.generator.adapters.providers import option_messages
 from services.generator.adapters.providers.diffusers_errors import classified
 from services.generator.adapters.providers.diffusers_options import arguments_of
 from services.generator.adapters.providers.seeds import seed_of
@@ -76,6 +77,7 @@ class DiffusersProvider:
             max_concurrency=self._entry.max_concurrency,
             requests_per_minute=self._entry.requests_per_minute,
             timeout_seconds=int(self.timeout_seconds),
+            option_rules=option_messages.of_entry(self._entry),
         )
 
     def images_per_call(self, model: str) -> int:
@@ -87,7 +89,7 @@ class DiffusersProvider:
         first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         seeds = tuple((first + index) % SEEDS for index in range(order.count))
         try:
-            drawing = self._drawing(self._entry.defaults.applied_to(order.request), seeds, order.inputs)
+            drawing = self._drawing(self._entry.request_for(order.model, order.request), seeds, order.inputs)
             made = await self._diffusion.draw(drawing, order.report)
         except DiffusionFailed as failure:
             raise classified(self.name, failure) from failure

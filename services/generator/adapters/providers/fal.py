@@ -119,7 +119,7 @@ class FalProvider(RemoteProvider):
                 raise operation_errors.not_told(self.name, str(other)[:100])
 
     async def _input(self, order: Order) -> dict[str, Any]:
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         settings = self._entry.settings
         model_inputs.refuse_lost_pictures(self.name, order, settings)
         brought = pictures.of_order(order)

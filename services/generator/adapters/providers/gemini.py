@@ -60,7 +60,7 @@ class GeminiProvider(RemoteProvider):
         """Ask, and wait for the image."""
         model = model_names.path(self.name, order.model, parts=range(1, 2))
         url = f"{self.base_url}/models/{model}:generateContent"
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order, request))
         if not answer.is_success:
             raise errors.refusal_of(self.name, answer)

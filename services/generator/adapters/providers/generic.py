@@ -82,7 +82,7 @@ class GenericProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request, and read the images or the operation of its answer."""
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         path = self._settings.submit.path
         if "{model}" in path:
             path = path.replace("{model}", model_names.path(self.name, order.model, parts=range(1, 8)))

@@ -58,7 +58,7 @@ class HuggingFaceProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the image."""
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         path, body, headers = huggingface_requests.request_of(self._entry.settings.provider, self.name, order, request)
         answer = await self._buy("POST", f"{self.base_url}{path}", most=MOST_ANSWER, json=body, headers=headers)
         if answer.status_code not in (200, 201):

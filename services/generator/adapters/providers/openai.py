@@ -82,7 +82,7 @@ class OpenAIProvider(RemoteProvider):
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the images."""
         settings = self._entry.settings
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         body = requests.body(order, self._fields(order, request), settings.edits)
         path = settings.edits.path if order.inputs else settings.path
         most = MOST_ANSWER + MOST_PER_IMAGE * order.count

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import ProceduralEntry
+from services.generator.adapters.providers import option_messages
 from services.generator.adapters.providers.seeds import seed_of
 from services.generator.adapters.rendering import Renderers, RenderersBroken
 from services.generator.domain.outcomes import (
@@ -72,6 +73,7 @@ class ProceduralProvider:
             max_concurrency=self._entry.max_concurrency,
             requests_per_minute=self._entry.requests_per_minute,
             timeout_seconds=int(self.timeout_seconds),
+            option_rules=option_messages.of_entry(self._entry),
         )
 
     def images_per_call(self, model: str) -> int:
@@ -80,7 +82,7 @@ class ProceduralProvider:
 
     async def submit(self, order: Order) -> Generated:
         """Draw."""
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
         try:

@@ -12,7 +12,7 @@ import httpx
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import RemoteEntry
-from services.generator.adapters.providers import operation_errors, pictures
+from services.generator.adapters.providers import operation_errors, option_messages, pictures
 from services.generator.adapters.providers.answers import MOST_BODY, Answer, exchange
 from services.generator.adapters.providers.http_errors import lost_answer
 from services.generator.adapters.providers.websocket import messages
@@ -77,13 +77,13 @@ class RemoteProvider(ABC):
             is_default=is_default,
             default_model=entry.model,
             models=[
-                provider_pb2.Model(name=model.name, price_micros_per_image=entry.price_of(model.name))
-                for model in entry.models
+                provider_pb2.Model(name=name, price_micros_per_image=entry.price_of(name)) for name in entry.model_names
             ],
             capabilities=offers,
             max_concurrency=entry.max_concurrency,
             requests_per_minute=entry.requests_per_minute,
             timeout_seconds=int(self.timeout_seconds),
+            option_rules=option_messages.of_entry(entry),
         )
 
     def images_per_call(self, model: str) -> int:

@@ -123,7 +123,7 @@ class ReplicateProvider(RemoteProvider):
         return self._key_for_own(url) if url.startswith(f"{self.base_url}/files/") else {}
 
     async def _input(self, order: Order) -> dict[str, Any]:
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         settings = self._entry.settings
         model_inputs.refuse_lost_pictures(self.name, order, settings)
         brought = pictures.of_order(order)

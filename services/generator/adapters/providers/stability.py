@@ -115,7 +115,7 @@ class StabilityProvider(RemoteProvider):
 
     def _fields(self, order: Order, endpoint: Endpoint, variant: str) -> dict[str, tuple[None, str]]:
         """The fields, each a part of its own: the API takes nothing but multipart forms, also without a file."""
-        request = self._entry.defaults.applied_to(order.request)
+        request = self._entry.request_for(order.model, order.request)
         changes = bool(order.inputs) and endpoint.strength
         is_sd3 = endpoint is ENDPOINTS["generate/sd3"]
         if changes and is_sd3 and request.aspect_ratio is not None:

@@ -50,7 +50,7 @@ FINE: dict[str, dict[str, Any]] = {
     "a longer side of just three times the shorter one": {"size": "192x64"},
     "a poor provider and no wishes": {"provider": "poor"},
     "a fallback that can do as much": {"fallback": ("poor",)},
-    "a model that a provider without a list takes": {"provider": "poor", "model": "whatever"},
+    "the model of a provider without a list": {"provider": "poor", "model": "any"},
 }  # fmt: skip
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an empty prompt": ({"prompt": ""}, "prompt"),
@@ -87,6 +87,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a fallback that ignores the background": ({"fallback": ("poor",), "background": "transparent"}, "fallback.0"),
     "a mask nobody reads": ({"provider": "poor", "mask": PICTURE}, "mask"),
     "a model that is not there": ({"model": "xl"}, "model"),
+    "a model beside the only one": ({"provider": "poor", "model": "../predictions/p1/cancel?x="}, "model"),
     "a fallback that is not there": ({"fallback": ("poor", "nobody")}, "fallback.1"),
     "a fallback that ignores the seed": ({"fallback": ("poor",), "seed": 1}, "fallback.0"),
     "options of one provider with a fallback": (

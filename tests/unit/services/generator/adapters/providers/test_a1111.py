@@ -27,7 +27,9 @@ DONE = {"images": ["MA=="], "parameters": {}, "info": json.dumps({"all_seeds": [
 
 def entry(**told: Any) -> A1111Entry:
     """An entry of the provider file."""
-    return A1111Entry.model_validate({"name": "studio", "kind": "a1111", "models": [{"name": "xl"}]} | told)
+    return A1111Entry.model_validate(
+        {"name": "studio", "kind": "a1111", "models": [{"name": "xl"}], "allowed_options": "any"} | told
+    )
 
 
 def _picture(width: int, height: int, colour: Any = "white", mode: str = "RGB") -> bytes:
@@ -164,7 +166,7 @@ async def test_a_picture_of_another_checkpoint_is_not_passed_off_as_the_one_that
     named: str, drawn: dict[str, str], fits: bool
 ) -> None:
     server = Server(txt2img=DONE | {"info": json.dumps(drawn)})
-    provider = A1111Provider(entry(), api_key="", transport=Wire(server.take))
+    provider = A1111Provider(entry(models=[{"name": named}]), api_key="", transport=Wire(server.take))
     try:
         if fits:
             assert (await provider.submit(replace(ORDER, model=named))).images

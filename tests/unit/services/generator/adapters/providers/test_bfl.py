@@ -19,7 +19,10 @@ ENTRY = BFLEntry(
     name="flux",
     kind="bfl",
     base_url="https://proxy.example:8443/bfl",
-    models=(ModelEntry(name="flux-2-pro", price_micros_per_image=40_000),),
+    models=(
+        ModelEntry(name="flux-2-pro", price_micros_per_image=40_000),
+        ModelEntry(name="flux-pro-1.1-ultra"),
+    ),
     poll_interval_seconds=4,
 )
 ORDER = Order(

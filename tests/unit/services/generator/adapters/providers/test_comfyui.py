@@ -68,13 +68,25 @@ BAD = [
 
 def entry(settings: dict[str, Any] = SETTINGS, **fields: Any) -> ComfyUIEntry:
     """An entry of the provider file."""
-    told = {"name": "studio", "kind": "comfyui", "models": [{"name": "m"}], "settings": settings}
+    told = {
+        "name": "studio",
+        "kind": "comfyui",
+        "models": [{"name": "m"}],
+        "allowed_options": "any",
+        "settings": settings,
+    }
     return ComfyUIEntry.model_validate(told | fields)
 
 
 def read(path: Path, settings: Mapping[str, Any]) -> ComfyUIEntry:
     """The same, from a file."""
-    told = {"name": "studio", "kind": "comfyui", "models": [{"name": "m"}], "settings": settings}
+    told = {
+        "name": "studio",
+        "kind": "comfyui",
+        "models": [{"name": "m"}],
+        "allowed_options": "any",
+        "settings": settings,
+    }
     path.write_text(json.dumps({"providers": [told]}), encoding="utf-8")
     [found] = provider_file.read(path, max_timeout_seconds=600).providers
     assert isinstance(found, ComfyUIEntry)
@@ -378,7 +390,7 @@ async def test_a_job_chooses_among_the_models_and_values_that_the_file_lists(
         ("photo", {"lora": ["ink"]}, "must be one of ink, off"),
         ("photo", {"5.inputs.lora_name": "other.safetensors"}, "the provider file lists"),
         ("photo", {"4.inputs.ckpt_name": "other.safetensors"}, "the provider file lists"),
-        ("other", {}, "is not the name of a model"),
+        ("other", {}, "has no model 'other'"),
     ],
 )
 async def test_what_the_file_does_not_list_cannot_be_chosen(model: str, given: dict[str, Any], words: str) -> None:

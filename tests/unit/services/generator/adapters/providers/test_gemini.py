@@ -37,7 +37,7 @@ async def cost(model: ModelEntry, usage: Any, asked: list[Any] | None = None, **
     """What a call costs by an answer with such a usage."""
     part = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     told = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}], "usageMetadata": usage}
-    entry = GeminiEntry(name="gemini", kind="gemini", models=(model,))
+    entry = GeminiEntry(name="gemini", kind="gemini", models=(model,), allowed_options="any")
 
     def take(request: httpx.Request) -> httpx.Response:
         if asked is not None:

@@ -42,6 +42,7 @@ POLLED: dict[str, Any] = {
 def entry(settings: dict[str, Any], **told: Any) -> GenericEntry:
     """An entry, as the provider file says it."""
     one = {"name": "vendor", "kind": "generic", "base_url": BASE, "models": [{"name": "m"}], "settings": settings}
+    one |= {"allowed_options": "any"}
     [read] = ProviderFile.model_validate({"providers": [one | told]}).providers
     assert isinstance(read, GenericEntry)
     return read

@@ -20,7 +20,13 @@ ROUTER = "https://router.huggingface.co"
 def entry(provider: str, **told: Any) -> HuggingFaceEntry:
     """An entry, as the provider file says it."""
     settings = {"provider": provider} | told.pop("settings", {})
-    one = {"name": "hf", "kind": "huggingface", "models": [{"name": "m"}], "settings": settings}
+    one = {
+        "name": "hf",
+        "kind": "huggingface",
+        "models": [{"name": "m"}],
+        "allowed_options": "any",
+        "settings": settings,
+    }
     [read] = ProviderFile.model_validate({"providers": [one | told]}).providers
     assert isinstance(read, HuggingFaceEntry)
     return read
@@ -43,7 +49,8 @@ async def ask(told: HuggingFaceEntry, wanted: Order, answer: httpx.Response) -> 
         asked.append(request)
         return answer
 
-    provider = HuggingFaceProvider(told, api_key="hf_of_the_test", transport=Wire(take))
+    listed = told.model_copy(update={"default_model": wanted.model})
+    provider = HuggingFaceProvider(listed, api_key="hf_of_the_test", transport=Wire(take))
     try:
         return await provider.submit(wanted), asked[0]
     finally:

@@ -36,6 +36,7 @@ ENTRY = OpenAIEntry(
     base_url=BASE,
     models=(ModelEntry(name="gpt-image-2.6-sunburst", price_micros_per_image=40_000),),
     timeout_seconds=90,
+    allowed_options="any",
 )
 PNG, JPEG = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff..."
 Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]
@@ -106,7 +107,9 @@ async def test_images_are_asked_for_as_json_and_come_as_base64() -> None:
 
 
 async def test_models_that_answer_with_addresses_are_told_what_is_wanted() -> None:
-    entry = ENTRY.model_copy(update={"settings": OpenAISettings(response_format="url"), "models": ()})
+    entry = ENTRY.model_copy(
+        update={"settings": OpenAISettings(response_format="url"), "models": (), "default_model": order().model}
+    )
     generated, asked = await ask(made({"url": "https://files.example/1.png"}), order(), entry)
 
     assert json.loads(asked.content)["response_format"] == "url"

@@ -80,7 +80,7 @@ def order(*, model: str = MODEL, **request: Any) -> Order:
 )
 async def test_a_model_may_be_a_version_or_a_deployment(model: str, path: str, version: str | None) -> None:
     script = Script(httpx.Response(201, json=CREATED))
-    await provider(script).submit(order(model=model))
+    await provider(script, ENTRY.model_copy(update={"default_model": model})).submit(order(model=model))
 
     assert str(script.asked[0].url) == f"{BASE}{path}"
     assert json.loads(script.asked[0].content).get("version") == version
@@ -135,7 +135,8 @@ async def test_a_prediction_is_created_as_the_contract_says() -> None:
 
 async def test_a_version_is_created_at_its_own_address() -> None:
     script = Script(httpx.Response(201, json=CREATED))
-    await provider(script).submit(order(model="owner/name:abc123"))
+    listed = ENTRY.model_copy(update={"default_model": "owner/name:abc123"})
+    await provider(script, listed).submit(order(model="owner/name:abc123"))
 
     assert str(script.asked[0].url) == f"{BASE}/predictions"
     assert json.loads(script.asked[0].content)["version"] == "abc123"
@@ -334,7 +335,8 @@ async def test_fields_go_into_the_inputs_that_the_file_names() -> None:
     )
     defaults = Defaults(size="512x768", provider_options={"steps": 4})
     script = Script(httpx.Response(201, json=CREATED))
-    adapter = provider(script, ENTRY.model_copy(update={"settings": settings, "defaults": defaults}))
+    told = {"settings": settings, "defaults": defaults, "allowed_options": "any"}
+    adapter = provider(script, ENTRY.model_copy(update=told))
     await adapter.submit(replace(order(seed=3, output_format="jpeg", options={"steps": 2}), count=3))
 
     assert json.loads(script.asked[0].content)["input"] == {

@@ -35,7 +35,7 @@ async def ask(
         asked.append(came)
         return httpx.Response(200, json=answer, headers={"x-request-id": "req_1"})
 
-    provider = StabilityProvider(entry(model), api_key=KEY, transport=Wire(take))
+    provider = StabilityProvider(entry(model, allowed_options="any"), api_key=KEY, transport=Wire(take))
     wanted = Request(prompt="a harbour", **request)
     order = Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed)
     try:
