@@ -4,6 +4,7 @@ import atexit
 import errno
 import json
 import random
+import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 CANDIDATES = range(20_000, 32_000)
 TRIES = 200
 #: A port that was given is kept from other processes that look for one, by the UDP port of the same number, which
-#: nothing here speaks: until its server listens, nothing else shows that it is spoken for. The oldest are let go.
+#: nothing here speaks: before its server listens, and while it is restarted, nothing else shows that it is spoken for.
+#: The oldest are let go, where a process takes more than a quarter of its open files could hold.
 _KEPT: dict[int, socket.socket] = {}
-_MOST_KEPT = 64
+_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+_MOST_KEPT = 512 if _OPEN_FILES == resource.RLIM_INFINITY else min(512, _OPEN_FILES // 4)
 
 
 class NoFreePort(Exception):

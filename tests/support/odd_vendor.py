@@ -54,11 +54,11 @@ class Told:
 
     @property
     def plain(self) -> bytes:
-        """The body as a careful reader has it."""
+        """The body as a careful reader has it; nothing of what cannot be unpacked."""
         try:
             return gzip.decompress(self.body) if self.body.startswith(b"\x1f\x8b") else self.body
         except (OSError, EOFError, zlib.error):
-            return self.body
+            return b""
 
     def on_the_wire(self) -> bytes:
         """Head and body."""
