@@ -19,6 +19,12 @@ def _text_of_number(written: Any) -> Any:
     return str(written) if isinstance(written, int) else written
 
 
+def _of_any(written: Any) -> Any:
+    return {ANY: OptionRule(type="any")} if written == "any" else written
+
+
+#: The path of all options, in place of `allowed_options: any`.
+ANY = "*"
 Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
 OutputFormat = Literal["png", "jpeg", "webp"]
 #: Whole numbers, or a decimal one such as in 19.5:9.
@@ -128,7 +134,7 @@ class Entry(Strict):
     defaults: Defaults = Defaults()
     #: Options that jobs may set beside `harmless_options`: a rule each; None takes one away. `any` is for operators who
     #: write all jobs themselves.
-    allowed_options: Literal["any"] | Mapping[str, OptionRule | None] = Field(default_factory=dict)
+    allowed_options: Annotated[Mapping[str, OptionRule | None], BeforeValidator(_of_any)] = Field(default_factory=dict)
     #: Options that every call has, whatever its job says.
     fixed_options: Mapping[str, Any] = Field(default_factory=dict)
     #: Options that the kind lets jobs set.
@@ -162,7 +168,7 @@ class Entry(Strict):
 
     def option_rules(self) -> Rules | None:
         """The options that jobs may set, by path; None is any."""
-        if self.allowed_options == "any":
+        if ANY in self.allowed_options:
             return None
         fixed = {path for path, _ in option_rules.paths(self.fixed_options, {})}
         rules = {**self._known_options(), **self.allowed_options}

@@ -8,6 +8,7 @@ import pytest
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.provider_entries import GeminiEntry, GeminiSettings, ModelEntry, TokenPrices
+from services.generator.adapters.provider_entries.option_rules import OptionRule
 from services.generator.adapters.provider_entries.shared import Price
 from services.generator.adapters.providers.gemini import GeminiProvider
 from services.generator.domain.outcomes import ProviderError
@@ -37,7 +38,7 @@ async def cost(model: ModelEntry, usage: Any, asked: list[Any] | None = None, **
     """What a call costs by an answer with such a usage."""
     part = {"inlineData": {"mimeType": "image/png", "data": "AAAA"}}
     told = {"candidates": [{"content": {"parts": [part]}, "finishReason": "STOP"}], "usageMetadata": usage}
-    entry = GeminiEntry(name="gemini", kind="gemini", models=(model,), allowed_options="any")
+    entry = GeminiEntry(name="gemini", kind="gemini", models=(model,), allowed_options={"*": OptionRule(type="any")})
 
     def take(request: httpx.Request) -> httpx.Response:
         if asked is not None:

@@ -20,6 +20,7 @@ from services.generator.adapters.provider_entries import (
     OpenAISettings,
     TokenPrices,
 )
+from services.generator.adapters.provider_entries.option_rules import OptionRule
 from services.generator.adapters.provider_entries.shared import Price
 from services.generator.adapters.providers import openai_errors
 from services.generator.adapters.providers.openai import OpenAIProvider
@@ -36,7 +37,7 @@ ENTRY = OpenAIEntry(
     base_url=BASE,
     models=(ModelEntry(name="gpt-image-2.6-sunburst", price_micros_per_image=40_000),),
     timeout_seconds=90,
-    allowed_options="any",
+    allowed_options={"*": OptionRule(type="any")},
 )
 PNG, JPEG = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff..."
 Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]

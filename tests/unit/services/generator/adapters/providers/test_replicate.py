@@ -10,6 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.generator.adapters.provider_entries import Defaults, ModelEntry, ReplicateEntry, ReplicateSettings
+from services.generator.adapters.provider_entries.option_rules import OptionRule
 from services.generator.adapters.providers.replicate import ReplicateProvider
 from services.generator.domain.outcomes import (
     Acceptance,
@@ -335,7 +336,7 @@ async def test_fields_go_into_the_inputs_that_the_file_names() -> None:
     )
     defaults = Defaults(size="512x768", provider_options={"steps": 4})
     script = Script(httpx.Response(201, json=CREATED))
-    told = {"settings": settings, "defaults": defaults, "allowed_options": "any"}
+    told = {"settings": settings, "defaults": defaults, "allowed_options": {"*": OptionRule(type="any")}}
     adapter = provider(script, ENTRY.model_copy(update=told))
     await adapter.submit(replace(order(seed=3, output_format="jpeg", options={"steps": 2}), count=3))
 
