@@ -856,6 +856,33 @@ export interface components {
             owned_by: string;
         };
         /**
+         * OptionRuleView
+         * @description Values that a job may give for one option in `provider_options`.
+         */
+        OptionRuleView: {
+            /**
+             * Path
+             * @description Its name; with dots, where objects are nested.
+             */
+            path: string;
+            /**
+             * Type
+             * @description `integer`, `number`, `boolean`, `string` or `any`.
+             */
+            type: string;
+            /** Minimum */
+            minimum: number | null;
+            /** Maximum */
+            maximum: number | null;
+            /**
+             * Values
+             * @description Empty: any string.
+             */
+            values: string[];
+            /** Max Characters */
+            max_characters: number | null;
+        };
+        /**
          * OutageView
          * @description A model that gets no jobs for now, because its calls keep failing.
          */
@@ -976,7 +1003,7 @@ export interface components {
             default_model: string;
             /**
              * Models
-             * @description Empty: any name is passed on.
+             * @description Empty: the default model alone.
              */
             models: components["schemas"]["ModelView"][];
             capabilities: components["schemas"]["CapabilitiesView"];
@@ -986,6 +1013,11 @@ export interface components {
             requests_per_minute: number | null;
             /** Timeout Seconds */
             timeout_seconds: number;
+            /**
+             * Options
+             * @description Options that a job may set, all others are refused; null: any may be set.
+             */
+            options: components["schemas"]["OptionRuleView"][] | null;
             health: components["schemas"]["HealthView"];
         };
         /**
@@ -1612,6 +1644,7 @@ export type LinksView = components['schemas']['LinksView'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelView = components['schemas']['ModelView'];
 export type OpenAiModelView = components['schemas']['OpenAIModelView'];
+export type OptionRuleView = components['schemas']['OptionRuleView'];
 export type OutageView = components['schemas']['OutageView'];
 export type ProviderCallView = components['schemas']['ProviderCallView'];
 export type ProviderErrorView = components['schemas']['ProviderErrorView'];

@@ -9,7 +9,7 @@ from services.generator.domain.outcomes import Acceptance, ProviderError
 from tests.support import goldens
 from tests.support.scripted_http import scripted_server
 
-KINDS = goldens.kinds()
+GOLDENS = {kind: goldens.read(kind) for kind in goldens.kinds()}
 #: What a path is resolved by, what ends one, and what stands for another tenant's operation.
 MODELS = (
     "../predictions/p1/cancel?x=",
@@ -51,8 +51,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
 
 async def refusal(kind: str, *, model: str | None = None, options: dict[str, Any] | None = None) -> ProviderError:
     """Why a call is refused; the vendor must not have been asked for anything."""
-    golden = goldens.read(kind)
-    golden = replace(golden, entry={**golden.entry, "allowed_options": {}})
+    golden = replace(GOLDENS[kind], entry={**GOLDENS[kind].entry, "allowed_options": {}})
     order = goldens.order_of(golden, {"job": {"provider_options": options or {}}})
     order = order if model is None else replace(order, model=model)
     async with scripted_server() as vendor:
@@ -67,7 +66,7 @@ async def refusal(kind: str, *, model: str | None = None, options: dict[str, Any
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GOLDENS)
 async def test_a_model_that_the_operator_did_not_name_reaches_no_vendor(kind: str, model: str) -> None:
     error = await refusal(kind, model=model)
 
@@ -75,7 +74,7 @@ async def test_a_model_that_the_operator_did_not_name_reaches_no_vendor(kind: st
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda one: next(iter(one)))
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", GOLDENS)
 async def test_an_option_that_the_operator_did_not_allow_reaches_no_vendor(kind: str, options: dict[str, Any]) -> None:
     error = await refusal(kind, options=options)
 
