@@ -129,14 +129,17 @@ class Keeper:
             except StageError as error:
                 is_last = not pauses or time.monotonic() + pauses[0] > self._deadline()
                 if error.reason != "INVALID_IMAGE" or is_last:
-                    raise await self._with_raw(error, provider, call, index, data or _in_hand(source)) from None
+                    came = data or _in_hand(source)
+                    if isinstance(error, FetchError):
+                        came, error.came = error.came, b""
+                    raise await self._with_raw(error, provider, call, index, came) from None
             del data
             await self._pause(provider, pauses.pop(0))
 
     async def _with_raw(
         self, error: StageError, provider: ImageProvider, call: Call, index: int, data: bytes
     ) -> StageError:
-        if error.reason in ("INVALID_IMAGE", "TOO_LARGE"):
+        if error.reason in ("INVALID_IMAGE", "TOO_LARGE", "FETCH_FAILED"):
             name = await self.raw.keep(provider, call, str(index), data)
             return failures.with_raw(error, name=name)
         return error

@@ -117,6 +117,18 @@ async def test_a_file_that_is_shorter_than_was_told_counts_once_it_is_an_image(c
 
 
 @in_virtual_time
+async def test_what_came_of_a_file_that_stays_shorter_than_was_told_is_staged_as_it_came() -> None:
+    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=False, came=b"bad")
+    staging = Staging()
+    world = World(Provider(at(ADDRESS), resumable=False), reader=Reader(short), staging=staging)
+    await world.run(job_of())
+
+    assert (world.facts.error.reason, raw_of(staging)) == ("FETCH_FAILED", {"0": b"bad"})
+    assert "is kept in staging as" in world.facts.error.message
+    assert short.came == b""
+
+
+@in_virtual_time
 async def test_what_came_with_the_answer_and_is_no_image_is_not_read_again() -> None:
     world = World(Provider(made(b"bad"), resumable=False))
     await world.run(job_of())
