@@ -16,6 +16,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.auth.exceptions import GoogleAuthError, TransportError
 from google.cloud import storage
+from google.oauth2.credentials import Credentials
 
 from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
 from common.errors import Unavailable
@@ -257,7 +258,9 @@ def _client(threads: int) -> Any:
     emulator = os.environ.get("STORAGE_EMULATOR_HOST")
     if emulator:
         options = ClientOptions(api_endpoint=emulator)
-        client = storage.Client(project="calotype", credentials=AnonymousCredentials(), client_options=options)
+        token = os.environ.get("STORAGE_EMULATOR_TOKEN")
+        credentials = Credentials(token) if token else AnonymousCredentials()
+        client = storage.Client(project="calotype", credentials=credentials, client_options=options)
     else:
         client = storage.Client()
     # One connection per thread, none thrown away; the library's own retries are off, the caller's loop decides.

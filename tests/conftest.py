@@ -66,6 +66,7 @@ def storage(server_folder: Path) -> Iterator[servers.Server]:
 
 @pytest.fixture
 def storage_url(storage: servers.Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where object storage is; clients of this process find it too."""
+    """Where object storage is; clients of this process find it too, and are the generator there."""
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", storage.url)
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN", servers.STORAGE_TOKENS["generator"])
     return storage.url

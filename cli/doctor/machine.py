@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from cli.doctor.findings import Finding, fail, ok, warn
-from cli.stack import nats, postgres, storage
+from cli.stack import nats, postgres
 from cli.stack.child import ChildError
 from cli.stack.ports import is_free
 
@@ -15,7 +15,6 @@ GIGABYTE = 1024**3
 BINARIES: dict[str, Callable[[], Path]] = {
     "PostgreSQL": lambda: postgres.binaries() / "postgres",
     "NATS": nats.binary,
-    "object storage": storage.binary,
 }
 
 

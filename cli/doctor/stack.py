@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cli.doctor.findings import Finding, fail, ok, warn
-from cli.stack import nats
-from cli.stack.probes import http_ok
+from cli.stack import nats, storage
 from cli.stack.readiness import Row, look
 from cli.stack.state import StackState
 
@@ -14,8 +13,8 @@ def examine(state: StackState, data: Path) -> Iterator[Finding]:
     """Everything about the stack."""
     yield from (process(row, data) for row in look(state))
     yield broker(nats.writes_each_message(data / "nats"))
-    for bucket in (state.bucket, state.staging_bucket):
-        if http_ok(f"{state.storage_url}/storage/v1/b/{bucket}"):
+    for bucket, writer in ((state.bucket, "uploader"), (state.staging_bucket, "generator")):
+        if storage.may_list(state.storage_url, bucket, state.storage_tokens[writer]):
             yield ok(f"bucket {bucket} can be reached")
         else:
             yield fail(f"bucket {bucket} cannot be reached", "restart the stack: calotype down, then calotype up")

@@ -83,6 +83,7 @@ class EmbeddedStack:
             api_key=secrets.api_key,
             operator_key=secrets.operator_key,
             grpc_token=secrets.grpc_token,
+            storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
         )
         self._note()
@@ -105,10 +106,14 @@ class EmbeddedStack:
         broker, nats_url = nats.program(
             folder / "nats", log=logs / "nats.log", port=ports.take("nats"), monitor=ports.take("nats-monitor")
         )
-        objects, storage_url = storage.program(folder / "storage", log=logs / "storage.log", port=ports.take("storage"))
+        objects, storage_url = storage.program(
+            folder / "storage",
+            log=logs / "storage.log",
+            tokens=secrets.storage_tokens,
+            buckets={BUCKET: storage.PUBLIC, STAGING_BUCKET: storage.STAGING},
+            port=ports.take("storage"),
+        )
         self._run({"postgres": [truth], "nats": [broker], "storage": [objects]}, stop)
-        for bucket in (BUCKET, STAGING_BUCKET):
-            storage.make_bucket(storage_url, bucket)
         database_url = database.prepare(admin_url, secrets.database_password)
         return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
 
@@ -127,6 +132,7 @@ class EmbeddedStack:
             },
             tokens=secrets.service_tokens,
             storage_url=servers.storage_url,
+            storage_tokens=secrets.storage_tokens,
             http=self._listen,
             logs=self._logs,
             replicas=self._options.replicas,

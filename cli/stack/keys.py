@@ -24,10 +24,18 @@ class Keys:
     gateway_token: str
     generator_token: str
     uploader_token: str
+    #: What is shown to the object store.
+    generator_storage_token: str
+    uploader_storage_token: str
+
+    @property
+    def storage_tokens(self) -> Mapping[str, str]:
+        """What each service shows to the object store."""
+        return {"generator": self.generator_storage_token, "uploader": self.uploader_storage_token}
 
     @property
     def service_tokens(self) -> Mapping[str, str]:
-        """What each service shows to others."""
+        """What each service shows to others over gRPC."""
         return {"gateway": self.gateway_token, "generator": self.generator_token, "uploader": self.uploader_token}
 
 

@@ -9,16 +9,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 SECONDS = 1.0
 
 
-def http_answer(
-    url: str, *, method: str = "GET", json: bytes | None = None, seconds: float = SECONDS
-) -> tuple[int, bytes] | None:
-    """Status and body of the answer; None when there is none."""
+def http_answer(url: str, *, token: str = "", seconds: float = SECONDS) -> tuple[int, bytes] | None:
+    """Status and body of the answer to a GET, with a bearer token or none; None when there is no answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
-    headers = {"Content-Type": "application/json"} if json is not None else {}
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     target = parts.path + (f"?{parts.query}" if parts.query else "")
     try:
-        connection.request(method, target, body=json, headers=headers)
+        connection.request("GET", target, headers=headers)
         answer = connection.getresponse()
         return answer.status, answer.read()
     except (OSError, http.client.HTTPException):

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import psutil
 import psycopg2
 
+from cli.stack import storage
 from cli.stack.probes import grpc_ok, http_ok
 from cli.stack.state import StackState
 
@@ -65,13 +66,8 @@ def nats_ok(url: str) -> bool:
         return False
 
 
-def storage_ok(url: str) -> bool:
-    """Whether the object store answers."""
-    return http_ok(f"{url}/storage/v1/b")
-
-
 _SERVERS: dict[str, tuple[Callable[[StackState], str], Callable[[str], bool]]] = {
     "postgres": (lambda state: state.database_url, postgres_ok),
     "nats": (lambda state: state.nats_url, nats_ok),
-    "storage": (lambda state: state.storage_url, storage_ok),
+    "storage": (lambda state: state.storage_url, storage.answers),
 }

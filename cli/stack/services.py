@@ -68,11 +68,13 @@ _NOT_INHERITED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What services are told about the rest of the stack; settings by name, without prefix; gRPC tokens by service."""
+    """What services are told about the rest of the stack; settings by name, without prefix; tokens by service."""
 
     settings: Mapping[str, str]
+    #: For gRPC.
     tokens: Mapping[str, str]
     storage_url: str
+    storage_tokens: Mapping[str, str]
     http: str
     logs: Path
     replicas: Mapping[str, int]
@@ -129,6 +131,7 @@ def _program(service: Service, number: int, settings: Mapping[str, str], wiring:
     }
     if service.uses_storage:
         environment["STORAGE_EMULATOR_HOST"] = wiring.storage_url
+        environment["STORAGE_EMULATOR_TOKEN"] = wiring.storage_tokens[service.name]
     return Program(
         name=name,
         # -P: a folder of the same name in the caller's folder must not be taken for a service.
@@ -145,7 +148,8 @@ def _inherited() -> dict[str, str]:
     direct = {
         name: ",".join(filter(None, [kept.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
     }
-    kept.pop("STORAGE_EMULATOR_HOST", None)
+    for name in ("STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_TOKEN"):
+        kept.pop(name, None)
     return kept | direct | {"PYTHONPATH": source_path(kept), "PYTHONUNBUFFERED": "1"}
 
 

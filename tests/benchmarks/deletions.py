@@ -45,6 +45,7 @@ def left(state: StackState, bucket: str) -> int:
 
 async def fill(state: StackState, bucket: str, folders: list[str]) -> None:
     """One picture into each folder."""
+    os.environ["STORAGE_EMULATOR_TOKEN"] = state.storage_tokens["uploader" if bucket == "public" else "generator"]
     store = ObjectStore(state.bucket if bucket == "public" else state.staging_bucket, threads=16)
     above = "jobs/" if bucket == "public" else ""
     puts = (store.put(f"{above}{job}/call_1/0", b"x" * 1000, content_type="image/png", metadata={}) for job in folders)

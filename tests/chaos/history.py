@@ -16,6 +16,7 @@ import psycopg2.extras
 from tests.chaos.clock import STEP_SECONDS, RealTime
 from tests.chaos.evidence import Evidence, Peace
 from tests.support.patience import PATIENCE
+from tests.support.servers import JUDGE, STORAGE_TOKENS
 
 Row = Mapping[str, Any]
 TABLES = (
@@ -213,7 +214,8 @@ def _objects(storage_url: str, bucket: str) -> dict[str, StoredObject]:
 def _names(storage_url: str, bucket: str) -> list[tuple[str, int]]:
     found: list[tuple[str, int]] = []
     token = ""
-    with httpx.Client(trust_env=False, timeout=PATIENCE) as http:
+    shown = {"Authorization": f"Bearer {STORAGE_TOKENS[JUDGE]}"}
+    with httpx.Client(trust_env=False, timeout=PATIENCE, headers=shown) as http:
         while True:
             page = http.get(
                 f"{storage_url}/storage/v1/b/{bucket}/o", params={"maxResults": 1000, "pageToken": token}

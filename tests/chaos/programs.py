@@ -15,6 +15,7 @@ from tests.chaos import links
 from tests.chaos.links import Route
 from tests.chaos.tuning import TUNING, write_keys
 from tests.support.paid_server import KEY
+from tests.support.servers import JUDGE, STORAGE_TOKENS
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,7 +52,13 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
     broker, nats_url = nats.program(
         folder / "nats", log=log_of(folder, "nats"), port=taken["nats"], monitor=ports.take("monitor")
     )
-    objects, storage_url = storage.program(folder / "storage", log=log_of(folder, "storage"), port=taken["storage"])
+    objects, storage_url = storage.program(
+        folder / "storage",
+        log=log_of(folder, "storage"),
+        tokens=STORAGE_TOKENS,
+        buckets={BUCKET: seen_by_judge(storage.PUBLIC), STAGING_BUCKET: seen_by_judge(storage.STAGING)},
+        port=taken["storage"],
+    )
     paid = _own(
         folder,
         "paid",
@@ -67,6 +74,11 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
         storage_url=storage_url,
         books=books,
     )
+
+
+def seen_by_judge(bucket: storage.Bucket) -> storage.Bucket:
+    """A bucket that the judge may do everything in, too: planted bugs are his."""
+    return replace(bucket, grants={**bucket.grants, JUDGE: storage.ALL})
 
 
 def services_over_links(
@@ -86,6 +98,7 @@ def services_over_links(
             "API_KEYS_FILE": str(write_keys(folder / "keys.yaml")),
         },
         storage_url=f"http://127.0.0.1:{reached.links['storage']}",
+        storage_tokens=STORAGE_TOKENS,
         http=http,
         logs=folder / "logs",
         replicas=replicas,

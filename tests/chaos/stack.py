@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from cli.stack import database, nats, storage
+from cli.stack import database, nats
 from cli.stack.child import Child, Program
-from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
 from tests.chaos import clock, programs
 from tests.chaos.links import Links
@@ -68,8 +67,6 @@ class ChaosStack:
         ports = Ports(self.folder / "ports.json")
         servers = programs.servers(self.folder, ports, seed=self._seed)
         self._run(servers.programs)
-        for bucket in (BUCKET, STAGING_BUCKET):
-            storage.make_bucket(servers.storage_url, bucket)
         database_url = database.prepare(servers.admin_url, "chaos")
         with closing(psycopg2.connect(database_url)) as connection:
             clock.take_over(connection)

@@ -11,6 +11,7 @@ import httpx
 from tests.chaos.evidence import Evidence
 from tests.chaos.history import Row
 from tests.support.patience import PATIENCE
+from tests.support.servers import JUDGE, STORAGE_TOKENS
 
 A_COMPLETED_JOB = """
 SELECT jobs.id FROM jobs
@@ -34,7 +35,8 @@ class Stores:
     _before: dict[tuple[str, str], bytes | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._http = httpx.Client(base_url=self.storage_url, trust_env=False, timeout=PATIENCE)
+        shown = {"Authorization": f"Bearer {STORAGE_TOKENS[JUDGE]}"}
+        self._http = httpx.Client(base_url=self.storage_url, trust_env=False, timeout=PATIENCE, headers=shown)
 
     def sql(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         """Run a statement; its rows, where it has some."""

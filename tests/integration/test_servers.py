@@ -4,9 +4,8 @@ import urllib.request
 
 from sqlalchemy import create_engine, text
 
-from cli.stack.storage import make_bucket
 from common.postgres import driver_url
-from tests.support.servers import Server
+from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
 
 
 def test_each_test_gets_a_migrated_database(database_url: str) -> None:
@@ -19,14 +18,14 @@ def test_each_test_gets_a_migrated_database(database_url: str) -> None:
 
 
 def test_storage_serves_an_object_with_slashes_to_anybody(storage: Server) -> None:
-    make_bucket(storage.url, "public-bucket")
+    bucket, _ = new_buckets()
     upload = urllib.request.Request(
-        f"{storage.url}/upload/storage/v1/b/public-bucket/o?uploadType=media&name=jobs/a%20b/0.png",
+        f"{storage.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name=jobs/a%20b/0.png",
         data=b"picture",
-        headers={"Content-Type": "image/png"},
+        headers={"Content-Type": "image/png", "Authorization": f"Bearer {STORAGE_TOKENS['uploader']}"},
     )
     urllib.request.urlopen(upload).close()
-    with urllib.request.urlopen(f"{storage.url}/public-bucket/jobs/a%20b/0.png") as answer:
+    with urllib.request.urlopen(f"{storage.url}/{bucket}/jobs/a%20b/0.png") as answer:
         body, kind = answer.read(), answer.headers["Content-Type"]
 
     assert (body, kind) == (b"picture", "image/png")

@@ -1,7 +1,7 @@
 """The embedded servers, as tests start them."""
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,11 @@ from services.job import migrations
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
 
-_NUMBERS = itertools.count(1)
+MOST_BUCKETS = 2_000
+#: What services show to the object store, and whoever looks at all of it after a run.
+JUDGE = "judge"
+STORAGE_TOKENS = {name: f"token-of-{name}" for name in ("uploader", "generator", JUDGE)}
+_NUMBERS, _BUCKETS = itertools.count(1), iter(range(1, MOST_BUCKETS + 1))
 
 
 @dataclass(frozen=True)
@@ -46,10 +50,28 @@ def nats_server(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def storage_server(folder: Path) -> Iterator[Server]:
-    """Object storage without buckets."""
-    program, url = storage.program(folder / "data", log=folder / "storage.log")
+    """Object storage with more buckets than a run needs, all empty; `new_buckets` names the next."""
+    numbers = range(1, MOST_BUCKETS + 1)
+    buckets = {f"public-{number}": storage.PUBLIC for number in numbers}
+    buckets |= {f"staging-{number}": storage.STAGING for number in numbers}
+    with storage_of(folder / "data", log=folder / "storage.log", buckets=buckets) as server:
+        yield server
+
+
+@contextmanager
+def storage_of(
+    data: Path, *, log: Path, buckets: Mapping[str, storage.Bucket], port: int | None = None
+) -> Iterator[Server]:
+    """Object storage with what lies in a folder, for the identities of `STORAGE_TOKENS`."""
+    program, url = storage.program(data, log=log, tokens=STORAGE_TOKENS, buckets=buckets, port=port)
     with _running(Child(program), url) as server:
         yield server
+
+
+def new_buckets() -> tuple[str, str]:
+    """A public bucket and one for staging that no test has used in this process."""
+    number = next(_BUCKETS)
+    return f"public-{number}", f"staging-{number}"
 
 
 @contextmanager

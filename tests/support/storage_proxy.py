@@ -1,11 +1,9 @@
-"""Object storage that keeps the rules of the real one, in front of the embedded server, which has none of them.
+"""The way to object storage, on which things go wrong: faults can be ordered for the next requests of a kind.
 
-Each service has a door of its own (a port), which is its identity: set STORAGE_EMULATOR_HOST to the door's URL. Through
-the open door everybody is anonymous, unless a bearer token says otherwise. Conditions on generations hold for uploads,
-copies and rewrites. Faults can be ordered for the next requests of a kind.
+Each service has a door of its own (a port) that shows its credential: set STORAGE_EMULATOR_HOST to the door's URL.
+Through the open door everybody is who his own token says.
 """
 
-import itertools
 import json
 import re
 import socket
@@ -17,23 +15,19 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
-from cli.stack.storage import make_bucket
 from tests.support.patience import PATIENCE
+from tests.support.servers import STORAGE_TOKENS, new_buckets
 
-_NUMBERS = itertools.count(1)
-TOKENS = {"uploader": "token-of-uploader", "generator": "token-of-generator"}
 _OBJECT = r"/storage/v1/b/(?P<bucket>[^/]+)/o/(?P<name>[^/]+)"
-_TARGET = r"/b/(?P<target_bucket>[^/]+)/o/(?P<target>[^/]+)"
 #: What a request asks for, by method and path; the first that fits.
 _KINDS = (
-    ("rewrite", "POST", re.compile(rf"^{_OBJECT}/rewriteTo{_TARGET}$")),
-    ("copy", "POST", re.compile(rf"^{_OBJECT}/copyTo{_TARGET}$")),
+    ("rewrite", "POST", re.compile(rf"^{_OBJECT}/rewriteTo/")),
     ("upload", "POST", re.compile(r"^/upload/storage/v1/b/(?P<bucket>[^/]+)/o$")),
-    ("upload", "PUT", re.compile(r"^/upload/(?:storage/v1/b/(?P<bucket>[^/]+)/o)?")),
+    ("upload", "PUT", re.compile(r"^/upload/storage/v1/b/(?P<bucket>[^/]+)/o$")),
     ("list", "GET", re.compile(r"^/storage/v1/b/(?P<bucket>[^/]+)/o$")),
     ("read", "GET", re.compile(rf"^(?:/download)?{_OBJECT}$")),
     ("delete", "DELETE", re.compile(rf"^{_OBJECT}$")),
@@ -57,18 +51,15 @@ class Fault(Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """One request: who wants what of which object. `target` is what would be written, as bucket and name."""
+    """One request: what of which object."""
 
-    identity: str | None
     kind: str
     bucket: str
     name: str
-    target: tuple[str, str] | None
-    generation: int | None
 
 
 class StorageProxy:
-    """The store behind its doors; `doors` gives each identity's URL."""
+    """The way to a store; `doors` gives each identity's URL."""
 
     def __init__(self, upstream: str, *, public: str, staging: str) -> None:
         self.upstream = upstream
@@ -76,7 +67,6 @@ class StorageProxy:
         self.doors: dict[str, str] = {}
         self.asked: list[Asked] = []
         self.client = httpx.Client(base_url=upstream, trust_env=False, timeout=PATIENCE)
-        self.writing = threading.Lock()
         self._faults: list[tuple[str, Fault]] = []
         self._away: Fault | None = None
         self._held = threading.Event()
@@ -84,7 +74,7 @@ class StorageProxy:
 
     @property
     def open_door(self) -> str:
-        """Where nobody has an identity."""
+        """Where nobody is somebody without a token of his own."""
         return self.doors["open"]
 
     def order(self, fault: Fault, *, on: str, times: int = 1) -> None:
@@ -127,35 +117,6 @@ class StorageProxy:
             return None
         return fault
 
-    def refusal(self, asked: Asked) -> int | None:
-        """The status by which a request is refused, or None: who may do what with which bucket."""
-        if asked.kind == "unknown":
-            return 403
-        may = self._may_read(asked) if asked.kind in ("read", "list", "rewrite", "copy") else True
-        if asked.kind in ("upload", "rewrite", "copy", "delete"):
-            bucket = asked.target[0] if asked.target else asked.bucket
-            owner = {self.public: "uploader", self.staging: "generator"}.get(bucket)
-            may = may and asked.identity is not None and asked.identity == owner
-        if may:
-            return None
-        return 401 if asked.identity is None else 403
-
-    def _may_read(self, asked: Asked) -> bool:
-        if asked.bucket == self.public:
-            # Anybody reads what he can name; nobody but the owner learns names.
-            return asked.kind != "list" or asked.identity == "uploader"
-        readers = {"generator"} if asked.kind == "list" else {"generator", "uploader"}
-        return asked.bucket == self.staging and asked.identity in readers
-
-    def violates(self, asked: Asked) -> bool:
-        """Whether the object to be written is not of the generation that the writer expects."""
-        if asked.generation is None or asked.target is None:
-            return False
-        bucket, name = asked.target
-        found = self.client.get(f"/storage/v1/b/{bucket}/o/{quote(name, safe='')}")
-        there = int(found.json()["generation"]) if found.status_code == 200 else 0
-        return there != asked.generation
-
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
@@ -187,14 +148,10 @@ class _Door(BaseHTTPRequestHandler):
             self._hang_up()
         elif fault is Fault.UNAVAILABLE:
             self._refuse(503, "backendError")
-        elif status := self.proxy.refusal(asked):
-            self._refuse(status, "forbidden")
         else:
-            answer = self._forward(asked, body)
+            answer = self._forward(body)
             if fault is Fault.LOSE_ANSWER:
                 self._hang_up()
-            elif answer is None:
-                self._refuse(412, "conditionNotMet")
             else:
                 self._answer(answer)
 
@@ -207,35 +164,15 @@ class _Door(BaseHTTPRequestHandler):
         kind, found = next(((kind, found) for kind, found in kinds if found), ("unknown", None))
         groups = {key: unquote(value) for key, value in (found.groupdict() if found else {}).items() if value}
         name = groups.get("name") or query.get("name") or (_name_in(body) if kind == "upload" else "")
-        bucket = groups.get("bucket", "")
-        target = (groups["target_bucket"], groups["target"]) if "target" in groups else None
-        if kind == "upload":
-            target = (bucket or self.proxy.staging, name)
-        generation = query.get("ifGenerationMatch")
-        return Asked(
-            identity=self._identity(),
-            kind=kind,
-            bucket=bucket,
-            name=name,
-            target=target,
-            generation=int(generation) if generation is not None else None,
-        )
+        return Asked(kind=kind, bucket=groups.get("bucket", ""), name=name)
 
-    def _identity(self) -> str | None:
+    def _forward(self, body: bytes) -> httpx.Response:
+        headers = {key.lower(): value for key, value in self.headers.items()}
+        headers |= {"accept-encoding": "identity", "host": urlsplit(self.proxy.upstream).netloc}
         if self.identity is not None:
-            return self.identity
-        word, _, token = self.headers.get("Authorization", "").partition(" ")
-        return next((name for name, known in TOKENS.items() if (word, token) == ("Bearer", known)), None)
-
-    def _forward(self, asked: Asked, body: bytes) -> httpx.Response | None:
-        """The store's answer; None when a condition does not hold, judged and acted upon at once."""
-        headers = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "accept-encoding")}
-        headers |= {"Accept-Encoding": "identity", "Host": urlsplit(self.proxy.upstream).netloc}
+            headers["authorization"] = f"Bearer {STORAGE_TOKENS[self.identity]}"
         request = self.proxy.client.build_request(self.command, self.path, headers=headers, content=body)
-        if asked.target is None:
-            return self.proxy.client.send(request)
-        with self.proxy.writing:
-            return None if self.proxy.violates(asked) else self.proxy.client.send(request)
+        return self.proxy.client.send(request)
 
     def _answer(self, answer: httpx.Response) -> None:
         self.send_response(answer.status_code)
@@ -268,11 +205,9 @@ def _name_in(body: bytes) -> str:
 
 @contextmanager
 def storage_proxy(upstream: str) -> Iterator[StorageProxy]:
-    """Stand before a storage server, with two new buckets there."""
-    number = next(_NUMBERS)
-    proxy = StorageProxy(upstream, public=f"public-{number}", staging=f"staging-{number}")
-    make_bucket(upstream, proxy.public)
-    make_bucket(upstream, proxy.staging)
+    """Stand before a storage server, with two buckets that no other test uses."""
+    public, staging = new_buckets()
+    proxy = StorageProxy(upstream, public=public, staging=staging)
     with ExitStack() as stack:
         stack.callback(proxy.client.close)
         for identity in ("uploader", "generator", None):

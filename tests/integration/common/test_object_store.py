@@ -23,7 +23,8 @@ from common.object_store import (
     checksum,
 )
 from tests.support.clocks import put_into
-from tests.support.storage_proxy import TOKENS, Fault, StorageProxy
+from tests.support.servers import STORAGE_TOKENS
+from tests.support.storage_proxy import Fault, StorageProxy
 
 PICTURE = b"\x89PNG a picture"
 NAME = "jobs/job_1/0-abc.png"
@@ -245,7 +246,7 @@ async def test_nobody_but_the_services_reads_staging(
     address = f"{proxy.open_door}/{proxy.staging}/{STAGED}"
 
     assert (await get(address)).status_code == 401
-    assert (await get(address, token=TOKENS["uploader"])).content == PICTURE
+    assert (await get(address, token=STORAGE_TOKENS["uploader"])).content == PICTURE
 
 
 async def test_a_folder_is_emptied_and_its_neighbours_stay(staging: ObjectStore) -> None:

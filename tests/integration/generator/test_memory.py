@@ -6,11 +6,9 @@ import tracemalloc
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from itertools import count
 
 import pytest
 
-from cli.stack.storage import make_bucket
 from common.leased_work import Slot
 from common.memory import UNCOUNTED, Memory
 from common.object_store import ObjectStore
@@ -26,6 +24,7 @@ from services.generator.ports import ImageProvider
 from tests.support.generation import Desk, Facts, Provider, at, job_of
 from tests.support.paid_provider import picture
 from tests.support.patience import PATIENCE
+from tests.support.servers import new_buckets
 
 JOBS = 16
 MEBIBYTE = 1024 * 1024
@@ -35,7 +34,6 @@ SIZE = 3 * MEBIBYTE
 BOUNDS = {"base64": 2 * answers.COPIES * 4 * MEBIBYTE, "address": 2 * guarded_fetch.COPIES * SIZE}
 #: What is not counted of each body, and the rest: connections, and what libraries need.
 OVERHEAD = JOBS * UNCOUNTED + 8 * MEBIBYTE
-_NUMBERS = count(1)
 _PIECE = 48 * 1024
 
 
@@ -98,8 +96,7 @@ class World:
 @pytest.fixture
 async def world(storage_url: str) -> AsyncIterator[World]:
     """A bucket, threads that decode, and the way to the vendor."""
-    bucket = f"memory-{next(_NUMBERS)}"
-    make_bucket(storage_url, bucket)
+    _, bucket = new_buckets()
     async with AsyncExitStack() as stack:
         store = ObjectStore(bucket, threads=JOBS)
         stack.push_async_callback(store.close)

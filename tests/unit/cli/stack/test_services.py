@@ -26,6 +26,7 @@ def assembled(folder: Path, **replicas: int) -> Assembled:
         settings=WIRING,
         tokens={"gateway": "of the gateway", "generator": "of the generator", "uploader": "of the uploader"},
         storage_url="http://127.0.0.1:1",
+        storage_tokens={"generator": "generator at storage", "uploader": "uploader at storage"},
         http="127.0.0.1:8080",
         logs=folder,
         replicas=replicas,

@@ -36,6 +36,7 @@ STATE = StackState(
     api_key="k",
     operator_key="o",
     grpc_token="t",
+    storage_tokens={"uploader": "u", "generator": "g"},
     pids={"job": [1]},
 )
 

@@ -1,0 +1,63 @@
+"""Starts the server."""
+
+import argparse
+import asyncio
+import logging
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import uvicorn
+
+from cli.stack.object_store import access
+from cli.stack.object_store.api import Api
+from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, Connection
+from cli.stack.object_store.store import Store
+from cli.stack.object_store.takeover import take_over
+
+THREADS = 8
+
+
+def main() -> int:
+    """Serve until a signal ends it."""
+    parser = argparse.ArgumentParser(prog="cli.stack.object_store", description=__doc__)
+    parser.add_argument("--listen", required=True, help="host:port")
+    parser.add_argument("--data", required=True, type=Path, help="folder of everything that is kept")
+    parser.add_argument("--access", required=True, type=Path, help="who may do what: see cli.stack.object_store.access")
+    arguments = parser.parse_args()
+    host, _, port = arguments.listen.rpartition(":")
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    os.umask(0o077)
+    known = access.read(arguments.access)
+    store = Store(arguments.data)
+    if count := take_over(store, arguments.data, known.buckets):
+        logging.getLogger(__name__).warning("took over %d objects of an older version", count)
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="storage") as threads:
+        asyncio.run(_serve(Api(store, known, listen=host, threads=threads), host, int(port)))
+    store.close()
+    return 0
+
+
+async def _serve(api: Api, host: str, port: int) -> None:
+    config = uvicorn.Config(
+        api,
+        host=host,
+        port=port,
+        interface="asgi3",
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=10,
+    )
+    await uvicorn.Server(config).serve()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

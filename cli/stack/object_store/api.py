@@ -1,0 +1,158 @@
+"""The application: whom it speaks to, what they may ask for. What is in no route is refused."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from starlette.types import Receive, Scope, Send
+
+from cli.stack.object_store.access import Access, Permission
+from cli.stack.object_store.calls import Calls
+from cli.stack.object_store.http import SAFE, Answer, ClientGone, Refused, Request, is_own_host, refusal
+from cli.stack.object_store.store import Store
+
+_LOG = logging.getLogger(__name__)
+READ, LIST, WRITE = Permission.READ, Permission.LIST, Permission.WRITE
+_PIECE = 256 * 1024
+_BUCKET = ("storage", "v1", "b", None)
+_OBJECT = (*_BUCKET, "o", None)
+_UPLOAD = ("upload", "storage", "v1", "b", None, "o")
+_COMMON = frozenset({"prettyPrint", "alt", "projection"})
+_ON_CONDITION = _COMMON | {"ifGenerationMatch"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """A call: methods, path (None for what is filled in), and the permission that each bucket filled in needs.
+
+    A public one is for anybody who has the permission without a credential, and its path may go on.
+    """
+
+    methods: tuple[str, ...]
+    path: tuple[str | None, ...]
+    needs: tuple[tuple[int, Permission], ...]
+    call: Callable[..., Awaitable[Answer]]
+    parameters: frozenset[str] = _COMMON
+    is_public: bool = False
+
+    def fits(self, request: Request) -> list[str] | None:
+        """What the request fills in, or None when it is another call."""
+        path = request.path
+        fits_length = len(path) >= len(self.path) if self.is_public else len(path) == len(self.path)
+        # A path that ends with a slash would be a list of names.
+        if request.method not in self.methods or not fits_length or not path[-1]:
+            return None
+        if any(k not in (None, p) for k, p in zip(self.path, path, strict=False)):
+            return None
+        return [part for at, part in enumerate(path) if at >= len(self.path) or self.path[at] is None]
+
+
+class Api:
+    """The ASGI application."""
+
+    def __init__(self, store: Store, access: Access, *, listen: str, threads: ThreadPoolExecutor) -> None:
+        self._access = access
+        self._listen = listen
+        self._threads = threads
+        self._routes = _routes(Calls(store, access, threads))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        assert scope["type"] == "http"
+        try:
+            answer = await self._answered(Request(scope, receive))
+        except Refused as error:
+            answer = refusal(error)
+        except ClientGone:
+            return
+        except (OSError, sqlite3.Error) as error:
+            # Such as a full disk: who asks again may have more luck.
+            _LOG.warning("%s %s failed: %r", scope["method"], scope["path"], error)
+            answer = refusal(Refused(503, "The store cannot do that now."))
+        await self._send(answer, send, with_body=scope["method"] != "HEAD")
+
+    async def _answered(self, request: Request) -> Answer:
+        if not is_own_host(request.host, self._listen):
+            raise Refused(403, "The Host header names somebody else.")
+        identity = self._access.identify(request.header("authorization"))
+        for route in self._routes:
+            filled_in = route.fits(request)
+            if filled_in is not None:
+                self._authorize(identity, route, filled_in)
+                if unknown := request.parameters.keys() - route.parameters:
+                    raise Refused(400, f"The parameter {min(unknown)[:80]!r} is not supported here.")
+                return await route.call(request, *filled_in)
+        raise _unknown() if identity else _anonymous()
+
+    def _authorize(self, identity: str | None, route: Route, filled_in: list[str]) -> None:
+        for at, permission in route.needs:
+            allowed = self._access.allows(identity, permission, filled_in[at])
+            if identity is None and not (allowed and route.is_public):
+                raise _anonymous()
+            if filled_in[at] not in self._access.buckets:
+                raise _unknown()
+            if not allowed:
+                raise Refused(403, f"{identity} does not have the permission to {permission} in this bucket.")
+
+    async def _send(self, answer: Answer, send: Send, *, with_body: bool) -> None:
+        length = {} if answer.file or answer.status in (204, 304) else {"Content-Length": str(len(answer.body))}
+        headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in {**SAFE, **answer.headers, **length}.items()]
+        try:
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            if answer.file is not None and with_body:
+                await self._send_file(answer.file, answer.length, send)
+            body = answer.body if with_body else b""
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+        finally:
+            if answer.file is not None:
+                answer.file.close()
+
+    async def _send_file(self, file: BinaryIO, left: int, send: Send) -> None:
+        loop = asyncio.get_running_loop()
+        while left > 0:
+            piece = await loop.run_in_executor(self._threads, file.read, min(_PIECE, left))
+            if not piece:
+                raise OSError("A file is shorter than its object.")
+            left -= len(piece)
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+
+
+def _routes(calls: Calls) -> tuple[Route, ...]:
+    get, put, post, delete = ("GET",), ("PUT",), ("POST",), ("DELETE",)
+    offsets = {"prefix", "startOffset", "endOffset", "maxResults", "pageToken", "fields"}
+    upload = _ON_CONDITION | {"uploadType", "name"}
+    return (
+        Route(methods=get, path=_BUCKET, needs=((0, LIST),), call=calls.bucket),
+        Route(methods=get, path=(*_BUCKET, "o"), needs=((0, LIST),), call=calls.objects, parameters=_COMMON | offsets),
+        Route(methods=get, path=_OBJECT, needs=((0, READ),), call=calls.object),
+        Route(methods=get, path=("download", *_OBJECT), needs=((0, READ),), call=calls.media),
+        Route(methods=delete, path=_OBJECT, needs=((0, WRITE),), call=calls.delete, parameters=_ON_CONDITION),
+        Route(
+            methods=post,
+            path=(*_OBJECT, "rewriteTo", "b", None, "o", None),
+            needs=((0, READ), (2, WRITE)),
+            call=calls.rewrite,
+            parameters=_ON_CONDITION | {"sourceGeneration"},
+        ),
+        Route(methods=post, path=_UPLOAD, needs=((0, WRITE),), call=calls.upload, parameters=upload),
+        Route(
+            methods=put,
+            path=_UPLOAD,
+            needs=((0, WRITE),),
+            call=calls.resume,
+            parameters=_COMMON | {"uploadType", "upload_id"},
+        ),
+        Route(methods=("GET", "HEAD"), path=(None, None), needs=((0, READ),), call=calls.media, is_public=True),
+    )
+
+
+def _anonymous() -> Refused:
+    return Refused(401, "Anonymous caller does not have this permission in this bucket, or it may not exist.")
+
+
+def _unknown() -> Refused:
+    return Refused(404, "There is no such call, or no such bucket.")

@@ -1,0 +1,168 @@
+"""Requests and answers of the API: addresses, parameters, bounded bodies, errors as the API has them."""
+
+import json
+import re
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any, BinaryIO
+from urllib.parse import parse_qsl, unquote_to_bytes
+
+from starlette.types import Receive, Scope
+
+#: No document of an answer runs or loads anything, and none is taken for something else.
+SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
+    "X-Frame-Options": "DENY",
+}
+#: Bytes of an object; what is kept of one answer of a provider is smaller.
+LARGEST_OBJECT = 100 * 1024 * 1024
+LARGEST_JSON = 64 * 1024
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(?::\d{1,5})?")
+_REASONS = {
+    400: "invalid",
+    401: "required",
+    403: "forbidden",
+    404: "notFound",
+    405: "methodNotAllowed",
+    412: "conditionNotMet",
+    413: "uploadTooLarge",
+    416: "requestedRangeNotSatisfiable",
+    503: "backendError",
+}
+
+
+class Refused(Exception):
+    """A request that is answered with an error."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class ClientGone(Exception):
+    """The connection ended before its request did."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An answer: a whole body, or so many bytes of a file from where it stands; whoever sends it closes the file."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    file: BinaryIO | None = None
+    length: int = 0
+
+
+class Request:
+    """One request. Raises `Refused` for an address or parameters that are not well-formed."""
+
+    def __init__(self, scope: Scope, receive: Receive) -> None:
+        self.method: str = scope["method"]
+        self._headers: dict[str, str] = {
+            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
+        }
+        self._receive = receive
+        self.path = [_decoded(segment) for segment in scope["raw_path"].decode("latin-1").removeprefix("/").split("/")]
+        self.parameters = _parameters(scope["query_string"])
+
+    def header(self, name: str) -> str:
+        """A header, by its name in small letters; empty when there is none."""
+        return self._headers.get(name, "")
+
+    @property
+    def host(self) -> str:
+        """Whom the client means to speak to, with its port."""
+        return self.header("host")
+
+    async def chunks(self, most: int = LARGEST_OBJECT) -> AsyncIterator[bytes]:
+        """The body in pieces. Raises `Refused` when it is longer, `ClientGone` when it breaks off."""
+        left = most
+        more = True
+        while more:
+            message = await self._receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            piece = message.get("body", b"")
+            left -= len(piece)
+            if left < 0:
+                raise Refused(413, f"The body is longer than {most} bytes.")
+            if piece:
+                yield piece
+            more = message.get("more_body", False)
+
+    async def json(self) -> dict[str, Any]:
+        """The body as an object of JSON; empty when there is none. Raises as `chunks`."""
+        body = b"".join([piece async for piece in self.chunks(LARGEST_JSON)])
+        return parsed(body) if body else {}
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """An object of JSON. Raises `Refused`."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise Refused(400, "The body is not a JSON object.")
+    return found
+
+
+def answer_json(
+    content: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Answer:
+    """An answer of the API."""
+    body = json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    fixed = {
+        "Content-Type": "application/json; charset=UTF-8",
+        "Cache-Control": "no-store",
+        "Cross-Origin-Resource-Policy": "same-origin",
+    }
+    return Answer(status=status, headers=fixed | dict(headers or {}), body=body)
+
+
+def refusal(error: Refused) -> Answer:
+    """An error as the API tells it."""
+    reason = _REASONS[error.status]
+    detail = {"message": error.message, "domain": "global", "reason": reason}
+    content = {"error": {"code": error.status, "message": error.message, "errors": [detail]}}
+    headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
+    return answer_json(content, status=error.status, headers=headers)
+
+
+def is_own_host(host: str, listen: str) -> bool:
+    """Whether a Host header names this machine's loopback or the address that is listened at.
+
+    A page whose own name points here says that name.
+    """
+    found = _HOST.fullmatch(host)
+    if found is None:
+        return False
+    name = found[1].strip("[]").lower()
+    if name in ("localhost", listen):
+        return True
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def _decoded(segment: str) -> str:
+    try:
+        return unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        raise Refused(400, "The address is not valid UTF-8.") from None
+
+
+def _parameters(query: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
+    except ValueError:
+        raise Refused(400, "The parameters cannot be read.") from None
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise Refused(400, "A parameter is there twice.")
+    return found

@@ -1,0 +1,168 @@
+"""What is known of each object, in SQLite: durable, in order of names, changed in transactions.
+
+One connection, which no other process shares; its owner lets one thread use it at a time.
+"""
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS objects (
+        bucket TEXT NOT NULL,
+        name TEXT NOT NULL,
+        generation INTEGER NOT NULL,
+        content TEXT NOT NULL,
+        size INTEGER NOT NULL,
+        md5 TEXT NOT NULL,
+        crc32c TEXT NOT NULL,
+        content_type TEXT NOT NULL,
+        cache_control TEXT,
+        metadata TEXT NOT NULL,
+        PRIMARY KEY (bucket, name)
+    ) WITHOUT ROWID""",
+    "CREATE INDEX IF NOT EXISTS objects_by_content ON objects (content)",
+    "CREATE TABLE IF NOT EXISTS unused (content TEXT PRIMARY KEY) WITHOUT ROWID",
+    *(
+        f"""CREATE TRIGGER IF NOT EXISTS {name} AFTER {change} ON objects
+        WHEN NOT EXISTS (SELECT 1 FROM objects WHERE content = old.content)
+        BEGIN INSERT OR IGNORE INTO unused VALUES (old.content); END"""  # noqa: S608
+        for name, change in (("content_of_deleted", "DELETE"), ("content_of_replaced", "UPDATE OF content"))
+    ),
+)
+_COLUMNS = "bucket, name, generation, content, size, md5, crc32c, content_type, cache_control, metadata"
+_WRITE = f"""
+INSERT INTO objects ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (bucket, name) DO UPDATE SET generation = excluded.generation, content = excluded.content,
+    size = excluded.size, md5 = excluded.md5, crc32c = excluded.crc32c, content_type = excluded.content_type,
+    cache_control = excluded.cache_control, metadata = excluded.metadata
+"""  # noqa: S608 - names of columns alone
+_FIND = f"SELECT {_COLUMNS} FROM objects WHERE bucket = ? AND name = ?"  # noqa: S608
+_LIST = f"""
+SELECT {_COLUMNS} FROM objects
+WHERE bucket = ? AND name >= ? AND name > ? AND (? IS NULL OR name < ?) ORDER BY name LIMIT ?
+"""  # noqa: S608
+
+
+class PreconditionFailed(Exception):
+    """The object is not of the generation that was named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredObject:
+    """An object. `generation` is the time of its writing in microseconds; digests in base64, as in the API."""
+
+    bucket: str
+    name: str
+    generation: int = 0
+    #: Name of the file with its bytes, which objects may share.
+    content: str
+    size: int
+    md5: str
+    crc32c: str
+    content_type: str
+    cache_control: str | None
+    metadata: Mapping[str, str]
+
+
+class Index:
+    """The objects of all buckets."""
+
+    def __init__(self, file: Path) -> None:
+        """Open, or make. Raises `sqlite3.Error`, also when another process has it."""
+        self._db = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
+        for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
+            self._db.execute(f"PRAGMA {pragma}")
+        for statement in _SCHEMA:
+            self._db.execute(statement)
+        self._gone: list[tuple[str]] = []
+        [self._newest] = self._db.execute("SELECT coalesce(max(generation), 0) FROM objects").fetchone()
+
+    def find(self, bucket: str, name: str) -> StoredObject | None:
+        """An object; None when there is none."""
+        row = self._db.execute(_FIND, (bucket, name)).fetchone()
+        return None if row is None else _object(row)
+
+    def page(self, bucket: str, *, start: str, after: str, end: str | None, limit: int) -> Sequence[StoredObject]:
+        """Objects in the order of their names' bytes: from `start` on, behind `after`, before `end`."""
+        rows = self._db.execute(_LIST, (bucket, start, after, end, end, limit)).fetchall()
+        return [_object(row) for row in rows]
+
+    def write(self, new: StoredObject, *, generation_match: int | None) -> StoredObject:
+        """Make or replace an object; durable when this returns. Raises `PreconditionFailed`."""
+        with self._transaction():
+            self._require(new.bucket, new.name, generation_match)
+            return self._write(new)
+
+    def write_all(self, new: Sequence[StoredObject]) -> None:
+        """Make objects, in one transaction."""
+        with self._transaction():
+            for one in new:
+                self._write(one)
+
+    def delete(self, bucket: str, name: str, *, generation_match: int | None) -> bool:
+        """Delete an object; False when there was none. Raises `PreconditionFailed`."""
+        with self._transaction():
+            if self.find(bucket, name) is None:
+                return False
+            self._require(bucket, name, generation_match)
+            self._db.execute("DELETE FROM objects WHERE bucket = ? AND name = ?", (bucket, name))
+            return True
+
+    def unused(self) -> list[str]:
+        """Files that no object has any more; they are told until `forget`."""
+        return [content for (content,) in self._db.execute("SELECT content FROM unused")]
+
+    def forget(self, content: str) -> None:
+        """That file is gone; written down with the next change, as after a crash it may be told again."""
+        self._gone.append((content,))
+
+    def has(self, content: str) -> bool:
+        """Whether an object has that file."""
+        return self._db.execute("SELECT 1 FROM objects WHERE content = ?", (content,)).fetchone() is not None
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _require(self, bucket: str, name: str, generation_match: int | None) -> None:
+        if generation_match is None:
+            return
+        there = self.find(bucket, name)
+        if (there.generation if there else 0) != generation_match:
+            raise PreconditionFailed
+
+    def _write(self, new: StoredObject) -> StoredObject:
+        # A clock that is set back makes no generation twice.
+        self._newest = max(self._newest + 1, time.time_ns() // 1000)
+        written = replace(new, generation=self._newest)
+        self._db.execute(_WRITE, _row(written))
+        return written
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._db.executemany("DELETE FROM unused WHERE content = ?", self._gone)
+            yield
+            self._db.execute("COMMIT")
+            self._gone.clear()
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+
+def _object(row: Sequence[object]) -> StoredObject:
+    fields = dict(zip(_COLUMNS.split(", "), row, strict=True))
+    fields["metadata"] = json.loads(str(fields["metadata"]))
+    return StoredObject(**fields)  # type: ignore[arg-type]
+
+
+def _row(one: StoredObject) -> tuple[object, ...]:
+    values = [getattr(one, column) for column in _COLUMNS.split(", ")]
+    return (*values[:-1], json.dumps(one.metadata, ensure_ascii=False))
