@@ -1,6 +1,7 @@
 """Query parameters of lists."""
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
@@ -19,6 +20,13 @@ def _rfc3339(written: Any) -> Any:
     return written
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise refused("In UTC it must be a time of the years 1 to 9999.") from None
+
+
 def _plain(written: str) -> str:
     if any(ord(character) < 32 or ord(character) == 127 for character in written):
         raise refused("Holds a control character.")
@@ -28,7 +36,7 @@ def _plain(written: str) -> str:
 _Text = Annotated[str, AfterValidator(_plain), told(ONE_LINE)]
 _Key = Annotated[_Text, StringConstraints(min_length=1, max_length=40)]
 _Value = Annotated[_Text, StringConstraints(max_length=500)]
-_Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339)]
+_Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 
 
 class ListJobs(BaseModel):

@@ -1,25 +1,24 @@
 """Look at jobs, without changing them; each look is a transaction of its own, of one moment."""
 
-import base64
-import binascii
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import Connection
 
+from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
+from services.job.domain.bounds import MAX_END_USER, MAX_PROVIDER, check, labels, line
 from services.job.domain.calls import ProviderCall
 from services.job.domain.failures import Refusal, Violation, job_not_found
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.states import State
-from services.job.store import attempts, calls, feed, jobs, listing, rows
+from services.job.store import attempts, calls, feed, jobs, listing, rows, secrets
 from services.job.store import transitions as store
 from services.job.store.listing import Filters
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
+MOST_STATES = 20
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
@@ -47,16 +46,19 @@ def list_jobs(
     """A page of jobs, newest first, and the token of the next page ("" at the end).
 
     The token binds the filters; pages stay right while jobs arrive, as they continue after the last job seen.
+    Raises `Refusal` INVALID_INPUT for filters that no job can fit, and for a token that this list did not give.
     """
     if page_size < 0:
         raise _wrong("page_size", "1 to 100.")
+    check(_out_of_bounds(filters))
     jobs.at_one_moment(connection)
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
-    after = _read_token(page_token, filters) if page_token else None
+    tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of=rows.as_json(rows.to_json(filters)))
+    after = _position(tokens.open(page_token)) if page_token else None
     found = listing.page(connection, filters, after=after, size=size + 1)
     shown = found[:size]
     seen = store.snapshots(connection, shown)
-    token = _write_token(shown[-1], filters) if len(found) > size else ""
+    token = tokens.seal(shown[-1].created_at.isoformat(), shown[-1].id) if len(found) > size else ""
     return [seen[job.id] for job in shown], token
 
 
@@ -90,59 +92,28 @@ def list_final_events(
     if page_size < 0:
         raise _wrong("page_size", "1 to 1,000.")
     size, earliest = min(page_size or 100, 1000), since or BEFORE_ALL
+    tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of="final events")
     # No place is earlier than its event.
-    place = _read_place(page_token) if page_token else earliest
+    place = datetime.fromisoformat(tokens.open(page_token)[0]) if page_token else earliest
     placed = feed.extend(connection)
     found = feed.after(connection, place, since=earliest, most=size + 1)
     shown = found[:size]
-    token = _write_position(shown[-1][1] if shown else place)
+    token = tokens.seal((shown[-1][1] if shown else place).isoformat())
     is_end = len(found) <= size and placed < feed.MOST_PLACED
     return FinalEvents(seen=[seen for seen, _ in shown], next_page_token="" if is_end else token, resume_token=token)
 
 
-def _write_position(*position: datetime | str | int) -> str:
-    body = json.dumps([one.isoformat() if isinstance(one, datetime) else one for one in position])
-    return base64.urlsafe_b64encode(body.encode()).decode().rstrip("=")
+def _position(words: Sequence[str]) -> tuple[datetime, str]:
+    created_at, job_id = words
+    return datetime.fromisoformat(created_at), job_id
 
 
-def _read_place(token: str) -> datetime:
-    # Tokens of the version before named time and job of the event: its place is a little later, so that it comes again.
-    moment, *rest = _decode(token)
-    if len(rest) > 1:
-        raise _not_of_this_list()
-    return moment
-
-
-def _decode(token: str) -> tuple[datetime, *tuple[Any, ...]]:
-    try:
-        moment, *rest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        position = datetime.fromisoformat(moment)
-    except (binascii.Error, ValueError, TypeError) as error:
-        raise _not_of_this_list() from error
-    if position.tzinfo is None:
-        raise _not_of_this_list()
-    return position, *rest
-
-
-def _write_token(last: Job, filters: Filters) -> str:
-    return _write_position(last.created_at, last.id, _digest(filters))
-
-
-def _read_token(token: str, filters: Filters) -> tuple[datetime, str]:
-    moment, *rest = _decode(token)
-    match rest:
-        case [str(job_id), digest] if digest == _digest(filters):
-            return moment, job_id
-    raise _not_of_this_list()
-
-
-def _digest(filters: Filters) -> int:
-    """Binds a token to its filters; it protects from mistakes, and grants nothing that the tenant has not."""
-    return binascii.crc32(rows.as_json(rows.to_json(filters)).encode())
-
-
-def _not_of_this_list() -> Refusal:
-    return _wrong("page_token", "Not one that this list gave for the same filters.")
+def _out_of_bounds(filters: Filters) -> Iterator[Violation]:
+    yield from line("provider", filters.provider, longest=MAX_PROVIDER, shortest=0)
+    yield from line("end_user", filters.end_user, longest=MAX_END_USER, shortest=0)
+    yield from labels("metadata", filters.metadata)
+    if len(filters.states) > MOST_STATES:
+        yield Violation(field="statuses", message=f"At most {MOST_STATES}.")
 
 
 def _wrong(field: str, message: str) -> Refusal:

@@ -2,20 +2,13 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
-from services.job.domain import option_rules
+from services.job.domain import bounds, option_rules
 from services.job.domain.failures import Refusal, Violation
 from services.job.domain.requests import Capabilities, JobRequest, Provider
 
-MAX_PROMPT = 32_000
-MAX_IMAGES = 10
-MAX_FALLBACKS = 5
-MAX_INPUTS = 16
-MAX_INPUT_BYTES = 20 * 1024 * 1024
-MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
-MAX_METADATA = 16
-MAX_SEED = 2**63 - 1
 _PAIR = re.compile(r"^([1-9][0-9]{0,4})[x:]([1-9][0-9]{0,4})$")
 
 
@@ -30,17 +23,16 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
     model = request.model or provider.default_model
     provider = provider.as_model(model)
     ways_around = {name: one.as_model(one.default_model) for name, one in catalogue.items()}
-    violations = (
-        *_out_of_bounds(request),
-        *_unknown_names(request, provider, catalogue),
-        *_beyond(request, provider),
-        *_options_beyond(request, provider, catalogue),
-        *option_rules.violations(request.provider_options, provider.option_rules, provider=provider.name),
-        *_beyond_fallbacks(request, ways_around),
+    bounds.check(
+        chain(
+            bounds.out_of_bounds(request),
+            _unknown_names(request, provider, catalogue),
+            _beyond(request, provider),
+            _options_beyond(request, provider, catalogue),
+            option_rules.violations(request.provider_options, provider.option_rules, provider=provider.name),
+            _beyond_fallbacks(request, ways_around),
+        )
     )
-    if violations:
-        first = violations[0]
-        raise Refusal("INVALID_INPUT", f"{first.field}: {first.message}", violations=violations)
     return provider, model
 
 
@@ -62,64 +54,6 @@ def _unknown_names(request: JobRequest, provider: Provider, catalogue: Mapping[s
     for place, name in enumerate(request.fallback):
         if name not in catalogue:
             yield Violation(field=f"fallback.{place}", message="No generator offers such a provider.")
-
-
-def _out_of_bounds(request: JobRequest) -> Iterator[Violation]:
-    if not 1 <= len(request.prompt) <= MAX_PROMPT:
-        yield Violation(field="prompt", message=f"1 to {MAX_PROMPT:,} characters.")
-    if not 1 <= request.n <= MAX_IMAGES:
-        yield Violation(field="n", message=f"1 to {MAX_IMAGES}.")
-    if request.seed is not None and not 0 <= request.seed <= MAX_SEED:
-        yield Violation(field="seed", message="0 to 2^63-1.")
-    if request.output_compression is not None and not 0 <= request.output_compression <= 100:
-        yield Violation(field="output_compression", message="0 to 100.")
-    yield from _contradictions(request)
-    if len(request.fallback) > MAX_FALLBACKS:
-        yield Violation(field="fallback", message=f"At most {MAX_FALLBACKS}.")
-    for name in ("start_within_seconds", "finish_within_seconds"):
-        seconds = getattr(request, name)
-        if seconds is not None and seconds < 1:
-            yield Violation(field=name, message="At least 1.")
-    if request.end_user is not None and not 1 <= len(request.end_user) <= 128:
-        yield Violation(field="end_user", message="1 to 128 characters.")
-    yield from _metadata_out_of_bounds(request)
-    yield from _inputs_out_of_bounds(request)
-
-
-def _contradictions(request: JobRequest) -> Iterator[Violation]:
-    """Fields that make no sense together, whoever is asked."""
-    if request.size is not None and request.aspect_ratio is not None:
-        yield Violation(field="aspect_ratio", message="Name a size or an aspect ratio, not both.")
-    if request.background == "transparent" and request.output_format == "jpeg":
-        yield Violation(field="background", message="jpeg has no transparency: name png or webp.")
-    if request.output_compression is not None and request.output_format == "png":
-        yield Violation(field="output_compression", message="png is never compressed with loss: name jpeg or webp.")
-    for name in ("mask", "input_fidelity"):
-        if getattr(request, name) is not None and not request.input_images:
-            yield Violation(field=name, message="It is for jobs with input_images.")
-
-
-def _metadata_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
-    if len(request.metadata) > MAX_METADATA:
-        yield Violation(field="metadata", message=f"At most {MAX_METADATA} entries.")
-    for key, value in request.metadata.items():
-        if not 1 <= len(key) <= 40 or len(value) > 500:
-            yield Violation(field=f"metadata.{key[:40]}", message="Keys 1 to 40, values up to 500 characters.")
-
-
-def _inputs_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
-    if len(request.input_images) > MAX_INPUTS:
-        yield Violation(field="input_images", message=f"At most {MAX_INPUTS}.")
-    named = [(f"input_images.{place}", image) for place, image in enumerate(request.input_images)]
-    if request.mask is not None:
-        named.append(("mask", request.mask))
-    for name, image in named:
-        if image.url is None and image.size_bytes == 0:
-            yield Violation(field=name, message="A url or data is needed.")
-        if image.size_bytes > MAX_INPUT_BYTES:
-            yield Violation(field=name, message=f"At most {MAX_INPUT_BYTES:,} bytes.")
-    if sum(image.size_bytes for _, image in named) > MAX_INPUT_BYTES_TOGETHER:
-        yield Violation(field="input_images", message=f"At most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
 
 
 def _beyond(request: JobRequest, provider: Provider) -> Iterator[Violation]:
@@ -172,7 +106,9 @@ def _options_beyond(request: JobRequest, provider: Provider, catalogue: Mapping[
     for name in lost_options(request, provider.capabilities):
         able = [one.name for one in catalogue.values() if name not in lost_options(request, one.capabilities)]
         there = f"These do: {', '.join(sorted(able))}." if able else "No provider here does."
-        yield Violation(field=name, message=f"{provider.name} does not take {getattr(request, name)}. {there}")
+        yield Violation(
+            field=name, message=f"{provider.name} does not take {str(getattr(request, name))[:64]}. {there}"
+        )
 
 
 def _not_listed(name: str, value: str | None, listed: Sequence[str], provider: Provider) -> Iterator[Violation]:

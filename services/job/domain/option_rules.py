@@ -9,8 +9,8 @@ from services.job.domain.requests import OptionRule, OptionRules
 
 #: Objects within objects deeper than this are refused.
 MAX_DEPTH = 8
-#: Violations that are named.
-MAX_NAMED = 10
+#: Violations that are named, and characters of the names that one lists.
+MAX_NAMED, LONGEST_LIST = 8, 300
 
 
 def violations(options: Mapping[str, Any], rules: OptionRules | None, *, provider: str) -> Iterator[Violation]:
@@ -23,7 +23,7 @@ def violations(options: Mapping[str, Any], rules: OptionRules | None, *, provide
             return
         rule = known.get(path)
         if rule is None:
-            takes = f"It takes {', '.join(known)}."[:1000] if known else "It takes none."
+            takes = f"It takes {_shortened(', '.join(known))}." if known else "It takes none."
             yield Violation(field=f"provider_options.{path[:100]}", message=f"{provider} takes no such option. {takes}")
         elif not _allows(rule, value):
             yield Violation(field=f"provider_options.{path}", message=f"Must be {_described(rule)}.")
@@ -39,6 +39,11 @@ def _paths(options: Mapping[str, Any], known: Mapping[str, OptionRule]) -> Itera
             left.extend(((*path, name), inner) for name, inner in value.items())
         else:
             yield named, value
+
+
+def _shortened(names: str) -> str:
+    """All violations together have to fit into the status of a gRPC call."""
+    return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST]} ..."
 
 
 def _allows(rule: OptionRule, value: Any) -> bool:
@@ -71,5 +76,5 @@ def _described(rule: OptionRule) -> str:
         most = "" if rule.maximum is None else f" to {rule.maximum:g}"
         return f"{kind}{least}{most}"
     if rule.values:
-        return f"one of {', '.join(rule.values)}"[:1000]
+        return f"one of {_shortened(', '.join(rule.values))}"
     return "true or false" if rule.type == "boolean" else f"a string of at most {rule.max_characters:,} characters"

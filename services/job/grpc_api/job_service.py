@@ -1,6 +1,7 @@
 """JobService: clients ask, the application answers."""
 
 from collections.abc import AsyncIterator, Callable
+from enum import StrEnum
 from typing import Any, TypeVar
 
 from calotype.error.v1 import error_pb2
@@ -16,7 +17,7 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.requests import Provider
 from services.job.domain.routing import Breaker
 from services.job.domain.states import State
-from services.job.grpc_api.names import check_names
+from services.job.grpc_api.names import check_fingerprint, check_names
 from services.job.grpc_api.refusals import answer
 from services.job.messages import incoming, outgoing
 from services.job.messages.enums import member
@@ -28,6 +29,7 @@ from services.job.watching import Watchers
 
 Context = Any
 T = TypeVar("T")
+E = TypeVar("E", bound=StrEnum)
 
 
 class JobService(job_service_pb2_grpc.JobServiceServicer):
@@ -52,6 +54,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
 
         async def work() -> creating.Done:
             check_names(request.tenant, request.idempotency_key)
+            check_fingerprint(request.fingerprint)
             new = creating.NewJob(
                 tenant=request.tenant,
                 idempotency_key=request.idempotency_key,
@@ -142,10 +145,12 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.ListFinalEventsRequest, context: Context
     ) -> job_service_pb2.ListFinalEventsResponse:
         """Return final events since a time, oldest first."""
-        since = incoming.moment(request, "since")
         found = await self._read(
             lambda connection: reading.list_final_events(
-                connection, since=since, page_size=request.page_size, page_token=request.page_token
+                connection,
+                since=incoming.moment(request, "since"),
+                page_size=request.page_size,
+                page_token=request.page_token,
             ),
             pool=Pool.LISTS,
         )
@@ -212,6 +217,14 @@ def _state(status: int) -> State:
     return state
 
 
+def _given_member(kind: type[E], enum: Any, field: str, prefix: str, value: int) -> str:
+    """The domain's word for a number, "" for none. Raises `Refusal` INVALID_INPUT, as for a status."""
+    found = member(kind, enum, prefix, value)
+    if found is None and value:
+        raise Refusal("INVALID_INPUT", f"{field}: there is no {value}.")
+    return found or ""
+
+
 def _fingerprint(request: job_pb2.JobRequest) -> str:
     return creating.fingerprint_of(request.SerializeToString(deterministic=True))
 
@@ -221,8 +234,8 @@ def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
         tenant=request.tenant,
         states=tuple(_state(status) for status in request.statuses),
         provider=request.provider,
-        failure_stage=member(Stage, error_pb2.Stage, "STAGE", request.failure_stage) or "",
-        failure_code=member(Code, error_pb2.Code, "CODE", request.code) or "",
+        failure_stage=_given_member(Stage, error_pb2.Stage, "failure_stage", "STAGE", request.failure_stage),
+        failure_code=_given_member(Code, error_pb2.Code, "code", "CODE", request.code),
         end_user=request.end_user,
         created_after=incoming.moment(request, "created_after"),
         created_before=incoming.moment(request, "created_before"),

@@ -1,10 +1,11 @@
-"""Names that callers choose: tenants and idempotency keys."""
+"""Names that callers choose: tenants, idempotency keys, fingerprints of requests."""
 
 from services.job.domain.failures import Refusal, Violation
 from services.job.grpc_api.refusals import to_service_error
 
 LONGEST_TENANT = 64
 LONGEST_KEY = 255
+LONGEST_FINGERPRINT = 128
 
 
 def check_names(tenant: str, key: str) -> None:
@@ -15,6 +16,13 @@ def check_names(tenant: str, key: str) -> None:
 def check_key(key: str) -> None:
     """The same of a key alone."""
     _refuse(_key_faults(key))
+
+
+def check_fingerprint(fingerprint: str) -> None:
+    """A fingerprint is visible ASCII, or empty. Raises `ServiceError` INVALID_INPUT."""
+    if len(fingerprint) > LONGEST_FINGERPRINT or not all("!" <= one <= "~" for one in fingerprint):
+        message = f"1 to {LONGEST_FINGERPRINT} visible ASCII characters."
+        _refuse([Violation(field="fingerprint", message=message)])
 
 
 def _tenant_faults(tenant: str) -> list[Violation]:

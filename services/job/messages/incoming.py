@@ -17,8 +17,9 @@ from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
+from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
-from services.job.domain.failures import Code, Failure, Refusal, Stage
+from services.job.domain.failures import Code, Failure, Refusal, Stage, Violation
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import (
@@ -57,8 +58,7 @@ def fence(told: worker_service_pb2.Lease | fact_pb2.Fence) -> Fence:
 
 
 def request(wanted: job_pb2.JobRequest) -> JobRequest:
-    """What a caller asks for; pictures as digests only."""
-    options = json_format.MessageToDict(wanted.provider_options) if wanted.HasField("provider_options") else {}
+    """What a caller asks for; pictures as digests only. Raises `Refusal` INVALID_INPUT."""
     return JobRequest(
         prompt=wanted.prompt,
         negative_prompt=_given(wanted, "negative_prompt"),
@@ -77,7 +77,7 @@ def request(wanted: job_pb2.JobRequest) -> JobRequest:
         input_fidelity=_given(wanted, "input_fidelity"),
         input_images=tuple(input_image(one) for one in wanted.input_images),
         mask=input_image(wanted.mask) if wanted.HasField("mask") else None,
-        provider_options=options,
+        provider_options=_options(wanted) if wanted.HasField("provider_options") else {},
         priority=PRIORITY_IN.get(wanted.priority, Priority.NORMAL),
         start_within_seconds=_given(wanted, "start_within_seconds"),
         finish_within_seconds=_given(wanted, "finish_within_seconds"),
@@ -87,6 +87,21 @@ def request(wanted: job_pb2.JobRequest) -> JobRequest:
         end_user=_given(wanted, "end_user"),
         metadata=dict(wanted.metadata),
     )
+
+
+def _options(wanted: job_pb2.JobRequest) -> dict[str, Any]:
+    # In protobuf a value takes at most four times what it takes as JSON: more need not be looked at.
+    if wanted.provider_options.ByteSize() > 4 * MAX_OPTIONS_BYTES:
+        raise _invalid("provider_options", f"At most {MAX_OPTIONS_BYTES:,} bytes.")
+    try:
+        options: dict[str, Any] = json_format.MessageToDict(wanted.provider_options)
+    except ValueError as error:
+        raise _invalid("provider_options", "Holds a number that is not finite.") from error
+    return options
+
+
+def _invalid(field: str, message: str) -> Refusal:
+    return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))
 
 
 def quota(asked: job_service_pb2.CreateJobRequest | job_service_pb2.RetryJobRequest) -> Quota | None:
@@ -115,8 +130,14 @@ def pictures(wanted: job_pb2.JobRequest) -> dict[int, bytes]:
 
 
 def moment(message: Any, field: str) -> datetime | None:
-    """A timestamp in UTC, or nothing."""
-    return getattr(message, field).ToDatetime(tzinfo=UTC) if message.HasField(field) else None
+    """A timestamp in UTC, or nothing. Raises `Refusal` INVALID_INPUT for one that is not of the years 1 to 9999."""
+    if not message.HasField(field):
+        return None
+    try:
+        read: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise _invalid(field, "Must be a time of the years 1 to 9999.") from error
+    return read
 
 
 def provider(told: provider_pb2.Provider) -> Provider:

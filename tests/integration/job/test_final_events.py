@@ -188,18 +188,10 @@ def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobDesk
     assert to_the_end(desk, since=since) == [latest]
 
 
-def test_a_token_of_the_version_before_goes_on_where_it_stood(desk: JobDesk) -> None:
-    jobs = [canceled(desk) for _ in range(3)]
-    told = desk.job(jobs[1])
-    token = reading._write_position(told.updated_at, told.id)
-
-    # What it stood at may come again; nothing is missed.
-    assert ids(page(desk, token)) == jobs[1:]
-
-
-@pytest.mark.parametrize("token", ["x", "W10", "WyJ5ZXN0ZXJkYXkiXQ", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIl0"])
+@pytest.mark.parametrize("token", ["x", "W10", "WyJ5ZXN0ZXJkYXkiXQ", "WyIyMDI2LTAxLTAxVDAwOjAwOjAwKzAwOjAwIl0"])
 def test_a_token_that_nobody_gave_is_refused(desk: JobDesk, token: str) -> None:
     with pytest.raises(Refusal) as refused:
         page(desk, token)
 
     assert refused.value.reason == "INVALID_INPUT"
+    assert "begin again" in refused.value.message

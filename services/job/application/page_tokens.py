@@ -1,0 +1,49 @@
+"""Tokens by which lists go on: sealed, so that only what this service wrote is read back."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import json
+
+from services.job.domain.failures import Refusal, Violation
+
+#: The name of the key in the table `secrets`.
+PAGE_TOKENS = "page_tokens"
+_MAC_BYTES = hashlib.sha256().digest_size
+
+
+class PageTokens:
+    """Tokens of one list: a position in words, behind an HMAC over it and over what the list shows."""
+
+    def __init__(self, key: bytes, *, of: str) -> None:
+        self._key = key
+        self._of = of
+
+    def seal(self, *position: str) -> str:
+        """The token of a position."""
+        body = json.dumps(position).encode()
+        return base64.urlsafe_b64encode(self._mac(body) + body).decode().rstrip("=")
+
+    def open(self, token: str) -> list[str]:
+        """The position in a token. Raises `Refusal` INVALID_INPUT for a token that was not sealed for this list."""
+        try:
+            sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise _not_of_this_list() from error
+        mac, body = sealed[:_MAC_BYTES], sealed[_MAC_BYTES:]
+        if not hmac.compare_digest(mac, self._mac(body)):
+            raise _not_of_this_list()
+        position: list[str] = json.loads(body)
+        return position
+
+    def _mac(self, body: bytes) -> bytes:
+        of = self._of.encode()
+        return hmac.digest(self._key, len(of).to_bytes(8, "big") + of + body, "sha256")
+
+
+def _not_of_this_list() -> Refusal:
+    message = "Not one that this list gave for the same filters, or one of an older version; begin again without it."
+    return Refusal(
+        "INVALID_INPUT", f"page_token: {message}", violations=(Violation(field="page_token", message=message),)
+    )

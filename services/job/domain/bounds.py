@@ -1,0 +1,194 @@
+"""Bounds of what callers write, whichever protocol brings it."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import urlsplit
+
+from services.job.domain.failures import Refusal, Violation
+from services.job.domain.requests import InputImage, JobRequest
+
+MAX_PROMPT = 32_000
+MAX_IMAGES = 10
+MAX_FALLBACKS = 5
+MAX_INPUTS = 16
+MAX_INPUT_BYTES = 20 * 1024 * 1024
+MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
+MAX_METADATA = 16
+MAX_METADATA_KEY = 40
+MAX_METADATA_VALUE = 500
+MAX_SEED = 2**63 - 1
+MAX_PROVIDER = 100
+MAX_END_USER = 128
+MAX_ADDRESS = 2048
+#: Bytes of provider options as JSON in ASCII, and levels of nesting.
+MAX_OPTIONS_BYTES = 64 * 1024
+MAX_OPTIONS_DEPTH = 24
+#: A status with more of them would not fit into the 8 KiB that gRPC has for it.
+MOST_VIOLATIONS = 16
+#: Characters of the one-line names among a request's fields.
+LONGEST = {
+    "provider": MAX_PROVIDER,
+    "model": 200,
+    "size": 64,
+    "aspect_ratio": 64,
+    "quality": 64,
+    "output_format": 64,
+    "background": 64,
+    "moderation": 64,
+    "input_fidelity": 64,
+    "end_user": MAX_END_USER,
+}
+_UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
+_NOT_ONE_LINE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+_IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9.+-]{0,62}")
+
+
+def check(violations: Iterable[Violation]) -> None:
+    """Raises `Refusal` INVALID_INPUT that names the fields of the first of them; nothing for none."""
+    found = tuple(islice(violations, MOST_VIOLATIONS))
+    if found:
+        raise Refusal("INVALID_INPUT", f"{found[0].field}: {found[0].message}", violations=found)
+
+
+def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
+    """Every field that no provider could be asked for."""
+    yield from _prompts_out_of_bounds(request)
+    for name, longest in LONGEST.items():
+        if (value := getattr(request, name)) is not None:
+            yield from line(name, value, longest=longest)
+    yield from _numbers_out_of_bounds(request)
+    yield from _contradictions(request)
+    if len(request.fallback) > MAX_FALLBACKS:
+        yield Violation(field="fallback", message=f"At most {MAX_FALLBACKS}.")
+    for place, name in enumerate(request.fallback[:MAX_FALLBACKS]):
+        yield from line(f"fallback.{place}", name, longest=MAX_PROVIDER)
+    if request.callback_url is not None:
+        yield from _address_faults("callback_url", request.callback_url)
+    yield from labels("metadata", request.metadata)
+    yield from _options_out_of_bounds(request.provider_options)
+    yield from _inputs_out_of_bounds(request)
+
+
+def line(field: str, value: str, *, longest: int, shortest: int = 1) -> Iterator[Violation]:
+    """What keeps a value from being one line of so many characters."""
+    if not shortest <= len(value) <= longest:
+        yield Violation(field=field, message=f"{shortest} to {longest} characters.")
+    elif _NOT_ONE_LINE.search(value):
+        yield Violation(field=field, message="Must be one line without control characters.")
+
+
+def labels(field: str, given: Mapping[str, str]) -> Iterator[Violation]:
+    """What keeps these from being metadata of a job."""
+    if len(given) > MAX_METADATA:
+        yield Violation(field=field, message=f"At most {MAX_METADATA} entries.")
+        return
+    for key, value in given.items():
+        name = f"{field}.{key[:MAX_METADATA_KEY]!r}" if _NOT_ONE_LINE.search(key) else f"{field}.{key[:40]}"
+        if not 1 <= len(key) <= MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
+            message = f"Keys 1 to {MAX_METADATA_KEY}, values up to {MAX_METADATA_VALUE} characters."
+            yield Violation(field=name, message=message)
+        elif _NOT_ONE_LINE.search(key) or _UNSTORABLE.search(value):
+            yield Violation(field=name, message="Holds a control character.")
+
+
+def _prompts_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
+    for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
+        if text is None:
+            continue
+        if not 1 <= len(text) <= MAX_PROMPT:
+            yield Violation(field=name, message=f"1 to {MAX_PROMPT:,} characters.")
+        elif _UNSTORABLE.search(text):
+            yield Violation(field=name, message="Holds a control character.")
+
+
+def _numbers_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
+    if not 1 <= request.n <= MAX_IMAGES:
+        yield Violation(field="n", message=f"1 to {MAX_IMAGES}.")
+    if request.seed is not None and not 0 <= request.seed <= MAX_SEED:
+        yield Violation(field="seed", message="0 to 2^63-1.")
+    if request.output_compression is not None and not 0 <= request.output_compression <= 100:
+        yield Violation(field="output_compression", message="0 to 100.")
+    for name in ("start_within_seconds", "finish_within_seconds"):
+        seconds = getattr(request, name)
+        if seconds is not None and seconds < 1:
+            yield Violation(field=name, message="At least 1.")
+
+
+def _contradictions(request: JobRequest) -> Iterator[Violation]:
+    """Fields that make no sense together, whoever is asked."""
+    if request.size is not None and request.aspect_ratio is not None:
+        yield Violation(field="aspect_ratio", message="Name a size or an aspect ratio, not both.")
+    if request.background == "transparent" and request.output_format == "jpeg":
+        yield Violation(field="background", message="jpeg has no transparency: name png or webp.")
+    if request.output_compression is not None and request.output_format == "png":
+        yield Violation(field="output_compression", message="png is never compressed with loss: name jpeg or webp.")
+    for name in ("mask", "input_fidelity"):
+        if getattr(request, name) is not None and not request.input_images:
+            yield Violation(field=name, message="It is for jobs with input_images.")
+
+
+def _options_out_of_bounds(options: Mapping[str, Any]) -> Iterator[Violation]:
+    # Walked first: the walk is bounded in depth, and what it lets through can be written as JSON.
+    message = _options_fault(dict(options), 1)
+    if message is None and len(json.dumps(dict(options))) > MAX_OPTIONS_BYTES:
+        message = f"At most {MAX_OPTIONS_BYTES:,} bytes."
+    if message is not None:
+        yield Violation(field="provider_options", message=message)
+
+
+def _options_fault(value: Any, depth: int) -> str | None:
+    """The first thing in a value of JSON that no option can be."""
+    if depth > MAX_OPTIONS_DEPTH:
+        return f"At most {MAX_OPTIONS_DEPTH} levels."
+    if isinstance(value, str):
+        return "Holds a control character." if _UNSTORABLE.search(value) else None
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "Holds a number that is not finite."
+    inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return next((fault for one in inner if (fault := _options_fault(one, depth + 1)) is not None), None)
+
+
+def _inputs_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
+    if len(request.input_images) > MAX_INPUTS:
+        yield Violation(field="input_images", message=f"At most {MAX_INPUTS}.")
+        return
+    named = [(f"input_images.{place}", image) for place, image in enumerate(request.input_images)]
+    if request.mask is not None:
+        named.append(("mask", request.mask))
+    for name, image in named:
+        yield from _input_faults(name, image)
+    if sum(image.size_bytes for _, image in named) > MAX_INPUT_BYTES_TOGETHER:
+        yield Violation(field="input_images", message=f"At most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
+
+
+def _input_faults(name: str, image: InputImage) -> Iterator[Violation]:
+    if image.url is not None:
+        yield from _address_faults(f"{name}.url", image.url)
+    elif image.size_bytes == 0:
+        yield Violation(field=name, message="A url or data is needed.")
+    if image.size_bytes > MAX_INPUT_BYTES:
+        yield Violation(field=name, message=f"At most {MAX_INPUT_BYTES:,} bytes.")
+    if image.content_type and not _IMAGE_TYPE.fullmatch(image.content_type):
+        yield Violation(field=f"{name}.content_type", message="Write it as image/png.")
+
+
+def _address_faults(field: str, written: str) -> Iterator[Violation]:
+    if len(written) > MAX_ADDRESS:
+        yield Violation(field=field, message=f"At most {MAX_ADDRESS:,} characters.")
+    elif not _is_web_address(written):
+        yield Violation(field=field, message="Must be an http or https address without credentials or spaces.")
+
+
+def _is_web_address(written: str) -> bool:
+    try:
+        parts = urlsplit(written)
+        _ = parts.port
+    except ValueError:
+        return False
+    if _NOT_ONE_LINE.search(written) or any(character.isspace() for character in written) or "@" in parts.netloc:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
