@@ -201,6 +201,9 @@ async def test_a_proxy_of_the_environment_is_not_asked(monkeypatch: pytest.Monke
             monkeypatch.setenv(name, proxy.url)
         monkeypatch.setenv("no_proxy", "")
         assert (await watched(server))[1]
+        # What a thread of an earlier test still asks of its storage is none of this.
+        assert [one for one in proxy.surprises if server.url in one] == []
+        proxy.surprises.clear()
 
 
 async def test_each_call_is_a_client_of_its_own_that_listens_under_the_name_it_was_sent_with() -> None:

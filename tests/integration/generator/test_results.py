@@ -98,7 +98,7 @@ async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
     "answer",
     [
         Answer(status=503),
-        Answer(body=PICTURE, manner=Manner.CUT),
+        Answer(body=PICTURE[:-100], manner=Manner.CUT),
         Answer(status=404),
         Answer(status=403),
         Answer(body=PICTURE[:-100]),
@@ -109,6 +109,14 @@ async def test_a_picture_that_cannot_be_had_for_now_is_fetched_again(world: Worl
     world.will_sell_one()
     world.shows("0.png", answer)
     world.shows("0.png", GOOD)
+    await world.run(world.job())
+
+    assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
+
+
+async def test_a_whole_picture_whose_length_was_told_wrongly_is_fetched_once(world: World) -> None:
+    world.will_sell_one()
+    world.shows("0.png", Answer(body=PICTURE, manner=Manner.CUT))
     await world.run(world.job())
 
     assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
