@@ -192,6 +192,7 @@ PROVIDERS: dict[str, Any] = {
             "max_concurrency": 4,
             "requests_per_minute": None,
             "timeout_seconds": 60,
+            "options": [],
             "health": {"status": "ok", "outages": []},
         }
     ]

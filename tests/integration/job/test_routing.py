@@ -9,6 +9,7 @@ from services.job.application import rescuing
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Code, Refusal
 from services.job.domain.jobs import Job
+from services.job.domain.requests import Model
 from services.job.domain.routing import FAILURES_TO_OPEN, Route
 from services.job.domain.states import State, Transition
 from tests.support.jobs import FREE, PAID, JobDesk, failed, generated
@@ -163,6 +164,7 @@ def test_a_call_too_many_within_a_minute_is_told_when_there_is_room(desk: JobDes
 
 
 def test_a_provider_that_keeps_failing_gets_no_more_jobs(desk: JobDesk) -> None:
+    desk.register(FREE, replace(PAID, models=(Model(name="flux"), Model(name="other"))))
     for _ in range(FAILURES_TO_OPEN):
         fail_a_call(desk)
     waiting = desk.create(provider="paid")
