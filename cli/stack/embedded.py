@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +113,11 @@ class EmbeddedStack:
             buckets={BUCKET: storage.PUBLIC, STAGING_BUCKET: storage.STAGING},
             port=ports.take("storage"),
         )
-        self._run({"postgres": [truth], "nats": [broker], "storage": [objects]}, stop)
+        began = self._launch({"postgres": [truth], "nats": [broker], "storage": [objects]})
+        self._wait_all_ready(["postgres"], began, stop)
+        # The longest step, during which the others come up.
         database_url = database.prepare(admin_url, secrets.database_password)
+        self._wait_all_ready(["nats", "storage"], began, stop)
         return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
 
     def _wiring(self, servers: Servers, secrets: keys.Keys, keys_file: Path, identities: Path) -> services.Wiring:
@@ -140,13 +143,20 @@ class EmbeddedStack:
 
     def _run(self, programs: Mapping[str, list[Program]], stop: threading.Event) -> None:
         """Start programs side by side and wait until each does its work."""
+        self._wait_all_ready(list(programs), self._launch(programs), stop)
+
+    def _launch(self, programs: Mapping[str, list[Program]]) -> float:
+        """Start programs side by side; when that began, by the monotonic clock."""
         began = time.monotonic()
         for name, replicas in programs.items():
             for program in replicas:
                 child = Child(program)
                 self._children.setdefault(name, []).append(child)
                 self._supervisor.start(child)
-        for name in programs:
+        return began
+
+    def _wait_all_ready(self, names: Sequence[str], began: float, stop: threading.Event) -> None:
+        for name in names:
             for child in self._children[name]:
                 self._wait_ready(child, stop)
                 self._tell(f"{child.program.name} is ready ({time.monotonic() - began:.1f} s)")

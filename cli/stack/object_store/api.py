@@ -71,7 +71,7 @@ class Api:
             return
         except (OSError, sqlite3.Error) as error:
             # Such as a full disk: who asks again may have more luck.
-            _LOG.warning("%s %s failed: %r", scope["method"], scope["path"], error)
+            _LOG.warning("%s %r failed: %r", scope["method"], scope["path"], error)
             answer = refusal(Refused(503, "The store cannot do that now."))
         await self._send(answer, send, with_body=scope["method"] != "HEAD")
 

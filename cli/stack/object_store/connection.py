@@ -38,15 +38,16 @@ class Connection(H11Protocol):
         """A request that has begun has to end; a kept connection without one has uvicorn's time."""
         self._expect_request()
         super().data_received(data)
-        has_all = self.conn.their_state is not h11.SEND_BODY
-        if has_all and not (self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]):
+        if not self._is_arriving():
             _cancel(self._arrives)
             self._arrives = None
 
     def on_response_complete(self) -> None:
-        """Nothing is asked any more."""
+        """Nothing is asked any more, unless the next request has begun already."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
+        if self._is_arriving():
+            self._expect_request()
 
     def pause_writing(self) -> None:
         """The client takes less than is written."""
@@ -63,6 +64,11 @@ class Connection(H11Protocol):
         _cancel(self._arrives)
         _cancel(self._stalled)
         super().connection_lost(exc)
+
+    def _is_arriving(self) -> bool:
+        """Whether a part of a request is there, and not all of it."""
+        state = self.conn.their_state
+        return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
     def _expect_request(self) -> None:
         if self._arrives is None:

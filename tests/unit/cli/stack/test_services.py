@@ -50,6 +50,7 @@ def test_the_callers_own_wiring_reaches_no_service(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("CALOTYPE_API_KEY", "secret")
     monkeypatch.setenv("CALOTYPE_ADMIN_LISTEN", "elsewhere:9464")
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://elsewhere")
+    monkeypatch.setenv("STORAGE_EMULATOR_TOKEN", "elsewhere")
 
     found = assembled(tmp_path)
 
@@ -103,6 +104,18 @@ def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tm
     }
     assert found.programs["generator"][1].environment["CALOTYPE_GRPC_TOKEN"] == "of the generator"
     assert [name for name in told if "GRPC_IDENTITIES_FILE" in told[name]] == ["job", "generator", "uploader"]
+
+
+def test_the_object_store_s_tokens_are_with_those_who_use_it_each_with_its_own(tmp_path: Path) -> None:
+    found = assembled(tmp_path)
+    tokens = {name: programs[0].environment.get("STORAGE_EMULATOR_TOKEN") for name, programs in found.programs.items()}
+
+    assert tokens == {
+        "job": None,
+        "generator": "generator at storage",
+        "uploader": "uploader at storage",
+        "gateway": None,
+    }
 
 
 def test_the_callers_own_identity_and_tls_reach_no_service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
