@@ -36,7 +36,7 @@ class Objection(Protocol):
     def __call__(
         self, method: str, request: Any, *, roles: Collection[str], tenants: Collection[str] | None
     ) -> str | None:
-        """`method` is `/package.Service/Method`; `tenants` None is every tenant."""
+        """`method` is `/package.Service/Method`; `request` None is not received yet; `tenants` None is every tenant."""
 
 
 class Guard:
@@ -46,9 +46,17 @@ class Guard:
         self.identities = identities
         self._objection = objection
 
-    def admit(self, method: str, request: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
-        """Who calls. Raises `ServiceError` UNAUTHENTICATED or PERMISSION_DENIED."""
-        identity = self._identity(context)
+    def admit(self, method: str, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
+        """Who calls, as far as it may call this method at all; nothing of its message is needed.
+
+        Raises `ServiceError` UNAUTHENTICATED or PERMISSION_DENIED.
+        """
+        identity = self.identify(context)
+        self.admit_request(identity, method, None)
+        return identity
+
+    def admit_request(self, identity: Identity, method: str, request: Any) -> None:
+        """Raises `ServiceError` PERMISSION_DENIED unless the identity may ask just this."""
         why_not = self._objection(method, request, roles=identity.roles, tenants=identity.tenants)
         if why_not is not None:
             raise ServiceError(
@@ -56,10 +64,12 @@ class Guard:
                 reason="PERMISSION_DENIED",
                 message=f"{identity.name} may not do this: {why_not}",
             )
-        return identity
 
-    def _identity(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
-        """A token before a certificate: what is shown with the call says more than what the connection has."""
+    def identify(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
+        """Who calls. Raises `ServiceError` UNAUTHENTICATED.
+
+        A token before a certificate: what is shown with the call says more than what the connection has.
+        """
         shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
         if shown:
             return self._of_header(shown)

@@ -1,4 +1,9 @@
-"""A gRPC server: who may call, health that follows readiness, reflection, traces with the right status, one no."""
+"""A gRPC server: who may call, health that follows readiness, reflection, traces with the right status, one no.
+
+A caller is known before its message is received. grpc.aio receives the message of a unary method before any handler
+runs, whoever calls; so each method is served as one that takes a stream, and is read from once the caller is known.
+Until then HTTP/2's flow control holds back all but 64 KiB.
+"""
 
 import asyncio
 import logging
@@ -8,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
@@ -17,16 +23,22 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from common import tracing
 from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Door, Guard
+from common.grpc_probes import Probes
 from common.health import Readiness
 from common.lifecycle import StartError
 
 _LOG = logging.getLogger(__name__)
 #: What a liveness probe asks for: it is served for as long as the process answers, ready or not.
 LIVE = "live"
+#: Calls that one connection may have open; a gateway has one for each stream of events.
+MOST_STREAMS = 4_096
 _INTERNAL = ServiceError(
     status=grpc.StatusCode.INTERNAL,
     reason="INTERNAL",
     message="The service failed in a way that it should not; its log tells more.",
+)
+_NO_MESSAGE = ServiceError(
+    status=grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_INPUT", message="The call brings no message of its method."
 )
 _UNIMPLEMENTED = ServiceError(
     status=grpc.StatusCode.UNIMPLEMENTED, reason="NOT_FOUND", message="This service does not offer that method."
@@ -60,17 +72,18 @@ async def serve(
     *,
     ready: Readiness,
     door: Door = OPEN,
-    max_message_bytes: int = 4 * 1024 * 1024,
+    max_request_bytes: int = 4 * 1024 * 1024,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
     """Serve on `host:port` until the block ends; yields the port that was bound. Raises `StartError` for a busy one.
 
-    Health and reflection answer everybody that the door's TLS lets in; they tell what the contracts tell.
+    Health answers everybody that the door's TLS lets in; reflection asks for an identity, where the door has a guard.
     """
     options = [
         ("grpc.so_reuseport", 0),
-        ("grpc.max_receive_message_length", max_message_bytes),
-        ("grpc.max_send_message_length", max_message_bytes),
+        # A longer message is refused by its announced length, before it is received. Answers are bounded by clients.
+        ("grpc.max_receive_message_length", max_request_bytes),
+        ("grpc.max_concurrent_streams", MOST_STREAMS),
         # Clients keep idle channels alive; without these the server would turn them away for pinging too much.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
@@ -130,6 +143,7 @@ class _Edge(grpc.aio.ServerInterceptor):
 
     def __init__(self, guard: Guard | None) -> None:
         self._guard = guard
+        self._probes = Probes()
 
     async def intercept_service(
         self,
@@ -138,23 +152,32 @@ class _Edge(grpc.aio.ServerInterceptor):
     ) -> Any:
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or method.startswith(("/grpc.health.", "/grpc.reflection.")):
-            return handler
+        if handler is None:
+            return None
+        if method.startswith("/grpc.health."):
+            return self._probes.wrap(handler)
+        if method.startswith("/grpc.reflection."):
+            return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._guard))
         parent = dict(handler_call_details.invocation_metadata or ()).get("traceparent")
         parent = parent if isinstance(parent, str) else None
+        coders = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
         if handler.unary_unary is not None:
-            return handler._replace(unary_unary=_unary(handler.unary_unary, method, parent, self._guard))
+            once = _unary(handler.unary_unary, method, parent, self._guard)
+            return grpc.stream_unary_rpc_method_handler(once, **coders)
         if handler.unary_stream is not None:
-            return handler._replace(unary_stream=_stream(handler.unary_stream, method, parent, self._guard))
+            streamed = _stream(handler.unary_stream, method, parent, self._guard)
+            return grpc.stream_stream_rpc_method_handler(streamed, **coders)
         raise NotImplementedError(f"{method} takes a stream of requests, which nothing here could refuse.")
 
 
 def _unary(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
-    async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         with _span(method, parent) as span:
             try:
-                _admit(guard, method, request, context, span)
-                return await inner(request, context)
+                return await inner(await _admitted(guard, method, context, span), context)
             except BaseException as error:
                 await _refuse(error, context, span, method)
                 raise
@@ -163,12 +186,11 @@ def _unary(inner: Any, method: str, parent: str | None, guard: Guard | None) -> 
 
 
 def _stream(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
-    async def handle(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+    async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         # Not the current span: the consumer of a generator runs in another context.
         span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
         try:
-            _admit(guard, method, request, context, span)
-            async for response in inner(request, context):
+            async for response in inner(await _admitted(guard, method, context, span), context):
                 yield response
         except BaseException as error:
             await _refuse(error, context, span, method)
@@ -179,11 +201,38 @@ def _stream(inner: Any, method: str, parent: str | None, guard: Guard | None) ->
     return handle
 
 
-def _admit(
-    guard: Guard | None, method: str, request: Any, context: grpc.aio.ServicerContext[Any, Any], span: Any
-) -> None:
-    if guard is not None:
-        span.set_attribute("enduser.id", guard.admit(method, request, context).name)
+def _reflection(inner: Any, method: str, guard: Guard | None) -> Any:
+    async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        if guard is not None:
+            try:
+                guard.identify(context)
+            except ServiceError as error:
+                await context.abort_with_status(rpc_status.to_status(to_status(error)))
+        async for response in inner(requests, context):
+            yield response
+
+    return handle
+
+
+async def _admitted(guard: Guard | None, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Any) -> Any:
+    """The message of a caller that may ask this, received only then. Raises `ServiceError`."""
+    if guard is None:
+        return await _message(context)
+    identity = guard.admit(method, context)
+    span.set_attribute("enduser.id", identity.name)
+    request = await _message(context)
+    guard.admit_request(identity, method, request)
+    return request
+
+
+async def _message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+    try:
+        message = await context.read()
+    except DecodeError:
+        raise _NO_MESSAGE from None
+    if message is grpc.aio.EOF:
+        raise _NO_MESSAGE
+    return message
 
 
 def _span(method: str, parent: str | None) -> Any:

@@ -53,8 +53,13 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
 _OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
 
 
-def objection(method: str, request: Message, *, roles: Collection[str], tenants: Collection[str] | None) -> str | None:
-    """Why a caller with these roles and tenants (None: every one) may not ask this of `/package.Service/Method`."""
+def objection(
+    method: str, request: Message | None, *, roles: Collection[str], tenants: Collection[str] | None
+) -> str | None:
+    """Why a caller with these roles and tenants (None: every one) may not ask this of `/package.Service/Method`.
+
+    Without a request: what keeps the caller from this method, whatever the request says.
+    """
     service, _, name = method.removeprefix("/").partition("/")
     methods = _NEEDED.get(service, {})
     if name not in methods:
@@ -66,6 +71,8 @@ def objection(method: str, request: Message, *, roles: Collection[str], tenants:
         return None
     if method in _OF_EVERY_TENANT:
         return "it tells of every tenant, and its tenants are a few."
+    if request is None:
+        return None
     if "tenant" in request.DESCRIPTOR.fields_by_name and getattr(request, "tenant") not in tenants:  # noqa: B009
         return "the tenant is none of its tenants."
     return None

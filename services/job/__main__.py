@@ -63,9 +63,9 @@ async def main(stop: asyncio.Event) -> None:
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker, database))
         for_clients = [one.served() for one in (clients, operations, dead_letters, QueueService(database))]
-        opened = partial(serve, ready=ready, door=own_door, max_message_bytes=LARGEST_JOB)
+        opened = partial(serve, ready=ready, door=own_door)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        await stack.enter_async_context(opened(settings.grpc_listen, for_clients))
+        await stack.enter_async_context(opened(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
         await stack.enter_async_context(opened(settings.worker_listen, [workers.served()]))
         look = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")

@@ -258,5 +258,5 @@ async def serving(fake: FakeJobService, listen: str = "127.0.0.1:0", *, ok: bool
     ready = Readiness()
     ready.set("database", ok)
     largest = 48 * 1024 * 1024
-    async with serve(listen, [fake.served()], ready=ready, max_message_bytes=largest, grace_seconds=0) as port:
+    async with serve(listen, [fake.served()], ready=ready, max_request_bytes=largest, grace_seconds=0) as port:
         yield f"127.0.0.1:{port}"

@@ -153,16 +153,18 @@ async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(file: Path
         assert await ask(address, grpc_token="acme") == "OK"
 
 
-async def test_health_and_reflection_answer_everybody(file: Path) -> None:
+async def test_health_answers_everybody_and_reflection_whoever_is_known(file: Path) -> None:
     async with served(door_for(file)) as address, channel(address) as opened:
         checked = await health_pb2_grpc.HealthStub(opened).Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
         asked = reflection_pb2.ServerReflectionRequest(list_services="")
-        reflected = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo(
-            iter([asked]), timeout=PATIENCE
-        )
-        [answer] = [one async for one in reflected]
+        reflect = reflection_pb2_grpc.ServerReflectionStub(opened).ServerReflectionInfo
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            [one async for one in reflect(iter([asked]), timeout=PATIENCE)]
+        known = (("authorization", "Bearer acme"),)
+        [answer] = [one async for one in reflect(iter([asked]), timeout=PATIENCE, metadata=known)]
 
     assert checked.status == health_pb2.HealthCheckResponse.SERVING
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert "calotype.job.v1.JobService" in [one.name for one in answer.list_services_response.service]
 
 

@@ -80,7 +80,7 @@ async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[
             WorkerService(database, relay, Limits()).served(),
         ]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve("127.0.0.1:0", served, ready=ready, max_message_bytes=48 * 1024 * 1024) as port:
+        async with serve("127.0.0.1:0", served, ready=ready, max_request_bytes=48 * 1024 * 1024) as port:
             async with channel(f"127.0.0.1:{port}", max_message_bytes=48 * 1024 * 1024) as opened:
                 yield Api(
                     job_service_pb2_grpc.JobServiceStub(opened),
