@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
-from calotype.permissions import CLIENT, OPERATOR, ROLES, WORKER
+from calotype.permissions import CLIENT, GENERATOR, OPERATOR, ROLES, UPLOADER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ def write_identities(folder: Path, keys: Keys, *, open_here: bool) -> Path:
     everything = {"roles": list(ROLES), "tenants": "*", "loopback": True}
     entries = [
         _identity("gateway", keys.gateway_token, CLIENT, OPERATOR),
-        _identity("generator", keys.generator_token, WORKER),
-        _identity("uploader", keys.uploader_token, WORKER),
+        _identity("generator", keys.generator_token, GENERATOR),
+        _identity("uploader", keys.uploader_token, UPLOADER),
         _identity("user", keys.grpc_token, CLIENT, OPERATOR),
         *([{"name": "this-machine"} | everything] if open_here else []),
     ]

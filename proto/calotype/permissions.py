@@ -9,14 +9,22 @@ from google.protobuf.message import Message
 
 #: Submits jobs and reads them, for the tenants that it may name.
 CLIENT = "client"
-#: Claims jobs and does them.
-WORKER = "worker"
+#: Claims jobs, buys pictures and stages them.
+GENERATOR = "generator"
+#: Claims uploads: the only one that publishes pictures.
+UPLOADER = "uploader"
 #: Runs the installation.
 OPERATOR = "operator"
-ROLES = (CLIENT, WORKER, OPERATOR)
+ROLES = (CLIENT, GENERATOR, UPLOADER, OPERATOR)
+#: Roles of the version before, and what they stand for until the next one.
+OLD_ROLES: Mapping[str, Collection[str]] = {"worker": (GENERATOR, UPLOADER)}
+#: Names of roles that an identity may have.
+ACCEPTED = (*ROLES, *OLD_ROLES)
+_WORKERS = frozenset({GENERATOR, UPLOADER})
 _ANY = None
 
-_NEEDED: Mapping[str, Mapping[str, str | None]] = {
+#: By service and method: the role that it needs, the roles of which one will do, or that any identity will.
+NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     "calotype.job.v1.JobService": {
         "CreateJob": CLIENT,
         "GetJob": CLIENT,
@@ -31,24 +39,26 @@ _NEEDED: Mapping[str, Mapping[str, str | None]] = {
         "WatchJob": CLIENT,
     },
     "calotype.job.v1.WorkerService": {
-        "RegisterProviders": WORKER,
-        "ClaimJobs": WORKER,
-        "ClaimUploads": WORKER,
-        "ClaimSettlements": WORKER,
-        "PostponeSettlement": WORKER,
-        "ClaimDeletions": WORKER,
-        "ClaimSweep": WORKER,
-        "ReportSweep": WORKER,
-        "GetJobInput": WORKER,
-        "BeginProviderCall": WORKER,
-        "RecordOperation": WORKER,
-        "RenewLeases": WORKER,
-        "ReleaseJob": WORKER,
+        "RegisterProviders": GENERATOR,
+        "ClaimJobs": GENERATOR,
+        "ClaimUploads": UPLOADER,
+        "ClaimSettlements": GENERATOR,
+        "PostponeSettlement": GENERATOR,
+        "ClaimDeletions": _WORKERS,
+        "ClaimSweep": _WORKERS,
+        "ReportSweep": _WORKERS,
+        "GetJobInput": GENERATOR,
+        "BeginProviderCall": GENERATOR,
+        "RecordOperation": GENERATOR,
+        "RenewLeases": _WORKERS,
+        "ReleaseJob": _WORKERS,
     },
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
     "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR},
 }
+#: Who may delete and compare the objects of a bucket: who owns it. One that is not named counts as staging.
+_OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET_PUBLIC": UPLOADER}
 #: Answers with jobs of all tenants, and so is for those alone who may name them all.
 _OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
 
@@ -60,13 +70,18 @@ def objection(
 
     Without a request: what keeps the caller from this method, whatever the request says.
     """
+    roles = {role for known in roles for role in OLD_ROLES.get(known, (known,))}
     service, _, name = method.removeprefix("/").partition("/")
-    methods = _NEEDED.get(service, {})
+    methods = NEEDED.get(service, {})
     if name not in methods:
         return "no rule says who may call it."
     needed = methods[name]
-    if needed is not None and needed not in roles:
-        return f"the role {needed} is needed."
+    if needed is not None:
+        enough = (needed,) if isinstance(needed, str) else sorted(needed)
+        if not any(role in roles for role in enough):
+            return f"the role {' or '.join(enough)} is needed."
+    if request is not None and "bucket" in request.DESCRIPTOR.fields_by_name and not _owns(request, roles):
+        return "the bucket is another role's."
     if tenants is None:
         return None
     if method in _OF_EVERY_TENANT:
@@ -76,3 +91,10 @@ def objection(
     if "tenant" in request.DESCRIPTOR.fields_by_name and getattr(request, "tenant") not in tenants:  # noqa: B009
         return "the tenant is none of its tenants."
     return None
+
+
+def _owns(request: Message, roles: Collection[str]) -> bool:
+    buckets = request.DESCRIPTOR.fields_by_name["bucket"].enum_type
+    assert buckets is not None
+    named = buckets.values_by_number.get(getattr(request, "bucket"))  # noqa: B009 - not each request has it
+    return named is not None and _OWNERS.get(named.name) in roles

@@ -48,7 +48,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
-    own_door = door(settings, settings.grpc_listen, roles=permissions.ROLES, objection=permissions.objection)
+    own_door = door(settings, settings.grpc_listen, roles=permissions.ACCEPTED, objection=permissions.objection)
     ready = Readiness("broker", "catalogue")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))

@@ -8,7 +8,8 @@ from typing import Any
 import calotype
 import grpc
 import pytest
-from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
+from calotype import permissions
+from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc, worker_service_pb2
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
@@ -20,19 +21,26 @@ from common.health import Readiness
 from tests.support.identities import door_for, entry, write
 from tests.support.patience import PATIENCE
 
-EVERYBODY = frozenset({"nobody", "stranger", "acme", "gateway", "worker", "operator", "roleless"})
+EVERYBODY = frozenset(
+    {"nobody", "stranger", "acme", "gateway", "generator", "uploader", "worker", "operator", "roleless"}
+)
 #: Who shows a token that stands in the file.
 KNOWN = EVERYBODY - {"nobody", "stranger"}
 CLIENTS = frozenset({"acme", "gateway"})
+#: `worker` has the role of the version before, which stands for both.
+GENERATORS, UPLOADERS = frozenset({"generator", "worker"}), frozenset({"uploader", "worker"})
 #: Who may call the methods of a service, and which of them are not like the others.
 ALLOWED = {
     "calotype.job.v1.JobService": CLIENTS,
-    "calotype.job.v1.WorkerService": frozenset({"worker"}),
+    "calotype.job.v1.WorkerService": GENERATORS,
     "calotype.ops.v1.OperationsService": frozenset({"operator"}),
     "calotype.ops.v1.DeadLetterService": frozenset({"operator"}),
     "calotype.ops.v1.QueueService": frozenset({"operator"}),
     "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway"}),
     "calotype.ops.v1.OperationsService.GetStatus": KNOWN,
+    "calotype.job.v1.WorkerService.ClaimUploads": UPLOADERS,
+    "calotype.job.v1.WorkerService.RenewLeases": GENERATORS | UPLOADERS,
+    "calotype.job.v1.WorkerService.ReleaseJob": GENERATORS | UPLOADERS,
 }
 
 
@@ -92,6 +100,8 @@ def door(tmp_path: Path) -> Door:
             tmp_path / "identities.yaml",
             entry("acme", "client", tenants=["acme"]),
             entry("gateway", "client", tenants="*"),
+            entry("generator", "generator"),
+            entry("uploader", "uploader"),
             entry("worker", "worker"),
             entry("operator", "operator"),
             entry("roleless", tenants="*"),
@@ -112,9 +122,11 @@ async def address(door: Door, hollow: Hollow) -> AsyncIterator[str]:
         yield f"127.0.0.1:{port}"
 
 
-async def ask(address: str, method: MethodDescriptor, *, caller: str, tenant: str = "acme") -> grpc.StatusCode:
+async def ask(
+    address: str, method: MethodDescriptor, *, caller: str, tenant: str = "acme", **fields: Any
+) -> grpc.StatusCode:
     """How the caller is answered."""
-    request = GetMessageClass(method.input_type)()
+    request = GetMessageClass(method.input_type)(**fields)
     if "tenant" in method.input_type.fields_by_name:
         setattr(request, "tenant", tenant)  # noqa: B010 - not each request has it
     async with channel(address, settings=ClientSettings(grpc_token=None if caller == "nobody" else caller)) as opened:
@@ -181,6 +193,33 @@ def test_every_request_of_a_client_that_is_about_jobs_names_a_tenant() -> None:
     }
 
     assert without == {"ListProviders", "ListFinalEvents"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [method for method in methods() if "bucket" in method.input_type.fields_by_name],
+    ids=lambda method: method.name,
+)
+async def test_a_bucket_is_its_owners_alone(address: str, hollow: Hollow, method: MethodDescriptor) -> None:
+    answered = {
+        (caller, bucket): await ask(address, method, caller=caller, bucket=bucket)
+        for caller in ("generator", "uploader", "worker")
+        for bucket in (0, worker_service_pb2.BUCKET_STAGING, worker_service_pb2.BUCKET_PUBLIC, 99)
+    }
+    allowed = {one for one, status in answered.items() if status is grpc.StatusCode.OK}
+
+    assert allowed == {
+        *(("generator", bucket) for bucket in (0, worker_service_pb2.BUCKET_STAGING)),
+        ("uploader", worker_service_pb2.BUCKET_PUBLIC),
+        *(("worker", bucket) for bucket in (0, worker_service_pb2.BUCKET_STAGING, worker_service_pb2.BUCKET_PUBLIC)),
+    }
+    assert set(answered.values()) == {grpc.StatusCode.OK, grpc.StatusCode.PERMISSION_DENIED}
+
+
+def test_the_table_has_a_row_for_each_method_and_no_other() -> None:
+    rows = {f"{service}.{name}" for service, methods in permissions.NEEDED.items() for name in methods}
+
+    assert rows == {method.full_name for method in methods()}
 
 
 async def test_a_method_without_a_rule_is_for_nobody(door: Door, tmp_path: Path) -> None:

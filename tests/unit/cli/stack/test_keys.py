@@ -36,8 +36,8 @@ def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
         "database_password": None,
         "grpc_token": ("user", {"client", "operator"}, None),
         "gateway_token": ("gateway", {"client", "operator"}, None),
-        "generator_token": ("generator", {"worker"}, frozenset()),
-        "uploader_token": ("uploader", {"worker"}, frozenset()),
+        "generator_token": ("generator", {"generator"}, frozenset()),
+        "uploader_token": ("uploader", {"uploader"}, frozenset()),
         "generator_storage_token": None,
         "uploader_storage_token": None,
     }
