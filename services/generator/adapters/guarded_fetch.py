@@ -120,19 +120,20 @@ class GuardedFetch:
                 return b"", answer.headers["location"]
             body = await self._body(answer, most) if answer.is_success else b""
             if not answer.is_success or (answer.status_code in _NOT_THERE and not decoding.looks_like_image(body)):
-                raise self._refused(answer)
+                raise self._refused(answer, body)
             if answer.status_code == 206 and not _is_whole(answer.headers.get("content-range", ""), len(body)):
-                raise _failed("came in part")
+                raise _failed("came in part", came=body)
             return body, None
         finally:
             await answer.aclose()
 
-    def _refused(self, answer: httpx.Response) -> FetchError:
+    def _refused(self, answer: httpx.Response, body: bytes) -> FetchError:
         status = answer.status_code
         error = _failed(
             f"is answered with status {status}",
             retryable=status in _PASSING or (status >= 500 and status not in _NEVER),
             appears_within=self._bounds.appears_within_seconds if status in _NOT_THERE else 0.0,
+            came=body,
         )
         error.retry_after_seconds = retry_after.seconds(answer.headers)
         return error
@@ -164,9 +165,7 @@ class GuardedFetch:
         if len(body) > most:
             raise _too_large(most)
         if is_short:
-            error = _failed("is shorter than was told")
-            error.came = body
-            raise error
+            raise _failed("is shorter than was told", came=body)
         return body
 
     async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> Sequence[str]:
@@ -227,13 +226,14 @@ def _too_large(most: int) -> StageError:
     )
 
 
-def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0) -> FetchError:
+def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0, came: bytes = b"") -> FetchError:
     return FetchError(
         code="TEMPORARY",
         reason="FETCH_FAILED",
         message=f"The image {what}.",
         retryable=retryable,
         appears_within_seconds=appears_within,
+        came=came,
     )
 
 

@@ -70,7 +70,7 @@ class StageError(Exception):
 class FetchError(StageError):
     """An image's address does not give it. Where that is not retryable, it may yet for so many seconds.
 
-    `came` is what arrived of a file that is shorter than was told: all of it, where what was told is wrong.
+    `came` is what arrived with a success all the same: all of the image, where what was told of it is wrong.
     """
 
     appears_within_seconds: float = 0.0
