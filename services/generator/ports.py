@@ -47,7 +47,10 @@ class ImageProvider(Protocol):
     timeout_seconds: float
     poll_interval_seconds: float
     trusted_host: str | None
-    allow_private_addresses: bool
+
+    @property
+    def allow_private_addresses(self) -> bool | Sequence[str]:
+        """Where images may lie outside the open internet: any private network, none, or these hosts and networks."""
 
     def images_per_call(self, model: str) -> int:
         """How many images one call of a model can make; `max_images_per_call` where models do not differ."""

@@ -1,7 +1,6 @@
 """Fetch from addresses that came from outside: checked, bounded, and connected to the very address that was checked."""
 
 import asyncio
-import ipaddress
 import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ import httpx
 
 from common.memory import read_body, timeout
 from services.generator.adapters import decoding, retry_after
+from services.generator.adapters.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.adapters.unpacking import unpacked
 from services.generator.domain.outcomes import FetchError, StageError
 
@@ -31,7 +31,6 @@ _NEVER = frozenset({501, 505})
 #: A file is in memory once as it came, and once on its way to staging.
 COPIES = 2
 _RANGE = re.compile(r"\s*bytes\s+0-(\d{1,12})/(\d{1,12})\s*")
-_MAPPINGS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,8 +56,12 @@ async def resolve(host: str, port: int) -> Sequence[str]:
     return [str(one[4][0]) for one in found]
 
 
+class UnknownHost(FetchError):
+    """A host that has no address."""
+
+
 class GuardedFetch:
-    """Fetches http(s) URLs without cookies or proxies; private addresses only where told to trust."""
+    """Fetches http(s) URLs without cookies or proxies; from private networks only where told to trust."""
 
     def __init__(self, *, bounds: Bounds | None = None, resolver: Resolve = resolve) -> None:
         self._bounds = bounds or Bounds()
@@ -82,21 +85,22 @@ class GuardedFetch:
         url: str,
         *,
         trusted_host: str | None = None,
-        allow_private: bool = False,
+        allow_private: PrivateAddresses = False,
         most_bytes: int | None = None,
         credential_for: CredentialFor = _no_credential,
     ) -> bytes:
         """The body that the address serves; redirects are checked like the address itself.
 
         `trusted_host` (`host:port`) may be private. A credential goes to the addresses that it is for, until a redirect
-        leads elsewhere. Raises `StageError`: FORBIDDEN_ADDRESS, TOO_LARGE, FETCH_FAILED.
+        leads elsewhere. Raises `StageError`: FORBIDDEN_ADDRESS, TOO_LARGE, FETCH_FAILED; `UnknownHost`.
         """
+        trusted = TrustedHosts(own_host=trusted_host, private=allow_private)
         most = min(most_bytes or self._bounds.most_bytes, self._bounds.most_bytes)
         headers = credential_for(url)
         try:
             async with timeout(self._bounds.seconds):
                 for _ in range(MOST_REDIRECTS + 1):
-                    addresses = await self._checked(url, trusted_host, allow_private)
+                    addresses = await self._checked(url, trusted)
                     body, location = await self._once(url, addresses, headers, most)
                     if location is None:
                         return body
@@ -168,7 +172,7 @@ class GuardedFetch:
             raise _failed("is shorter than was told", came=body)
         return body
 
-    async def _checked(self, url: str, trusted_host: str | None, allow_private: bool) -> Sequence[str]:
+    async def _checked(self, url: str, trusted: TrustedHosts) -> Sequence[str]:
         """Every address of the URL's host, none of them private unless that is trusted."""
         try:
             parts = urlsplit(url)
@@ -181,10 +185,16 @@ class GuardedFetch:
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise _failed("names a host that is not known") from error
-        trusted = allow_private or trusted_host == f"{host}:{port}"
-        if not addresses or not (trusted or all(is_public(address) for address in addresses)):
-            raise _forbidden("points to a private network")
+            if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+                raise _failed("names a host that cannot be looked up now") from error
+            raise UnknownHost(
+                code="TEMPORARY",
+                reason="FETCH_FAILED",
+                message="The image names a host that is not known.",
+                retryable=True,
+            ) from error
+        if not trusted.may_reach(host, port, addresses):
+            raise not_of_the_internet()
         return addresses
 
 
@@ -200,15 +210,9 @@ async def _until_broken(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             raise
 
 
-def is_public(address: str) -> bool:
-    """Whether an address is one of the open internet, also when it is wrapped into another family."""
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return is_public(str(ip.ipv4_mapped))
-        if ip.is_site_local or ip.sixtofour is not None or ip.teredo is not None or any(ip in one for one in _MAPPINGS):
-            return False
-    return ip.is_global and not ip.is_multicast and not ip.is_reserved
+def not_of_the_internet() -> StageError:
+    """For a host that may not be asked; a caller that could tell it from an unknown one could ask our name server."""
+    return _forbidden("names no host of the open internet")
 
 
 def _forbidden(what: str) -> StageError:

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from services.generator.adapters import decoding, inspection, orientation, unread_answers
-from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
 
@@ -39,9 +39,12 @@ class GuardedImageReader:
         )
 
     async def read_input(self, url: str) -> bytes:
-        """An input image from the caller's address."""
+        """An input image from the caller's address; a host that is unknown and one that is inside are told alike."""
         try:
-            return await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
+            try:
+                return await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
+            except UnknownHost as error:
+                raise not_of_the_internet() from error
         except StageError as error:
             error.stage = "PROCESSING"
             raise

@@ -1,14 +1,25 @@
 """What every entry of the provider file has, whatever its kind."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from common.config import ConfigError
+from services.generator.adapters.network_addresses import private_network
 from services.generator.adapters.provider_entries import option_rules
 from services.generator.adapters.provider_entries.option_rules import OptionRule, Rules
 from services.generator.domain.outcomes import Acceptance, ProviderError
@@ -32,6 +43,17 @@ Ratio = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,2})?:\d{1,4}(\.\d{1,2})?$
 Micros = Annotated[int, Field(ge=0)]
 #: A status of HTTP that is no success, or all of a hundred; YAML writes 503 as a number.
 StatusPattern = Annotated[str, BeforeValidator(_text_of_number), Field(pattern=r"^[45](xx|\d\d)$")]
+
+
+def _private_name(written: str) -> str:
+    """A host, or a network that is private; metadata of platforms stays out of reach either way."""
+    if private_network(written) is None and not _HOST.fullmatch(written):
+        raise ValueError("neither a host name nor a private network such as 10.1.0.0/16")
+    return written.lower()
+
+
+_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
+PrivateName = Annotated[str, AfterValidator(_private_name)]
 
 
 class Strict(BaseModel):
@@ -130,7 +152,8 @@ class Entry(Strict):
     requests_per_minute: int = Field(default=0, ge=0)
     timeout_seconds: float = Field(default=300, ge=1)
     poll_interval_seconds: float = Field(default=1, gt=0)
-    allow_private_addresses: bool = False
+    #: Host names and private networks, or all of the latter.
+    allow_private_addresses: bool | tuple[PrivateName, ...] = False
     defaults: Defaults = Defaults()
     #: Options that jobs may set beside `harmless_options`: a rule each; None takes one away. `any` is for operators who
     #: write all jobs themselves.

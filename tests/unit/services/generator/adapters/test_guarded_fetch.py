@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.memory import STEP, Memory
-from services.generator.adapters.guarded_fetch import COPIES, Bounds, GuardedFetch, is_public
+from services.generator.adapters.guarded_fetch import COPIES, Bounds, GuardedFetch
+from services.generator.adapters.network_addresses import is_public
 from services.generator.domain.outcomes import FetchError, StageError
 from tests.support.paid_provider import picture
 
@@ -391,7 +392,7 @@ async def test_a_credential_goes_to_whom_it_is_for_and_nowhere_that_he_sends_to(
             return {"Authorization": "Key k"} if url.startswith((f"http://own.example:{port}/", "http://own2.")) else {}
 
         fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
-        await fetch.fetch(f"http://own.example:{port}/a", allow_private=True, credential_for=credential_for)
+        await fetch.fetch(f"http://own.example:{port}/a", allow_private=["127.0.0.0/8"], credential_for=credential_for)
         await fetch.close()
 
     assert asked == [("own", "Key k"), ("cdn", ""), ("own2", "")]
