@@ -21,6 +21,8 @@ SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 LOCK_NOT_AVAILABLE = "55P03"
 _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
+#: SQLSTATEs whose words may quote a value.
+_ABOUT_VALUES = ("22", "23", "P0")
 #: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, a standby
 #: that takes no writes, and waits that one of our own timeouts ended.
 _AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
@@ -69,6 +71,8 @@ class Database:
             pool_pre_ping=True,
             pool_timeout=queue_timeout_seconds,
             isolation_level="READ COMMITTED",
+            # Errors are logged, and values are prompts.
+            hide_parameters=True,
             connect_args={
                 "application_name": application,
                 "connect_timeout": 3,
@@ -124,6 +128,7 @@ class Database:
             except PoolTimeoutError as error:
                 raise DatabaseUnavailable("Every database connection is busy.") from error
             except DBAPIError as error:
+                _forget_values(error)
                 if sqlstate(error) == LOCK_NOT_AVAILABLE:
                     raise LockTimeout("Somebody else holds what is asked for.") from error
                 if _is_away(error):
@@ -137,6 +142,16 @@ class Database:
                     raise
                 raise DataError(None, None, error) from error
         raise AssertionError("unreachable")
+
+
+def _forget_values(error: DBAPIError) -> None:
+    """Leave of an error's words what it is: PostgreSQL's details quote whole rows, and errors are logged and kept."""
+    state = sqlstate(error)
+    if error.orig is None or not state:
+        return
+    primary = "" if state.startswith(_ABOUT_VALUES) else f": {error.orig.diag.message_primary}"  # type: ignore[attr-defined]
+    refused_by = f" by {constraint(error)}" if constraint(error) else ""
+    error.args = error.orig.args = (f"{type(error.orig).__name__} ({state}){refused_by}{primary}",)
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -19,6 +19,9 @@ SETTINGS = {
     "max_connections": "200",
     "shared_buffers": "128MB",
     "log_min_messages": "warning",
+    # Statements and details hold prompts.
+    "log_min_error_statement": "panic",
+    "log_error_verbosity": "terse",
     "logging_collector": "off",
 }
 

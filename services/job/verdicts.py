@@ -53,8 +53,7 @@ def words(error: Exception) -> str:
     """What an error says, without the values of the row that it is about."""
     if not isinstance(error, DBAPIError):
         return f"{type(error).__name__}: {str(error)[:300]}"
-    diagnosis = getattr(error.orig, "diag", None)
-    return str(getattr(diagnosis, "message_primary", None) or error.orig)[:300]
+    return str(error.orig)[:300]
 
 
 def _is_in_its_way(error: Exception) -> bool:

@@ -72,6 +72,7 @@ IMPOSSIBLE_ROWS = {
     "a_folder_is_deleted_once": (
         "INSERT INTO deletions VALUES ('d', 'j', 'staging', 'j/', now()), ('e', 'j', 'staging', 'j/', now())"
     ),
+    "a_secret_has_256_bits": "INSERT INTO secrets VALUES ('short', '\\x00')",
     "there_is_one_feed": "INSERT INTO final_event_feed VALUES (false, now())",
     "a_sweep_is_of_one_bucket": "INSERT INTO sweeps VALUES ('attic', '', now(), NULL, NULL, 0, 0)",
     "a_job_asks_for_one_to_ten_images": "UPDATE jobs SET image_count = 11",
