@@ -384,6 +384,30 @@ def test_an_upload_that_was_not_begun_is_not_gone_on_with(target: Target, ticket
     assert target.is_untouched()
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{}",
+        b"--y\r\n\r\n{}\r\n--y--",
+        b"--x\r\n\r\n{}\r\n--x--",
+        b'--x\r\n\r\n{"name": "page"}\r\n--x\r\n\r\nhalf',
+        b'--x\r\n\r\n{"name": "page"}\r\n--x\r\n\r\nmine\r\n--x\r\n\r\nmore\r\n--x--',
+        b'--x\r\n\r\n["page"]\r\n--x\r\n\r\nmine\r\n--x--',
+        b"--x\r\n\r\n" + b"[" * 60_000 + b"\r\n--x\r\n\r\nmine\r\n--x--",
+        b'--x\r\n\r\n{"name": "page", "a": "' + b"a" * 100_000 + b'"}\r\n--x\r\n\r\nmine\r\n--x--',
+        b"--x\r\nA: " + b"a" * 1_000_000 + b'\r\n\r\n{"name": "page"}\r\n--x\r\n\r\nmine\r\n--x--',
+        b"--x\r\n" + b"a" * 1_000_000 + b': a\r\n\r\n{"name": "page"}\r\n--x\r\n\r\nmine\r\n--x--',
+    ],
+    ids=range(11),
+)
+def test_a_body_of_other_parts_than_a_description_and_bytes_is_refused(target: Target, body: bytes) -> None:
+    address = f"/upload/storage/v1/b/{target.public}/o?uploadType=multipart"
+
+    assert target.ask("POST", address, token=STORAGE_TOKENS["uploader"], body=body, **RELATED).status == 400
+    assert target.is_untouched()
+
+
 def test_a_body_that_breaks_off_leaves_nothing(target: Target) -> None:
     address = urlsplit(target.url)
     head = f"POST /upload/storage/v1/b/{target.public}/o?uploadType=media&name=half HTTP/1.1\r\nHost: 127.0.0.1\r\n"

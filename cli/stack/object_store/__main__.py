@@ -13,8 +13,8 @@ import uvicorn
 from cli.stack.object_store import access
 from cli.stack.object_store.api import Api
 from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, Connection
+from cli.stack.object_store.emulator_import import import_objects
 from cli.stack.object_store.store import Store
-from cli.stack.object_store.takeover import take_over
 
 THREADS = 8
 
@@ -31,8 +31,8 @@ def main() -> int:
     os.umask(0o077)
     known = access.read(arguments.access)
     store = Store(arguments.data)
-    if count := take_over(store, arguments.data, known.buckets):
-        logging.getLogger(__name__).warning("took over %d objects of an older version", count)
+    if count := import_objects(store, arguments.data, known.buckets):
+        logging.getLogger(__name__).warning("imported %d objects of an older version", count)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="storage") as threads:
         asyncio.run(_serve(Api(store, known, listen=host, threads=threads), host, int(port)))
     store.close()

@@ -1,4 +1,4 @@
-"""Who may do what in which bucket."""
+"""Authentication by bearer tokens, and the permissions of identities in buckets."""
 
 import hashlib
 import hmac
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 class Permission(StrEnum):
-    """What may be done in a bucket."""
+    """A permission in a bucket."""
 
     READ = "read"
     """Read objects whose names are known."""
     LIST = "list"
-    """Learn names."""
+    """List names."""
     WRITE = "write"
     """Create, replace and delete objects."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """A bucket: who may do what in it, by identity; of a public one, anybody reads objects whose names he knows."""
+    """Permissions in a bucket, by identity; in a public one anybody has READ."""
 
     is_public: bool = False
     grants: Mapping[str, Collection[Permission]]
@@ -36,15 +36,15 @@ class Access:
     buckets: Mapping[str, Bucket]
 
     def identify(self, authorization: str) -> str | None:
-        """Whose credential a header `Authorization` shows; None for anybody else."""
+        """The identity of a header `Authorization`; None without a known token."""
         scheme, _, token = authorization.partition(" ")
         shown = digest(token.strip())
-        # All are compared: how long it takes says nothing about any.
+        # Every digest is compared, each in constant time.
         known = [name for name, kept in self.token_sha256.items() if hmac.compare_digest(kept, shown)]
         return known[0] if known and scheme.lower() == "bearer" else None
 
     def allows(self, identity: str | None, permission: Permission, bucket: str) -> bool:
-        """Whether somebody, None for anybody, may do that."""
+        """Whether an identity, or None for anybody, has a permission in a bucket."""
         known = self.buckets.get(bucket)
         if known is None:
             return False
@@ -53,19 +53,19 @@ class Access:
         return identity is not None and permission in known.grants.get(identity, ())
 
     def as_json(self) -> str:
-        """The text that `read` reads."""
+        """The content of the file that `read` reads."""
         return json.dumps(asdict(self), default=sorted)
 
 
 def read(file: Path) -> Access:
-    """Access as it stands in a file. Raises `OSError`, or `ValueError`, `KeyError`, `TypeError` for what is none."""
+    """Read a file written by `as_json`. Raises `OSError`, `ValueError`, `KeyError` or `TypeError`."""
     found = json.loads(file.read_text(encoding="utf-8"))
     buckets = {name: _bucket(one) for name, one in found["buckets"].items()}
     return Access(token_sha256=dict(found["token_sha256"]), buckets=buckets)
 
 
 def digest(token: str) -> str:
-    """What the file has in a token's place."""
+    """SHA-256 of a token, hexadecimal."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 

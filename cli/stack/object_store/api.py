@@ -1,4 +1,4 @@
-"""The application: whom it speaks to, what they may ask for. What is in no route is refused."""
+"""The ASGI application: checks the host, authenticates, authorizes, routes. What is in no route is refused."""
 
 import asyncio
 import logging
@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from cli.stack.object_store.access import Access, Permission
 from cli.stack.object_store.calls import Calls
-from cli.stack.object_store.http import SAFE, Answer, ClientGone, Refused, Request, is_own_host, refusal
+from cli.stack.object_store.http import SAFE, ApiError, ClientGone, Request, Response, error_response, is_allowed_host
 from cli.stack.object_store.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -27,23 +27,23 @@ _ON_CONDITION = _COMMON | {"ifGenerationMatch"}
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A call: methods, path (None for what is filled in), and the permission that each bucket filled in needs.
+    """A call: methods, path (None matches any segment), and the permission that it needs in each matched bucket.
 
-    A public one is for anybody who has the permission without a credential, and its path may go on.
+    A public route needs no credential where anybody has the permission; its path may have more segments.
     """
 
     methods: tuple[str, ...]
     path: tuple[str | None, ...]
     needs: tuple[tuple[int, Permission], ...]
-    call: Callable[..., Awaitable[Answer]]
+    call: Callable[..., Awaitable[Response]]
     parameters: frozenset[str] = _COMMON
     is_public: bool = False
 
-    def fits(self, request: Request) -> list[str] | None:
-        """What the request fills in, or None when it is another call."""
+    def match(self, request: Request) -> list[str] | None:
+        """The segments that None matched, and all further ones; None when the request is another call."""
         path = request.path
         fits_length = len(path) >= len(self.path) if self.is_public else len(path) == len(self.path)
-        # A path that ends with a slash would be a list of names.
+        # A path that ends with a slash names no object.
         if request.method not in self.methods or not fits_length or not path[-1]:
             return None
         if any(k not in (None, p) for k, p in zip(self.path, path, strict=False)):
@@ -61,55 +61,55 @@ class Api:
         self._routes = _routes(Calls(store, access, threads))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         assert scope["type"] == "http"
         try:
-            answer = await self._answered(Request(scope, receive))
-        except Refused as error:
-            answer = refusal(error)
+            response = await self._respond(Request(scope, receive))
+        except ApiError as error:
+            response = error_response(error)
         except ClientGone:
             return
         except (OSError, sqlite3.Error) as error:
-            # Such as a full disk: who asks again may have more luck.
+            # A full disk, for example: the client may try again.
             _LOG.warning("%s %r failed: %r", scope["method"], scope["path"], error)
-            answer = refusal(Refused(503, "The store cannot do that now."))
-        await self._send(answer, send, with_body=scope["method"] != "HEAD")
+            response = error_response(ApiError(503, "The store cannot do that now."))
+        await self._send(response, send, with_body=scope["method"] != "HEAD")
 
-    async def _answered(self, request: Request) -> Answer:
-        if not is_own_host(request.host, self._listen):
-            raise Refused(403, "The Host header names somebody else.")
+    async def _respond(self, request: Request) -> Response:
+        if not is_allowed_host(request.host, self._listen):
+            raise ApiError(403, "The Host header names another host.")
         identity = self._access.identify(request.header("authorization"))
         for route in self._routes:
-            filled_in = route.fits(request)
-            if filled_in is not None:
-                self._authorize(identity, route, filled_in)
+            matched = route.match(request)
+            if matched is not None:
+                self._authorize(identity, route, matched)
                 if unknown := request.parameters.keys() - route.parameters:
-                    raise Refused(400, f"The parameter {min(unknown)[:80]!r} is not supported here.")
-                return await route.call(request, *filled_in)
+                    raise ApiError(400, f"The parameter {min(unknown)[:80]!r} is not supported here.")
+                return await route.call(request, *matched)
         raise _unknown() if identity else _anonymous()
 
-    def _authorize(self, identity: str | None, route: Route, filled_in: list[str]) -> None:
+    def _authorize(self, identity: str | None, route: Route, matched: list[str]) -> None:
         for at, permission in route.needs:
-            allowed = self._access.allows(identity, permission, filled_in[at])
+            allowed = self._access.allows(identity, permission, matched[at])
             if identity is None and not (allowed and route.is_public):
                 raise _anonymous()
-            if filled_in[at] not in self._access.buckets:
+            if matched[at] not in self._access.buckets:
                 raise _unknown()
             if not allowed:
-                raise Refused(403, f"{identity} does not have the permission to {permission} in this bucket.")
+                raise ApiError(403, f"{identity} does not have the permission to {permission} in this bucket.")
 
-    async def _send(self, answer: Answer, send: Send, *, with_body: bool) -> None:
-        length = {} if answer.file or answer.status in (204, 304) else {"Content-Length": str(len(answer.body))}
-        headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in {**SAFE, **answer.headers, **length}.items()]
+    async def _send(self, response: Response, send: Send, *, with_body: bool) -> None:
+        length = {} if response.file or response.status in (204, 304) else {"Content-Length": str(len(response.body))}
+        headers = [(k.lower().encode(), v.encode("latin-1")) for k, v in {**SAFE, **response.headers, **length}.items()]
         try:
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-            if answer.file is not None and with_body:
-                await self._send_file(answer.file, answer.length, send)
-            body = answer.body if with_body else b""
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if response.file is not None and with_body:
+                await self._send_file(response.file, response.length, send)
+            body = response.body if with_body else b""
             await send({"type": "http.response.body", "body": body, "more_body": False})
         finally:
-            if answer.file is not None:
-                answer.file.close()
+            if response.file is not None:
+                response.file.close()
 
     async def _send_file(self, file: BinaryIO, left: int, send: Send) -> None:
         loop = asyncio.get_running_loop()
@@ -150,9 +150,9 @@ def _routes(calls: Calls) -> tuple[Route, ...]:
     )
 
 
-def _anonymous() -> Refused:
-    return Refused(401, "Anonymous caller does not have this permission in this bucket, or it may not exist.")
+def _anonymous() -> ApiError:
+    return ApiError(401, "Anonymous caller does not have this permission in this bucket, or it may not exist.")
 
 
-def _unknown() -> Refused:
-    return Refused(404, "There is no such call, or no such bucket.")
+def _unknown() -> ApiError:
+    return ApiError(404, "There is no such call, or no such bucket.")

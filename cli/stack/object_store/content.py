@@ -1,4 +1,4 @@
-"""Files with the bytes of objects. Their names are made here; no caller has a say in them."""
+"""Files with the bytes of objects, under random names."""
 
 import base64
 import hashlib
@@ -106,7 +106,7 @@ class Contents:
         self._path(content).unlink(missing_ok=True)
 
     def incoming(self) -> Iterator[str]:
-        """What a process that ended was writing, or had written and not moved."""
+        """Files that an earlier process left there."""
         return (path.name for path in list(self._incoming.iterdir()))
 
     def discard(self, content: str) -> None:

@@ -1,11 +1,11 @@
-"""What a client says of an object that it writes."""
+"""The description of an object that a client sends with its bytes, or in place of a copy's."""
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cli.stack.object_store.http import Refused
+from cli.stack.object_store.http import ApiError
 
 #: Bytes of an object's own metadata, as in Google Cloud Storage.
 MOST_METADATA = 8 * 1024
@@ -19,7 +19,7 @@ _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Name, how it is served, digests (in base64, by kind) that the bytes must have; what is not said is empty."""
+    """Name, how it is served, digests (in base64, by kind) that the bytes must have; what was not given is empty."""
 
     name: str = ""
     content_type: str = ""
@@ -28,14 +28,14 @@ class Description:
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-def described(found: Mapping[str, Any]) -> Description:
-    """A description as the API's JSON has it. Raises `Refused`."""
+def parse_description(found: Mapping[str, Any]) -> Description:
+    """A description as the API's JSON has it. Raises `ApiError`."""
     name, metadata = found.get("name") or "", found.get("metadata") or {}
     values = {key: found.get(key) or "" for key in ("contentType", "cacheControl", *DIGESTS.values())}
     if not isinstance(name, str) or not all(isinstance(one, str) and _VALUE.fullmatch(one) for one in values.values()):
-        raise Refused(400, "The description of the object is not valid.")
+        raise ApiError(400, "The description of the object is not valid.")
     if not _is_metadata(metadata):
-        raise Refused(400, f"The metadata is not valid, or has more than {MOST_METADATA} bytes.")
+        raise ApiError(400, f"The metadata is not valid, or has more than {MOST_METADATA} bytes.")
     return Description(
         name=name,
         content_type=values["contentType"],

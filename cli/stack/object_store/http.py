@@ -1,4 +1,4 @@
-"""Requests and answers of the API: addresses, parameters, bounded bodies, errors as the API has them."""
+"""Requests and responses of the API: paths, parameters, bounded bodies, errors."""
 
 import json
 import re
@@ -10,13 +10,13 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from starlette.types import Receive, Scope
 
-#: No document of an answer runs or loads anything, and none is taken for something else.
+#: Sent with every response: a browser neither runs nor sniffs a body, and loads nothing for it.
 SAFE = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; sandbox",
     "X-Frame-Options": "DENY",
 }
-#: Bytes of an object; what is kept of one answer of a provider is smaller.
+#: Bytes of an object; no staged answer of a provider is larger.
 LARGEST_OBJECT = 100 * 1024 * 1024
 LARGEST_JSON = 64 * 1024
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(?::\d{1,5})?")
@@ -33,8 +33,8 @@ _REASONS = {
 }
 
 
-class Refused(Exception):
-    """A request that is answered with an error."""
+class ApiError(Exception):
+    """An error response."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -43,12 +43,12 @@ class Refused(Exception):
 
 
 class ClientGone(Exception):
-    """The connection ended before its request did."""
+    """The connection ended before the whole request arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """An answer: a whole body, or so many bytes of a file from where it stands; whoever sends it closes the file."""
+class Response:
+    """A response: a body, or `length` bytes of a file from its position; the sender closes the file."""
 
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Request:
-    """One request. Raises `Refused` for an address or parameters that are not well-formed."""
+    """One request. Raises `ApiError` for an address or parameters that are not well-formed."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:
         self.method: str = scope["method"]
@@ -75,11 +75,11 @@ class Request:
 
     @property
     def host(self) -> str:
-        """Whom the client means to speak to, with its port."""
+        """The header Host."""
         return self.header("host")
 
     async def chunks(self, most: int = LARGEST_OBJECT) -> AsyncIterator[bytes]:
-        """The body in pieces. Raises `Refused` when it is longer, `ClientGone` when it breaks off."""
+        """The body in pieces. Raises `ApiError` when it is longer, `ClientGone` when it breaks off."""
         left = most
         more = True
         while more:
@@ -89,7 +89,7 @@ class Request:
             piece = message.get("body", b"")
             left -= len(piece)
             if left < 0:
-                raise Refused(413, f"The body is longer than {most} bytes.")
+                raise ApiError(413, f"The body is longer than {most} bytes.")
             if piece:
                 yield piece
             more = message.get("more_body", False)
@@ -101,42 +101,42 @@ class Request:
 
 
 def parsed(body: bytes) -> dict[str, Any]:
-    """An object of JSON. Raises `Refused`."""
+    """An object of JSON. Raises `ApiError`."""
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise Refused(400, "The body is not a JSON object.")
+        raise ApiError(400, "The body is not a JSON object.")
     return found
 
 
-def answer_json(
+def json_response(
     content: Mapping[str, object], *, status: int = 200, headers: Mapping[str, str] | None = None
-) -> Answer:
-    """An answer of the API."""
+) -> Response:
+    """A response of the API."""
     body = json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")
     fixed = {
         "Content-Type": "application/json; charset=UTF-8",
         "Cache-Control": "no-store",
         "Cross-Origin-Resource-Policy": "same-origin",
     }
-    return Answer(status=status, headers=fixed | dict(headers or {}), body=body)
+    return Response(status=status, headers=fixed | dict(headers or {}), body=body)
 
 
-def refusal(error: Refused) -> Answer:
-    """An error as the API tells it."""
+def error_response(error: ApiError) -> Response:
+    """An error as the API reports it."""
     reason = _REASONS[error.status]
     detail = {"message": error.message, "domain": "global", "reason": reason}
     content = {"error": {"code": error.status, "message": error.message, "errors": [detail]}}
     headers = {"WWW-Authenticate": "Bearer"} if error.status == 401 else {}
-    return answer_json(content, status=error.status, headers=headers)
+    return json_response(content, status=error.status, headers=headers)
 
 
-def is_own_host(host: str, listen: str) -> bool:
-    """Whether a Host header names this machine's loopback or the address that is listened at.
+def is_allowed_host(host: str, listen: str) -> bool:
+    """Whether a Host header names the loopback of this machine or the address that the server listens at.
 
-    A page whose own name points here says that name.
+    It keeps out pages whose own name resolves to this machine (DNS rebinding).
     """
     found = _HOST.fullmatch(host)
     if found is None:
@@ -154,15 +154,15 @@ def _decoded(segment: str) -> str:
     try:
         return unquote_to_bytes(segment).decode("utf-8")
     except UnicodeDecodeError:
-        raise Refused(400, "The address is not valid UTF-8.") from None
+        raise ApiError(400, "The address is not valid UTF-8.") from None
 
 
 def _parameters(query: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=20)
     except ValueError:
-        raise Refused(400, "The parameters cannot be read.") from None
+        raise ApiError(400, "The parameters cannot be read.") from None
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Refused(400, "A parameter is there twice.")
+        raise ApiError(400, "A parameter is there twice.")
     return found

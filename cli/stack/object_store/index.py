@@ -1,4 +1,4 @@
-"""What is known of each object, in SQLite: durable, in order of names, changed in transactions.
+"""Metadata of all objects, in SQLite: durable, in the byte order of names, changed in transactions.
 
 One connection, which no other process shares; its owner lets one thread use it at a time.
 """
@@ -114,11 +114,11 @@ class Index:
             return True
 
     def unused(self) -> list[str]:
-        """Files that no object has any more; they are told until `forget`."""
+        """Files that no object has any more; repeated until `forget`."""
         return [content for (content,) in self._db.execute("SELECT content FROM unused")]
 
     def forget(self, content: str) -> None:
-        """That file is gone; written down with the next change, as after a crash it may be told again."""
+        """That file is gone; written down with the next change, as after a crash it may be repeated."""
         self._gone.append((content,))
 
     def has(self, content: str) -> bool:

@@ -11,7 +11,7 @@ class InvalidName(ValueError):
     """A name that no object may have."""
 
 
-def checked(name: str) -> str:
+def valid_name(name: str) -> str:
     """The name, if an object may have it. Raises `InvalidName`.
 
     Parts between slashes are neither empty nor dots; no control characters, no backslash, no percent sign (a name that
@@ -30,7 +30,7 @@ def checked(name: str) -> str:
     return name
 
 
-def end_of(prefix: str) -> str | None:
+def prefix_end(prefix: str) -> str | None:
     """The first name behind all that begin so, in the order of their bytes; None when there is no end."""
     kept = prefix.rstrip("\U0010ffff")
     if not kept:

@@ -1,4 +1,4 @@
-"""How the bytes of an object are served: headers, parts of it, and nothing that a client has already."""
+"""How the bytes of an object are served: headers, ranges, conditional requests."""
 
 import base64
 import re
@@ -6,7 +6,7 @@ from email.utils import formatdate
 from typing import BinaryIO
 from urllib.parse import quote
 
-from cli.stack.object_store.http import Answer, Request
+from cli.stack.object_store.http import Request, Response
 from cli.stack.object_store.index import StoredObject
 
 #: What a browser may show in a page's place; it saves everything else.
@@ -15,25 +15,25 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
-def served(request: Request, found: StoredObject, file: BinaryIO, *, is_public: bool) -> Answer:
+def object_response(request: Request, found: StoredObject, file: BinaryIO, *, is_public: bool) -> Response:
     """The answer to a request for an object; it closes the file, or has it."""
     headers = _headers(found, is_public=is_public)
     if _is_known(request.header("if-none-match"), headers["ETag"]):
         file.close()
-        return Answer(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
+        return Response(status=304, headers={name: headers[name] for name in ("ETag", "Cache-Control")})
     start, end = 0, found.size
     asked = request.header("range")
     if request.method == "GET" and asked and request.header("if-range") in ("", headers["ETag"]):
         part = _part(asked, found.size)
         if part is not None and part[0] >= part[1]:
             file.close()
-            return Answer(status=416, headers={"Content-Range": f"bytes */{found.size}"})
+            return Response(status=416, headers={"Content-Range": f"bytes */{found.size}"})
         if part is not None:
             start, end = part
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{found.size}"
     headers["Content-Length"] = str(end - start)
     file.seek(start)
-    return Answer(status=206 if "Content-Range" in headers else 200, headers=headers, file=file, length=end - start)
+    return Response(status=206 if "Content-Range" in headers else 200, headers=headers, file=file, length=end - start)
 
 
 def _headers(found: StoredObject, *, is_public: bool) -> dict[str, str]:

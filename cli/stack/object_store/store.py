@@ -1,4 +1,4 @@
-"""Objects with their bytes, kept through any end of the process: what was confirmed is there, and nothing by halves.
+"""Objects and their bytes, consistent after any crash: a confirmed write is there, an interrupted one is not.
 
 Bytes come to disk first, then the row that makes an object of them. After a crash in between, a file without a row is
 removed at the next start; one that has a row and was not moved to its place yet is moved then.
@@ -14,7 +14,7 @@ from typing import BinaryIO
 from cli.stack.object_store.content import Contents, Incoming
 from cli.stack.object_store.description import Description
 from cli.stack.object_store.index import Index, StoredObject
-from cli.stack.object_store.names import InvalidName, checked
+from cli.stack.object_store.names import InvalidName, valid_name
 
 DEFAULT_TYPE = "application/octet-stream"
 
@@ -43,27 +43,29 @@ class Store:
         self._remove_unused()
 
     def begin(self) -> Incoming:
-        """A file for what is uploaded; `put` it, or discard it."""
+        """A file for an upload; the caller passes it to `put` or discards it."""
         return self._contents.begin()
 
-    def put(self, incoming: Incoming, bucket: str, told: Description, *, generation_match: int | None) -> StoredObject:
-        """Make an object of what was uploaded, which is discarded when that fails. Raises `PreconditionFailed`."""
+    def put(
+        self, incoming: Incoming, bucket: str, description: Description, *, generation_match: int | None
+    ) -> StoredObject:
+        """Make an object of an uploaded file, which is discarded on failure. Raises `PreconditionFailed`."""
         try:
-            checked(told.name)
+            valid_name(description.name)
             incoming.sync()
         except (InvalidName, OSError):
             incoming.discard()
             raise
         new = StoredObject(
             bucket=bucket,
-            name=told.name,
+            name=description.name,
             content=incoming.content,
             size=incoming.size,
             md5=incoming.digests.md5,
             crc32c=incoming.digests.crc32c,
-            content_type=told.content_type or DEFAULT_TYPE,
-            cache_control=told.cache_control or None,
-            metadata=told.metadata,
+            content_type=description.content_type or DEFAULT_TYPE,
+            cache_control=description.cache_control or None,
+            metadata=description.metadata,
         )
         with self._lock:
             try:
@@ -80,7 +82,7 @@ class Store:
         self,
         source: tuple[str, str],
         target: tuple[str, str],
-        told: Description | None,
+        description: Description | None,
         *,
         source_generation: int | None,
         generation_match: int | None,
@@ -93,25 +95,25 @@ class Store:
             found = self._found(source)
             if source_generation not in (None, found.generation):
                 raise Missing
-            new = replace(found, bucket=target[0], name=checked(target[1]))
-            if told is not None:
+            new = replace(found, bucket=target[0], name=valid_name(target[1]))
+            if description is not None:
                 new = replace(
                     new,
-                    content_type=told.content_type or found.content_type,
-                    cache_control=told.cache_control or None,
-                    metadata=told.metadata,
+                    content_type=description.content_type or found.content_type,
+                    cache_control=description.cache_control or None,
+                    metadata=description.metadata,
                 )
             written = self._index.write(new, generation_match=generation_match)
             self._remove_unused()
         return written
 
     def stat(self, bucket: str, name: str) -> StoredObject:
-        """What is known of an object. Raises `Missing`."""
+        """The metadata of an object. Raises `Missing`."""
         with self._lock:
             return self._found((bucket, name))
 
     def open(self, bucket: str, name: str) -> tuple[StoredObject, BinaryIO]:
-        """An object and its bytes; who reads them is not disturbed by its deletion. Raises `Missing`."""
+        """An object and its bytes, which can be read to the end after a deletion. Raises `Missing`."""
         with self._lock:
             found = self._found((bucket, name))
             return found, self._contents.open(found.content)
@@ -124,7 +126,7 @@ class Store:
     def delete(self, bucket: str, name: str, *, generation_match: int | None) -> None:
         """Delete an object. Raises `Missing` or `PreconditionFailed`."""
         with self._lock:
-            if not self._index.delete(bucket, checked(name), generation_match=generation_match):
+            if not self._index.delete(bucket, valid_name(name), generation_match=generation_match):
                 raise Missing
             self._remove_unused()
 
@@ -145,7 +147,7 @@ class Store:
 
     def _found(self, named: tuple[str, str]) -> StoredObject:
         bucket, name = named
-        found = self._index.find(bucket, checked(name))
+        found = self._index.find(bucket, valid_name(name))
         if found is None:
             raise Missing
         return found

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from cli.stack.object_store.content import Digests
+from cli.stack.object_store.emulator_import import import_objects
 from cli.stack.object_store.store import Missing, Store
-from cli.stack.object_store.takeover import take_over
 
 PICTURE, BYTES = "jobs/job_1/0-abc.png", b"picture"
 #: As it was written, but for what nothing here reads.
@@ -50,21 +50,21 @@ def test_an_object_comes_with_all_that_is_known_of_it(tmp_path: Path, where: str
         file.with_name(f"{file.name}.metadata").write_text(json.dumps(TOLD), encoding="utf-8")
     store = Store(tmp_path)
 
-    assert take_over(store, tmp_path, ["public", "staging"]) == 1
+    assert import_objects(store, tmp_path, ["public", "staging"]) == 1
     found = store.stat("public", PICTURE)
     assert (found.content_type, found.cache_control) == (TOLD["ContentType"], TOLD["CacheControl"])
     assert (found.crc32c, found.md5, found.size) == (TOLD["Crc32c"], TOLD["Md5Hash"], len(BYTES))
     assert found.metadata == {"sha256": "x"}
     assert read(store, "public", PICTURE) == BYTES
     assert not [one for one in tmp_path.iterdir() if one.name.startswith("public")]
-    assert take_over(store, tmp_path, ["public", "staging"]) == 0
+    assert import_objects(store, tmp_path, ["public", "staging"]) == 0
     store.close()
 
 
 def test_an_object_of_which_nothing_is_known_any_more_is_what_its_name_says(tmp_path: Path) -> None:
     left(tmp_path, "public", PICTURE)
     store = Store(tmp_path)
-    take_over(store, tmp_path, ["public"])
+    import_objects(store, tmp_path, ["public"])
     found, digests = store.stat("public", PICTURE), Digests()
     digests.update(BYTES)
 
@@ -75,11 +75,11 @@ def test_an_object_of_which_nothing_is_known_any_more_is_what_its_name_says(tmp_
 def test_what_a_crash_left_on_both_sides_is_here_and_no_longer_there(tmp_path: Path) -> None:
     store = Store(tmp_path)
     left(tmp_path, "public", PICTURE)
-    take_over(store, tmp_path, ["public"])
+    import_objects(store, tmp_path, ["public"])
     # The row was written, the file not yet removed.
     left(tmp_path, "public", PICTURE, b"picture")
     left(tmp_path, "public", "jobs/job_2/0-abc.png", b"second")
-    take_over(store, tmp_path, ["public"])
+    import_objects(store, tmp_path, ["public"])
 
     assert read(store, "public", PICTURE) == BYTES
     assert read(store, "public", "jobs/job_2/0-abc.png") == b"second"
@@ -96,7 +96,7 @@ def test_a_link_is_no_object_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     (data / "public" / "stolen").symlink_to(elsewhere)
     (data / "staging").symlink_to(tmp_path)
 
-    assert take_over(store, data, ["public", "staging"]) == 1
+    assert import_objects(store, data, ["public", "staging"]) == 1
     with pytest.raises(Missing):
         store.stat("public", "stolen")
     assert elsewhere.read_bytes() == b"secret"

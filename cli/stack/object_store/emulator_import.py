@@ -1,7 +1,7 @@
-"""Objects of stacks that ran an emulator before: files by name below a folder per bucket, taken over at a start.
+"""Imports the objects of a data folder that fake-gcs-server wrote: files by name below a folder per bucket.
 
-It kept what is known of an object in an extended attribute, or where the file system has none in a file beside it. An
-object is removed from there once it is here; after a crash in between it is met again, and left as it is here.
+Its metadata is in an extended attribute, or in a file beside the object where the file system has no attributes. A file
+is removed after its object was imported; after a crash in between it is found again, and the imported object stays.
 """
 
 import json
@@ -23,8 +23,8 @@ _AT_ONCE = 500
 _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
-def take_over(store: Store, folder: Path, buckets: Collection[str]) -> int:
-    """Take over what an emulator left below the folder; how many objects there were. Raises `OSError`."""
+def import_objects(store: Store, folder: Path, buckets: Collection[str]) -> int:
+    """Import all objects of these buckets; returns how many there were. Raises `OSError`."""
     count = 0
     for bucket in buckets:
         left = folder / bucket
@@ -53,7 +53,7 @@ def _files(left: Path) -> Iterator[Path]:
 
 def _has_name(left: Path, file: Path) -> bool:
     try:
-        names.checked(_name(left, file))
+        names.valid_name(_name(left, file))
     except names.InvalidName:
         return False
     return True
@@ -64,8 +64,8 @@ def _name(left: Path, file: Path) -> str:
 
 
 def _object(bucket: str, left: Path, file: Path) -> StoredObject:
-    told = _told(file)
-    md5, crc32c = told.get("Md5Hash"), told.get("Crc32c")
+    attributes = _attributes(file)
+    md5, crc32c = attributes.get("Md5Hash"), attributes.get("Crc32c")
     if not md5 or not crc32c:
         md5, crc32c = _digests(file)
     return StoredObject(
@@ -75,14 +75,14 @@ def _object(bucket: str, left: Path, file: Path) -> StoredObject:
         size=file.stat().st_size,
         md5=md5,
         crc32c=crc32c,
-        content_type=told.get("ContentType") or _TYPES.get(file.suffix[1:], "application/octet-stream"),
-        cache_control=told.get("CacheControl") or None,
-        metadata=told.get("Metadata") or {},
+        content_type=attributes.get("ContentType") or _TYPES.get(file.suffix[1:], "application/octet-stream"),
+        cache_control=attributes.get("CacheControl") or None,
+        metadata=attributes.get("Metadata") or {},
     )
 
 
-def _told(file: Path) -> dict[str, Any]:
-    """What the emulator kept of an object."""
+def _attributes(file: Path) -> dict[str, Any]:
+    """The metadata that the emulator wrote; empty when there is none."""
     beside = file.with_name(file.name + _BESIDE)
     try:
         text = beside.read_bytes() if beside.exists() else os.getxattr(file, _ATTRIBUTE)
