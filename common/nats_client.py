@@ -24,8 +24,10 @@ class LossReportingTransport(TcpTransport):
         self.drops_unsent = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Open a connection; the library uses one transport for all its attempts."""
+        """Open a connection; the library uses one transport for all its attempts, and forgets those that failed."""
         self.drops_unsent = False
+        if self._io_writer is not None:
+            self._io_writer.close()
         await super().connect(uri, buffer_size, connect_timeout)
 
     def write(self, payload: bytes) -> None:
@@ -66,6 +68,16 @@ class NatsClient(Client):
         if self._transport is None and s.uri.scheme in ("nats", "tls"):
             self._transport = LossReportingTransport()
         await super()._connect_to_server(s)
+
+    async def _process_connect_init(self) -> None:
+        """Greet the server; a greeting that breaks off anywhere is a lost connection, after which the next is tried.
+
+        The library takes it apart unchecked, and on other errors than these its reconnect task ends for good.
+        """
+        try:
+            await super()._process_connect_init()
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            raise ConnectionResetError("The broker's greeting makes no sense.") from error
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         # Every way to the end comes through here: `close`, a failed first attempt, an error that the server sent.

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 import uvloop
 
-from common.nats_client import LossReportingTransport
+from common.nats_client import LossReportingTransport, connected
 from tests.support.patience import PATIENCE
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import Server
@@ -79,3 +79,65 @@ def test_a_transport_reports_losses_again_after_a_new_connection(nats: Server, r
 async def test_a_transport_that_was_never_connected_is_lost() -> None:
     with pytest.raises(ConnectionResetError):
         LossReportingTransport().writelines([b"PING\r\n"])
+
+
+#: First lines of a server that is cut off, or of none; and what is no greeting at all.
+ODD_GREETINGS = (
+    b"",
+    b"I",
+    b"INFO",
+    b"INFO\r\n",
+    b"INFO \r\n",
+    b"INFO []\r\n",
+    b"INFO {\r\n",
+    b'INFO {"a": 1\r\n',
+    b"\xff\r\n",
+)
+
+
+async def test_a_client_outlives_any_greeting_and_reconnects(nats: Server) -> None:
+    broker = urlsplit(nats.url)
+    left = list(ODD_GREETINGS)
+    open_connections: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if open_connections and left:
+            writer.write(left.pop(0))
+            writer.close()
+            return
+        open_connections.append(writer)
+        from_broker, to_broker = await asyncio.open_connection(broker.hostname, broker.port)
+        open_connections.append(to_broker)
+        await asyncio.gather(_copy(reader, to_broker), _copy(from_broker, writer))
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    reconnected = asyncio.Event()
+
+    async def told() -> None:
+        reconnected.set()
+
+    client = await connected(
+        f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        reconnect_time_wait=0.01,
+        max_reconnect_attempts=-1,
+        reconnected_cb=told,
+    )
+    open_connections[0].close()
+    await asyncio.wait_for(reconnected.wait(), PATIENCE)
+    await client.flush()
+    await client.close()
+    for writer in open_connections:
+        writer.close()
+    server.close()
+
+    assert left == []
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(4096):
+            writer.write(data)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
