@@ -14,7 +14,7 @@ from services.job.application import deciding, folding
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
 from services.job.domain.limits import Limits
-from services.job.store import deletions, retention, settlements
+from services.job.store import deletions, idempotency, retention, settlements
 
 _LOG = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class Purger:
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
+        await self._repeat(lambda c: idempotency.replace_keys(c, most=BATCH))
         return {
             "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, most=BATCH)),
             "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, most=BATCH)),

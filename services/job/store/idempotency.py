@@ -1,18 +1,43 @@
-"""The table `idempotency_keys`: which key stands for which job."""
+"""The table `idempotency_keys`: which key stands for which job.
 
+A key is kept as a digest, which no key can be, as it holds a space. Those of the version before stand there as they
+were sent, until the purger has replaced them; so every look is for both.
+"""
+
+import hashlib
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
 
+# Two forms of a key would not conflict with each other: whoever looks for one waits until nobody else does.
+LOCK_KEY = """
+SELECT pg_advisory_xact_lock(hashtextextended(:digest, 0))
+"""
+
+# A second statement: it sees what those wrote that the first one waited for.
+READ_KEY = """
+SELECT fingerprint, job_id FROM idempotency_keys
+WHERE tenant = :tenant AND scope = :scope AND key IN (:key, :digest) LIMIT 1
+"""
+
+# As it was sent while a job-service of the version before may look for it, which does not know digests.
 TAKE_KEY = """
 INSERT INTO idempotency_keys (tenant, scope, key, fingerprint, job_id, created_at)
-VALUES (:tenant, :scope, :key, :fingerprint, :job_id, clock_timestamp())
+SELECT :tenant, :scope, CASE WHEN min(since) <= clock_timestamp() THEN :digest ELSE :key END, :fingerprint, :job_id,
+    clock_timestamp()
+FROM idempotency_digests
 ON CONFLICT DO NOTHING
 """
 
-# A second statement: it sees the rival that the first one waited for.
-READ_KEY = """
-SELECT fingerprint, job_id FROM idempotency_keys WHERE tenant = :tenant AND scope = :scope AND key = :key
+# The digest of `digest`, in SQL.
+REPLACE_KEYS = """
+UPDATE idempotency_keys
+SET key = 'sha256 ' || encode(sha256(convert_to(tenant || E'\\n' || scope || E'\\n' || key, 'UTF8')), 'hex')
+WHERE (tenant, scope, key) IN (
+    SELECT tenant, scope, key FROM idempotency_keys
+    WHERE key NOT LIKE 'sha256 %' AND (SELECT min(since) FROM idempotency_digests) <= clock_timestamp()
+    ORDER BY created_at LIMIT :most
+    FOR UPDATE SKIP LOCKED)
 """
 
 # Two that share the 64 bits of this hash by chance wait for each other, and nothing worse.
@@ -47,20 +72,37 @@ class Taken:
     job_id: str
 
 
+def digest(key: Key) -> str:
+    """What is kept of a key."""
+    salted = "\n".join((key.tenant, key.scope, key.key))
+    return f"sha256 {hashlib.sha256(salted.encode()).hexdigest()}"
+
+
 def take(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -> Taken | None:
     """Let the key stand for the job; returns what it stands for already, if it does."""
-    where = {"tenant": key.tenant, "scope": key.scope, "key": key.key}
+    where = _where(key)
+    connection.execute(text(LOCK_KEY), {"digest": where["digest"]})
+    if (known := connection.execute(text(READ_KEY), where).mappings().first()) is not None:
+        return Taken(**known)
     taken = connection.execute(text(TAKE_KEY), where | {"fingerprint": fingerprint, "job_id": job_id})
     if taken.rowcount:
         return None
-    row = connection.execute(text(READ_KEY), where).mappings().one()
-    return Taken(**row)
+    # One of the version before was first; a statement of its own sees what the last one waited for.
+    return Taken(**connection.execute(text(READ_KEY), where).mappings().one())
 
 
 def is_taken(connection: Connection, key: Key) -> bool:
     """Whether the key was used for this."""
-    where = {"tenant": key.tenant, "scope": key.scope, "key": key.key}
-    return connection.execute(text(READ_KEY), where).first() is not None
+    return connection.execute(text(READ_KEY), _where(key)).first() is not None
+
+
+def replace_keys(connection: Connection, *, most: int) -> int:
+    """Replace keys as they were sent by their digests, once no version looks for the former any more; how many."""
+    return connection.execute(text(REPLACE_KEYS), {"most": most}).rowcount
+
+
+def _where(key: Key) -> dict[str, str]:
+    return {"tenant": key.tenant, "scope": key.scope, "key": key.key, "digest": digest(key)}
 
 
 def take_turn(connection: Connection, tenant: str, scope: str, fingerprint: str) -> None:

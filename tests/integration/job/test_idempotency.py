@@ -1,11 +1,14 @@
 """The same key and body give the same job, whoever asks, however often, at whatever time."""
 
+import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from services.job.domain.failures import Refusal
 from services.job.domain.states import State
+from services.job.store import idempotency
 from tests.support.jobs import JobDesk, failed
 
 
@@ -66,3 +69,67 @@ def test_a_retry_with_one_key_counts_once(desk: JobDesk) -> None:
         desk.retry(job.id, key="again")
 
     assert desk.job(job.id).retry_count == 1
+
+
+def _keys(desk: JobDesk) -> list[str]:
+    return [row.key for row in desk.sql("SELECT key FROM idempotency_keys")]
+
+
+@pytest.fixture
+def mixed(desk: JobDesk) -> Iterator[JobDesk]:
+    """As long as a job-service of the version before may run beside this one."""
+    desk.sql("UPDATE idempotency_digests SET since = clock_timestamp() + interval '1 day'")
+    yield desk
+    _no_more_mixed(desk)
+
+
+def _no_more_mixed(desk: JobDesk) -> None:
+    desk.sql("UPDATE idempotency_digests SET since = clock_timestamp()")
+
+
+def test_a_key_is_kept_as_a_digest_alone(desk: JobDesk) -> None:
+    job = desk.create(key="ada@example.org", fingerprint="f").job
+    desk.cancel(job.id, key="ada@example.org")
+
+    assert all(re.fullmatch("sha256 [0-9a-f]{64}", key) for key in _keys(desk))
+    # Each use of a key is a digest of its own: equal keys cannot be told by it.
+    assert len(set(_keys(desk))) == 2
+
+
+def test_what_is_kept_of_a_key_is_no_key_itself(desk: JobDesk) -> None:
+    desk.create(key="k", fingerprint="f")
+    [kept] = _keys(desk)
+
+    assert not all("!" <= one <= "~" for one in kept)
+
+
+def test_a_key_that_the_version_before_wrote_is_found(mixed: JobDesk) -> None:
+    job = mixed.create(key="k", fingerprint="f").job
+
+    assert _keys(mixed) == ["k"]
+    _no_more_mixed(mixed)
+    assert mixed.create(key="k", fingerprint="f").job.id == job.id
+
+
+def test_keys_are_replaced_once_no_version_before_can_look_for_them(mixed: JobDesk) -> None:
+    job = mixed.create(key="k", fingerprint="f").job
+
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 0
+    _no_more_mixed(mixed)
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 1
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 0
+    assert _keys(mixed) == [idempotency.digest(idempotency.Key(tenant="acme", scope="jobs", key="k"))]
+    assert mixed.create(key="k", fingerprint="f").job.id == job.id
+
+
+def test_a_key_is_taken_once_while_both_versions_take_it(mixed: JobDesk) -> None:
+    """The version before writes without a lock, and waits for the row alone."""
+    with ThreadPoolExecutor(20) as threads:
+        seen = list(threads.map(lambda _: mixed.create(key="k", fingerprint="f"), range(20)))
+    taken = mixed.sql(
+        """INSERT INTO idempotency_keys (tenant, scope, key, fingerprint, job_id, created_at)
+        VALUES ('acme', 'jobs', 'k', 'f', 'job_other', clock_timestamp()) ON CONFLICT DO NOTHING RETURNING job_id"""
+    )
+
+    assert len({one.job.id for one in seen}) == 1
+    assert taken == []
