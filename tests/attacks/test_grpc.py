@@ -37,7 +37,7 @@ REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
 
 
 @dataclass(frozen=True)
-class JobService:
+class JobProcess:
     """A process of job-service, and where its two servers are."""
 
     process: psutil.Process
@@ -46,7 +46,7 @@ class JobService:
 
 
 @pytest.fixture
-def job_service(database_url: str, nats_url: str, tmp_path: Path) -> Iterator[JobService]:
+def job_service(database_url: str, nats_url: str, tmp_path: Path) -> Iterator[JobProcess]:
     """job-service with a client and a worker, whose tokens are their names."""
     identities = write(tmp_path / "identities.yaml", entry("gateway", "client", tenants="*"), entry("worker", "worker"))
     clients, workers = (f"127.0.0.1:{free_port()}" for _ in range(2))
@@ -73,7 +73,7 @@ def job_service(database_url: str, nats_url: str, tmp_path: Path) -> Iterator[Jo
     with reaped(child.pid):
         try:
             child.wait_ready(PATIENCE)
-            yield JobService(psutil.Process(child.pid), clients, workers)
+            yield JobProcess(psutil.Process(child.pid), clients, workers)
         finally:
             child.stop(PATIENCE)
 
@@ -121,7 +121,7 @@ async def strangers(address: str, method: str, *, token: str | None = None, stre
 
 @pytest.mark.parametrize("token", [None, "wrong", "worker"])
 async def test_large_messages_of_whoever_may_not_ask_are_not_received(
-    job_service: JobService, token: str | None
+    job_service: JobProcess, token: str | None
 ) -> None:
     async with measured(job_service.process) as held:
         answered = await strangers(job_service.clients, CREATE, token=token)
@@ -131,7 +131,7 @@ async def test_large_messages_of_whoever_may_not_ask_are_not_received(
 
 
 async def test_large_messages_to_the_workers_port_are_refused_by_their_length_even_from_workers(
-    job_service: JobService,
+    job_service: JobProcess,
 ) -> None:
     async with measured(job_service.process) as held:
         answered = await strangers(job_service.workers, CLAIM, token="worker")
@@ -140,7 +140,7 @@ async def test_large_messages_to_the_workers_port_are_refused_by_their_length_ev
     assert max(held) - held[0] < ROOM
 
 
-async def test_large_messages_to_reflection_are_not_received(job_service: JobService) -> None:
+async def test_large_messages_to_reflection_are_not_received(job_service: JobProcess) -> None:
     async with measured(job_service.process) as held:
         answered = await strangers(job_service.clients, REFLECTION, streams=True)
 
@@ -150,7 +150,7 @@ async def test_large_messages_to_reflection_are_not_received(job_service: JobSer
 
 
 @pytest.mark.parametrize("method", [CHECK, WATCH])
-async def test_large_messages_to_health_are_received_a_few_at_a_time(job_service: JobService, method: str) -> None:
+async def test_large_messages_to_health_are_received_a_few_at_a_time(job_service: JobProcess, method: str) -> None:
     async with measured(job_service.process) as held:
         answered = await strangers(job_service.clients, method)
 
@@ -159,7 +159,7 @@ async def test_large_messages_to_health_are_received_a_few_at_a_time(job_service
     assert max(held) - held[0] < ROOM + 2 * MOST_RECEIVED * len(LARGE)
 
 
-async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: JobService) -> None:
+async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: JobProcess) -> None:
     """As in a flood of calls that announce a message and do not send it."""
     waiting = asyncio.Event()
 
@@ -183,7 +183,7 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
             call.cancel()
 
 
-async def test_what_is_no_message_is_refused_and_no_failure_inside(job_service: JobService) -> None:
+async def test_what_is_no_message_is_refused_and_no_failure_inside(job_service: JobProcess) -> None:
     metadata = [("authorization", "Bearer gateway")]
 
     async def none() -> AsyncIterator[bytes]:
@@ -200,7 +200,7 @@ async def test_what_is_no_message_is_refused_and_no_failure_inside(job_service: 
             assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_a_client_may_bring_as_many_pictures_as_a_job_takes(job_service: JobService) -> None:
+async def test_a_client_may_bring_as_many_pictures_as_a_job_takes(job_service: JobProcess) -> None:
     request = job_service_pb2.CreateJobRequest(
         tenant="acme",
         request=job_pb2.JobRequest(
