@@ -20,6 +20,10 @@ class ProceduralEntry(Entry):
         """The one model."""
         return (self.model,)
 
+    def has_model(self, name: str) -> bool:
+        """There is one, so jobs that wait outlive another name for it."""
+        return True
+
     @property
     def model(self) -> str:
         """The one model; its name is for people only."""

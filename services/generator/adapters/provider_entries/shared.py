@@ -202,7 +202,7 @@ class Entry(Strict):
 
         Raises `ProviderError` for a model that the file does not name, and for an option that jobs may not set.
         """
-        if model not in self.model_names:
+        if not self.has_model(model):
             raise ProviderError(
                 code="PERMANENT",
                 reason="INVALID_INPUT",
@@ -221,6 +221,10 @@ class Entry(Strict):
         """The models that jobs may name."""
         named = (self.default_model,) if self.default_model else ()
         return tuple(dict.fromkeys((*named, *(one.name for one in self.models))))
+
+    def has_model(self, name: str) -> bool:
+        """Whether a job may name the model."""
+        return name in self.model_names
 
     def _known_options(self) -> Rules:
         return self.harmless_options
