@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.ids import new_uuid7
 from gateway.edge import QUIET, SECURITY, instance_of
+from gateway.framing import StrictConnection
 from gateway.problems import Problem, malformed
 from gateway.refusals import respond
 
@@ -32,6 +33,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there; its first request has to follow."""
         super().connection_made(transport)
+        self.conn = StrictConnection()
         self._head = self.loop.call_later(self.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
