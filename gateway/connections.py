@@ -1,50 +1,84 @@
 """One HTTP connection: what uvicorn leaves open, bounded. No client holds a connection by doing nothing.
 
+A connection without a request gives way to a new one, and a client that nobody knows has a part of all of them.
+
 uvicorn bounds how many there are, too, but says so in plain text, and to the orchestrator as well, which would take the
 process for dead.
 """
 
 import asyncio
+from typing import cast
 
 import h11
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.ids import new_uuid7
+from gateway.auth import caller_of
 from gateway.edge import QUIET, SECURITY, instance_of
 from gateway.framing import StrictConnection
 from gateway.problems import Problem, malformed
 from gateway.refusals import respond
+from gateway.room import peer_of, room_of
 
-#: With more of them open, requests are refused.
+#: With more of them open, requests are refused; so they are with more of one client that nobody knows.
 MOST_CONNECTIONS = 4_096
+MOST_OF_STRANGERS = 512
 
 
 class Connection(H11Protocol):
     """Cut when the head of a request does not arrive, or nothing of an answer is taken, for too long."""
 
     most = MOST_CONNECTIONS
+    most_of_strangers = MOST_OF_STRANGERS
     head_seconds = 20.0
     stalled_seconds = 60.0
 
     _head: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
+    _is_admitted = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """A client is there; its first request has to follow."""
         super().connection_made(transport)
         self.conn = StrictConnection()
+        self._peer = peer_of(self.client[0] if self.client else "")
+        self._room = room_of(self.server_state)
+        self._room.enter(self)
         self._head = self.loop.call_later(self.head_seconds, transport.abort)
 
     def data_received(self, data: bytes) -> None:
         """A head that has begun has to end; a kept connection without one has uvicorn's time."""
-        self.app = self._refuse if len(self.connections) > self.most else self.config.loaded_app
+        self._room.works(self)
+        self.app = self._refuse if self._room.has_none_for(self) else self.config.loaded_app
         super().data_received(data)
         if self.conn.their_state is not h11.IDLE:
             _cancel(self._head)
             self._head = None
         elif self._head is None:
             self._head = self.loop.call_later(self.head_seconds, self.transport.abort)
+
+    @property
+    def peer(self) -> str:
+        """Whose it is."""
+        return self._peer
+
+    @property
+    def is_admitted(self) -> bool:
+        """Whether the sender of a request on it was known: by a key or token, or as somebody on this machine."""
+        if not self._is_admitted and self.scope is not None:
+            self._is_admitted = caller_of(cast(Scope, self.scope)) is not None
+        return self._is_admitted
+
+    def give_up(self) -> None:
+        """Close it for another."""
+        self.timeout_keep_alive_handler()
+
+    def on_response_complete(self) -> None:
+        """The connection is kept for the next request, unless that has begun."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and not self.conn.trailing_data[0]:
+            self._room.rests(self)
 
     def pause_writing(self) -> None:
         """The client takes less than is written."""
@@ -60,6 +94,7 @@ class Connection(H11Protocol):
         """Nothing is waited for any more."""
         _cancel(self._head)
         _cancel(self._stalled)
+        self._room.leave(self)
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
