@@ -1,9 +1,13 @@
-"""Health checks of callers that nobody knows: their messages are received a few at a time."""
+"""Health checks, also of callers that nobody knows: their messages are received a few at a time."""
 
 import asyncio
 from typing import Any
 
 import grpc
+from grpc_status import rpc_status
+
+from common.errors import ServiceError, to_status
+from common.grpc_access import Guard
 
 #: Messages that are received together. A probe's has a few bytes; each may have as many as the server's largest.
 MOST_RECEIVED = 2
@@ -13,10 +17,11 @@ class Probes:
     """Serves health: where too many messages are being received, the oldest of them is given up for the newest.
 
     So a probe is answered however many others hold theirs back, and what they sent takes no more memory than a few
-    messages.
+    messages. With a guard, whoever it does not know is refused before that.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None) -> None:
+        self._guard = guard
         self._received: dict[asyncio.Future[Any], None] = {}
 
     def wrap(self, handler: Any) -> Any:
@@ -39,6 +44,11 @@ class Probes:
         return grpc.stream_stream_rpc_method_handler(streamed, **coders)
 
     async def _message(self, context: Any) -> Any:
+        if self._guard is not None:
+            try:
+                self._guard.identify(context)
+            except ServiceError as error:
+                await context.abort_with_status(rpc_status.to_status(to_status(error)))
         while len(self._received) >= MOST_RECEIVED:
             oldest = next(iter(self._received))
             del self._received[oldest]

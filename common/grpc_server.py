@@ -30,6 +30,7 @@ from common.lifecycle import StartError
 _LOG = logging.getLogger(__name__)
 #: What a liveness probe asks for: it is served for as long as the process answers, ready or not.
 LIVE = "live"
+SMALL_REQUEST_BYTES = 4 * 1024 * 1024
 #: Calls that one connection may have open; a gateway has one for each stream of events.
 MOST_STREAMS = 4_096
 _INTERNAL = ServiceError(
@@ -72,12 +73,13 @@ async def serve(
     *,
     ready: Readiness,
     door: Door = OPEN,
-    max_request_bytes: int = 4 * 1024 * 1024,
+    max_request_bytes: int = SMALL_REQUEST_BYTES,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
     """Serve on `host:port` until the block ends; yields the port that was bound. Raises `StartError` for a busy one.
 
-    Health answers everybody that the door's TLS lets in; reflection asks for an identity, where the door has a guard.
+    Where the door has a guard, reflection asks for an identity; so does health on a server of larger requests than
+    usual, and otherwise answers everybody that the door's TLS lets in.
     """
     options = [
         ("grpc.so_reuseport", 0),
@@ -88,7 +90,9 @@ async def serve(
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
-    server = grpc.aio.server(interceptors=[_Edge(door.guard)], options=options)
+    # Where nobody may send much, everybody may ask for health.
+    asks_probes = door.guard if max_request_bytes > SMALL_REQUEST_BYTES else None
+    server = grpc.aio.server(interceptors=[_Edge(door.guard, Probes(asks_probes))], options=options)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.name for service in services]
@@ -141,9 +145,9 @@ class _Edge(grpc.aio.ServerInterceptor):
     Nothing of the service runs before the guard has admitted the call.
     """
 
-    def __init__(self, guard: Guard | None) -> None:
+    def __init__(self, guard: Guard | None, probes: Probes) -> None:
         self._guard = guard
-        self._probes = Probes()
+        self._probes = probes
 
     async def intercept_service(
         self,

@@ -43,7 +43,9 @@ def _question(name: str, state: StackState) -> tuple[str, Callable[[], bool]]:
         url = where(state)
         return urlsplit(url).netloc.rpartition("@")[2], lambda: ask(url)
     if address := state.grpc.get(name):
-        return address, lambda: grpc_ok(address)
+        # job-service answers whoever asks for its health on its second port alone.
+        asked = state.grpc.get("worker", address) if name == "job" else address
+        return address, lambda: grpc_ok(asked)
     return state.http, lambda: http_ok(f"{state.http}/readyz")
 
 

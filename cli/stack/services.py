@@ -161,7 +161,8 @@ def source_path(environment: Mapping[str, str]) -> str:
 
 def _readiness(settings: Mapping[str, str]) -> Callable[[], bool]:
     """How a replica is asked whether it is ready."""
-    if address := settings.get("GRPC_LISTEN"):
+    # job-service answers whoever asks for its health on its second port alone.
+    if address := settings.get("WORKER_LISTEN") or settings.get("GRPC_LISTEN"):
         return lambda: grpc_ok(address)
     ready = f"http://{settings['HTTP_LISTEN']}/readyz"
     return lambda: http_ok(ready)

@@ -18,7 +18,6 @@ from grpc_health.v1 import health_pb2
 from cli.stack.child import Child, Program
 from cli.stack.ports import free_port
 from cli.stack.probes import grpc_ok
-from common.grpc_probes import MOST_RECEIVED
 from tests.support.identities import entry, write
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
@@ -66,7 +65,7 @@ def job_service(database_url: str, nats_url: str, tmp_path: Path) -> Iterator[Jo
         | {f"CALOTYPE_{name}": value for name, value in told.items()}
         | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto'}"},
         log=tmp_path / "job.log",
-        is_ready=lambda: grpc_ok(clients),
+        is_ready=lambda: grpc_ok(workers),
     )
     child = Child(program)
     child.start()
@@ -150,13 +149,14 @@ async def test_large_messages_to_reflection_are_not_received(job_service: JobPro
 
 
 @pytest.mark.parametrize("method", [CHECK, WATCH])
-async def test_large_messages_to_health_are_received_a_few_at_a_time(job_service: JobProcess, method: str) -> None:
+async def test_large_messages_to_health_are_not_received(job_service: JobProcess, method: str) -> None:
     async with measured(job_service.process) as held:
-        answered = await strangers(job_service.clients, method)
+        refused = await strangers(job_service.clients, method)
+        too_long = await strangers(job_service.workers, method)
 
-    assert "OK" not in answered
-    # Each is there twice for a moment: as gRPC has it, and as Python does.
-    assert max(held) - held[0] < ROOM + 2 * MOST_RECEIVED * len(LARGE)
+    assert refused == {"UNAUTHENTICATED": STRANGERS}
+    assert too_long == {"RESOURCE_EXHAUSTED": STRANGERS}
+    assert max(held) - held[0] < ROOM
 
 
 async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: JobProcess) -> None:
@@ -167,7 +167,7 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
         await waiting.wait()
         yield b""
 
-    async with grpc.aio.insecure_channel(job_service.clients) as opened:
+    async with grpc.aio.insecure_channel(job_service.workers) as opened:
         held = [opened.stream_unary(CHECK)(nothing(), timeout=PATIENCE) for _ in range(50)]
         for call in held:
             await call.wait_for_connection()
