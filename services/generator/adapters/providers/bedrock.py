@@ -90,7 +90,7 @@ class BedrockProvider(RemoteProvider):
         seed = models.seed_for(family, order)
         body = json.dumps(models.body_of(family, order, request, seed=seed)).encode()
         answer = await self._invoke(order.model, body, most=MOST_ANSWER + MOST_PER_IMAGE * order.count)
-        if answer.status_code != 200:
+        if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
         told = read_json(self.name, answer)
         images = models.images_of(told, seed=seed if order.count == 1 else None)

@@ -293,6 +293,15 @@ async def test_a_success_without_an_image_was_carried_out(told: dict[str, Any], 
     assert error.value.acceptance is Acceptance.ACCEPTED
 
 
+@pytest.mark.parametrize("status", [200, 201, 202, 206])
+async def test_a_success_that_names_an_error_is_no_refusal(status: int) -> None:
+    told = {"__type": "ServiceQuotaExceededException", "message": "Too many."}
+    with pytest.raises(ProviderError) as error:
+        await ask(entry(), order(), httpx.Response(status, json=told))
+
+    assert error.value.acceptance is not Acceptance.NOT_ACCEPTED
+
+
 @pytest.mark.parametrize("model", ["../x", "amazon.titan-image-generator-v2:0", "anthropic.claude", "a b"])
 async def test_a_job_names_no_model_of_another_family_and_no_other_path(model: str) -> None:
     with pytest.raises(ProviderError) as error:
