@@ -66,7 +66,8 @@ class Keeper:
     async def keep(self, provider: ImageProvider, call: Call, answer: Generated, *, again: Again | None = None) -> None:
         """Stage what a call brought. One bad image does not take the good ones with it. Raises `StageError`.
 
-        Where the addresses of images will not give them, `again` is asked for others.
+        Where the addresses of images will not give them, `again` is asked for others. Images beyond those that were
+        asked for stand in for what is none.
         """
         wanted = dict(zip(call.image_indexes, answer.images, strict=False))
         problems = await self._keep_all(provider, call, wanted)
@@ -76,6 +77,11 @@ class Keeper:
             moved = {index: others[index] for index in lost & others.keys() if others[index].url != wanted[index].url}
             problems = {index: error for index, error in problems.items() if index not in moved}
             problems |= await self._keep_all(provider, call, moved)
+        for spare in answer.images[len(call.image_indexes) :]:
+            if (index := next((index for index, error in problems.items() if _is_no_image(error)), None)) is None:
+                break
+            del problems[index]
+            problems |= await self._keep_all(provider, call, {index: spare})
         for error in problems.values():
             raise error
         if len(wanted) < len(call.image_indexes):
@@ -184,6 +190,10 @@ def _in_hand(source: ImageSource) -> bytes:
     if source.is_elsewhere:
         return b""
     return source.data if source.data is not None else (source.base64 or source.url or "").encode(errors="replace")
+
+
+def _is_no_image(error: BaseException) -> bool:
+    return isinstance(error, StageError) and error.reason == "INVALID_IMAGE"
 
 
 def _is_lost(source: ImageSource, error: BaseException) -> bool:

@@ -65,12 +65,13 @@ class GeminiProvider(RemoteProvider):
         if not answer.is_success:
             raise errors.refusal_of(self.name, answer)
         told = read_json(self.name, answer)
-        encoded = next(_images(told), None)
-        if encoded is None:
+        # The last is the finished one, also where a relay has lost the mark of drafts; another is better than none.
+        images = tuple(ImageSource(base64=encoded) for encoded in reversed(list(_images(told))))
+        if not images:
             raise errors.no_image(self.name, answer, told)
         model_entry = self._entry.model_of(order.model)
         cost = costs.of_call(model_entry, 1, tokens=gemini_usage.tokens(told), quality=request.quality)
-        return Generated(images=(ImageSource(base64=encoded),), cost_micros=cost)
+        return Generated(images=images, cost_micros=cost)
 
     def _content(self, order: Order, request: Request) -> dict[str, Any]:
         if "contents" in request.options:

@@ -116,6 +116,16 @@ async def test_a_file_that_is_shorter_than_was_told_counts_once_it_is_an_image(c
     assert (world.facts.kinds, 2 - len(reader.failures)) == (["images_generated"], asked)
 
 
+@pytest.mark.parametrize("images", [(b"bad", b"good"), (b"bad", b"bad", b"good")])
+@in_virtual_time
+async def test_an_image_beyond_what_was_asked_for_stands_in_for_what_is_none(images: tuple[bytes, ...]) -> None:
+    staging = Staging()
+    world = World(Provider(made(*images), resumable=False), staging=staging)
+    await world.run(job_of())
+
+    assert (world.facts.kinds, raw_of(staging)) == (["images_generated"], {"0": b"bad"})
+
+
 @in_virtual_time
 async def test_what_came_of_a_file_that_stays_shorter_than_was_told_is_staged_as_it_came() -> None:
     short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=False, came=b"bad")
