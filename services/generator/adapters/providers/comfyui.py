@@ -192,5 +192,7 @@ class ComfyUIProvider(WorkflowProvider):
         if not found:
             raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
         echoed = int(seed) if seed.isdecimal() else None
-        images = await self._pictures([f"{self.base_url}/view?{urlencode(file)}" for file in found], seed=echoed)
+        # A name may hold half a letter, which no address can.
+        queries = [urlencode(file, errors="replace") for file in found]
+        images = await self._pictures([f"{self.base_url}/view?{query}" for query in queries], seed=echoed)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
