@@ -203,6 +203,9 @@ class Caller:
                 # The provider does not tell us, which says nothing about the operation: its call stays open.
                 raise
             return Pending(), min(max(pause, error.retry_after_seconds or 0.0), LONGEST_PAUSE)
+        except Exception:  # noqa: BLE001 - a defect of ours says nothing of the operation: its result can still be had
+            _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
+            return Pending(), LONGEST_PAUSE
 
     async def _cancel(self, provider: ImageProvider, operation: Operation) -> CancelOutcome | None:
         try:

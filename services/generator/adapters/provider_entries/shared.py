@@ -191,7 +191,8 @@ class Entry(Strict):
 
     def option_rules(self) -> Rules | None:
         """The options that jobs may set, by path; None is any."""
-        if ANY in self.allowed_options:
+        every = self.allowed_options.get(ANY)
+        if every is not None and every.type == "any":
             return None
         fixed = {path for path, _ in option_rules.paths(self.fixed_options, {})}
         rules = {**self._known_options(), **self.allowed_options}

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from services.generator.domain import words
 from services.generator.domain.outcomes import ImageSource
 
 
@@ -17,4 +18,5 @@ def read(listed: Any, source: Callable[[Any], ImageSource | None]) -> tuple[Imag
     sources = [source(one) for one in items]
     found = [one for one in sources if one is not None]
     unread = [one for one, made in zip(items, sources, strict=True) if made is None]
-    return (*found, *(ImageSource(data=json.dumps(one).encode()) for one in unread)) if found else ()
+    kept = (ImageSource(data=words.without_secrets(json.dumps(one).encode())) for one in unread)
+    return (*found, *kept) if found else ()

@@ -71,6 +71,11 @@ def test_an_operator_who_writes_all_jobs_may_allow_any_option() -> None:
     assert sent(entry(allowed_options="any"), {"enable_safety_checker": False}) == {"enable_safety_checker": False}
 
 
+@pytest.mark.parametrize("rule", [None, {"type": "integer"}])
+def test_a_star_of_another_kind_opens_nothing(rule: Any) -> None:
+    assert refused(entry(allowed_options={"*": rule}), {"enable_safety_checker": False}).reason == "UNSUPPORTED"
+
+
 @pytest.mark.parametrize("allowed", [{"enable_safety_checker": {"type": "boolean"}}, "any"])
 def test_fixed_options_always_win(allowed: Any) -> None:
     told = entry(

@@ -110,6 +110,14 @@ async def test_a_provider_that_hangs_is_ambiguous() -> None:
     assert (world.facts.phases, world.facts.error.reason) == ([Phase.UNKNOWN], "AMBIGUOUS_OUTCOME")
 
 
+@in_virtual_time
+async def test_a_defect_of_an_adapter_loses_no_operation_that_it_looks_at() -> None:
+    world = World(Provider(OPERATION, RuntimeError("a bug"), made()))
+    await world.run(job_of())
+
+    assert (world.facts.kinds, len(world.provider.polled)) == (["images_generated"], 2)
+
+
 async def test_a_defect_of_an_adapter_is_a_failure_that_counts() -> None:
     world = World(Provider(RuntimeError("a bug"), free=True))
     await world.run(job_of())

@@ -55,6 +55,18 @@ async def cost(model: ModelEntry, usage: Any, asked: list[Any] | None = None, **
         await provider.close()
 
 
+async def test_the_last_image_of_an_answer_is_the_finished_one_and_the_others_are_spare() -> None:
+    parts = [{"inlineData": {"mimeType": "image/png", "data": data}} for data in ("MA==", "MQ==")]
+    answer = httpx.Response(200, json={"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]})
+    entry = GeminiEntry(name="gemini", kind="gemini", models=(MODEL,))
+    provider = GeminiProvider(entry, api_key="sk-secret", transport=Wire(lambda request: answer))
+    order = Order(call_id="c", idempotency_key="c", model=MODEL.name, count=1, request=Request(prompt="x"))
+    made = await provider.submit(order)
+    await provider.close()
+
+    assert [image.base64 for image in made.images] == ["MQ==", "MA=="]
+
+
 @pytest.mark.parametrize(
     ("model", "ratios", "qualities", "images"),
     [

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from services.generator.adapters.providers import listed_images
+from services.generator.domain import words
 from services.generator.domain.outcomes import ImageSource
 
 
@@ -24,6 +25,14 @@ def test_what_cannot_be_read_comes_last_as_it_came() -> None:
     found = listed_images.read([odd, "a", None, ""], source)
 
     assert found == (ImageSource(url="a"), ImageSource(data=json.dumps(odd).encode()))
+
+
+def test_no_secret_is_kept_of_what_cannot_be_read() -> None:
+    words.keep_secret("sk-of-the-listed-images")
+
+    *_, odd = listed_images.read(["a", {"link": "https://x/?key=sk-of-the-listed-images"}], source)
+
+    assert b"sk-of-the-listed-images" not in (odd.data or b"sk-of-the-listed-images")
 
 
 @pytest.mark.parametrize("told", [None, {}, "a", [], [None], [{"link": "b"}], 5])
