@@ -24,6 +24,8 @@ from gateway.room import peer_of, room_of
 #: With more of them open, requests are refused; so they are with more of one client that nobody knows.
 MOST_CONNECTIONS = 4_096
 MOST_OF_STRANGERS = 512
+#: Of many that come at once, each is there some time before its request is read.
+SPARED_SECONDS = 1.0
 
 
 class Connection(H11Protocol):
@@ -31,6 +33,7 @@ class Connection(H11Protocol):
 
     most = MOST_CONNECTIONS
     most_of_strangers = MOST_OF_STRANGERS
+    spared_seconds = SPARED_SECONDS
     head_seconds = 20.0
     stalled_seconds = 60.0
 

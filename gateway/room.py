@@ -1,7 +1,9 @@
 """How many connections are open, of whom, and which one goes when another needs its place."""
 
 import ipaddress
+import time
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -14,6 +16,8 @@ class Guest(Protocol):
     #: Of how many together it may be one, and of how many of its peer that were not admitted.
     most: int
     most_of_strangers: int
+    #: For how long it keeps its place without a request: one may have arrived and not been read yet.
+    spared_seconds: float
 
     @property
     def peer(self) -> str:
@@ -33,19 +37,19 @@ class Room:
     def __init__(self) -> None:
         self._open: set[Guest] = set()
         self._of_peers: defaultdict[str, set[Guest]] = defaultdict(set)
-        #: Those without a request, from the one that has been so for the longest time.
-        self._idle: dict[Guest, None] = {}
+        #: Those without a request, from the one that has been so for the longest time, and since when.
+        self._idle: dict[Guest, float] = {}
 
     def enter(self, guest: Guest) -> None:
-        """Give a new connection its place; where there is none, that of the oldest idle one."""
+        """Give a new connection its place; where there is none, that of the oldest idle one that is not spared."""
         of_peer = self._of_peers[guest.peer]
         if self._strangers(guest) >= guest.most_of_strangers:
-            self._free([one for one in self._idle if one in of_peer and not one.is_admitted][:1])
+            self._free(one for one in self._evictable() if one in of_peer and not one.is_admitted)
         if len(self._open) >= guest.most:
-            self._free(list(self._idle)[:1])
+            self._free(self._evictable())
         self._open.add(guest)
         self._of_peers[guest.peer].add(guest)
-        self._idle[guest] = None
+        self._idle[guest] = time.monotonic()
 
     def leave(self, guest: Guest) -> None:
         """A connection is over; once more does no harm."""
@@ -63,7 +67,8 @@ class Room:
     def rests(self, guest: Guest) -> None:
         """Its request is answered, and the next one has not begun."""
         if guest in self._open:
-            self._idle[guest] = None
+            self._idle.pop(guest, None)
+            self._idle[guest] = time.monotonic()
 
     def has_none_for(self, guest: Guest) -> bool:
         """Whether more are open than may be, and the guest is one too many."""
@@ -78,8 +83,15 @@ class Room:
             return 0
         return sum(not one.is_admitted for one in of_peer)
 
-    def _free(self, guests: list[Guest]) -> None:
-        for guest in guests:
+    def _evictable(self) -> Iterator[Guest]:
+        """Idle connections that are not spared any more, the oldest first."""
+        now = time.monotonic()
+        return (guest for guest, since in self._idle.items() if now - since >= guest.spared_seconds)
+
+    def _free(self, guests: Iterator[Guest]) -> None:
+        """Close the first of them, if there is one."""
+        guest = next(guests, None)
+        if guest is not None:
             self.leave(guest)
             guest.give_up()
 
