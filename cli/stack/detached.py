@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 
 from cli.errors import CommandFailed, ExitCode
+from cli.stack import variables
 from cli.stack.child import LARGEST_LOG
 from cli.stack.embedded import Options
-from cli.stack.services import source_path
+from cli.stack.services import SERVICES, source_path, tuning_of
 from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
 #: Longer than its programs, one after the other, may take; a stack that ends is told at once.
@@ -67,7 +68,9 @@ def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:
         command += ["--replicas", ",".join(f"{name}={count}" for name, count in options.replicas.items())]
     if options.require_auth:
         command.append("--require-auth")
-    environment = dict(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"}
+    tuning = frozenset().union(*(tuning_of(service) for service in SERVICES))
+    kept = variables.of_service(os.environ, tuning | variables.of_providers(options.providers))
+    environment = kept | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
     )

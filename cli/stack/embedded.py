@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack import database, keys, nats, postgres, services, storage
+from cli.stack import database, keys, nats, postgres, services, storage, variables
 from cli.stack.child import Child, ChildSlow, Program
 from cli.stack.ports import Ports
 from cli.stack.state import SUPERVISOR, ProcessRecord, StackState, forget_state, write_processes
@@ -139,6 +139,7 @@ class EmbeddedStack:
             http=self._listen,
             logs=self._logs,
             replicas=self._options.replicas,
+            provider_variables=variables.of_providers(self._options.providers),
         )
 
     def _run(self, programs: Mapping[str, list[Program]], stop: threading.Event) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
+from cli.stack import variables
 from cli.stack.child import ChildError, Program
 from cli.stack.ports import free_port
 from cli.stack.probes import http_answer
@@ -35,7 +36,7 @@ def program(data: Path, *, log: Path, port: int | None = None, monitor: int | No
     server = Program(
         name="nats",
         command=(str(binary()), "--config", str(configuration)),
-        environment=dict(os.environ),
+        environment=variables.of_system(os.environ),
         log=log,
         is_ready=lambda: is_well() is True,
         is_well=is_well,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
-from cli.stack import server_user
+from cli.stack import server_user, variables
 from cli.stack.child import ChildError, Program, wheel_folder
 from cli.stack.ports import free_port
 
@@ -110,5 +110,4 @@ def _prefix(folder: Path) -> tuple[str, ...]:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-    return kept | {"LC_ALL": "C", "TZ": "UTC"}
+    return variables.of_system(os.environ) | {"LC_ALL": "C", "TZ": "UTC"}

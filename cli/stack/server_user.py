@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.stack import variables
 from cli.stack.child import ChildError
 
 #: Users that own nothing and that nobody logs in as; the first that the system has is taken.
@@ -89,7 +90,7 @@ def _hand_over(folder: Path, way: ServerUser) -> str:
 
 def _failure(command: list[str]) -> str:
     """Why the command does not run; "" when it does."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=variables.of_system(os.environ))
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 

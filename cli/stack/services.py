@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.stack import variables
 from cli.stack.child import Program
 from cli.stack.ports import Ports
 from cli.stack.probes import grpc_ok, http_ok
@@ -21,6 +22,7 @@ class Service:
     module: str
     settings: frozenset[str]
     uses_storage: bool = False
+    calls_providers: bool = False
     replicable: bool = True
 
 
@@ -38,6 +40,7 @@ SERVICES = (
         module="services.generator",
         settings=_WORKER | {"STAGING_BUCKET", "PROVIDERS_FILE"},
         uses_storage=True,
+        calls_providers=True,
     ),
     Service(
         name="uploader",
@@ -78,6 +81,8 @@ class Wiring:
     http: str
     logs: Path
     replicas: Mapping[str, int]
+    #: Variables of the caller's environment that the generator's providers read; `*` stands for anything.
+    provider_variables: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +131,7 @@ def _target(listens: list[dict[str, str]], name: str) -> str:
 
 def _program(service: Service, number: int, settings: Mapping[str, str], wiring: Wiring) -> Program:
     name = service.name if number == 1 else f"{service.name}-{number}"
-    environment = _inherited() | {
+    environment = _inherited(service, wiring.provider_variables) | {
         PREFIX + key: value for key, value in settings.items() if key in service.settings and value
     }
     if service.uses_storage:
@@ -142,14 +147,18 @@ def _program(service: Service, number: int, settings: Mapping[str, str], wiring:
     )
 
 
-def _inherited() -> dict[str, str]:
-    """The caller's environment: tuning, credentials of providers and telemetry pass, wiring does not."""
-    kept = {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+def tuning_of(service: Service) -> frozenset[str]:
+    """The service's settings that its caller may give; the stack's wiring is not among them."""
+    return variables.settings_of(service.module) - _NOT_INHERITED
+
+
+def _inherited(service: Service, provider_variables: frozenset[str]) -> dict[str, str]:
+    """Of the caller's environment what the service reads; only the generator gets what its providers read."""
+    own = provider_variables if service.calls_providers else frozenset()
+    kept = variables.of_service(os.environ, tuning_of(service) | own)
     direct = {
         name: ",".join(filter(None, [kept.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
     }
-    for name in ("STORAGE_EMULATOR_HOST", "STORAGE_EMULATOR_TOKEN"):
-        kept.pop(name, None)
     return kept | direct | {"PYTHONPATH": source_path(kept), "PYTHONUNBUFFERED": "1"}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from cli.stack import variables
 from cli.stack.child import Program
 from cli.stack.keys import write_private
 from cli.stack.object_store.access import Access, Bucket, Permission, digest
@@ -39,7 +40,7 @@ def program(
             *(sys.executable, "-P", "-m", "cli.stack.object_store"),
             *("--listen", f"127.0.0.1:{port}", "--data", str(data), "--access", str(access)),
         ),
-        environment=dict(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"},
+        environment=variables.of_python(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"},
         log=log,
         is_ready=partial(answers, url),
     )

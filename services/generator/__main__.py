@@ -22,6 +22,7 @@ from common.memory import Memory
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
 from common.tracing import tracing
+from common.variables import hide_from_children
 from services.generator.adapters import nats_hints, provider_file, providers
 from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.grpc_desk import GrpcJobDesk
@@ -35,6 +36,8 @@ from services.generator.domain.work import is_staging_folder
 from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
 
+#: Variables that hold credentials, beside those of providers.
+SECRETS = ("CALOTYPE_*", "STORAGE_EMULATOR_*", "OTEL_*")
 #: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
 SETTLEMENTS_PER_PROVIDER = 8
 DELETING_THREADS = 16
@@ -50,6 +53,8 @@ async def main(stop: asyncio.Event) -> None:
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
     own_door = door(settings, settings.grpc_listen, roles=permissions.ACCEPTED, objection=permissions.objection)
     ready = Readiness("broker", "catalogue")
+    # A process that reads or draws pictures needs no credential.
+    hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
         renderers = Renderers()

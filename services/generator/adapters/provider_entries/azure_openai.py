@@ -47,6 +47,12 @@ class AzureOpenAIEntry(ImagesAPIEntry):
                 raise ValueError("settings.auth identity takes no api_key_env and no api_key_file")
         return self
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """What azure-identity finds this process's identity by where tokens come from it."""
+        of_identity = frozenset({"AZURE_*", "IDENTITY_*", "IMDS_ENDPOINT", "MSI_ENDPOINT", "MSI_SECRET"})
+        return of_identity if self.settings.auth == "identity" else super().variables
+
     def api_key(self, environ: Mapping[str, str]) -> str:
         """The key or token; empty where tokens come from an identity. Raises `ConfigError`."""
         return "" if self.settings.auth == "identity" else super().api_key(environ)

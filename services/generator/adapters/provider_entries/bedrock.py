@@ -138,6 +138,11 @@ class BedrockEntry(RemoteEntry):
         known = self.settings.family or _family_of(name)
         return _MODEL.fullmatch(name) is not None and ".." not in name and known == self.family
 
+    @property
+    def variables(self) -> frozenset[str]:
+        """What botocore finds credentials by where requests are signed."""
+        return frozenset({"AWS_*"}) if self.settings.auth == "iam" else super().variables
+
     def api_key(self, environ: Mapping[str, str]) -> str:
         """The API key; empty where requests are signed. Raises `ConfigError`."""
         return "" if self.settings.auth == "iam" else super().api_key(environ)

@@ -11,6 +11,23 @@ from services.generator.adapters.provider_entries.shared import Entry, Strict
 
 #: Below this, models show nothing that could be recognised.
 SHORTEST_SIDE = 64
+#: What variables of the libraries begin with.
+_LIBRARIES = (
+    *(
+        "HF",
+        "HUGGINGFACE",
+        "HUGGING_FACE",
+        "TRANSFORMERS",
+        "DIFFUSERS",
+        "ACCELERATE",
+        "PEFT",
+        "TORCH",
+        "PYTORCH",
+        "OMP",
+        "MKL",
+    ),
+    *("CUDA", "CUBLAS", "CUDNN", "NCCL", "NVIDIA", "HIP", "HSA", "ROCR"),
+)
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
 
 
@@ -117,6 +134,16 @@ class DiffusersEntry(Entry):
             "guidance_rescale": number(0, 1),
             "eta": number(0, 1),
         }
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """What the libraries find models, their hub and the device by."""
+        return frozenset({"XDG_CACHE_HOME"} | {f"{library}_*" for library in _LIBRARIES})
+
+    @property
+    def credential_variables(self) -> frozenset[str]:
+        """What is shown to the hub."""
+        return frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"})
 
     @property
     def model_names(self) -> tuple[str, ...]:

@@ -218,6 +218,16 @@ class Entry(Strict):
         return replace(full, options=option_rules.merged(full.options, self.fixed_options))
 
     @property
+    def variables(self) -> frozenset[str]:
+        """Names of the variables of the environment that the provider reads; `*` stands for anything."""
+        return frozenset(filter(None, [self.api_key_env]))
+
+    @property
+    def credential_variables(self) -> frozenset[str]:
+        """Those of `variables` that may hold credentials."""
+        return self.variables
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         """The models that jobs may name."""
         named = (self.default_model,) if self.default_model else ()

@@ -21,7 +21,7 @@ WIRING = {
 }
 
 
-def assembled(folder: Path, **replicas: int) -> Assembled:
+def assembled(folder: Path, *, of_providers: frozenset[str] = frozenset(), **replicas: int) -> Assembled:
     wiring = Wiring(
         settings=WIRING,
         tokens={"gateway": "of the gateway", "generator": "of the generator", "uploader": "of the uploader"},
@@ -30,6 +30,7 @@ def assembled(folder: Path, **replicas: int) -> Assembled:
         http="127.0.0.1:8080",
         logs=folder,
         replicas=replicas,
+        provider_variables=of_providers,
     )
     return assemble(wiring, Ports(folder / "ports.json"))
 
@@ -56,17 +57,36 @@ def test_the_callers_own_wiring_reaches_no_service(tmp_path: Path, monkeypatch: 
 
     for programs in found.programs.values():
         environment = programs[0].environment
-        assert "elsewhere" not in "".join(value for key, value in environment.items() if key != "PYTEST_CURRENT_TEST")
+        assert "elsewhere" not in "".join(environment.values())
         assert "CALOTYPE_API_KEY" not in environment
 
 
-def test_tuning_and_credentials_of_providers_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CALOTYPE_LEASE_SECONDS", "3")
+def reaches(found: Assembled, variable: str) -> list[str]:
+    """The services that are given a variable."""
+    return [name for name in found.programs if variable in found.programs[name][0].environment]
+
+
+def test_a_credential_reaches_the_generator_alone_and_only_when_its_file_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PAID_API_KEY", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    found = assembled(tmp_path, of_providers=frozenset({"PAID_API_KEY"}))
 
-    environment = assembled(tmp_path).programs["generator"][0].environment
+    assert (reaches(found, "PAID_API_KEY"), reaches(found, "AWS_SECRET_ACCESS_KEY")) == (["generator"], [])
+    assert reaches(assembled(tmp_path, of_providers=frozenset({"AWS_*"})), "AWS_SECRET_ACCESS_KEY") == ["generator"]
 
-    assert (environment["CALOTYPE_LEASE_SECONDS"], environment["PAID_API_KEY"]) == ("3", "secret")
+
+def test_tuning_reaches_those_who_read_it_and_telemetry_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CALOTYPE_LEASE_SECONDS", "3")
+    monkeypatch.setenv("CALOTYPE_MAX_GENERATING_SECONDS", "700")
+    monkeypatch.setenv("CALOTYPE_LOG_FORMAT", "text")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector")
+    found = assembled(tmp_path)
+
+    assert reaches(found, "CALOTYPE_LEASE_SECONDS") == ["job"]
+    assert reaches(found, "CALOTYPE_MAX_GENERATING_SECONDS") == ["job", "generator"]
+    assert reaches(found, "CALOTYPE_LOG_FORMAT") == reaches(found, "OTEL_EXPORTER_OTLP_ENDPOINT") == [*found.programs]
 
 
 def test_replicas_have_ports_of_their_own_and_workers_know_them_all(tmp_path: Path) -> None:
