@@ -1,5 +1,6 @@
 """`calotype up`, `down`, `status`, `migrate`."""
 
+import os
 import time
 from pathlib import Path
 
@@ -42,6 +43,8 @@ def up(
     grace_seconds: float,
 ) -> int:
     """Run everything on this machine: PostgreSQL, NATS, object storage and the services."""
+    # Whatever is written, by servers and services too, is the owner's alone.
+    os.umask(0o077)
     check_names()
     options = Options(
         folder=data,
@@ -53,7 +56,7 @@ def up(
     )
     if not detach:
         return foreground.run(options, _say)
-    click.echo(detached.start(options).http)
+    click.echo(detached.start(options, _say).http)
     return ExitCode.DONE
 
 

@@ -15,6 +15,7 @@ from cli.errors import CommandFailed, ExitCode
 from cli.stack import variables
 from cli.stack.child import LARGEST_LOG
 from cli.stack.embedded import Options
+from cli.stack.private_folder import keep_private
 from cli.stack.services import SERVICES, source_path, tuning_of
 from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
@@ -24,13 +25,14 @@ START_SECONDS = 600.0
 LONGEST_STOP = 400.0
 
 
-def start(options: Options) -> StackState:
+def start(options: Options, tell: Callable[[str], None] = lambda line: None) -> StackState:
     """Start the stack and wait until it is ready. Raises `CommandFailed`; a stack that is late is stopped."""
+    keep_private(options.folder, tell)
     log = options.folder / "logs" / "stack.log"
     try:
-        log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        options.folder.chmod(0o700)
-        with log.open("wb" if log.exists() and log.stat().st_size > LARGEST_LOG else "ab") as out:
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+        mode = "wb" if log.exists() and log.stat().st_size > LARGEST_LOG else "ab"
+        with open(log, mode, opener=_private) as out:
             began = out.tell()
             process = _spawn(options, out.fileno())
     except OSError as error:
@@ -57,6 +59,10 @@ def stop(folder: Path, tell: Callable[[str], None] = lambda line: None) -> bool:
         except psutil.TimeoutExpired:
             raise CommandFailed(f"The stack still stops; `calotype status --data {folder}` shows what runs.") from None
     return True
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:

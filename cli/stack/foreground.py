@@ -13,6 +13,7 @@ from cli.stack.child import ChildError, StartInterrupted
 from cli.stack.embedded import EmbeddedStack, Options
 from cli.stack.options import url_of
 from cli.stack.ports import NoFreePort, free_port, is_free
+from cli.stack.private_folder import keep_private
 from cli.stack.state import read_state, stop_leftovers
 
 
@@ -35,7 +36,7 @@ class Signals:
 
 def run(options: Options, tell: Callable[[str], None]) -> ExitCode:
     """Run the stack until it is told to stop. Raises `CommandFailed`."""
-    with hold(options.folder):
+    with hold(options.folder, tell):
         stop_leftovers(options.folder, tell)
         signals = Signals()
         signals.listen()
@@ -72,10 +73,10 @@ def address_for(options: Options) -> tuple[str, str]:
 
 
 @contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep every other stack out of the folder. Raises `CommandFailed`."""
+def hold(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
+    """Keep every other stack, and everybody else, out of the folder. Raises `CommandFailed`."""
+    keep_private(folder, tell)
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (folder / "lock").open("w")
     except OSError as error:
         raise CommandFailed(f"The folder {folder} cannot be used: {error.strerror}.", ExitCode.USAGE) from error
