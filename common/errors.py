@@ -1,16 +1,18 @@
 """One error for every gRPC answer that is a no, written as `google.rpc.Status` and read back from it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from google.protobuf import any_pb2, duration_pb2
+from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN = "calotype"
 _DETAILS = "grpc-status-details-bin"
+#: Bytes. A status is sent as metadata, of which gRPC drops more than 8 KiB, and with it the whole error.
+LARGEST_VIOLATIONS = 3000
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
@@ -29,10 +31,7 @@ class FieldViolation:
 # Not frozen: the machinery of exceptions sets attributes on what it carries.
 @dataclass(kw_only=True, eq=False)
 class ServiceError(Exception):
-    """An answer that is a no: gRPC status, reason of the catalogue, words for a person.
-
-    `detail` is one further message for the asker, such as the thing whose state was wrong.
-    """
+    """An answer that is a no: gRPC status, reason of the catalogue, words for a person."""
 
     status: grpc.StatusCode
     reason: str
@@ -40,7 +39,6 @@ class ServiceError(Exception):
     retry_after_seconds: float | None = None
     field_violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
-    detail: Message | any_pb2.Any | None = None
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -62,23 +60,31 @@ def to_status(error: ServiceError) -> status_pb2.Status:
         delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
         details.append(error_details_pb2.RetryInfo(retry_delay=delay))
     if error.field_violations:
-        fields = [
-            error_details_pb2.BadRequest.FieldViolation(field=one.field, description=one.description)
-            for one in error.field_violations
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=fields))
+        details.append(_bad_request(error.field_violations))
     if error.status is grpc.StatusCode.FAILED_PRECONDITION:
         violation = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
         details.append(error_details_pb2.PreconditionFailure(violations=[violation]))
-    if error.detail is not None:
-        details.append(error.detail)
     for detail in details:
-        if isinstance(detail, any_pb2.Any):
-            status.details.append(detail)
-        else:
-            # The same no is the same bytes, in whatever order its metadata came.
-            status.details.add().Pack(detail, deterministic=True)
+        # The same no is the same bytes, in whatever order its metadata came.
+        status.details.add().Pack(detail, deterministic=True)
     return status
+
+
+def _bad_request(violations: Iterable[FieldViolation]) -> error_details_pb2.BadRequest:
+    """The violations that fit, and how many do not."""
+    fields, left = [], 0
+    room = LARGEST_VIOLATIONS
+    for violation in violations:
+        one = error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+        room -= one.ByteSize()
+        if room >= 0:
+            fields.append(one)
+        else:
+            left += 1
+    if left:
+        more = error_details_pb2.BadRequest.FieldViolation(field="...", description=f"and {left} more")
+        fields.append(more)
+    return error_details_pb2.BadRequest(field_violations=fields)
 
 
 def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
@@ -98,15 +104,12 @@ def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceErr
         error_details_pb2.RetryInfo(),
         error_details_pb2.BadRequest(),
     )
-    known = (error_details_pb2.PreconditionFailure.DESCRIPTOR,)
-    seconds, detail = None, None
+    seconds = None
     for packed in status.details:
-        if packed.Unpack(info) or packed.Unpack(bad) or any(packed.Is(one) for one in known):
-            continue
         if packed.Unpack(retry):
             seconds = retry.retry_delay.ToNanoseconds() / 1e9
-        else:
-            detail = packed
+        elif not packed.Unpack(info):
+            packed.Unpack(bad)
     return ServiceError(
         status=code,
         reason=info.reason or code_pb2.Code.Name(status.code),
@@ -116,5 +119,4 @@ def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceErr
             FieldViolation(field=one.field, description=one.description) for one in bad.field_violations
         ),
         metadata=dict(info.metadata),
-        detail=detail,
     )

@@ -142,7 +142,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self._begin("CancelJob", request, context)
         job = self._find(request)
         if job.status in FINAL and job.status != job_pb2.STATUS_CANCELED:
-            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "The job is final already.", detail=job)
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "The job is final already.")
         if job.status != job_pb2.STATUS_CANCELED:
             job = self.move(job.id, status=job_pb2.STATUS_CANCELED, provider_cancel=job_pb2.PROVIDER_CANCEL_NOT_NEEDED)
         return job_service_pb2.CancelJobResponse(job=job)
@@ -152,7 +152,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self._begin("RetryJob", request, context)
         job = self._find(request)
         if job.status != job_pb2.STATUS_FAILED:
-            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a failed job.", detail=job)
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a failed job.")
         return job_service_pb2.RetryJobResponse(job=self.move(job.id, status=job_pb2.STATUS_QUEUED, retry_count=1))
 
     async def DeleteJob(self, request: Any, context: Any) -> Any:
@@ -160,7 +160,7 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         self._begin("DeleteJob", request, context)
         job = self._find(request)
         if job.status not in FINAL:
-            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a final job.", detail=job)
+            raise refusal(grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE", "Only a final job.")
         del self.history[job.id]
         return job_service_pb2.DeleteJobResponse()
 

@@ -9,8 +9,6 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from calotype.job.v1 import job_pb2
-
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -18,8 +16,8 @@ class CalotypeError(Exception):
     """A request that was not done, or of which it is not known whether it was.
 
     `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of a gRPC status when the service itself
-    said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `job` is the job as it
-    stands, where the service told it. `attempts` is how often the service was asked.
+    said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `attempts` is how often the
+    service was asked.
     """
 
     def __init__(
@@ -30,7 +28,6 @@ class CalotypeError(Exception):
         reason: str,
         retry_after_seconds: float | None = None,
         fields: Mapping[str, str] | None = None,
-        job: job_pb2.Job | None = None,
         attempts: int = 1,
     ) -> None:
         super().__init__(message)
@@ -38,12 +35,11 @@ class CalotypeError(Exception):
         self.reason = reason
         self.retry_after_seconds = retry_after_seconds
         self.fields = dict(fields or {})
-        self.job = job
         self.attempts = attempts
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Pickled by hand: by itself an exception is made anew without its keyword arguments.
-        told = ("status", "reason", "retry_after_seconds", "fields", "job", "attempts")
+        told = ("status", "reason", "retry_after_seconds", "fields", "attempts")
         return partial(type(self), **{name: getattr(self, name) for name in told}), self.args
 
 
@@ -64,7 +60,7 @@ class JobDeleted(CalotypeError):
 
 
 class WrongState(CalotypeError):
-    """The job is in a state, or at a sequence, in which this cannot be done; `job` is the job as it stands."""
+    """The job is in a state, or at a sequence, in which this cannot be done; `get` returns it as it is now."""
 
 
 class ConsentRequired(WrongState):
@@ -110,12 +106,12 @@ def read(error: Any, *, attempts: int = 1) -> CalotypeError:
     """The error that the service meant by a failed call (`grpc.RpcError` of either kind of channel)."""
     status: grpc.StatusCode = error.code()
     told, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
-    retry, bad, job = error_details_pb2.RetryInfo(), error_details_pb2.BadRequest(), job_pb2.Job()
+    retry, bad = error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
     # Details that are none say nothing; the status is left.
     with suppress(DecodeError):
         told.ParseFromString(_details(error.trailing_metadata()))
         for packed in told.details:
-            for one in (info, retry, bad, job):
+            for one in (info, retry, bad):
                 packed.Unpack(one)
     reason = info.reason or status.name
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
@@ -125,7 +121,6 @@ def read(error: Any, *, attempts: int = 1) -> CalotypeError:
         reason=reason,
         retry_after_seconds=retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 or None,
         fields=_fields(bad.field_violations),
-        job=job if job.id else None,
         attempts=attempts,
     )
 

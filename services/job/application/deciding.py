@@ -41,7 +41,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
     if job.state is State.CANCELED:
         return Done(store.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
-        raise Refusal("WRONG_STATE", f"The job is {job.state} already.", job=job)
+        raise Refusal("WRONG_STATE", f"The job is {job.state} already.")
     wish = wish_of(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
     change = transitions.cancel(job, wish=wish, now=jobs.clock(connection))
     if job.lease is not None:
@@ -66,15 +66,15 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
         if taken is not None:
             return replayed(connection, taken, retry.fingerprint)
     if retry.expected_sequence is not None and retry.expected_sequence != job.sequence:
-        raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.", job=job)
+        raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.")
     if job.state is not State.FAILED:
-        raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.", job=job)
+        raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.")
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     wanted = closing.wanted_again(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     if needs_consent(job, calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
-        raise Refusal("CONSENT_REQUIRED", message, job=job)
+        raise Refusal("CONSENT_REQUIRED", message)
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
     change = transitions.user_retry(job, resume_upload=not wanted, consents=retry.consents, now=jobs.clock(connection))
     return Done(store.write(connection, [change])[job.id], rate=rate)
@@ -87,7 +87,7 @@ def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
     """
     job = _lock(connection, tenant, job_id)
     if job.state not in FINAL:
-        raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.", job=job)
+        raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.")
     let_go(connection, job.id)
 
 

@@ -3,10 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from services.job.domain.jobs import Job
 
 
 class Stage(StrEnum):
@@ -56,7 +52,7 @@ class Violation:
 class Refusal(Exception):
     """A request that is answered with no.
 
-    `reason` is of the catalogue; `job` is the job as it stands, where that helps the asker; `metadata` is for programs.
+    `reason` is of the catalogue; `metadata` is for programs.
     """
 
     def __init__(
@@ -65,7 +61,6 @@ class Refusal(Exception):
         message: str,
         *,
         violations: tuple[Violation, ...] = (),
-        job: "Job | None" = None,
         retry_after_seconds: float | None = None,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
@@ -73,7 +68,6 @@ class Refusal(Exception):
         self.reason = reason
         self.message = message
         self.violations = violations
-        self.job = job
         self.retry_after_seconds = retry_after_seconds
         self.metadata = metadata or {}
 

@@ -22,7 +22,6 @@ class IllegalTransition(Exception):
 
     def __init__(self, transition: Transition, job: Job, target: State) -> None:
         super().__init__(f"{transition}: {job.state} -> {target} is not allowed for {job.id}.")
-        self.job = job
 
 
 @dataclass(frozen=True, kw_only=True)

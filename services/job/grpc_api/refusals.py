@@ -8,11 +8,8 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from common.errors import FieldViolation, ServiceError
 from common.postgres import DatabaseUnavailable, constraint
-from services.job.domain.calls import cost_of
 from services.job.domain.failures import Refusal
-from services.job.domain.jobs import Snapshot
 from services.job.domain.transitions import IllegalTransition
-from services.job.messages import outgoing
 
 T = TypeVar("T")
 
@@ -44,7 +41,7 @@ async def answer(work: Callable[[], Awaitable[T]]) -> T:
     except Refusal as refusal:
         raise to_service_error(refusal) from refusal
     except IllegalTransition as error:
-        raise to_service_error(Refusal("WRONG_STATE", str(error), job=error.job)) from error
+        raise to_service_error(Refusal("WRONG_STATE", str(error))) from error
     except IntegrityError as error:
         # The database's own refusal of a second purchase; the domain says it first, this is the wall behind it.
         if constraint(error) != "an_image_is_bought_once":
@@ -61,11 +58,7 @@ async def answer(work: Callable[[], Awaitable[T]]) -> T:
 
 
 def to_service_error(refusal: Refusal) -> ServiceError:
-    """A refusal as gRPC says it; the job as it stands goes along."""
-    detail = None
-    if refusal.job is not None:
-        seen = Snapshot(job=refusal.job, artifacts=(), cost=cost_of(()))
-        detail = outgoing.job(seen, public_base_url="")
+    """The refusal as a gRPC error."""
     return ServiceError(
         status=STATUS[refusal.reason],
         reason=refusal.reason,
@@ -73,5 +66,4 @@ def to_service_error(refusal: Refusal) -> ServiceError:
         retry_after_seconds=refusal.retry_after_seconds,
         field_violations=tuple(FieldViolation(field=one.field, description=one.message) for one in refusal.violations),
         metadata=refusal.metadata,
-        detail=detail,
     )

@@ -135,17 +135,16 @@ async def test_nothing_is_missed_or_told_twice_while_the_service_is_restarted(
 
 
 async def test_what_cannot_be_done_is_told_by_kind(jobs: AsyncJobClient) -> None:
-    job = await jobs.create("a harbour")
+    # A prompt that is larger than what gRPC sends as metadata, which errors are.
+    job = await jobs.create("a harbour " * 3000)
     with pytest.raises(InvalidRequest) as wrong:
         await jobs.create(job_pb2.JobRequest(prompt="a harbour", n=11))
-    with pytest.raises(WrongState) as early:
+    with pytest.raises(WrongState, match="this one is queued"):
         await jobs.retry(job.id)
     with pytest.raises(JobNotFound):
         await jobs.get("job_x")
 
     assert [*wrong.value.fields] == ["n"]
-    assert early.value.job is not None
-    assert early.value.job.id == job.id
 
 
 async def test_a_retry_that_may_charge_again_needs_a_word(jobs: AsyncJobClient, desk: JobDesk) -> None:

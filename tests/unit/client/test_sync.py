@@ -188,13 +188,12 @@ def test_a_no_is_of_a_kind_and_is_not_asked_for_twice(
     assert (str(told.value), told.value.reason) == ("No.", error.reason)
 
 
-def test_a_no_tells_the_fields_and_the_job_and_when_to_come_again(service: Service, jobs: JobClient) -> None:
+def test_a_no_tells_the_fields_and_when_to_come_again(service: Service, jobs: JobClient) -> None:
     error = refusal(
         "FAILED_PRECONDITION",
         "WRONG_STATE",
         retry_after_seconds=2.5,
         field_violations=(FieldViolation(field="n", description="too many"),),
-        detail=job_pb2.Job(id="job_1", sequence=7),
     )
     working = service.does(lambda: jobs.cancel("job_1"))
     _, call = service.take("CancelJob")
@@ -203,8 +202,6 @@ def test_a_no_tells_the_fields_and_the_job_and_when_to_come_again(service: Servi
     with pytest.raises(WrongState) as told:
         working.result(PATIENCE)
     assert (told.value.fields, told.value.retry_after_seconds) == ({"n": "too many"}, 2.5)
-    assert told.value.job is not None
-    assert told.value.job.sequence == 7
 
 
 @pytest.mark.parametrize(("reason", "status"), [*STATUS.items()])
@@ -241,8 +238,7 @@ def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs:
 
 @pytest.mark.parametrize("kind", [WrongState, DeadlineExceeded])
 def test_errors_travel_between_processes(kind: type[CalotypeError]) -> None:
-    job = job_pb2.Job(id="job_1")
-    error = kind("No.", status=grpc.StatusCode.ABORTED, reason="WRONG_STATE", fields={"n": "7"}, job=job, attempts=2)
+    error = kind("No.", status=grpc.StatusCode.ABORTED, reason="WRONG_STATE", fields={"n": "7"}, attempts=2)
     read = pickle.loads(pickle.dumps(error))
 
     assert (type(read), str(read), vars(read)) == (kind, "No.", vars(error))
