@@ -1321,10 +1321,7 @@ export interface components {
              * @default []
              */
             input_images?: components["schemas"]["InputImage"][];
-            /**
-             * @description What is transparent in it is to be edited; what is white, where nothing is transparent.
-             * @default null
-             */
+            /** @default null */
             mask?: components["schemas"]["InputImage"] | null;
             /**
              * Provider Options

@@ -2,13 +2,10 @@
 
 import asyncio
 import io
-from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 from PIL import Image, ImageOps
 
 from services.generator.adapters.decoding import decoded
-from services.generator.ports import Order
 
 _OPAQUE = (255, 255)
 
@@ -21,21 +18,9 @@ def edited(data: bytes) -> Image.Image:
     return rgba.convert("L") if alpha.getextrema() == _OPAQUE else ImageOps.invert(alpha)
 
 
-async def converted(order: Order, convert: Callable[[bytes], Awaitable[bytes]]) -> Order:
-    """The call with its mask, if any, in the form that its vendor reads. Raises `StageError` for what is no picture."""
-    if not any(image.index < 0 for image in order.request.inputs):
-        return order
-    return replace(order, inputs=(*order.inputs[:-1], await convert(order.inputs[-1])))
-
-
 async def white_where_edited(data: bytes) -> bytes:
     """The mask as a grey PNG: white is what is to be edited."""
     return await asyncio.to_thread(_white, data)
-
-
-async def black_where_edited(data: bytes) -> bytes:
-    """The mask as a grey PNG: black is what is to be edited."""
-    return await asyncio.to_thread(_black, data)
 
 
 async def readable_either_way(data: bytes) -> bytes:
@@ -45,10 +30,6 @@ async def readable_either_way(data: bytes) -> bytes:
 
 def _white(data: bytes) -> bytes:
     return _png(edited(data))
-
-
-def _black(data: bytes) -> bytes:
-    return _png(ImageOps.invert(edited(data)))
 
 
 def _either_way(data: bytes) -> bytes:

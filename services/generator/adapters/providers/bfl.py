@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import masks
 from services.generator.adapters.provider_entries import BFLEntry, BFLSettings
 from services.generator.adapters.providers import bfl_errors as errors
 from services.generator.adapters.providers import model_names, operation_errors, options, pictures
@@ -75,7 +74,6 @@ class BFLProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Operation:
         """Create a task."""
-        order = await masks.converted(order, masks.white_where_edited)
         body = self._task(order)
         model = model_names.path(self.name, order.model, parts=range(1, 3))
         answer = await self._buy("POST", f"{self.base_url}/{model}", json=body)

@@ -11,7 +11,6 @@ from urllib.parse import quote, urljoin
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import masks
 from services.generator.adapters.provider_entries import GenericEntry, dotted_paths
 from services.generator.adapters.providers import generic_body, listed_images, model_names, operation_errors
 from services.generator.adapters.providers.answers import Answer
@@ -83,7 +82,6 @@ class GenericProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request, and read the images or the operation of its answer."""
-        order = await masks.converted(order, masks.readable_either_way)
         request = self._entry.request_for(order.model, order.request)
         path = self._settings.submit.path
         if "{model}" in path:

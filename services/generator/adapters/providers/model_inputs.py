@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
-from services.generator.adapters import masks
 from services.generator.adapters.provider_entries import InputField, ModelInputs
 from services.generator.adapters.providers import pictures
 from services.generator.domain.work import Request
@@ -42,7 +41,7 @@ def offers(settings: ModelInputs) -> Offers:
         seed="seed" in inputs,
         negative_prompt="negative_prompt" in inputs,
         max_input_images=settings.max_input_images,
-        mask=settings.takes_mask,
+        mask="mask" in inputs,
     )
 
 
@@ -51,14 +50,8 @@ def refuse_lost_pictures(name: str, order: Order, settings: ModelInputs) -> None
     brought = pictures.of_order(order)
     if len(brought.images) > settings.max_input_images:
         raise pictures.not_taken(name, order.model, f"more than {settings.max_input_images} input images")
-    if brought.mask is not None and not settings.takes_mask:
+    if brought.mask is not None and "mask" not in settings.inputs:
         raise pictures.not_taken(name, order.model, "a mask")
-
-
-async def pictures_of(order: Order, settings: ModelInputs) -> pictures.Pictures:
-    """The pictures of a call, its mask as the model reads it. Raises `StageError` for a mask that is no picture."""
-    form = masks.black_where_edited if "black_mask" in settings.inputs else masks.white_where_edited
-    return pictures.of_order(await masks.converted(order, form))
 
 
 def fields_of(
@@ -88,7 +81,6 @@ def fields_of(
         "image": images[0] if images else None,
         "images": list(images) or None,
         "mask": mask,
-        "black_mask": mask,
     }
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import masks
 from services.generator.adapters.provider_entries import ImagesAPIEntry
 from services.generator.adapters.providers import costs, listed_images, openai_usage, options
 from services.generator.adapters.providers import openai_errors as errors
@@ -82,7 +81,6 @@ class OpenAIProvider(RemoteProvider):
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the images."""
-        order = await masks.converted(order, masks.readable_either_way)
         settings = self._entry.settings
         request = self._entry.request_for(order.model, order.request)
         body = requests.body(order, self._fields(order, request), settings.edits)

@@ -126,7 +126,7 @@ class ReplicateProvider(RemoteProvider):
         request = self._entry.request_for(order.model, order.request)
         settings = self._entry.settings
         model_inputs.refuse_lost_pictures(self.name, order, settings)
-        brought = await model_inputs.pictures_of(order, settings)
+        brought = pictures.of_order(order)
         images = [await self._brought(data) for data in brought.images]
         mask = None if brought.mask is None else await self._brought(brought.mask)
         fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)

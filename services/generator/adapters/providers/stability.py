@@ -11,7 +11,6 @@ from urllib.parse import quote
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import masks
 from services.generator.adapters.provider_entries import StabilityEntry
 from services.generator.adapters.provider_entries.stability_endpoints import ENDPOINTS, Endpoint, endpoint_of
 from services.generator.adapters.providers import forms, model_names, operation_errors, options, pictures
@@ -81,7 +80,6 @@ class StabilityProvider(RemoteProvider):
         endpoint = ENDPOINTS.get(path)
         if endpoint is None or (variant and path != "generate/sd3"):
             raise model_names.unknown(self.name, order.model)
-        order = await masks.converted(order, masks.white_where_edited)
         form = {**self._fields(order, endpoint, variant), **self._files(order, endpoint)}
         answer = await self._buy("POST", f"{self.base_url}/stable-image/{path}", most=MOST_ANSWER, files=form)
         if not answer.is_success:

@@ -37,13 +37,6 @@ async def test_what_is_to_be_edited_is_white_whichever_way_it_was_said(mask: byt
 
 
 @pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
-async def test_what_is_to_be_edited_is_black_for_models_that_read_it_so(mask: bytes) -> None:
-    made = Image.open(io.BytesIO(await masks.black_where_edited(mask)))
-
-    assert [made.getpixel((x, 0)) for x in range(4)] == [0, 0, 255, 255]
-
-
-@pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
 async def test_a_mask_that_is_readable_either_way_says_the_same_by_colour_and_by_transparency(mask: bytes) -> None:
     made = Image.open(io.BytesIO(await masks.readable_either_way(mask)))
 

@@ -13,12 +13,11 @@ from services.generator.adapters.providers.bfl import BFLProvider
 from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
-from tests.support.example_masks import MASK, WHITE
 from tests.support.wire import Wire
 
 OWN = "https://api.bfl.ai/v1/get_result?id=t1"
-PICTURE = b"\x89PNG\r\n\x1a\n"
-ENCODED, ENCODED_MASK = (base64.b64encode(data).decode() for data in (PICTURE, WHITE))
+PICTURE, MASK = b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nmask"
+ENCODED, ENCODED_MASK = (base64.b64encode(data).decode() for data in (PICTURE, MASK))
 COMMON = {"seed", "output_format", "safety_tolerance"}
 #: The fields of each model, by https://api.bfl.ai/openapi.json; of FLUX 3 by docs.bfl.ai/flux_3/flux3_image_generate
 FIELDS = {

@@ -15,11 +15,10 @@ from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
-from tests.support.example_masks import BLACK, MASK, WHITE
 from tests.support.wire import Wire
 
 KEY = "the-secret-key"
-PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+PNG, JPEG, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"
 LARGE = b"\x89PNG" + bytes(2 * 1024 * 1024)
 MODELS = {"fal": "fal-ai/nano-banana/edit", "replicate": "google/nano-banana"}
 LISTS = {"inputs": {"prompt": "prompt", "images": "image_urls"}, "max_input_images": 4}
@@ -82,14 +81,7 @@ async def test_pictures_go_as_a_list_in_their_order(kind: str) -> None:
 async def test_one_picture_and_its_mask_have_an_input_each(kind: str) -> None:
     sent = await Vendor(kind, ONE).buys(PNG, mask=MASK)
 
-    assert sent == {"prompt": "a harbour", "image_url": uri(PNG), "mask_url": uri(WHITE)}
-
-
-@pytest.mark.parametrize("kind", MODELS)
-async def test_a_model_that_edits_what_is_black_gets_its_mask_so(kind: str) -> None:
-    inputs = {"inputs": {"prompt": "prompt", "image": "image_url", "black_mask": "mask_url"}, "max_input_images": 1}
-
-    assert (await Vendor(kind, inputs).buys(PNG, mask=MASK))["mask_url"] == uri(BLACK)
+    assert sent == {"prompt": "a harbour", "image_url": uri(PNG), "mask_url": uri(MASK)}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -194,7 +186,6 @@ async def test_the_catalogue_says_how_many_pictures_a_model_takes(kind: str) -> 
         ({"inputs": {"prompt": "p", "image": "i"}, "max_input_images": 2}, r"max_input_images: 1, or inputs\.images"),
         ({"inputs": {"prompt": "p", "image": "i", "images": "j"}, "max_input_images": 1}, "image and images"),
         ({"inputs": {"prompt": "p", "mask": "m"}}, r"write inputs\.image or inputs\.images"),
-        ({"inputs": {"image": "i", "mask": "m", "black_mask": "b"}, "max_input_images": 1}, "edits what is white"),
     ],
 )
 def test_a_file_that_says_too_little_of_pictures_is_refused(kind: str, settings: dict[str, Any], told: str) -> None:

@@ -27,7 +27,6 @@ from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
-from tests.support.example_masks import EITHER, MASK
 from tests.support.wire import Wire
 
 BASE = "https://api.example/v1"
@@ -121,14 +120,14 @@ async def test_models_that_answer_with_addresses_are_told_what_is_wanted() -> No
 
 async def test_an_edit_is_a_form_with_its_pictures_in_order_and_the_mask() -> None:
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
-    wanted = replace(order(inputs=(PNG, JPEG, MASK)), request=Request(prompt="a harbour", inputs=places))
+    wanted = replace(order(inputs=(PNG, JPEG, PNG + b"mask")), request=Request(prompt="a harbour", inputs=places))
     _, asked = await ask(made({"b64_json": "AAAA"}), wanted)
     form = asked.content
 
     assert str(asked.url) == f"{BASE}/images/edits"
     assert asked.headers["Content-Type"].startswith("multipart/form-data")
     assert form.count(b'name="image[]"') == 2
-    assert form.index(PNG) < form.index(JPEG) < form.index(EITHER)
+    assert form.index(PNG) < form.index(JPEG) < form.index(PNG + b"mask")
     assert b'name="mask"; filename="mask.png"' in form
     assert b'name="image[]"; filename="image-1.jpeg"\r\nContent-Type: image/jpeg' in form
 
@@ -463,17 +462,17 @@ async def test_a_quality_may_be_several_fields() -> None:
 
 async def test_images_go_in_json_where_the_entry_says_so() -> None:
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
-    wanted = replace(order(inputs=(PNG, JPEG, MASK)), request=Request(prompt="a harbour", inputs=places))
+    wanted = replace(order(inputs=(PNG, JPEG, PNG)), request=Request(prompt="a harbour", inputs=places))
     _, asked = await ask(made({"b64_json": "AAAA"}), wanted, ENTRY.model_copy(update={"settings": NAMED}))
     sent = json.loads(asked.content)
-    png, jpeg, mask = (base64.b64encode(one).decode() for one in (PNG, JPEG, EITHER))
+    png, jpeg = (base64.b64encode(one).decode() for one in (PNG, JPEG))
 
     assert str(asked.url) == f"{BASE}/images"
     assert sent["input_references"] == [
         {"type": "image", "image": {"url": f"data:image/png;base64,{png}"}},
         {"type": "image", "image": {"url": f"data:image/jpeg;base64,{jpeg}"}},
     ]
-    assert sent["mask"] == {"type": "image", "image": {"url": f"data:image/png;base64,{mask}"}}
+    assert sent["mask"] == {"type": "image", "image": {"url": f"data:image/png;base64,{png}"}}
 
 
 async def test_one_image_alone_is_no_list() -> None:

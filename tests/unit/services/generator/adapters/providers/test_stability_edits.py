@@ -13,12 +13,11 @@ from services.generator.adapters.providers.stability import SHORTEST_PAUSE, Stab
 from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
-from tests.support.example_masks import MASK, WHITE
 from tests.support.forms import form_of
 from tests.support.wire import Wire
 
 KEY = "sk-secret"
-PICTURE, OTHER = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+PICTURE, OTHER, MASK = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\nmask"
 MADE = {"image": "MA==", "finish_reason": "SUCCESS", "seed": 7}
 COMMON = {"seed", "output_format"}
 WORDS = COMMON | {"prompt", "negative_prompt"}
@@ -121,7 +120,7 @@ async def test_a_picture_and_a_mask_are_files_of_the_form() -> None:
         "grow_mask": "5",
         "prompt": "a harbour",
         "image": ("image.jpeg", "image/jpeg", OTHER),
-        "mask": ("mask.png", "image/png", WHITE),
+        "mask": ("mask.png", "image/png", MASK),
     }
 
 
