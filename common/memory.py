@@ -91,7 +91,7 @@ class Memory:
         try:
             self.serve()
             if not wish.granted.done():
-                with _standing_clocks():
+                with standing_clocks():
                     async with asyncio.timeout(share.until - time.monotonic()):
                         await wish.granted
         finally:
@@ -182,7 +182,8 @@ async def timeout(seconds: float) -> AsyncIterator[None]:
 
 
 @contextmanager
-def _standing_clocks() -> Iterator[None]:
+def standing_clocks() -> Iterator[None]:
+    """A block in which something is waited for that is short: clocks of `timeout` around it stand."""
     loop = asyncio.get_running_loop()
     since, due = loop.time(), {clock: clock.when() for clock in _clocks.get() if not clock.expired()}
     for clock in due:

@@ -7,13 +7,20 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from tests.support import servers
+from tests.support import decoding, servers
 
 # A busy machine is no finding: no example has a time limit of its own, nor has drawing all of them.
 hypothesis.settings.register_profile(
     "calotype", deadline=None, print_blob=True, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("calotype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def decoding_processes() -> Iterator[None]:
+    """Processes that decode end with the run."""
+    yield
+    decoding.close()
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from tests.support import goldens
 from tests.support.alterations import Mutations
@@ -48,9 +47,9 @@ async def play(world: OddWorld, golden: Golden, seeds: Sequence[str]) -> Counter
 async def run(kinds: Sequence[str], mutations: int, seed: str, only: str | None) -> int:
     """Play all; the exit status."""
     wrong = 0
-    with heard(), ThreadPoolExecutor(4) as threads:
+    with heard():
         async with odd_vendor() as vendor:
-            world = OddWorld(vendor=vendor, picture=picture(), threads=threads, seconds=SHORT)
+            world = OddWorld(vendor=vendor, picture=picture(), seconds=SHORT)
             for kind in kinds:
                 seeds = [only] if only else [f"{kind}-{seed}-{number}" for number in range(mutations)]
                 came_to = await play(world, goldens.read(kind), seeds)

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -24,6 +23,7 @@ from common.sweeping import Sweeper
 from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_hints, provider_file, providers
+from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.grpc_desk import GrpcJobDesk
 from services.generator.adapters.guarded_fetch import GuardedFetch
@@ -59,8 +59,10 @@ async def main(stop: asyncio.Event) -> None:
         stack.enter_context(tracing("generator"))
         renderers = Renderers()
         stack.push_async_callback(renderers.close)
-        threads = stack.enter_context(ThreadPoolExecutor(4, thread_name_prefix="decode"))
-        built = {one.name: providers.build(one, environ=os.environ, renderers=renderers) for one in known.providers}
+        decoder = DecodingProcesses()
+        stack.push_async_callback(decoder.close)
+        build = partial(providers.build, environ=os.environ, renderers=renderers, decoder=decoder)
+        built = {one.name: build(one) for one in known.providers}
         for provider in built.values():
             stack.push_async_callback(provider.close)
         declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
@@ -74,7 +76,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(fetch.close)
         own_name = lifecycle.process_name("generator")
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
-        staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, threads)
+        staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder)
         memory = Memory(MOST_IN_MEMORY)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
         settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)

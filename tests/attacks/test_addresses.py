@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -16,6 +15,7 @@ from services.generator.adapters.network_addresses import is_private, is_public
 from services.generator.adapters.provider_entries.shared import PrivateName
 from services.generator.adapters.trusted_hosts import TrustedHosts
 from services.generator.domain.outcomes import StageError
+from tests.support.decoding import decoder
 
 #: Metadata and own services of platforms.
 PLATFORMS = ["169.254.169.254", "192.0.0.192", "168.63.129.16", "100.100.100.200", "fd00:ec2::254", "fd20:ce::254"]
@@ -118,8 +118,8 @@ async def _input_refusal(answer: Sequence[str] | OSError) -> StageError:
         return answer
 
     fetch = GuardedFetch(resolver=resolve)
-    with ThreadPoolExecutor(1) as threads, pytest.raises(StageError) as refused:
-        await GuardedImageReader(fetch, threads).read_input("http://db.internal:5432/a.png")
+    with pytest.raises(StageError) as refused:
+        await GuardedImageReader(fetch, decoder()).read_input("http://db.internal:5432/a.png")
     await fetch.close()
     return refused.value
 

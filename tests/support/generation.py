@@ -366,7 +366,7 @@ class Staging:
 
 
 class Reader:
-    """Takes every image for one, unless its bytes say `bad`; URLs fail as `failures` say, then are bytes."""
+    """Takes every image for one, but for `bad` and `unseen`; URLs fail as `failures` say, then are bytes."""
 
     def __init__(self, *failures: StageError) -> None:
         self.failures = list(failures)
@@ -391,6 +391,8 @@ class Reader:
         """Measure."""
         if data == b"bad":
             raise StageError(code="PERMANENT", reason="INVALID_IMAGE", message="bad", retryable=False)
+        if data == b"unseen":
+            raise StageError(code="TEMPORARY", reason="SERVICE_UNAVAILABLE", message="Later.", retryable=True)
         return Inspected(content_type="image/png", width=1, height=1, sha256="0" * 64, blurhash="L", c2pa=False)
 
     async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:

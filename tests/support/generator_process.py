@@ -1,6 +1,8 @@
 """All that a process of generator-service talks to, and what it told."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,15 +12,15 @@ from nats.aio.msg import Msg
 
 from cli.stack.child import Child
 from cli.stack.ports import free_port
-from common.jetstream import JetStream
+from common.jetstream import JetStream, StreamSpec, connect
 from common.object_store import ObjectStore
 from common.pulling import ConsumerSpec, Subscription
-from tests.support.generating import PROVIDERS, generator
+from tests.support.generating import CATALOGUE, PROVIDERS, generator
 from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy
-from tests.support.watched_work import WatchedWorkerService
+from tests.support.watched_work import WatchedWorkerService, worker_service
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test-facts", subject="calotype.fact.*.*")
 
@@ -85,6 +87,27 @@ class World:
     async def facts_left(self) -> int:
         """Facts that nobody has read."""
         return int((await self.broker.context.stream_info(FACTS.stream)).state.messages)
+
+
+@asynccontextmanager
+async def opened(
+    database_url: str, *, nats: Server, proxy: StorageProxy, books: Books, folder: Path
+) -> AsyncIterator[World]:
+    """Everything but the generator; clients of this process find the object store by their environment."""
+    async with AsyncExitStack() as stack:
+        staging = ObjectStore(proxy.staging, threads=2)
+        stack.push_async_callback(staging.close)
+        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
+        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
+        desk = await stack.enter_async_context(worker_service(database_url, broker))
+        desk.jobs.register(*CATALOGUE)
+        world = World(desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=folder)
+        try:
+            yield world
+        finally:
+            proxy.release()
+            for child in world.children:
+                child.kill()
 
 
 async def stop(child: Child) -> int | None:

@@ -9,7 +9,6 @@ import io
 import logging
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -29,6 +28,7 @@ from services.generator.domain.work import Job, Route, StagedImage
 from services.job.domain import facts
 from services.job.messages import incoming
 from tests.support import goldens
+from tests.support.decoding import decoder
 from tests.support.generation import Desk, Staging, job_of
 from tests.support.goldens import Golden
 from tests.support.hops import as_generator_sees
@@ -96,7 +96,6 @@ class OddWorld:
 
     vendor: OddVendor
     picture: bytes
-    threads: ThreadPoolExecutor
     #: How long one job may take.
     seconds: float = PATIENCE
     fetch: GuardedFetch = field(default_factory=GuardedFetch)
@@ -123,7 +122,7 @@ class OddWorld:
             desk=desk,
             facts=NatsFacts(recorder),  # type: ignore[arg-type]
             staging=staging,
-            reader=GuardedImageReader(self.fetch, self.threads),
+            reader=GuardedImageReader(self.fetch, decoder()),
             providers={provider.name: provider},
             memory=self.memory,
         )

@@ -63,6 +63,11 @@ class Books:
         """Let requests that hang be answered."""
         self._hanging.set()
 
+    def wait_for_edit(self) -> None:
+        """Wait until an edit was bought."""
+        with self.asked:
+            assert self.asked.wait_for(lambda: bool(self.edits), timeout=PATIENCE), "nobody bought an edit"
+
     def wait_for_cancel(self, *, seconds: float = PATIENCE) -> None:
         """Wait until somebody canceled."""
         with self.asked:
@@ -125,7 +130,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, {"title": "Unauthenticated"})
         elif self.path.endswith("/images/edits"):
-            self.books.edits.append(body)
+            with self.books.asked:
+                self.books.edits.append(body)
+                self.books.asked.notify_all()
             self.books.hang(body.decode("latin-1"))
             if b"drops" in body:
                 self.close_connection = True

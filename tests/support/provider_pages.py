@@ -17,6 +17,7 @@ from services.generator.adapters import provider_file, providers
 from services.generator.adapters.provider_entries import KINDS, DiffusersEntry
 from services.generator.adapters.providers.diffusers import DiffusersProvider
 from services.generator.adapters.rendering import Renderers
+from tests.support.decoding import decoder
 from tests.support.subjects import Painted
 
 FOLDER = Path(__file__).parents[2] / "docs" / "providers"
@@ -58,8 +59,10 @@ def described(kind: str, renderers: Renderers) -> provider_pb2.Provider:
         [entry] = provider_file.read(file, max_timeout_seconds=600).providers
         if isinstance(entry, DiffusersEntry):
             # What it offers stands in the file; the library that it needs is large.
-            return DiffusersProvider(entry, load=Painted).describe(is_default=True)
-        return providers.build(entry, environ=_AnyKey(), renderers=renderers).describe(is_default=True)
+            return DiffusersProvider(entry, decoder(), load=Painted).describe(is_default=True)
+        return providers.build(entry, environ=_AnyKey(), renderers=renderers, decoder=decoder()).describe(
+            is_default=True
+        )
 
 
 def table(renderers: Renderers) -> str:

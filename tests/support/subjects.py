@@ -29,6 +29,7 @@ from services.generator.adapters.rendering import Renderers
 from services.generator.domain.outcomes import Generated, Operation
 from services.generator.domain.work import Request
 from services.generator.ports import ImageProvider, Order
+from tests.support.decoding import decoder
 from tests.support.scripted_http import Answer, Manner, ScriptedServer
 
 KEY = "sk-the-provider-key"
@@ -128,7 +129,7 @@ class DiffusersSubject:
     def __init__(self) -> None:
         settings = DiffusersSettings(path="/models/painted", max_images_per_call=3)
         entry = DiffusersEntry(name="local", kind="diffusers", settings=settings, timeout_seconds=60)
-        self.provider: DescribedProvider = DiffusersProvider(entry, load=Painted)
+        self.provider: DescribedProvider = DiffusersProvider(entry, decoder(), load=Painted)
 
     def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
         """A small picture."""
@@ -224,7 +225,7 @@ class ReplicateSubject:
 def _built(entry: Mapping[str, Any], renderers: Renderers) -> DescribedProvider:
     """A provider as an entry of the provider file makes it."""
     [read] = ProviderFile.model_validate({"providers": [entry]}).providers
-    return providers.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers)
+    return providers.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers, decoder=decoder())
 
 
 def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> Order:

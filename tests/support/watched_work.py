@@ -51,11 +51,11 @@ class WatchedWorkerService(WorkerService):
         """Give leases of another length from now on."""
         self._limits = self.jobs.limits = replace(self._limits, lease_seconds=seconds)
 
-    def add(self, **request: Any) -> str:
+    def add(self, *, tenant: str = "acme", **request: Any) -> str:
         """A new job that is due."""
         wanted = job_pb2.JobRequest(**({"prompt": "a harbour", "provider": "procedural"} | request))
         new = creating.NewJob(
-            tenant="acme",
+            tenant=tenant,
             idempotency_key="",
             fingerprint="",
             request=incoming.request(wanted),

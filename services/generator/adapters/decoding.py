@@ -1,17 +1,19 @@
-"""Encoded pictures to pixels, within bounds: damage beside the pixels is no reason to refuse them."""
+"""Encoded images to pixels, within bounds: damage beside the pixels is no reason to refuse them.
+
+For child processes alone (`decoding_child`), as are `inspection`, `orientation` and `masks`.
+"""
 
 import io
 import struct
 
 from PIL import Image
 
+from services.generator.adapters.image_errors import LONGEST_SIDE, MOST_PIXELS, not_an_image, too_many_pixels
 from services.generator.domain.outcomes import StageError
 
-#: What Pillow calls them. MPO is a JPEG with further pictures behind the first, as phones and cameras write it.
+#: What Pillow calls them. MPO is a JPEG with further images behind the first, as phones and cameras write it.
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 _OPENED = ("PNG", "JPEG", "WEBP")
-MOST_PIXELS = 50_000_000
-LONGEST_SIDE = 16_384
 #: Chunks of a PNG that its pixels need; what else there is may be damaged.
 _OF_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -22,29 +24,31 @@ _JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
 _NOISE = (bytes(range(1, 255)) * 16, bytes(range(254, 0, -1)) * 16)
 
 
-def looks_like_image(data: bytes) -> bool:
-    """Whether bytes begin as an image that is delivered does."""
-    return data.startswith((_PNG, _JPEG + b"\xff")) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
-
-
 def decoded(data: bytes) -> Image.Image:
-    """The picture with its pixels. Raises `StageError` INVALID_IMAGE or TOO_LARGE."""
+    """The image with its pixels. Raises `StageError` INVALID_IMAGE or TOO_LARGE, and `MemoryError`."""
     try:
-        try:
-            return _loaded(data)
-        except (ValueError, SyntaxError, OSError):
-            if data.startswith(_JPEG):
-                return _loaded_without_end(data)
-            if not data.startswith(_PNG):
-                raise
+        if (image := _loaded_if_whole(data)) is not None:
+            return image
+        if data.startswith(_JPEG):
+            return _loaded_without_end(data)
+        if data.startswith(_PNG):
             return _loaded(_bare(data))
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_many_pixels() from error
-    except StageError:
+        raise too_many_pixels() from error
+    except (StageError, MemoryError):
         raise
     except Exception as error:
         # Decoders raise whatever a byte brings them to.
         raise not_an_image() from error
+    raise not_an_image()
+
+
+def _loaded_if_whole(data: bytes) -> Image.Image | None:
+    """The image, or None where something of it is damaged; nothing of it is in memory then."""
+    try:
+        return _loaded(data)
+    except (ValueError, SyntaxError, OSError):
+        return None
 
 
 def _loaded(data: bytes) -> Image.Image:
@@ -71,7 +75,7 @@ def _loaded_without_end(data: bytes) -> Image.Image:
 
 
 def _are_alike(one: Image.Image, other: Image.Image) -> bool:
-    """Whether two pictures of one size have the same pixels; looked at in strips, which take little memory."""
+    """Whether two images of one size have the same pixels; looked at in strips, which take little memory."""
     strips = [(0, top, one.width, min(top + _STRIP, one.height)) for top in range(0, one.height, _STRIP)]
     return all(one.crop(strip).tobytes() == other.crop(strip).tobytes() for strip in strips)
 
@@ -90,33 +94,4 @@ def _bare(data: bytes) -> bytes:
 
 def _refuse_bomb(width: int, height: int) -> None:
     if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
-        raise _too_many_pixels()
-
-
-def not_an_image() -> StageError:
-    """What came is no picture that browsers show."""
-    return StageError(
-        code="PERMANENT",
-        reason="INVALID_IMAGE",
-        message="The provider returned something that is not a PNG, JPEG or WebP image that decodes.",
-        retryable=False,
-    )
-
-
-def too_large(most_bytes: int) -> StageError:
-    """What came has too many bytes."""
-    return StageError(
-        code="PERMANENT",
-        reason="TOO_LARGE",
-        message=f"The image is larger than {most_bytes // (1024 * 1024)} MiB.",
-        retryable=False,
-    )
-
-
-def _too_many_pixels() -> StageError:
-    return StageError(
-        code="PERMANENT",
-        reason="TOO_LARGE",
-        message=f"The image has more than {MOST_PIXELS:,} pixels or a side over {LONGEST_SIDE:,}.",
-        retryable=False,
-    )
+        raise too_many_pixels()

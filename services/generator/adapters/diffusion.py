@@ -32,9 +32,9 @@ class Drawing:
     output_format: str
     negative_prompt: str | None = None
     size: tuple[int, int] | None = None
-    #: The picture to begin with, as it came; and what of it is to be drawn anew.
-    picture: bytes | None = None
-    mask: bytes | None = None
+    #: The picture to begin with; and what of it is to be drawn anew, grey, of its size: white is wholly.
+    picture: Image.Image | None = None
+    mask: Image.Image | None = None
     #: Further arguments, by the pipeline's own names.
     arguments: Mapping[str, float] = field(default_factory=dict)
 

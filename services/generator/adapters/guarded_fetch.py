@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from common.memory import read_body, timeout
-from services.generator.adapters import decoding, retry_after
+from services.generator.adapters import image_errors, retry_after
 from services.generator.adapters.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.adapters.unpacking import unpacked
 from services.generator.domain.outcomes import FetchError, StageError
@@ -123,7 +123,7 @@ class GuardedFetch:
             if answer.status_code in _REDIRECTS and "location" in answer.headers:
                 return b"", answer.headers["location"]
             body = await self._body(answer, most) if answer.is_success else b""
-            if not answer.is_success or (answer.status_code in _NOT_THERE and not decoding.looks_like_image(body)):
+            if not answer.is_success or (answer.status_code in _NOT_THERE and not image_errors.looks_like_image(body)):
                 raise self._refused(answer, body)
             if answer.status_code == 206 and not _is_whole(answer.headers.get("content-range", ""), len(body)):
                 raise _failed("came in part", came=body)

@@ -2,26 +2,34 @@
 
 import asyncio
 import binascii
+import hashlib
+import logging
 from collections.abc import Sequence
-from concurrent.futures import Executor
-from functools import partial
 
-from services.generator.adapters import decoding, inspection, orientation, unread_answers
+from common.logs import event
+from services.generator.adapters import image_errors, unread_answers
+from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
 from services.generator.adapters.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
+from services.generator.adapters.looks import UPRIGHT
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
 MOST_BYTES = 64 * 1024 * 1024
+#: Marks of a C2PA manifest: a JUMBF box in JPEG's APP11 or PNG's caBX, or a RIFF chunk of WebP.
+_C2PA = (b"caBX", b"jumbc2pa", b"C2PA")
+#: Of an image whose own cannot be made: a plain grey.
+_PLAIN_BLURHASH = "LSIY5?~qfQ~q~q%MfQ%MfQfQfQfQ"
+_LOG = logging.getLogger(__name__)
 _ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 class GuardedImageReader:
-    """Fetches behind the guard, decodes in threads."""
+    """Fetches behind the guard, decodes in processes of its own."""
 
-    def __init__(self, fetch: GuardedFetch, executor: Executor) -> None:
+    def __init__(self, fetch: GuardedFetch, decoder: DecodingProcesses) -> None:
         self._fetch = fetch
-        self._executor = executor
+        self._decoder = decoder
 
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
         """The encoded image of a source."""
@@ -52,22 +60,33 @@ class GuardedImageReader:
     async def prepare_input(self, data: bytes) -> bytes:
         """An input image the right way up; what is wrong with it is the request's fault."""
         try:
-            await self.inspect(data)
-            return await orientation.upright(data, executor=self._executor)
+            seen = await self._decoder.look(data, lane=INPUTS)
+            return data if seen.turn == UPRIGHT else await self._decoder.upright(data)
         except StageError as error:
             error.stage = "PROCESSING"
             if error.reason == "INVALID_IMAGE":
-                error.reason, error.message = "INVALID_INPUT", "An input image is not a PNG, JPEG or WebP image."
+                error.reason = "INVALID_INPUT"
+                error.message = "An input image is not a PNG, JPEG or WebP image that decodes within bounds."
             raise
 
     async def inspect(self, data: bytes) -> Inspected:
         """Decode and measure."""
-        return await inspection.inspect(data, executor=self._executor)
+        seen = await self._decoder.look(data, lane=RESULTS)
+        if seen.blurhash is None:
+            event(_LOG, logging.WARNING, "image.without_preview", content_type=seen.content_type)
+        sha256, c2pa = await asyncio.to_thread(_of_bytes, data)
+        return Inspected(
+            content_type=seen.content_type,
+            width=seen.width,
+            height=seen.height,
+            sha256=sha256,
+            blurhash=seen.blurhash or _PLAIN_BLURHASH,
+            c2pa=c2pa,
+        )
 
     async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
         """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
-        loop = asyncio.get_running_loop()
-        candidates = await loop.run_in_executor(self._executor, partial(unread_answers.images_in, body, most=most))
+        candidates = await asyncio.to_thread(unread_answers.images_in, body, most=most)
         found = [one if one.is_elsewhere else await self._checked(one) for one in candidates]
         return [one for one in found if one is not None]
 
@@ -87,15 +106,20 @@ class GuardedImageReader:
     async def _decode(self, text: str) -> bytes:
         """The bytes of base64, bare or as a data URL."""
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, _decoded, text)
+            return await asyncio.to_thread(_decoded, text)
         except (binascii.Error, ValueError) as error:
-            raise decoding.not_an_image() from error
+            raise image_errors.not_an_image() from error
+
+
+def _of_bytes(data: bytes) -> tuple[str, bool]:
+    """The digest, and whether there are marks of where it comes from."""
+    return hashlib.sha256(data).hexdigest(), any(mark in data for mark in _C2PA)
 
 
 def _decoded(text: str) -> bytes:
     bare = text.partition(",")[2] if text.startswith("data:") else text
     if len(bare) > 4 * (MOST_BYTES // 3 + 1):
-        raise decoding.too_large(MOST_BYTES)
+        raise image_errors.too_large(MOST_BYTES)
     try:
         # As `base64.b64decode` does it, which makes bytes of the text first.
         return binascii.a2b_base64(bare, strict_mode=True)
@@ -107,5 +131,5 @@ def _decoded(text: str) -> bytes:
 
 def _bounded(data: bytes) -> bytes:
     if len(data) > MOST_BYTES:
-        raise decoding.too_large(MOST_BYTES)
+        raise image_errors.too_large(MOST_BYTES)
     return data

@@ -1,6 +1,5 @@
 """Masks as models want them: what is to be edited is transparent, or white where nothing is transparent."""
 
-import asyncio
 import io
 
 from PIL import Image, ImageOps
@@ -11,28 +10,20 @@ _OPAQUE = (255, 255)
 
 
 def edited(data: bytes) -> Image.Image:
-    """How far each pixel is to be edited: 255 is wholly. Raises `StageError` for what is no picture."""
+    """How far each pixel is to be edited: 255 is wholly. Raises as `decoding.decoded`."""
     with decoded(data) as image:
         rgba = image.convert("RGBA")
     alpha = rgba.getchannel("A")
     return rgba.convert("L") if alpha.getextrema() == _OPAQUE else ImageOps.invert(alpha)
 
 
-async def white_where_edited(data: bytes) -> bytes:
+def white_where_edited(data: bytes) -> bytes:
     """The mask as a grey PNG: white is what is to be edited."""
-    return await asyncio.to_thread(_white, data)
-
-
-async def readable_either_way(data: bytes) -> bytes:
-    """The mask as a PNG that says the same by its transparency and by its colours, whichever is read."""
-    return await asyncio.to_thread(_either_way, data)
-
-
-def _white(data: bytes) -> bytes:
     return _png(edited(data))
 
 
-def _either_way(data: bytes) -> bytes:
+def readable_either_way(data: bytes) -> bytes:
+    """The mask as a PNG that says the same by its transparency and by its colours, whichever is read."""
     grey = edited(data)
     return _png(Image.merge("RGBA", (grey, grey, grey, ImageOps.invert(grey))))
 

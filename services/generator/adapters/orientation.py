@@ -1,8 +1,6 @@
 """Pictures the right way up: cameras write how one is to be turned, and vendors do not read it."""
 
-import asyncio
 import io
-from concurrent.futures import Executor
 
 from PIL import ExifTags, Image
 
@@ -39,28 +37,29 @@ def turned(image: Image.Image, turn: int) -> Image.Image:
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
-async def upright(data: bytes, *, executor: Executor | None = None) -> bytes:
-    """The encoded image turned as its EXIF says, in the same format; byte for byte the same where nothing is said.
-
-    `data` is an image that was inspected before.
+def upright(data: bytes) -> bytes:
+    """The encoded image turned as its EXIF says, in the same format, with its colour profile and nothing else beside
+    its pixels; byte for byte the same where nothing is said. Raises as `decoding.decoded`.
     """
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(executor, _upright, data)
-
-
-def _upright(data: bytes) -> bytes:
-    with decoded(data) as image:
-        turn = turn_of(image)
-        if turn == UPRIGHT:
-            return data
-        written = io.BytesIO()
-        # Of several pictures in one file the first is meant. What a format has no use for is not looked at.
-        turned(image, turn).save(
-            written,
-            format="JPEG" if image.format == "MPO" else image.format,
-            icc_profile=image.info.get("icc_profile"),
-            quality=JPEG_QUALITY,
-            subsampling=0,
-            lossless=True,
-        )
-        return written.getvalue()
+    image = decoded(data)
+    turn, told = turn_of(image), image.format
+    if turn == UPRIGHT:
+        return data
+    icc_profile = image.info.get("icc_profile")
+    image, original = turned(image, turn), image
+    # What the decoder holds is as large as the pixels.
+    original.close()
+    del original
+    written = io.BytesIO()
+    # Of several pictures in one file the first is meant. What a format has no use for is not looked at.
+    image.save(
+        written,
+        format="JPEG" if told == "MPO" else told,
+        icc_profile=icc_profile,
+        quality=0 if told == "WEBP" else JPEG_QUALITY,
+        subsampling=0,
+        lossless=True,
+        # Of WebP: better compression would take four times the memory, and minutes.
+        method=0,
+    )
+    return written.getvalue()

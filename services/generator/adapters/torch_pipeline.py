@@ -9,9 +9,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from PIL import Image, ImageOps
+from PIL import Image
 
-from services.generator.adapters import decoding, masks
 from services.generator.adapters.diffusion import Drawing, Flagged, ModelUnusable, Unsupported
 from services.generator.adapters.provider_entries import DiffusersSettings
 
@@ -67,15 +66,11 @@ class TorchPipeline:
             self._pipes[way].set_progress_bar_config(disable=True)
         return self._pipes[way]
 
-    def _pictures(self, drawing: Drawing, picture: bytes, takes: Collection[str]) -> dict[str, Any]:
-        """The picture, and what of it is to be drawn anew, cut to the size of the drawing."""
-        with decoding.decoded(picture) as found:
-            size = drawing.size or self._settings.size_near(found.size)
-            pictures = {"image": ImageOps.fit(found.convert("RGB"), size)}
-        if drawing.mask is not None:
-            pictures["mask_image"] = ImageOps.fit(masks.edited(drawing.mask), size)
+    def _pictures(self, drawing: Drawing, picture: Image.Image, takes: Collection[str]) -> dict[str, Any]:
+        """The picture, and what of it is to be drawn anew."""
+        pictures = {"image": picture} | ({} if drawing.mask is None else {"mask_image": drawing.mask})
         # Some take the size from the picture alone.
-        return pictures | {name: side for name, side in zip(_SIDES, size, strict=True) if name in takes}
+        return pictures | {name: side for name, side in zip(_SIDES, picture.size, strict=True) if name in takes}
 
     def _arguments(self, drawing: Drawing) -> dict[str, Any]:
         # A seed means the same picture only where the noise is always made by the processor.

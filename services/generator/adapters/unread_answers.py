@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.generator.adapters import decoding
+from services.generator.adapters import image_errors
 from services.generator.domain.outcomes import ImageSource
 
 #: How images begin in base64: PNG, JPEG, WebP; in either alphabet, and as JSON may write a slash.
@@ -36,7 +36,7 @@ def images_in(body: bytes, *, most: int) -> list[ImageSource]:
 
     JSON holds none that could be told from others, such as those that the request brought.
     """
-    if decoding.looks_like_image(body):
+    if image_errors.looks_like_image(body):
         return [ImageSource(data=body)]
     # The beginning tells; the whole may be large.
     start = body[:100].decode("ascii", "replace").strip().lstrip('"')

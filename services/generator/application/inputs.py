@@ -1,8 +1,7 @@
 """Input images of one claim: read once, when a call first needs them."""
 
-import asyncio
-
 from common.errors import ServiceError
+from common.memory import timeout
 from services.generator.application.claim import Claim
 from services.generator.domain import failures
 from services.generator.domain.work import InputImage
@@ -25,7 +24,7 @@ class Inputs:
         """Encoded images in the order of the request, the mask last. Raises `StageError` of stage PROCESSING."""
         if self._data is None:
             try:
-                async with asyncio.timeout(self._claim.seconds_left(SECONDS)):
+                async with timeout(self._claim.seconds_left(SECONDS)):
                     self._data = await self._read()
             except TimeoutError as error:
                 raise failures.input_unavailable() from error

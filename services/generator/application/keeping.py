@@ -145,7 +145,7 @@ class Keeper:
     async def _with_raw(
         self, error: StageError, provider: ImageProvider, call: Call, index: int, data: bytes
     ) -> StageError:
-        if error.reason in ("INVALID_IMAGE", "TOO_LARGE", "FETCH_FAILED"):
+        if data:
             name = await self.raw.keep(provider, call, str(index), data)
             return failures.with_raw(error, name=name)
         return error

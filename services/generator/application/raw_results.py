@@ -63,6 +63,9 @@ class RawResults:
                     for index in found.keys() - known - adopted.keys():
                         adopted[index] = await self._stage(call, index, found[index])
                 except StageError as error:
+                    if error.reason == "SERVICE_UNAVAILABLE":
+                        # It says nothing about what lies there.
+                        raise
                     event(_LOG, logging.INFO, "result.still_raw", object=raw.name, reason=error.reason)
         return adopted
 

@@ -1,8 +1,7 @@
 """What vendors, relays and networks make of answers: no picture is lost, no evidence, and nothing breaks."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -20,19 +19,12 @@ FREE = frozenset(kind for kind in GOLDENS if REMOTE[kind].traits.free)  # type: 
 MUTATED = 40
 
 
-@pytest.fixture(scope="module")
-def threads() -> Iterator[ThreadPoolExecutor]:
-    """Where pictures are decoded."""
-    with ThreadPoolExecutor(4) as pool:
-        yield pool
-
-
 @pytest.fixture
-async def world(threads: ThreadPoolExecutor) -> AsyncIterator[OddWorld]:
+async def world() -> AsyncIterator[OddWorld]:
     """A vendor, and all that a job needs."""
     with heard():
         async with odd_vendor() as vendor:
-            world = OddWorld(vendor=vendor, picture=picture(), threads=threads)
+            world = OddWorld(vendor=vendor, picture=picture())
             yield world
             await world.fetch.close()
 

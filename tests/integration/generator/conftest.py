@@ -1,16 +1,13 @@
 """A generator between a scripted vendor and a staging bucket that keeps rules, in this process or as one of its own."""
 
 from collections.abc import AsyncIterator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from calotype import streams
 
-from common.jetstream import StreamSpec, connect
 from common.leased_work import Slot
 from common.memory import Memory
 from common.object_store import ObjectStore
@@ -22,7 +19,7 @@ from services.generator.application.generation import Generator
 from services.generator.domain.work import Job, Route
 from services.generator.ports import ImageProvider, Order
 from tests.support import generator_process
-from tests.support.generating import CATALOGUE
+from tests.support.decoding import decoder
 from tests.support.generation import Desk, Facts, job_of
 from tests.support.paid_provider import Books, paid_provider, picture
 from tests.support.patience import PATIENCE
@@ -30,7 +27,6 @@ from tests.support.scripted_http import Answer, ScriptedServer, scripted_server
 from tests.support.servers import Server
 from tests.support.storage_proxy import StorageProxy, storage_proxy
 from tests.support.subjects import ReplicateSubject
-from tests.support.watched_work import worker_service
 
 PICTURE = picture()
 #: Judged by its bytes, whatever the vendor's server calls it.
@@ -112,7 +108,6 @@ async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest
     async with AsyncExitStack() as stack:
         store = ObjectStore(proxy.staging, threads=4)
         stack.push_async_callback(store.close)
-        threads = stack.enter_context(ThreadPoolExecutor(2))
         fetch = GuardedFetch(bounds=Bounds(appears_within_seconds=1.0))
         stack.push_async_callback(fetch.close)
         renderers = Renderers(1)
@@ -120,7 +115,7 @@ async def world(proxy: StorageProxy, vendor: ScriptedServer, monkeypatch: pytest
         paid = ReplicateSubject(vendor, renderers)
         stack.push_async_callback(paid.provider.close)
         stack.callback(proxy.release)
-        yield World(vendor=vendor, paid=paid, proxy=proxy, store=store, reader=GuardedImageReader(fetch, threads))
+        yield World(vendor=vendor, paid=paid, proxy=proxy, store=store, reader=GuardedImageReader(fetch, decoder()))
 
 
 @pytest.fixture
@@ -141,20 +136,6 @@ async def process(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[generator_process.World]:
     """Everything but the generator."""
-    async with AsyncExitStack() as stack:
-        monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
-        staging = ObjectStore(proxy.staging, threads=2)
-        stack.push_async_callback(staging.close)
-        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
-        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
-        desk = await stack.enter_async_context(worker_service(database_url, broker))
-        desk.jobs.register(*CATALOGUE)
-        world = generator_process.World(
-            desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path
-        )
-        try:
-            yield world
-        finally:
-            proxy.release()
-            for child in world.children:
-                child.kill()
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
+    async with generator_process.opened(database_url, nats=nats, proxy=proxy, books=books, folder=tmp_path) as world:
+        yield world

@@ -4,7 +4,6 @@ import asyncio
 import base64
 import tracemalloc
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 
 import pytest
@@ -21,6 +20,7 @@ from services.generator.adapters.providers import answers
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.application.generation import Generator
 from services.generator.ports import ImageProvider
+from tests.support.decoding import decoder
 from tests.support.generation import Desk, Facts, Provider, at, job_of
 from tests.support.paid_provider import picture
 from tests.support.patience import PATIENCE
@@ -95,15 +95,14 @@ class World:
 
 @pytest.fixture
 async def world(storage_url: str) -> AsyncIterator[World]:
-    """A bucket, threads that decode, and the way to the vendor."""
+    """A bucket and the way to the vendor."""
     _, bucket = new_buckets()
     async with AsyncExitStack() as stack:
         store = ObjectStore(bucket, threads=JOBS)
         stack.push_async_callback(store.close)
         fetch = GuardedFetch()
         stack.push_async_callback(fetch.close)
-        threads = stack.enter_context(ThreadPoolExecutor(4))
-        yield World(store, GuardedImageReader(fetch, threads))
+        yield World(store, GuardedImageReader(fetch, decoder()))
 
 
 @pytest.mark.parametrize(("kind", "tells_length"), [("base64", True), ("base64", False), ("address", False)])

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 
 from services.generator.adapters import provider_entries as entries
+from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.providers.a1111 import A1111Provider
 from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
 from services.generator.adapters.providers.bedrock import BedrockProvider
@@ -45,33 +46,44 @@ _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.ReplicateEntry: ReplicateProvider,
     entries.StabilityEntry: StabilityProvider,
 }
+#: Those that send masks in a form of their own.
+_DECODING = (entries.A1111Entry, entries.ComfyUIEntry)
 
 
-def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers) -> Provider:
+def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers, decoder: DecodingProcesses) -> Provider:
     """The adapter of an entry. Raises `ConfigError`."""
     match entry:
         case entries.ProceduralEntry():
             return ProceduralProvider(entry, renderers)
         case entries.DiffusersEntry():
-            return DiffusersProvider(entry.model_copy(update={"settings": entry.settings_of(entry.model)}))
+            return DiffusersProvider(entry.model_copy(update={"settings": entry.settings_of(entry.model)}), decoder)
         case _:
-            return _by_model(entry, environ=environ)
+            return _by_model(entry, environ=environ, decoder=decoder)
 
 
 def remote_provider(
-    entry: entries.RemoteEntry, *, environ: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
+    entry: entries.RemoteEntry,
+    *,
+    environ: Mapping[str, str],
+    decoder: DecodingProcesses,
+    transport: httpx.AsyncBaseTransport | None = None,
 ) -> RemoteProvider:
     """The adapter of an entry behind HTTP. Raises `ConfigError`."""
     of_kind = _REMOTE[type(entry)]
     if isinstance(entry, entries.ComfyUIEntry) and entry.settings.api == "v2":
         of_kind = ComfyUIV2Provider
-    return of_kind(entry, api_key=entry.api_key(environ), transport=transport)
+    needed = {"decoder": decoder} if isinstance(entry, _DECODING) else {}
+    return of_kind(entry, api_key=entry.api_key(environ), transport=transport, **needed)
 
 
-def _by_model(entry: entries.RemoteEntry, *, environ: Mapping[str, str]) -> RemoteProvider | ModelProviders:
+def _by_model(
+    entry: entries.RemoteEntry, *, environ: Mapping[str, str], decoder: DecodingProcesses
+) -> RemoteProvider | ModelProviders:
     """One adapter where the entry has one model; of several, each may take something else."""
-    whole = remote_provider(entry, environ=environ)
+    whole = remote_provider(entry, environ=environ, decoder=decoder)
     if len(entry.models) < 2 and not any(model.settings for model in entry.models):
         return whole
-    adapters = {one.name: remote_provider(entry.narrowed_to(one), environ=environ) for one in entry.models}
+    adapters = {
+        one.name: remote_provider(entry.narrowed_to(one), environ=environ, decoder=decoder) for one in entry.models
+    }
     return ModelProviders(whole, adapters)

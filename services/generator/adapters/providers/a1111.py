@@ -6,20 +6,19 @@ own (`force_task_id`): by that its progress is told, and it is stopped only whil
 
 import asyncio
 import base64
-import io
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import Any
 
 import httpx
 from calotype.provider.v1 import provider_pb2
-from PIL import Image
 
-from services.generator.adapters import masks
+from services.generator.adapters.decoding_processes import DecodingProcesses
+from services.generator.adapters.image_size import size_of
 from services.generator.adapters.provider_entries import A1111Entry
 from services.generator.adapters.providers import a1111_errors as errors
 from services.generator.adapters.providers import a1111_result as result
-from services.generator.adapters.providers import operation_errors, options
+from services.generator.adapters.providers import operation_errors, options, pictures
 from services.generator.adapters.providers.http_errors import read_json
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.adapters.providers.seeds import seed_of
@@ -51,7 +50,14 @@ class A1111Provider(RemoteProvider):
 
     traits = Traits(free=True, idempotent=False, resumable=False, stoppable=True)
 
-    def __init__(self, entry: A1111Entry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self,
+        entry: A1111Entry,
+        *,
+        api_key: str,
+        decoder: DecodingProcesses,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
         encoded = base64.b64encode(api_key.encode()).decode()
         super().__init__(
             entry,
@@ -65,6 +71,7 @@ class A1111Provider(RemoteProvider):
             words.keep_secret(secret)
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
+        self._decoder = decoder
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         settings = self._entry.settings
@@ -159,8 +166,8 @@ class A1111Provider(RemoteProvider):
         has_mask = any(image.index < 0 for image in order.request.inputs)
         found: dict[str, Any] = {"init_images": [base64.b64encode(order.inputs[0]).decode()]}
         if has_mask:
-            found["mask"] = base64.b64encode(await masks.white_where_edited(order.inputs[-1])).decode()
-        if not has_size and (size := _size_of(order.inputs[0])):
+            found["mask"] = pictures.encoded(await pictures.converted(self._decoder.white_mask(order.inputs[-1])))
+        if not has_size and (size := size_of(order.inputs[0])):
             # Left out, the server would draw 512x512, whatever the picture's shape is.
             found["width"], found["height"] = self._within(size)
         return found
@@ -201,11 +208,3 @@ class A1111Provider(RemoteProvider):
         answer = await self._ask("POST", f"{self.base_url}/internal/progress", json={"id_task": task_id})
         told = answer.json() if answer.status_code == 200 else None
         return told if isinstance(told, dict) else {}
-
-
-def _size_of(data: bytes) -> tuple[int, int] | None:
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            return image.size
-    except OSError:
-        return None

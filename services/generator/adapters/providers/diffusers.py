@@ -5,15 +5,19 @@ crash, but the same call draws the same picture again.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 
 from calotype.provider.v1 import provider_pb2
+from PIL import Image
 
 from common.config import ConfigError
 from services.generator.adapters import torch_pipeline
+from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.diffusion import Diffusion, DiffusionFailed, Drawing, Pipeline, Unsupported
+from services.generator.adapters.image_size import size_of
 from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
-from services.generator.adapters.providers import option_messages
+from services.generator.adapters.providers import option_messages, pictures
 from services.generator.adapters.providers.diffusers_errors import classified
 from services.generator.adapters.providers.diffusers_options import arguments_of
 from services.generator.adapters.providers.seeds import seed_of
@@ -39,7 +43,9 @@ class DiffusersProvider:
     trusted_host: str | None = None
     allow_private_addresses = False
 
-    def __init__(self, entry: DiffusersEntry, *, load: Callable[[], Pipeline] | None = None) -> None:
+    def __init__(
+        self, entry: DiffusersEntry, decoder: DecodingProcesses, *, load: Callable[[], Pipeline] | None = None
+    ) -> None:
         if load is None:
             _refuse_what_is_missing(entry)
         self.name = entry.name
@@ -47,6 +53,7 @@ class DiffusersProvider:
         self.poll_interval_seconds = entry.poll_interval_seconds
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
+        self._decoder = decoder
         self._shapes = _shapes(entry.settings)
         self._diffusion = Diffusion(load or partial(torch_pipeline.load, entry.settings))
 
@@ -89,7 +96,8 @@ class DiffusersProvider:
         first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         seeds = tuple((first + index) % SEEDS for index in range(order.count))
         try:
-            drawing = self._drawing(self._entry.request_for(order.model, order.request), seeds, order.inputs)
+            request = self._entry.request_for(order.model, order.request)
+            drawing = await self._with_pictures(self._drawing(request, seeds, has_picture=bool(order.inputs)), order)
             made = await self._diffusion.draw(drawing, order.report)
         except DiffusionFailed as failure:
             raise classified(self.name, failure) from failure
@@ -120,14 +128,14 @@ class DiffusersProvider:
         """Stop drawing, and let go of the model."""
         await self._diffusion.close()
 
-    def _drawing(self, request: Request, seeds: tuple[int, ...], inputs: tuple[bytes, ...]) -> Drawing:
+    def _drawing(self, request: Request, seeds: tuple[int, ...], *, has_picture: bool) -> Drawing:
         settings = self._entry.settings
-        arguments = arguments_of(request.options, max_steps=settings.max_steps, has_picture=bool(inputs))
+        arguments = arguments_of(request.options, max_steps=settings.max_steps, has_picture=has_picture)
         is_guided = arguments.get("guidance_scale", 2) > 1
         if request.negative_prompt is not None and not (settings.heeds_negative_prompt and is_guided):
             raise Unsupported("its model heeds no negative_prompt")
         has_mask = any(image.index < 0 for image in request.inputs)
-        if inputs and not (settings.inpainting if has_mask else settings.image_to_image):
+        if has_picture and not (settings.inpainting if has_mask else settings.image_to_image):
             raise Unsupported(f"its settings have no {'inpainting' if has_mask else 'image_to_image'}")
         return Drawing(
             prompt=request.prompt,
@@ -135,10 +143,22 @@ class DiffusersProvider:
             seeds=seeds,
             size=self._size(request),
             output_format=request.output_format or DEFAULT_FORMAT,
-            picture=inputs[0] if inputs else None,
-            mask=inputs[-1] if has_mask else None,
             arguments=arguments,
         )
+
+    async def _with_pictures(self, drawing: Drawing, order: Order) -> Drawing:
+        """The drawing with the picture and the mask of a call, cut to its size. Raises `ProviderError`."""
+        brought = pictures.of_order(order)
+        if not brought.images:
+            return drawing
+        data = brought.images[0]
+        size = drawing.size or self._entry.settings.size_near(size_of(data) or (0, 0))
+        picture = await pictures.converted(self._decoder.fitted(data, size))
+        drawing = replace(drawing, picture=Image.frombytes("RGB", size, picture))
+        if brought.mask is None:
+            return drawing
+        mask = await pictures.converted(self._decoder.fitted_mask(brought.mask, size))
+        return replace(drawing, mask=Image.frombytes("L", size, mask))
 
     def _size(self, request: Request) -> tuple[int, int] | None:
         """What a request, or the provider file for it, says; checked again, for nobody has checked the file's."""

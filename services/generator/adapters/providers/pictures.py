@@ -1,9 +1,10 @@
 """Input images of a call: which of them is the mask, and how they are written for a vendor."""
 
 import base64
+from collections.abc import Awaitable
 from dataclasses import dataclass
 
-from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.domain.outcomes import Acceptance, ProviderError, StageError
 from services.generator.ports import Order
 
 #: What is none that anybody here knows.
@@ -45,6 +46,20 @@ def encoded(data: bytes) -> str:
 def data_uri(data: bytes) -> str:
     """A picture as an address that holds it."""
     return f"data:{content_type(data)};base64,{encoded(data)}"
+
+
+async def converted(converting: Awaitable[bytes]) -> bytes:
+    """A picture in another form. Raises `ProviderError` where it cannot be converted; nothing was sent."""
+    try:
+        return await converting
+    except StageError as error:
+        raise ProviderError(
+            code=error.code,
+            reason="INVALID_INPUT" if error.reason == "INVALID_IMAGE" else error.reason,
+            message=f"An input image could not be converted. {error.message}",
+            retryable=error.retryable,
+            acceptance=Acceptance.NOT_ACCEPTED,
+        ) from error
 
 
 def not_taken(name: str, model: str, what: str) -> ProviderError:

@@ -7,9 +7,10 @@ from urllib.parse import urljoin
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import masks
+from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_workflow as workflow
+from services.generator.adapters.providers import pictures
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import ImageSource
 from services.generator.ports import Order
@@ -23,7 +24,13 @@ class WorkflowProvider(RemoteProvider):
     """A provider whose entry is a workflow. The key, if there is one, is sent to `base_url` alone."""
 
     def __init__(
-        self, entry: ComfyUIEntry, *, base_url: str, api_key: str, transport: httpx.AsyncBaseTransport | None
+        self,
+        entry: ComfyUIEntry,
+        *,
+        base_url: str,
+        api_key: str,
+        decoder: DecodingProcesses,
+        transport: httpx.AsyncBaseTransport | None,
     ) -> None:
         header = entry.settings.api_key_header
         credential = {header: api_key} if header else {"Authorization": f"Bearer {api_key}"}
@@ -37,6 +44,7 @@ class WorkflowProvider(RemoteProvider):
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
         self._has_key = bool(api_key)
+        self._decoder = decoder
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the workflow takes is named in `settings.slots`."""
@@ -58,13 +66,13 @@ class WorkflowProvider(RemoteProvider):
         """The workflow with a request in it, its pictures brought to the server."""
         filled = workflow.filled(self._entry, order, seed=seed)
         slots = self._entry.settings.slots
-        has_mask = any(image.index < 0 for image in order.request.inputs)
-        pictures = order.inputs[:-1] if has_mask else order.inputs
-        for address, data in zip(self._entry.settings.image_slots, pictures, strict=False):
+        brought = pictures.of_order(order)
+        for address, data in zip(self._entry.settings.image_slots, brought.images, strict=False):
             workflow.put(filled, address, await self._upload(data))
-        mask = slots.get("mask")
-        if has_mask and isinstance(mask, str):
-            workflow.put(filled, mask, await self._upload(await masks.readable_either_way(order.inputs[-1])))
+        slot = slots.get("mask")
+        if brought.mask is not None and isinstance(slot, str):
+            mask = await pictures.converted(self._decoder.two_way_mask(brought.mask))
+            workflow.put(filled, slot, await self._upload(mask))
         return filled
 
     @abstractmethod

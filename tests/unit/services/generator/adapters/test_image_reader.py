@@ -2,7 +2,6 @@
 
 import base64
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from services.generator.adapters import image_reader
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.domain.outcomes import ImageSource, StageError
+from tests.support.decoding import decoder
 from tests.support.generation import Provider, made
 from tests.support.pictures import draw
 
@@ -43,10 +43,9 @@ async def fetch() -> AsyncIterator[Fetch]:
 
 
 @pytest.fixture
-async def reader(fetch: Fetch) -> AsyncIterator[GuardedImageReader]:
+def reader(fetch: Fetch) -> GuardedImageReader:
     """The reader in front of it."""
-    with ThreadPoolExecutor(1) as threads:
-        yield GuardedImageReader(fetch, threads)
+    return GuardedImageReader(fetch, decoder())
 
 
 @pytest.mark.parametrize(

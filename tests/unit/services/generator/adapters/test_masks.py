@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from services.generator.adapters import masks
+from tests.support.decoding import decoder
 
 
 def _encoded(image: Image.Image) -> bytes:
@@ -30,7 +30,7 @@ def _white_left() -> bytes:
 
 @pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
 async def test_what_is_to_be_edited_is_white_whichever_way_it_was_said(mask: bytes) -> None:
-    made = Image.open(io.BytesIO(await masks.white_where_edited(mask)))
+    made = Image.open(io.BytesIO(await decoder().white_mask(mask)))
 
     assert (made.format, made.mode, made.size) == ("PNG", "L", (4, 2))
     assert [made.getpixel((x, 0)) for x in range(4)] == [255, 255, 0, 0]
@@ -38,12 +38,12 @@ async def test_what_is_to_be_edited_is_white_whichever_way_it_was_said(mask: byt
 
 @pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
 async def test_a_mask_that_is_readable_either_way_says_the_same_by_colour_and_by_transparency(mask: bytes) -> None:
-    made = Image.open(io.BytesIO(await masks.readable_either_way(mask)))
+    made = Image.open(io.BytesIO(await decoder().two_way_mask(mask)))
 
     assert [made.getpixel((x, 1)) for x in range(4)] == [(255, 255, 255, 0)] * 2 + [(0, 0, 0, 255)] * 2
 
 
 async def test_what_is_half_transparent_is_edited_by_half() -> None:
-    made = Image.open(io.BytesIO(await masks.white_where_edited(_encoded(Image.new("RGBA", (1, 1), (9, 9, 9, 55))))))
+    made = Image.open(io.BytesIO(await decoder().white_mask(_encoded(Image.new("RGBA", (1, 1), (9, 9, 9, 55))))))
 
     assert made.getpixel((0, 0)) == 200

@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import ExifTags, Image
 
-from services.generator.adapters.orientation import upright
+from tests.support.decoding import decoder
 
 RED, BLUE = (200, 20, 20), (20, 20, 200)
 
@@ -26,13 +26,13 @@ def image(form: str, *, orientation: int | None = None) -> bytes:
 async def test_what_is_upright_is_left_byte_for_byte(form: str, orientation: int | None) -> None:
     data = image(form, orientation=orientation)
 
-    assert await upright(data) == data
+    assert await decoder().upright(data) == data
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 async def test_what_the_camera_says_is_done_to_the_pixels(form: str) -> None:
     # 6: the camera was turned, its picture is to be turned clockwise by a quarter.
-    with Image.open(io.BytesIO(await upright(image(form, orientation=6)))) as turned:
+    with Image.open(io.BytesIO(await decoder().upright(image(form, orientation=6)))) as turned:
         assert (turned.format, turned.size) == (form, (32, 64))
         assert turned.getexif().get(ExifTags.Base.Orientation, 1) == 1
         top, bottom = turned.convert("RGB").getpixel((16, 8)), turned.convert("RGB").getpixel((16, 56))

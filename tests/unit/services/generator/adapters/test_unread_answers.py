@@ -3,7 +3,6 @@
 import base64
 import json
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
 from services.generator.domain.outcomes import ImageSource
+from tests.support.decoding import decoder
 from tests.support.pictures import draw
 
 DRAFT, ONE, TWO = draw("a draft"), draw("a red house"), draw("a blue boat")
@@ -35,8 +35,7 @@ GEMINIS = event(candidates=[{"content": {"parts": [{"text": "see"}, {"inlineData
 async def reader() -> AsyncIterator[GuardedImageReader]:
     """The reader, with nobody to fetch from."""
     fetch = GuardedFetch()
-    with ThreadPoolExecutor(1) as threads:
-        yield GuardedImageReader(fetch, threads)
+    yield GuardedImageReader(fetch, decoder())
     await fetch.close()
 
 
@@ -126,5 +125,4 @@ async def test_what_is_no_image_that_was_bought_is_none(reader: GuardedImageRead
     ],
 )
 def test_traces_of_images_are_seen_in_any_body(body: bytes, traces: bool) -> None:
-    with ThreadPoolExecutor(1) as threads:
-        assert GuardedImageReader(GuardedFetch(), threads).may_hold_images(body) is traces
+    assert GuardedImageReader(GuardedFetch(), decoder()).may_hold_images(body) is traces

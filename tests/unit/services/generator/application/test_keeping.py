@@ -180,6 +180,19 @@ async def test_what_was_paid_for_and_is_no_image_is_staged_as_it_came(resumable:
     assert [image.index for image, _ in world.staging.objects.values()] == [0]
 
 
+async def test_a_paid_image_that_cannot_be_looked_at_now_is_staged_as_it_came_and_looked_at_again() -> None:
+    world = World(Provider(made(b"unseen"), resumable=False))
+    await world.run(job_of())
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("SERVICE_UNAVAILABLE", True)
+    assert raw_of(world.staging) == {"0": b"unseen"}
+
+    # Nor can it be later: that does not make a lost one of it.
+    world.staging.raw["job_1/call_old/raw/0"] = b"unseen"
+    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED)]))
+    assert (world.facts.error.reason, world.facts.error.retryable) == ("SERVICE_UNAVAILABLE", True)
+    assert len(world.provider.submitted) == 1
+
+
 async def test_what_costs_nothing_to_make_again_is_not_staged_as_it_came() -> None:
     world = World(Provider(made(b"bad"), free=True))
     await world.run(job_of())

@@ -18,6 +18,7 @@ from services.generator.adapters.providers.a1111 import A1111Provider
 from services.generator.domain.outcomes import CancelOutcome, Operation, ProviderError
 from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
+from tests.support.decoding import decoder
 from tests.support.patience import PATIENCE
 from tests.support.wire import Wire
 
@@ -56,7 +57,7 @@ class Server:
 async def sent(order: Order, **told: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of the request that an order becomes."""
     server = Server()
-    provider = A1111Provider(entry(**told), api_key="", transport=Wire(server.take))
+    provider = A1111Provider(entry(**told), api_key="", decoder=decoder(), transport=Wire(server.take))
     try:
         await provider.submit(order)
     finally:
@@ -166,7 +167,9 @@ async def test_a_picture_of_another_checkpoint_is_not_passed_off_as_the_one_that
     named: str, drawn: dict[str, str], fits: bool
 ) -> None:
     server = Server(txt2img=DONE | {"info": json.dumps(drawn)})
-    provider = A1111Provider(entry(models=[{"name": named}]), api_key="", transport=Wire(server.take))
+    provider = A1111Provider(
+        entry(models=[{"name": named}]), api_key="", decoder=decoder(), transport=Wire(server.take)
+    )
     try:
         if fits:
             assert (await provider.submit(replace(ORDER, model=named))).images
@@ -210,7 +213,7 @@ async def opened() -> AsyncIterator[Callable[[Drawing], A1111Provider]]:
     found: list[A1111Provider] = []
 
     def with_server(server: Drawing) -> A1111Provider:
-        found.append(A1111Provider(entry(poll_interval_seconds=0.001), api_key="", transport=server))
+        found.append(A1111Provider(entry(poll_interval_seconds=0.001), api_key="", decoder=decoder(), transport=server))
         return found[-1]
 
     yield with_server

@@ -17,6 +17,7 @@ from services.generator.adapters.rendering import Renderers
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, ProviderError
 from services.generator.domain.work import Request
 from services.generator.ports import Order
+from tests.support.decoding import decoder
 from tests.support.wire import Wire
 
 ENTRY: dict[str, Any] = {
@@ -119,7 +120,7 @@ async def test_an_entry_of_one_model_without_settings_of_its_own_is_one_adapter(
     renderers = Renderers()
     for models, kind in ((ENTRY["models"][:1], FalProvider), (ENTRY["models"][1:], ModelProviders)):
         [entry] = ProviderFile.model_validate({"providers": [ENTRY | {"models": models}]}).providers
-        built = build(entry, environ={"KEY": "k"}, renderers=renderers)
+        built = build(entry, environ={"KEY": "k"}, renderers=renderers, decoder=decoder())
         await built.close()
 
         assert isinstance(built, kind)
@@ -131,7 +132,7 @@ async def test_endpoints_of_one_entry_are_offered_each_for_what_it_takes() -> No
     names = ("core", "sd3/sd3.5-large", "edit/inpaint")
     told = {"name": "s", "kind": "stability", "api_key_env": "KEY", "models": [{"name": name} for name in names]}
     [entry] = ProviderFile.model_validate({"providers": [told]}).providers
-    built = build(entry, environ={"KEY": "k"}, renderers=renderers)
+    built = build(entry, environ={"KEY": "k"}, renderers=renderers, decoder=decoder())
     known = built.describe(is_default=True)
     await built.close()
     await renderers.close()

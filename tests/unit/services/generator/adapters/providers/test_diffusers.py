@@ -1,5 +1,6 @@
 """The provider kind `diffusers`: what a request asks for is what its pipeline is asked to draw."""
 
+import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from services.generator.adapters.torch_pipeline import LIBRARIES
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, ProviderError
 from services.generator.domain.work import InputImage
 from services.generator.ports import Order
+from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
 
@@ -47,10 +49,17 @@ class Pipeline:
         return [Image.new("RGB", drawing.size or (8, 8)) for _ in drawing.seeds]
 
 
+def filled(image: Image.Image) -> bytes:
+    """An image as a file."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
+
+
 async def drawn(wanted: Order, told: DiffusersEntry | None = None) -> Drawing:
     """What a pipeline is asked for by a call."""
     pipeline = Pipeline()
-    provider = DiffusersProvider(told or entry(), load=lambda: pipeline)
+    provider = DiffusersProvider(told or entry(), decoder(), load=lambda: pipeline)
     try:
         await provider.submit(wanted)
     finally:
@@ -80,7 +89,7 @@ async def test_the_provider_file_says_what_a_job_leaves_out() -> None:
 
 
 async def test_the_answer_tells_the_seeds_and_that_it_was_free() -> None:
-    provider = DiffusersProvider(entry(), load=Pipeline)
+    provider = DiffusersProvider(entry(), decoder(), load=Pipeline)
     made = await provider.submit(order(count=2, seed=2**63 - 1))
     await provider.close()
 
@@ -108,7 +117,7 @@ async def test_a_ratio_is_the_largest_size_that_is_exactly_so(
 
 
 def test_a_ratio_that_no_size_has_is_not_offered() -> None:
-    provider = DiffusersProvider(entry({"max_side": 512, "side_multiple": 64}), load=Pipeline)
+    provider = DiffusersProvider(entry({"max_side": 512, "side_multiple": 64}), decoder(), load=Pipeline)
     able = provider.describe(is_default=False).capabilities
 
     assert list(able.aspect_ratios) == ["1:1", "4:3", "3:4", "3:2", "2:3"]
@@ -149,6 +158,9 @@ async def test_a_negative_prompt_without_guidance_is_refused_and_not_left_out() 
         await drawn(order(negative_prompt="boats", options={"guidance_scale": 1}))
 
 
+PICTURE = filled(Image.new("RGB", (96, 64), "navy"))
+#: What is transparent is drawn anew: all of it.
+MASK = filled(Image.new("RGBA", (96, 64), (0, 0, 0, 0)))
 EDITING = {"image_to_image": True, "inpainting": True}
 
 
@@ -156,16 +168,27 @@ def editing(*indexes: int) -> Order:
     """A call with pictures at these places; -1 is the mask."""
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
     wanted = order()
-    inputs = tuple(f"picture {index}".encode() for index in indexes)
+    inputs = tuple(MASK if index < 0 else PICTURE for index in indexes)
     return replace(wanted, request=replace(wanted.request, inputs=places), inputs=inputs)
 
 
-async def test_a_picture_and_a_mask_go_to_the_pipeline() -> None:
+async def test_a_picture_and_a_mask_go_to_the_pipeline_as_large_as_what_is_drawn() -> None:
     asked = await drawn(editing(0, -1), entry(EDITING))
-    assert (asked.picture, asked.mask) == (b"picture 0", b"picture -1")
+    assert asked.picture
+    assert asked.mask
+    assert (asked.picture.mode, asked.mask.mode) == ("RGB", "L")
+    assert asked.picture.size == asked.mask.size == (96, 64)
+    assert (asked.picture.getpixel((0, 0)), asked.mask.getpixel((0, 0))) == ((0, 0, 128), 255)
 
     asked = await drawn(editing(0), entry(EDITING))
-    assert (asked.picture, asked.mask) == (b"picture 0", None)
+    assert asked.picture
+    assert asked.mask is None
+
+
+async def test_a_picture_that_does_not_decode_is_refused_before_anything_is_drawn() -> None:
+    with pytest.raises(ProviderError) as refusal:
+        await drawn(replace(editing(0), inputs=(PICTURE[:60],)), entry(EDITING))
+    assert (refusal.value.reason, refusal.value.acceptance) == ("INVALID_INPUT", Acceptance.NOT_ACCEPTED)
 
 
 @pytest.mark.parametrize(
@@ -188,7 +211,7 @@ async def test_an_edit_that_the_file_does_not_offer_is_refused(
     [({}, (0, False)), ({"image_to_image": True}, (1, False)), ({"inpainting": True}, (1, True)), (EDITING, (1, True))],
 )
 def test_edits_are_offered_where_the_file_says_so(settings: dict[str, Any], offered: tuple[int, bool]) -> None:
-    able = DiffusersProvider(entry(settings), load=Pipeline).describe(is_default=False).capabilities
+    able = DiffusersProvider(entry(settings), decoder(), load=Pipeline).describe(is_default=False).capabilities
 
     assert (able.max_input_images, able.mask) == offered
 
@@ -197,15 +220,15 @@ def test_an_adapter_that_is_not_there_is_a_mistake_of_the_file(monkeypatch: pyte
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: object())
 
     with pytest.raises(ConfigError, match=r"settings\.loras: there is no .*ink"):
-        DiffusersProvider(entry({"loras": [{"path": str(tmp_path / "ink.safetensors")}]}))
+        DiffusersProvider(entry({"loras": [{"path": str(tmp_path / "ink.safetensors")}]}), decoder())
 
 
 def test_the_library_for_adapters_is_asked_for_only_where_there_are_some(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: None if name == "peft" else object())
-    DiffusersProvider(entry())
+    DiffusersProvider(entry(), decoder())
 
     with pytest.raises(ConfigError, match="peft not installed"):
-        DiffusersProvider(entry({"loras": [{"path": "owner/ink"}]}))
+        DiffusersProvider(entry({"loras": [{"path": "owner/ink"}]}), decoder())
 
 
 @pytest.mark.parametrize(
@@ -222,7 +245,7 @@ def test_the_library_for_adapters_is_asked_for_only_where_there_are_some(monkeyp
 async def test_what_goes_wrong_is_classified(
     problem: Exception, code: str, reason: str, retryable: bool, acceptance: Acceptance
 ) -> None:
-    provider = DiffusersProvider(entry(), load=lambda: Pipeline(problem))
+    provider = DiffusersProvider(entry(), decoder(), load=lambda: Pipeline(problem))
     with pytest.raises(ProviderError) as caught:
         await provider.submit(order())
     await provider.close()
@@ -241,7 +264,7 @@ def test_every_failure_has_a_meaning() -> None:
 
 
 async def test_there_are_no_operations() -> None:
-    provider = DiffusersProvider(entry(), load=Pipeline)
+    provider = DiffusersProvider(entry(), decoder(), load=Pipeline)
 
     assert await provider.cancel(Operation(id="x")) is CancelOutcome.UNSUPPORTED
     with pytest.raises(AssertionError):
@@ -250,7 +273,7 @@ async def test_there_are_no_operations() -> None:
 
 def test_the_catalogue_tells_what_the_adapter_does() -> None:
     settings = {"side_multiple": 48, "max_side": 960, "max_images_per_call": 4}
-    told = DiffusersProvider(entry(settings), load=Pipeline).describe(is_default=True)
+    told = DiffusersProvider(entry(settings), decoder(), load=Pipeline).describe(is_default=True)
     able = told.capabilities
 
     assert (told.name, told.kind, told.default_model, told.max_concurrency) == ("local", "diffusers", "model", 1)
@@ -264,7 +287,7 @@ def test_the_catalogue_tells_what_the_adapter_does() -> None:
     [({}, True), ({"guidance_scale": 1.5}, True), ({"guidance_scale": 0}, False), ({"negative_prompt": False}, False)],
 )
 def test_a_negative_prompt_is_offered_where_it_is_heeded(settings: dict[str, Any], heeded: bool) -> None:
-    provider = DiffusersProvider(entry(settings), load=Pipeline)
+    provider = DiffusersProvider(entry(settings), decoder(), load=Pipeline)
 
     assert provider.describe(is_default=False).capabilities.negative_prompt == heeded
 
@@ -294,7 +317,7 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it(monkeypatch: pytest
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: None)
 
     with pytest.raises(ConfigError, match="torch, diffusers") as error:
-        DiffusersProvider(entry())
+        DiffusersProvider(entry(), decoder())
     assert INSTALL in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -304,13 +327,13 @@ def test_a_folder_without_a_model_is_a_mistake_of_the_file(monkeypatch: pytest.M
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: object())
 
     with pytest.raises(ConfigError, match=r"settings\.path"):
-        DiffusersProvider(entry({"path": path}))
+        DiffusersProvider(entry({"path": path}), decoder())
 
 
 async def test_what_may_be_a_model_of_the_hub_is_looked_for_by_the_first_call(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: object())
 
-    await DiffusersProvider(entry({"path": "owner/model"})).close()
+    await DiffusersProvider(entry({"path": "owner/model"}), decoder()).close()
 
 
 def test_a_name_is_the_model_folders_unless_the_file_has_one() -> None:

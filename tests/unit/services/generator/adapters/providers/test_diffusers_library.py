@@ -20,6 +20,7 @@ from services.generator.adapters.torch_pipeline import LIBRARIES, TorchPipeline
 from services.generator.domain.outcomes import Acceptance, ProviderError
 from services.generator.domain.work import InputImage
 from services.generator.ports import Order
+from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
 from tests.support.tools import need_libraries
@@ -83,7 +84,7 @@ async def open_with(model: Path) -> AsyncIterator[Callable[..., DiffusersProvide
 
     def with_settings(**settings: Any) -> DiffusersProvider:
         usual = {"path": str(model), "steps": 3, "guidance_scale": 3, "max_images_per_call": 4}
-        opened.append(DiffusersProvider(entry(usual | settings)))
+        opened.append(DiffusersProvider(entry(usual | settings), decoder()))
         return opened[-1]
 
     yield with_settings
@@ -360,7 +361,9 @@ async def test_a_model_without_a_pipeline_for_pictures_says_so(model: Path) -> N
             raise AssertionError
 
     settings = DiffusersSettings(path=str(model), image_to_image=True)
-    provider = DiffusersProvider(entry({"image_to_image": True}), load=lambda: TorchPipeline(Bare(), settings))
+    provider = DiffusersProvider(
+        entry({"image_to_image": True}), decoder(), load=lambda: TorchPipeline(Bare(), settings)
+    )
     with pytest.raises(ProviderError, match="has no pipeline for Image2Image"):
         await provider.submit(_edit(_picture(64, 64)))
     await provider.close()
@@ -377,7 +380,7 @@ async def test_what_the_safety_checker_flags_is_refused(model: Path) -> None:
         pipe.run_safety_checker = lambda image, device, dtype: (image, [False, True])
         return TorchPipeline(pipe, settings)
 
-    provider = DiffusersProvider(entry({"max_images_per_call": 2}), load=load)
+    provider = DiffusersProvider(entry({"max_images_per_call": 2}), decoder(), load=load)
     with pytest.raises(ProviderError) as error:
         await provider.submit(order(count=2, size="64x64"))
     await provider.close()
@@ -405,7 +408,7 @@ async def test_what_a_pipeline_does_not_take_is_refused(model: Path) -> None:
             raise AssertionError
 
     settings = DiffusersSettings(path=str(model))
-    provider = DiffusersProvider(entry(), load=lambda: TorchPipeline(Silent(), settings))
+    provider = DiffusersProvider(entry(), decoder(), load=lambda: TorchPipeline(Silent(), settings))
     with pytest.raises(ProviderError, match="takes no negative_prompt"):
         await provider.submit(order(size="64x64", negative_prompt="boats"))
     await provider.close()
@@ -418,7 +421,7 @@ async def test_a_damaged_model_is_a_matter_of_the_operator(model: Path, tmp_path
 
     shutil.copytree(model, tmp_path / "model")
     (tmp_path / "model" / damage).write_bytes(b"{")
-    provider = DiffusersProvider(entry({"path": str(tmp_path / "model")}))
+    provider = DiffusersProvider(entry({"path": str(tmp_path / "model")}), decoder())
     with pytest.raises(ProviderError) as error:
         await provider.submit(order())
     await provider.close()
@@ -437,7 +440,7 @@ async def test_a_model_that_was_never_fetched_is_not_fetched_unasked(
         raise AssertionError(f"asked {target}")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    provider = DiffusersProvider(entry({"path": "calotype-nobody/nothing"}))
+    provider = DiffusersProvider(entry({"path": "calotype-nobody/nothing"}), decoder())
     with pytest.raises(ProviderError) as error:
         await provider.submit(order())
     await provider.close()

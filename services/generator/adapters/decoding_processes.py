@@ -1,0 +1,177 @@
+"""Child processes that decode the images of others, with at most so much memory for all of them together.
+
+An image that takes its process down takes nothing else with it. Nothing is decoded here: what comes back is numbers,
+words out of a list, and bytes.
+"""
+
+import asyncio
+import logging
+import signal
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from common.logs import event
+from services.generator.adapters import image_errors
+from services.generator.adapters.child_process import ChildProcess, Died, NotStarted
+from services.generator.adapters.image_size import size_of
+from services.generator.adapters.looks import Look, look_of
+from services.generator.adapters.turns import Turn, Turns
+
+MIB = 1024 * 1024
+#: Memory for all images that are decoded at once, and their processes: deploy/k8s/base/generator.yaml counts on both.
+MOST_MEMORY, PROCESSES = 1024 * MIB, 4
+#: Bytes that a pixel takes while its image is decoded: as it is, as the decoder holds it, converted, scaled.
+_PER_PIXEL = {b"\x89PNG": 14, b"RIFF": 20}
+_PER_PIXEL_OF_OTHERS = 16
+#: As well, to write a WebP that is turned.
+_PER_PIXEL_TO_WRITE_WEBP = 16
+#: Beside the pixels: the encoded image, which is joined and cut, and what libraries take for themselves.
+_COPIES, _REST = 4, 48 * MIB
+#: For one image, in seconds: time of the processor, and a time after which a process hangs, whatever it does.
+CPU_SECONDS, MOST_SECONDS = 30, 150.0
+#: Bytes of what is written; no provider is sent more.
+MOST_WRITTEN = 64 * MIB
+#: Who waits: results, which are paid for, and inputs, of which anybody can send many.
+RESULTS, INPUTS = 0, 1
+_MODULE = "services.generator.adapters.decoding_child"
+_LOG = logging.getLogger(__name__)
+
+
+class DecodingProcesses:
+    """Decodes in processes of its own, which start when they are needed. All raise `StageError`.
+
+    Any call may be canceled at any time; its process is ended then.
+    """
+
+    def __init__(self, *, memory: int = MOST_MEMORY, processes: int = PROCESSES) -> None:
+        self._turns = Turns(most=memory, places=processes, lanes=2)
+        self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
+        self._idle: list[ChildProcess] = []
+        self._busy: set[ChildProcess] = set()
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that images may take now."""
+        return self._turns.held
+
+    async def look(self, data: bytes, *, lane: int) -> Look:
+        """Decode and measure. INVALID_IMAGE or TOO_LARGE where it is no image within bounds."""
+        answer, _ = await self._run("inspect", data, lane=lane)
+        found = look_of(answer.get("look"))
+        if found is None:
+            raise image_errors.undecodable()
+        return found
+
+    async def upright(self, data: bytes) -> bytes:
+        """The encoded image turned as its EXIF says, in the same format; the same bytes where nothing is said."""
+        return (await self._run("upright", data, lane=INPUTS))[1]
+
+    async def white_mask(self, data: bytes) -> bytes:
+        """The mask as a grey PNG: white is what is to be edited."""
+        return (await self._run("white_mask", data, lane=INPUTS))[1]
+
+    async def two_way_mask(self, data: bytes) -> bytes:
+        """The mask as a PNG that says the same by its transparency and by its colours, whichever is read."""
+        return (await self._run("two_way_mask", data, lane=INPUTS))[1]
+
+    async def fitted(self, data: bytes, size: tuple[int, int]) -> bytes:
+        """The image cut to a size, as raw pixels of three bytes each."""
+        return (await self._run("fitted", data, lane=INPUTS, width=size[0], height=size[1]))[1]
+
+    async def fitted_mask(self, data: bytes, size: tuple[int, int]) -> bytes:
+        """The mask cut to a size, as raw pixels of one byte each: 255 is what is to be edited."""
+        return (await self._run("fitted_mask", data, lane=INPUTS, width=size[0], height=size[1]))[1]
+
+    async def close(self) -> None:
+        """End all processes."""
+        for child in (*self._busy, *self._idle):
+            child.kill()
+        await asyncio.to_thread(self._threads.shutdown)
+        for child in self._idle:
+            child.close()
+        self._idle.clear()
+
+    async def _run(self, task: str, data: bytes, *, lane: int, **arguments: int) -> tuple[dict[str, Any], bytes]:
+        """What a process answers. One that ends by no fault of the image's is tried once more in a new one."""
+        memory = _memory_for(task, data, most=self._turns.most)
+        for is_last in (False, True):
+            head = {"task": task, "memory": memory, "seconds": CPU_SECONDS, "arguments": arguments}
+            try:
+                answer, body = await self._ask(head, data, lane=lane)
+            except NotStarted as error:
+                event(_LOG, logging.ERROR, "decoding.process_not_started")
+                raise image_errors.decoding_unavailable() from error
+            except Died as died:
+                event(
+                    _LOG,
+                    logging.WARNING,
+                    "decoding.process_died",
+                    task=task,
+                    status=died.status,
+                    hung=died.is_killed,
+                    bytes=len(data),
+                )
+                if is_last or died.is_killed or died.status == -signal.SIGXCPU:
+                    raise image_errors.undecodable() from died
+                continue
+            if answer.get("error") == "MEMORY" and memory < self._turns.most and not is_last:
+                # Its header told of less than there is in it.
+                memory = self._turns.most
+                continue
+            _refuse(answer)
+            return answer, body
+        raise AssertionError("the last try returns or raises")
+
+    async def _ask(self, head: dict[str, Any], data: bytes, *, lane: int) -> tuple[dict[str, Any], bytes]:
+        turn = await self._turns.take(head["memory"], lane=lane)
+        child = self._idle.pop() if self._idle else ChildProcess(_MODULE)
+        self._busy.add(child)
+        loop = asyncio.get_running_loop()
+        asking = loop.run_in_executor(self._threads, lambda: child.ask(head, data, most=MOST_WRITTEN))
+        too_long = loop.call_later(MOST_SECONDS, child.kill)
+        # Its memory is free when its process has ended, which may be after nobody waits for it any more.
+        asking.add_done_callback(lambda ended: self._ended(child, turn, too_long, ended))
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            child.kill()
+            raise
+
+    def _ended(
+        self,
+        child: ChildProcess,
+        turn: Turn,
+        too_long: asyncio.TimerHandle,
+        ended: "asyncio.Future[tuple[dict[str, Any], bytes]]",
+    ) -> None:
+        too_long.cancel()
+        self._busy.discard(child)
+        # Looked at even if nobody waits any more: an end that is never looked at is complained about.
+        if ended.cancelled() or ended.exception() is not None or child.is_over:
+            child.close()
+        else:
+            self._idle.append(child)
+        turn.end()
+
+
+def _memory_for(task: str, data: bytes, *, most: int) -> int:
+    """What an image may take while it is decoded: by its header, which is only believed as far as that."""
+    size = size_of(data)
+    if size is None:
+        return most
+    per_pixel = _PER_PIXEL.get(data[:4], _PER_PIXEL_OF_OTHERS)
+    if task == "upright" and data.startswith(b"RIFF"):
+        per_pixel += _PER_PIXEL_TO_WRITE_WEBP
+    return min(per_pixel * size[0] * size[1] + _COPIES * len(data) + _REST, most)
+
+
+def _refuse(answer: dict[str, Any]) -> None:
+    match answer.get("error"):
+        case None:
+            return
+        case "MEMORY":
+            raise image_errors.needs_too_much_memory()
+        case "TOO_LARGE":
+            raise image_errors.too_many_pixels()
+        case _:
+            raise image_errors.not_an_image()

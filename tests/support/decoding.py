@@ -1,0 +1,30 @@
+"""The processes that decode, for all tests of a run: they start when one is needed."""
+
+import asyncio
+from functools import cache
+
+from services.generator.adapters.decoding_processes import DecodingProcesses
+from services.generator.adapters.guarded_fetch import GuardedFetch
+from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.ports import Inspected
+
+
+@cache
+def decoder() -> DecodingProcesses:
+    """As the generator has them."""
+    return DecodingProcesses(processes=2)
+
+
+def close() -> None:
+    """End them."""
+    asyncio.run(decoder().close())
+    decoder.cache_clear()
+
+
+async def inspect(data: bytes) -> Inspected:
+    """What the generator sees of an image."""
+    fetch = GuardedFetch()
+    try:
+        return await GuardedImageReader(fetch, decoder()).inspect(data)
+    finally:
+        await fetch.close()
