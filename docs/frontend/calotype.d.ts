@@ -1321,7 +1321,10 @@ export interface components {
              * @default []
              */
             input_images?: components["schemas"]["InputImage"][];
-            /** @default null */
+            /**
+             * @description What is transparent in it is to be edited; what is white, where nothing is transparent.
+             * @default null
+             */
             mask?: components["schemas"]["InputImage"] | null;
             /**
              * Provider Options

@@ -174,6 +174,7 @@ class CreateJob(Body):
     input_images: Annotated[list[InputImage], Field(max_length=MAX_INPUTS)] = []
     """At most 40 MiB together with the mask."""
     mask: InputImage | None = None
+    """What is transparent in it is to be edited; what is white, where nothing is transparent."""
     provider_options: Annotated[dict[str, Any], AfterValidator(_options)] = {}
     priority: Literal["high", "normal", "low"] = "normal"
     start_within_seconds: _Seconds | None = None

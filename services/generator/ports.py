@@ -15,7 +15,7 @@ from services.generator.domain.outcomes import (
     StageError,
 )
 from services.generator.domain.plan import Traits
-from services.generator.domain.work import Call, Job, Phase, Request, StagedImage
+from services.generator.domain.work import Call, Job, MaskForm, Phase, Request, StagedImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,9 @@ class ImageProvider(Protocol):
 
     def images_per_call(self, model: str) -> int:
         """How many images one call of a model can make; `max_images_per_call` where models do not differ."""
+
+    def mask_form(self, model: str) -> MaskForm:
+        """The form in which a model reads a mask."""
 
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request."""
@@ -250,6 +253,9 @@ class ImageReader(Protocol):
 
     async def prepare_input(self, data: bytes) -> bytes:
         """An input image that decodes, the right way up; else as it is."""
+
+    async def mask(self, data: bytes, form: MaskForm) -> bytes:
+        """A mask in the form that a provider reads, as a PNG."""
 
     async def inspect(self, data: bytes) -> "Inspected":
         """Decode and measure."""

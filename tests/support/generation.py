@@ -21,7 +21,7 @@ from services.generator.domain.outcomes import (
     StageError,
 )
 from services.generator.domain.plan import Traits
-from services.generator.domain.work import Call, Job, Phase, Request, Route, StagedImage
+from services.generator.domain.work import Call, Job, MaskForm, Phase, Request, Route, StagedImage
 from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, RawResult, Settlement
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
@@ -387,6 +387,10 @@ class Reader:
         """As it is."""
         return data
 
+    async def mask(self, data: bytes, form: MaskForm) -> bytes:
+        """The form, and the mask as it is."""
+        return form.encode() + b" " + data
+
     async def inspect(self, data: bytes) -> Inspected:
         """Measure."""
         if data == b"bad":
@@ -411,6 +415,7 @@ class Provider:
     poll_interval_seconds = 0.001
     trusted_host: str | None = None
     allow_private_addresses = False
+    masks = MaskForm.WHITE
 
     def __init__(
         self,
@@ -438,6 +443,10 @@ class Provider:
     def images_per_call(self, model: str) -> int:
         """The same for every model."""
         return self.max_images_per_call
+
+    def mask_form(self, model: str) -> MaskForm:
+        """What the test says."""
+        return self.masks
 
     async def submit(self, order: Order) -> Generated | Operation:
         """The next answer."""

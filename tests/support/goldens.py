@@ -17,7 +17,6 @@ import yaml
 from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.domain.outcomes import Generated, Operation, ProviderError
 from services.generator.ports import Order
-from tests.support.decoding import decoder
 from tests.support.forms import form_of
 from tests.support.hops import as_generator_sees
 from tests.support.patience import PATIENCE
@@ -55,8 +54,7 @@ def kinds() -> list[str]:
 def provider_of(golden: Golden, url: str, transport: httpx.AsyncBaseTransport | None = None) -> DescribedProvider:
     """The adapter, made of the golden's entry, with a vendor at `url`."""
     [entry] = ProviderFile.model_validate({"providers": [_at(golden.entry, url)]}).providers
-    needed = {"decoder": decoder()} if golden.kind in ("a1111", "comfyui") else {}
-    return REMOTE[golden.kind](entry, api_key=KEY, transport=transport, **needed)
+    return REMOTE[golden.kind](entry, api_key=KEY, transport=transport)
 
 
 class GoldenSubject:

@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from services.generator.adapters import decoding, inspection, masks, orientation
 from services.generator.adapters.decoding_wire import receive, send
 from services.generator.domain.outcomes import StageError
+from services.generator.domain.work import MaskForm
 
 #: A process that has grown by more (bytes of address space) when a request is done ends, and another takes its place.
 MOST_LEFT = 32 * 1024 * 1024
@@ -101,12 +102,8 @@ def _upright(data: bytes) -> Answer:
     return {}, orientation.upright(data)
 
 
-def _white_mask(data: bytes) -> Answer:
-    return {}, masks.white_where_edited(data)
-
-
-def _two_way_mask(data: bytes) -> Answer:
-    return {}, masks.readable_either_way(data)
+def _mask(data: bytes, form: str) -> Answer:
+    return {}, masks.converted(data, MaskForm(form))
 
 
 def _fitted(data: bytes, width: int, height: int) -> Answer:
@@ -123,8 +120,7 @@ def _fitted_mask(data: bytes, width: int, height: int) -> Answer:
 _TASKS: dict[str, Callable[..., Answer]] = {
     "inspect": _inspect,
     "upright": _upright,
-    "white_mask": _white_mask,
-    "two_way_mask": _two_way_mask,
+    "mask": _mask,
     "fitted": _fitted,
     "fitted_mask": _fitted_mask,
 }

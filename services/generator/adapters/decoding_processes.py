@@ -16,6 +16,7 @@ from services.generator.adapters.child_process import ChildProcess, Died, NotSta
 from services.generator.adapters.image_size import size_of
 from services.generator.adapters.looks import Look, look_of
 from services.generator.adapters.turns import Turn, Turns
+from services.generator.domain.work import MaskForm
 
 MIB = 1024 * 1024
 #: Memory for all images that are decoded at once, and their processes: deploy/k8s/base/generator.yaml counts on both.
@@ -66,13 +67,9 @@ class DecodingProcesses:
         """The encoded image turned as its EXIF says, in the same format; the same bytes where nothing is said."""
         return (await self._run("upright", data, lane=INPUTS))[1]
 
-    async def white_mask(self, data: bytes) -> bytes:
-        """The mask as a grey PNG: white is what is to be edited."""
-        return (await self._run("white_mask", data, lane=INPUTS))[1]
-
-    async def two_way_mask(self, data: bytes) -> bytes:
-        """The mask as a PNG that says the same by its transparency and by its colours, whichever is read."""
-        return (await self._run("two_way_mask", data, lane=INPUTS))[1]
+    async def mask(self, data: bytes, form: MaskForm) -> bytes:
+        """The mask in a form, as a PNG."""
+        return (await self._run("mask", data, lane=INPUTS, form=form.value))[1]
 
     async def fitted(self, data: bytes, size: tuple[int, int]) -> bytes:
         """The image cut to a size, as raw pixels of three bytes each."""
@@ -91,7 +88,7 @@ class DecodingProcesses:
             child.close()
         self._idle.clear()
 
-    async def _run(self, task: str, data: bytes, *, lane: int, **arguments: int) -> tuple[dict[str, Any], bytes]:
+    async def _run(self, task: str, data: bytes, *, lane: int, **arguments: int | str) -> tuple[dict[str, Any], bytes]:
         """What a process answers. One that ends by no fault of the image's is tried once more in a new one."""
         memory = _memory_for(task, data, most=self._turns.most)
         for is_last in (False, True):

@@ -4,7 +4,8 @@ import asyncio
 import binascii
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from common.logs import event
 from services.generator.adapters import image_errors, unread_answers
@@ -12,6 +13,7 @@ from services.generator.adapters.decoding_processes import INPUTS, RESULTS, Deco
 from services.generator.adapters.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
 from services.generator.adapters.looks import UPRIGHT
 from services.generator.domain.outcomes import ImageSource, StageError
+from services.generator.domain.work import MaskForm
 from services.generator.ports import ImageProvider, Inspected
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
@@ -59,15 +61,14 @@ class GuardedImageReader:
 
     async def prepare_input(self, data: bytes) -> bytes:
         """An input image the right way up; what is wrong with it is the request's fault."""
-        try:
+        with _inputs_fault():
             seen = await self._decoder.look(data, lane=INPUTS)
             return data if seen.turn == UPRIGHT else await self._decoder.upright(data)
-        except StageError as error:
-            error.stage = "PROCESSING"
-            if error.reason == "INVALID_IMAGE":
-                error.reason = "INVALID_INPUT"
-                error.message = "An input image is not a PNG, JPEG or WebP image that decodes within bounds."
-            raise
+
+    async def mask(self, data: bytes, form: MaskForm) -> bytes:
+        """A mask in a form, as a PNG; what is wrong with it is the request's fault."""
+        with _inputs_fault():
+            return await self._decoder.mask(data, form)
 
     async def inspect(self, data: bytes) -> Inspected:
         """Decode and measure."""
@@ -109,6 +110,19 @@ class GuardedImageReader:
             return await asyncio.to_thread(_decoded, text)
         except (binascii.Error, ValueError) as error:
             raise image_errors.not_an_image() from error
+
+
+@contextmanager
+def _inputs_fault() -> Iterator[None]:
+    """A failure to decode is one of the input."""
+    try:
+        yield
+    except StageError as error:
+        error.stage = "PROCESSING"
+        if error.reason == "INVALID_IMAGE":
+            error.reason = "INVALID_INPUT"
+            error.message = "An input image is not a PNG, JPEG or WebP image that decodes within bounds."
+        raise
 
 
 def _of_bytes(data: bytes) -> tuple[str, bool]:

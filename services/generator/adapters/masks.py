@@ -5,6 +5,7 @@ import io
 from PIL import Image, ImageOps
 
 from services.generator.adapters.decoding import decoded
+from services.generator.domain.work import MaskForm
 
 _OPAQUE = (255, 255)
 
@@ -17,18 +18,19 @@ def edited(data: bytes) -> Image.Image:
     return rgba.convert("L") if alpha.getextrema() == _OPAQUE else ImageOps.invert(alpha)
 
 
-def white_where_edited(data: bytes) -> bytes:
-    """The mask as a grey PNG: white is what is to be edited."""
-    return _png(edited(data))
-
-
-def readable_either_way(data: bytes) -> bytes:
-    """The mask as a PNG that says the same by its transparency and by its colours, whichever is read."""
+def converted(data: bytes, form: MaskForm) -> bytes:
+    """The mask in a form, as a PNG. Raises as `decoding.decoded`."""
     grey = edited(data)
-    return _png(Image.merge("RGBA", (grey, grey, grey, ImageOps.invert(grey))))
-
-
-def _png(image: Image.Image) -> bytes:
     file = io.BytesIO()
-    image.save(file, "PNG", compress_level=1)
+    _in_form(grey, form).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def _in_form(grey: Image.Image, form: MaskForm) -> Image.Image:
+    match form:
+        case MaskForm.WHITE:
+            return grey
+        case MaskForm.BLACK:
+            return ImageOps.invert(grey)
+        case MaskForm.TWO_WAY:
+            return Image.merge("RGBA", (grey, grey, grey, ImageOps.invert(grey)))

@@ -132,7 +132,7 @@ class Generator:
                     if not (may_pay_again and failures.result_is_useless(error)):
                         raise
             case Step.RESEND:
-                await purchaser.resend(provider, call, inputs=await inputs.read())
+                await purchaser.resend(provider, call, inputs=await inputs.for_provider(provider, call.model))
             case Step.SETTLE_UNKNOWN:
                 claim.end(call, Phase.UNKNOWN)
                 if not may_pay_again:
@@ -150,7 +150,9 @@ class Generator:
         problems: list[StageError] = []
         while missing := [index for index in claim.missing() if index not in given_up]:
             try:
-                await self._buy_some(claim, purchaser, missing, inputs=await inputs.read())
+                # Once for all routes: what cannot be read ends the claim.
+                await inputs.read()
+                await self._buy_some(claim, purchaser, missing, inputs)
             except Unsold as unsold:
                 if not failures.spares_others(unsold.error, some_staged=bool(claim.images)):
                     raise unsold.error from unsold
@@ -159,9 +161,7 @@ class Generator:
         if problems:
             raise problems[0]
 
-    async def _buy_some(
-        self, claim: Claim, purchaser: Purchaser, missing: Sequence[int], *, inputs: tuple[bytes, ...]
-    ) -> None:
+    async def _buy_some(self, claim: Claim, purchaser: Purchaser, missing: Sequence[int], inputs: Inputs) -> None:
         """Buy the first of the missing images by one call, at the first provider of the job's routes that can."""
         errors: list[StageError] = []
         for route in claim.job.routes[claim.routes_given_up :]:
@@ -170,7 +170,8 @@ class Generator:
             try:
                 if provider is None:
                     raise failures.provider_not_configured(route.provider)
-                await purchaser.buy(provider, indexes, model=route.model, inputs=inputs)
+                brought = await inputs.for_provider(provider, route.model)
+                await purchaser.buy(provider, indexes, model=route.model, inputs=brought)
             except StageError as error:
                 errors.append(error)
                 free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal

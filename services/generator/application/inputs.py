@@ -4,8 +4,8 @@ from common.errors import ServiceError
 from common.memory import timeout
 from services.generator.application.claim import Claim
 from services.generator.domain import failures
-from services.generator.domain.work import InputImage
-from services.generator.ports import ImageReader, JobDesk
+from services.generator.domain.work import InputImage, MaskForm
+from services.generator.ports import ImageProvider, ImageReader, JobDesk
 
 SECONDS = 120.0
 MOST_BYTES = 40 * 1024 * 1024
@@ -19,6 +19,7 @@ class Inputs:
         self._desk = desk
         self._reader = reader
         self._data: tuple[bytes, ...] | None = None
+        self._masks: dict[MaskForm, bytes] = {}
 
     async def read(self) -> tuple[bytes, ...]:
         """Encoded images in the order of the request, the mask last. Raises `StageError` of stage PROCESSING."""
@@ -29,6 +30,20 @@ class Inputs:
             except TimeoutError as error:
                 raise failures.input_unavailable() from error
         return self._data
+
+    async def for_provider(self, provider: ImageProvider, model: str) -> tuple[bytes, ...]:
+        """The same, the mask in the form that the model reads. Raises `StageError` of stage PROCESSING."""
+        data = await self.read()
+        if not any(image.is_mask for image in self._claim.job.request.inputs):
+            return data
+        form = provider.mask_form(model)
+        if form not in self._masks:
+            try:
+                async with timeout(self._claim.seconds_left(SECONDS)):
+                    self._masks[form] = await self._reader.mask(data[-1], form)
+            except TimeoutError as error:
+                raise failures.input_unavailable() from error
+        return (*data[:-1], self._masks[form])
 
     async def _read(self) -> tuple[bytes, ...]:
         data: list[bytes] = []

@@ -29,6 +29,17 @@ class Phase(StrEnum):
     UNKNOWN = "unknown"
 
 
+class MaskForm(StrEnum):
+    """How a provider reads which pixels of a picture are to be edited."""
+
+    #: A grey image: white is edited.
+    WHITE = "white"
+    #: A grey image: black is edited.
+    BLACK = "black"
+    #: White and transparent is edited, black and opaque is kept: whichever is read says the same.
+    TWO_WAY = "two_way"
+
+
 @dataclass(frozen=True, kw_only=True)
 class InputImage:
     """A picture that the caller brought: an address, or bytes to be asked for by index (-1 is the mask)."""
@@ -36,6 +47,11 @@ class InputImage:
     index: int
     url: str | None
     content_type: str
+
+    @property
+    def is_mask(self) -> bool:
+        """Whether it says what of the first picture is to be edited."""
+        return self.index < 0
 
 
 @dataclass(frozen=True, kw_only=True)

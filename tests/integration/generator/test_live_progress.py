@@ -30,7 +30,6 @@ from services.generator.domain.outcomes import Operation
 from services.generator.domain.work import Job, Phase, Request
 from services.generator.ports import Order
 from tests.support.comfyui_server import ComfyUIServer, comfyui_server
-from tests.support.decoding import decoder
 from tests.support.generation import Desk, Facts, Reader, Staging, call_of, job_of
 from tests.support.patience import PATIENCE
 from tests.support.scripted_http import Answer, Manner, scripted_server
@@ -100,7 +99,7 @@ def provider_of(server: ComfyUIServer, *, key: str = KEY, url: str = "", pause: 
             "settings": {"workflow": WORKFLOW, "slots": {"prompt": "6.inputs.text"}},
         }
     )
-    return ComfyUIProvider(entry, api_key=key, decoder=decoder(), transport=server.transport)
+    return ComfyUIProvider(entry, api_key=key, transport=server.transport)
 
 
 async def watched(server: ComfyUIServer, **about: Any) -> tuple[list[float], bool]:

@@ -335,7 +335,7 @@ class JobRequest(_message.Message):
 
     @_builtins.property
     def mask(self) -> Global___InputImage:
-        """Mask for an edit."""
+        """Mask for an edit: what is transparent is to be edited, or what is white where nothing is transparent."""
 
     @_builtins.property
     def provider_options(self) -> _struct_pb2.Struct:

@@ -7,7 +7,8 @@ from pydantic import Field, model_validator
 
 from services.generator.adapters.provider_entries.shared import OutputFormat, Ratio, Size, Strict
 
-#: `image` takes one picture, `images` a list of them.
+#: `image` takes one picture, `images` a list of them. `mask` is white where the picture is to be edited, `black_mask`
+#: black.
 InputField = Literal[
     "prompt",
     "negative_prompt",
@@ -22,6 +23,7 @@ InputField = Literal[
     "image",
     "images",
     "mask",
+    "black_mask",
 ]
 MOST_INPUT_IMAGES = 16
 
@@ -58,6 +60,15 @@ class ModelInputs(Strict):
             )
         if one and self.max_input_images > 1:
             raise ValueError("inputs.image takes one picture: write max_input_images: 1, or inputs.images for a list")
-        if "mask" in self.inputs and not self.max_input_images:
-            raise ValueError("inputs.mask is of a picture: write inputs.image or inputs.images as well")
+        if self.takes_mask and not self.max_input_images:
+            raise ValueError("a mask is of a picture: write inputs.image or inputs.images as well")
+        if "mask" in self.inputs and "black_mask" in self.inputs:
+            raise ValueError(
+                "inputs names mask and black_mask: write mask if the model edits what is white, else black_mask"
+            )
         return self
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether a job may bring a mask."""
+        return "mask" in self.inputs or "black_mask" in self.inputs

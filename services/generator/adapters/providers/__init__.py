@@ -46,8 +46,6 @@ _REMOTE: Mapping[type[entries.RemoteEntry], Callable[..., RemoteProvider]] = {
     entries.ReplicateEntry: ReplicateProvider,
     entries.StabilityEntry: StabilityProvider,
 }
-#: Those that send masks in a form of their own.
-_DECODING = (entries.A1111Entry, entries.ComfyUIEntry)
 
 
 def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers, decoder: DecodingProcesses) -> Provider:
@@ -58,32 +56,26 @@ def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers, decod
         case entries.DiffusersEntry():
             return DiffusersProvider(entry.model_copy(update={"settings": entry.settings_of(entry.model)}), decoder)
         case _:
-            return _by_model(entry, environ=environ, decoder=decoder)
+            return _by_model(entry, environ=environ)
 
 
 def remote_provider(
     entry: entries.RemoteEntry,
     *,
     environ: Mapping[str, str],
-    decoder: DecodingProcesses,
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> RemoteProvider:
     """The adapter of an entry behind HTTP. Raises `ConfigError`."""
     of_kind = _REMOTE[type(entry)]
     if isinstance(entry, entries.ComfyUIEntry) and entry.settings.api == "v2":
         of_kind = ComfyUIV2Provider
-    needed = {"decoder": decoder} if isinstance(entry, _DECODING) else {}
-    return of_kind(entry, api_key=entry.api_key(environ), transport=transport, **needed)
+    return of_kind(entry, api_key=entry.api_key(environ), transport=transport)
 
 
-def _by_model(
-    entry: entries.RemoteEntry, *, environ: Mapping[str, str], decoder: DecodingProcesses
-) -> RemoteProvider | ModelProviders:
+def _by_model(entry: entries.RemoteEntry, *, environ: Mapping[str, str]) -> RemoteProvider | ModelProviders:
     """One adapter where the entry has one model; of several, each may take something else."""
-    whole = remote_provider(entry, environ=environ, decoder=decoder)
+    whole = remote_provider(entry, environ=environ)
     if len(entry.models) < 2 and not any(model.settings for model in entry.models):
         return whole
-    adapters = {
-        one.name: remote_provider(entry.narrowed_to(one), environ=environ, decoder=decoder) for one in entry.models
-    }
+    adapters = {one.name: remote_provider(entry.narrowed_to(one), environ=environ) for one in entry.models}
     return ModelProviders(whole, adapters)

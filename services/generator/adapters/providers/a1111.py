@@ -13,7 +13,6 @@ from typing import Any
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.image_size import size_of
 from services.generator.adapters.provider_entries import A1111Entry
 from services.generator.adapters.providers import a1111_errors as errors
@@ -50,14 +49,7 @@ class A1111Provider(RemoteProvider):
 
     traits = Traits(free=True, idempotent=False, resumable=False, stoppable=True)
 
-    def __init__(
-        self,
-        entry: A1111Entry,
-        *,
-        api_key: str,
-        decoder: DecodingProcesses,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
+    def __init__(self, entry: A1111Entry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         encoded = base64.b64encode(api_key.encode()).decode()
         super().__init__(
             entry,
@@ -71,7 +63,6 @@ class A1111Provider(RemoteProvider):
             words.keep_secret(secret)
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
-        self._decoder = decoder
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         settings = self._entry.settings
@@ -166,7 +157,7 @@ class A1111Provider(RemoteProvider):
         has_mask = any(image.index < 0 for image in order.request.inputs)
         found: dict[str, Any] = {"init_images": [base64.b64encode(order.inputs[0]).decode()]}
         if has_mask:
-            found["mask"] = pictures.encoded(await pictures.converted(self._decoder.white_mask(order.inputs[-1])))
+            found["mask"] = pictures.encoded(order.inputs[-1])
         if not has_size and (size := size_of(order.inputs[0])):
             # Left out, the server would draw 512x512, whatever the picture's shape is.
             found["width"], found["height"] = self._within(size)

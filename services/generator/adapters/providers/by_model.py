@@ -6,6 +6,7 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 
@@ -35,6 +36,10 @@ class ModelProviders:
     def images_per_call(self, model: str) -> int:
         """As the model's own settings say."""
         return self._of(model).max_images_per_call
+
+    def mask_form(self, model: str) -> MaskForm:
+        """As the model's own settings say."""
+        return self._of(model).mask_form(model)
 
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request as its model takes it."""

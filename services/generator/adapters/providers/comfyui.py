@@ -14,7 +14,6 @@ from uuid import UUID, uuid5
 
 import httpx
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_errors as errors
 from services.generator.adapters.providers import comfyui_workflow as workflow
@@ -48,15 +47,8 @@ class ComfyUIProvider(WorkflowProvider):
     traits = Traits(free=True, idempotent=False, resumable=True)
     free_question = "system_stats"
 
-    def __init__(
-        self,
-        entry: ComfyUIEntry,
-        *,
-        api_key: str,
-        decoder: DecodingProcesses,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(entry, base_url=BASE_URL, api_key=api_key, decoder=decoder, transport=transport)
+    def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
         # A prompt that was taken out of the queue leaves no trace at the server.
         self._taken_out: deque[str] = deque(maxlen=1000)
 

@@ -11,7 +11,6 @@ from uuid import uuid4, uuid5
 
 import httpx
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_errors as errors
 from services.generator.adapters.providers import comfyui_workflow as workflow
@@ -38,15 +37,8 @@ BASE_URL = "http://127.0.0.1:8189"
 class ComfyUIV2Provider(WorkflowProvider):
     """Submits workflows, follows them and stops them; free where the provider file names no price."""
 
-    def __init__(
-        self,
-        entry: ComfyUIEntry,
-        *,
-        api_key: str,
-        decoder: DecodingProcesses,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        super().__init__(entry, base_url=BASE_URL, api_key=api_key, decoder=decoder, transport=transport)
+    def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
         is_free = not any(entry.price_of(model.name) for model in entry.models)
         self.traits = Traits(free=is_free, idempotent=True, resumable=True)
 

@@ -23,7 +23,7 @@ from services.generator.adapters.providers.diffusers_options import arguments_of
 from services.generator.adapters.providers.seeds import seed_of
 from services.generator.domain.outcomes import CancelOutcome, Generated, ImageSource, Operation, Pending
 from services.generator.domain.plan import Traits
-from services.generator.domain.work import Request
+from services.generator.domain.work import MaskForm, Request
 from services.generator.ports import Order
 
 DEFAULT_FORMAT = "png"
@@ -90,6 +90,10 @@ class DiffusersProvider:
     def images_per_call(self, model: str) -> int:
         """There is one model."""
         return self.max_images_per_call
+
+    def mask_form(self, model: str) -> MaskForm:
+        """As pipelines read it."""
+        return MaskForm.WHITE
 
     async def submit(self, order: Order) -> Generated:
         """Draw."""

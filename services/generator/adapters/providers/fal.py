@@ -37,6 +37,7 @@ from services.generator.domain.outcomes import (
     VendorError,
 )
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 BASE_URL = "https://queue.fal.run"
@@ -70,6 +71,10 @@ class FalProvider(RemoteProvider):
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
         return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
+
+    def mask_form(self, model: str) -> MaskForm:
+        """As the entry says of its models."""
+        return model_inputs.mask_form(self._entry.settings)
 
     async def submit(self, order: Order) -> Operation:
         """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""

@@ -28,6 +28,7 @@ from services.generator.domain.outcomes import (
     ProviderError,
 )
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 #: An answer may hold its images: so much for the largest, and so much more for each.
@@ -79,6 +80,10 @@ class GenericProvider(RemoteProvider):
             max_prompt_characters=settings.max_prompt_characters,
             cancelable=settings.cancel is not None,
         )
+
+    def mask_form(self, model: str) -> MaskForm:
+        """It is not known which is read."""
+        return MaskForm.TWO_WAY
 
     async def submit(self, order: Order) -> Generated | Operation:
         """Send the request, and read the images or the operation of its answer."""

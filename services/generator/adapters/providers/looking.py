@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.provider_entries import RemoteEntry
 from services.generator.adapters.providers import remote_provider
 from services.generator.adapters.providers.answers import Answer
@@ -30,8 +29,7 @@ async def look(
     entry: RemoteEntry, *, environ: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
 ) -> tuple[Found, str]:
     """What was found, and words for a person. Raises `ConfigError` where there is no key."""
-    # Nothing is decoded for a look: no process of it starts.
-    provider = remote_provider(entry, environ=environ, decoder=DecodingProcesses(), transport=transport)
+    provider = remote_provider(entry, environ=environ, transport=transport)
     if provider.free_question is None:
         await provider.close()
         return Found.UNSEEN, f"{entry.kind} has no question that costs nothing; address and key are not tried."

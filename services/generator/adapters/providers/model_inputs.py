@@ -5,7 +5,7 @@ from typing import Any, TypedDict
 
 from services.generator.adapters.provider_entries import InputField, ModelInputs
 from services.generator.adapters.providers import pictures
-from services.generator.domain.work import Request
+from services.generator.domain.work import MaskForm, Request
 from services.generator.ports import Order
 
 
@@ -41,7 +41,7 @@ def offers(settings: ModelInputs) -> Offers:
         seed="seed" in inputs,
         negative_prompt="negative_prompt" in inputs,
         max_input_images=settings.max_input_images,
-        mask="mask" in inputs,
+        mask=settings.takes_mask,
     )
 
 
@@ -50,8 +50,13 @@ def refuse_lost_pictures(name: str, order: Order, settings: ModelInputs) -> None
     brought = pictures.of_order(order)
     if len(brought.images) > settings.max_input_images:
         raise pictures.not_taken(name, order.model, f"more than {settings.max_input_images} input images")
-    if brought.mask is not None and "mask" not in settings.inputs:
+    if brought.mask is not None and not settings.takes_mask:
         raise pictures.not_taken(name, order.model, "a mask")
+
+
+def mask_form(settings: ModelInputs) -> MaskForm:
+    """How the models read a mask."""
+    return MaskForm.BLACK if "black_mask" in settings.inputs else MaskForm.WHITE
 
 
 def fields_of(
@@ -81,6 +86,7 @@ def fields_of(
         "image": images[0] if images else None,
         "images": list(images) or None,
         "mask": mask,
+        "black_mask": mask,
     }
 
 

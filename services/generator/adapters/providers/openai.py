@@ -19,7 +19,7 @@ from services.generator.adapters.providers.http_errors import classify, read_jso
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Generated, ImageSource
 from services.generator.domain.plan import Traits
-from services.generator.domain.work import Request
+from services.generator.domain.work import MaskForm, Request
 from services.generator.ports import Order
 
 BASE_URL = "https://api.openai.com/v1"
@@ -78,6 +78,10 @@ class OpenAIProvider(RemoteProvider):
             mask=takes.max_input_images > 0 and settings.edits.mask is not None,
             max_prompt_characters=MOST_PROMPT_CHARACTERS,
         )
+
+    def mask_form(self, model: str) -> MaskForm:
+        """OpenAI reads what is transparent, servers with its API what is white."""
+        return MaskForm.TWO_WAY
 
     async def submit(self, order: Order) -> Generated:
         """Ask, and wait for the images."""

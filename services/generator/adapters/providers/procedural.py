@@ -18,6 +18,7 @@ from services.generator.domain.outcomes import (
     ProviderError,
 )
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 DEFAULT_SIZE = "1024x1024"
@@ -79,6 +80,10 @@ class ProceduralProvider:
     def images_per_call(self, model: str) -> int:
         """There is one model."""
         return self.max_images_per_call
+
+    def mask_form(self, model: str) -> MaskForm:
+        """None is taken."""
+        return MaskForm.WHITE
 
     async def submit(self, order: Order) -> Generated:
         """Draw."""

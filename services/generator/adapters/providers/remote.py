@@ -19,6 +19,7 @@ from services.generator.adapters.providers.websocket import messages
 from services.generator.domain import words
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
@@ -89,6 +90,10 @@ class RemoteProvider(ABC):
     def images_per_call(self, model: str) -> int:
         """The same for every model."""
         return self.max_images_per_call
+
+    def mask_form(self, model: str) -> MaskForm:
+        """A grey image, as most read it."""
+        return MaskForm.WHITE
 
     @abstractmethod
     async def submit(self, order: Order) -> Generated | Operation:

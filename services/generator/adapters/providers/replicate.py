@@ -36,6 +36,7 @@ from services.generator.domain.outcomes import (
     ProviderError,
 )
 from services.generator.domain.plan import Traits
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 BASE_URL = "https://api.replicate.com/v1"
@@ -70,6 +71,10 @@ class ReplicateProvider(RemoteProvider):
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the model takes is named in `settings.inputs`."""
         return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
+
+    def mask_form(self, model: str) -> MaskForm:
+        """As the entry says of its models."""
+        return model_inputs.mask_form(self._entry.settings)
 
     async def submit(self, order: Order) -> Operation:
         """Create a prediction."""

@@ -7,12 +7,12 @@ from urllib.parse import urljoin
 import httpx
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers import comfyui_workflow as workflow
 from services.generator.adapters.providers import pictures
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import ImageSource
+from services.generator.domain.work import MaskForm
 from services.generator.ports import Order
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -24,13 +24,7 @@ class WorkflowProvider(RemoteProvider):
     """A provider whose entry is a workflow. The key, if there is one, is sent to `base_url` alone."""
 
     def __init__(
-        self,
-        entry: ComfyUIEntry,
-        *,
-        base_url: str,
-        api_key: str,
-        decoder: DecodingProcesses,
-        transport: httpx.AsyncBaseTransport | None,
+        self, entry: ComfyUIEntry, *, base_url: str, api_key: str, transport: httpx.AsyncBaseTransport | None
     ) -> None:
         header = entry.settings.api_key_header
         credential = {header: api_key} if header else {"Authorization": f"Bearer {api_key}"}
@@ -44,7 +38,6 @@ class WorkflowProvider(RemoteProvider):
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
         self._has_key = bool(api_key)
-        self._decoder = decoder
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         """What the workflow takes is named in `settings.slots`."""
@@ -62,6 +55,10 @@ class WorkflowProvider(RemoteProvider):
             cancelable=True,
         )
 
+    def mask_form(self, model: str) -> MaskForm:
+        """Some nodes read what is transparent, others what is white."""
+        return MaskForm.TWO_WAY
+
     async def _filled(self, order: Order, *, seed: int) -> workflow.Workflow:
         """The workflow with a request in it, its pictures brought to the server."""
         filled = workflow.filled(self._entry, order, seed=seed)
@@ -71,8 +68,7 @@ class WorkflowProvider(RemoteProvider):
             workflow.put(filled, address, await self._upload(data))
         slot = slots.get("mask")
         if brought.mask is not None and isinstance(slot, str):
-            mask = await pictures.converted(self._decoder.two_way_mask(brought.mask))
-            workflow.put(filled, slot, await self._upload(mask))
+            workflow.put(filled, slot, await self._upload(brought.mask))
         return filled
 
     @abstractmethod

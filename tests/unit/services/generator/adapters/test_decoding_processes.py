@@ -16,6 +16,7 @@ from services.generator.adapters import decoding_processes
 from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
 from services.generator.adapters.image_size import size_of
 from services.generator.domain.outcomes import StageError
+from services.generator.domain.work import MaskForm
 from tests.support.bombs import IMAGES, encoded, jpeg_that_claims, png_of, webp_that_claims
 from tests.support.paid_provider import bomb, picture
 from tests.support.patience import PATIENCE
@@ -74,7 +75,7 @@ async def test_an_image_that_takes_more_time_than_it_may_is_refused_and_the_next
     monkeypatch.setattr(decoding_processes, "CPU_SECONDS", 0)
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(StageError) as refusal:
-            await decoder.two_way_mask(SLOW)
+            await decoder.mask(SLOW, MaskForm.TWO_WAY)
         monkeypatch.undo()
 
         assert (await decoder.look(picture(), lane=RESULTS)).width == 96

@@ -5,6 +5,7 @@ import io
 import pytest
 from PIL import Image
 
+from services.generator.domain.work import MaskForm
 from tests.support.decoding import decoder
 
 
@@ -30,20 +31,28 @@ def _white_left() -> bytes:
 
 @pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
 async def test_what_is_to_be_edited_is_white_whichever_way_it_was_said(mask: bytes) -> None:
-    made = Image.open(io.BytesIO(await decoder().white_mask(mask)))
+    made = Image.open(io.BytesIO(await decoder().mask(mask, MaskForm.WHITE)))
 
     assert (made.format, made.mode, made.size) == ("PNG", "L", (4, 2))
     assert [made.getpixel((x, 0)) for x in range(4)] == [255, 255, 0, 0]
 
 
 @pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
+async def test_what_is_to_be_edited_is_black_for_models_that_read_it_so(mask: bytes) -> None:
+    made = Image.open(io.BytesIO(await decoder().mask(mask, MaskForm.BLACK)))
+
+    assert [made.getpixel((x, 0)) for x in range(4)] == [0, 0, 255, 255]
+
+
+@pytest.mark.parametrize("mask", [_transparent_left(), _white_left()], ids=["transparent", "white"])
 async def test_a_mask_that_is_readable_either_way_says_the_same_by_colour_and_by_transparency(mask: bytes) -> None:
-    made = Image.open(io.BytesIO(await decoder().two_way_mask(mask)))
+    made = Image.open(io.BytesIO(await decoder().mask(mask, MaskForm.TWO_WAY)))
 
     assert [made.getpixel((x, 1)) for x in range(4)] == [(255, 255, 255, 0)] * 2 + [(0, 0, 0, 255)] * 2
 
 
 async def test_what_is_half_transparent_is_edited_by_half() -> None:
-    made = Image.open(io.BytesIO(await decoder().white_mask(_encoded(Image.new("RGBA", (1, 1), (9, 9, 9, 55))))))
+    mask = _encoded(Image.new("RGBA", (1, 1), (9, 9, 9, 55)))
+    made = Image.open(io.BytesIO(await decoder().mask(mask, MaskForm.WHITE)))
 
     assert made.getpixel((0, 0)) == 200

@@ -11,7 +11,7 @@ from common.leased_work import Slot
 from common.memory import Memory
 from services.generator.application.generation import Generator
 from services.generator.domain.outcomes import Acceptance
-from services.generator.domain.work import Phase, Request, Route
+from services.generator.domain.work import InputImage, MaskForm, Phase, Request, Route
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
 
 ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
@@ -73,6 +73,18 @@ async def test_a_refusal_goes_on_where_the_job_says_so() -> None:
     await world.run(falls_back_on_refusal=True)
 
     assert len(world.spare.submitted) == 1
+
+
+async def test_each_provider_gets_the_mask_in_the_form_that_it_reads() -> None:
+    world = World(paid := Provider(AWAY), Provider(made()))
+    world.spare.masks = MaskForm.TWO_WAY
+    places = tuple(InputImage(index=index, url=None, content_type="") for index in (0, -1))
+    await world.run(request=Request(prompt="x", inputs=places))
+
+    assert [one.inputs for one in (*paid.submitted, *world.spare.submitted)] == [
+        (b"input", b"white input"),
+        (b"input", b"two_way input"),
+    ]
 
 
 async def test_a_provider_that_is_not_configured_here_is_gone_around() -> None:

@@ -194,7 +194,7 @@ async def test_inputs_are_read_once_and_in_order() -> None:
     world = World(Provider(made(), most=1))
     await world.run(job_of(n=2, request=Request(prompt="x", inputs=inputs)))
 
-    assert [order.inputs for order in world.provider.submitted] == [(b"http://x/a.png", b"input")] * 2
+    assert [order.inputs for order in world.provider.submitted] == [(b"http://x/a.png", b"white input")] * 2
 
 
 @in_virtual_time

@@ -15,7 +15,7 @@ from services.generator.adapters.providers.by_model import ModelProviders
 from services.generator.adapters.providers.fal import FalProvider
 from services.generator.adapters.rendering import Renderers
 from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, ProviderError
-from services.generator.domain.work import Request
+from services.generator.domain.work import MaskForm, Request
 from services.generator.ports import Order
 from tests.support.decoding import decoder
 from tests.support.wire import Wire
@@ -114,6 +114,7 @@ async def test_the_catalogue_says_of_a_model_what_is_not_so_for_the_others() -> 
     assert not told.models[0].HasField("capabilities")
     assert (own.max_side, own.max_input_images, own.cancelable, own.max_images_per_call) == (0, 4, True, 1)
     assert [vendor.provider.images_per_call(name) for name in (FIRST, SECOND, "other")] == [4, 1, 4]
+    assert vendor.provider.mask_form(SECOND) is MaskForm.WHITE
 
 
 async def test_an_entry_of_one_model_without_settings_of_its_own_is_one_adapter() -> None:

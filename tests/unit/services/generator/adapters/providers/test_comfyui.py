@@ -1,6 +1,5 @@
 """The provider kind `comfyui`: what its entry refuses, and what its golden does not show."""
 
-import io
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -9,16 +8,14 @@ from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
 from common.config import ConfigError
 from services.generator.adapters import provider_file
 from services.generator.adapters.provider_entries import ComfyUIEntry
 from services.generator.adapters.providers.comfyui import ComfyUIProvider
 from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.domain.work import InputImage, MaskForm, Request
 from services.generator.ports import Order
-from tests.support.decoding import decoder
 from tests.support.wire import Wire
 
 WORKFLOW: dict[str, Any] = {
@@ -111,7 +108,7 @@ class Server:
 
 async def asked_of(server: Server, work: Callable[[ComfyUIProvider], Any], *, api_key: str = "") -> Any:
     """What the adapter makes of a server."""
-    provider = ComfyUIProvider(entry(), api_key=api_key, decoder=decoder(), transport=Wire(server.take))
+    provider = ComfyUIProvider(entry(), api_key=api_key, transport=Wire(server.take))
     try:
         return await work(provider)
     finally:
@@ -340,9 +337,7 @@ MODELS = [{"name": "photo"}, {"name": "ink"}]
 async def queued(order: Order, server: Server | None = None) -> dict[str, Any]:
     """The workflow that an order becomes."""
     server = server or Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
-    provider = ComfyUIProvider(
-        entry(CHOOSING, models=MODELS), api_key="", decoder=decoder(), transport=Wire(server.take)
-    )
+    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", transport=Wire(server.take))
     try:
         await provider.submit(order)
     finally:
@@ -352,16 +347,13 @@ async def queued(order: Order, server: Server | None = None) -> dict[str, Any]:
 
 
 async def test_each_picture_and_the_mask_go_where_the_file_says() -> None:
-    file = io.BytesIO()
-    Image.new("RGBA", (2, 2), (0, 0, 0, 0)).save(file, "PNG")
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in (0, 1, -1))
     request = replace(ORDER.request, inputs=places)
     server = Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
-    found = await queued(replace(ORDER, model="photo", request=request, inputs=(b"a", b"b", file.getvalue())), server)
+    found = await queued(replace(ORDER, model="photo", request=request, inputs=(b"a", b"b", b"a mask")), server)
 
     assert [found[node]["image"] for node in ("10", "11", "12")] == ["0.png", "1.png", "2.png"]
-    sent = Image.open(io.BytesIO(server.asked[2].content.partition(b"\r\n\r\n")[2]))
-    assert sent.getpixel((0, 0)) == (255, 255, 255, 0)
+    assert b"a mask" in server.asked[2].content
 
 
 async def test_a_picture_that_a_job_leaves_out_stays_as_the_workflow_has_it() -> None:
@@ -404,17 +396,17 @@ async def test_what_the_file_does_not_list_cannot_be_chosen(model: str, given: d
 
 
 async def test_what_the_workflow_takes_of_pictures_is_offered() -> None:
-    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", decoder=decoder())
+    provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="")
     offers = provider.describe(is_default=False).capabilities
     await provider.close()
 
-    assert (offers.max_input_images, offers.mask) == (2, True)
+    assert (offers.max_input_images, offers.mask, provider.mask_form("photo")) == (2, True, MaskForm.TWO_WAY)
 
 
 async def test_a_key_goes_into_the_header_that_the_file_names() -> None:
     server = Server(post_prompt={"prompt_id": "p1"})
     named = entry(SETTINGS | {"api_key_header": "X-API-Key"})
-    provider = ComfyUIProvider(named, api_key="a-secret-key", decoder=decoder(), transport=Wire(server.take))
+    provider = ComfyUIProvider(named, api_key="a-secret-key", transport=Wire(server.take))
     await provider.submit(ORDER)
     await provider.close()
     [asked] = server.asked
@@ -470,7 +462,7 @@ async def test_without_a_key_a_picture_is_left_to_who_reads_the_others() -> None
 )
 async def test_a_prompt_is_canceled_by_its_id_wherever_the_api_begins(base: str, path: str) -> None:
     server = Server(post_api={"cancelled": True})
-    provider = ComfyUIProvider(entry(base_url=base), api_key="", decoder=decoder(), transport=Wire(server.take))
+    provider = ComfyUIProvider(entry(base_url=base), api_key="", transport=Wire(server.take))
     outcome = await provider.cancel(OPERATION)
     await provider.close()
 

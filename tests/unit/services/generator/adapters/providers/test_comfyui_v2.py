@@ -61,7 +61,7 @@ async def asked_of(
     server: Server, work: Callable[[ComfyUIV2Provider], Any], *, price: int | None = None, key: str = KEY
 ) -> Any:
     """What the adapter makes of a server."""
-    provider = ComfyUIV2Provider(entry(price=price), api_key=key, decoder=decoder(), transport=Wire(server.take))
+    provider = ComfyUIV2Provider(entry(price=price), api_key=key, transport=Wire(server.take))
     try:
         return await work(provider)
     finally:
@@ -156,7 +156,7 @@ async def test_a_call_that_costs_nothing_and_was_taken_before_is_sent_under_anot
 
 @pytest.mark.parametrize(("price", "is_free"), [(None, True), (0, True), (40_000, False)])
 async def test_a_provider_without_a_price_is_free(price: int | None, is_free: bool) -> None:
-    provider = ComfyUIV2Provider(entry(price=price), api_key="", decoder=decoder())
+    provider = ComfyUIV2Provider(entry(price=price), api_key="")
     await provider.close()
 
     assert (provider.traits.free, provider.traits.idempotent, provider.traits.resumable) == (is_free, True, True)

@@ -13,7 +13,7 @@ from services.generator.adapters.provider_entries import ProviderFile
 from services.generator.adapters.providers import fal, replicate
 from services.generator.adapters.providers.remote import RemoteProvider
 from services.generator.domain.outcomes import Acceptance, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.domain.work import InputImage, MaskForm, Request
 from services.generator.ports import Order
 from tests.support.wire import Wire
 
@@ -82,6 +82,16 @@ async def test_one_picture_and_its_mask_have_an_input_each(kind: str) -> None:
     sent = await Vendor(kind, ONE).buys(PNG, mask=MASK)
 
     assert sent == {"prompt": "a harbour", "image_url": uri(PNG), "mask_url": uri(MASK)}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(("field", "form"), [("mask", MaskForm.WHITE), ("black_mask", MaskForm.BLACK)])
+async def test_the_file_says_which_mask_a_model_reads(kind: str, field: str, form: MaskForm) -> None:
+    inputs = {"inputs": {"prompt": "prompt", "image": "image_url", field: "mask_url"}, "max_input_images": 1}
+    vendor = Vendor(kind, inputs)
+    read = vendor.provider.mask_form(MODELS[kind])
+
+    assert ((await vendor.buys(PNG, mask=MASK))["mask_url"], read) == (uri(MASK), form)
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -186,6 +196,7 @@ async def test_the_catalogue_says_how_many_pictures_a_model_takes(kind: str) -> 
         ({"inputs": {"prompt": "p", "image": "i"}, "max_input_images": 2}, r"max_input_images: 1, or inputs\.images"),
         ({"inputs": {"prompt": "p", "image": "i", "images": "j"}, "max_input_images": 1}, "image and images"),
         ({"inputs": {"prompt": "p", "mask": "m"}}, r"write inputs\.image or inputs\.images"),
+        ({"inputs": {"image": "i", "mask": "m", "black_mask": "b"}, "max_input_images": 1}, "edits what is white"),
     ],
 )
 def test_a_file_that_says_too_little_of_pictures_is_refused(kind: str, settings: dict[str, Any], told: str) -> None:

@@ -25,7 +25,7 @@ from services.generator.adapters.provider_entries.shared import Price
 from services.generator.adapters.providers import openai_errors
 from services.generator.adapters.providers.openai import OpenAIProvider
 from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.domain.work import InputImage, MaskForm, Request
 from services.generator.ports import Order
 from tests.support.wire import Wire
 
@@ -307,7 +307,7 @@ async def test_what_it_can_do_is_told() -> None:
     assert told.models[0].price_micros_per_image == 40_000
     told_of = told.capabilities
     assert [told_of.seed, told_of.resumable, told_of.idempotent] == [False, False, False]
-    assert (told.capabilities.max_images_per_call, told.capabilities.mask) == (10, True)
+    assert (told_of.max_images_per_call, told_of.mask, provider.mask_form("m")) == (10, True, MaskForm.TWO_WAY)
 
 
 @pytest.mark.parametrize(
