@@ -76,7 +76,8 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(fetch.close)
         own_name = lifecycle.process_name("generator")
         desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
-        staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder)
+        stripped = {one.name for one in known.providers if one.strip_metadata}
+        staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MOST_IN_MEMORY)
         generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
         settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)

@@ -260,6 +260,9 @@ class ImageReader(Protocol):
     async def inspect(self, data: bytes) -> "Inspected":
         """Decode and measure."""
 
+    async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, "Inspected"]:
+        """An image of a provider as it is delivered, and what that is: without metadata where its entry says so."""
+
     async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
         """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
 

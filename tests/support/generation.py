@@ -399,6 +399,10 @@ class Reader:
             raise StageError(code="TEMPORARY", reason="SERVICE_UNAVAILABLE", message="Later.", retryable=True)
         return Inspected(content_type="image/png", width=1, height=1, sha256="0" * 64, blurhash="L", c2pa=False)
 
+    async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, Inspected]:
+        """As it is."""
+        return data, await self.inspect(data)
+
     async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
         """One that is all of the answer."""
         return [ImageSource(data=body)] if body == b"good" else []

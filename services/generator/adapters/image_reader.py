@@ -4,13 +4,16 @@ import asyncio
 import binascii
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 
 from common.logs import event
 from services.generator.adapters import image_errors, unread_answers
 from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
 from services.generator.adapters.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
+from services.generator.adapters.image_metadata import without_metadata
 from services.generator.adapters.looks import UPRIGHT
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.domain.work import MaskForm
@@ -27,11 +30,17 @@ _ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 class GuardedImageReader:
-    """Fetches behind the guard, decodes in processes of its own."""
+    """Fetches behind the guard, decodes in processes of its own.
 
-    def __init__(self, fetch: GuardedFetch, decoder: DecodingProcesses) -> None:
+    `stripped` are the names of providers whose images are delivered without metadata.
+    """
+
+    def __init__(
+        self, fetch: GuardedFetch, decoder: DecodingProcesses, *, stripped: Collection[str] = frozenset()
+    ) -> None:
         self._fetch = fetch
         self._decoder = decoder
+        self._stripped = stripped
 
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
         """The encoded image of a source."""
@@ -85,6 +94,23 @@ class GuardedImageReader:
             c2pa=c2pa,
         )
 
+    async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, Inspected]:
+        """An image of a provider as it is delivered, and what that is: without metadata where its entry says so.
+
+        What cannot be taken apart, or would be another image without them, stays as it is, and the log says so.
+        """
+        seen = await self.inspect(data)
+        if provider not in self._stripped:
+            return data, seen
+        bare = await asyncio.to_thread(partial(without_metadata, data, keep_provenance=True))
+        if bare == data:
+            return data, seen
+        now = None if bare is None else await self._if_image(bare)
+        if bare is not None and now is not None and replace(now, sha256=seen.sha256, c2pa=seen.c2pa) == seen:
+            return bare, now
+        event(_LOG, logging.WARNING, "image.metadata_kept", provider=provider, content_type=seen.content_type)
+        return data, seen
+
     async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
         """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
         candidates = await asyncio.to_thread(unread_answers.images_in, body, most=most)
@@ -94,6 +120,14 @@ class GuardedImageReader:
     def may_hold_images(self, body: bytes) -> bool:
         """Whether there are traces of images in an answer."""
         return unread_answers.may_hold_images(body)
+
+    async def _if_image(self, data: bytes) -> Inspected | None:
+        try:
+            return await self.inspect(data)
+        except StageError as error:
+            if error.retryable:
+                raise
+            return None
 
     async def _checked(self, source: ImageSource) -> ImageSource | None:
         """An image by its bytes, if it is one that decodes."""

@@ -131,7 +131,7 @@ class Keeper:
             data = b""
             try:
                 data = await self._read(provider, source)
-                return data, await self._reader.inspect(data)
+                return await self._reader.deliverable(data, provider=call.provider)
             except StageError as error:
                 is_last = not pauses or time.monotonic() + pauses[0] > self._deadline()
                 if error.reason != "INVALID_IMAGE" or is_last:

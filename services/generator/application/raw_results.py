@@ -80,7 +80,7 @@ class RawResults:
         return dict(zip(call.image_indexes, brought, strict=False))
 
     async def _stage(self, call: Call, index: int, data: bytes) -> StagedImage:
-        seen = await self._reader.inspect(data)
+        data, seen = await self._reader.deliverable(data, provider=call.provider)
         image = image_of(self._job_id, call, index, ImageSource(data=data), seen, size=len(data))
         put = partial(self._staging.put, image, data, count=len(call.image_indexes))
         return await until_stored(put, deadline=self._deadline, patient=False)

@@ -33,6 +33,7 @@ class A1111Entry(RemoteEntry):
     """A server of one's own that speaks the API of AUTOMATIC1111's web UI; its models are checkpoints."""
 
     kind: Literal["a1111"]
+    strip_metadata: bool = True
     harmless_options: ClassVar[Rules] = {
         "steps": integer(1, 50),
         "cfg_scale": number(0, 30),

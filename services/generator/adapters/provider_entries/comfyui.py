@@ -134,6 +134,7 @@ class ComfyUIEntry(RemoteEntry):
     """A ComfyUI server of one's own."""
 
     kind: Literal["comfyui"]
+    strip_metadata: bool = True
     settings: ComfyUISettings
 
     @model_validator(mode="after")

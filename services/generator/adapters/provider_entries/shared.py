@@ -160,6 +160,8 @@ class Entry(Strict):
     allowed_options: Annotated[Mapping[str, OptionRule | None], BeforeValidator(_of_any)] = Field(default_factory=dict)
     #: Options that every call has, whatever its job says.
     fixed_options: Mapping[str, Any] = Field(default_factory=dict)
+    #: Whether images are delivered without what is neither colour nor provenance; on where a kind writes the workflow.
+    strip_metadata: bool = False
     #: Options that the kind lets jobs set.
     harmless_options: ClassVar[Rules] = {}
     _of_models: dict[str, Strict] = PrivateAttr(default_factory=dict)
