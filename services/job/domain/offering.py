@@ -65,13 +65,17 @@ def _model(model: Model, newest: Provider, every: Sequence[Provider]) -> Model:
 
 
 def _honoured_by_all(newest: Capabilities, every: Sequence[Capabilities]) -> Capabilities:
-    """What is offered of the options that a worker of an earlier version, or file, would drop without a word."""
+    """What is offered of the options that a worker of an earlier version, or file, would drop without a word.
+
+    Free is what costs nothing at any of the workers, as each may get the job.
+    """
 
     def by_all(name: str) -> tuple[str, ...]:
         return tuple(one for one in getattr(newest, name) if all(one in getattr(able, name) for able in every))
 
     return replace(
         newest,
+        free=all(able.free for able in every),
         backgrounds=by_all("backgrounds"),
         output_compression=all(able.output_compression for able in every),
         moderations=by_all("moderations"),

@@ -35,11 +35,15 @@ BASE_URL = "http://127.0.0.1:8189"
 
 
 class ComfyUIV2Provider(WorkflowProvider):
-    """Submits workflows, follows them and stops them; free where the provider file names no price."""
+    """Submits workflows, follows them and stops them; free where the provider file names no price.
+
+    Where it names a key and leaves a price out, the service behind it may charge for it: Comfy Cloud does.
+    """
 
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
-        is_free = not any(entry.price_of(model.name) for model in entry.models)
+        prices = [model.price_micros_per_image for model in entry.models]
+        is_free = not any(prices) and not (api_key and None in prices)
         self.traits = Traits(free=is_free, idempotent=True, resumable=True)
 
     async def submit(self, order: Order) -> Operation:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,3 +117,24 @@ def test_what_an_older_worker_would_drop_of_a_model_is_not_offered_either() -> N
 
     assert merge([older, newer])[0].provider.as_model("m").capabilities == Capabilities()
     assert merge([newer])[0].provider.as_model("m").capabilities == able
+
+
+@pytest.mark.parametrize("free", [(True, True), (True, False), (False, True)])
+def test_a_provider_is_free_where_it_is_so_at_each_worker(free: tuple[bool, bool]) -> None:
+    told = [
+        Registration(
+            worker=str(number),
+            provider=Provider(
+                name="drawn",
+                kind="procedural",
+                is_default=True,
+                default_model="m",
+                capabilities=Capabilities(free=one),
+            ),
+            started_at=NOW + timedelta(seconds=number),
+            registered_at=NOW,
+        )
+        for number, one in enumerate(free)
+    ]
+
+    assert merge(told)[0].provider.capabilities.free is all(free)

@@ -148,15 +148,20 @@ async def test_a_call_that_costs_and_was_taken_before_is_not_sent_under_another_
 
 async def test_a_call_that_costs_nothing_and_was_taken_before_is_sent_under_another_key() -> None:
     server = Server(REUSED, httpx.Response(201, json=JOB))
-    await asked_of(server, lambda provider: provider.submit(ORDER))
+    await asked_of(server, lambda provider: provider.submit(ORDER), price=0)
     first, second = (request.headers["idempotency-key"] for request in server.asked)
 
     assert first != second
 
 
-@pytest.mark.parametrize(("price", "is_free"), [(None, True), (0, True), (40_000, False)])
-async def test_a_provider_without_a_price_is_free(price: int | None, is_free: bool) -> None:
-    provider = ComfyUIV2Provider(entry(price=price), api_key="")
+@pytest.mark.parametrize(
+    ("price", "key", "is_free"),
+    [(None, "", True), (0, "", True), (40_000, "", False), (None, "key", False), (0, "key", True)],
+)
+async def test_a_provider_without_a_price_is_free_unless_its_server_knows_whom_to_bill(
+    price: int | None, key: str, is_free: bool
+) -> None:
+    provider = ComfyUIV2Provider(entry(price=price), api_key=key)
     await provider.close()
 
     assert (provider.traits.free, provider.traits.idempotent, provider.traits.resumable) == (is_free, True, True)
