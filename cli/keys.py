@@ -1,13 +1,15 @@
-"""`calotype keys`: fresh keys for the gateway's keys file; no server is needed."""
+"""`calotype keys`: fresh keys for the gateway's keys file, and those of a stack that runs."""
 
 import hashlib
 import json
 import secrets
+from pathlib import Path
 
 import click
 import yaml
 
 from cli.errors import CommandFailed, ExitCode
+from cli.stack.options import data_option
 
 PREFIX = "cal_"
 RANDOM_BYTES = 32
@@ -15,7 +17,7 @@ RANDOM_BYTES = 32
 
 @click.group()
 def keys() -> None:
-    """Make keys for those who may ask the gateway."""
+    """Make keys for those who may ask the gateway, or show that of a stack."""
 
 
 @keys.command()
@@ -45,4 +47,18 @@ def new(tenant: str, role: str, as_json: bool) -> int:
         "already, add the digest to its key_sha256.",
         err=True,
     )
+    return ExitCode.DONE
+
+
+@keys.command()
+@data_option
+def show(data: Path) -> int:
+    """Print what a shell exports to use the stack of a folder: eval "$(calotype keys show)"."""
+    # Here, not above: other commands need none of the stack's libraries.
+    from cli.stack.commands import running
+    from cli.stack.exports import exports, key_need
+
+    state = running(data)
+    click.echo("\n".join(exports(state)))
+    click.echo(key_need(state), err=True)
     return ExitCode.DONE

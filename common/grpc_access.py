@@ -7,7 +7,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import unquote
 
 import grpc
 
@@ -76,8 +75,7 @@ class Guard:
         names = _certificate_names(context.auth_context())
         if names:
             return _known(self.identities.of_certificate(names), "The certificate is not known to this service.")
-        local = self.identities.on_loopback if _is_local(context.peer()) else None
-        return _known(local, "A token or a client certificate is needed: send authorization: Bearer TOKEN.")
+        raise _unauthenticated("A token or a client certificate is needed: send authorization: Bearer TOKEN.")
 
     def _of_header(self, shown: list[str | bytes]) -> Identity:
         scheme, _, token = str(shown[0]).partition(" ")
@@ -133,12 +131,6 @@ def _certificate_names(facts: Any) -> list[str]:
     """Names in the client's certificate, which the handshake has checked; its common name where it has no other."""
     names = [*facts.get("peer_uri", ()), *facts.get("peer_dns", ())] or facts.get("x509_common_name", ())
     return [name.decode("utf-8", "replace") for name in names]
-
-
-def _is_local(peer: str) -> bool:
-    """Whether a caller, told as `ipv4:127.0.0.1:50000`, sits on this machine."""
-    family, _, address = unquote(peer).partition(":")
-    return family in ("ipv4", "ipv6") and _is_loopback(address.rpartition(":")[0])
 
 
 def _is_loopback(host: str) -> bool:

@@ -40,7 +40,6 @@ class _Entry(BaseModel):
     tenants: Literal["*"] | list[_Name] = []
     token_sha256: list[_Digest] = []
     certificate: list[_San] = []
-    loopback: bool = False
 
     @property
     def identity(self) -> Identity:
@@ -86,16 +85,10 @@ class Identities:
         """Whose certificate has one of these names."""
         return next((self._certificates[name] for name in names if name in self._certificates), None)
 
-    @property
-    def on_loopback(self) -> Identity | None:
-        """Who somebody on this machine is that shows nothing."""
-        return self._loopback
-
     def _use(self, content: bytes) -> None:
         entries = _parse(self._path, content, self._roles)
         self._tokens = [(digest, one.identity) for one in entries for digest in one.token_sha256]
         self._certificates = {name: one.identity for one in entries for name in one.certificate}
-        self._loopback = next((one.identity for one in entries if one.loopback), None)
 
 
 def _content(path: Path) -> bytes:
@@ -125,7 +118,6 @@ def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
     _refuse_twice(path, "name", [one.name for one in entries])
     _refuse_twice(path, "token", [digest for one in entries for digest in one.token_sha256])
     _refuse_twice(path, "certificate", [name for one in entries for name in one.certificate])
-    _refuse_twice(path, "loopback", [one.loopback for one in entries if one.loopback])
     return entries
 
 

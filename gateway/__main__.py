@@ -15,7 +15,8 @@ from common.loops import run_every
 from common.tracing import tracing
 from gateway import readiness, server
 from gateway.app import create_app
-from gateway.auth import Authenticator
+from gateway.auth import Authenticator, is_loopback
+from gateway.free_use import LOOK_SECONDS, FreeUse
 from gateway.job_client import JobClient
 from gateway.keys import RELOAD_SECONDS, KeysFile
 from gateway.memory import return_large_blocks
@@ -33,7 +34,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
     keys_file = _keys_file(settings)
-    authenticator = Authenticator(keys_file.load() if keys_file else None, required=settings.require_auth)
+    keyring = keys_file.load() if keys_file else None
     ready = Readiness(readiness.NAME)
     async with AsyncExitStack() as stack:
         opened = stack.enter_context(server.bind(settings.http_listen, setting="CALOTYPE_HTTP_LISTEN"))
@@ -44,6 +45,10 @@ async def main(stop: asyncio.Event) -> None:
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
         job_service = await stack.enter_async_context(opened_channel)
         jobs = JobClient(job_service)
+        # By the socket, not by what the setting calls it.
+        is_reached_from_here_alone = is_loopback(opened.getsockname()[0])
+        free_use = FreeUse(jobs.providers) if settings.keyless_while_free and is_reached_from_here_alone else None
+        authenticator = Authenticator(keyring, free_use=free_use)
         parts = Parts(
             jobs=jobs,
             operator=OperatorClient(job_service),
@@ -58,6 +63,8 @@ async def main(stop: asyncio.Event) -> None:
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
+        if free_use is not None:
+            tasks.start(run_every("free_use", free_use.look, interval=LOOK_SECONDS, stop=stop), name="free use")
         if admin is not None:
             # It ends with the tasks, and they after the server below: while that drains, it can be watched.
             scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
@@ -70,8 +77,8 @@ async def main(stop: asyncio.Event) -> None:
 def _keys_file(settings: Settings) -> KeysFile | None:
     if settings.api_keys_file is not None:
         return KeysFile(settings.api_keys_file)
-    if settings.require_auth:
-        raise config.ConfigError("CALOTYPE_REQUIRE_AUTH needs CALOTYPE_API_KEYS_FILE, which names the keys.")
+    if not settings.keyless_while_free:
+        raise config.ConfigError("CALOTYPE_API_KEYS_FILE is not set: it names the keys, and nobody is let in without.")
     return None
 
 

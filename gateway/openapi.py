@@ -122,7 +122,7 @@ _SCHEMES = {
         "description": "The same, for a browser's EventSource, which cannot set headers.",
     },
 }
-#: No key is needed on the machine itself, unless the operator says so.
+#: `calotype up` needs no key on the machine itself while every provider is free (docs/access.md).
 _CALLERS: list[dict[str, list[str]]] = [{"key": []}, {}]
 TOKEN_HOLDERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {}]
 WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clientTokenInAddress": []}, {}]

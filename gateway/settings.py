@@ -16,7 +16,8 @@ class Settings(ClientSettings):
     #: Where metrics are served; nowhere unless it is given.
     admin_listen: str | None = None
     api_keys_file: Path | None = None
-    #: Whether callers on this machine need a key too.
-    require_auth: bool = False
+    #: Only `calotype up` sets it: callers on this machine need no key while every provider is free. A gateway that
+    #: listens on another address than loopback asks for a key all the same.
+    keyless_while_free: bool = False
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["text", "json"] = "json"

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import click
 import httpx
+from click.core import ParameterSource
 
 from cli.errors import CommandFailed, ExitCode
 from cli.stack.state import read_state
@@ -48,14 +49,18 @@ def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any
         )
         @wraps(command)
         def wrapped(*args: Any, url: str | None, api_key: str | None, data: Path, **kwargs: Any) -> Any:
-            return command(*args, connection=_connection(url, api_key, data, operator=operator), **kwargs)
+            source = click.get_current_context().get_parameter_source("api_key")
+            connection = _connection(
+                url, api_key, data, operator=operator, exported=source is ParameterSource.ENVIRONMENT
+            )
+            return command(*args, connection=connection, **kwargs)
 
         return wrapped
 
     return decorated
 
 
-def _connection(url: str | None, api_key: str | None, data: Path, *, operator: bool) -> Connection:
+def _connection(url: str | None, api_key: str | None, data: Path, *, operator: bool, exported: bool) -> Connection:
     if url:
         return Connection(url=url.rstrip("/"), api_key=api_key)
     state = read_state(data)
@@ -64,6 +69,9 @@ def _connection(url: str | None, api_key: str | None, data: Path, *, operator: b
             f"No stack runs in {data}; start one with `calotype up`, or name a service with --url.",
             ExitCode.NOT_REACHABLE,
         )
+    # What `calotype up` says to export is a tenant's key: an operator's command still has that of the stack.
+    if exported and api_key == state.api_key:
+        api_key = None
     return Connection(url=state.http, api_key=api_key or (state.operator_key if operator else state.api_key))
 
 

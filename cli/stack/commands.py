@@ -14,6 +14,7 @@ from cli.errors import CommandFailed, ExitCode
 from cli.stack import detached, foreground
 from cli.stack.database import from_environment
 from cli.stack.embedded import Options
+from cli.stack.exports import exports, key_need
 from cli.stack.options import Address, Replicas, data_option
 from cli.stack.readiness import Row, look
 from cli.stack.state import StackState, read_state
@@ -30,8 +31,9 @@ from services.job import migrations
     help="Provider file; without one there is the provider procedural.",
 )
 @click.option("--replicas", type=Replicas(), default="", help="E.g. generator=2,uploader=2.")
-@click.option("--require-auth", is_flag=True, help="Ask for a key on this machine, too.")
+@click.option("--require-auth", is_flag=True, help="Ask for a key also while every provider is free.")
 @click.option("--detach", is_flag=True, help="Return when all is ready.")
+@click.option("--print-no-keys", is_flag=True, hidden=True, help="Print no key: what is printed goes into a log.")
 @click.option("--grace-seconds", envvar="CALOTYPE_GRACE_SECONDS", type=float, default=330.0, hidden=True)
 def up(
     http: tuple[str, int],
@@ -40,6 +42,7 @@ def up(
     replicas: dict[str, int],
     require_auth: bool,
     detach: bool,
+    print_no_keys: bool,
     grace_seconds: float,
 ) -> int:
     """Run everything on this machine: PostgreSQL, NATS, object storage and the services."""
@@ -55,8 +58,10 @@ def up(
         grace_seconds=grace_seconds,
     )
     if not detach:
-        return foreground.run(options, _say)
-    click.echo(detached.start(options, _say).http)
+        return foreground.run(options, _say, (lambda _: None) if print_no_keys else _introduce)
+    state = detached.start(options, _say)
+    click.echo(state.http)
+    _introduce(state)
     return ExitCode.DONE
 
 
@@ -110,6 +115,12 @@ def _word(row: Row) -> str:
     if not row.alive:
         return "[red]ended[/]"
     return {True: "[green]ready[/]", False: "[yellow]not ready[/]", None: "runs"}[row.ready]
+
+
+def _introduce(state: StackState) -> None:
+    """Print what programs need to know; to stderr, as scripts read the address from stdout."""
+    lines = [key_need(state), "In the shell of your programs (`calotype keys show` prints it again):"]
+    click.echo("\n".join([*lines, *(f"  {one}" for one in exports(state))]), err=True)
 
 
 def _say(line: str) -> None:

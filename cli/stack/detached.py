@@ -68,6 +68,7 @@ def _private(path: str, flags: int) -> int:
 def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:
     host, port = options.http
     command = [sys.executable, "-P", "-m", "cli", "up", "--http", f"{host}:{port}", "--data", str(options.folder)]
+    command.append("--print-no-keys")
     if options.providers:
         command += ["--providers", str(options.providers)]
     if options.replicas:

@@ -59,18 +59,21 @@ class EmbeddedStack:
         self._supervisor = Supervisor(tell=tell, changed=self._note)
         self._describe: Callable[[], StackState] | None = None
 
-    def start(self, stop: threading.Event) -> None:
+    def start(self, stop: threading.Event) -> StackState:
         """Start everything in order; returns when all is ready. Raises `ChildError`, `StartInterrupted`."""
         self._note()
         secrets, keys_file = keys.load_or_make(self._options.folder)
-        identities = keys.write_identities(self._options.folder, secrets, open_here=not self._options.require_auth)
+        identities = keys.write_identities(self._options.folder, secrets)
         ports = Ports(self._options.folder / "ports.json")
         servers = self._start_servers(ports, secrets, stop)
         assembled = services.assemble(self._wiring(servers, secrets, keys_file, identities), ports)
         ports.remember()
         # The others ask it at their start: one that finds nobody waits before it asks again.
         self._run({"job": assembled.programs.pop("job")}, stop)
+        # Last, since until generators have said what they offer, the catalogue is that of the last run.
+        gateway = assembled.programs.pop("gateway")
         self._run(assembled.programs, stop)
+        self._run({"gateway": gateway}, stop)
         self._describe = lambda: StackState(
             http=self.url,
             grpc=assembled.addresses,
@@ -87,6 +90,7 @@ class EmbeddedStack:
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
         )
         self._note()
+        return self._describe()
 
     def keep_up(self, stop: threading.Event) -> None:
         """Start whatever ends again, until `stop` is set."""
@@ -131,7 +135,7 @@ class EmbeddedStack:
                 "PROVIDERS_FILE": str(self._options.providers or ""),
                 "API_KEYS_FILE": str(keys_file),
                 "GRPC_IDENTITIES_FILE": str(identities),
-                "REQUIRE_AUTH": "true" if self._options.require_auth else "",
+                "KEYLESS_WHILE_FREE": "" if self._options.require_auth else "true",
             },
             tokens=secrets.service_tokens,
             storage_url=servers.storage_url,

@@ -14,7 +14,7 @@ from cli.stack.embedded import EmbeddedStack, Options
 from cli.stack.options import url_of
 from cli.stack.ports import NoFreePort, free_port, is_free
 from cli.stack.private_folder import keep_private
-from cli.stack.state import read_state, stop_leftovers
+from cli.stack.state import StackState, read_state, stop_leftovers
 
 
 class Signals:
@@ -34,8 +34,8 @@ class Signals:
         (self.hurry if self.stop.is_set() else self.stop).set()
 
 
-def run(options: Options, tell: Callable[[str], None]) -> ExitCode:
-    """Run the stack until it is told to stop. Raises `CommandFailed`."""
+def run(options: Options, tell: Callable[[str], None], introduce: Callable[[StackState], None]) -> ExitCode:
+    """Run the stack until it is told to stop; `introduce` is called once it is ready. Raises `CommandFailed`."""
     with hold(options.folder, tell):
         stop_leftovers(options.folder, tell)
         signals = Signals()
@@ -43,8 +43,9 @@ def run(options: Options, tell: Callable[[str], None]) -> ExitCode:
         stack = EmbeddedStack(options, address_for(options), tell)
         began = time.monotonic()
         try:
-            stack.start(signals.stop)
+            state = stack.start(signals.stop)
             tell(f"ready at {stack.url} after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+            introduce(state)
             stack.keep_up(signals.stop)
         except StartInterrupted:
             return ExitCode.INTERRUPTED

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
-from calotype.permissions import CLIENT, GENERATOR, OPERATOR, ROLES, UPLOADER
+from calotype.permissions import CLIENT, GENERATOR, OPERATOR, UPLOADER
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +54,14 @@ def load_or_make(folder: Path) -> tuple[Keys, Path]:
     return keys, accepted
 
 
-def write_identities(folder: Path, keys: Keys, *, open_here: bool) -> Path:
-    """The identities file that gRPC services read; `open_here` admits whoever calls from this machine."""
+def write_identities(folder: Path, keys: Keys) -> Path:
+    """The identities file that gRPC services read."""
     file = folder / "identities.yaml"
-    everything = {"roles": list(ROLES), "tenants": "*", "loopback": True}
     entries = [
         _identity("gateway", keys.gateway_token, CLIENT, OPERATOR),
         _identity("generator", keys.generator_token, GENERATOR),
         _identity("uploader", keys.uploader_token, UPLOADER),
         _identity("user", keys.grpc_token, CLIENT, OPERATOR),
-        *([{"name": "this-machine"} | everything] if open_here else []),
     ]
     write_private(file, yaml.safe_dump({"identities": entries}, sort_keys=False))
     return file

@@ -52,7 +52,7 @@ SERVICES = (
         name="gateway",
         module="gateway",
         settings=frozenset(
-            {"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "REQUIRE_AUTH", "GRPC_TOKEN", "ADMIN_LISTEN"}
+            {"JOB_ADDRESS", "HTTP_LISTEN", "API_KEYS_FILE", "KEYLESS_WHILE_FREE", "GRPC_TOKEN", "ADMIN_LISTEN"}
         ),
         replicable=False,
     ),

@@ -86,7 +86,7 @@ PartsOf = Annotated[Parts, Depends(_parts)]
 
 
 async def _submitter(request: Request, parts: PartsOf) -> Caller:
-    caller = parts.authenticator.caller(request)
+    caller = await parts.authenticator.caller(request)
     if caller.grant is not None:
         raise _denied("A client token is for its one job alone; this needs a key.")
     return caller
@@ -139,7 +139,7 @@ def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Req
     """Whoever has a key, or a client token for this job and action; to look and to cancel count as requests."""
 
     async def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
-        caller = parts.authenticator.caller(request, token_in_address=token_in_address)
+        caller = await parts.authenticator.caller(request, token_in_address=token_in_address)
         if caller.grant is not None and caller.grant.job_id != job_id:
             raise _no_such_job()
         if caller.grant is not None and action not in caller.grant.actions:

@@ -47,7 +47,7 @@ class Sparing(Bounded):
 @asynccontextmanager
 async def gateway(protocol: type[Connection]) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway that knows one key and asks everybody for one."""
-    authenticator = Authenticator(KEYRING, required=True)
+    authenticator = Authenticator(KEYRING)
     async with (
         serving(FakeJobService()) as address,
         assembled(address, authenticator=authenticator) as (app, parts),

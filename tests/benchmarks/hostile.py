@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from cli.stack.state import StackState
-from tests.benchmarks.running import resident, stack
+from tests.benchmarks.running import bearer, resident, stack
 from tests.support import hostile
 from tests.support.hostile import ATTACKS, Target
 
@@ -69,7 +69,7 @@ async def trickle(target: Target, rng: random.Random, until: float) -> None:
 
 async def work(stack: StackState, seen: Seen, until: float) -> None:
     """Somebody who means well: a job with its picture, again and again."""
-    async with httpx.AsyncClient(base_url=stack.http, trust_env=False, timeout=60) as client:
+    async with httpx.AsyncClient(base_url=stack.http, headers=bearer(stack), trust_env=False, timeout=60) as client:
         while time.monotonic() < until:
             began = time.monotonic()
             body = {"prompt": "made among the hostile", "size": "64x64"}

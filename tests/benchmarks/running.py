@@ -20,13 +20,20 @@ def stack() -> Iterator[tuple[StackState, Path]]:
     """A stack on free ports, and its folder; both go at the end."""
     with tempfile.TemporaryDirectory() as folder:
         cli = [sys.executable, "-P", "-m", "cli"]
-        subprocess.run([*cli, "up", "--detach", "--http", "127.0.0.1:0", "--data", folder], check=True, cwd=ROOT)
+        # With a key, as where jobs cost something.
+        up = [*cli, "up", "--detach", "--require-auth", "--http", "127.0.0.1:0", "--data", folder]
+        subprocess.run(up, check=True, cwd=ROOT)
         try:
             found = read_state(Path(folder))
             assert found is not None
             yield found, Path(folder)
         finally:
             subprocess.run([*cli, "down", "--data", folder], check=True, cwd=ROOT)
+
+
+def bearer(stack: StackState) -> dict[str, str]:
+    """The header that shows the key of the tenant `default`."""
+    return {"Authorization": f"Bearer {stack.api_key}"}
 
 
 @contextmanager

@@ -15,7 +15,7 @@ import httpx
 import psutil
 
 from cli.stack.state import StackState
-from tests.benchmarks.running import resident, stack, suspended
+from tests.benchmarks.running import bearer, resident, stack, suspended
 
 #: As a frontend would: many jobs, a few pages look at each.
 WATCHERS_OF_A_JOB = 10
@@ -24,7 +24,8 @@ WATCHERS_OF_A_JOB = 10
 async def watch(stack: StackState, job_id: str, opened: asyncio.Semaphore, refused: list[bytes]) -> float:
     """Follow a job to its end; returns when that was heard. Whoever is refused comes again, as pages do."""
     where = urlsplit(stack.http)
-    head = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: {where.netloc}\r\n\r\n"
+    shown = "".join(f"{name}: {value}\r\n" for name, value in bearer(stack).items())
+    head = f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: {where.netloc}\r\n{shown}\r\n"
     while True:
         reader, writer = await asyncio.open_connection(where.hostname, where.port)
         writer.write(head.encode())
@@ -87,7 +88,7 @@ async def tell(name: str, client: httpx.AsyncClient, watching: Mapping[str, list
 
 async def measure(stack: StackState, streams: int) -> None:
     """Open streams; cancel half of the jobs, then the others after job-service was killed; print what that took."""
-    async with httpx.AsyncClient(base_url=stack.http, trust_env=False, timeout=30) as client:
+    async with httpx.AsyncClient(base_url=stack.http, headers=bearer(stack), trust_env=False, timeout=30) as client:
         jobs = [
             (await client.post("/v1/jobs", json={"prompt": f"watched {number}"})).json()["id"]
             for number in range(streams // WATCHERS_OF_A_JOB)

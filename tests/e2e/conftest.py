@@ -7,14 +7,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 
 from cli.stack.state import StackState, read_state
 from tests.support.collector import Collector, collector
 from tests.support.paid_provider import KEY, Books, paid_provider
-from tests.support.patience import PATIENCE
-from tests.support.stack import Client, PatientTransport
+from tests.support.stack import Client, PatientTransport, caller
 
 ROOT = Path(__file__).parents[2]
 PROVIDERS = """
@@ -128,6 +126,5 @@ def stack(server_folder: Path, spans: Collector, books: Books, closed_port: int)
 @pytest.fixture
 def client(stack: StackState) -> Iterator[Client]:
     """A frontend's view of the stack."""
-    transport = PatientTransport()
-    with httpx.Client(base_url=stack.http, timeout=PATIENCE, transport=transport, trust_env=False) as opened:
+    with caller(stack, transport=PatientTransport()) as opened:
         yield Client(opened)

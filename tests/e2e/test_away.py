@@ -19,7 +19,7 @@ from tests.support.every_call import CALLS
 from tests.support.freezing import frozen
 from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
-from tests.support.stack import Client
+from tests.support.stack import Client, caller
 
 #: What needs nothing of anybody, and what needs the one server that is named.
 ALONE = {"listUiStates", "isAlive"}
@@ -50,7 +50,7 @@ def follow(stack: StackState, job: str, seen: "queue.Queue[dict[str, Any]]") -> 
     """Reads one stream to its end; the sequences that it told."""
     told = []
     with (
-        httpx.Client(base_url=stack.http, timeout=PATIENCE, trust_env=False) as http,
+        caller(stack) as http,
         http.stream("GET", f"/v1/jobs/{job}/events") as answer,
     ):
         for line in answer.iter_lines():
@@ -77,7 +77,7 @@ def test_every_call_answers_meanwhile_streams_stay_and_all_goes_on_afterwards(
     slow, seen = client.submit(f"slow while {name} is away", provider="paid")["id"], queue.Queue[dict[str, Any]]()
     wrong: list[str] = []
     with (
-        httpx.Client(base_url=stack.http, timeout=PATIENCE, trust_env=False) as http,
+        caller(stack) as http,
         ThreadPoolExecutor(len(CALLS) + 1) as threads,
     ):
         impatient = Client(http)

@@ -1,13 +1,14 @@
 """The gateway on a given job-service: as an application in this process, or behind a real HTTP server."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import httpx
+from calotype.provider.v1 import provider_pb2
 from fastapi import FastAPI
 
 from common.grpc_client import channel
@@ -16,6 +17,7 @@ from gateway import readiness, server
 from gateway.app import create_app
 from gateway.auth import Authenticator
 from gateway.connections import Connection
+from gateway.free_use import FreeUse
 from gateway.job_client import JobClient
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
@@ -36,6 +38,21 @@ class Clock:
         return self.now
 
 
+def free_use(*providers: provider_pb2.Provider) -> FreeUse:
+    """Of these providers, by default of one that is free; nobody is asked for them."""
+
+    async def catalogue() -> Sequence[provider_pb2.Provider]:
+        return providers or (provider(),)
+
+    return FreeUse(catalogue)
+
+
+def provider(kind: str = "procedural", *, free: bool = True, **fields: Any) -> provider_pb2.Provider:
+    """A provider of the catalogue."""
+    able = provider_pb2.Capabilities(free=free)
+    return provider_pb2.Provider(name="drawn", kind=kind, capabilities=able, **fields)
+
+
 @asynccontextmanager
 async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Parts]]:
     """The application and its parts; any part may be given.
@@ -46,7 +63,7 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
         chosen: dict[str, Any] = {
             "jobs": JobClient(opened, call_seconds=PATIENCE),
             "operator": OperatorClient(opened, call_seconds=PATIENCE),
-            "authenticator": Authenticator(None, required=False),
+            "authenticator": Authenticator(None, free_use=free_use()),
             "ready": Readiness(readiness.NAME),
             "draining": asyncio.Event(),
             "clock": Clock(),

@@ -10,6 +10,7 @@ from uuid import uuid4
 import httpx
 import psycopg2
 
+from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
 
 FINAL = ("completed", "failed", "canceled")
@@ -65,6 +66,12 @@ def let_time_pass(database_url: str, job_id: str, *, seconds: float, witness: st
             threading.Event().wait(0.1)
             cursor.execute(claims, told)
             [(now,)] = cursor.fetchall()
+
+
+def caller(stack: StackState, *, transport: httpx.HTTPTransport | None = None) -> httpx.Client:
+    """A client of the stack's HTTP API with the key of the tenant `default`; to be used as a context."""
+    key = {"Authorization": f"Bearer {stack.api_key}"}
+    return httpx.Client(base_url=stack.http, headers=key, timeout=PATIENCE, transport=transport, trust_env=False)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ import pytest
 from calotype.client import JobClient, NotAllowed
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 
+from cli.stack.exports import exports
 from cli.stack.keys import Keys, load_or_make
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
@@ -47,6 +48,9 @@ def up(folder: Path, *more: str) -> StackState:
     state = read_state(folder)
     assert state is not None
     assert done.stdout.strip() == state.http
+    for line in exports(state):
+        assert line in done.stderr
+    assert ("No key is needed now: " in done.stderr) is ("--require-auth" not in more)
     return state
 
 
@@ -169,6 +173,28 @@ def test_an_operator_finds_no_dead_letters(stack: StackState, folder: Path) -> N
     assert "PERMISSION_DENIED" in as_tenant.stderr
 
 
+def test_what_a_stack_says_to_export_serves_every_command_and_is_in_no_log(
+    stack: StackState, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = calotype("keys", "show", "--data", str(folder))
+    assert (shown.returncode, shown.stdout.splitlines()) == (0, exports(stack))
+    assert shown.stderr.startswith("A key is needed: ")
+    for line in shown.stdout.splitlines():
+        monkeypatch.setenv(*line.removeprefix("export ").split("=", 1))
+
+    assert calotype("dead", "list", "--data", str(folder)).returncode == 0
+    assert calotype("jobs", "list", "--data", str(folder)).returncode == 0
+    logs = [path.read_text(encoding="utf-8") for path in folder.rglob("*.log")]
+    assert not [text for text in logs if stack.api_key in text]
+
+
+def test_there_is_no_key_to_show_where_no_stack_runs(tmp_path: Path) -> None:
+    shown = calotype("keys", "show", "--data", str(tmp_path))
+
+    assert (shown.returncode, shown.stdout, shown.stderr.count("\n")) == (3, "", 1)
+    assert "calotype up" in shown.stderr
+
+
 def test_an_operator_sees_queue_and_providers(stack: StackState) -> None:
     headers = {"Authorization": f"Bearer {stack.operator_key}"}
     with httpx.Client(base_url=stack.http, headers=headers, transport=PatientTransport(), timeout=PATIENCE) as client:
@@ -232,10 +258,8 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
     # Where nobody else has taken the port while it was free: other tests look for ports of their own.
     assert second.storage_url == first.storage_url or is_taken(first.storage_url)
     assert get_job(second, job_id)["status"] == "completed"
-    with JobClient(second.grpc["job"], tenant="default") as jobs:
+    with JobClient(second.grpc["job"], tenant="default", token=second.grpc_token) as jobs:
         assert jobs.get(job_id).id == job_id
-    assert renew(second.grpc["worker"], None) is grpc.StatusCode.OK
-    assert renew(second.grpc["worker"], "wrong") is grpc.StatusCode.UNAUTHENTICATED
 
     assert calotype("down", "--data", str(tmp_path)).returncode == 0
     assert not any(psutil.pid_exists(pid) for pid in pids_of(second))

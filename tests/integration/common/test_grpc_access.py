@@ -168,16 +168,6 @@ async def test_health_answers_everybody_and_reflection_whoever_is_known(file: Pa
     assert "calotype.job.v1.JobService" in [one.name for one in answer.list_services_response.service]
 
 
-async def test_a_caller_on_this_machine_needs_nothing_where_the_file_says_so_but_shows_no_wrong_token(
-    file: Path,
-) -> None:
-    write(file, entry("here", "client", token="", tenants="*", loopback=True), entry("worker", "worker"))
-    async with served(door_for(file)) as address:
-        answered = [await ask(address, grpc_token=token) for token in (None, "wrong", "worker")]
-
-    assert answered == ["OK", "UNAUTHENTICATED", "PERMISSION_DENIED"]
-
-
 @pytest.fixture
 def authority(tmp_path: Path) -> Authority:
     """Whose certificates both sides believe."""

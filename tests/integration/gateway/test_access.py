@@ -43,7 +43,7 @@ def clock() -> Clock:
 @pytest.fixture
 def authenticator(clock: Clock) -> Authenticator:
     """Knows the keys of two tenants."""
-    return Authenticator(ALL, required=True, clock=clock)
+    return Authenticator(ALL, clock=clock)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ async def test_an_open_stream_ends_when_its_token_expires(
 async def test_a_stream_does_not_wait_for_a_heartbeat_to_end_with_its_token(service: FakeJobService) -> None:
     async with (
         serving(service) as address,
-        assembled(address, authenticator=Authenticator(ALL, required=True)) as (app, parts),
+        assembled(address, authenticator=Authenticator(ALL)) as (app, parts),
         over_http(app, parts) as client,
     ):
         job = service.add(tenant="acme")
@@ -149,7 +149,7 @@ async def real(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator
     """A client of a gateway with keys, on the real job-service."""
     async with (
         job_service(database_url, nats_url) as address,
-        assembled(address, pace=QUICK, authenticator=Authenticator(ALL, required=True)) as (app, parts),
+        assembled(address, pace=QUICK, authenticator=Authenticator(ALL)) as (app, parts),
         over_http(app, parts) as client,
     ):
         yield client

@@ -1,13 +1,8 @@
 """The gateway as a process: its start, its refusals to start, its readiness, its end."""
 
 import asyncio
-import hashlib
-import os
 import signal
 import socket
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,82 +16,18 @@ from gateway import job_client, operator_client
 from gateway.keys import RELOAD_SECONDS
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
+from tests.support.gateway_process import KEY, GatewayProcess, running, start, write_keys
 from tests.support.patience import PATIENCE, pause
 from tests.support.scraping import scrape
 
-ROOT = Path(__file__).parents[3]
 #: What the gateway asks for that is answered once.
 UNARY = {"CreateJob", "GetJob", "ListJobs", "ListAttempts", "ListProviders", "RetryJob", "CancelJob", "DeleteJob"}
 
 
-async def _start(**settings: str) -> asyncio.subprocess.Process:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
-    environ |= {f"CALOTYPE_{name}": value for name, value in settings.items()}
-    environ["PYTHONPATH"] = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", env=environ, cwd=ROOT, stderr=asyncio.subprocess.PIPE
-    )
-
-
 async def _refusal(**settings: str) -> tuple[int | None, str]:
-    process = await _start(**settings)
+    process = await start(**settings)
     _, said = await asyncio.wait_for(process.communicate(), timeout=PATIENCE)
     return process.returncode, said.decode()
-
-
-class _Gateway:
-    """A gateway that runs.
-
-    All that it writes is read at once: each request makes a line, and a process whose pipe is full stands still.
-    """
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self._lines: list[bytes] = []
-        self._has_ended = False
-        self._wrote = asyncio.Condition()
-        self._reading = asyncio.create_task(self._read())
-
-    async def line(self, word: bytes) -> bytes:
-        """The first line that holds a word, once it is written."""
-        async with asyncio.timeout(PATIENCE), self._wrote:
-            while not (found := [line for line in self._lines if word in line]):
-                assert not self._has_ended, f"the process ended without {word!r}"
-                await self._wrote.wait()
-        return found[0]
-
-    async def end(self) -> tuple[int, bytes]:
-        """Its exit status, and all that it wrote, once it has ended."""
-        async with asyncio.timeout(PATIENCE):
-            await self._reading
-            return await self.process.wait(), b"".join(self._lines)
-
-    async def kill(self) -> None:
-        """End it, unless it has ended."""
-        if self.process.returncode is None:
-            self.process.kill()
-        await self.end()
-
-    async def _read(self) -> None:
-        assert self.process.stderr is not None
-        while not self._has_ended:
-            line = await self.process.stderr.readline()
-            async with self._wrote:
-                self._lines.append(line)
-                self._has_ended = not line
-                self._wrote.notify_all()
-
-
-@asynccontextmanager
-async def _running(job_address: str, **settings: str) -> AsyncIterator[tuple[_Gateway, httpx.AsyncClient]]:
-    process = await _start(HTTP_LISTEN="127.0.0.1:0", JOB_ADDRESS=job_address, LOG_FORMAT="text", **settings)
-    gateway = _Gateway(process)
-    try:
-        port = (await gateway.line(b"http.opened")).decode().rpartition("port=")[2].strip()
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as client:
-            yield gateway, client
-    finally:
-        await gateway.kill()
 
 
 async def _ready(client: httpx.AsyncClient, status: int) -> httpx.Response:
@@ -124,7 +55,7 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, **request: 
         ({"HTTP_LISTEN": "127.0.0.1:99999", "JOB_ADDRESS": "127.0.0.1:1"}, "CALOTYPE_HTTP_LISTEN"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "HTTP_LISTN": "x"}, "CALOTYPE_HTTP_LISTEN?"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "ADMIN_LISTEN": "9464"}, "CALOTYPE_ADMIN_LISTEN"),
-        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "REQUIRE_AUTH": "1"}, "CALOTYPE_API_KEYS_FILE"),
+        ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": ""}, "CALOTYPE_API_KEYS_FILE"),
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "API_KEYS_FILE": "/nowhere"}, "/nowhere"),
         (
             {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TLS_KEY_FILE": "/tls.key"},
@@ -133,24 +64,26 @@ async def _answer(client: httpx.AsyncClient, method: str, path: str, **request: 
         ({"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1", "GRPC_TOKEN": "a b"}, "CALOTYPE_GRPC_TOKEN"),
     ],
 )
-async def test_a_bad_setting_stops_the_start_with_one_line(settings: dict[str, str], word: str) -> None:
-    code, said = await _refusal(**settings)
+async def test_a_bad_setting_stops_the_start_with_one_line(tmp_path: Path, settings: dict[str, str], word: str) -> None:
+    write_keys(tmp_path, "1", KEY)
+    code, said = await _refusal(**{"API_KEYS_FILE": str(tmp_path / "keys.yaml")} | settings)
     assert (code, said.count("\n"), word in said) == (2, 1, True), said
 
 
 @pytest.mark.parametrize("name", ["HTTP_LISTEN", "ADMIN_LISTEN"])
-async def test_a_busy_port_stops_the_start_with_one_line_that_names_its_setting(name: str) -> None:
+async def test_a_busy_port_stops_the_start_with_one_line_that_names_its_setting(tmp_path: Path, name: str) -> None:
+    write_keys(tmp_path, "1", KEY)
     with socket.create_server(("127.0.0.1", 0)) as busy:
         listen = f"127.0.0.1:{busy.getsockname()[1]}"
         settings = {"HTTP_LISTEN": "127.0.0.1:0", "JOB_ADDRESS": "127.0.0.1:1"} | {name: listen}
-        code, said = await _refusal(**settings)
+        code, said = await _refusal(API_KEYS_FILE=str(tmp_path / "keys.yaml"), **settings)
     assert (code, said.count("\n")) == (2, 1), said
     assert f"Cannot listen on {listen} (CALOTYPE_{name})" in said
 
 
-async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_not() -> None:
+async def test_it_is_ready_while_job_service_is_and_says_so_quickly_when_it_is_not(tmp_path: Path) -> None:
     service = FakeJobService()
-    async with serving(service) as address, _running(address) as (_, client):
+    async with serving(service) as address, running(address, tmp_path) as (_, client):
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         assert (await _ready(client, 200)).json()["status"] == "ok"
         job = service.add()
@@ -161,9 +94,9 @@ def test_no_call_to_job_service_may_take_as_long_as_two_seconds() -> None:
     assert max(job_client.CALL_SECONDS, job_client.HEALTH_SECONDS, operator_client.CALL_SECONDS) < 2
 
 
-async def test_every_call_tells_job_service_how_long_it_waits() -> None:
+async def test_every_call_tells_job_service_how_long_it_waits(tmp_path: Path) -> None:
     service = FakeJobService()
-    async with serving(service) as address, _running(address) as (_, client):
+    async with serving(service) as address, running(address, tmp_path) as (_, client):
         job = service.add(status=job_pb2.STATUS_FAILED)
         await _answer(client, "POST", "/v1/jobs", json={"prompt": "a"})
         for path in ("/v1/jobs", f"/v1/jobs/{job.id}", f"/v1/jobs/{job.id}/attempts", "/v1/providers"):
@@ -176,10 +109,10 @@ async def test_every_call_tells_job_service_how_long_it_waits() -> None:
     assert max(service.time_left) < 2
 
 
-async def test_a_job_service_that_is_away_is_told_before_it_is_back() -> None:
+async def test_a_job_service_that_is_away_is_told_before_it_is_back(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-    async with _running(address) as (_, client):
+    async with running(address, tmp_path) as (_, client):
         assert (await client.get("/healthz")).status_code == 200
         refused = await _ready(client, 503)
         assert refused.json()["conditions"][0]["name"] == "job-service"
@@ -193,69 +126,70 @@ async def test_a_job_service_that_is_away_is_told_before_it_is_back() -> None:
             assert (await _answer(client, "POST", "/v1/jobs", json={"prompt": "a"})).status_code == 202
 
 
-async def test_a_job_service_that_is_not_ready_makes_the_gateway_not_ready() -> None:
-    async with serving(FakeJobService(), ok=False) as address, _running(address) as (_, client):
+async def test_a_job_service_that_is_not_ready_makes_the_gateway_not_ready(tmp_path: Path) -> None:
+    async with serving(FakeJobService(), ok=False) as address, running(address, tmp_path) as (_, client):
         async with asyncio.timeout(PATIENCE):
             while (await client.get("/readyz")).json()["conditions"][0]["message"] != "is not ready itself":
                 await pause()
 
 
-async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zero() -> None:
+async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zero(tmp_path: Path) -> None:
     service = FakeJobService()
-    async with serving(service) as address, _running(address) as (running, client):
+    async with serving(service) as address, running(address, tmp_path) as (gateway, client):
         job = service.add(status=job_pb2.STATUS_GENERATING)
         async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
             stream = events(answer)
             await next_job(stream)
             waiting = asyncio.create_task(client.get(f"/v1/jobs/{job.id}", headers={"Prefer": "wait=60"}))
             await asyncio.wait_for(service.until(lambda now: now.watching == 2), timeout=PATIENCE)
-            running.process.send_signal(signal.SIGTERM)
+            gateway.process.send_signal(signal.SIGTERM)
             comments = [event.comment async for event in stream]
         assert comments[-1] == "the gateway restarts; reconnect"
         assert (await waiting).json()["status"] == "generating"
-        assert (await running.end())[0] == 0
+        assert (await gateway.end())[0] == 0
         with pytest.raises(httpx.ConnectError):
             await client.get("/healthz")
 
 
-def _ports(running: _Gateway) -> set[int]:
+def _ports(gateway: GatewayProcess) -> set[int]:
     """Where the process listens."""
-    found = psutil.Process(running.process.pid).net_connections("tcp")
+    found = psutil.Process(gateway.process.pid).net_connections("tcp")
     return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
 
 
-async def test_metrics_have_a_port_of_their_own_and_none_unless_it_is_set() -> None:
+async def test_metrics_have_a_port_of_their_own_and_none_unless_it_is_set(tmp_path: Path) -> None:
     port = free_port()
     async with serving(FakeJobService()) as address:
-        async with _running(address) as (running, client):
-            assert _ports(running) == {client.base_url.port}
+        async with running(address, tmp_path) as (gateway, client):
+            assert _ports(gateway) == {client.base_url.port}
             assert (await client.get("/metrics")).status_code == 404
-        async with _running(address, ADMIN_LISTEN=f"127.0.0.1:{port}") as (running, client):
-            assert _ports(running) == {client.base_url.port, port}
+        async with running(address, tmp_path, ADMIN_LISTEN=f"127.0.0.1:{port}") as (gateway, client):
+            assert _ports(gateway) == {client.base_url.port, port}
 
 
-async def test_its_drain_can_be_watched_on_the_admin_port() -> None:
+async def test_its_drain_can_be_watched_on_the_admin_port(tmp_path: Path) -> None:
     port, held = free_port(), "calotype_request_body_bytes"
     async with (
         serving(FakeJobService()) as address,
-        _running(address, ADMIN_LISTEN=f"127.0.0.1:{port}") as (running, client),
+        running(address, tmp_path, ADMIN_LISTEN=f"127.0.0.1:{port}") as (gateway, client),
         httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE, trust_env=False) as admin,
         asyncio.timeout(PATIENCE),
     ):
         main = (client.base_url.host, client.base_url.port or 0)
         reader, writer = await asyncio.open_connection(*main)
         writer.write(b"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n")
+        writer.write(f"Authorization: Bearer {KEY}\r\n".encode())
         writer.write(b"Content-Length: 15\r\n\r\n{")
         while (await scrape(admin)).value(held) != 1:
             await pause()
-        running.process.send_signal(signal.SIGTERM)
+        gateway.process.send_signal(signal.SIGTERM)
         while await _is_open(*main):
             await pause()
         assert (await scrape(admin)).value(held) == 1
         writer.write(b'"prompt": "a"}')
         assert b" 202 " in await reader.readline()
         writer.close()
-        assert await running.process.wait() == 0
+        assert await gateway.process.wait() == 0
         assert not await _is_open("127.0.0.1", port)
 
 
@@ -268,15 +202,6 @@ async def _is_open(host: str, port: int) -> bool:
     return True
 
 
-def _write_keys(folder: Path, name: str, *keys: str, text: str | None = None) -> None:
-    """Swap the link `keys.yaml` to a new file, as Kubernetes does."""
-    digests = [hashlib.sha256(key.encode()).hexdigest() for key in keys]
-    (folder / name).write_text(text or f"tenants: [{{name: default, key_sha256: {digests}}}]")
-    link = folder / "next"
-    link.symlink_to(name)
-    link.replace(folder / "keys.yaml")
-
-
 async def _status(client: httpx.AsyncClient, key: str, *, until: int) -> None:
     """Wait until a key is answered so."""
     async with asyncio.timeout(PATIENCE):
@@ -285,20 +210,19 @@ async def _status(client: httpx.AsyncClient, key: str, *, until: int) -> None:
 
 
 async def test_keys_come_and_go_without_a_restart_and_a_wrong_file_changes_nothing(tmp_path: Path) -> None:
-    _write_keys(tmp_path, "1", "first")
-    file = str(tmp_path / "keys.yaml")
-    async with serving(FakeJobService()) as address, _running(address, API_KEYS_FILE=file) as (running, client):
+    write_keys(tmp_path, "1", "first")
+    async with serving(FakeJobService()) as address, running(address, tmp_path, None) as (gateway, client):
         await _status(client, "first", until=200)
-        _write_keys(tmp_path, "2", "first", "second")
+        write_keys(tmp_path, "2", "first", "second")
         await _status(client, "second", until=200)
-        _write_keys(tmp_path, "3", "second")
+        write_keys(tmp_path, "3", "second")
         await _status(client, "first", until=401)
         await _ready(client, 200)
-        _write_keys(tmp_path, "4", text="tenants: {")
-        assert b"CALOTYPE_API_KEYS_FILE" in await running.line(b"keys.refused")
+        write_keys(tmp_path, "4", text="tenants: {")
+        assert b"CALOTYPE_API_KEYS_FILE" in await gateway.line(b"keys.refused")
         await _status(client, "second", until=200)
         await _ready(client, 200)
-        _write_keys(tmp_path, "5", "third")
+        write_keys(tmp_path, "5", "third")
         await _status(client, "third", until=200)
 
 
@@ -308,10 +232,9 @@ def test_keys_are_read_again_within_ten_seconds() -> None:
 
 
 async def test_a_client_token_is_in_no_line_that_the_process_writes(tmp_path: Path) -> None:
-    _write_keys(tmp_path, "1", "first")
+    write_keys(tmp_path, "1", "first")
     service = FakeJobService()
-    settings = {"API_KEYS_FILE": str(tmp_path / "keys.yaml"), "LOG_LEVEL": "debug", "REQUIRE_AUTH": "true"}
-    async with serving(service) as address, _running(address, **settings) as (running, client):
+    async with serving(service) as address, running(address, tmp_path, None, LOG_LEVEL="debug") as (gateway, client):
         job = service.add(status=job_pb2.STATUS_COMPLETED)
         key = {"Authorization": "Bearer first"}
         made = await _answer(client, "POST", "/v1/client-tokens", json={"job_id": job.id}, headers=key)
@@ -325,8 +248,8 @@ async def test_a_client_token_is_in_no_line_that_the_process_writes(tmp_path: Pa
         writer.write(f"GET /v1/jobs/x/events?access_token={token} with spaces HTTP/1.1\r\n\r\n".encode())
         assert b" 400 " in await reader.readline()
         writer.close()
-        running.process.send_signal(signal.SIGTERM)
-        _, said = await running.end()
+        gateway.process.send_signal(signal.SIGTERM)
+        _, said = await gateway.end()
     assert said.count(b"/events") >= 3
     assert token.rpartition(".")[2][:20].encode() not in said
     assert token[:60].encode() not in said

@@ -52,7 +52,7 @@ def desk(database_url: str) -> Iterator[JobDesk]:
 @pytest.fixture
 async def gateways(database_url: str, desk: JobDesk, nats: servers.Server) -> AsyncIterator[list[httpx.AsyncClient]]:
     """Clients of two gateways of one service."""
-    authenticator = Authenticator(KEYRING, required=True)
+    authenticator = Authenticator(KEYRING)
     async with (
         job_service(database_url, nats.url) as address,
         assembled(address, authenticator=authenticator) as (first, _),

@@ -15,7 +15,7 @@ from gateway.auth import Authenticator
 from gateway.keyring import Caller, Keyring
 from gateway.problems import Problem
 from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
+from tests.support.gateway import assembled, free_use, in_process
 
 OPERATOR, TENANT = {"Authorization": "Bearer operator-key"}, {"Authorization": "Bearer tenant-key"}
 KEYS = Keyring(
@@ -69,7 +69,7 @@ def operator() -> Operator:
 @pytest.fixture
 async def http(operator: Operator) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway with keys."""
-    authenticator = Authenticator(KEYS, required=False)
+    authenticator = Authenticator(KEYS, free_use=free_use())
     async with (
         serving(FakeJobService()) as address,
         assembled(address, authenticator=authenticator, operator=operator) as (app, _),

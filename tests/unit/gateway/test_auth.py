@@ -3,12 +3,13 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.provider.v1 import provider_pb2
 from starlette.requests import Request
 
 from gateway.auth import Authenticator
 from gateway.keyring import Caller, Keyring, Limits
 from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import assembled, in_process
+from tests.support.gateway import assembled, free_use, in_process, provider
 
 SECRET = "sk-acme-1"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
@@ -41,60 +42,129 @@ async def _ask(
 
 
 async def test_a_known_key_names_the_tenant() -> None:
-    assert await _ask(Authenticator(KEYS, required=True), key=f"Bearer {SECRET}", client="8.8.8.8") == (202, "acme")
+    assert await _ask(Authenticator(KEYS), key=f"Bearer {SECRET}", client="8.8.8.8") == (202, "acme")
+
+
+UNKNOWN = (f"Bearer {SECRET}x", "Bearer", "Bearer ", f"Bearer {DIGEST}")
+NO_KEY = (SECRET, f"Basic {SECRET}")
+COSTLY = provider("replicate", free=False)
+
+
+@pytest.mark.parametrize("key", [*UNKNOWN, *NO_KEY])
+async def test_a_key_that_is_not_known_is_refused_wherever_one_is_needed(key: str) -> None:
+    assert await _ask(Authenticator(KEYS), key=key) == (401, None)
+    assert await _ask(Authenticator(KEYS, free_use=free_use(provider(), COSTLY)), key=key) == (401, None)
+    assert await _ask(Authenticator(KEYS, free_use=free_use()), key=key, client="10.0.0.1") == (401, None)
+
+
+@pytest.mark.parametrize("key", UNKNOWN)
+async def test_any_key_is_taken_where_none_is_needed(key: str) -> None:
+    assert await _ask(Authenticator(KEYS, free_use=free_use()), key=key) == (202, "default")
+
+
+@pytest.mark.parametrize("key", NO_KEY)
+async def test_what_is_no_bearer_is_refused_everywhere(key: str) -> None:
+    assert await _ask(Authenticator(KEYS, free_use=free_use()), key=key) == (401, None)
+
+
+async def test_a_known_key_names_its_tenant_where_none_is_needed_too() -> None:
+    assert await _ask(Authenticator(KEYS, free_use=free_use()), key=f"Bearer {SECRET}") == (202, "acme")
 
 
 @pytest.mark.parametrize(
-    "key", [f"Bearer {SECRET}x", "Bearer", "Bearer ", SECRET, f"Basic {SECRET}", f"Bearer {DIGEST}"]
+    "providers",
+    [
+        [COSTLY],
+        [provider(), COSTLY],
+        [provider("comfyui", models=[provider_pb2.Model(name="m", price_micros_per_image=1)])],
+        [provider("x", models=[provider_pb2.Model(name="m", capabilities=provider_pb2.Capabilities(free=False))])],
+        [provider_pb2.Provider(name="of a generator that says nothing of it")],
+    ],
 )
-async def test_a_key_that_is_not_known_is_refused_everywhere(key: str) -> None:
-    assert await _ask(Authenticator(KEYS, required=False), key=key) == (401, None)
+async def test_a_key_is_needed_as_soon_as_one_provider_may_cost_something(
+    providers: list[provider_pb2.Provider],
+) -> None:
+    assert await _ask(Authenticator(KEYS, free_use=free_use(*providers))) == (401, None)
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        [],
+        [provider_pb2.Model(name="m")],
+        [provider_pb2.Model(name="m", price_micros_per_image=0, capabilities=provider_pb2.Capabilities(free=True))],
+    ],
+)
+async def test_no_price_and_a_price_of_nothing_are_free_where_the_kind_is(models: list[provider_pb2.Model]) -> None:
+    found = provider("comfyui", models=models)
+    assert await _ask(Authenticator(KEYS, free_use=free_use(found))) == (202, "default")
+
+
+async def test_a_refusal_says_why_and_what_to_do() -> None:
+    service = FakeJobService()
+    async with (
+        serving(service) as address,
+        assembled(address, authenticator=Authenticator(KEYS, free_use=free_use(COSTLY))) as (app, _),
+        in_process(app) as http,
+    ):
+        detail = (await http.get("/v1/jobs")).json()["detail"]
+
+    assert detail.startswith("A key is needed: not every provider is free. ")
+    assert "`calotype keys show`" in detail
+    assert "export CALOTYPE_API_KEY=" in detail
 
 
 @pytest.mark.parametrize(
     ("client", "host"), [("127.0.0.1", "localhost:8080"), ("::1", "[::1]:8080"), ("127.0.0.9", "127.0.0.1")]
 )
-async def test_this_machine_needs_no_key(client: str, host: str) -> None:
-    assert await _ask(Authenticator(None, required=False), client=client, host=host) == (202, "default")
-    assert await _ask(Authenticator(KEYS, required=False), client=client, host=host) == (202, "default")
+async def test_this_machine_needs_no_key_while_every_provider_is_free(client: str, host: str) -> None:
+    assert await _ask(Authenticator(None, free_use=free_use()), client=client, host=host) == (202, "default")
+    assert await _ask(Authenticator(KEYS, free_use=free_use()), client=client, host=host) == (202, "default")
 
 
 async def test_this_machine_needs_a_key_where_everybody_does() -> None:
-    assert await _ask(Authenticator(KEYS, required=True)) == (401, None)
+    assert await _ask(Authenticator(KEYS)) == (401, None)
+    assert await _ask(Authenticator(None)) == (401, None)
 
 
 @pytest.mark.parametrize("client", ["10.0.0.1", "192.168.1.4", "8.8.8.8", "2001:db8::1", "testclient"])
 async def test_another_machine_needs_a_key(client: str) -> None:
-    assert await _ask(Authenticator(None, required=False), client=client) == (401, None)
+    assert await _ask(Authenticator(None, free_use=free_use()), client=client) == (401, None)
 
 
 @pytest.mark.parametrize(
-    "header", ["X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto", "Forwarded", "X_Real_IP"]
+    "header",
+    [
+        *("X_Forwarded_For", "X_Forwarded_Host", "X_Forwarded_Proto", "X_Forwarded_Port", "X_Forwarded", "Forwarded"),
+        *("X_Real_IP", "Via", "True_Client_IP", "X_Client_IP", "X_Cluster_Client_IP", "Fastly_Client_IP", "CDN_Loop"),
+        *("CF_Connecting_IP", "CF_Ray", "X_Envoy_External_Address", "X_Azure_ClientIP", "X_Original_Forwarded_For"),
+        *("Fly_Client_IP", "CloudFront_Viewer_Address", "X_Amzn_Trace_Id", "Tailscale_User_Login"),
+    ],
 )
 async def test_a_proxy_on_this_machine_speaks_for_another(header: str) -> None:
-    assert await _ask(Authenticator(None, required=False), **{header: "127.0.0.1"}) == (401, None)
+    assert await _ask(Authenticator(None, free_use=free_use()), **{header: "127.0.0.1"}) == (401, None)
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost.evil.example", "http://[", ""])
 async def test_a_page_of_another_site_gets_nothing_without_a_key(origin: str) -> None:
-    assert await _ask(Authenticator(None, required=False), origin=origin) == (401, None)
+    assert await _ask(Authenticator(None, free_use=free_use()), origin=origin) == (401, None)
 
 
 @pytest.mark.parametrize("origin", ["http://localhost:5173", "http://127.0.0.1:8080", "http://[::1]:3000"])
 async def test_a_page_that_is_developed_on_this_machine_needs_no_key(origin: str) -> None:
-    assert (await _ask(Authenticator(None, required=False), origin=origin))[0] == 202
+    assert (await _ask(Authenticator(None, free_use=free_use()), origin=origin))[0] == 202
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:8080"])
 async def test_a_page_that_points_its_name_at_this_machine_gets_nothing(host: str) -> None:
-    assert await _ask(Authenticator(None, required=False), host=host) == (401, None)
+    assert await _ask(Authenticator(None, free_use=free_use()), host=host) == (401, None)
 
 
 async def test_this_machine_is_a_tenant_whatever_role_the_file_gives_to_that_name() -> None:
     keyring = Keyring([Caller(tenant="default", role="operator", key_sha256=DIGEST)])
     async with (
         serving(FakeJobService()) as address,
-        assembled(address, authenticator=Authenticator(keyring, required=False)) as (app, _),
+        assembled(address, authenticator=Authenticator(keyring, free_use=free_use())) as (app, _),
         in_process(app) as http,
     ):
         assert (await http.get("/v1/admin/dead")).status_code == 403
@@ -103,7 +173,7 @@ async def test_this_machine_is_a_tenant_whatever_role_the_file_gives_to_that_nam
 async def test_a_caller_carries_the_limits_of_its_tenant_with_or_without_a_key() -> None:
     limits = Limits(max_in_flight=5)
     keyring = Keyring([Caller(tenant="default", limits=limits, key_sha256=DIGEST)])
-    authenticator = Authenticator(keyring, required=False)
+    authenticator = Authenticator(keyring, free_use=free_use())
     local: dict[str, Any] = {
         "type": "http",
         "client": ("127.0.0.1", 1),
@@ -115,11 +185,11 @@ async def test_a_caller_carries_the_limits_of_its_tenant_with_or_without_a_key()
     }
     keyed = local | {"headers": [*local["headers"], (b"authorization", f"Bearer {SECRET}".encode())]}
 
-    assert authenticator.caller(Request(local)).limits == limits
-    assert authenticator.caller(Request(keyed)).limits == limits
+    assert (await authenticator.caller(Request(local))).limits == limits
+    assert (await authenticator.caller(Request(keyed))).limits == limits
 
 
 async def test_a_key_that_is_gone_is_refused_at_once() -> None:
-    authenticator = Authenticator(KEYS, required=False)
+    authenticator = Authenticator(KEYS)
     authenticator.use(Keyring([Caller(tenant="acme", key_sha256="0" * 64)]))
     assert await _ask(authenticator, key=f"Bearer {SECRET}") == (401, None)

@@ -20,7 +20,7 @@ from gateway.client_tokens import Grant, TokenAction
 from gateway.keyring import Caller, Keyring
 from tests.support.event_source import events
 from tests.support.fake_job_service import FakeJobService, failure, serving
-from tests.support.gateway import Clock, assembled, in_process
+from tests.support.gateway import Clock, assembled, free_use, in_process
 
 
 def _digest(key: str) -> str:
@@ -38,7 +38,7 @@ KEY = {"Authorization": "Bearer acme-key"}
 @pytest.fixture
 def authenticator(clock: Clock) -> Authenticator:
     """Everybody needs a key."""
-    return Authenticator(Keyring([ACME, OTHER, OPS]), required=True, clock=clock)
+    return Authenticator(Keyring([ACME, OTHER, OPS]), clock=clock)
 
 
 @pytest.fixture
@@ -398,7 +398,7 @@ async def test_on_this_machine_a_token_needs_a_key_of_the_tenant_in_the_file(
     service: FakeJobService, clock: Clock, keyring: Keyring | None, status: int
 ) -> None:
     job = service.add(tenant="default")
-    authenticator = Authenticator(keyring, required=False, clock=clock)
+    authenticator = Authenticator(keyring, free_use=free_use(), clock=clock)
     async with (
         serving(service) as address,
         assembled(address, clock=clock, authenticator=authenticator) as (app, _),

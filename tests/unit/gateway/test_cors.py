@@ -11,7 +11,7 @@ from gateway.auth import Authenticator
 from gateway.client_tokens import Grant
 from gateway.keyring import Caller, Keyring
 from tests.support.fake_job_service import FakeJobService, serving
-from tests.support.gateway import Clock, assembled, in_process
+from tests.support.gateway import Clock, assembled, free_use, in_process
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 
@@ -40,7 +40,7 @@ EXPOSED = {
 @pytest.fixture
 def authenticator(clock: Clock) -> Authenticator:
     """Two tenants that allow an origin each, and one that allows none."""
-    return Authenticator(KEYRING, required=True, clock=clock)
+    return Authenticator(KEYRING, clock=clock)
 
 
 @pytest.fixture
@@ -153,7 +153,7 @@ async def test_a_star_allows_every_origin_of_its_tenant(
 
 
 async def test_somebody_on_this_machine_has_the_origins_of_the_tenant_default(service: FakeJobService) -> None:
-    authenticator = Authenticator(Keyring([_caller("default", SHOP)]), required=False)
+    authenticator = Authenticator(Keyring([_caller("default", SHOP)]), free_use=free_use())
     async with (
         serving(service) as address,
         assembled(address, authenticator=authenticator) as (app, _),

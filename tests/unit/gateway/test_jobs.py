@@ -41,7 +41,7 @@ async def test_links_begin_with_the_address_that_the_client_used_before_a_proxy(
     job = service.add(tenant="acme")
     async with (
         serving(service) as address,
-        assembled(address, authenticator=Authenticator(keyring, required=True)) as (app, _),
+        assembled(address, authenticator=Authenticator(keyring)) as (app, _),
         in_process(app, host="api.example:8443") as client,
     ):
         answer = await client.get(f"/v1/jobs/{job.id}", headers={"Authorization": "Bearer key"} | told)

@@ -5,7 +5,6 @@ import stat
 from dataclasses import asdict, fields
 from pathlib import Path
 
-import yaml
 from calotype.permissions import ROLES
 
 from cli.stack.keys import Keys, load_or_make, write_identities
@@ -26,7 +25,7 @@ def test_a_folder_of_an_older_version_keeps_its_keys_and_gets_the_new_ones(tmp_p
 
 def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
     keys, _ = load_or_make(tmp_path)
-    file = write_identities(tmp_path, keys, open_here=False)
+    file = write_identities(tmp_path, keys)
     identities = Identities(file, roles=ROLES)
     found = {name: identities.of_token(token) for name, token in asdict(keys).items()}
 
@@ -41,18 +40,5 @@ def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
         "generator_storage_token": None,
         "uploader_storage_token": None,
     }
-    assert identities.on_loopback is None
     assert not any(value in file.read_text(encoding="utf-8") for value in asdict(keys).values())
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-
-
-def test_a_stack_that_asks_nobody_for_a_key_admits_whoever_is_on_this_machine(tmp_path: Path) -> None:
-    keys, _ = load_or_make(tmp_path)
-    file = write_identities(tmp_path, keys, open_here=True)
-    local = Identities(file, roles=ROLES).on_loopback
-
-    assert local is not None
-    assert (local.roles, local.tenants) == (frozenset(ROLES), None)
-    assert [one["name"] for one in yaml.safe_load(file.read_text())["identities"] if one.get("loopback")] == [
-        local.name
-    ]

@@ -16,7 +16,7 @@ WIRING = {
     "PUBLIC_BASE_URL": "http://127.0.0.1:1/public",
     "PROVIDERS_FILE": "",
     "API_KEYS_FILE": "/keys.yaml",
-    "REQUIRE_AUTH": "",
+    "KEYLESS_WHILE_FREE": "",
     "GRPC_IDENTITIES_FILE": "/identities.yaml",
 }
 

@@ -1,0 +1,30 @@
+"""A proxy as nginx is with `proxy_pass` and nothing else: it says of itself and of its clients nothing at all.
+
+By its documented defaults Host becomes that of the other side, the connection is closed, the version is 1.0.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+
+@asynccontextmanager
+async def plain_proxy(host: str, port: int) -> AsyncIterator[str]:
+    """The proxy's URL; it passes each request on to `host:port`."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            first, *sent = (await reader.readuntil(b"\r\n\r\n")).rstrip(b"\r\n").split(b"\r\n")
+            own = [first.replace(b"HTTP/1.1", b"HTTP/1.0"), f"Host: {host}:{port}".encode(), b"Connection: close"]
+            passed = [line for line in sent if not line.lower().startswith((b"host:", b"connection:"))]
+            length = next((int(line[15:]) for line in sent if line.lower().startswith(b"content-length:")), 0)
+            answers, asks = await asyncio.open_connection(host, port)
+            asks.write(b"\r\n".join([*own, *passed, b"", b""]) + await reader.readexactly(length))
+            writer.write(await answers.read())
+            await writer.drain()
+            asks.close()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
