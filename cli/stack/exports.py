@@ -27,7 +27,14 @@ def key_need(state: StackState) -> str:
     status, body = answer
     if status == http.client.OK:
         return "No key is needed now: every provider is free. One that is not free makes it needed at once."
-    detail = str(json.loads(body)["detail"])
     if status == http.client.UNAUTHORIZED:
-        return f"{detail.partition('. ')[0].rstrip('.')}."
-    return f"Whether a key is needed is not known: {detail}"
+        return f"{_detail(body).partition('. ')[0].rstrip('.')}."
+    return f"Whether a key is needed is not known: the gateway answers {status}. {_detail(body)}".rstrip()
+
+
+def _detail(problem: bytes) -> str:
+    """A problem's own words; none where it is none."""
+    try:
+        return str(json.loads(problem)["detail"])
+    except (ValueError, KeyError, TypeError):
+        return ""

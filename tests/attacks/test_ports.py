@@ -105,7 +105,7 @@ def sockets(stack: Stack) -> list[tuple[str, int, bool]]:
     return [
         (one.laddr.ip.removeprefix("::ffff:"), one.laddr.port, one.type == socket.SOCK_STREAM)
         for one in psutil.net_connections("inet")
-        if (one.type == socket.SOCK_DGRAM or one.status == psutil.CONN_LISTEN)
+        if (one.status == psutil.CONN_LISTEN or (one.type == socket.SOCK_DGRAM and one.laddr and not one.raddr))
         and (one.pid in pids or (one.pid is None and one.laddr.port in known))
     ]
 
