@@ -39,6 +39,8 @@ class ServiceError(Exception):
     retry_after_seconds: float | None = None
     field_violations: tuple[FieldViolation, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: Whether what was asked for is there and another tenant's; the asker is not told, the audit is.
+    hides: bool = False
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -45,17 +45,11 @@ class Guard:
         self.identities = identities
         self._objection = objection
 
-    def admit(self, method: str, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
-        """Who calls, as far as it may call this method at all; nothing of its message is needed.
+    def admit(self, identity: Identity, method: str, request: Any) -> None:
+        """Raises `ServiceError` PERMISSION_DENIED unless the identity may ask just this.
 
-        Raises `ServiceError` UNAUTHENTICATED or PERMISSION_DENIED.
+        Without a request, which is not received yet: unless it may call the method at all.
         """
-        identity = self.identify(context)
-        self.admit_request(identity, method, None)
-        return identity
-
-    def admit_request(self, identity: Identity, method: str, request: Any) -> None:
-        """Raises `ServiceError` PERMISSION_DENIED unless the identity may ask just this."""
         why_not = self._objection(method, request, roles=identity.roles, tenants=identity.tenants)
         if why_not is not None:
             raise ServiceError(
@@ -86,9 +80,13 @@ class Guard:
 
 @dataclass(frozen=True, kw_only=True)
 class Door:
-    """How a process serves gRPC: who may call it (without a guard: everybody), and its TLS (without: in the clear)."""
+    """How a process serves gRPC: who may call it (without a guard: everybody), and its TLS (without: in the clear).
+
+    `changes` says of a method whether the audit is told of its calls.
+    """
 
     guard: Guard | None = None
+    changes: Callable[[str], bool] = lambda method: True
     credentials: grpc.ServerCredentials | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -100,9 +98,15 @@ class Door:
 OPEN = Door()
 
 
-def door(settings: ServerSettings, *listens: str, roles: Collection[str], objection: Objection) -> Door:
+def door(
+    settings: ServerSettings,
+    *listens: str,
+    roles: Collection[str],
+    objection: Objection,
+    changes: Callable[[str], bool],
+) -> Door:
     """The door that the settings describe, for these addresses. Raises `ConfigError`."""
-    made = Door(guard=_guard(settings, roles, objection), credentials=server_credentials(settings))
+    made = Door(guard=_guard(settings, roles, objection), changes=changes, credentials=server_credentials(settings))
     reachable = [listen for listen in listens if not _is_loopback(listen.rpartition(":")[0])]
     # With authorities, whoever has a certificate of theirs is trusted with everything: somebody decided that.
     if reachable and made.guard is None and settings.grpc_tls_ca_file is None:

@@ -23,6 +23,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from common import tracing
 from common.errors import ServiceError, to_status
 from common.grpc_access import OPEN, Door, Guard
+from common.grpc_audit import AuditedCall
 from common.grpc_probes import Probes
 from common.health import Readiness
 from common.lifecycle import StartError
@@ -92,7 +93,7 @@ async def serve(
     ]
     # Where nobody may send much, everybody may ask for health.
     asks_probes = door.guard if max_request_bytes > SMALL_REQUEST_BYTES else None
-    server = grpc.aio.server(interceptors=[_Edge(door.guard, Probes(asks_probes))], options=options)
+    server = grpc.aio.server(interceptors=[_Edge(door, Probes(asks_probes))], options=options)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.name for service in services]
@@ -145,8 +146,8 @@ class _Edge(grpc.aio.ServerInterceptor):
     Nothing of the service runs before the guard has admitted the call.
     """
 
-    def __init__(self, guard: Guard | None, probes: Probes) -> None:
-        self._guard = guard
+    def __init__(self, door: Door, probes: Probes) -> None:
+        self._door = door
         self._probes = probes
 
     async def intercept_service(
@@ -161,7 +162,7 @@ class _Edge(grpc.aio.ServerInterceptor):
         if method.startswith("/grpc.health."):
             return self._probes.wrap(handler)
         if method.startswith("/grpc.reflection."):
-            return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._guard))
+            return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._door))
         parent = dict(handler_call_details.invocation_metadata or ()).get("traceparent")
         parent = parent if isinstance(parent, str) else None
         coders = {
@@ -169,34 +170,40 @@ class _Edge(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
-            once = _unary(handler.unary_unary, method, parent, self._guard)
+            once = _unary(handler.unary_unary, method, parent, self._door)
             return grpc.stream_unary_rpc_method_handler(once, **coders)
         if handler.unary_stream is not None:
-            streamed = _stream(handler.unary_stream, method, parent, self._guard)
+            streamed = _stream(handler.unary_stream, method, parent, self._door)
             return grpc.stream_stream_rpc_method_handler(streamed, **coders)
         raise NotImplementedError(f"{method} takes a stream of requests, which nothing here could refuse.")
 
 
-def _unary(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
+def _unary(inner: Any, method: str, parent: str | None, door: Door) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        call = _audited(method, context, door)
         with _span(method, parent) as span:
             try:
-                return await inner(await _admitted(guard, method, context, span), context)
+                response = await inner(await _admitted(door.guard, call, context, span), context)
             except BaseException as error:
+                call.failed(error)
                 await _refuse(error, context, span, method)
                 raise
+            call.done(response)
+            return response
 
     return handle
 
 
-def _stream(inner: Any, method: str, parent: str | None, guard: Guard | None) -> Any:
+def _stream(inner: Any, method: str, parent: str | None, door: Door) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        call = _audited(method, context, door)
         # Not the current span: the consumer of a generator runs in another context.
         span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
         try:
-            async for response in inner(await _admitted(guard, method, context, span), context):
+            async for response in inner(await _admitted(door.guard, call, context, span), context):
                 yield response
         except BaseException as error:
+            call.failed(error)
             await _refuse(error, context, span, method)
             raise
         finally:
@@ -205,12 +212,13 @@ def _stream(inner: Any, method: str, parent: str | None, guard: Guard | None) ->
     return handle
 
 
-def _reflection(inner: Any, method: str, guard: Guard | None) -> Any:
+def _reflection(inner: Any, method: str, door: Door) -> Any:
     async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        if guard is not None:
+        if door.guard is not None:
             try:
-                guard.identify(context)
+                door.guard.identify(context)
             except ServiceError as error:
+                _audited(method, context, door).failed(error)
                 await context.abort_with_status(rpc_status.to_status(to_status(error)))
         async for response in inner(requests, context):
             yield response
@@ -218,15 +226,24 @@ def _reflection(inner: Any, method: str, guard: Guard | None) -> Any:
     return handle
 
 
-async def _admitted(guard: Guard | None, method: str, context: grpc.aio.ServicerContext[Any, Any], span: Any) -> Any:
+def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], door: Door) -> AuditedCall:
+    return AuditedCall(
+        method=method, peer=context.peer(), changes=door.changes(method), has_guard=door.guard is not None
+    )
+
+
+async def _admitted(
+    guard: Guard | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: Any
+) -> Any:
     """The message of a caller that may ask this, received only then. Raises `ServiceError`."""
-    if guard is None:
-        return await _message(context)
-    identity = guard.admit(method, context)
-    span.set_attribute("enduser.id", identity.name)
-    request = await _message(context)
-    guard.admit_request(identity, method, request)
-    return request
+    if guard is not None:
+        call.identity = guard.identify(context)
+        guard.admit(call.identity, call.method, None)
+        span.set_attribute("enduser.id", call.identity.name)
+    call.request = await _message(context)
+    if guard is not None and call.identity is not None:
+        guard.admit(call.identity, call.method, call.request)
+    return call.request
 
 
 async def _message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
+from common import audit
 from common.config import ConfigError
 from common.errors import Unavailable
 
@@ -72,6 +73,9 @@ class Identities:
         except ConfigError as error:
             raise Unavailable(f"{error} The identities stay as they were.") from error
         self._content = content
+        audit.record(
+            audit.RULES, audit.Actor(name=audit.PROCESS), action="readIdentities", about=None, outcome=audit.DONE
+        )
         return {"identities_read": 1}
 
     def of_token(self, token: str) -> Identity | None:

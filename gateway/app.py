@@ -6,7 +6,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway import openapi
+from gateway import audit, openapi
 from gateway.edge import Edge, instance_of, request_id_of
 from gateway.problems import Problem, Violation, invalid
 from gateway.refusals import respond
@@ -93,4 +93,5 @@ async def _validation_error(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
+    audit.note_reason(request.scope, problem.reason)
     return respond(problem, instance=instance_of(request.scope), request_id=request_id_of(request.scope))

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
-from gateway import cors, locales, quotas
+from gateway import audit, cors, locales, quotas
 from gateway.auth import caller_of
 from gateway.metrics import Metrics
 from gateway.problems import Problem, malformed
@@ -83,6 +83,7 @@ class Edge:
                 if answer.status >= _SERVER_FAULT:
                     span.set_status(Status(StatusCode.ERROR, str(answer.status)))
                 answer.log(scope["method"], path, route)
+                audit.decided(scope, status=answer.status, replayed=answer.replayed, request_id=request_id)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers) -> None:
         try:
@@ -101,6 +102,7 @@ class Edge:
 
 
 async def _tell(problem: Problem, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+    audit.note_reason(scope, problem.reason)
     response = respond(problem, instance=instance_of(scope), request_id=request_id_of(scope))
     await response(scope, receive, answer.send)
 
@@ -133,11 +135,13 @@ class _Answer:
         self._request_id = request_id_of(scope)
         self._began = time.monotonic()
         self.status = 0
+        self.replayed = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
+            self.replayed = "Idempotency-Replayed" in headers
             for name, value in SECURITY.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
@@ -163,6 +167,7 @@ class _Answer:
             status=self.status,
             duration_ms=round(self._seconds() * 1000, 1),
             request_id=self._request_id,
+            **audit.actor_of(self._scope).fields(),
         )
 
     def _seconds(self) -> float:

@@ -34,6 +34,8 @@ class Caller:
     #: Digest of the key that vouches for the caller, or for its token.
     key_sha256: str | None = field(default=None, repr=False)
     grant: Grant | None = None
+    #: Of a client token: the first 8 hex digits of its SHA-256.
+    token_id: str | None = None
 
     def allowed_origin(self, origin: str) -> str | None:
         """What an answer to a page of that origin names as allowed."""
@@ -64,7 +66,8 @@ class Keyring:
             return None
         digest, grant = found
         owner = next(one for one in self._callers if one.key_sha256 == digest)
-        return replace(owner, role="tenant", grant=grant)
+        token_id = hashlib.sha256(token.encode("ascii")).hexdigest()[:8]
+        return replace(owner, role="tenant", grant=grant, token_id=token_id)
 
     def of_tenant(self, name: str) -> Caller | None:
         """A tenant, by the first of its keys."""

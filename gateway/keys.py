@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from common import audit
 from common.config import ConfigError
 from common.logs import event
 from gateway.keyring import ANY_ORIGIN, Caller, Keyring, Limits
@@ -101,9 +102,11 @@ class KeysFile:
             keyring = self._parse(content)
         except ConfigError as error:
             event(_LOG, logging.ERROR, "keys.refused", because=f"{error} The keys from before stay in use.")
+            _tell_audit("refused")
             return {}
         use(keyring)
         event(_LOG, logging.INFO, "keys.reloaded", keys=len(keyring))
+        _tell_audit(audit.DONE)
         return {"reloaded": 1}
 
     def _read(self) -> bytes | None:
@@ -133,6 +136,10 @@ class KeysFile:
             advice = "write all its keys into one key_sha256"
             raise ConfigError(f"{_WHERE}: {self._path}: tenant {name} stands twice; {advice}.")
         return Keyring(callers)
+
+
+def _tell_audit(outcome: str) -> None:
+    audit.record(audit.RULES, audit.Actor(name=audit.PROCESS), action="readKeys", about=None, outcome=outcome)
 
 
 def _repeated(values: Iterable[str]) -> str | None:

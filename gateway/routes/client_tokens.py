@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter, Request, Response
 
-from gateway import bodies, client_tokens, openapi, strict_json
+from gateway import audit, bodies, client_tokens, openapi, strict_json
 from gateway.idempotency import key_of
 from gateway.routes.parts import CallerOf, PartsOf, answer, job_id_of
 from gateway.schemas.client_tokens import ClientTokenView
@@ -31,6 +31,7 @@ async def create_client_token(request: Request, parts: PartsOf, caller: CallerOf
     key_of(request)
     async with parts.bodies.read(request) as raw:
         wanted = bodies.check(CreateClientToken, await parts.digest(strict_json.parse, raw))
+    audit.note_object(request.scope, wanted.job_id)
     job = await parts.jobs.get(caller.tenant, job_id_of(wanted.job_id))
     token, grant = parts.authenticator.client_token(caller, job.id, wanted.actions, wanted.ttl_seconds)
     actions = client_tokens.ordered(grant.actions)

@@ -9,7 +9,7 @@ from functools import partial
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Request, Response
 
-from gateway import openapi
+from gateway import audit, openapi
 from gateway.following import follow, is_final
 from gateway.idempotency import HEADER, key_of
 from gateway.keyring import Caller
@@ -81,6 +81,7 @@ def _call(request: Request, parts: Parts, caller: Caller, kind: answers.Complete
 
 async def _serve(call: _Call, read: Callable[[bytes], Asked], media_type: str) -> Response:
     job, as_base64, as_stream = await _submit(call, read, media_type)
+    audit.note_object(call.request.scope, job.id)
     try:
         # A job that ended already, when a client repeats itself, is told with its status, in a stream too.
         if as_stream and not is_final(job):

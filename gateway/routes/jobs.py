@@ -7,7 +7,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway import bodies, incoming, openapi, preferences, strict_json
+from gateway import audit, bodies, incoming, openapi, preferences, strict_json
 from gateway.display import retry_after
 from gateway.following import is_final
 from gateway.idempotency import key_of
@@ -162,6 +162,7 @@ def shown(
     located: bool = False,
 ) -> Response:
     """A job with the headers that go with it."""
+    audit.note_object(request.scope, job.id)
     view = parts.renderer(request, caller).job(job)
     every = {**(headers or {}), "ETag": preferences.etag(job.sequence), **retry_after(view.display)}
     if located:

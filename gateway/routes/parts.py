@@ -12,7 +12,7 @@ from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
 from common.health import Readiness
-from gateway import locales, quotas
+from gateway import audit, locales, quotas
 from gateway.auth import Authenticator
 from gateway.client_tokens import TokenAction
 from gateway.following import Pace
@@ -141,6 +141,7 @@ def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Req
     async def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
         caller = await parts.authenticator.caller(request, token_in_address=token_in_address)
         if caller.grant is not None and caller.grant.job_id != job_id:
+            audit.note_hidden(request.scope)
             raise _no_such_job()
         if caller.grant is not None and action not in caller.grant.actions:
             raise _denied(f"The client token does not allow to {action} the job.")

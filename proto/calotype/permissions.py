@@ -63,6 +63,18 @@ _OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET
 _OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
 
 
+#: What the name of a method begins with that changes nothing.
+_LOOKS = ("Get", "List", "Watch", "Take")
+
+
+def changes(method: str) -> bool:
+    """Whether a call of `/package.Service/Method` is told to the audit: clients or operators change something."""
+    service, _, name = method.removeprefix("/").partition("/")
+    needed = NEEDED.get(service, {}).get(name) or ()
+    roles = {needed} if isinstance(needed, str) else set(needed)
+    return bool(roles & {CLIENT, OPERATOR}) and not name.startswith(_LOOKS)
+
+
 def objection(
     method: str, request: Message | None, *, roles: Collection[str], tenants: Collection[str] | None
 ) -> str | None:

@@ -9,7 +9,7 @@ from functools import partial
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
-from common import config, folders, jetstream, lifecycle, logs
+from common import audit, config, folders, jetstream, lifecycle, logs
 from common.emptying import Emptier
 from common.grpc_access import door
 from common.grpc_client import channel
@@ -51,7 +51,14 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
-    own_door = door(settings, settings.grpc_listen, roles=permissions.ACCEPTED, objection=permissions.objection)
+    audit.record(audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE)
+    own_door = door(
+        settings,
+        settings.grpc_listen,
+        roles=permissions.ACCEPTED,
+        objection=permissions.objection,
+        changes=permissions.changes,
+    )
     ready = Readiness("broker", "catalogue")
     # A process that reads or draws pictures needs no credential.
     hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))

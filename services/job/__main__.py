@@ -41,7 +41,9 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
     listens = (settings.grpc_listen, settings.worker_listen)
-    own_door = door(settings, *listens, roles=permissions.ACCEPTED, objection=permissions.objection)
+    own_door = door(
+        settings, *listens, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes
+    )
     ready = Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))

@@ -31,4 +31,6 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
 def door_for(path: Path, **settings: Any) -> Door:
     """The door of a service with that file."""
     chosen = ServerSettings(grpc_identities_file=path, **settings)
-    return door(chosen, "127.0.0.1:0", roles=permissions.ACCEPTED, objection=permissions.objection)
+    return door(
+        chosen, "127.0.0.1:0", roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes
+    )

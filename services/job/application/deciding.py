@@ -101,5 +101,5 @@ def let_go(connection: Connection, job_id: str) -> None:
 def _lock(connection: Connection, tenant: str, job_id: str) -> Job:
     job, _ = jobs.lock_one(connection, job_id)
     if job is None or job.tenant != tenant or job.deleted_at is not None:
-        raise job_not_found(job_id)
+        raise job_not_found(job_id, hides=job is not None and job.tenant != tenant)
     return job

@@ -36,7 +36,7 @@ def find(connection: Connection, tenant: str, job_id: str) -> Job:
     """One job of the tenant, unlocked."""
     job = jobs.get(connection, job_id)
     if job is None or job.tenant != tenant or job.deleted_at is not None:
-        raise job_not_found(job_id)
+        raise job_not_found(job_id, hides=job is not None and job.tenant != tenant)
     return job
 
 

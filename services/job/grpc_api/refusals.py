@@ -66,4 +66,5 @@ def to_service_error(refusal: Refusal) -> ServiceError:
         retry_after_seconds=refusal.retry_after_seconds,
         field_violations=tuple(FieldViolation(field=one.field, description=one.message) for one in refusal.violations),
         metadata=refusal.metadata,
+        hides=refusal.hides,
     )

@@ -81,7 +81,13 @@ async def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token:
 
 def warnings(caplog: pytest.LogCaptureFixture, *listens: str, **files: Path) -> list[Any]:
     with caplog.at_level(logging.WARNING):
-        door(ServerSettings(**files), *listens, roles=permissions.ACCEPTED, objection=permissions.objection)
+        door(
+            ServerSettings(**files),
+            *listens,
+            roles=permissions.ACCEPTED,
+            objection=permissions.objection,
+            changes=permissions.changes,
+        )
     return [record for record in caplog.records if record.message == "grpc.unguarded"]
 
 
