@@ -295,6 +295,28 @@ QUEUE: dict[str, Any] = {
     "oldest_deletion_at": "2026-01-31T11:59:59.000000Z",
     "missing_objects": 0,
 }
+ANY_JOB: dict[str, Any] = {
+    "tenant": "acme",
+    "job": JOB,
+    "attempts": [
+        {
+            **ATTEMPTS["attempts"][0],
+            "outcome": "failed",
+            "provider_calls": [
+                {
+                    **ATTEMPTS["attempts"][0]["provider_calls"][0],
+                    "phase": "not_sent",
+                    "provider_error": {
+                        "http_status": 429,
+                        "code": "rate_limit_exceeded",
+                        "message": "Rate limit reached for images per minute.",
+                        "request_id": "req_7f1c",
+                    },
+                }
+            ],
+        }
+    ],
+}
 PROVIDER_USE: dict[str, Any] = {
     "providers": [
         {
@@ -321,6 +343,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     **openai.ANSWERS,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
+    ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
     ("isAlive", "200"): {"status": "ok"},
     ("isReady", "200"): READY,

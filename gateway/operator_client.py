@@ -43,6 +43,10 @@ class OperatorClient:
         answer = await self._ask(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
         return [*answer.providers]
 
+    async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
+        """A job of any tenant, with what vendors said of it."""
+        return await self._ask(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
+
     async def _ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         try:
             return await grpc_client.call(method, request, timeout=self._call_seconds)

@@ -354,6 +354,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/admin/jobs/{job_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See a job of any tenant
+         * @description A job with its attempts, and with the words of vendors, which its tenant is not told.
+         */
+        get: operations["getAnyJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/healthz": {
         parameters: {
             query?: never;
@@ -408,6 +428,17 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * AnyJobView
+         * @description A job of any tenant and every attempt, oldest first; errors of providers in the vendors' own words.
+         */
+        AnyJobView: {
+            /** Tenant */
+            tenant: string;
+            job: components["schemas"]["JobView"];
+            /** Attempts */
+            attempts: components["schemas"]["AttemptView"][];
         };
         /**
          * ArtifactView
@@ -936,7 +967,7 @@ export interface components {
         };
         /**
          * ProviderErrorView
-         * @description What the vendor said.
+         * @description What the vendor said. `message` and `request_id` are told to operators alone, at `/v1/admin/jobs/{job_id}`.
          */
         ProviderErrorView: {
             /** Http Status */
@@ -1625,6 +1656,7 @@ export interface components {
     pathItems: never;
 }
 export type AliveView = components['schemas']['AliveView'];
+export type AnyJobView = components['schemas']['AnyJobView'];
 export type ArtifactView = components['schemas']['ArtifactView'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AttemptView = components['schemas']['AttemptView'];
@@ -3404,6 +3436,82 @@ export interface operations {
             };
             /** @description Not this caller's to do; a client token is for its job and its actions alone. */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot take it now; ask again after Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    getAnyJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                job_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The job, whose it is, and what was tried. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AnyJobView"];
+                };
+            };
+            /** @description No key or token, or one that is not known or has expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description Not there, or another tenant's. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway import openapi, rendering_admin
 from gateway.idempotency import HEADER, key_of
-from gateway.routes.parts import OperatorOf, PartsOf, answer
-from gateway.schemas.admin import DeadLetterPage, ProviderUseList, QueueView
+from gateway.rendering_ledger import attempt
+from gateway.routes.parts import JobId, OperatorOf, PartsOf, answer
+from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -87,3 +88,19 @@ async def list_provider_use(parts: PartsOf, operator: OperatorOf) -> Response:
     """The catalogue with places taken and calls of the last minute."""
     found = await parts.operator.provider_use()
     return answer(ProviderUseList(providers=[rendering_admin.provider_use(one) for one in found]))
+
+
+@router.get(
+    "/jobs/{job_id}",
+    operation_id="getAnyJob",
+    summary="See a job of any tenant",
+    response_model=AnyJobView,
+    responses={200: openapi.success("The job, whose it is, and what was tried."), **openapi.problems(404)},
+)
+async def get_any_job(job_id: JobId, request: Request, parts: PartsOf, operator: OperatorOf) -> Response:
+    """A job with its attempts, and with the words of vendors, which its tenant is not told."""
+    found, render = await parts.operator.job(job_id), parts.renderer(request, operator)
+    view = AnyJobView(
+        tenant=found.tenant, job=render.job(found.job), attempts=[attempt(one, render) for one in found.attempts]
+    )
+    return answer(view)

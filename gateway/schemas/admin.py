@@ -1,6 +1,8 @@
 """What operators see."""
 
+from gateway.schemas.attempts import AttemptView
 from gateway.schemas.catalogue import ProviderView
+from gateway.schemas.jobs import JobView
 from gateway.schemas.wire import Moment, View
 
 
@@ -76,3 +78,11 @@ class ProviderUseList(View):
     """The catalogue with what is in use of it, by name."""
 
     providers: list[ProviderUseView]
+
+
+class AnyJobView(View):
+    """A job of any tenant and every attempt, oldest first; errors of providers in the vendors' own words."""
+
+    tenant: str
+    job: JobView
+    attempts: list[AttemptView]

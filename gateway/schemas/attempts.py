@@ -9,7 +9,7 @@ Phase = Literal["intended", "accepted", "succeeded", "refused", "failed", "cance
 
 
 class ProviderErrorView(View):
-    """What the vendor said."""
+    """What the vendor said. `message` and `request_id` are told to operators alone, at `/v1/admin/jobs/{job_id}`."""
 
     http_status: int | None
     code: str | None

@@ -64,7 +64,8 @@ async def main(stop: asyncio.Event) -> None:
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker, database))
-        for_clients = [one.served() for one in (clients, operations, dead_letters, QueueService(database))]
+        queue = QueueService(database, public_base_url=settings.public_base_url)
+        for_clients = [one.served() for one in (clients, operations, dead_letters, queue)]
         opened = partial(serve, ready=ready, door=own_door)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         await stack.enter_async_context(opened(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))

@@ -25,7 +25,10 @@ BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
     """One job of the tenant. Raises `Refusal` JOB_NOT_FOUND, for another tenant's job too."""
     jobs.at_one_moment(connection)
-    job = find(connection, tenant, job_id)
+    return _seen(connection, find(connection, tenant, job_id))
+
+
+def _seen(connection: Connection, job: Job) -> Snapshot:
     seen = store.snapshots(connection, [job])[job.id]
     if job.state is State.QUEUED:
         return replace(seen, queue_position=listing.queue_position(connection, job))
@@ -66,11 +69,24 @@ def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tupl
     """Every claim of a job with the calls that were begun under it, oldest first."""
     jobs.at_one_moment(connection)
     find(connection, tenant, job_id)
+    return _attempts(connection, job_id)
+
+
+def _attempts(connection: Connection, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:
     ledger = calls.of_jobs(connection, [job_id])[job_id]
     return [
         (attempt, [call for call in ledger if call.claim_number == attempt.claim_number])
         for attempt in attempts.of_job(connection, job_id)
     ]
+
+
+def get_any_job(connection: Connection, job_id: str) -> tuple[Snapshot, list[tuple[Attempt, Sequence[ProviderCall]]]]:
+    """A job, whosever it is, with every claim of it. Raises `Refusal` JOB_NOT_FOUND."""
+    jobs.at_one_moment(connection)
+    job = jobs.get(connection, job_id)
+    if job is None or job.deleted_at is not None:
+        raise job_not_found(job_id)
+    return _seen(connection, job), _attempts(connection, job_id)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Return every claim of a job."""
         found = await self._read(lambda connection: reading.list_attempts(connection, request.tenant, request.job_id))
         return job_service_pb2.ListAttemptsResponse(
-            attempts=[outgoing.attempt(attempt, ledger) for attempt, ledger in found]
+            attempts=[outgoing.attempt(attempt, ledger, outgoing.call_for_clients) for attempt, ledger in found]
         )
 
     async def ListProviders(

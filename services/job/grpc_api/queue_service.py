@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 
 from common.grpc_server import Served
 from common.postgres import Database
+from services.job.application import reading
 from services.job.grpc_api.refusals import answer
 from services.job.messages import outgoing
 from services.job.store import breakers, load, providers, queue
@@ -16,8 +17,9 @@ from services.job.store.pools import Pool
 class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     """Serves `calotype.ops.v1.QueueService`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, public_base_url: str) -> None:
         self._database = database
+        self._public_base_url = public_base_url
 
     def served(self) -> Served:
         """This service, as a server offers it."""
@@ -54,6 +56,19 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         """Tell what is in use of each provider."""
         found = await answer(lambda: self._database.run(_use, pool=Pool.LISTS))
         return queue_service_pb2.ListProviderUseResponse(providers=found)
+
+    async def GetAnyJob(
+        self, request: queue_service_pb2.GetAnyJobRequest, context: Any
+    ) -> queue_service_pb2.GetAnyJobResponse:
+        """Return a job of any tenant, with what vendors said of it."""
+        seen, attempts = await answer(
+            lambda: self._database.run(lambda c: reading.get_any_job(c, request.job_id), pool=Pool.LISTS)
+        )
+        return queue_service_pb2.GetAnyJobResponse(
+            tenant=seen.job.tenant,
+            job=outgoing.job(seen, public_base_url=self._public_base_url),
+            attempts=[outgoing.attempt(one, ledger, outgoing.call) for one, ledger in attempts],
+        )
 
 
 def _counts(one: queue.Counts) -> queue_service_pb2.JobCounts:

@@ -1,7 +1,8 @@
 """Domain values as protobuf messages."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
 from calotype.artifact.v1 import artifact_pb2
@@ -182,8 +183,24 @@ def call(one: ProviderCall) -> job_pb2.ProviderCall:
     )
 
 
-def attempt(one: Attempt, ledger: Sequence[ProviderCall]) -> job_pb2.Attempt:
-    """A claim with the calls that were begun under it."""
+#: A vendor's code that is a name and no sentence, such as `rate_limit_exceeded`.
+_VENDOR_CODE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def call_for_clients(one: ProviderCall) -> job_pb2.ProviderCall:
+    """A row of the ledger without what is between the operator and the vendor: its words, ids and addresses."""
+    told = call(one)
+    told.ClearField("operation_state")
+    if told.HasField("error"):
+        code = told.error.code if _VENDOR_CODE.fullmatch(told.error.code) else ""
+        told.error.CopyFrom(job_pb2.ProviderError(http_status=told.error.http_status, code=code))
+    return told
+
+
+def attempt(
+    one: Attempt, ledger: Sequence[ProviderCall], call_of: Callable[[ProviderCall], job_pb2.ProviderCall]
+) -> job_pb2.Attempt:
+    """A claim with the calls that were begun under it, each as `call_of` tells it."""
     return job_pb2.Attempt(
         number=one.claim_number,
         stage=number(error_pb2.Stage, "STAGE", one.stage),
@@ -193,7 +210,7 @@ def attempt(one: Attempt, ledger: Sequence[ProviderCall]) -> job_pb2.Attempt:
         outcome=one.outcome or "",
         failure=failure(one.failure),
         counted=one.counted,
-        provider_calls=[call(each) for each in ledger],
+        provider_calls=[call_of(each) for each in ledger],
     )
 
 

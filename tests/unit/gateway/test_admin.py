@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import queue_service_pb2
 from calotype.provider.v1 import provider_pb2
@@ -51,6 +52,15 @@ class Operator:
         counts = queue_service_pb2.JobCounts(queued=1)
         one = queue_service_pb2.TenantQueue(tenant="acme", jobs=counts, oldest_queued_at=Timestamp(seconds=1))
         return queue_service_pb2.GetQueueResponse(jobs=counts, tenants=[one], open_settlements=3)
+
+    async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
+        """A job of a tenant's, whose vendor has said something."""
+        self.asked.append(job_id)
+        said = job_pb2.ProviderError(http_status=429, code="slow", message="org-8KX is out of credit", request_id="r")
+        attempt = job_pb2.Attempt(number=1, provider_calls=[job_pb2.ProviderCall(id="call_1", error=said)])
+        return queue_service_pb2.GetAnyJobResponse(
+            tenant="acme", job=FakeJobService().add(id=job_id), attempts=[attempt]
+        )
 
     async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
         """One place is taken."""
@@ -144,3 +154,19 @@ async def test_a_page_size_that_cannot_be_is_named(http: httpx.AsyncClient) -> N
     answer = await http.get("/v1/admin/dead", params={"page_size": 0}, headers=OPERATOR)
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "page_size")
+
+
+async def test_an_operator_sees_a_job_of_any_tenant_with_the_words_of_its_vendor(
+    http: httpx.AsyncClient, operator: Operator
+) -> None:
+    told = (await http.get("/v1/admin/jobs/job_1", headers=OPERATOR)).json()
+    [call] = told["attempts"][0]["provider_calls"]
+
+    assert (told["tenant"], told["job"]["id"], operator.asked) == ("acme", "job_1", ["job_1"])
+    assert call["provider_error"] == {
+        "http_status": 429,
+        "code": "slow",
+        "message": "org-8KX is out of credit",
+        "request_id": "r",
+    }
+    assert (await http.get("/v1/admin/jobs/job_1", headers=TENANT)).status_code == 403

@@ -755,7 +755,7 @@ Global___Job: _TypeAlias = Job  # noqa: Y015
 
 @_typing.final
 class ProviderError(_message.Message):
-    """ProviderError is what the vendor said, with secrets removed."""
+    """ProviderError is what the vendor said, with secrets removed. Clients are told status and code alone."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -768,9 +768,9 @@ class ProviderError(_message.Message):
     code: _builtins.str
     """The vendor's own code."""
     message: _builtins.str
-    """The vendor's own words, at most 2,000 characters."""
+    """The vendor's own words, at most 2,000 characters; for workers and operators alone."""
     request_id: _builtins.str
-    """The vendor's id of the request, for support."""
+    """The vendor's id of the request, for support; for workers and operators alone."""
     def __init__(
         self,
         *,

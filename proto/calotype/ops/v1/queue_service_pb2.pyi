@@ -3,6 +3,7 @@
 isort:skip_file
 The queue as operators see it: what waits for whom, and how much of each provider is in use."""
 
+from calotype.job.v1 import job_pb2 as _job_pb2
 from calotype.provider.v1 import provider_pb2 as _provider_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -249,3 +250,59 @@ class ListProviderUseResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListProviderUseResponse: _TypeAlias = ListProviderUseResponse  # noqa: Y015
+
+@_typing.final
+class GetAnyJobRequest(_message.Message):
+    """GetAnyJobRequest names a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    """`job_...`."""
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAnyJobRequest: _TypeAlias = GetAnyJobRequest  # noqa: Y015
+
+@_typing.final
+class GetAnyJobResponse(_message.Message):
+    """GetAnyJobResponse is the job, whose it is, and what was tried for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENANT_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    tenant: _builtins.str
+    """Whose."""
+    @_builtins.property
+    def job(self) -> _job_pb2.Job:
+        """As it is now."""
+
+    @_builtins.property
+    def attempts(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Attempt]:
+        """Every claim, oldest first; errors of vendors in their own words."""
+
+    def __init__(
+        self,
+        *,
+        tenant: _builtins.str = ...,
+        job: _job_pb2.Job | None = ...,
+        attempts: _abc.Iterable[_job_pb2.Attempt] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "job", b"job", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetAnyJobResponse: _TypeAlias = GetAnyJobResponse  # noqa: Y015

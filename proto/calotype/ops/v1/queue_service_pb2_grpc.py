@@ -45,6 +45,11 @@ class QueueServiceStub:
                 request_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseRequest.SerializeToString,
                 response_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseResponse.FromString,
                 _registered_method=True)
+        self.GetAnyJob = channel.unary_unary(
+                '/calotype.ops.v1.QueueService/GetAnyJob',
+                request_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobRequest.SerializeToString,
+                response_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobResponse.FromString,
+                _registered_method=True)
 
 
 class QueueServiceServicer:
@@ -65,6 +70,13 @@ class QueueServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetAnyJob(self, request, context):
+        """GetAnyJob returns a job of any tenant, with what vendors said of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_QueueServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_QueueServiceServicer_to_server(servicer, server):
                     servicer.ListProviderUse,
                     request_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseRequest.FromString,
                     response_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseResponse.SerializeToString,
+            ),
+            'GetAnyJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAnyJob,
+                    request_deserializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobRequest.FromString,
+                    response_serializer=calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class QueueService:
             '/calotype.ops.v1.QueueService/ListProviderUse',
             calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseRequest.SerializeToString,
             calotype_dot_ops_dot_v1_dot_queue__service__pb2.ListProviderUseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAnyJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/calotype.ops.v1.QueueService/GetAnyJob',
+            calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobRequest.SerializeToString,
+            calotype_dot_ops_dot_v1_dot_queue__service__pb2.GetAnyJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class QueueServiceStub:
     """GetQueue counts what is under way."""
     ListProviderUse: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]
     """ListProviderUse returns the catalogue with what is in use of it."""
+    GetAnyJob: _grpc.UnaryUnaryMultiCallable[_queue_service_pb2.GetAnyJobRequest, _queue_service_pb2.GetAnyJobResponse]
+    """GetAnyJob returns a job of any tenant, with what vendors said of it."""
 
 @_typing.type_check_only
 class QueueServiceAsyncStub(QueueServiceStub):
@@ -47,6 +49,8 @@ class QueueServiceAsyncStub(QueueServiceStub):
     """GetQueue counts what is under way."""
     ListProviderUse: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.ListProviderUseRequest, _queue_service_pb2.ListProviderUseResponse]  # type: ignore[assignment]
     """ListProviderUse returns the catalogue with what is in use of it."""
+    GetAnyJob: _aio.UnaryUnaryMultiCallable[_queue_service_pb2.GetAnyJobRequest, _queue_service_pb2.GetAnyJobResponse]  # type: ignore[assignment]
+    """GetAnyJob returns a job of any tenant, with what vendors said of it."""
 
 class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
     """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo."""
@@ -66,5 +70,13 @@ class QueueServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_queue_service_pb2.ListProviderUseResponse, _abc.Awaitable[_queue_service_pb2.ListProviderUseResponse]]:
         """ListProviderUse returns the catalogue with what is in use of it."""
+
+    @_abc_1.abstractmethod
+    def GetAnyJob(
+        self,
+        request: _queue_service_pb2.GetAnyJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_queue_service_pb2.GetAnyJobResponse, _abc.Awaitable[_queue_service_pb2.GetAnyJobResponse]]:
+        """GetAnyJob returns a job of any tenant, with what vendors said of it."""
 
 def add_QueueServiceServicer_to_server(servicer: QueueServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

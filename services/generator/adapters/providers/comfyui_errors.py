@@ -90,8 +90,10 @@ def ending_of(name: str, status: Mapping[str, Any]) -> ProviderError | None:
     if "execution_error" in events or status.get("status_str") == "error":
         return _failed(name, events.get("execution_error", {}))
     if status.get("status_str", "success") != "success":
-        what = f"the status {str(status['status_str'])[:100]!r}"
-        return operation_errors.unclassified(name, what, acceptance=Acceptance.ACCEPTED)
+        told = operation_errors.status(status["status_str"])
+        return operation_errors.unclassified(
+            name, operation_errors.UNKNOWN_STATUS, acceptance=Acceptance.ACCEPTED, vendor=told
+        )
     return None
 
 

@@ -84,7 +84,9 @@ class ComfyUIV2Provider(WorkflowProvider):
                 share = progress.get("value") if isinstance(progress, dict) else None
                 return Pending(progress=share if isinstance(share, int | float) and 0 <= share <= 1 else None)
             case other:
-                raise operation_errors.not_told(self.name, f"the status {str(other)[:100]!r}")
+                raise operation_errors.not_told(
+                    self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
+                )
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stop a job by its id; one that has ended is left as it is."""
@@ -96,7 +98,9 @@ class ComfyUIV2Provider(WorkflowProvider):
                 return CancelOutcome.TOO_LATE
             case other:
                 # It stops between two nodes; whoever asks again is told.
-                raise operation_errors.not_told(self.name, str(other)[:100])
+                raise operation_errors.not_told(
+                    self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
+                )
 
     async def _create(self, body: Mapping[str, Any], *, key: str) -> Answer:
         url = f"{self.base_url}/api/v2/jobs"

@@ -101,8 +101,8 @@ class FalProvider(RemoteProvider):
                 return Pending()
             case "COMPLETED":
                 return await self._result(operation, errors.failure_told(told))
-            case other:
-                what = f"the status {str(other)[:100]!r}"
+            case _:
+                what = operation_errors.UNKNOWN_STATUS
                 raise operation_errors.unclassified(
                     self.name, what, acceptance=Acceptance.UNKNOWN, vendor=answer.evidence()
                 )
@@ -121,7 +121,9 @@ class FalProvider(RemoteProvider):
                 # A request that stops after all says so to whoever polls.
                 return CancelOutcome.TOO_LATE
             case other:
-                raise operation_errors.not_told(self.name, str(other)[:100])
+                raise operation_errors.not_told(
+                    self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
+                )
 
     async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.request_for(order.model, order.request)

@@ -18,6 +18,15 @@ def named(name: str, told: object, state: Mapping[str, str], *, vendor: VendorEr
     return Operation(id=told, state={key: value for key, value in state.items() if words.is_name(value)})
 
 
+#: In place of the vendor's own word, which is for operators.
+UNKNOWN_STATUS = "a status that is not known"
+
+
+def status(told: object) -> VendorError:
+    """What is kept of a status that no adapter knows."""
+    return VendorError(code="status", message=f"status {str(told)[:100]!r}")
+
+
 def not_told(
     name: str, what: str, *, retry_after: float | None = None, vendor: VendorError = _NOTHING
 ) -> ProviderError:

@@ -181,9 +181,12 @@ class ReplicateProvider(RemoteProvider):
                 raise operation_errors.stopped(self.name)
             case "failed":
                 raise errors.failure_of(self.name, prediction)
-            case other:
+            case _:
                 raise operation_errors.unclassified(
-                    self.name, f"the status {other!r}", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+                    self.name,
+                    operation_errors.UNKNOWN_STATUS,
+                    acceptance=Acceptance.ACCEPTED,
+                    vendor=answer.evidence(),
                 )
 
     def _result(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated:
