@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from cli.doctor import database, machine, stack
+from cli.doctor import bucket, database, machine, stack
 from cli.doctor.findings import Finding, Level, warn
 from cli.errors import ExitCode
 from cli.stack.database import from_environment
@@ -30,12 +30,17 @@ def doctor(data: Path) -> int:
 
 
 def examine(data: Path, database_url: str) -> Iterator[Finding]:
-    """All findings: about the machine, the folder's stack, and the named database or that of the stack."""
+    """All findings: about the machine, the folder's stack, its public bucket and database, or those that are named."""
     state = read_state(data)
     yield from machine.examine(data, stack_runs=state is not None)
     if state is None:
         yield warn(f"no stack runs in {data}", "start one: calotype up")
     else:
         yield from stack.examine(state, data)
+    storage_url, named = bucket.from_environment()
+    if named:
+        yield bucket.examine(storage_url, named)
+    if state is not None:
+        yield bucket.examine(state.storage_url, state.bucket)
     if url := database_url or (state.database_url if state else ""):
         yield from database.examine(url)

@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
+from cli.doctor.bucket import examine
+from cli.doctor.findings import Level
 from cli.stack.object_store.connection import MOST_CONNECTIONS
 from tests.support.patience import PATIENCE
 from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
@@ -455,3 +457,7 @@ def test_the_store_keeps_digests_of_tokens_alone_and_files_for_its_owner(target:
     assert not [token for token in STORAGE_TOKENS.values() if token in kept]
     files = [target.data, *target.data.rglob("*")]
     assert not [one for one in files if stat.S_IMODE(one.stat().st_mode) & 0o077]
+
+
+def test_doctor_sees_that_nobody_lists_the_public_bucket(target: Target) -> None:
+    assert examine(target.url, target.public).level is Level.OK

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.doctor.bucket import judged
 from cli.doctor.database import clock, durability
 from cli.doctor.findings import Level
 from cli.doctor.machine import GIGABYTE, disk, python
@@ -63,3 +64,13 @@ def test_a_broker_that_confirms_too_early_is_told(answer: bool | None, level: Le
 )
 def test_a_process_that_does_not_do_its_work_is_told(alive: bool, ready: bool | None, level: Level) -> None:
     assert process(Row(name="job", pid=1, alive=alive, ready=ready, where=""), Path("data")).level is level
+
+
+@pytest.mark.parametrize(
+    ("status", "level"), [(401, Level.OK), (403, Level.OK), (200, Level.FAIL), (404, Level.WARN), (None, Level.WARN)]
+)
+def test_a_public_bucket_that_anybody_may_list_is_a_fault(status: int | None, level: Level) -> None:
+    found = judged("pictures", status)
+
+    assert found.level is level
+    assert ("legacyObjectReader" in found.advice) == (level is Level.FAIL)
