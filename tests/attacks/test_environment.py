@@ -43,7 +43,13 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StackState]:
     try:
         found = read_state(folder / "data")
         assert found is not None
-        with httpx.Client(base_url=found.http, timeout=PATIENCE, transport=PatientTransport(), trust_env=False) as http:
+        with httpx.Client(
+            base_url=found.http,
+            timeout=PATIENCE,
+            transport=PatientTransport(),
+            trust_env=False,
+            headers={"Authorization": f"Bearer {found.api_key}"},
+        ) as http:
             # So that there are processes that draw.
             client = Client(http)
             client.follow(client.submit("a lighthouse", provider="procedural")["id"])
