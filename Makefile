@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks generate lock clean run-packages dev-packages diffusers
+.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -29,7 +29,7 @@ chaos: dev-packages ## Faults at bad moments, then a check of every promise; MIN
 fresh: ## Both commands on newly installed Debian, as in a container; Linux, root, SYSTEMS=sid COMMANDS=test choose some.
 	@PYTHONPATH=. ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
 
-check: lint types imports stubs contracts locks ## Everything that CI checks, but for the tests.
+check: lint types imports stubs contracts locks advisories ## Everything that CI checks, but for the tests.
 
 format: dev-packages ## Format the code, and mend what can be mended.
 	@$(PY) -m ruff format .
@@ -38,6 +38,7 @@ format: dev-packages ## Format the code, and mend what can be mended.
 lint: dev-packages
 	$(PY) -m ruff format --check .
 	$(PY) -m ruff check .
+	$(PY) -m bandit -q -c pyproject.toml -r cli common gateway proto/calotype services
 
 types: dev-packages
 	$(PY) -m mypy
@@ -58,6 +59,9 @@ contracts: dev-packages
 locks:
 	@if grep -nE '://|^(-i|--(extra-)?index-url|--find-links)' requirements/*.txt; then \
 	echo "a lock file names a host: run make lock" >&2; exit 1; fi
+
+advisories: dev-packages
+	@PYTHONPATH=. $(PY) -m tests.support.advisories
 
 OUT := proto
 generate: dev-packages ## Make the Python stubs from the contracts.
