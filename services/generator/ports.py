@@ -94,6 +94,8 @@ class Outcome:
     error: ProviderError | None = None
     #: Whether the provider surely does nothing more for it; None: as phase and error say.
     is_over: bool | None = None
+    #: The call's, where it has one.
+    token: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,8 +150,8 @@ class JobDesk(Protocol):
     async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
         """Allow an earlier call to be sent again under its own key."""
 
-    async def follow_call(self, job: Job, call: Call, *, known: Known) -> None:
-        """Say that the operation of an earlier call is followed."""
+    async def follow_call(self, job: Job, call: Call, *, known: Known) -> Call:
+        """Say that the operation of an earlier call is followed; the call, with its token."""
 
     async def record_operation(self, call: Call, operation: Operation) -> None:
         """Write down the provider's operation id; answers within a second or not at all."""

@@ -19,11 +19,14 @@ from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from common.pulling import ConsumerSpec
 from services.job import migrations
-from services.job.application import folding
+from services.job.application import admission, folding
+from services.job.application.admission import Refused
 from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Code, Failure
 from services.job.domain.limits import Limits
-from services.job.messages.incoming import Undecodable, claim_of, job_fact
+from services.job.domain.proofs import Told
+from services.job.messages.incoming import Undecodable, Untrue, claim_of, job_fact
+from services.job.messages.subjects import may_come_on
 from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
 from services.job.verdicts import held_up, later, verdict_on, words
@@ -132,7 +135,7 @@ class FactConsumer:
         A worker that stated it holds its claim no more, and each that comes after it would state the same. One that is
         parked will be folded yet.
         """
-        claim = claim_of(message.body) if isinstance(verdict, Reject) else None
+        claim = claim_of(message.body, subject=message.subject) if isinstance(verdict, Reject) else None
         if claim is None:
             return verdict
         fence, stage = claim
@@ -169,15 +172,21 @@ class FactConsumer:
         now = jobs.clock(connection)
         read = [_read(message, now) for message in messages]
         # All of them at once, so that no job is skipped for one of its facts and free for the next.
-        locked = jobs.lock_free(connection, [one.job_id for one in read if isinstance(one, JobFact)])
+        locked = jobs.lock_free(connection, [one.fact.job_id for one in read if isinstance(one, Told)])
+        free = [one for one in read if isinstance(one, Told) and one.fact.job_id not in locked]
+        admitted = iter(admission.admit(connection, free))
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
         for message, one in zip(messages, read, strict=True):
-            if isinstance(one, JobFact):
-                if one.job_id in locked:
+            if isinstance(one, Told):
+                if one.fact.job_id in locked:
                     verdicts.append(held_up(message, "somebody holds a lock on its job"))
                     continue
-                facts.append(one)
+                fact = next(admitted)
+                if isinstance(fact, Refused):
+                    verdicts.append(Reject(fact.reason))
+                    continue
+                facts.append(fact)
             elif isinstance(one, fact_pb2.ObjectsDeleted):
                 deletions.note_empty(connection, [(one.deletion_id, UUID(one.lease_token))])
             else:
@@ -214,20 +223,24 @@ def _be_patient(connection: Connection, seconds: float) -> None:
 def _job_of(message: Message) -> str:
     """The job that a fact is about, or ""."""
     one = _read(message, datetime.now(UTC))
-    return one.job_id if isinstance(one, JobFact) else ""
+    return one.fact.job_id if isinstance(one, Told) else ""
 
 
-def _read(message: Message, now: datetime) -> JobFact | fact_pb2.ObjectsDeleted | Verdict:
+def _read(message: Message, now: datetime) -> Told | fact_pb2.ObjectsDeleted | Verdict:
     """What a message says, or what is to become of one that says nothing to us."""
     try:
         told = fact_pb2.Fact.FromString(message.body)
         match told.WhichOneof("fact"):
             case None:
                 return Park("no version here knows this type of fact yet")
+            case kind if not may_come_on(message.subject, kind):
+                return Reject(f"{kind} may not come on {message.subject[:100]}")
             case "objects_deleted":
                 UUID(told.objects_deleted.lease_token)
                 return told.objects_deleted
             case _:
                 return job_fact(told, now=now)
+    except Untrue as error:
+        return Reject(str(error))
     except (DecodeError, Undecodable, ValueError) as error:
         return Reject(f"it cannot be decoded: {str(error)[:300]}")

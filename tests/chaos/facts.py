@@ -20,6 +20,7 @@ from tests.support.patience import PATIENCE
 T = TypeVar("T")
 #: Facts that are remembered, and how many of them come again at once.
 REMEMBERED, REPEATED = 300, 40
+SUBJECTS = f"{streams.FACT_GENERATION}.chaos", f"{streams.FACT_UPLOAD}.chaos"
 #: A message of three bytes in a field that no version has so far.
 _UNKNOWN_FIELD = bytes([0xFA, 0x3E, 3, 0x0A, 0x01, 0x78])
 
@@ -40,18 +41,29 @@ class Facts:
     def repeat(self, dice: random.Random) -> None:
         """Tell many facts again, out of order; as new messages, so that the broker stores them all."""
         again = list(self._heard)
-        self._tell_all([one.data for one in dice.sample(again, min(REPEATED, len(again)))])
+        self._tell_all([(one.subject, one.data) for one in dice.sample(again, min(REPEATED, len(again)))])
 
     def poison(self, dice: random.Random) -> None:
         """Tell what cannot be folded, of jobs that are there and of others; of each kind more than one."""
-        told = [fact_pb2.Fact.FromString(one.data) for one in dice.sample([*self._heard], min(3, len(self._heard)))]
-        self._tell_all([dice.randbytes(200), *map(_of_the_future, told), *map(_of_nothing, told), *_of_nobody(dice)])
+        heard = dice.sample([*self._heard], min(3, len(self._heard)))
+        told = [fact_pb2.Fact.FromString(one.data) for one in heard]
+        subjects = [one.subject for one in heard]
+        bodies = [dice.randbytes(200), *_of_nobody(dice)]
+        self._tell_all(
+            [
+                *zip(subjects, map(_of_the_future, told), strict=True),
+                *zip(subjects, map(_of_nothing, told), strict=True),
+                # What one service may state comes from the other.
+                *((dice.choice(SUBJECTS), one.data) for one in heard),
+                *((dice.choice(SUBJECTS), body) for body in bodies),
+            ]
+        )
 
-    def _tell_all(self, bodies: list[bytes]) -> None:
+    def _tell_all(self, told: list[tuple[str, bytes]]) -> None:
         async def tell() -> None:
             context = self._client.jetstream(timeout=5.0)
-            for body in bodies:
-                await _publish(context, body)
+            for subject, body in told:
+                await _publish(context, subject, body)
 
         self._run(tell())
 
@@ -103,12 +115,12 @@ def _of_nobody(dice: random.Random) -> list[bytes]:
     return found
 
 
-async def _publish(context: JetStreamContext, body: bytes) -> None:
+async def _publish(context: JetStreamContext, subject: str, body: bytes) -> None:
     """Until it is confirmed: a broker that has just started may have no streams yet."""
     async with asyncio.timeout(PATIENCE):
         while True:
             try:
-                await context.publish(f"{streams.FACT_GENERATION}.chaos", body, headers={"chaos": "yes"})
+                await context.publish(subject, body, headers={"chaos": "yes"})
             except (nats.errors.Error, TimeoutError):
                 await asyncio.sleep(0.2)
             else:

@@ -46,6 +46,7 @@ def _forget_to_publish(stores: Stores) -> None:
 
 
 def _call_without_a_row(stores: Stores) -> None:
+    stores.sql("ALTER TABLE artifacts DROP CONSTRAINT an_artifact_is_of_a_call_of_its_job")
     stores.sql("DELETE FROM provider_calls WHERE job_id = %(id)s", id=stores.completed())
 
 

@@ -23,7 +23,8 @@ from services.generator.domain.outcomes import Acceptance, CancelOutcome, Genera
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import StagedImage
 from services.generator.ports import Order, RawResult
-from services.job.application import rescuing
+from services.job.application import admission, rescuing
+from services.job.application.admission import Refused
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.messages import incoming
 from services.job.store import jobs
@@ -205,7 +206,10 @@ class _Inline:
 
     async def _fold(self, body: bytes) -> None:
         fact = fact_pb2.Fact.FromString(body)
-        self.desk.fold(incoming.job_fact(fact, now=self.desk.run(jobs.clock)))
+        told = incoming.job_fact(fact, now=self.desk.run(jobs.clock))
+        [admitted] = self.desk.run(lambda connection: admission.admit(connection, [told]))
+        assert not isinstance(admitted, Refused), admitted.reason
+        self.desk.fold(admitted)
 
 
 class World:

@@ -133,12 +133,13 @@ class Desk:
         self.resent.append(call.id)
         return _written_down(again)
 
-    async def follow_call(self, job: Job, call: Call, *, known: Known) -> None:
+    async def follow_call(self, job: Job, call: Call, *, known: Known) -> Call:
         """Allow an operation to be followed."""
         self._refuse("follow_call")
         with _refusals():
             self.ledger.follow(self._see(job), call.id, _known(job, known))
         self.followed.append(call.id)
+        return call
 
     def _see(self, job: Job) -> jobs.Job:
         """The job as job-service has it, with what earlier claims left in the ledger."""

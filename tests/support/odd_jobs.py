@@ -133,7 +133,7 @@ class OddWorld:
             self.vendor.forget(name)
         told = [fact_pb2.Fact.FromString(one) for one in recorder.facts]
         return Ending(
-            fact=incoming.job_fact(told[-1], now=datetime.now(UTC)) if told else None,
+            fact=incoming.job_fact(told[-1], now=datetime.now(UTC)).fact if told else None,
             handed_back=bool(desk.released),
             staged={name: image for name, (image, _) in staging.objects.items()},
             raw=staging.raw,

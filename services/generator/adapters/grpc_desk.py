@@ -1,6 +1,7 @@
 """JobDesk over `calotype.job.v1.WorkerService`."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -78,9 +79,10 @@ class GrpcJobDesk:
             request_digest=digest,
             settled=[call_outcome(one) for one in known.calls],
             staged=[image_artifact(one) for one in known.images],
+            shows_call_tokens=True,
         )
         answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
-        return _call(answer.call)
+        return _call(answer.call, token=answer.call_token)
 
     async def resend_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
         """Allow an earlier call to be sent again under its own key."""
@@ -89,24 +91,30 @@ class GrpcJobDesk:
             resend_call_id=earlier.id,
             settled=[call_outcome(one) for one in known.calls],
             staged=[image_artifact(one) for one in known.images],
+            shows_call_tokens=True,
         )
         answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
-        return _call(answer.call)
+        return _call(answer.call, token=answer.call_token)
 
-    async def follow_call(self, job: Job, earlier: Call, *, known: Known) -> None:
+    async def follow_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
         """Say that the operation of an earlier call is followed."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             follow_call_id=earlier.id,
             settled=[call_outcome(one) for one in known.calls],
             staged=[image_artifact(one) for one in known.images],
+            shows_call_tokens=True,
         )
-        await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
+        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
+        return replace(earlier, token=answer.call_token)
 
     async def record_operation(self, accepted: Call, operation: Operation) -> None:
         """Write down the provider's operation id."""
         request = worker.RecordOperationRequest(
-            call_id=accepted.id, operation_id=operation.id, operation_state=dict(operation.state)
+            call_id=accepted.id,
+            call_token=accepted.token,
+            operation_id=operation.id,
+            operation_state=dict(operation.state),
         )
         await call(self._stub.RecordOperation, request, timeout=RECORD_TIMEOUT_SECONDS)
 
@@ -240,7 +248,7 @@ def _request(told: job_pb2.JobRequest) -> Request:
     )
 
 
-def _call(told: job_pb2.ProviderCall) -> Call:
+def _call(told: job_pb2.ProviderCall, *, token: bytes = b"") -> Call:
     return Call(
         id=told.id,
         provider=told.provider,
@@ -251,6 +259,7 @@ def _call(told: job_pb2.ProviderCall) -> Call:
         operation_id=told.operation_id,
         operation_state=dict(told.operation_state),
         under_consent=told.consent not in (job_pb2.CONSENT_UNSPECIFIED, job_pb2.CONSENT_NONE),
+        token=token,
     )
 
 
@@ -273,7 +282,7 @@ def _image(told: artifact_pb2.ImageArtifact) -> StagedImage:
 
 def _settlement(told: worker.Settlement) -> Settlement:
     return Settlement(
-        call=_call(told.call),
+        call=_call(told.call, token=told.call_token),
         job_id=told.call.job_id,
         lease_token=told.lease_token,
         lease_seconds=told.lease_seconds,

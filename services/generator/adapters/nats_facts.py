@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from calotype import streams
@@ -35,7 +36,12 @@ class NatsFacts:
     async def call_accepted(self, fact_id: str, *, job: Job, call: Call, operation: Operation) -> None:
         """A provider named an operation."""
         accepted = fact_pb2.ProviderCallAccepted(
-            job_id=job.id, call_id=call.id, operation_id=operation.id, operation_state=dict(operation.state)
+            job_id=job.id,
+            call_id=call.id,
+            call_token=call.token,
+            fence=_fence(job),
+            operation_id=operation.id,
+            operation_state=dict(operation.state),
         )
         told = fact_pb2.Fact(id=fact_id, provider_call_accepted=accepted)
         await self._publish("provider_call_accepted", told, about=job.id)
@@ -75,7 +81,10 @@ class NatsFacts:
     ) -> None:
         """Calls ended under a claim that moves the job no more."""
         settled = fact_pb2.LedgerSettled(
-            job_id=job.id, calls=[call_outcome(one) for one in calls], images=[image_artifact(one) for one in images]
+            job_id=job.id,
+            fence=_fence(job),
+            calls=[call_outcome(one) for one in calls],
+            images=[image_artifact(one) for one in images],
         )
         await self._publish("ledger_settled", fact_pb2.Fact(id=fact_id, ledger_settled=settled), about=job.id)
 
@@ -91,7 +100,7 @@ class NatsFacts:
         """A call of a final job ended."""
         name = f"PROVIDER_CANCEL_{cancel.upper()}" if cancel else "PROVIDER_CANCEL_UNSPECIFIED"
         settled = fact_pb2.CallSettled(
-            call=call_outcome(outcome),
+            call=call_outcome(replace(outcome, token=settlement.call.token)),
             job_id=settlement.job_id,
             provider_cancel=job_pb2.ProviderCancel.Value(name),
             lease_token=settlement.lease_token,
@@ -158,6 +167,7 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
         operation_id=outcome.operation_id if words.is_name(outcome.operation_id) else "",
         cost_micros=outcome.cost_micros,
         is_over=outcome.is_over,
+        call_token=outcome.token,
     )
     if error is not None:
         told.is_over = error.acceptance is not Acceptance.UNKNOWN

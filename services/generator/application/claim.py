@@ -89,4 +89,5 @@ class Claim:
             operation_id=call.operation_id,
             cost_micros=cost_micros,
             error=error and error.forget(),
+            token=call.token,
         )

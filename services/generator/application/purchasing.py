@@ -82,7 +82,7 @@ class Purchaser:
     async def resume(self, provider: ImageProvider, call: Call) -> None:
         """Follow an operation that an earlier claim began, and stage its images."""
         try:
-            await self._desk.follow_call(self._claim.job, call, known=self._claim.known)
+            call = await self._desk.follow_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True

@@ -87,6 +87,8 @@ class Call:
     operation_state: Mapping[str, str]
     #: Whether it was bought although an earlier one may have bought the same: that consent serves it alone.
     under_consent: bool = False
+    #: Shown with whatever is told of it; empty where it came with the job, whose lease is shown then.
+    token: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

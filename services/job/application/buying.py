@@ -6,7 +6,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import ledger
+from services.job.application import call_tokens, ledger
+from services.job.application.admission import refuse_strangers
 from services.job.application.routing import frees_a_place, learn, refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
@@ -32,13 +33,16 @@ class Purchase:
     request_digest: str
     #: What its worker knows of earlier calls: settled before the decision.
     known: Known = field(default_factory=Known)
+    #: Whether its worker shows the call's token with each fact about it.
+    shows_tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Begun:
-    """A call that may leave; and whether jobs may be waiting for a place that another call has left."""
+    """A call that may leave, with its token; and whether jobs may be waiting for a place that another call has left."""
 
     call: ProviderCall
+    token: bytes
     frees_a_place: bool = False
 
 
@@ -50,7 +54,7 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     """
     job = _held(connection, purchase.fence)
     if (asked_before := calls.get(connection, purchase.call_id)) is not None:
-        return Begun(call=_same_call(job, asked_before))
+        return _with_token(connection, _same_call(job, asked_before))
     settled = _learn(connection, job, purchase.fence, purchase.known)
     provider = _provider(connection, purchase.provider)
     if provider.name not in (job.provider, *job.fallback):
@@ -75,13 +79,16 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
         consent=consent,
         timeout_seconds=provider.timeout_seconds,
         resumable=provider.capabilities.resumable,
+        token_required=purchase.shows_tokens,
         created_at=_begins_at(job, jobs.clock(connection)),
     )
     calls.add(connection, call, lifts=lifts)
     return _begun(connection, job, call, purchase.known, settled)
 
 
-def resend_provider_call(connection: Connection, fence: Fence, call_id: str, known: Known) -> Begun:
+def resend_provider_call(
+    connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
+) -> Begun:
     """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
@@ -95,13 +102,16 @@ def resend_provider_call(connection: Connection, fence: Fence, call_id: str, kno
         raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
     if call.claim_number == job.claim_number:
         # Asked again after a lost answer.
-        return Begun(call=call)
+        return _with_token(connection, call)
     refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
+    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
     return _begun(connection, job, replace(call, claim_number=job.claim_number), known, settled)
 
 
-def follow_provider_call(connection: Connection, fence: Fence, call_id: str, known: Known) -> Begun:
+def follow_provider_call(
+    connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
+) -> Begun:
     """Move a job to GENERATING whose worker fetches what an earlier claim bought; nothing is bought.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
@@ -111,11 +121,14 @@ def follow_provider_call(connection: Connection, fence: Fence, call_id: str, kno
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
         raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
+    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
     return _begun(connection, job, call, known, settled)
 
 
-def record_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
-    """Write down the provider's operation id: no fence, as it only adds to the ledger. Twice is fine.
+def record_operation(
+    connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str], token: bytes = b""
+) -> None:
+    """Write down the provider's operation id: no fence, as it only adds to the ledger, but its token. Twice is fine.
 
     Raises `Refusal`: INVALID_INPUT, CALL_NOT_FOUND.
     """
@@ -123,6 +136,7 @@ def record_operation(connection: Connection, call_id: str, *, operation_id: str,
         raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
     if (call := calls.get(connection, call_id)) is None:
         raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
+    refuse_strangers(connection, job_id=call.job_id, call_id=call_id, token=token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
     job, now = jobs.lock_one(connection, call.job_id)
@@ -148,7 +162,11 @@ def _begun(
     store.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
     # Last of all: whoever holds a breaker locks nothing more.
     learn(connection, known.calls, settled)
-    return Begun(call=call, frees_a_place=frees_a_place(connection, settled))
+    return replace(_with_token(connection, call), frees_a_place=frees_a_place(connection, settled))
+
+
+def _with_token(connection: Connection, call: ProviderCall) -> Begun:
+    return Begun(call=call, token=call_tokens.read(connection).of(job_id=call.job_id, call_id=call.id))
 
 
 def _call_of(connection: Connection, job: Job, call_id: str) -> ProviderCall:

@@ -198,7 +198,11 @@ def _store_images(fact: ImagesStored, job: Job, staged: Sequence[Artifact], *, n
         change = transitions.fail(job, failure, now=now)
         return _Move(change=change, end=_end(job, change, failure=failure))
     change = transitions.stored(job, now=now)
-    return _Move(change=change, end=_end(job, change), public_names=fact.names)
+    return _Move(
+        change=change,
+        end=_end(job, change),
+        public_names={image.image_index: image.own_public_name for image in staged},
+    )
 
 
 def _end(job: Job, change: Change, *, failure: Failure | None = None, counted: bool = True) -> attempts.End:

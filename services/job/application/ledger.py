@@ -11,7 +11,7 @@ from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase
 from services.job.domain.jobs import Fence, Job, ProviderCancel, Snapshot
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, calls, deletions, erasure
+from services.job.store import artifacts, attempts, calls, deletions, erasure
 from services.job.store import transitions as store
 
 
@@ -31,7 +31,12 @@ def settle(connection: Connection, told: Sequence[tuple[str, Known]], held: Mapp
 
 
 def own(connection: Connection, fence: Fence, known: Known) -> Known:
-    """Of what an asker knows that which it can know: calls of its job, and of its own claim that they never left."""
+    """Of what an asker knows that which it can know: calls of its job, and of its own claim that they never left.
+
+    Who shows no claim of a generator, present or past, can know nothing.
+    """
+    if not (known.calls or known.images) or not attempts.is_generators(connection, fence):
+        return Known()
     claims = {call.id: call.claim_number for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]}
     mine = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}
     return Known(

@@ -69,6 +69,8 @@ class ProviderCall:
     timeout_seconds: float
     #: Whether its result can be fetched by operation id, by whoever asks: as the provider was when it was asked.
     resumable: bool = False
+    #: Whether whoever was given it last shows its token when speaking of it.
+    token_required: bool = False
     created_at: datetime
     accepted_at: datetime | None = None
     settled_at: datetime | None = None

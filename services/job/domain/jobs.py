@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+from services.job.domain import objects
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, State
@@ -141,6 +142,13 @@ class Artifact:
     public_name: str | None = None
     staged_at: datetime
     stored_at: datetime | None = None
+
+    @property
+    def own_public_name(self) -> str:
+        """The name that it has in the public bucket, once it is there."""
+        return objects.public_name(
+            job_id=self.job_id, index=self.image_index, sha256=self.sha256, content_type=self.content_type
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
-from services.job.application import buying, claiming, reconciling, releasing, routing
+from services.job.application import buying, call_tokens, claiming, reconciling, releasing, routing
+from services.job.application.call_tokens import CallTokens
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Refusal
 from services.job.domain.limits import Limits
@@ -89,19 +90,23 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.ClaimSettlementsResponse:
         """Give open calls of final jobs."""
 
-        def work(connection: Connection) -> list[settlements.Settlement]:
+        def work(connection: Connection) -> tuple[list[settlements.Settlement], CallTokens]:
             tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
-            return settlements.claim(
+            held = settlements.claim(
                 connection,
                 worker=request.worker,
                 tokens=tokens,
                 providers=list(request.providers),
                 seconds=self._limits.lease_seconds,
             )
+            return held, call_tokens.read(connection)
 
-        held = await self._ask(work)
+        held, given = await self._ask(work)
         return worker_service_pb2.ClaimSettlementsResponse(
-            settlements=[outgoing.settlement(one, self._limits) for one in held]
+            settlements=[
+                outgoing.settlement(one, self._limits, token=given.of(job_id=one.call.job_id, call_id=one.call.id))
+                for one in held
+            ]
         )
 
     async def PostponeSettlement(
@@ -187,11 +192,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
         def work(connection: Connection) -> buying.Begun:
             fence = incoming.fence(request.lease)
-            known = incoming.known(request, now=jobs.clock(connection))
-            if request.resend_call_id:
-                return buying.resend_provider_call(connection, fence, request.resend_call_id, known)
-            if request.follow_call_id:
-                return buying.follow_provider_call(connection, fence, request.follow_call_id, known)
+            known, shows = incoming.known(request, now=jobs.clock(connection)), request.shows_call_tokens
+            if earlier := request.resend_call_id:
+                return buying.resend_provider_call(connection, fence, earlier, known, shows_tokens=shows)
+            if earlier := request.follow_call_id:
+                return buying.follow_provider_call(connection, fence, earlier, known, shows_tokens=shows)
             purchase = buying.Purchase(
                 fence=fence,
                 call_id=_call_id(request.call_id),
@@ -200,13 +205,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 image_indexes=tuple(request.image_indexes),
                 request_digest=request.request_digest,
                 known=known,
+                shows_tokens=shows,
             )
             return buying.begin_provider_call(connection, purchase)
 
         begun = await self._ask(work)
         if begun.frees_a_place:
             await self._relay.wake_generators()
-        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(begun.call))
+        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(begun.call), call_token=begun.token)
 
     async def RecordOperation(
         self, request: worker_service_pb2.RecordOperationRequest, context: Context
@@ -218,6 +224,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 request.call_id,
                 operation_id=request.operation_id,
                 state=dict(request.operation_state),
+                token=request.call_token,
             )
         )
         return worker_service_pb2.RecordOperationResponse()

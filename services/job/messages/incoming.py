@@ -16,11 +16,12 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
-from services.job.domain import facts
+from services.job.domain import facts, objects
 from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Refusal, Stage, Violation
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
+from services.job.domain.proofs import Proof, Told
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import (
     Capabilities,
@@ -34,6 +35,7 @@ from services.job.domain.requests import (
     Provider,
 )
 from services.job.messages.enums import PRIORITY_IN, member, reason_name
+from services.job.messages.subjects import may_come_on
 from services.job.store.inputs import MASK
 
 T = TypeVar("T")
@@ -42,6 +44,10 @@ _OF_UPLOADS = (error_pb2.STAGE_UPLOADING, error_pb2.STAGE_PERSISTING)
 
 class Undecodable(Exception):
     """A message that no version of its sender may write."""
+
+
+class Untrue(Undecodable):
+    """A message that says of what is derived from it something else."""
 
 
 def token(written: str, field: str = "lease_token") -> UUID:
@@ -208,12 +214,15 @@ def _wait(told: error_pb2.Failure) -> float | None:
     return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
 
 
-def claim_of(body: bytes) -> tuple[Fence, Stage] | None:
-    """The claim that a fact is told under, and the stage that it is about; whatever else it says, or cannot say."""
+def claim_of(body: bytes, *, subject: str) -> tuple[Fence, Stage] | None:
+    """The claim that a fact is told under, and the stage that it is about; whatever else it says, or cannot say.
+
+    None on a subject where it may not come: its claim is another's than its sender's.
+    """
     try:
         told = fact_pb2.Fact.FromString(body)
         kind = told.WhichOneof("fact")
-        if kind not in ("images_generated", "images_stored", "stage_failed"):
+        if kind not in ("images_generated", "images_stored", "stage_failed") or not may_come_on(subject, kind):
             return None
         named = fence(getattr(told, kind).fence)
     except (DecodeError, Refusal):
@@ -259,12 +268,15 @@ def image(told: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Ar
     """A staged image."""
     if told.WhichOneof("source") != "staged":
         raise Undecodable(f"image {told.index} is not staged")
+    name = objects.staged_name(job_id=job_id, call_id=told.staged.call_id, index=told.index)
+    if told.staged.name != name:
+        raise Untrue(f"it names another object than image {told.index} of its call has")
     return Artifact(
         id=prefixed("img", new_uuid7()),
         job_id=job_id,
         image_index=told.index,
         call_id=told.staged.call_id,
-        staged_name=told.staged.name,
+        staged_name=name,
         content_type=told.content_type,
         width=told.width,
         height=told.height,
@@ -295,12 +307,44 @@ def provider_cancel(told: int) -> ProviderCancel | None:
     return member(ProviderCancel, job_pb2.ProviderCancel, "PROVIDER_CANCEL", told)
 
 
-def job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
-    """A fact about a job. Raises `Undecodable`."""
+def job_fact(told: fact_pb2.Fact, *, now: datetime) -> Told:
+    """A fact about a job, and what it shows for it. Raises `Undecodable`."""
     try:
-        return _job_fact(told, now=now)
+        return Told(fact=_job_fact(told, now=now), proof=_proof(told))
     except Refusal as error:
         raise Undecodable(error.message) from error
+
+
+def _proof(told: fact_pb2.Fact) -> Proof:
+    kind = told.WhichOneof("fact")
+    about = getattr(told, kind or "")
+    match kind:
+        case "images_stored":
+            # It speaks of no call.
+            return Proof()
+        case "call_settled":
+            return Proof(tokens=_tokens([about.call]), settlement=_settlement(about.lease_token))
+        case "provider_call_accepted":
+            return Proof(fence=_claim(about), tokens=_tokens([about]))
+        case _:
+            return Proof(fence=_claim(about), tokens=_tokens(about.calls))
+
+
+def _claim(about: Any) -> Fence | None:
+    """The claim under which something is told; workers of older versions leave it out where it moves no job."""
+    return fence(about.fence) if about.HasField("fence") else None
+
+
+def _tokens(about: Iterable[Any]) -> dict[str, bytes]:
+    return {one.call_id: one.call_token for one in about if one.call_token}
+
+
+def _settlement(written: str) -> UUID | None:
+    """Of a settlement; what is no token holds nothing."""
+    try:
+        return UUID(written)
+    except ValueError:
+        return None
 
 
 def _job_fact(told: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:

@@ -265,10 +265,11 @@ def renewal(token: str, outcome: str, limits: Limits) -> worker_service_pb2.Rene
     )
 
 
-def settlement(one: Settlement, limits: Limits) -> worker_service_pb2.Settlement:
+def settlement(one: Settlement, limits: Limits, *, token: bytes) -> worker_service_pb2.Settlement:
     """An open call of a final job, in a worker's hands."""
     return worker_service_pb2.Settlement(
         call=call(one.call),
+        call_token=token,
         lease_token=str(one.token),
         lease_seconds=limits.lease_seconds,
         cancel=one.cancel,

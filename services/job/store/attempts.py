@@ -6,8 +6,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from services.job.domain.failures import Failure
-from services.job.domain.jobs import Attempt
+from services.job.domain.failures import Failure, Stage
+from services.job.domain.jobs import Attempt, Fence
 from services.job.store import rows
 
 END_ATTEMPTS = """
@@ -46,6 +46,14 @@ def by_tokens(connection: Connection, tokens: Collection[UUID]) -> list[Attempt]
     statement = text("SELECT * FROM attempts WHERE lease_token = ANY(CAST(:tokens AS uuid[]))")
     found = connection.execute(statement, {"tokens": [str(token) for token in tokens]}).mappings()
     return [rows.from_json(Attempt, dict(row)) for row in found]
+
+
+def is_generators(connection: Connection, fence: Fence) -> bool:
+    """Whether a generator made this claim, be it over or not."""
+    return any(
+        one.job_id == fence.job_id and one.claim_number == fence.claim_number and one.stage is Stage.GENERATING
+        for one in by_tokens(connection, [fence.lease_token])
+    )
 
 
 def of_job(connection: Connection, job_id: str) -> list[Attempt]:

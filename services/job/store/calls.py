@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, text
 
 from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall, ProviderError
+from services.job.domain.proofs import Standing
 from services.job.store import rows
 
 CALLS_OF_JOBS = """
@@ -25,13 +26,22 @@ UPDATE provider_calls AS call SET
     occupied_until = CASE WHEN told.keeps_its_place
         THEN coalesce(call.occupied_until, call.created_at + make_interval(secs => call.timeout_seconds)) END,
     settled_at = clock_timestamp(),
-    settle_token = NULL,
     settle_expires_at = NULL
 FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS told
     (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb, keeps_its_place boolean)
 WHERE call.id = told.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
 RETURNING call.id AS call_id, call.provider, call.model
+"""
+
+STANDINGS = """
+SELECT id, job_id, claim_number, settle_token,
+    token_required IS TRUE OR created_at < clock_timestamp() - make_interval(secs => :seconds) AS token_required
+FROM provider_calls WHERE id = ANY(:ids)
+"""
+
+GIVE_TO = """
+UPDATE provider_calls SET token_required = :shows WHERE id = :id AND token_required IS DISTINCT FROM :shows
 """
 
 ACCEPT_CALL = """
@@ -66,6 +76,10 @@ WHERE call_id = ANY(:call_ids) AND image_index = ANY(:indexes)
 """
 
 
+#: No worker of a version without tokens speaks of a call that is older (seconds): it was given up by then.
+LONGEST_WITHOUT_TOKEN = 25 * 3600.0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settled:
     """A call that has just ended, and whom it asked."""
@@ -88,6 +102,21 @@ def get(connection: Connection, call_id: str) -> ProviderCall | None:
     statement = text("SELECT * FROM provider_calls WHERE id = :id")
     row = connection.execute(statement, {"id": call_id}).mappings().first()
     return _from_row(row) if row else None
+
+
+def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standing]:
+    """What decides who may speak of these calls, by id; of those that are there, whichever job they belong to."""
+    if not ids:
+        return {}
+    parameters = {"ids": list(ids), "seconds": LONGEST_WITHOUT_TOKEN}
+    return {
+        row.pop("id"): Standing(**row) for row in map(dict, connection.execute(text(STANDINGS), parameters).mappings())
+    }
+
+
+def give_to(connection: Connection, call_id: str, *, shows_tokens: bool) -> None:
+    """A worker that sends or follows a call from now on shows its token, or is of a version that has none."""
+    connection.execute(text(GIVE_TO), {"id": call_id, "shows": shows_tokens})
 
 
 def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:
@@ -149,6 +178,7 @@ def _from_row(row: RowMapping) -> ProviderCall:
         image_indexes=tuple(row["image_indexes"]),
         provider_error=rows.from_json(ProviderError, error) if error else None,
         resumable=bool(row["resumable"]),
+        token_required=bool(row["token_required"]),
         created_at=created,
     )
 

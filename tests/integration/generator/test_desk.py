@@ -1,6 +1,7 @@
 """What the generator asks job-service, over real gRPC: nothing is lost in translation, in either direction."""
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -24,8 +25,9 @@ from services.generator.ports import Known, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
-KNOWN = Known(calls=(Outcome(call_id="call_1", phase=Phase.NOT_SENT),), images=(staged(0),))
-SETTLED = [fact_pb2.CallOutcome(call_id="call_1", phase=job_pb2.CALL_PHASE_NOT_SENT)]
+KNOWN = Known(calls=(Outcome(call_id="call_1", phase=Phase.NOT_SENT, token=b"of call_1"),), images=(staged(0),))
+SETTLED = [fact_pb2.CallOutcome(call_id="call_1", phase=job_pb2.CALL_PHASE_NOT_SENT, call_token=b"of call_1")]
+TOKEN = b"token of the call"
 STAGED = [image_artifact(staged(0))]
 CALL = job_pb2.ProviderCall(
     id="call_1",
@@ -219,12 +221,12 @@ async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, d
 async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
     service: WorkerService, desk: GrpcJobDesk
 ) -> None:
-    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL)]
+    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
     call = await desk.begin_call(
         job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d", known=KNOWN
     )
 
-    assert (call.id, call.idempotency_key) == ("call_1", "key")
+    assert (call.id, call.idempotency_key, call.token) == ("call_1", "key", TOKEN)
     assert len(service.asked) == 2
     assert service.asked[0] == service.asked[1]
     assert service.asked[0] == worker.BeginProviderCallRequest(
@@ -236,15 +238,19 @@ async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
         call_id="call_1",
         settled=SETTLED,
         staged=STAGED,
+        shows_call_tokens=True,
     )
 
 
 async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(service: WorkerService, desk: GrpcJobDesk) -> None:
-    service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL)]
-    await desk.resend_call(job_of(), call_of(Phase.INTENDED), known=KNOWN)
+    service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
+    again = await desk.resend_call(job_of(), call_of(Phase.INTENDED), known=KNOWN)
 
-    asked = worker.BeginProviderCallRequest(lease=LEASE, resend_call_id="call_old", settled=SETTLED, staged=STAGED)
+    asked = worker.BeginProviderCallRequest(
+        lease=LEASE, resend_call_id="call_old", settled=SETTLED, staged=STAGED, shows_call_tokens=True
+    )
     assert service.asked == [asked]
+    assert again.token == TOKEN
 
 
 @pytest.mark.parametrize("reason", ["LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT"])
@@ -263,11 +269,14 @@ async def test_an_operation_is_noted_by_its_call_alone_and_asked_once(
     service: WorkerService, desk: GrpcJobDesk
 ) -> None:
     service.answers["RecordOperation"] = [away()]
+    begun = replace(call_of(Phase.INTENDED), token=TOKEN)
     with pytest.raises(ServiceError):
-        await desk.record_operation(call_of(Phase.INTENDED), Operation(id="op", state={"get": "u"}))
+        await desk.record_operation(begun, Operation(id="op", state={"get": "u"}))
 
     assert service.asked == [
-        worker.RecordOperationRequest(call_id="call_old", operation_id="op", operation_state={"get": "u"})
+        worker.RecordOperationRequest(
+            call_id="call_old", operation_id="op", operation_state={"get": "u"}, call_token=TOKEN
+        )
     ]
 
 
@@ -304,17 +313,23 @@ async def test_a_job_is_handed_back_with_all_that_is_known(service: WorkerServic
 
 
 async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk: GrpcJobDesk) -> None:
-    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL)]
-    await desk.follow_call(job_of(), call_of(Phase.ACCEPTED, operation="op"), known=KNOWN)
+    service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
+    earlier = call_of(Phase.ACCEPTED, operation="op")
+    followed = await desk.follow_call(job_of(), earlier, known=KNOWN)
 
-    asked = worker.BeginProviderCallRequest(lease=LEASE, follow_call_id="call_old", settled=SETTLED, staged=STAGED)
+    asked = worker.BeginProviderCallRequest(
+        lease=LEASE, follow_call_id="call_old", settled=SETTLED, staged=STAGED, shows_call_tokens=True
+    )
     assert service.asked == [asked] * 2
+    assert followed == replace(earlier, token=TOKEN)
 
 
 async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
     service: WorkerService, desk: GrpcJobDesk
 ) -> None:
-    told = worker.Settlement(call=CALL, lease_token="s", cancel=True, traceparent="00-1-2-01", seconds_left=9)
+    told = worker.Settlement(
+        call=CALL, call_token=TOKEN, lease_token="s", cancel=True, traceparent="00-1-2-01", seconds_left=9
+    )
     service.answers["ClaimSettlements"] = [worker.ClaimSettlementsResponse(settlements=[told])]
     lost = worker.Renewal(lease_token="s", outcome=worker.Renewal.OUTCOME_LOST)
     service.answers["RenewLeases"] = [worker.RenewLeasesResponse(settlement_renewals=[lost])]
@@ -322,7 +337,7 @@ async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
 
     assert isinstance(settlement, Settlement)
     assert (token, settlement.job_id, settlement.call.operation_id, settlement.cancel) == ("s", "job_1", "op", True)
-    assert (settlement.seconds_left, settlement.cancel_answer) == (9, None)
+    assert (settlement.seconds_left, settlement.cancel_answer, settlement.call.token) == (9, None, TOKEN)
     assert await desk.renew_settlements([settlement]) == {"s": Renewal.LOST}
     assert (list(service.asked[1].settlement_tokens), list(service.asked[1].leases)) == (["s"], [])
 

@@ -94,13 +94,14 @@ async def test_a_fact_that_is_told_twice_under_one_id_is_there_once(broker: JetS
 
 async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream, facts: NatsFacts) -> None:
     image = replace(staged(1), seed=0, revised_prompt="größer", c2pa=True, width=4, height=3)
-    outcome = Outcome(call_id="call_old", phase=Phase.SUCCEEDED, operation_id="op", cost_micros=0)
+    outcome = Outcome(call_id="call_old", phase=Phase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
     await facts.images_generated(ID, job=job_of(), calls=(outcome,), images=(image,))
     told = (await next_fact(broker)).images_generated
 
     [call], [made] = told.calls, told.images
     assert told.fence == FENCE
     assert (call.call_id, call.phase, call.operation_id) == ("call_old", job_pb2.CALL_PHASE_SUCCEEDED, "op")
+    assert call.call_token == b"t"
     # Free is not unknown.
     assert (call.HasField("cost_micros"), call.cost_micros, call.HasField("error")) == (True, 0, False)
     assert (made.index, made.staged.name, made.staged.call_id) == (1, "job_1/call_old/1", "call_old")
@@ -113,8 +114,8 @@ async def test_what_is_not_known_is_left_out(broker: JetStream, facts: NatsFacts
     await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).ledger_settled
 
-    assert told.job_id == "job_1"
-    assert not told.calls[0].HasField("cost_micros")
+    assert (told.job_id, told.fence) == ("job_1", FENCE)
+    assert (told.calls[0].HasField("cost_micros"), told.calls[0].call_token) == (False, b"")
     assert not told.images[0].HasField("seed")
     assert not told.images[0].HasField("revised_prompt")
 
@@ -258,10 +259,12 @@ async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_not
 
 async def test_an_operation_is_told_with_what_it_takes_to_follow_it(broker: JetStream, facts: NatsFacts) -> None:
     operation = Operation(id="op", state={"get": "http://x"})
-    await facts.call_accepted(ID, job=job_of(), call=call_of(Phase.INTENDED), operation=operation)
+    call = replace(call_of(Phase.INTENDED), token=b"t")
+    await facts.call_accepted(ID, job=job_of(), call=call, operation=operation)
     told = (await next_fact(broker)).provider_call_accepted
 
     assert (told.job_id, told.call_id, told.operation_id) == ("job_1", "call_old", "op")
+    assert (told.call_token, told.fence) == (b"t", FENCE)
     assert dict(told.operation_state) == {"get": "http://x"}
 
 
@@ -278,7 +281,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
     broker: JetStream, facts: NatsFacts, cancel: CancelOutcome | None, expected: int
 ) -> None:
     settlement = Settlement(
-        call=call_of(Phase.ACCEPTED),
+        call=replace(call_of(Phase.ACCEPTED), token=b"t"),
         job_id="job_1",
         lease_token="s",
         lease_seconds=3,
@@ -291,6 +294,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
     told = (await next_fact(broker)).call_settled
 
     assert (told.job_id, told.lease_token, told.call.call_id) == ("job_1", "s", "call_old")
+    assert told.call.call_token == b"t"
     assert told.provider_cancel == expected
     assert [image.index for image in told.images] == [0]
 

@@ -83,7 +83,9 @@ def locked(desk: JobDesk, statement: str, **parameters: str) -> Iterator[None]:
 def message(fact: fact_pb2.Fact | bytes, *, delivered: int = 1) -> Message:
     """A fact as it is delivered."""
     body = fact if isinstance(fact, bytes) else fact.SerializeToString()
-    return Message(subject=SUBJECT, body=body, headers={}, stream_sequence=1, delivered=delivered)
+    is_uploads = isinstance(fact, fact_pb2.Fact) and fact.HasField("images_stored")
+    subject = f"{streams.FACT_UPLOAD}.images_stored" if is_uploads else SUBJECT
+    return Message(subject=subject, body=body, headers={}, stream_sequence=1, delivered=delivered)
 
 
 async def until_stored(broker: JetStream, stream: str, count: int) -> None:

@@ -58,6 +58,7 @@ IMPOSSIBLE_ROWS = {
         " SELECT (jsonb_populate_record(artifacts, jsonb_build_object('id', 'img_copy'))).* FROM artifacts"
     ),
     "a_stored_artifact_has_a_name": "UPDATE artifacts SET stored_at = now()",
+    "an_artifact_is_of_a_call_of_its_job": "UPDATE artifacts SET call_id = 'call_none'",
     "a_digest_is_sha256": "UPDATE artifacts SET sha256 = 'none'",
     "an_attempt_generates_or_uploads": "UPDATE attempts SET stage = 'queued'",
     "an_ended_attempt_has_an_outcome": "UPDATE attempts SET outcome = NULL",

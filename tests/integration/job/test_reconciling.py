@@ -205,8 +205,12 @@ def test_a_bucket_that_lost_everything_is_told_page_by_page(desk: JobDesk) -> No
     for statement in (
         """INSERT INTO jobs SELECT (jsonb_populate_record(jobs, jsonb_build_object('id', 'job_' || md5(n::text)))).*
         FROM jobs, generate_series(1, :copies) AS n WHERE id = :id""",
+        """INSERT INTO provider_calls SELECT (jsonb_populate_record(call, jsonb_build_object('id', 'call_' || n,
+            'job_id', 'job_' || md5(n::text), 'idempotency_key', n))).*
+        FROM provider_calls AS call, generate_series(1, :copies) AS n WHERE job_id = :id""",
         """INSERT INTO artifacts SELECT (jsonb_populate_record(artifacts, jsonb_build_object('id', 'img_' || n,
-            'job_id', 'job_' || md5(n::text), 'public_name', 'jobs/job_' || md5(n::text) || '/0-0.png'))).*
+            'job_id', 'job_' || md5(n::text), 'call_id', 'call_' || n,
+            'public_name', 'jobs/job_' || md5(n::text) || '/0-0.png'))).*
         FROM artifacts, generate_series(1, :copies) AS n WHERE job_id = :id""",
     ):
         desk.sql(statement, copies=copies, id=job.id)

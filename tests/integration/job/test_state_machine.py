@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 from uuid import uuid4
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from services.job import purger
-from services.job.application import buying, releasing, rescuing
+from services.job.application import admission, buying, releasing, rescuing
+from services.job.application.admission import Refused
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import (
     CallAccepted,
@@ -28,11 +30,12 @@ from services.job.domain.facts import (
 )
 from services.job.domain.failures import Code, Failure, Refusal, Stage
 from services.job.domain.jobs import Artifact, Job, ProviderCancel
+from services.job.domain.proofs import Proof, Told
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from services.job.store import settlements
 from tests.support.job_invariants import Seen, broken, followed, forgotten, ledger
-from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of
+from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of, stored
 from tests.support.rehearsing import rehearsal
 
 PICK = st.integers(0, 2**16)
@@ -70,6 +73,7 @@ class JobMachine(RuleBasedStateMachine):
         # Jobs as workers saw them when they claimed: some of these rights are no longer good.
         self.held: list[Job] = []
         self.calls: list[ProviderCall] = []
+        self.tokens: dict[str, bytes] = {}
         self.told: list[JobFact] = []
         self.submit(2, "paid", True, OnAmbiguous.FAIL, 600)
         self.claim()
@@ -113,7 +117,8 @@ class JobMachine(RuleBasedStateMachine):
         if job := self._one(self.held, pick):
             provider = job.provider if own or not job.fallback else job.fallback[0]
             wanted = [index % job.image_count for index in indexes]
-            purchase = replace(purchase_of(job, *wanted, provider=provider), known=self._known(job, word))
+            known = self._known(job, word)
+            purchase = replace(purchase_of(job, *wanted, provider=provider), known=known, shows_tokens=True)
             self._ask("begin", lambda: self.desk.run(lambda c: buying.begin_provider_call(c, purchase)))
 
     @rule(pick=PICK, call=PICK, follows=st.booleans(), word=WORD)
@@ -121,17 +126,19 @@ class JobMachine(RuleBasedStateMachine):
         """A generator, perhaps a late one, goes on with what an earlier claim began."""
         if (job := self._one(self.held, pick)) and (earlier := self._one(self._of(job), call)):
             ask, known = buying.follow_provider_call if follows else buying.resend_provider_call, self._known(job, word)
-            self._ask("again", lambda: self.desk.run(lambda c: ask(c, fence_of(job), earlier.id, known)))
+            again = partial(ask, fence=fence_of(job), call_id=earlier.id, known=known, shows_tokens=True)
+            self._ask("again", lambda: self.desk.run(again))
 
     @rule(call=PICK, as_fact=st.booleans())
     def accept(self, call: int, as_fact: bool) -> None:
         """A provider has named an operation."""
         if one := self._one(self.calls, call):
-            name = f"op-{one.id}"
+            name, token = f"op-{one.id}", self.tokens[one.id]
             if as_fact:
-                self._tell(CallAccepted(job_id=one.job_id, call_id=one.id, operation_id=name))
+                proof = Proof(tokens={one.id: token})
+                self._tell(CallAccepted(job_id=one.job_id, call_id=one.id, operation_id=name), proof=proof)
             else:
-                self.desk.run(lambda c: buying.record_operation(c, one.id, operation_id=name, state={}))
+                self.desk.run(lambda c: buying.record_operation(c, one.id, operation_id=name, state={}, token=token))
 
     @rule(pick=PICK, word=WORD)
     def tell_generated(self, pick: int, word: Word) -> None:
@@ -168,7 +175,7 @@ class JobMachine(RuleBasedStateMachine):
     def tell_stored(self, pick: int, all_of_them: bool) -> None:
         """An uploader, or somebody who takes himself for one, states success."""
         if job := self._one(self.held, pick):
-            names = {index: f"jobs/{job.id}/{index}.png" for index in range(job.image_count if all_of_them else 1)}
+            names = stored(job).names if all_of_them else {0: stored(job).names[0]}
             self._tell(ImagesStored(fence=fence_of(job), names=names), teller=job)
 
     @rule(pick=PICK, word=WORD)
@@ -176,7 +183,8 @@ class JobMachine(RuleBasedStateMachine):
         """A worker without a lease tells what it knows."""
         if job := self._one(self.held, pick):
             known = self._known(job, word)
-            self._tell(LedgerSettled(job_id=job.id, calls=known.calls, images=known.images))
+            told = LedgerSettled(job_id=job.id, calls=known.calls, images=known.images)
+            self._tell(told, proof=Proof(fence=fence_of(job)), knows=job)
 
     @rule(pick=PICK, end=ENDS, wish=st.sampled_from(list(ProviderCancel)[2:]))
     def settle(self, pick: int, end: Phase, wish: ProviderCancel) -> None:
@@ -184,7 +192,8 @@ class JobMachine(RuleBasedStateMachine):
         for one in self._to_settle():
             outcome = self._outcome(one.call, end, costs=bool(pick % 2))
             self._tell(
-                CallSettled(job_id=one.call.job_id, outcome=outcome, provider_cancel=wish if one.cancel else None)
+                CallSettled(job_id=one.call.job_id, outcome=outcome, provider_cancel=wish if one.cancel else None),
+                proof=Proof(settlement=one.token),
             )
 
     @rule(answer=st.sampled_from(list(ProviderCancel)[2:]))
@@ -317,10 +326,25 @@ class JobMachine(RuleBasedStateMachine):
             lambda c: settlements.claim(c, worker="w", tokens=[uuid4()], providers=providers, seconds=30)
         )
 
-    def _tell(self, fact: JobFact, *, teller: Job | None = None) -> None:
-        self.told.append(fact)
+    def _tell(
+        self, fact: JobFact, *, teller: Job | None = None, proof: Proof | None = None, knows: Job | None = None
+    ) -> None:
+        """By whoever holds a job, or shows something else; `knows` is the claim by which he knows of calls."""
+        knows = knows or teller
+        shown = proof or Proof(fence=fence_of(teller) if teller else None)
+        [admitted] = self.desk.run(lambda c: admission.admit(c, [Told(fact=fact, proof=shown)]))
+        if isinstance(admitted, Refused):
+            # Nobody tells of calls that a later claim began; here somebody does.
+            assert knows is not None, admitted
+            assert knows.state is State.UPLOADING or self._began_later(knows), admitted
+            return
+        self.told.append(admitted)
         with self._only_its_holder_moves(teller):
-            self.desk.fold(fact)
+            self.desk.fold(admitted)
+
+    def _began_later(self, job: Job) -> bool:
+        later = "SELECT 1 FROM provider_calls WHERE job_id = :id AND claim_number > :claim"
+        return bool(self.desk.sql(later, id=job.id, claim=job.claim_number))
 
     @contextmanager
     def _only_its_holder_moves(self, teller: Job | None) -> Iterator[None]:
@@ -336,8 +360,9 @@ class JobMachine(RuleBasedStateMachine):
         except Refusal as refusal:
             assert refusal.reason in REFUSALS[what], refusal
             return None
-        if isinstance(answer, buying.Begun) and answer.call.id not in {call.id for call in self.calls}:
+        if isinstance(answer, buying.Begun) and answer.call.id not in self.tokens:
             self.calls.append(answer.call)
+            self.tokens[answer.call.id] = answer.token
         return answer
 
 

@@ -27,7 +27,7 @@ from calotype.error.v1 import error_pb2 as calotype_dot_error_dot_v1_dot_error__
 from calotype.job.v1 import job_pb2 as calotype_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x61lotype/fact/v1/fact.proto\x12\x10\x63\x61lotype.fact.v1\x1a#calotype/artifact/v1/artifact.proto\x1a\x1d\x63\x61lotype/error/v1/error.proto\x1a\x19\x63\x61lotype/job/v1/job.proto\"\xc2\x03\n\x04\x46\x61\x63t\x12\n\n\x02id\x18\x01 \x01(\t\x12H\n\x16provider_call_accepted\x18\x02 \x01(\x0b\x32&.calotype.fact.v1.ProviderCallAcceptedH\x00\x12=\n\x10images_generated\x18\x03 \x01(\x0b\x32!.calotype.fact.v1.ImagesGeneratedH\x00\x12\x37\n\rimages_stored\x18\x04 \x01(\x0b\x32\x1e.calotype.fact.v1.ImagesStoredH\x00\x12\x35\n\x0cstage_failed\x18\x05 \x01(\x0b\x32\x1d.calotype.fact.v1.StageFailedH\x00\x12\x35\n\x0c\x63\x61ll_settled\x18\x06 \x01(\x0b\x32\x1d.calotype.fact.v1.CallSettledH\x00\x12;\n\x0fobjects_deleted\x18\x07 \x01(\x0b\x32 .calotype.fact.v1.ObjectsDeletedH\x00\x12\x39\n\x0eledger_settled\x18\x08 \x01(\x0b\x32\x1f.calotype.fact.v1.LedgerSettledH\x00\x42\x06\n\x04\x66\x61\x63t\"B\n\x05\x46\x65nce\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"\xac\x02\n\x0b\x43\x61llOutcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.calotype.job.v1.CallPhase\x12\x14\n\x0coperation_id\x18\x03 \x01(\t\x12\x18\n\x0b\x63ost_micros\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1e.calotype.job.v1.ProviderError\x12%\n\x04\x63ode\x18\x06 \x01(\x0e\x32\x17.calotype.error.v1.Code\x12)\n\x06reason\x18\x07 \x01(\x0e\x32\x19.calotype.error.v1.Reason\x12\x14\n\x07is_over\x18\x08 \x01(\x08H\x01\x88\x01\x01\x42\x0e\n\x0c_cost_microsB\n\n\x08_is_over\"\xd9\x01\n\x14ProviderCallAccepted\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12S\n\x0foperation_state\x18\x03 \x03(\x0b\x32:.calotype.fact.v1.ProviderCallAccepted.OperationStateEntry\x12\x0e\n\x06job_id\x18\x04 \x01(\t\x1a\x35\n\x13OperationStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc8\x01\n\x0fImagesGenerated\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12,\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12*\n\x08warnings\x18\x04 \x03(\x0b\x32\x18.calotype.job.v1.Warning\"e\n\x0cImagesStored\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.StoredImage\"A\n\x0bStoredImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xd7\x01\n\x0bStageFailed\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12+\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1a.calotype.error.v1.Failure\x12,\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x04 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x05 \x01(\x08\"\xce\x01\n\x0b\x43\x61llSettled\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x38\n\x0fprovider_cancel\x18\x03 \x01(\x0e\x32\x1f.calotype.job.v1.ProviderCancel\x12\x13\n\x0blease_token\x18\x04 \x01(\t\x12\x33\n\x06images\x18\x05 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\"I\n\x0eObjectsDeleted\x12\x13\n\x0b\x64\x65letion_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"\x82\x01\n\rLedgerSettled\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12,\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifactb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x63\x61lotype/fact/v1/fact.proto\x12\x10\x63\x61lotype.fact.v1\x1a#calotype/artifact/v1/artifact.proto\x1a\x1d\x63\x61lotype/error/v1/error.proto\x1a\x19\x63\x61lotype/job/v1/job.proto\"\xc2\x03\n\x04\x46\x61\x63t\x12\n\n\x02id\x18\x01 \x01(\t\x12H\n\x16provider_call_accepted\x18\x02 \x01(\x0b\x32&.calotype.fact.v1.ProviderCallAcceptedH\x00\x12=\n\x10images_generated\x18\x03 \x01(\x0b\x32!.calotype.fact.v1.ImagesGeneratedH\x00\x12\x37\n\rimages_stored\x18\x04 \x01(\x0b\x32\x1e.calotype.fact.v1.ImagesStoredH\x00\x12\x35\n\x0cstage_failed\x18\x05 \x01(\x0b\x32\x1d.calotype.fact.v1.StageFailedH\x00\x12\x35\n\x0c\x63\x61ll_settled\x18\x06 \x01(\x0b\x32\x1d.calotype.fact.v1.CallSettledH\x00\x12;\n\x0fobjects_deleted\x18\x07 \x01(\x0b\x32 .calotype.fact.v1.ObjectsDeletedH\x00\x12\x39\n\x0eledger_settled\x18\x08 \x01(\x0b\x32\x1f.calotype.fact.v1.LedgerSettledH\x00\x42\x06\n\x04\x66\x61\x63t\"B\n\x05\x46\x65nce\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63laim_number\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"\xc0\x02\n\x0b\x43\x61llOutcome\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12)\n\x05phase\x18\x02 \x01(\x0e\x32\x1a.calotype.job.v1.CallPhase\x12\x14\n\x0coperation_id\x18\x03 \x01(\t\x12\x18\n\x0b\x63ost_micros\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12-\n\x05\x65rror\x18\x05 \x01(\x0b\x32\x1e.calotype.job.v1.ProviderError\x12%\n\x04\x63ode\x18\x06 \x01(\x0e\x32\x17.calotype.error.v1.Code\x12)\n\x06reason\x18\x07 \x01(\x0e\x32\x19.calotype.error.v1.Reason\x12\x14\n\x07is_over\x18\x08 \x01(\x08H\x01\x88\x01\x01\x12\x12\n\ncall_token\x18\t \x01(\x0c\x42\x0e\n\x0c_cost_microsB\n\n\x08_is_over\"\x95\x02\n\x14ProviderCallAccepted\x12\x0f\n\x07\x63\x61ll_id\x18\x01 \x01(\t\x12\x14\n\x0coperation_id\x18\x02 \x01(\t\x12S\n\x0foperation_state\x18\x03 \x03(\x0b\x32:.calotype.fact.v1.ProviderCallAccepted.OperationStateEntry\x12\x0e\n\x06job_id\x18\x04 \x01(\t\x12\x12\n\ncall_token\x18\x05 \x01(\x0c\x12&\n\x05\x66\x65nce\x18\x06 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x1a\x35\n\x13OperationStateEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc8\x01\n\x0fImagesGenerated\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12,\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12*\n\x08warnings\x18\x04 \x03(\x0b\x32\x18.calotype.job.v1.Warning\"e\n\x0cImagesStored\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12-\n\x06images\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.StoredImage\"A\n\x0bStoredImage\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"\xd7\x01\n\x0bStageFailed\x12&\n\x05\x66\x65nce\x18\x01 \x01(\x0b\x32\x17.calotype.fact.v1.Fence\x12+\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x1a.calotype.error.v1.Failure\x12,\n\x05\x63\x61lls\x18\x03 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x04 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x05 \x01(\x08\"\xce\x01\n\x0b\x43\x61llSettled\x12+\n\x04\x63\x61ll\x18\x01 \x01(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x38\n\x0fprovider_cancel\x18\x03 \x01(\x0e\x32\x1f.calotype.job.v1.ProviderCancel\x12\x13\n\x0blease_token\x18\x04 \x01(\t\x12\x33\n\x06images\x18\x05 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\"I\n\x0eObjectsDeleted\x12\x13\n\x0b\x64\x65letion_id\x18\x01 \x01(\t\x12\r\n\x05\x63ount\x18\x02 \x01(\x05\x12\x13\n\x0blease_token\x18\x03 \x01(\t\"\xaa\x01\n\rLedgerSettled\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12,\n\x05\x63\x61lls\x18\x02 \x03(\x0b\x32\x1d.calotype.fact.v1.CallOutcome\x12\x33\n\x06images\x18\x03 \x03(\x0b\x32#.calotype.artifact.v1.ImageArtifact\x12&\n\x05\x66\x65nce\x18\x04 \x01(\x0b\x32\x17.calotype.fact.v1.Fenceb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,23 +41,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FENCE']._serialized_start=597
   _globals['_FENCE']._serialized_end=663
   _globals['_CALLOUTCOME']._serialized_start=666
-  _globals['_CALLOUTCOME']._serialized_end=966
-  _globals['_PROVIDERCALLACCEPTED']._serialized_start=969
-  _globals['_PROVIDERCALLACCEPTED']._serialized_end=1186
-  _globals['_PROVIDERCALLACCEPTED_OPERATIONSTATEENTRY']._serialized_start=1133
-  _globals['_PROVIDERCALLACCEPTED_OPERATIONSTATEENTRY']._serialized_end=1186
-  _globals['_IMAGESGENERATED']._serialized_start=1189
-  _globals['_IMAGESGENERATED']._serialized_end=1389
-  _globals['_IMAGESSTORED']._serialized_start=1391
-  _globals['_IMAGESSTORED']._serialized_end=1492
-  _globals['_STOREDIMAGE']._serialized_start=1494
-  _globals['_STOREDIMAGE']._serialized_end=1559
-  _globals['_STAGEFAILED']._serialized_start=1562
-  _globals['_STAGEFAILED']._serialized_end=1777
-  _globals['_CALLSETTLED']._serialized_start=1780
-  _globals['_CALLSETTLED']._serialized_end=1986
-  _globals['_OBJECTSDELETED']._serialized_start=1988
-  _globals['_OBJECTSDELETED']._serialized_end=2061
-  _globals['_LEDGERSETTLED']._serialized_start=2064
-  _globals['_LEDGERSETTLED']._serialized_end=2194
+  _globals['_CALLOUTCOME']._serialized_end=986
+  _globals['_PROVIDERCALLACCEPTED']._serialized_start=989
+  _globals['_PROVIDERCALLACCEPTED']._serialized_end=1266
+  _globals['_PROVIDERCALLACCEPTED_OPERATIONSTATEENTRY']._serialized_start=1213
+  _globals['_PROVIDERCALLACCEPTED_OPERATIONSTATEENTRY']._serialized_end=1266
+  _globals['_IMAGESGENERATED']._serialized_start=1269
+  _globals['_IMAGESGENERATED']._serialized_end=1469
+  _globals['_IMAGESSTORED']._serialized_start=1471
+  _globals['_IMAGESSTORED']._serialized_end=1572
+  _globals['_STOREDIMAGE']._serialized_start=1574
+  _globals['_STOREDIMAGE']._serialized_end=1639
+  _globals['_STAGEFAILED']._serialized_start=1642
+  _globals['_STAGEFAILED']._serialized_end=1857
+  _globals['_CALLSETTLED']._serialized_start=1860
+  _globals['_CALLSETTLED']._serialized_end=2066
+  _globals['_OBJECTSDELETED']._serialized_start=2068
+  _globals['_OBJECTSDELETED']._serialized_end=2141
+  _globals['_LEDGERSETTLED']._serialized_start=2144
+  _globals['_LEDGERSETTLED']._serialized_end=2314
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Fact(_message.Message):
     """Fact states something that happened. Delivered at least once, perhaps late, perhaps out of order: its effects on the
-    ledger are always taken; its effect on the job's state only if the fence holds.
+    ledger are always taken, if it shows that its sender was given the calls that it names; its effect on the job's state
+    only if the fence holds.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -133,6 +134,7 @@ class CallOutcome(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IS_OVER_FIELD_NUMBER: _builtins.int
+    CALL_TOKEN_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call."""
     phase: _job_pb2.CallPhase.ValueType
@@ -149,6 +151,10 @@ class CallOutcome(_message.Message):
     """Whether the provider surely does nothing more for it: until then it keeps its place among the calls under way.
     Absent: it does not, unless its outcome is unknown.
     """
+    call_token: _builtins.bytes
+    """The token that BeginProviderCall or ClaimSettlements gave with the call; empty where the call came with a claim, or
+    was never answered: then the fact's fence speaks for it.
+    """
     @_builtins.property
     def error(self) -> _job_pb2.ProviderError:
         """The vendor's words, when it failed."""
@@ -164,10 +170,11 @@ class CallOutcome(_message.Message):
         code: _error_pb2.Code.ValueType = ...,
         reason: _error_pb2.Reason.ValueType = ...,
         is_over: _builtins.bool | None = ...,
+        call_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_is_over", b"_is_over", "cost_micros", b"cost_micros", "error", b"error", "is_over", b"is_over"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_is_over", b"_is_over", "call_id", b"call_id", "code", b"code", "cost_micros", b"cost_micros", "error", b"error", "is_over", b"is_over", "operation_id", b"operation_id", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros", "_is_over", b"_is_over", "call_id", b"call_id", "call_token", b"call_token", "code", b"code", "cost_micros", b"cost_micros", "error", b"error", "is_over", b"is_over", "operation_id", b"operation_id", "phase", b"phase", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micros: _TypeAlias = _typing.Literal["cost_micros"]  # noqa: Y015
     _WhichOneofArgType__cost_micros: _TypeAlias = _typing.Literal["_cost_micros", b"_cost_micros"]  # noqa: Y015
@@ -210,15 +217,23 @@ class ProviderCallAccepted(_message.Message):
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OPERATION_STATE_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
+    CALL_TOKEN_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call."""
     operation_id: _builtins.str
     """The provider's id of the operation."""
     job_id: _builtins.str
     """The job that the call belongs to."""
+    call_token: _builtins.bytes
+    """The token that BeginProviderCall gave."""
     @_builtins.property
     def operation_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Whatever else the adapter needs to follow it."""
+
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """The claim under which it was sent. It moves nothing, and speaks for the call where that came without a token."""
 
     def __init__(
         self,
@@ -227,10 +242,12 @@ class ProviderCallAccepted(_message.Message):
         operation_id: _builtins.str = ...,
         operation_state: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         job_id: _builtins.str = ...,
+        call_token: _builtins.bytes = ...,
+        fence: Global___Fence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "job_id", b"job_id", "operation_id", b"operation_id", "operation_state", b"operation_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_token", b"call_token", "fence", b"fence", "job_id", b"job_id", "operation_id", b"operation_id", "operation_state", b"operation_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -467,6 +484,7 @@ class LedgerSettled(_message.Message):
     JOB_ID_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     IMAGES_FIELD_NUMBER: _builtins.int
+    FENCE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     """The job."""
     @_builtins.property
@@ -477,16 +495,21 @@ class LedgerSettled(_message.Message):
     def images(self) -> _containers.RepeatedCompositeFieldContainer[_artifact_pb2.ImageArtifact]:
         """Images that are staged."""
 
+    @_builtins.property
+    def fence(self) -> Global___Fence:
+        """The claim under which the job was held. It moves nothing, and shows that the sender was given the job's calls."""
+
     def __init__(
         self,
         *,
         job_id: _builtins.str = ...,
         calls: _abc.Iterable[Global___CallOutcome] | None = ...,
         images: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
+        fence: Global___Fence | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["fence", b"fence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "images", b"images", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "fence", b"fence", "images", b"images", "job_id", b"job_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -459,6 +459,7 @@ class Settlement(_message.Message):
     SECONDS_LEFT_FIELD_NUMBER: _builtins.int
     PROVIDER_CANCEL_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
+    CALL_TOKEN_FIELD_NUMBER: _builtins.int
     lease_token: _builtins.str
     """The token that holds it."""
     lease_seconds: _builtins.float
@@ -473,6 +474,8 @@ class Settlement(_message.Message):
     """What the provider said when it was asked to stop; not set: it has yet to be asked."""
     keep: _builtins.bool
     """True when the job failed and can be retried: what the call brings is to be staged."""
+    call_token: _builtins.bytes
+    """Shown with the fact that tells of its end, as that of BeginProviderCall."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The call."""
@@ -488,10 +491,11 @@ class Settlement(_message.Message):
         seconds_left: _builtins.float = ...,
         provider_cancel: _job_pb2.ProviderCancel.ValueType = ...,
         keep: _builtins.bool = ...,
+        call_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "cancel", b"cancel", "keep", b"keep", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_token", b"call_token", "cancel", b"cancel", "keep", b"keep", "lease_seconds", b"lease_seconds", "lease_token", b"lease_token", "provider_cancel", b"provider_cancel", "seconds_left", b"seconds_left", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -832,6 +836,7 @@ class BeginProviderCallRequest(_message.Message):
     SETTLED_FIELD_NUMBER: _builtins.int
     STAGED_FIELD_NUMBER: _builtins.int
     FOLLOW_CALL_ID_FIELD_NUMBER: _builtins.int
+    SHOWS_CALL_TOKENS_FIELD_NUMBER: _builtins.int
     provider: _builtins.str
     """Provider to call."""
     model: _builtins.str
@@ -846,6 +851,8 @@ class BeginProviderCallRequest(_message.Message):
     """`call_` and 32 hex digits of a UUID that the worker chose: asked again after a lost answer, the same call is given."""
     follow_call_id: _builtins.str
     """Set: follow the operation of a call that an earlier claim began. It buys nothing, and asks no limit."""
+    shows_call_tokens: _builtins.bool
+    """True: the worker shows the call's token with each fact about it. Others' words are refused then."""
     @_builtins.property
     def lease(self) -> Global___Lease:
         """The right to the job."""
@@ -875,10 +882,11 @@ class BeginProviderCallRequest(_message.Message):
         settled: _abc.Iterable[_fact_pb2.CallOutcome] | None = ...,
         staged: _abc.Iterable[_artifact_pb2.ImageArtifact] | None = ...,
         follow_call_id: _builtins.str = ...,
+        shows_call_tokens: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["lease", b"lease"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "follow_call_id", b"follow_call_id", "image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id", "settled", b"settled", "staged", b"staged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "follow_call_id", b"follow_call_id", "image_indexes", b"image_indexes", "lease", b"lease", "model", b"model", "provider", b"provider", "request_digest", b"request_digest", "resend_call_id", b"resend_call_id", "settled", b"settled", "shows_call_tokens", b"shows_call_tokens", "staged", b"staged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -891,6 +899,9 @@ class BeginProviderCallResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CALL_FIELD_NUMBER: _builtins.int
+    CALL_TOKEN_FIELD_NUMBER: _builtins.int
+    call_token: _builtins.bytes
+    """Shown with each fact about the call, and kept from everybody else."""
     @_builtins.property
     def call(self) -> _job_pb2.ProviderCall:
         """The call as written down."""
@@ -899,10 +910,11 @@ class BeginProviderCallResponse(_message.Message):
         self,
         *,
         call: _job_pb2.ProviderCall | None = ...,
+        call_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call", b"call", "call_token", b"call_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -937,10 +949,13 @@ class RecordOperationRequest(_message.Message):
     CALL_ID_FIELD_NUMBER: _builtins.int
     OPERATION_ID_FIELD_NUMBER: _builtins.int
     OPERATION_STATE_FIELD_NUMBER: _builtins.int
+    CALL_TOKEN_FIELD_NUMBER: _builtins.int
     call_id: _builtins.str
     """The call."""
     operation_id: _builtins.str
     """The provider's id of the operation."""
+    call_token: _builtins.bytes
+    """The token that BeginProviderCall gave."""
     @_builtins.property
     def operation_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Whatever else the adapter needs to follow it."""
@@ -951,10 +966,11 @@ class RecordOperationRequest(_message.Message):
         call_id: _builtins.str = ...,
         operation_id: _builtins.str = ...,
         operation_state: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        call_token: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "operation_id", b"operation_id", "operation_state", b"operation_state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["call_id", b"call_id", "call_token", b"call_token", "operation_id", b"operation_id", "operation_state", b"operation_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

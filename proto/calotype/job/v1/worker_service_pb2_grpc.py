@@ -189,7 +189,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RecordOperation(self, request, context):
-        """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken.
+        """RecordOperation writes down the provider's operation id. No lease is asked for, as it only adds to the ledger, but
+        the call's token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

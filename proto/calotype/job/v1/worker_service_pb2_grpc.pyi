@@ -72,7 +72,9 @@ class WorkerServiceStub:
     RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
     """
     RecordOperation: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]
-    """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
+    """RecordOperation writes down the provider's operation id. No lease is asked for, as it only adds to the ledger, but
+    the call's token.
+    """
     RenewLeases: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.RenewLeasesRequest, _worker_service_pb2.RenewLeasesResponse]
     """RenewLeases prolongs leases and tells which were lost or whose jobs were canceled."""
     ReleaseJob: _grpc.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseJobRequest, _worker_service_pb2.ReleaseJobResponse]
@@ -124,7 +126,9 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
     """
     RecordOperation: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RecordOperationRequest, _worker_service_pb2.RecordOperationResponse]  # type: ignore[assignment]
-    """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
+    """RecordOperation writes down the provider's operation id. No lease is asked for, as it only adds to the ledger, but
+    the call's token.
+    """
     RenewLeases: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.RenewLeasesRequest, _worker_service_pb2.RenewLeasesResponse]  # type: ignore[assignment]
     """RenewLeases prolongs leases and tells which were lost or whose jobs were canceled."""
     ReleaseJob: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ReleaseJobRequest, _worker_service_pb2.ReleaseJobResponse]  # type: ignore[assignment]
@@ -239,7 +243,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.RecordOperationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_worker_service_pb2.RecordOperationResponse, _abc.Awaitable[_worker_service_pb2.RecordOperationResponse]]:
-        """RecordOperation writes down the provider's operation id. Fenced by the call alone and always taken."""
+        """RecordOperation writes down the provider's operation id. No lease is asked for, as it only adds to the ledger, but
+        the call's token.
+        """
 
     @_abc_1.abstractmethod
     def RenewLeases(
