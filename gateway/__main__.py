@@ -23,6 +23,7 @@ from gateway.memory import return_large_blocks
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
 from gateway.settings import Settings
+from gateway.tenants import TenantRegistrar
 
 #: A job brings at most 40 MiB of pictures.
 LARGEST_MESSAGE = 48 * 1024 * 1024
@@ -44,14 +45,15 @@ async def main(stop: asyncio.Event) -> None:
         stack.enter_context(tracing("gateway"))
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
         job_service = await stack.enter_async_context(opened_channel)
-        jobs = JobClient(job_service)
+        jobs, operator = JobClient(job_service), OperatorClient(job_service)
         # By the socket, not by what the setting calls it.
         is_reached_from_here_alone = is_loopback(opened.getsockname()[0])
         free_use = FreeUse(jobs.providers) if settings.keyless_while_free and is_reached_from_here_alone else None
         authenticator = Authenticator(keyring, free_use=free_use)
         parts = Parts(
             jobs=jobs,
-            operator=OperatorClient(job_service),
+            operator=operator,
+            tenants=TenantRegistrar(operator, lambda: authenticator.keyring),
             authenticator=authenticator,
             ready=ready,
             draining=stop,
@@ -62,9 +64,11 @@ async def main(stop: asyncio.Event) -> None:
         tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
+            tell = parts.tenants.run_once
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
         if free_use is not None:
             tasks.start(run_every("free_use", free_use.look, interval=LOOK_SECONDS, stop=stop), name="free use")
+            tasks.start(run_every("tenants", tell, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if admin is not None:
             # It ends with the tasks, and they after the server below: while that drains, it can be watched.
             scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)

@@ -54,6 +54,11 @@ class Authenticator:
         self._free_use = free_use
         self._clock = clock
 
+    @property
+    def keyring(self) -> Keyring | None:
+        """The keys that are in use."""
+        return self._keyring
+
     def use(self, keyring: Keyring) -> None:
         """Know these keys from now on, and no others."""
         self._keyring = keyring

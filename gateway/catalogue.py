@@ -71,6 +71,7 @@ REASONS: dict[str, Entry] = {
         ("CONTENT_POLICY", 422, "Refused by policy", "Change the prompt or the input pictures."),
         ("UNSUPPORTED", 422, "The provider cannot do this", "Choose another provider or model."),
         ("QUOTA_EXHAUSTED", 402, "The provider's account is out of credit", "The operator must top it up."),
+        ("BUDGET_EXHAUSTED", 402, "The budget is used up", "Ask again when the next day or month begins (UTC)."),
         ("INVALID_IMAGE", 422, "Not a picture that decodes", NOTHING_HELPS),
         ("FORBIDDEN_ADDRESS", 422, "An address that may not be fetched", "Use a public http or https address."),
         ("TOO_LARGE", 413, "Too large", "Send less."),

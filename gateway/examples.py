@@ -205,6 +205,10 @@ _TOO_MANY = "Input should be less than or equal to 10"
 _REASONS = (
     ("MALFORMED", "The body is not JSON: line 1, column 12."),
     ("UNAUTHENTICATED", "Send Authorization: Bearer KEY."),
+    (
+        "BUDGET_EXHAUSTED",
+        "The tenant's budget for the day does not cover this; the next day begins at 2026-02-01T00:00:00Z.",
+    ),
     ("PERMISSION_DENIED", "A client token is for its own job and its actions alone."),
     ("JOB_NOT_FOUND", f"There is no job {_ID}."),
     ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
@@ -328,6 +332,19 @@ PROVIDER_USE: dict[str, Any] = {
         }
     ]
 }
+SPEND: dict[str, Any] = {
+    "tenants": [
+        {
+            "tenant": "acme",
+            "allowed_providers": ["flux", "openai/gpt-image-1"],
+            "budget_micros_per_day": 50_000_000,
+            "budget_micros_per_month": 900_000_000,
+            "day": {"starts_on": "2026-01-31", "spent_micros": 12_640_000, "reserved_micros": 80_000},
+            "month": {"starts_on": "2026-01-01", "spent_micros": 402_880_000, "reserved_micros": 120_000},
+        }
+    ],
+    "next_page_token": None,
+}
 #: By operation and status.
 ANSWERS: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
@@ -345,6 +362,7 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("getQueue", "200"): QUEUE,
     ("getAnyJob", "200"): ANY_JOB,
     ("listProviderUse", "200"): PROVIDER_USE,
+    ("listSpend", "200"): SPEND,
     ("isAlive", "200"): {"status": "ok"},
     ("isReady", "200"): READY,
     ("isReady", "503"): {

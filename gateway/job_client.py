@@ -87,9 +87,9 @@ class JobClient:
         asked = job_service_pb2.ListAttemptsRequest(tenant=tenant, job_id=job_id)
         return [*(await self._ask(self._stub.ListAttempts, asked, attempts=2)).attempts]
 
-    async def providers(self) -> list[provider_pb2.Provider]:
-        """The catalogue."""
-        asked = job_service_pb2.ListProvidersRequest()
+    async def providers(self, tenant: str) -> list[provider_pb2.Provider]:
+        """What the tenant may use of the catalogue."""
+        asked = job_service_pb2.ListProvidersRequest(tenant=tenant)
         return [*(await self._ask(self._stub.ListProviders, asked, attempts=2)).providers]
 
     async def take_request(self, tenant: str, per_minute: int) -> job_service_pb2.RequestRate:

@@ -15,12 +15,23 @@ ANY_ORIGIN = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """What a tenant may have and ask for at most; None is no limit."""
+    """What a tenant may have, ask for, use and spend at most; None is no limit.
+
+    `allowed_providers` holds `provider` or `provider/model`; budgets are in millionths of a US dollar.
+    """
 
     max_in_flight: int | None = None
     max_queued: int | None = None
     requests_per_minute: int | None = None
     max_high_priority: int | None = None
+    allowed_providers: tuple[str, ...] | None = None
+    budget_micros_per_day: int | None = None
+    budget_micros_per_month: int | None = None
+
+    @property
+    def are_told_before(self) -> bool:
+        """Whether job-service has to know of them before it takes a job, which does not bring them."""
+        return (self.allowed_providers, self.budget_micros_per_day, self.budget_micros_per_month) != (None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +83,10 @@ class Keyring:
     def of_tenant(self, name: str) -> Caller | None:
         """A tenant, by the first of its keys."""
         return next((one for one in self._callers if one.tenant == name), None)
+
+    def tenants(self) -> dict[str, Limits]:
+        """What each tenant may have, by its name."""
+        return {one.tenant: one.limits for one in self._callers}
 
     def vouches(self, caller: Caller) -> bool:
         """Whether the caller's key still belongs to its tenant; true for a caller that came without one."""

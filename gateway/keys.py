@@ -41,6 +41,9 @@ def _origin(written: str) -> str:
 
 
 _Limit = Annotated[int, Field(ge=0)]
+#: A thousand million dollars.
+_Budget = Annotated[int, Field(ge=0, le=10**15)]
+_Allowed = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}(/[!-~]{1,200})?\Z"))]
 _Digest = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-fA-F]{64}\Z"), to_lower=True)]
 
 
@@ -54,6 +57,9 @@ class _Tenant(BaseModel):
     max_queued: _Limit | None = None
     requests_per_minute: _Limit | None = None
     max_high_priority: _Limit | None = None
+    allowed_providers: list[_Allowed] | None = Field(default=None, max_length=200)
+    budget_micros_per_day: _Budget | None = None
+    budget_micros_per_month: _Budget | None = None
     cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
 
     def callers(self) -> list[Caller]:
@@ -62,6 +68,9 @@ class _Tenant(BaseModel):
             max_queued=self.max_queued,
             requests_per_minute=self.requests_per_minute,
             max_high_priority=self.max_high_priority,
+            allowed_providers=None if self.allowed_providers is None else tuple(self.allowed_providers),
+            budget_micros_per_day=self.budget_micros_per_day,
+            budget_micros_per_month=self.budget_micros_per_month,
         )
         origins = frozenset(self.cors_origins)
         digests: list[str | None] = [*self.key_sha256]

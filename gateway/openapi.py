@@ -24,6 +24,7 @@ _REF = "#/components/schemas/{model}"
 _PURPOSE = {
     400: "The request cannot be read.",
     401: "No key or token, or one that is not known or has expired.",
+    402: "The tenant's budget does not cover it; Retry-After tells when the next day or month begins.",
     403: "Not this caller's to do; a client token is for its job and its actions alone.",
     404: "Not there, or another tenant's.",
     409: "The job's state does not allow this; `job` tells how it stands.",

@@ -1,10 +1,18 @@
 """What operators see, as JSON."""
 
-from calotype.ops.v1 import dead_letter_service_pb2, queue_service_pb2
+from calotype.ops.v1 import dead_letter_service_pb2, queue_service_pb2, tenant_service_pb2
 
-from gateway.protobuf import moment, sure_moment
+from gateway.protobuf import given, moment, sure_moment
 from gateway.rendering_providers import provider
-from gateway.schemas.admin import DeadLetterView, JobCountsView, ProviderUseView, QueueView, TenantQueueView
+from gateway.schemas.admin import (
+    DeadLetterView,
+    JobCountsView,
+    ProviderUseView,
+    QueueView,
+    SpendView,
+    TenantQueueView,
+    TenantSpendView,
+)
 
 
 def dead_letter(one: dead_letter_service_pb2.DeadLetter) -> DeadLetterView:
@@ -47,6 +55,23 @@ def provider_use(one: queue_service_pb2.ProviderUse) -> ProviderUseView:
         registered_by=one.registered_by,
         registered_at=sure_moment(one, "registered_at"),
     )
+
+
+def spend(one: tenant_service_pb2.TenantSpend) -> TenantSpendView:
+    """A tenant with a budget."""
+    limits = one.limits
+    return TenantSpendView(
+        tenant=limits.tenant,
+        allowed_providers=list(limits.allowed_providers.entries) if limits.HasField("allowed_providers") else None,
+        budget_micros_per_day=given(limits, "budget_micros_per_day"),
+        budget_micros_per_month=given(limits, "budget_micros_per_month"),
+        day=_spend(one.day),
+        month=_spend(one.month),
+    )
+
+
+def _spend(one: tenant_service_pb2.Spend) -> SpendView:
+    return SpendView(starts_on=one.starts_on, spent_micros=one.spent_micros, reserved_micros=one.reserved_micros)
 
 
 def _counts(one: queue_service_pb2.JobCounts) -> JobCountsView:

@@ -27,6 +27,7 @@ async def submit(
 
     Raises `Problem`; the one of a job-service that did not answer names the key to ask again with.
     """
+    await parts.tenants.ensure(caller)
     try:
         created = await parts.jobs.create(
             caller.tenant,

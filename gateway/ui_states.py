@@ -150,6 +150,14 @@ STATES: tuple[UiStateView, ...] = (
         reason="QUOTA_EXHAUSTED",
     ),
     _state(
+        "failed_budget",
+        "Budget is used up",
+        "The budget for this day or month does not cover your pictures. Try again when the next one begins.",
+        tone="warning",
+        actions=_RETRY,
+        reason="BUDGET_EXHAUSTED",
+    ),
+    _state(
         "failed_provider_access",
         "No access to the provider",
         "The provider does not let this service in. Whoever runs the service has to mend that; try again then.",

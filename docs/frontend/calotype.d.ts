@@ -163,7 +163,7 @@ export interface paths {
         };
         /**
          * List providers
-         * @description Every provider that jobs may name.
+         * @description Every provider that jobs of this tenant may name.
          */
         get: operations["listProviders"];
         put?: never;
@@ -366,6 +366,26 @@ export interface paths {
          * @description A job with its attempts, and with the words of vendors, which its tenant is not told.
          */
         get: operations["getAnyJob"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/admin/spend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * See what tenants have spent of their budgets
+         * @description The budget of each tenant that has one, and what is spent and reserved of it today and this month.
+         */
+        get: operations["listSpend"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1168,6 +1188,34 @@ export interface components {
             };
         };
         /**
+         * SpendPage
+         * @description Tenants that have a budget, by name.
+         */
+        SpendPage: {
+            /** Tenants */
+            tenants: components["schemas"]["TenantSpendView"][];
+            /** Next Page Token */
+            next_page_token: string | null;
+        };
+        /**
+         * SpendView
+         * @description What was spent in a day or a month (UTC), in millionths of a US dollar.
+         */
+        SpendView: {
+            /** Starts On */
+            starts_on: string;
+            /**
+             * Spent Micros
+             * @description By calls whose end is known.
+             */
+            spent_micros: number;
+            /**
+             * Reserved Micros
+             * @description For calls that are under way, and those of which nobody knows the end.
+             */
+            reserved_micros: number;
+        };
+        /**
          * TenantQueueView
          * @description What one tenant has under way.
          */
@@ -1177,6 +1225,22 @@ export interface components {
             jobs: components["schemas"]["JobCountsView"];
             /** Oldest Queued At */
             oldest_queued_at: string | null;
+        };
+        /**
+         * TenantSpendView
+         * @description A tenant with a budget, and what it has spent of it.
+         */
+        TenantSpendView: {
+            /** Tenant */
+            tenant: string;
+            /** Allowed Providers */
+            allowed_providers: string[] | null;
+            /** Budget Micros Per Day */
+            budget_micros_per_day: number | null;
+            /** Budget Micros Per Month */
+            budget_micros_per_month: number | null;
+            day: components["schemas"]["SpendView"];
+            month: components["schemas"]["SpendView"];
         };
         /**
          * UiCondition
@@ -1690,7 +1754,10 @@ export type ProviderView = components['schemas']['ProviderView'];
 export type QueueView = components['schemas']['QueueView'];
 export type ReadyView = components['schemas']['ReadyView'];
 export type RequestView = components['schemas']['RequestView'];
+export type SpendPage = components['schemas']['SpendPage'];
+export type SpendView = components['schemas']['SpendView'];
 export type TenantQueueView = components['schemas']['TenantQueueView'];
+export type TenantSpendView = components['schemas']['TenantSpendView'];
 export type UiCondition = components['schemas']['UiCondition'];
 export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
@@ -1842,6 +1909,15 @@ export interface operations {
             };
             /** @description No key or token, or one that is not known or has expired. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's budget does not cover it; Retry-After tells when the next day or month begins. */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2305,6 +2381,15 @@ export interface operations {
             };
             /** @description No key or token, or one that is not known or has expired. */
             401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's budget does not cover it; Retry-After tells when the next day or month begins. */
+            402: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3512,6 +3597,83 @@ export interface operations {
             };
             /** @description Not there, or another tenant's. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A defect of the service. */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description The service cannot take it now; ask again after Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+        };
+    };
+    listSpend: {
+        parameters: {
+            query?: {
+                page_size?: number;
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Tenants that have a budget, by name. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendPage"];
+                };
+            };
+            /** @description No key or token, or one that is not known or has expired. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ProblemView"];
+                };
+            };
+            /** @description A field is wrong; `errors` names each. */
+            422: {
                 headers: {
                     [name: string]: unknown;
                 };

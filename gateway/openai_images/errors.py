@@ -17,6 +17,9 @@ JOB_HEADER = "x-calotype-job-id"
 PATHS = ("/v1/images/", "/v1/models")
 #: Reasons of this shape alone.
 STILL_RUNNING, JOB_CANCELED, MODEL_NOT_FOUND = "STILL_RUNNING", "JOB_CANCELED", "MODEL_NOT_FOUND"
+_NO_RETRY = MappingProxyType({"x-should-retry": "false"})
+#: What clients know a used up budget by. They repeat a 429 unless they are told that it does not help.
+_OUT_OF_CREDIT = "insufficient_quota"
 #: Status and code by reason; any other has the catalogue's status and its own name as code.
 TABLE = MappingProxyType(
     {
@@ -28,7 +31,8 @@ TABLE = MappingProxyType(
         "PROVIDER_RATE_LIMIT": (429, "rate_limit_exceeded"),
         "PROVIDER_BUSY": (429, "rate_limit_exceeded"),
         "QUOTA_EXCEEDED": (429, "rate_limit_exceeded"),
-        "QUOTA_EXHAUSTED": (429, "insufficient_quota"),
+        "QUOTA_EXHAUSTED": (429, _OUT_OF_CREDIT),
+        "BUDGET_EXHAUSTED": (429, _OUT_OF_CREDIT),
         # Not the caller's mistake: the provider's entry names what its vendor does not have.
         "PROVIDER_REJECTED": (502, "provider_rejected"),
         "JOB_CANCELED": (409, "job_canceled"),
@@ -67,6 +71,8 @@ def respond(problem: Problem) -> Response:
     """The HTTP answer."""
     status, written = body(problem)
     headers = dict(problem.headers)
+    if written.error.code == _OUT_OF_CREDIT:
+        headers |= _NO_RETRY
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_seconds)))
     return Response(written.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
@@ -74,7 +80,7 @@ def respond(problem: Problem) -> Response:
 
 def of_job(job: job_pb2.Job) -> Problem | None:
     """Why a final job has no pictures to show; None when it has. Asking again would not help, so clients must not."""
-    headers = {JOB_HEADER: job.id, "x-should-retry": "false"}
+    headers = {JOB_HEADER: job.id, **_NO_RETRY}
     if job.status == job_pb2.STATUS_CANCELED:
         return Problem(reason=JOB_CANCELED, detail=f"The job {job.id} was canceled.", headers=headers)
     if job.status != job_pb2.STATUS_FAILED:

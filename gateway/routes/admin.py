@@ -8,7 +8,7 @@ from gateway import openapi, rendering_admin
 from gateway.idempotency import HEADER, key_of
 from gateway.rendering_ledger import attempt
 from gateway.routes.parts import JobId, OperatorOf, PartsOf, answer
-from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView
+from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView, SpendPage
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -102,5 +102,26 @@ async def get_any_job(job_id: JobId, request: Request, parts: PartsOf, operator:
     found, render = await parts.operator.job(job_id), parts.renderer(request, operator)
     view = AnyJobView(
         tenant=found.tenant, job=render.job(found.job), attempts=[attempt(one, render) for one in found.attempts]
+    )
+    return answer(view)
+
+
+@router.get(
+    "/spend",
+    operation_id="listSpend",
+    summary="See what tenants have spent of their budgets",
+    response_model=SpendPage,
+    responses={200: openapi.success("Tenants that have a budget, by name."), **openapi.problems(422)},
+)
+async def list_spend(
+    parts: PartsOf,
+    operator: OperatorOf,
+    page_size: Annotated[int, Query(ge=1, le=100)] = 20,
+    page_token: Annotated[str, Query(max_length=100)] = "",
+) -> Response:
+    """The budget of each tenant that has one, and what is spent and reserved of it today and this month."""
+    page = await parts.operator.spend(page_size=page_size, page_token=page_token)
+    view = SpendPage(
+        tenants=[rendering_admin.spend(one) for one in page.tenants], next_page_token=page.next_page_token or None
     )
     return answer(view)

@@ -18,8 +18,8 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
     responses={200: openapi.success("Every provider and what it can do."), **openapi.problems()},
 )
 async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
-    """Every provider that jobs may name."""
-    return answer(ProviderList(providers=[provider(one) for one in await parts.jobs.providers()]))
+    """Every provider that jobs of this tenant may name."""
+    return answer(ProviderList(providers=[provider(one) for one in await parts.jobs.providers(caller.tenant)]))
 
 
 @router.get(

@@ -51,7 +51,7 @@ async def cancel_job(
     response_model=JobView,
     responses={
         202: openapi.success("The job, put back."),
-        **openapi.problems(400, 404, 409, 413, 415, 422),
+        **openapi.problems(400, 402, 404, 409, 413, 415, 422),
     },
     openapi_extra={
         **openapi.body(RetryJob, required=False),
@@ -74,6 +74,7 @@ async def retry_job(
         expected_sequence=wish.expected_sequence,
         quota=quotas.quota_of(caller),
     )
+    await parts.tenants.ensure(caller)
     async with _telling_the_job(parts, request, caller, job_id):
         done = await parts.jobs.retry(asked)
     if done.HasField("rate"):

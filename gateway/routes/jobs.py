@@ -34,7 +34,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     responses={
         200: openapi.success("The job is final already.", model=JobView),
         202: openapi.success("The job is accepted; Location names it."),
-        **openapi.problems(400, 410, 413, 415, 422),
+        **openapi.problems(400, 402, 410, 413, 415, 422),
     },
     openapi_extra={
         **openapi.body(CreateJob),

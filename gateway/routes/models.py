@@ -22,7 +22,7 @@ router = APIRouter(prefix="/v1/models", tags=["openai"])
 )
 async def list_models(parts: PartsOf, caller: CallerOf) -> Response:
     """Every provider by its name, and every model that it lists as `<provider>/<model>`."""
-    return answer(answers.models(await parts.jobs.providers()))
+    return answer(answers.models(await parts.jobs.providers(caller.tenant)))
 
 
 @router.get(
@@ -34,7 +34,7 @@ async def list_models(parts: PartsOf, caller: CallerOf) -> Response:
 )
 async def get_model(model: Annotated[str, Path(max_length=300)], parts: PartsOf, caller: CallerOf) -> Response:
     """A provider, or a model of one; names of models may hold slashes."""
-    found = answers.model(await parts.jobs.providers(), model)
+    found = answers.model(await parts.jobs.providers(caller.tenant), model)
     if found is None:
         raise Problem(reason=errors.MODEL_NOT_FOUND, detail=f"There is no model {model!r}; GET /v1/models lists them.")
     return answer(found)

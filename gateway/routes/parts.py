@@ -25,6 +25,7 @@ from gateway.operator_client import OperatorClient
 from gateway.problems import Problem
 from gateway.rendering import Renderer
 from gateway.sse import Streams
+from gateway.tenants import TenantRegistrar
 
 T = TypeVar("T")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
@@ -38,6 +39,7 @@ class Parts:
 
     jobs: JobClient
     operator: OperatorClient
+    tenants: TenantRegistrar
     authenticator: Authenticator
     ready: Readiness
     draining: asyncio.Event

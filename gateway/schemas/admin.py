@@ -86,3 +86,31 @@ class AnyJobView(View):
     tenant: str
     job: JobView
     attempts: list[AttemptView]
+
+
+class SpendView(View):
+    """What was spent in a day or a month (UTC), in millionths of a US dollar."""
+
+    starts_on: str
+    spent_micros: int
+    """By calls whose end is known."""
+    reserved_micros: int
+    """For calls that are under way, and those of which nobody knows the end."""
+
+
+class TenantSpendView(View):
+    """A tenant with a budget, and what it has spent of it."""
+
+    tenant: str
+    allowed_providers: list[str] | None
+    budget_micros_per_day: int | None
+    budget_micros_per_month: int | None
+    day: SpendView
+    month: SpendView
+
+
+class SpendPage(View):
+    """Tenants that have a budget, by name."""
+
+    tenants: list[TenantSpendView]
+    next_page_token: str | None

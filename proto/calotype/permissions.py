@@ -56,6 +56,7 @@ NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     "calotype.ops.v1.OperationsService": {"GetStatus": _ANY, "Drain": OPERATOR, "SetLogLevel": OPERATOR},
     "calotype.ops.v1.DeadLetterService": {"ListDeadLetters": OPERATOR, "ReplayDeadLetter": OPERATOR},
     "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR, "GetAnyJob": OPERATOR},
+    "calotype.ops.v1.TenantService": {"SetTenantLimits": OPERATOR, "ListSpend": OPERATOR},
 }
 #: Who may delete and compare the objects of a bucket: who owns it. One that is not named counts as staging.
 _OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET_PUBLIC": UPLOADER}
@@ -100,9 +101,15 @@ def objection(
         return "it tells of every tenant, and its tenants are a few."
     if request is None:
         return None
-    if "tenant" in request.DESCRIPTOR.fields_by_name and getattr(request, "tenant") not in tenants:  # noqa: B009
+    if _names_a_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
         return "the tenant is none of its tenants."
     return None
+
+
+def _names_a_tenant(request: Message) -> bool:
+    """One that may be left out is named by whoever sets it, even to nothing."""
+    named = request.DESCRIPTOR.fields_by_name.get("tenant")
+    return named is not None and (not named.has_presence or request.HasField("tenant"))
 
 
 def _owns(request: Message, roles: Collection[str]) -> bool:

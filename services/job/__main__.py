@@ -23,6 +23,7 @@ from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.queue_service import QueueService
+from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.monitor import StaleJobMonitor
 from services.job.parked import ParkedFacts
@@ -65,7 +66,8 @@ async def main(stop: asyncio.Event) -> None:
         workers = WorkerService(database, relay, limits)
         operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
-        for_clients = [one.served() for one in (clients, operations, dead_letters, queue)]
+        for_operators = (operations, dead_letters, queue, TenantService(database))
+        for_clients = [one.served() for one in (clients, *for_operators)]
         opened = partial(serve, ready=ready, door=own_door)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         await stack.enter_async_context(opened(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))

@@ -14,7 +14,7 @@ from services.job.application import deciding, folding
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
 from services.job.domain.limits import Limits
-from services.job.store import deletions, idempotency, retention, settlements
+from services.job.store import deletions, idempotency, retention, settlements, spending
 
 _LOG = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Purger:
         await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Purge what is due; returns counts of calls given up, jobs, keys and tombstones."""
+        """Purge what is due; returns counts of calls given up, jobs, keys, tombstones and sums."""
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
@@ -53,6 +53,7 @@ class Purger:
             "tombstones": await self._repeat(
                 lambda c: retention.forget_tombstones(c, seconds=self._key_retention, most=BATCH)
             ),
+            "sums": await self._repeat(lambda c: spending.forget(c, most=BATCH)),
         }
 
     async def _repeat(self, purge: Callable[[Connection], int]) -> int:

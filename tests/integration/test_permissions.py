@@ -36,6 +36,7 @@ ALLOWED = {
     "calotype.ops.v1.OperationsService": frozenset({"operator"}),
     "calotype.ops.v1.DeadLetterService": frozenset({"operator"}),
     "calotype.ops.v1.QueueService": frozenset({"operator"}),
+    "calotype.ops.v1.TenantService": frozenset({"operator"}),
     "calotype.job.v1.JobService.ListFinalEvents": frozenset({"gateway"}),
     "calotype.ops.v1.OperationsService.GetStatus": KNOWN,
     "calotype.job.v1.WorkerService.ClaimUploads": UPLOADERS,
@@ -192,7 +193,13 @@ def test_every_request_of_a_client_that_is_about_jobs_names_a_tenant() -> None:
         if method.containing_service.name == "JobService" and "tenant" not in method.input_type.fields_by_name
     }
 
-    assert without == {"ListProviders", "ListFinalEvents"}
+    assert without == {"ListFinalEvents"}
+
+
+def test_the_catalogue_may_be_asked_for_without_naming_a_tenant() -> None:
+    request, method = job_service_pb2.ListProvidersRequest(), "/calotype.job.v1.JobService/ListProviders"
+
+    assert permissions.objection(method, request, roles={"client"}, tenants={"acme"}) is None
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from gateway.free_use import FreeUse
 from gateway.job_client import JobClient
 from gateway.operator_client import OperatorClient
 from gateway.routes.parts import Parts
+from gateway.tenants import TenantRegistrar
 from tests.support.fake_job_service import NOON
 from tests.support.patience import PATIENCE
 
@@ -69,6 +70,7 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
             "clock": Clock(),
             **parts,
         }
+        chosen.setdefault("tenants", TenantRegistrar(chosen["operator"], lambda: chosen["authenticator"].keyring))
         made = Parts(**chosen)
         try:
             yield create_app(made), made

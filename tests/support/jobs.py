@@ -20,7 +20,8 @@ from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
 from services.job.domain.limits import Limits
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import Capabilities, JobRequest, Provider
-from services.job.store import jobs
+from services.job.domain.spending import Allowance
+from services.job.store import jobs, spending
 from tests.support.patience import PATIENCE
 
 T = TypeVar("T")
@@ -65,6 +66,10 @@ class JobDesk:
     def register(self, *known: Provider, is_starting: bool = False, worker: str = "worker") -> None:
         """Make providers known."""
         self.run(lambda c: routing.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
+
+    def allow(self, tenant: str = "acme", **allowance: Any) -> None:
+        """Say what a tenant may use and spend; nothing is everything."""
+        self.run(lambda c: spending.set_limits(c, {tenant: Allowance(**allowance)}))
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
         """A new job, or the one of the key, or one that is joined."""

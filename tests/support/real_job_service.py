@@ -1,4 +1,4 @@
-"""JobService as it is, on a real database and a real broker, in this process."""
+"""JobService and TenantService as they are, on a real database and a real broker, in this process."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,6 +9,7 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.job_service import JobService
+from services.job.grpc_api.tenant_service import TenantService
 from services.job.relay import OutboxRelay
 from services.job.watching import Watchers
 from tests.support.messages import broker_at
@@ -18,13 +19,14 @@ from tests.support.messages import broker_at
 async def job_service(
     database_url: str, nats_url: str, door: Door = OPEN, listen: str = "127.0.0.1:0"
 ) -> AsyncIterator[str]:
-    """Serve it; yields its address."""
+    """Serve them; yields their address."""
     database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
-        service = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
+        jobs = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
+        served = [jobs.served(), TenantService(database).served()]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve(listen, [service.served()], ready=Readiness(), door=door) as port:
+        async with serve(listen, served, ready=Readiness(), door=door) as port:
             yield f"127.0.0.1:{port}"
             stop.set()
             await asyncio.gather(*loops)

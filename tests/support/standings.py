@@ -40,6 +40,8 @@ FAILURES: Mapping[Stage, frozenset[str]] = {
     "generating": frozenset(
         {
             "AMBIGUOUS_OUTCOME",
+            # Before a call; the job may have made others.
+            "BUDGET_EXHAUSTED",
             "CONTENT_POLICY",
             "DEADLINE_EXCEEDED",
             "FETCH_FAILED",

@@ -37,6 +37,7 @@ FAKES = {
     "unit/client/test_documentation.py Painter": "tests/support/fake_job_service.py",
     "unit/client/test_sync.py Service": SCRIPTED,
     "unit/gateway/test_admin.py Operator": SCRIPTED,
+    "unit/gateway/test_tenants.py Operator": SCRIPTED,
     "unit/common/test_leased_work.py Desk": SCRIPTED,
     "unit/common/test_leased_work.py FakeHints": SCRIPTED,
     "unit/common/test_sweeping.py Desk": SCRIPTED,

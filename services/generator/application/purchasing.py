@@ -160,6 +160,8 @@ class Purchaser:
                 return failures.provider_not_configured(provider.name)
             case "UNSUPPORTED":
                 return failures.would_lose(error.message)
+            case "BUDGET_EXHAUSTED":
+                return failures.budget_exhausted(error.message, retry_after_seconds=error.retry_after_seconds)
             case "PROVIDER_BUSY":
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:

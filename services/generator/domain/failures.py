@@ -8,6 +8,9 @@ from services.generator.domain.work import Phase
 #: What came is of no use, unless asking again may help.
 _UNUSABLE = frozenset({"FETCH_FAILED", "INVALID_IMAGE", "TOO_LARGE", "RESULT_MISMATCH"})
 
+#: Said by job-service before anything was asked for; another route may be there, or cost less.
+_OF_THIS_ROUTE = frozenset({"PROVIDER_NOT_FOUND", "BUDGET_EXHAUSTED"})
+
 
 def phase_after(error: ProviderError) -> Phase:
     """How a call stands in the ledger after an error that says for certain how it ended."""
@@ -40,7 +43,9 @@ def spares_others(error: StageError, *, some_staged: bool) -> bool:
 
 def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
     """Whether another provider may be asked: this one surely sold nothing, and the fault is not the request's own."""
-    if error.reason == "PROVIDER_NOT_FOUND" or (error.reason == "UNSUPPORTED" and error.stage == "PROCESSING"):
+    if error.reason in ("PROVIDER_NOT_FOUND", "BUDGET_EXHAUSTED") or (
+        error.reason == "UNSUPPORTED" and error.stage == "PROCESSING"
+    ):
         return True
     if not isinstance(error, ProviderError) or (error.acceptance is Acceptance.UNKNOWN and not free):
         return False
@@ -64,6 +69,17 @@ def provider_busy(provider: str, *, retry_after_seconds: float | None) -> StageE
         retryable=True,
         retry_after_seconds=retry_after_seconds,
         deferred=True,
+    )
+
+
+def budget_exhausted(message: str, *, retry_after_seconds: float | None) -> StageError:
+    """The tenant's budget does not cover the call, which was not made."""
+    return StageError(
+        code="PERMANENT",
+        reason="BUDGET_EXHAUSTED",
+        message=message,
+        retryable=False,
+        retry_after_seconds=retry_after_seconds,
     )
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import call_tokens, ledger
+from services.job.application import call_tokens, ledger, spending
 from services.job.application.admission import refuse_strangers
 from services.job.application.routing import frees_a_place, learn, refuse_beyond_limits
 from services.job.domain import transitions
@@ -15,9 +15,11 @@ from services.job.domain.choosing import lost_options
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.requests import Provider
+from services.job.domain.routing import Route
 from services.job.domain.states import AT_GENERATOR
 from services.job.store import artifacts, calls, jobs, providers
 from services.job.store import transitions as store
+from services.job.store.spending import standing_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,14 +51,17 @@ class Begun:
 def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     """Write a call down and move its job to GENERATING, once the ledger knows what the worker knows.
 
-    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, PROVIDER_BUSY, PROVIDER_NOT_FOUND, UNSUPPORTED,
-    INVALID_INPUT.
+    Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, BUDGET_EXHAUSTED, PROVIDER_BUSY, PROVIDER_NOT_FOUND,
+    UNSUPPORTED, INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
     if (asked_before := calls.get(connection, purchase.call_id)) is not None:
         return _with_token(connection, _same_call(job, asked_before))
     settled = _learn(connection, job, purchase.fence, purchase.known)
     provider = _provider(connection, purchase.provider)
+    standing = standing_of(connection, job.tenant)
+    if not standing.allowance.allows(Route(provider=provider.name, model=purchase.model)):
+        raise _no_provider(provider.name)
     if provider.name not in (job.provider, *job.fallback):
         raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
     if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
@@ -65,7 +70,6 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
     known = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=known, staged=staged)
-    refuse_beyond_limits(connection, provider, job)
     call = ProviderCall(
         id=purchase.call_id,
         job_id=job.id,
@@ -80,8 +84,12 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
         timeout_seconds=provider.timeout_seconds,
         resumable=provider.capabilities.resumable,
         token_required=purchase.shows_tokens,
-        created_at=_begins_at(job, jobs.clock(connection)),
+        created_at=standing.now,
     )
+    call = spending.reserve(connection, standing, call, provider)
+    refuse_beyond_limits(connection, provider, job)
+    # Not the time from before: the limits count the requests of the last minute, and others were waited for.
+    call = replace(call, created_at=_begins_at(job, jobs.clock(connection)))
     calls.add(connection, call, lifts=lifts)
     return _begun(connection, job, call, purchase.known, settled)
 
@@ -153,7 +161,9 @@ def _begins_at(job: Job, now: datetime) -> datetime:
 
 
 def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.Settled]:
-    return ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+    spending.settle(connection, settled)
+    return settled
 
 
 def _begun(
@@ -183,7 +193,7 @@ def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
 
 
 def _held(connection: Connection, fence: Fence) -> Job:
-    job, _ = jobs.lock_one(connection, fence.job_id)
+    job = jobs.hold(connection, fence.job_id)
     if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
         raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held; begin nothing more for it.")
     return job
@@ -192,5 +202,10 @@ def _held(connection: Connection, fence: Fence) -> Job:
 def _provider(connection: Connection, name: str) -> Provider:
     provider = providers.catalogue(connection).get(name)
     if provider is None:
-        raise Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name[:80]!r}.")
+        raise _no_provider(name)
     return provider
+
+
+def _no_provider(name: str) -> Refusal:
+    """The same words for a provider that is not there and for one that the tenant may not use."""
+    return Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name[:80]!r}.")

@@ -8,15 +8,17 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
+from services.job.application import spending
 from services.job.application.admitting import admit_job, refuse_early
 from services.job.domain import transitions
 from services.job.domain.choosing import choose
 from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
 from services.job.domain.quotas import Quota, Rate
-from services.job.domain.requests import JobRequest
+from services.job.domain.requests import JobRequest, Provider
 from services.job.store import idempotency, inputs, jobs, providers
 from services.job.store import transitions as store
+from services.job.store.spending import standing_of
 
 SCOPE = "jobs"
 
@@ -50,7 +52,8 @@ class Done(NamedTuple):
 def create_job(connection: Connection, new: NewJob) -> Done:
     """Write a job down, or find the one that the key stands for.
 
-    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, QUOTA_EXCEEDED, or whatever is wrong with the request.
+    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, BUDGET_EXHAUSTED, QUOTA_EXCEEDED, or whatever is wrong with
+    the request.
     """
     joined = _joined(connection, new)
     job_id = joined or prefixed("job", new_uuid7())
@@ -61,7 +64,7 @@ def create_job(connection: Connection, new: NewJob) -> Done:
             return replayed(connection, taken, new.fingerprint)
     if joined is not None:
         return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
-    provider, model = choose(new.request, providers.offered(connection))
+    provider, model = _way(connection, new)
     if new.pictures:
         refuse_early(connection, new.tenant, new.quota, priority=new.request.priority)
         # Before anything that others of the tenant wait for: this may take seconds.
@@ -77,6 +80,20 @@ def create_job(connection: Connection, new: NewJob) -> Done:
         now=jobs.clock(connection),
     )
     return Done(store.write_new(connection, job), rate=rate)
+
+
+def _way(connection: Connection, new: NewJob) -> tuple[Provider, str]:
+    """Where the job goes: of what its tenant may use, and by what its budget covers now."""
+    offered, standing, request = providers.offered(connection), standing_of(connection, new.tenant), new.request
+    mine, around = standing.allowance.narrow(offered), standing.allowance.ways_around(offered)
+    if offered and not mine:
+        raise Refusal("PROVIDER_NOT_FOUND", "No provider is offered to this tenant.")
+    provider, model = choose(request, mine, fallbacks=around)
+    ways = {"model" if request.model else "provider": (provider, model)}
+    ways |= {f"fallback.{i}": (around[name], around[name].default_model) for i, name in enumerate(request.fallback)}
+    spending.refuse_unpriced(standing, ways)
+    spending.refuse_uncovered(standing, ways.values(), images=request.n)
+    return provider, model
 
 
 def _joined(connection: Connection, new: NewJob) -> str | None:

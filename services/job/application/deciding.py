@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from services.job.application import spending
 from services.job.application.admitting import admit_job
 from services.job.application.creating import Done, replayed
 from services.job.domain import closing, transitions
@@ -12,9 +13,11 @@ from services.job.domain.canceling import wish_of
 from services.job.domain.failures import Refusal, job_not_found
 from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.quotas import Quota
+from services.job.domain.routing import steps
 from services.job.domain.states import FINAL, State
 from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs, providers
 from services.job.store import transitions as store
+from services.job.store.spending import standing_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,7 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
     """Put a failed job back.
 
     Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED,
-    QUOTA_EXCEEDED.
+    BUDGET_EXHAUSTED, QUOTA_EXCEEDED.
     """
     job = _lock(connection, retry.tenant, retry.job_id)
     if retry.idempotency_key:
@@ -75,9 +78,19 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
     if needs_consent(job, calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
         raise Refusal("CONSENT_REQUIRED", message)
+    if wanted:
+        _refuse_uncovered(connection, job, images=len(wanted))
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
     change = transitions.user_retry(job, resume_upload=not wanted, consents=retry.consents, now=jobs.clock(connection))
     return Done(store.write(connection, [change])[job.id], rate=rate)
+
+
+def _refuse_uncovered(connection: Connection, job: Job, *, images: int) -> None:
+    standing = standing_of(connection, job.tenant)
+    if standing.allowance.has_budget:
+        catalogue = providers.catalogue(connection)
+        ways = [(catalogue[one.provider], one.model) for one in steps(job, catalogue) if one.provider in catalogue]
+        spending.refuse_uncovered(standing, ways, images=images)
 
 
 def delete_job(connection: Connection, tenant: str, job_id: str) -> None:

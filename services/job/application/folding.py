@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import ledger, routing
+from services.job.application import ledger, routing, spending
 from services.job.domain import closing, transitions
 from services.job.domain.calls import CallOutcome, Known, ProviderCall
 from services.job.domain.facts import (
@@ -52,6 +52,7 @@ def fold(connection: Connection, facts: Sequence[JobFact], *, limits: Limits) ->
     settled: list[calls.Settled] = []
     for wave in waves(facts):
         settled += _fold_wave(connection, wave, folded, limits=limits)
+    spending.settle(connection, settled)
     # After the last wave: whoever holds a breaker locks no job any more.
     routing.learn(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
     folded.frees_a_place = routing.frees_a_place(connection, settled)

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import ledger, routing
+from services.job.application import ledger, routing, spending
 from services.job.domain import transitions
 from services.job.domain.calls import Known
 from services.job.domain.failures import Refusal
@@ -34,6 +34,7 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
         store.write(connection, [change])
     else:
         store.write(connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now))
+    spending.settle(connection, settled)
     routing.learn(connection, known.calls, settled)
     return routing.frees_a_place(connection, settled)
 

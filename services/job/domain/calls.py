@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from services.job.domain.failures import Code, Refusal
@@ -74,6 +74,10 @@ class ProviderCall:
     created_at: datetime
     accepted_at: datetime | None = None
     settled_at: datetime | None = None
+    #: Whose budget it counts against, in which day, and what was reserved for it; None where it counts against none.
+    billed_to: str | None = None
+    billed_on: date | None = None
+    reserved_micros: int | None = None
 
     @property
     def can_be_followed(self) -> bool:

@@ -12,8 +12,10 @@ from services.job.domain.requests import Capabilities, JobRequest, Provider
 _PAIR = re.compile(r"^([1-9][0-9]{0,4})[x:]([1-9][0-9]{0,4})$")
 
 
-def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Provider, str]:
-    """Route a request: the provider and the model that it will be sent to.
+def choose(
+    request: JobRequest, catalogue: Mapping[str, Provider], *, fallbacks: Mapping[str, Provider] | None = None
+) -> tuple[Provider, str]:
+    """Route a request: the provider and the model that it will be sent to; `fallbacks` where not each may be one.
 
     Raises `Refusal` when there is no catalogue yet, or when a field goes beyond what the provider can do.
     """
@@ -22,11 +24,12 @@ def choose(request: JobRequest, catalogue: Mapping[str, Provider]) -> tuple[Prov
     provider = _provider(request, catalogue)
     model = request.model or provider.default_model
     provider = provider.as_model(model)
-    ways_around = {name: one.as_model(one.default_model) for name, one in catalogue.items()}
+    around = catalogue if fallbacks is None else fallbacks
+    ways_around = {name: one.as_model(one.default_model) for name, one in around.items()}
     bounds.check(
         chain(
             bounds.out_of_bounds(request),
-            _unknown_names(request, provider, catalogue),
+            _unknown_names(request, provider, ways_around),
             _beyond(request, provider),
             _options_beyond(request, provider, catalogue),
             option_rules.violations(request.provider_options, provider.option_rules, provider=provider.name),
@@ -47,12 +50,12 @@ def _provider(request: JobRequest, catalogue: Mapping[str, Provider]) -> Provide
     return catalogue[request.provider]
 
 
-def _unknown_names(request: JobRequest, provider: Provider, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
+def _unknown_names(request: JobRequest, provider: Provider, fallbacks: Mapping[str, Provider]) -> Iterator[Violation]:
     names = [model.name for model in provider.models] or [provider.default_model]
     if request.model is not None and request.model not in names:
         yield Violation(field="model", message=f"{provider.name} has: {', '.join(names)}.")
     for place, name in enumerate(request.fallback):
-        if name not in catalogue:
+        if name not in fallbacks:
             yield Violation(field=f"fallback.{place}", message="No generator offers such a provider.")
 
 

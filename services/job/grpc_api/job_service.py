@@ -25,6 +25,7 @@ from services.job.relay import OutboxRelay
 from services.job.store import breakers, providers
 from services.job.store.listing import Filters
 from services.job.store.pools import Pool
+from services.job.store.spending import standing_of
 from services.job.watching import Watchers
 
 Context = Any
@@ -172,10 +173,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListProviders(
         self, request: job_service_pb2.ListProvidersRequest, context: Context
     ) -> job_service_pb2.ListProvidersResponse:
-        """Return what can be asked for now."""
+        """Return what can be asked for now, by whoever is named."""
 
         def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
-            return list(providers.offered(connection).values()), list(breakers.all_of_them(connection).values())
+            offered = providers.offered(connection)
+            if request.HasField("tenant"):
+                offered = standing_of(connection, request.tenant).allowance.narrow(offered)
+            return list(offered.values()), list(breakers.all_of_them(connection).values())
 
         known, ill = await self._read(work)
         return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one, ill) for one in known])

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
@@ -31,7 +31,8 @@ FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS told
     (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb, keeps_its_place boolean)
 WHERE call.id = told.call_id
     AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
-RETURNING call.id AS call_id, call.provider, call.model
+RETURNING call.id AS call_id, call.provider, call.model, call.phase, call.cost_micros,
+    call.billed_to, call.billed_on, call.reserved_micros
 """
 
 STANDINGS = """
@@ -82,11 +83,16 @@ LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Settled:
-    """A call that has just ended, and whom it asked."""
+    """A call that has just ended, whom it asked, and what it counts for against a budget."""
 
     call_id: str
     provider: str
     model: str
+    phase: Phase
+    cost_micros: int | None
+    billed_to: str | None
+    billed_on: date | None
+    reserved_micros: int | None
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
@@ -164,7 +170,8 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
     if not outcomes:
         return []
     told = rows.as_parameter([rows.to_json(one) | {"keeps_its_place": one.keeps_its_place} for one in outcomes])
-    return [Settled(**row) for row in connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()]
+    found = connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()
+    return [Settled(**{**row, "phase": Phase(row["phase"])}) for row in found]
 
 
 def _from_row(row: RowMapping) -> ProviderCall:
@@ -185,5 +192,6 @@ def _from_row(row: RowMapping) -> ProviderCall:
 
 _PLAIN = (
     "id", "job_id", "claim_number", "provider", "model", "idempotency_key", "request_digest", "operation_id",
-    "operation_state", "cost_micros", "timeout_seconds", "accepted_at", "settled_at",
+    "operation_state", "cost_micros", "timeout_seconds", "accepted_at", "settled_at", "billed_to", "billed_on",
+    "reserved_micros",
 )  # fmt: skip

@@ -48,9 +48,7 @@ def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], 
     Read calls, artifacts and anything else that decides in a statement after this one: a statement that waited for
     the lock still sees other tables as they were before it waited.
     """
-    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
-    jobs = {row["id"]: from_row(row) for row in found}
-    return jobs, clock(connection)
+    return _lock(connection, ids), clock(connection)
 
 
 def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
@@ -66,6 +64,16 @@ def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]
     """Lock one job."""
     jobs, now = lock(connection, [job_id])
     return jobs.get(job_id), now
+
+
+def hold(connection: Connection, job_id: str) -> Job | None:
+    """Lock one job, and do not ask the time."""
+    return _lock(connection, [job_id]).get(job_id)
+
+
+def _lock(connection: Connection, ids: Collection[str]) -> dict[str, Job]:
+    found = connection.execute(text(LOCK_IN_ORDER), {"ids": sorted(set(ids))}).mappings().all()
+    return {row["id"]: from_row(row) for row in found}
 
 
 def at_one_moment(connection: Connection) -> None:

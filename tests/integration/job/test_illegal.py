@@ -76,6 +76,10 @@ IMPOSSIBLE_ROWS = {
     "a_secret_has_256_bits": "INSERT INTO secrets VALUES ('short', '\\x00')",
     "there_is_one_feed": "INSERT INTO final_event_feed VALUES (false, now())",
     "a_sweep_is_of_one_bucket": "INSERT INTO sweeps VALUES ('attic', '', now(), NULL, NULL, 0, 0)",
+    "a_budget_is_not_below_zero": "INSERT INTO tenant_limits VALUES ('acme', NULL, -1, NULL)",
+    "a_period_is_a_day_or_a_month": "INSERT INTO tenant_spend VALUES ('acme', 'week', now(), 0, 0)",
+    "what_is_spent_is_not_below_zero": "INSERT INTO tenant_spend VALUES ('acme', 'day', now(), 0, -1)",
+    "a_reservation_is_whole_or_absent": "UPDATE provider_calls SET reserved_micros = 1",
     "a_job_asks_for_one_to_ten_images": "UPDATE jobs SET image_count = 11",
 }
 

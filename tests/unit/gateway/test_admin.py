@@ -8,7 +8,7 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
-from calotype.ops.v1 import queue_service_pb2
+from calotype.ops.v1 import queue_service_pb2, tenant_service_pb2
 from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -28,7 +28,7 @@ KEYS = Keyring(
 
 
 class Operator:
-    """One dead letter, one job in the queue, one provider."""
+    """One dead letter, one job in the queue, one provider, one tenant with a budget."""
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
@@ -68,6 +68,17 @@ class Operator:
         provider = provider_pb2.Provider(name="paid", kind="replicate", default_model="m", max_concurrency=2)
         at = Timestamp(seconds=1)
         return [queue_service_pb2.ProviderUse(provider=provider, in_use=1, registered_by="g", registered_at=at)]
+
+    async def spend(self, *, page_size: int, page_token: str) -> tenant_service_pb2.ListSpendResponse:
+        """A tenant that has spent some of its budget."""
+        self.asked.append((page_size, page_token))
+        limits = tenant_service_pb2.TenantLimits(tenant="acme", budget_micros_per_month=9)
+        day, month = (
+            tenant_service_pb2.Spend(starts_on=f"2026-01-{first}", spent_micros=5, reserved_micros=2)
+            for first in ("31", "01")
+        )
+        one = tenant_service_pb2.TenantSpend(limits=limits, day=day, month=month)
+        return tenant_service_pb2.ListSpendResponse(tenants=[one], next_page_token="acme")
 
 
 @pytest.fixture
@@ -141,9 +152,29 @@ async def test_an_operator_sees_what_is_in_use_of_each_provider(http: httpx.Asyn
     assert (one["in_use"], one["calls_in_last_minute"], one["registered_by"]) == (1, 0, "g")
 
 
+async def test_an_operator_sees_what_is_spent(http: httpx.AsyncClient, operator: Operator) -> None:
+    told = (await http.get("/v1/admin/spend", params={"page_size": 1, "page_token": "a"}, headers=OPERATOR)).json()
+    used = {"spent_micros": 5, "reserved_micros": 2}
+
+    assert told == {
+        "tenants": [
+            {
+                "tenant": "acme",
+                "allowed_providers": None,
+                "budget_micros_per_day": None,
+                "budget_micros_per_month": 9,
+                "day": {"starts_on": "2026-01-31", **used},
+                "month": {"starts_on": "2026-01-01", **used},
+            }
+        ],
+        "next_page_token": "acme",
+    }
+    assert operator.asked == [(1, "a")]
+
+
 @pytest.mark.parametrize("headers", [TENANT, {}], ids=["a tenant", "somebody on this machine"])
 async def test_nobody_else_does(http: httpx.AsyncClient, operator: Operator, headers: dict[str, str]) -> None:
-    paths = [("GET", f"/v1/admin/{noun}") for noun in ("dead", "queue", "providers")]
+    paths = [("GET", f"/v1/admin/{noun}") for noun in ("dead", "queue", "providers", "spend")]
     for method, path in [*paths, ("POST", "/v1/admin/dead/17/replay")]:
         answer = await http.request(method, path, headers=headers)
         assert (answer.status_code, answer.json()["reason"]) == (403, "PERMISSION_DENIED")

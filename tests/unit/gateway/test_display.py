@@ -27,6 +27,7 @@ OF_THE_REQUEST = {
 OF_THIS_SERVICE = {"SERVICE_UNAVAILABLE", "STAGE_TIMEOUT", "STORAGE_DENIED", "STORAGE_UNAVAILABLE", "WORKER_LOST"}
 #: Ends of a call after which the ledger lets its pictures be bought again without consent.
 NOTHING_BOUGHT = {
+    "BUDGET_EXHAUSTED",
     "CONTENT_POLICY",
     "INVALID_INPUT",
     "PROVIDER_AUTH",

@@ -45,7 +45,9 @@ def _lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 def test_a_file_names_tenants_digests_limits_and_origins(path: Path) -> None:
     path.write_text(
         f"tenants:\n  - {{name: acme, role: tenant, key_sha256: ['{DIGEST.upper()}', '{'1' * 64}'],\n"
-        "     max_in_flight: 50, max_queued: 5000, requests_per_minute: 600, max_high_priority: 5, cors_origins: ['https://shop.example']}\n"
+        "     max_in_flight: 50, max_queued: 5000, requests_per_minute: 600, max_high_priority: 5, \n"
+        "     cors_origins: ['https://shop.example'], allowed_providers: [flux, openai/gpt-image-1],\n"
+        "     budget_micros_per_day: 50000000, budget_micros_per_month: 0}\n"
         f"  - {{name: ops, role: operator, key_sha256: ['{'0' * 64}']}}\n"
     )
     keyring = KeysFile(path).load()
@@ -54,7 +56,15 @@ def test_a_file_names_tenants_digests_limits_and_origins(path: Path) -> None:
     assert keyring.by_key("sk-acme-1") == keyring.of_tenant("acme")
     assert keyring.of_tenant("acme") == Caller(
         tenant="acme",
-        limits=Limits(max_in_flight=50, max_queued=5000, requests_per_minute=600, max_high_priority=5),
+        limits=Limits(
+            max_in_flight=50,
+            max_queued=5000,
+            requests_per_minute=600,
+            max_high_priority=5,
+            allowed_providers=("flux", "openai/gpt-image-1"),
+            budget_micros_per_day=50_000_000,
+            budget_micros_per_month=0,
+        ),
         cors_origins=frozenset({"https://shop.example"}),
         key_sha256=DIGEST,
     )
@@ -83,6 +93,10 @@ def test_a_tenant_may_have_several_keys_and_none(path: Path) -> None:
         ("tenants: [{name: a, key_sha256: [], colour: red}]", "tenants.0.colour"),
         ("tenants: [{name: a, role: admin, key_sha256: []}]", "tenants.0.role"),
         ("tenants: [{name: a, key_sha256: [], max_queued: -1}]", "tenants.0.max_queued"),
+        ("tenants: [{name: a, key_sha256: [], budget_micros_per_day: -1}]", "tenants.0.budget_micros_per_day"),
+        ("tenants: [{name: a, key_sha256: [], budget_micros_per_month: 1e3}]", "tenants.0.budget_micros_per_month"),
+        ("tenants: [{name: a, key_sha256: [], allowed_providers: [flux/]}]", "tenants.0.allowed_providers.0"),
+        ("tenants: [{name: a, key_sha256: [], allowed_providers: flux}]", "tenants.0.allowed_providers"),
         (
             f"tenants: [{{name: a, key_sha256: ['{DIGEST}']}}, {{name: b, key_sha256: ['{DIGEST}']}}]",
             "key stands twice",

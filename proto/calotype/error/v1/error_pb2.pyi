@@ -157,6 +157,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """PERMANENT: the provider's account, model or address does not exist as configured."""
     REASON_RESULT_MISMATCH: _Reason.ValueType  # 88
     """PERMANENT: staged objects and the stated result disagree."""
+    REASON_BUDGET_EXHAUSTED: _Reason.ValueType  # 89
+    """PERMANENT: the tenant's budget for the day or the month does not cover what would be bought."""
     REASON_JOB_NOT_FOUND: _Reason.ValueType  # 100
     """PERMANENT, of the API: no such job, or it belongs to another tenant."""
     REASON_WRONG_STATE: _Reason.ValueType  # 101
@@ -247,6 +249,8 @@ REASON_PROVIDER_REJECTED: Reason.ValueType  # 87
 """PERMANENT: the provider's account, model or address does not exist as configured."""
 REASON_RESULT_MISMATCH: Reason.ValueType  # 88
 """PERMANENT: staged objects and the stated result disagree."""
+REASON_BUDGET_EXHAUSTED: Reason.ValueType  # 89
+"""PERMANENT: the tenant's budget for the day or the month does not cover what would be bought."""
 REASON_JOB_NOT_FOUND: Reason.ValueType  # 100
 """PERMANENT, of the API: no such job, or it belongs to another tenant."""
 REASON_WRONG_STATE: Reason.ValueType  # 101

@@ -26,6 +26,17 @@ BUSY = ServiceError(
     status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_BUSY", message="busy", retry_after_seconds=7
 )
 
+EXHAUSTED = ServiceError(
+    status=grpc.StatusCode.FAILED_PRECONDITION, reason="BUDGET_EXHAUSTED", message="No budget.", retry_after_seconds=60
+)
+
+
+class Once(dict[str, ServiceError]):
+    """Refusals, each of which is said one time."""
+
+    def __getitem__(self, method: str) -> ServiceError:
+        return self.pop(method)
+
 
 class World:
     """Two providers, and what became of one job."""
@@ -127,6 +138,26 @@ async def test_the_images_that_are_left_are_bought_where_the_last_one_was_sold()
     await world.run(n=3)
 
     assert (len(paid.submitted), len(world.spare.submitted)) == (1, 3)
+
+
+async def test_where_the_budget_does_not_cover_the_first_a_cheaper_one_is_asked() -> None:
+    paid = Provider(made())
+    world = World(paid, Provider(made()))
+    world.desk.refusals = Once(begin_call=EXHAUSTED)
+    await world.run()
+
+    assert (len(paid.submitted), len(world.spare.submitted)) == (0, 1)
+
+
+async def test_a_budget_that_covers_nothing_ends_the_job_and_nothing_is_sent() -> None:
+    paid = Provider(made())
+    world = World(paid, Provider(made()))
+    world.desk.refusals["begin_call"] = EXHAUSTED
+    await world.run(routes=ROUTES[:1])
+
+    error = world.facts.error
+    assert (error.stage, error.code, error.reason) == ("GENERATING", "PERMANENT", "BUDGET_EXHAUSTED")
+    assert (error.retryable, error.retry_after_seconds, paid.submitted) == (False, 60, [])
 
 
 async def test_a_provider_that_is_busy_is_waited_for() -> None:
