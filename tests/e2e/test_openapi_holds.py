@@ -43,7 +43,11 @@ EXAMPLES = 70
 PROVIDERS = """
 default: paid
 providers:
-  - {{name: paid, kind: replicate, base_url: "{url}", api_key_env: PAID_API_KEY, models: [{{name: test/model}}]}}
+  - name: paid
+    kind: replicate
+    base_url: "{url}"
+    api_key_env: PAID_API_KEY
+    models: [{{name: test/model, price_micros_per_image: 40000}}]
   - {{name: edits, kind: openai, base_url: "{url}", api_key_env: PAID_API_KEY, models: [{{name: editor}}]}}
   - {{name: denied, kind: replicate, base_url: "{url}", api_key_env: WRONG_API_KEY, models: [{{name: test/model}}]}}
   - {{name: edits-denied, kind: openai, base_url: "{url}", api_key_env: WRONG_API_KEY, models: [{{name: editor}}]}}
@@ -302,13 +306,24 @@ def _until(asking: Asking, status: int, path: str = "/v1/jobs") -> None:
         time.sleep(0.1)
 
 
+def _until_budgets_are(asking: Asking, tenants: list[str]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while [one["tenant"] for one in asking.client.get("/v1/admin/spend").json()["tenants"]] != tenants:
+        assert time.monotonic() < deadline, tenants
+        time.sleep(0.1)
+
+
 def _answers_of_outages(asking: Asking, operations: dict[str, APIOperation], folder: Path) -> None:
-    """A quota that is spent, a job-service that is away, and one that does not know the gateway any more."""
+    """A budget and a quota that are spent, a job-service that is away, and one that knows the gateway no more."""
     set_tenant(folder, "spent", role="operator", key=SPENT)
     _until(asking, 200)
     jobs = {"job": asking.ended("failed", key=SPENT, prompt="failed"), "other": asking.ended("completed", key=SPENT)}
-    set_tenant(folder, "spent", requests_per_minute=0)
+    set_tenant(folder, "spent", budget_micros_per_day=0)
+    _until_budgets_are(asking, ["spent"])
+    _sweep(asking, operations, 402, jobs)
+    set_tenant(folder, "spent", budget_micros_per_day=None, requests_per_minute=0)
     _until(asking, 429)
+    _until_budgets_are(asking, [])
     _sweep(asking, operations, 429, jobs)
     with frozen(folder, "job"):
         _until(asking, 503, "/readyz")

@@ -40,6 +40,7 @@ CALLS: Mapping[str, Call] = {
     "getQueue": Call(method="GET", path="/v1/admin/queue"),
     "getAnyJob": Call(method="GET", path="/v1/admin/jobs/{job}"),
     "listProviderUse": Call(method="GET", path="/v1/admin/providers"),
+    "listSpend": Call(method="GET", path="/v1/admin/spend"),
     # Streams begin at once; what is held would be held for as long as somebody is away.
     "generateImages": Call(method="POST", path="/v1/images/generations", request={"json": _PROMPT | {"stream": True}}),
     "editImages": Call(

@@ -10,6 +10,7 @@ Requests and answers are the messages of `calotype.job.v1`; every no is a `Calot
 
 from calotype.client.aio import AsyncJobClient
 from calotype.client.errors import (
+    BudgetExhausted,
     CalotypeError,
     ConsentRequired,
     DeadlineExceeded,
@@ -25,6 +26,7 @@ from calotype.client.sync import JobClient
 
 __all__ = [
     "AsyncJobClient",
+    "BudgetExhausted",
     "CalotypeError",
     "ConsentRequired",
     "DeadlineExceeded",

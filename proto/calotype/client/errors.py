@@ -67,6 +67,10 @@ class ConsentRequired(WrongState):
     """A retry might pay twice, and nobody said that this is fine."""
 
 
+class BudgetExhausted(CalotypeError):
+    """The tenant's budget does not cover it; `retry_after_seconds` is how long until the next day or month begins."""
+
+
 class NotAllowed(CalotypeError):
     """The caller is unknown, or may not do this."""
 
@@ -83,6 +87,7 @@ _BY_REASON: Mapping[str, type[CalotypeError]] = {
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
     "JOB_DELETED": JobDeleted,
     "CONSENT_REQUIRED": ConsentRequired,
+    "BUDGET_EXHAUSTED": BudgetExhausted,
     "SEQUENCE_CHANGED": WrongState,
     # Not the service's word but gRPC's own: a message is too large, and so it will be again.
     "RESOURCE_EXHAUSTED": CalotypeError,

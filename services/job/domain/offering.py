@@ -57,6 +57,10 @@ def _within(newest: Provider, every: Sequence[Provider], *, is_default: bool) ->
 
 
 def _model(model: Model, newest: Provider, every: Sequence[Provider]) -> Model:
+    if model.price_micros_per_image is not None:
+        # A worker may still ask for it as its own file says: no budget is exceeded by that.
+        told = [one.price_micros_per_image or 0 for each in every for one in each.models if one.name == model.name]
+        model = replace(model, price_micros_per_image=max(told))
     as_it = [one.as_model(model.name) for one in every]
     if as_it == list(every):
         return model

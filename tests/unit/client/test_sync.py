@@ -11,6 +11,7 @@ import grpc
 import grpc_testing
 import pytest
 from calotype.client import (
+    BudgetExhausted,
     CalotypeError,
     ConsentRequired,
     DeadlineExceeded,
@@ -172,6 +173,7 @@ def test_what_does_not_pass_soon_is_not_asked_for_again(
         (refusal("ABORTED", "SEQUENCE_CHANGED"), WrongState),
         (refusal("FAILED_PRECONDITION", "CONSENT_REQUIRED"), ConsentRequired),
         (refusal("FAILED_PRECONDITION", "JOB_DELETED"), JobDeleted),
+        (refusal("FAILED_PRECONDITION", "BUDGET_EXHAUSTED"), BudgetExhausted),
         (refusal("UNAUTHENTICATED", "UNAUTHENTICATED"), NotAllowed),
     ],
 )

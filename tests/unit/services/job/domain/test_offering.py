@@ -138,3 +138,23 @@ def test_a_provider_is_free_where_it_is_so_at_each_worker(free: tuple[bool, bool
     ]
 
     assert merge(told)[0].provider.capabilities.free is all(free)
+
+
+def test_a_model_costs_what_the_dearest_file_says_until_its_worker_is_gone() -> None:
+    newer = Registration(
+        worker="b",
+        provider=Provider(
+            name="gpt",
+            kind="openai",
+            is_default=True,
+            default_model="m",
+            models=(Model(name="m", price_micros_per_image=3), Model(name="unpriced")),
+        ),
+        started_at=NOW + timedelta(seconds=1),
+        registered_at=NOW,
+    )
+    dearer = (Model(name="m", price_micros_per_image=7), Model(name="unpriced", price_micros_per_image=1))
+    older = replace(newer, worker="a", started_at=NOW, provider=replace(newer.provider, models=dearer))
+
+    assert [one.price_micros_per_image for one in merge([older, newer])[0].provider.models] == [7, None]
+    assert [one.price_micros_per_image for one in merge([newer])[0].provider.models] == [3, None]
