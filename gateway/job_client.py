@@ -87,8 +87,8 @@ class JobClient:
         asked = job_service_pb2.ListAttemptsRequest(tenant=tenant, job_id=job_id)
         return [*(await self._ask(self._stub.ListAttempts, asked, attempts=2)).attempts]
 
-    async def providers(self, tenant: str) -> list[provider_pb2.Provider]:
-        """What the tenant may use of the catalogue."""
+    async def providers(self, tenant: str | None) -> list[provider_pb2.Provider]:
+        """What the tenant may use of the catalogue; None: all of it."""
         asked = job_service_pb2.ListProvidersRequest(tenant=tenant)
         return [*(await self._ask(self._stub.ListProviders, asked, attempts=2)).providers]
 
