@@ -90,6 +90,7 @@ REASONS: dict[str, Entry] = {
         ("ALREADY_BOUGHT", 409, "Already bought", NOTHING_HELPS),
         ("CALL_NOT_FOUND", 404, "No such provider call", NOTHING_HELPS),
         ("NOT_FOUND", 404, "No such page or method", "GET /docs lists what there is."),
+        ("METADATA_REMOVED", 422, "Input images were sent without their metadata", NOTHING_HELPS),
     ),
     **_entries(
         "UNKNOWN",

@@ -290,6 +290,15 @@ STATES: tuple[UiStateView, ...] = (
         reason="STORAGE_DENIED",
     ),
     _state(
+        "failed_result_unseen",
+        "Could not be looked at",
+        "Your pictures have come, and could not be looked at. "
+        "What was made may have been charged all the same; it is kept. Try again in a while.",
+        actions=_RETRY,
+        stage="generating",
+        reason="SERVICE_UNAVAILABLE",
+    ),
+    _state(
         "failed_interrupted",
         "Interrupted",
         "Work on your pictures was interrupted. What was begun may be charged all the same. Try again.",

@@ -9,6 +9,7 @@ from services.generator.domain.outcomes import (
     CancelOutcome,
     Generated,
     ImageSource,
+    JobWarning,
     Operation,
     Pending,
     ProviderError,
@@ -181,7 +182,13 @@ class Facts(Protocol):
         """A provider named an operation."""
 
     async def images_generated(
-        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+        self,
+        fact_id: str,
+        *,
+        job: Job,
+        calls: Sequence[Outcome],
+        images: Sequence[StagedImage],
+        warnings: Sequence[JobWarning],
     ) -> None:
         """The generating stage ended with images."""
 
@@ -253,8 +260,8 @@ class ImageReader(Protocol):
     async def read_input(self, url: str) -> bytes:
         """An input image from the caller's address, fetched behind the guard."""
 
-    async def prepare_input(self, data: bytes) -> bytes:
-        """An input image that decodes, the right way up; else as it is."""
+    async def prepare_input(self, data: bytes) -> "PreparedInput":
+        """An input image that decodes, the right way up, without metadata; else as it is."""
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
         """A mask in the form that a provider reads, as a PNG."""
@@ -270,6 +277,15 @@ class ImageReader(Protocol):
 
     def may_hold_images(self, body: bytes) -> bool:
         """Whether there are traces of images in an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedInput:
+    """An input image as providers are sent it."""
+
+    data: bytes
+    #: Whether something beside its pixels was left out: where and by whom it was taken, and the like.
+    lost_metadata: bool
 
 
 @dataclass(frozen=True, kw_only=True)

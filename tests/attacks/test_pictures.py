@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import io
 import os
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -14,6 +15,7 @@ import pytest
 from calotype.error.v1 import error_pb2
 from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2
+from PIL import ExifTags, Image
 
 from common.loops import pause_until
 from tests.support import generator_process
@@ -29,6 +31,7 @@ MIB = 1024 * 1024
 #: Jobs with a hostile picture each.
 HOSTILE = int(os.environ.get("HOSTILE_PICTURES", "12"))
 SLOTS = "16"
+CAMERA, AUTHOR = b"SecretCam", b"Jane Doe"
 #: Seconds between two looks at the memory: a picture is decoded for longer.
 LOOK = 0.02
 
@@ -92,6 +95,17 @@ def edit(world: World, data: bytes, *, tenant: str = "acme", prompt: str = "a ha
     return world.desk.add(tenant=tenant, provider="edits", prompt=prompt, input_images=brought)
 
 
+def photo() -> bytes:
+    """A JPEG as a telephone writes it."""
+    told = Image.Exif()
+    told[ExifTags.Base.Make] = CAMERA.decode()
+    told[ExifTags.Base.Artist] = AUTHOR.decode()
+    told.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (52.0, 31.0, 12.3)
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), "teal").save(file, "JPEG", exif=told, comment=AUTHOR)
+    return file.getvalue()
+
+
 async def facts(world: World, count: int) -> dict[str, fact_pb2.Fact]:
     """What became of so many jobs."""
     found: dict[str, fact_pb2.Fact] = {}
@@ -133,6 +147,18 @@ async def test_a_picture_that_kills_its_process_is_refused_as_an_input_and_says_
 
     assert (failure.stage, failure.reason) == (error_pb2.STAGE_PROCESSING, error_pb2.REASON_INVALID_INPUT)
     assert world.books.edits == []
+
+
+async def test_where_and_by_whom_a_picture_was_taken_reaches_no_vendor_and_the_job_says_so(world: World) -> None:
+    job_id = edit(world, photo())
+    world.start()
+    made = (await facts(world, 1))[job_id].images_generated
+    [sent] = world.books.edits
+
+    assert not any(secret in sent for secret in (CAMERA, AUTHOR, b"GPS", b"Exif"))
+    assert [(one.reason, one.HasField("image_index")) for one in made.warnings] == [
+        (error_pb2.REASON_METADATA_REMOVED, False)
+    ]
 
 
 async def test_processes_that_are_killed_while_they_decode_lose_nothing(world: World) -> None:

@@ -6,7 +6,7 @@ from functools import cache
 from services.generator.adapters.decoding_processes import DecodingProcesses
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.ports import Inspected
+from services.generator.ports import Inspected, PreparedInput
 
 
 @cache
@@ -26,5 +26,14 @@ async def inspect(data: bytes) -> Inspected:
     fetch = GuardedFetch()
     try:
         return await GuardedImageReader(fetch, decoder()).inspect(data)
+    finally:
+        await fetch.close()
+
+
+async def prepared(data: bytes) -> PreparedInput:
+    """An input image as the generator sends it."""
+    fetch = GuardedFetch()
+    try:
+        return await GuardedImageReader(fetch, decoder()).prepare_input(data)
     finally:
         await fetch.close()

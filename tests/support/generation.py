@@ -22,7 +22,16 @@ from services.generator.domain.outcomes import (
 )
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import Call, Job, MaskForm, Phase, Request, Route, StagedImage
-from services.generator.ports import ImageProvider, Inspected, Known, Order, Outcome, RawResult, Settlement
+from services.generator.ports import (
+    ImageProvider,
+    Inspected,
+    Known,
+    Order,
+    Outcome,
+    PreparedInput,
+    RawResult,
+    Settlement,
+)
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
 from services.job.domain import requests as catalogue
@@ -384,9 +393,9 @@ class Reader:
         """The address as bytes."""
         return url.encode()
 
-    async def prepare_input(self, data: bytes) -> bytes:
-        """As it is."""
-        return data
+    async def prepare_input(self, data: bytes) -> PreparedInput:
+        """As it is; `told` is what more than its pixels says."""
+        return PreparedInput(data=data, lost_metadata=b"told" in data)
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
         """The form, and the mask as it is."""

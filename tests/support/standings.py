@@ -60,6 +60,8 @@ FAILURES: Mapping[Stage, frozenset[str]] = {
             "RESULT_LOST",
             # Fewer pictures than were bought, or staging holds another's.
             "RESULT_MISMATCH",
+            # Images came, and no process to decode them with could be started.
+            "SERVICE_UNAVAILABLE",
             "STAGE_TIMEOUT",
             # Of staging, not of the public bucket; perhaps before anything was sent, as staging is looked at first.
             "STORAGE_DENIED",

@@ -98,8 +98,8 @@ def _inspect(data: bytes) -> Answer:
     return {"look": inspection.inspected(data)}, b""
 
 
-def _upright(data: bytes) -> Answer:
-    return {}, orientation.upright(data)
+def _rewrite(data: bytes) -> Answer:
+    return {}, orientation.rewritten(data)
 
 
 def _mask(data: bytes, form: str) -> Answer:
@@ -119,7 +119,7 @@ def _fitted_mask(data: bytes, width: int, height: int) -> Answer:
 
 _TASKS: dict[str, Callable[..., Answer]] = {
     "inspect": _inspect,
-    "upright": _upright,
+    "rewrite": _rewrite,
     "mask": _mask,
     "fitted": _fitted,
     "fitted_mask": _fitted_mask,

@@ -24,7 +24,7 @@ MOST_MEMORY, PROCESSES = 1024 * MIB, 4
 #: Bytes that a pixel takes while its image is decoded: as it is, as the decoder holds it, converted, scaled.
 _PER_PIXEL = {b"\x89PNG": 14, b"RIFF": 20}
 _PER_PIXEL_OF_OTHERS = 16
-#: As well, to write a WebP that is turned.
+#: As well, to write a WebP anew.
 _PER_PIXEL_TO_WRITE_WEBP = 16
 #: Beside the pixels: the encoded image, which is joined and cut, and what libraries take for themselves.
 _COPIES, _REST = 4, 48 * MIB
@@ -63,9 +63,9 @@ class DecodingProcesses:
             raise image_errors.undecodable()
         return found
 
-    async def upright(self, data: bytes) -> bytes:
-        """The encoded image turned as its EXIF says, in the same format; the same bytes where nothing is said."""
-        return (await self._run("upright", data, lane=INPUTS))[1]
+    async def rewritten(self, data: bytes) -> bytes:
+        """The image turned as its EXIF says and encoded anew: its pixels and their colour profile alone."""
+        return (await self._run("rewrite", data, lane=INPUTS))[1]
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
         """The mask in a form, as a PNG."""
@@ -157,7 +157,7 @@ def _memory_for(task: str, data: bytes, *, most: int) -> int:
     if size is None:
         return most
     per_pixel = _PER_PIXEL.get(data[:4], _PER_PIXEL_OF_OTHERS)
-    if task == "upright" and data.startswith(b"RIFF"):
+    if task == "rewrite" and data.startswith(b"RIFF"):
         per_pixel += _PER_PIXEL_TO_WRITE_WEBP
     return min(per_pixel * size[0] * size[1] + _COPIES * len(data) + _REST, most)
 

@@ -14,10 +14,10 @@ from services.generator.adapters import image_errors, unread_answers
 from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
 from services.generator.adapters.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
 from services.generator.adapters.image_metadata import without_metadata
-from services.generator.adapters.looks import UPRIGHT
+from services.generator.adapters.looks import UPRIGHT, Look
 from services.generator.domain.outcomes import ImageSource, StageError
 from services.generator.domain.work import MaskForm
-from services.generator.ports import ImageProvider, Inspected
+from services.generator.ports import ImageProvider, Inspected, PreparedInput
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
 MOST_BYTES = 64 * 1024 * 1024
@@ -68,11 +68,18 @@ class GuardedImageReader:
             error.stage = "PROCESSING"
             raise
 
-    async def prepare_input(self, data: bytes) -> bytes:
-        """An input image the right way up; what is wrong with it is the request's fault."""
+    async def prepare_input(self, data: bytes) -> PreparedInput:
+        """An input image the right way up, without metadata; what is wrong with it is the request's fault.
+
+        Its pixels are encoded anew only where it is to be turned, or cannot be taken apart.
+        """
         with _inputs_fault():
-            seen = await self._decoder.look(data, lane=INPUTS)
-            return data if seen.turn == UPRIGHT else await self._decoder.upright(data)
+            bare = await asyncio.to_thread(partial(without_metadata, data, keep_provenance=False))
+            if bare is not None and (seen := await self._if_decodes(bare, instead_of=data)) is not None:
+                prepared = bare if seen.turn == UPRIGHT else await self._decoder.rewritten(bare)
+                return PreparedInput(data=prepared, lost_metadata=bare != data)
+            await self._decoder.look(data, lane=INPUTS)
+            return PreparedInput(data=await self._decoder.rewritten(data), lost_metadata=True)
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
         """A mask in a form, as a PNG; what is wrong with it is the request's fault."""
@@ -120,6 +127,14 @@ class GuardedImageReader:
     def may_hold_images(self, body: bytes) -> bool:
         """Whether there are traces of images in an answer."""
         return unread_answers.may_hold_images(body)
+
+    async def _if_decodes(self, bare: bytes, *, instead_of: bytes) -> Look | None:
+        try:
+            return await self._decoder.look(bare, lane=INPUTS)
+        except StageError as error:
+            if error.reason == "INVALID_IMAGE" and bare != instead_of:
+                return None
+            raise
 
     async def _if_image(self, data: bytes) -> Inspected | None:
         try:

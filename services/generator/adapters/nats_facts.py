@@ -15,7 +15,7 @@ from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
 from services.generator.domain import words
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, StageError, VendorError
+from services.generator.domain.outcomes import Acceptance, CancelOutcome, JobWarning, Operation, StageError, VendorError
 from services.generator.domain.work import Call, Job, StagedImage
 from services.generator.ports import Outcome, Settlement
 
@@ -47,13 +47,20 @@ class NatsFacts:
         await self._publish("provider_call_accepted", told, about=job.id)
 
     async def images_generated(
-        self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
+        self,
+        fact_id: str,
+        *,
+        job: Job,
+        calls: Sequence[Outcome],
+        images: Sequence[StagedImage],
+        warnings: Sequence[JobWarning],
     ) -> None:
         """The generating stage ended with images."""
         made = fact_pb2.ImagesGenerated(
             fence=_fence(job),
             calls=[call_outcome(one) for one in calls],
             images=[image_artifact(one) for one in images],
+            warnings=[_warning(one) for one in warnings],
         )
         await self._publish("images_generated", fact_pb2.Fact(id=fact_id, images_generated=made), about=job.id)
 
@@ -201,3 +208,7 @@ def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
         revised_prompt=image.revised_prompt,
         provenance=artifact_pb2.Provenance(c2pa=image.c2pa),
     )
+
+
+def _warning(one: JobWarning) -> job_pb2.Warning:
+    return job_pb2.Warning(reason=error_pb2.Reason.Value(f"REASON_{one.reason}"), message=one.message)

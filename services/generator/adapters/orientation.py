@@ -37,25 +37,26 @@ def turned(image: Image.Image, turn: int) -> Image.Image:
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
-def upright(data: bytes) -> bytes:
-    """The encoded image turned as its EXIF says, in the same format, with its colour profile and nothing else beside
-    its pixels; byte for byte the same where nothing is said. Raises as `decoding.decoded`.
+def rewritten(data: bytes) -> bytes:
+    """The image turned as its EXIF says and encoded anew in its format: pixels and their profile alone.
+
+    Raises as `decoding.decoded`, and whatever an encoder does.
     """
     image = decoded(data)
-    turn, told = turn_of(image), image.format
-    if turn == UPRIGHT:
-        return data
-    icc_profile = image.info.get("icc_profile")
+    turn, told, known = turn_of(image), image.format, image.info
     image, original = turned(image, turn), image
-    # What the decoder holds is as large as the pixels.
-    original.close()
+    if turn != UPRIGHT:
+        # What the decoder holds is as large as the pixels.
+        original.close()
     del original
+    # Comments and the like would be written, too.
+    image.info = {name: known[name] for name in ("transparency",) if name in known}
     written = io.BytesIO()
     # Of several pictures in one file the first is meant. What a format has no use for is not looked at.
     image.save(
         written,
         format="JPEG" if told == "MPO" else told,
-        icc_profile=icc_profile,
+        icc_profile=known.get("icc_profile"),
         quality=0 if told == "WEBP" else JPEG_QUALITY,
         subsampling=0,
         lossless=True,

@@ -6,7 +6,7 @@ from math import inf
 
 from common.leased_work import Slot
 from services.generator.domain import failures
-from services.generator.domain.outcomes import ProviderError
+from services.generator.domain.outcomes import JobWarning, ProviderError
 from services.generator.domain.work import Call, Job, Phase, StagedImage
 from services.generator.ports import Known, Outcome
 
@@ -26,6 +26,8 @@ class Claim:
     is_generating: bool = False
     #: An acceptance is on its way as a fact: whoever claims the job before it arrives knows too little.
     told_as_fact: bool = False
+    #: What its user is told beside the images.
+    warnings: tuple[JobWarning, ...] = ()
     #: How many of the job's routes sold nothing to this claim.
     routes_given_up: int = 0
 

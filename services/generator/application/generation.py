@@ -85,7 +85,9 @@ class Generator:
             await self._tell_failure(claim, failures.defect())
         else:
             calls, images = tuple(claim.outcomes.values()), tuple(claim.images.values())
-            publish = partial(self._facts.images_generated, job=claim.job, calls=calls, images=images)
+            publish = partial(
+                self._facts.images_generated, job=claim.job, calls=calls, images=images, warnings=claim.warnings
+            )
             await self._teller.tell(publish, lease_ended=claim.slot.ended)
 
     async def _generate(self, claim: Claim) -> None:

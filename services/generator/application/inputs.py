@@ -4,6 +4,7 @@ from common.errors import ServiceError
 from common.memory import timeout
 from services.generator.application.claim import Claim
 from services.generator.domain import failures
+from services.generator.domain.outcomes import METADATA_REMOVED
 from services.generator.domain.work import InputImage, MaskForm
 from services.generator.ports import ImageProvider, ImageReader, JobDesk
 
@@ -55,7 +56,11 @@ class Inputs:
 
     async def _read_one(self, image: InputImage) -> bytes:
         data = await (self._brought(image) if image.url is None else self._reader.read_input(image.url))
-        return await self._reader.prepare_input(data)
+        prepared = await self._reader.prepare_input(data)
+        if prepared.lost_metadata:
+            # Once, however many images there are.
+            self._claim.warnings = (METADATA_REMOVED,)
+        return prepared.data
 
     async def _brought(self, image: InputImage) -> bytes:
         try:

@@ -86,6 +86,21 @@ class ProviderError(StageError):
 
 
 @dataclass(frozen=True, kw_only=True)
+class JobWarning:
+    """What went less than perfectly in a job that goes on: a name of the error catalogue, words for a person."""
+
+    reason: str
+    message: str
+
+
+#: Of a job whose inputs told more than their pixels.
+METADATA_REMOVED = JobWarning(
+    reason="METADATA_REMOVED",
+    message="Input images were sent without their metadata, such as place, camera and author.",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ImageSource:
     """An image as the provider gave it: exactly one of bytes, base64 and URL; and what the vendor says of it."""
 

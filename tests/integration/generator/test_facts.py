@@ -19,6 +19,7 @@ from common.pulling import ConsumerSpec, Subscription
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.domain import failures, words
 from services.generator.domain.outcomes import (
+    METADATA_REMOVED,
     Acceptance,
     CancelOutcome,
     Operation,
@@ -74,7 +75,7 @@ async def next_fact(broker: JetStream) -> fact_pb2.Fact:
 
 
 async def test_a_fact_is_an_event_on_the_subject_of_its_kind(broker: JetStream, facts: NatsFacts) -> None:
-    await facts.images_generated(ID, job=job_of(), calls=(), images=())
+    await facts.images_generated(ID, job=job_of(), calls=(), images=(), warnings=())
     message = await next_message(broker)
 
     headers = message.headers or {}
@@ -87,7 +88,7 @@ async def test_a_fact_is_an_event_on_the_subject_of_its_kind(broker: JetStream, 
 
 async def test_a_fact_that_is_told_twice_under_one_id_is_there_once(broker: JetStream, facts: NatsFacts) -> None:
     for _ in range(2):
-        await facts.images_generated(ID, job=job_of(), calls=(), images=())
+        await facts.images_generated(ID, job=job_of(), calls=(), images=(), warnings=())
 
     assert (await broker.context.stream_info(FACTS.stream)).state.messages == 1
 
@@ -95,10 +96,11 @@ async def test_a_fact_that_is_told_twice_under_one_id_is_there_once(broker: JetS
 async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream, facts: NatsFacts) -> None:
     image = replace(staged(1), seed=0, revised_prompt="größer", c2pa=True, width=4, height=3)
     outcome = Outcome(call_id="call_old", phase=Phase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
-    await facts.images_generated(ID, job=job_of(), calls=(outcome,), images=(image,))
+    await facts.images_generated(ID, job=job_of(), calls=(outcome,), images=(image,), warnings=(METADATA_REMOVED,))
     told = (await next_fact(broker)).images_generated
 
-    [call], [made] = told.calls, told.images
+    [call], [made], [warning] = told.calls, told.images, told.warnings
+    assert warning.reason == error_pb2.REASON_METADATA_REMOVED
     assert told.fence == FENCE
     assert (call.call_id, call.phase, call.operation_id) == ("call_old", job_pb2.CALL_PHASE_SUCCEEDED, "op")
     assert call.call_token == b"t"
@@ -245,7 +247,7 @@ async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_not
 ) -> None:
     facts, endless = NatsFacts(narrow_broker), "words " * 10_000
     images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
-    await facts.images_generated(ID, job=job_of(n=10), calls=(), images=images)
+    await facts.images_generated(ID, job=job_of(n=10), calls=(), images=images, warnings=())
     operation = Operation(id="op", state={"get": endless})
     await facts.call_accepted(f"{ID}2", job=job_of(), call=call_of(Phase.INTENDED), operation=operation)
     subscription = Subscription(narrow_broker, FACTS)
@@ -320,6 +322,6 @@ async def test_a_fact_that_cannot_be_kept_is_an_error_and_progress_is_not(
 ) -> None:
     await asyncio.to_thread(nats.child.kill)
     with pytest.raises(BrokerUnavailable):
-        await facts.images_generated(ID, job=job_of(), calls=(), images=())
+        await facts.images_generated(ID, job=job_of(), calls=(), images=(), warnings=())
 
     await facts.progress(job_of(), percent=1)

@@ -107,7 +107,7 @@ def _literal() -> set[Pair]:
 
 def _of_given_pictures() -> set[Pair]:
     """The image reader's word for whatever a picture fails with, when it was given with the request."""
-    found = {one.reason for one in WRITTEN if one.file in ("guarded_fetch.py", "decoding.py")}
+    found = {one.reason for one in WRITTEN if one.file in ("guarded_fetch.py", "image_errors.py")}
     return {("processing", "INVALID_INPUT" if reason == "INVALID_IMAGE" else reason) for reason in found}
 
 

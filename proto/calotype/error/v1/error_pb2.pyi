@@ -189,6 +189,8 @@ class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reason.ValueTy
     """UNKNOWN: an answer that no map knows; its evidence is kept with the attempt."""
     REASON_INTERNAL: _Reason.ValueType  # 121
     """UNKNOWN: a defect of the service itself."""
+    REASON_METADATA_REMOVED: _Reason.ValueType  # 130
+    """PERMANENT, of a warning alone: input images were sent to the provider without their metadata."""
 
 class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
     """Reason says why, within a code. The catalogue in docs/errors.md tells what to do about each."""
@@ -281,6 +283,8 @@ REASON_UNCLASSIFIED: Reason.ValueType  # 120
 """UNKNOWN: an answer that no map knows; its evidence is kept with the attempt."""
 REASON_INTERNAL: Reason.ValueType  # 121
 """UNKNOWN: a defect of the service itself."""
+REASON_METADATA_REMOVED: Reason.ValueType  # 130
+"""PERMANENT, of a warning alone: input images were sent to the provider without their metadata."""
 Global___Reason: _TypeAlias = Reason  # noqa: Y015
 
 @_typing.final

@@ -277,7 +277,7 @@ class ImagesGenerated(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Warning]:
-        """One per index that could not be had."""
+        """One per index that could not be had, and what else is worth a word."""
 
     def __init__(
         self,

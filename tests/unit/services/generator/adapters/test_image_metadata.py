@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_metadata import without_metadata
 from services.generator.adapters.image_reader import GuardedImageReader
-from tests.support.decoding import decoder, inspect
+from tests.support.decoding import decoder, inspect, prepared
 
 SECRET = b"SECRET-of-the-operator"
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -222,3 +222,40 @@ async def test_a_result_that_cannot_be_taken_apart_is_delivered_as_it_came(caplo
 
     assert came == odd
     assert "image.metadata_kept" in caplog.text
+
+
+@pytest.mark.parametrize(("form", "mode"), KINDS)
+@pytest.mark.parametrize("turn", [None, 6])
+async def test_inputs_are_sent_upright_with_their_colours_and_nothing_else(
+    form: str, mode: str, turn: int | None
+) -> None:
+    data = telling(form, mode, turn=turn)
+    sent = await prepared(data)
+    before, after = opened(data), opened(sent.data)
+
+    assert sent.lost_metadata
+    assert not tells(sent.data)
+    assert after.format == form
+    assert after.size == (before.size if turn is None else before.size[::-1])
+    assert after.info.get("icc_profile") == before.info.get("icc_profile")
+    assert dict(after.getexif()) == {}
+    if turn is None:
+        # They are not encoded anew.
+        assert after.tobytes() == before.tobytes()
+
+
+async def test_an_input_that_says_nothing_is_sent_as_it_came_and_nothing_is_said_of_it() -> None:
+    file = io.BytesIO()
+    drawn("RGB").save(file, "PNG")
+    sent = await prepared(file.getvalue())
+
+    assert (sent.data, sent.lost_metadata) == (file.getvalue(), False)
+
+
+async def test_an_input_that_cannot_be_taken_apart_is_encoded_anew() -> None:
+    data = telling("JPEG", "RGB")
+    sent = await prepared(data[:20] + bytes(3) + data[20:])
+
+    assert sent.lost_metadata
+    assert not tells(sent.data)
+    assert opened(sent.data).size == opened(data).size

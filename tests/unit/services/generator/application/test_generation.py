@@ -186,6 +186,17 @@ async def test_what_was_made_before_the_lease_was_lost_is_told_to_the_ledger() -
     assert world.desk.begun == [(0,)]
 
 
+@pytest.mark.parametrize(("names", "reasons"), [(("a", "b"), []), (("a-told", "b", "c-told"), ["METADATA_REMOVED"])])
+async def test_a_job_says_once_that_metadata_of_its_inputs_was_left_out(
+    names: tuple[str, ...], reasons: list[str]
+) -> None:
+    inputs = tuple(InputImage(index=at, url=f"http://x/{name}.png", content_type="") for at, name in enumerate(names))
+    world = World(Provider(made(b"1")))
+    await world.run(job_of(request=Request(prompt="x", inputs=inputs)))
+
+    assert [one.reason for one in world.facts.last["warnings"]] == reasons
+
+
 async def test_inputs_are_read_once_and_in_order() -> None:
     inputs = (
         InputImage(index=0, url="http://x/a.png", content_type=""),
