@@ -48,7 +48,8 @@ async def main(stop: asyncio.Event) -> None:
         jobs, operator = JobClient(job_service), OperatorClient(job_service)
         # By the socket, not by what the setting calls it.
         is_reached_from_here_alone = is_loopback(opened.getsockname()[0])
-        free_use = FreeUse(partial(jobs.providers, None)) if settings.keyless_while_free and is_reached_from_here_alone else None
+        may_be_free = settings.keyless_while_free and is_reached_from_here_alone
+        free_use = FreeUse(partial(jobs.providers, None)) if may_be_free else None
         authenticator = Authenticator(keyring, free_use=free_use)
         parts = Parts(
             jobs=jobs,

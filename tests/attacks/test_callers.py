@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -40,7 +41,7 @@ SENT = (
 async def gateway(service: FakeJobService) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway as `calotype up` runs it, in front of this job-service."""
     async with serving(service) as address, assembled(address, pace=Pace(heartbeat=0.05)) as (_, parts):
-        authenticator = Authenticator(None, free_use=FreeUse(parts.jobs.providers))
+        authenticator = Authenticator(None, free_use=FreeUse(partial(parts.jobs.providers, None)))
         async with (
             assembled(address, authenticator=authenticator, pace=parts.pace) as (app, own),
             over_http(app, own) as client,
@@ -121,7 +122,7 @@ async def test_nobody_is_let_in_while_it_is_not_known_what_there_is() -> None:
     async with serving(service) as address:
         pass
     async with assembled(address, authenticator=Authenticator(None)) as (_, parts):
-        authenticator = Authenticator(None, free_use=FreeUse(parts.jobs.providers))
+        authenticator = Authenticator(None, free_use=FreeUse(partial(parts.jobs.providers, None)))
         async with assembled(address, authenticator=authenticator) as (app, own), over_http(app, own) as client:
             away = await client.get("/v1/ui-states")
 
