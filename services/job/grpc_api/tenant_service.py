@@ -50,9 +50,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
     async def ListSpend(
         self, request: tenant_service_pb2.ListSpendRequest, context: Any
     ) -> tenant_service_pb2.ListSpendResponse:
-        """Tell what tenants with a budget have spent of it; a page begins after the tenant that its token names."""
-        if request.page_token:
-            check_names(request.page_token, "")
+        """Tell what tenants with a budget have spent of it; a page begins behind the tenant that its token names."""
         most = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
 
         async def work() -> list[Standing]:
