@@ -82,7 +82,7 @@ class Wiring:
     logs: Path
     replicas: Mapping[str, int]
     #: Variables of the caller's environment that the generator's providers read; `*` stands for anything.
-    provider_variables: frozenset[str] = frozenset()
+    provider_variables: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)

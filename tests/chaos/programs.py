@@ -102,6 +102,7 @@ def services_over_links(
         http=http,
         logs=folder / "logs",
         replicas=replicas,
+        provider_variables=frozenset(),
     )
     assembled = services.assemble(wiring, ports)
     to_job, addresses = _links_to_job(assembled.programs["job"], ports)
