@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 
 from nats.aio.msg import Msg
 
+from common.declarations import ConsumerSpec
 from common.jetstream import FAILURES, BrokerUnavailable, JetStream, MessageTooLarge
 from common.logs import event
 from common.loops import pause_until
-from common.pulling import ConsumerSpec, Subscription
+from common.pulling import Subscription
 
 _LOG = logging.getLogger(__name__)
 #: Headers of a message that was put aside: why, where it was, and since when, however often it has been tried again.
@@ -62,10 +63,13 @@ HandleBatch = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
 
 
 class Hints:
-    """Wake-ups: fetched, acknowledged at once, and counted; what they say does not matter."""
+    """Wake-ups: fetched, acknowledged at once, and counted; what they say does not matter.
+
+    Their consumer is declared by whoever publishes them.
+    """
 
     def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
-        self._subscription = Subscription(broker, spec)
+        self._subscription = Subscription(broker, spec, declares=False)
 
     async def wait(self, most: int, *, seconds: float) -> int:
         """Wait for a hint, at most so long; returns how many came, at most `most`."""

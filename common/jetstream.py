@@ -6,25 +6,26 @@ sixty tries by default, and `publish` writes into the headers that it is given.
 
 import asyncio
 import logging
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
+from common.declarations import ConsumerSpec, StreamSpec
 from common.errors import Unavailable
 from common.health import Readiness
 from common.logs import event
 from common.loops import Stopped, pause_until
-from common.nats_client import connected
+from common.nats_client import connected, is_refused
 
 _LOG = logging.getLogger(__name__)
 #: What a broker that is away, going or not set up yet looks like.
@@ -42,34 +43,6 @@ class MessageTooLarge(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StreamSpec:
-    """A stream as it should be; ages and windows in seconds."""
-
-    name: str
-    subjects: tuple[str, ...]
-    retention: Literal["workqueue", "limits"]
-    discard: Literal["old", "new"]
-    max_age_seconds: float | None
-    max_bytes: int | None
-    duplicate_window_seconds: float
-    replicas: int = 1
-
-    def config(self) -> StreamConfig:
-        """The declaration in the library's words."""
-        return StreamConfig(
-            name=self.name,
-            subjects=list(self.subjects),
-            retention=RetentionPolicy.WORK_QUEUE if self.retention == "workqueue" else RetentionPolicy.LIMITS,
-            discard=DiscardPolicy.NEW if self.discard == "new" else DiscardPolicy.OLD,
-            max_age=self.max_age_seconds or 0,
-            max_bytes=self.max_bytes or -1,
-            duplicate_window=self.duplicate_window_seconds,
-            num_replicas=self.replicas,
-            storage=StorageType.FILE,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class StoredMessage:
     """A message as its stream has it."""
 
@@ -82,9 +55,16 @@ class StoredMessage:
 class JetStream:
     """One connection of a process to the broker."""
 
-    def __init__(self, client: Client, streams: Sequence[StreamSpec], ready: Readiness | None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        streams: Sequence[StreamSpec],
+        consumers: Sequence[ConsumerSpec],
+        ready: Readiness | None,
+    ) -> None:
         self._client = client
         self._streams = streams
+        self._consumers = consumers
         self._ready = ready
         self._declaring = asyncio.Lock()
         self.context: JetStreamContext = client.jetstream(timeout=5)
@@ -148,11 +128,13 @@ class JetStream:
         return await self._client.subscribe(subject, cb=callback)
 
     async def declare(self) -> bool:
-        """Make the streams as they should be; tells whether that worked."""
+        """Make streams and consumers as they should be; returns whether that worked."""
         async with self._declaring:
             try:
-                for spec in self._streams:
-                    await self._declare(spec)
+                for stream in self._streams:
+                    await self._declare(stream)
+                for consumer in self._consumers:
+                    await self._declare_consumer(consumer)
             except FAILURES as error:
                 event(_LOG, logging.WARNING, "streams.not_declared", error=type(error).__name__)
                 self._tell(False, "streams are not declared yet")
@@ -173,6 +155,16 @@ class JetStream:
         compared = ("subjects", "max_age", "max_bytes", "discard", "num_replicas")
         if any(getattr(found, name) != getattr(wanted, name) for name in compared):
             await self.context.update_stream(wanted)
+
+    async def _declare_consumer(self, spec: ConsumerSpec) -> None:
+        wanted = spec.config()
+        try:
+            found = (await self.context.consumer_info(spec.stream, spec.durable)).config
+        except NotFoundError:
+            found = None
+        compared = ("filter_subject", "ack_wait", "max_ack_pending", "max_deliver")
+        if found is None or any(getattr(found, name) != getattr(wanted, name) for name in compared):
+            await self.context.add_consumer(spec.stream, wanted)
 
     def _tell(self, ok: bool, message: str = "") -> None:
         if self._ready is not None:
@@ -237,11 +229,18 @@ async def connect(
     url: str,
     *,
     name: str,
-    streams: Iterable[StreamSpec],
+    password: str | None = None,
+    tls: ssl.SSLContext | None = None,
+    streams: Iterable[StreamSpec] = (),
+    consumers: Iterable[ConsumerSpec] = (),
     ready: Readiness | None = None,
     stop: asyncio.Event | None = None,
 ) -> AsyncIterator[JetStream]:
     """Connect, for ever: a broker that is away at the start is waited for, one that is away later comes back.
+
+    With a password the user is `name`, and answers come to subjects below `_INBOX_<name>`. With `tls`, nothing is shown
+    to a server before its certificate for the URL's host was checked. `streams` and `consumers` are declared, again and
+    again; a process without any relies on another's.
 
     Raises `Stopped` when `stop` is set before there was a connection.
     """
@@ -256,12 +255,17 @@ async def connect(
             await broker.on_reconnect()
 
     async def failed(error: Exception) -> None:
-        event(_LOG, logging.DEBUG, "broker.error", error=repr(error))
+        # Time alone mends neither a credential nor a certificate.
+        level = logging.ERROR if is_refused(error) or isinstance(error, ssl.SSLError) else logging.DEBUG
+        event(_LOG, level, "broker.error", error=repr(error))
 
     client = await _connect(
         url,
         stop or asyncio.Event(),
         name=name,
+        inbox_prefix=f"_INBOX_{name}",
+        **_credentials(name, password),
+        tls=tls,
         reconnect_time_wait=0.25,
         ping_interval=5,
         max_outstanding_pings=2,
@@ -269,7 +273,7 @@ async def connect(
         reconnected_cb=reconnected,
         error_cb=failed,
     )
-    broker = JetStream(client, tuple(streams), ready)
+    broker = JetStream(client, tuple(streams), tuple(consumers), ready)
     leaving = asyncio.Event()
     try:
         await broker.declare()
@@ -281,6 +285,10 @@ async def connect(
             await keeper
     finally:
         await _close(client)
+
+
+def _credentials(user: str, password: str | None) -> dict[str, str]:
+    return {} if password is None else {"user": user, "password": password}
 
 
 async def _close(client: Client) -> None:

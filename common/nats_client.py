@@ -6,11 +6,14 @@ without a reconnect, its reconnect task ends for good, and `close` stops halfway
 """
 
 import asyncio
+import ssl
 from typing import Any
-from urllib.parse import ParseResult
+from urllib.parse import ParseResult, urlsplit
 
 from nats.aio.client import Client, Srv
 from nats.aio.transport import TcpTransport
+from nats.errors import Error as NatsError
+from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR
 
 _LOST = "The connection to the broker is lost."
 
@@ -29,6 +32,19 @@ class LossReportingTransport(TcpTransport):
         if self._io_writer is not None:
             self._io_writer.close()
         await super().connect(uri, buffer_size, connect_timeout)
+
+    async def connect_tls(
+        self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
+    ) -> None:
+        """Go on in TLS; after a handshake that failed there is no connection, and nothing of it to wait for."""
+        try:
+            await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
+        except BaseException:
+            # Its stream is never told that it was closed: the library would wait for that without end.
+            failed, self._io_writer = self._io_writer, None
+            if failed is not None:
+                failed.transport.abort()
+            raise
 
     def write(self, payload: bytes) -> None:
         """Write; on a lost connection the payload is dropped, and the `drain` that follows raises."""
@@ -76,8 +92,27 @@ class NatsClient(Client):
         """
         try:
             await super()._process_connect_init()
+        except OSError:
+            # That a certificate is not the right one is a ValueError, too.
+            raise
         except (ValueError, LookupError, AttributeError, TypeError) as error:
             raise ConnectionResetError("The broker's greeting makes no sense.") from error
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Refuse a greeting without TLS where TLS is wanted: the library would go on, and send the password."""
+        if initial_connection and "tls" in self.options and not info.get("tls_required"):
+            raise ConnectionRefusedError("The broker does not offer TLS.")
+        await super()._process_info(info, initial_connection)
+
+    async def _process_err(self, err_msg: str) -> None:
+        """What a server says before it closes a connection, as when a password was changed: the next is tried.
+
+        The library would close for good, but for stale connections.
+        """
+        if PERMISSIONS_ERR in err_msg:
+            await super()._process_err(err_msg)
+        else:
+            await self._process_op_err(NatsError(f"nats: {err_msg}"))
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
         # Every way to the end comes through here: `close`, a failed first attempt, an error that the server sent.
@@ -95,8 +130,19 @@ class NatsClient(Client):
             await asyncio.wait([task], timeout=0.1)
 
 
-async def connected(url: str, **options: Any) -> NatsClient:
-    """A client that is connected. Raises the library's errors."""
+def is_refused(error: Exception) -> bool:
+    """Whether the server refused the user, or a subject to the user."""
+    said = str(error).lower()
+    return PERMISSIONS_ERR in said or AUTHORIZATION_VIOLATION in said
+
+
+async def connected(url: str, *, tls: ssl.SSLContext | None = None, **options: Any) -> NatsClient:
+    """A client that is connected. Raises the library's errors.
+
+    With `tls`, every server, those that are found later included, must have a certificate for the host of the URL.
+    """
     client = NatsClient()
+    if tls is not None:
+        options |= {"tls": tls, "tls_hostname": urlsplit(url).hostname}
     await client.connect(url, **options)
     return client

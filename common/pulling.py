@@ -9,12 +9,11 @@ import itertools
 import json
 import logging
 import time
-from dataclasses import dataclass
 
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription as NatsSubscription
-from nats.js.api import AckPolicy, ConsumerConfig
 
+from common.declarations import ConsumerSpec
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
 
@@ -27,34 +26,16 @@ STALL_SECONDS = 1.0
 PAUSE_SECONDS = 0.2
 
 
-@dataclass(frozen=True, kw_only=True)
-class ConsumerSpec:
-    """A durable pull consumer of one stream."""
-
-    stream: str
-    durable: str
-    subject: str
-    ack_wait_seconds: float = 30.0
-    max_ack_pending: int = 1000
-
-    def config(self) -> ConsumerConfig:
-        """The declaration in the library's words; deliveries are without limit, as the database counts attempts."""
-        return ConsumerConfig(
-            durable_name=self.durable,
-            filter_subject=self.subject,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=self.ack_wait_seconds,
-            max_ack_pending=self.max_ack_pending,
-            max_deliver=-1,
-        )
-
-
 class Subscription:
-    """Pulls from one consumer; made anew whenever the broker, the stream or the consumer was away."""
+    """Pulls from one consumer; made anew whenever the broker, the stream or the consumer was away.
 
-    def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
+    One that does not declare its consumer waits until another process has.
+    """
+
+    def __init__(self, broker: JetStream, spec: ConsumerSpec, *, declares: bool = True) -> None:
         self._broker = broker
         self._spec = spec
+        self._declares = declares
         self._inbox: NatsSubscription | None = None
         self._prefix = ""
         self._arrived: asyncio.Queue[Msg] = asyncio.Queue()
@@ -87,7 +68,8 @@ class Subscription:
                 event(_LOG, logging.DEBUG, "subscription.not_closed", error=type(error).__name__)
 
     async def _open(self) -> None:
-        await self._broker.context.add_consumer(self._spec.stream, self._spec.config())
+        if self._declares:
+            await self._broker.context.add_consumer(self._spec.stream, self._spec.config())
         self._prefix = self._broker.new_inbox()
         self._arrived = asyncio.Queue()
         self._inbox = await self._broker.subscribe_raw(f"{self._prefix}.*", self._arrived.put)

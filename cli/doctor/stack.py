@@ -12,7 +12,7 @@ from cli.stack.state import StackState
 def examine(state: StackState, data: Path) -> Iterator[Finding]:
     """Everything about the stack."""
     yield from (process(row, data) for row in look(state))
-    yield broker(nats.writes_each_message(data / "nats"))
+    yield broker(nats.writes_each_message(state.nats_monitor_url))
     for bucket, writer in ((state.bucket, "uploader"), (state.staging_bucket, "generator")):
         if storage.may_list(state.storage_url, bucket, state.storage_tokens[writer]):
             yield ok(f"bucket {bucket} can be reached")

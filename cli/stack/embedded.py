@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from calotype.broker_users import MONITOR, OPERATOR
+
 from cli.stack import database, keys, nats, postgres, services, storage, variables
 from cli.stack.child import Child, ChildSlow, Program
 from cli.stack.ports import Ports
@@ -78,7 +80,8 @@ class EmbeddedStack:
             http=self.url,
             grpc=assembled.addresses,
             database_url=servers.database_url,
-            nats_url=servers.nats_url,
+            nats_url=nats.as_user(servers.nats_url, OPERATOR.name, secrets.nats_passwords),
+            nats_monitor_url=nats.as_user(servers.nats_url, MONITOR.name, secrets.nats_passwords),
             storage_url=servers.storage_url,
             public_base_url=servers.public_base_url,
             bucket=BUCKET,
@@ -108,7 +111,7 @@ class EmbeddedStack:
         postgres.prepare(cluster)
         truth, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.take("postgres"))
         broker, nats_url = nats.program(
-            folder / "nats", log=logs / "nats.log", port=ports.take("nats"), monitor=ports.take("nats-monitor")
+            folder / "nats", log=logs / "nats.log", passwords=secrets.nats_passwords, port=ports.take("nats")
         )
         objects, storage_url = storage.program(
             folder / "storage",
@@ -138,6 +141,7 @@ class EmbeddedStack:
                 "KEYLESS_WHILE_FREE": "" if self._options.require_auth else "true",
             },
             tokens=secrets.service_tokens,
+            nats_passwords=secrets.nats_passwords,
             storage_url=servers.storage_url,
             storage_tokens=secrets.storage_tokens,
             http=self._listen,

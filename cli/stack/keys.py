@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import yaml
+from calotype.broker_users import MONITOR, USERS
 from calotype.permissions import CLIENT, GENERATOR, OPERATOR, UPLOADER
 
 
@@ -27,11 +28,22 @@ class Keys:
     #: What is shown to the object store.
     generator_storage_token: str
     uploader_storage_token: str
+    #: What is shown to the message broker.
+    job_nats_password: str
+    generator_nats_password: str
+    uploader_nats_password: str
+    operator_nats_password: str
+    monitor_nats_password: str
 
     @property
     def storage_tokens(self) -> Mapping[str, str]:
         """What each service shows to the object store."""
         return {"generator": self.generator_storage_token, "uploader": self.uploader_storage_token}
+
+    @property
+    def nats_passwords(self) -> Mapping[str, str]:
+        """What each user of the message broker shows there."""
+        return {one.name: getattr(self, f"{one.name}_nats_password") for one in (*USERS, MONITOR)}
 
     @property
     def service_tokens(self) -> Mapping[str, str]:
@@ -78,6 +90,7 @@ def _fresh() -> Keys:
         operator_key=f"ck_{secrets.token_urlsafe(32)}",
         database_password=secrets.token_urlsafe(24),
         **{field.name: f"cg_{secrets.token_urlsafe(32)}" for field in fields(Keys) if field.name.endswith("_token")},
+        **{field.name: f"cn_{secrets.token_urlsafe(32)}" for field in fields(Keys) if "_nats_" in field.name},
     )
 
 

@@ -1,9 +1,13 @@
 """Short questions to servers of this machine; a proxy that the caller uses for the world is not asked."""
 
 import http.client
+import json
+import secrets
+import socket
 from urllib.parse import urlsplit
 
 import grpc
+from calotype.broker_users import inbox_prefix
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 SECONDS = 1.0
@@ -40,3 +44,26 @@ def grpc_ok(address: str) -> bool:
         except grpc.RpcError:
             return False
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def nats_answer(url: str, subject: str, *, seconds: float = SECONDS) -> bytes | None:
+    """The answer to an empty request over NATS by the user of the URL; None when there is none, or it is refused."""
+    parts = urlsplit(url)
+    shown = {"user": parts.username, "pass": parts.password, "verbose": False, "lang": "python", "version": "0"}
+    inbox = f"{inbox_prefix(parts.username or '')}.{secrets.token_hex(8)}"
+    try:
+        with (
+            socket.create_connection((parts.hostname, parts.port), timeout=seconds) as connection,
+            connection.makefile("rwb") as stream,
+        ):
+            stream.write(f"CONNECT {json.dumps(shown)}\r\nSUB {inbox} 1\r\nPUB {subject} {inbox} 0\r\n\r\n".encode())
+            stream.flush()
+            for line in stream:
+                if line.startswith(b"MSG "):
+                    return stream.read(int(line.split()[-1]))
+                if line.startswith(b"-ERR"):
+                    return None
+    except (OSError, ValueError):
+        # No server, a frozen one, or one that says something else.
+        return None
+    return None

@@ -26,14 +26,13 @@ class Service:
     replicable: bool = True
 
 
-_WORKER = frozenset({"WORKER_ADDRESS", "NATS_URL", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"})
+_BROKER = frozenset({"NATS_URL", "NATS_PASSWORD"})
+_WORKER = _BROKER | {"WORKER_ADDRESS", "GRPC_LISTEN", "GRPC_IDENTITIES_FILE", "GRPC_TOKEN"}
 SERVICES = (
     Service(
         name="job",
         module="services.job",
-        settings=frozenset(
-            {"DATABASE_URL", "NATS_URL", "PUBLIC_BASE_URL", "GRPC_LISTEN", "WORKER_LISTEN", "GRPC_IDENTITIES_FILE"}
-        ),
+        settings=_BROKER | {"DATABASE_URL", "PUBLIC_BASE_URL", "GRPC_LISTEN", "WORKER_LISTEN", "GRPC_IDENTITIES_FILE"},
     ),
     Service(
         name="generator",
@@ -59,7 +58,7 @@ SERVICES = (
 )
 #: Phases of stopping: nobody loses whom it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
-_OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "STREAM_REPLICAS"}
+_OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "NATS_TLS_CA", "STREAM_REPLICAS"}
 #: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"
@@ -76,6 +75,7 @@ class Wiring:
     settings: Mapping[str, str]
     #: For gRPC.
     tokens: Mapping[str, str]
+    nats_passwords: Mapping[str, str]
     storage_url: str
     storage_tokens: Mapping[str, str]
     http: str
@@ -105,13 +105,21 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
     }
     programs = {
         service.name: [
-            _program(service, number, shared | listen | {"GRPC_TOKEN": wiring.tokens.get(service.name, "")}, wiring)
+            _program(service, number, shared | listen | _credentials(service, wiring), wiring)
             for number, listen in enumerate(listens[service.name], start=1)
         ]
         for service in SERVICES
     }
     addresses = {name: first["GRPC_LISTEN"] for name, (first, *_) in listens.items() if "GRPC_LISTEN" in first}
     return Assembled(programs=programs, addresses=addresses | {"worker": listens["job"][0]["WORKER_LISTEN"]})
+
+
+def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
+    """What the service shows to others; it is given those that it has a setting for."""
+    return {
+        "GRPC_TOKEN": wiring.tokens.get(service.name, ""),
+        "NATS_PASSWORD": wiring.nats_passwords.get(service.name, ""),
+    }
 
 
 def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:

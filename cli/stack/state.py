@@ -25,7 +25,9 @@ class StackState:
     http: str
     grpc: dict[str, str]
     database_url: str
+    #: For the operator, who may do everything there, and for who asks how the server does.
     nats_url: str
+    nats_monitor_url: str
     storage_url: str
     public_base_url: str
     bucket: str

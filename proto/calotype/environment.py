@@ -31,6 +31,8 @@ SETTINGS = frozenset(
         "MAX_QUEUED_SECONDS",
         "MAX_UPLOADING_SECONDS",
         "MONITOR_INTERVAL_SECONDS",
+        "NATS_PASSWORD",
+        "NATS_TLS_CA_FILE",
         "NATS_URL",
         "NOTIFIER_ADDRESS",
         "PROVIDERS_FILE",

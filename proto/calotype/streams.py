@@ -1,6 +1,6 @@
 """Names on the message broker: streams, their subjects and their limits.
 
-Each service declares all streams at its start, so that none waits for another to be deployed.
+job-service declares them all, and the consumers: no other service may (`broker_users`).
 """
 
 from typing import Literal, TypedDict
@@ -92,3 +92,18 @@ DEAD_LETTERS: Stream = {
     "duplicate_window_seconds": 120,
 }
 STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, PARKED_FACTS, DEAD_LETTERS)
+
+
+class Consumer(TypedDict):
+    """A durable consumer by which one of the workers is woken."""
+
+    stream: str
+    durable: str
+    subject: str
+
+
+GENERATOR_WAKE: Consumer = {"stream": WORK["name"], "durable": "generator-wake", "subject": WAKE_GENERATE}
+GENERATOR_SETTLE: Consumer = {"stream": WORK["name"], "durable": "generator-settle", "subject": WAKE_SETTLE}
+UPLOADER_WAKE: Consumer = {"stream": WORK["name"], "durable": "uploader-wake", "subject": WAKE_UPLOAD}
+UPLOADER_DELETE: Consumer = {"stream": WORK["name"], "durable": "uploader-delete", "subject": WAKE_DELETE}
+WAKE_CONSUMERS: tuple[Consumer, ...] = (GENERATOR_WAKE, GENERATOR_SETTLE, UPLOADER_WAKE, UPLOADER_DELETE)

@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-from calotype import permissions, streams
+from calotype import permissions
 from calotype.environment import SETTINGS
 
 from common import audit, config, folders, jetstream, lifecycle, logs
@@ -59,7 +59,7 @@ async def main(stop: asyncio.Event) -> None:
         objection=permissions.objection,
         changes=permissions.changes,
     )
-    ready = Readiness("broker", "catalogue")
+    tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
     # A process that reads or draws pictures needs no credential.
     hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))
     async with AsyncExitStack() as stack:
@@ -72,8 +72,9 @@ async def main(stop: asyncio.Event) -> None:
         built = {one.name: build(one) for one in known.providers}
         for provider in built.values():
             stack.push_async_callback(provider.close)
-        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
-        connecting = jetstream.connect(settings.nats_url, name="generator", streams=declared, ready=ready, stop=stop)
+        connecting = jetstream.connect(
+            settings.nats_url, name="generator", password=settings.nats_password, tls=tls, ready=ready, stop=stop
+        )
         broker = await stack.enter_async_context(connecting)
         job_service = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
         opened = await stack.enter_async_context(job_service)

@@ -11,6 +11,7 @@ from calotype import permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
+from common.declarations import ConsumerSpec, StreamSpec
 from common.grpc_access import door
 from common.grpc_server import serve
 from common.health import Readiness
@@ -45,13 +46,21 @@ async def main(stop: asyncio.Event) -> None:
     own_door = door(
         settings, *listens, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes
     )
-    ready = Readiness("database", "schema", "broker")
+    tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
         database = Database(settings.database_url, application="calotype-job", pool_size=CONNECTIONS, pools=POOLS)
         stack.push_async_callback(database.close)
-        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
-        connection = jetstream.connect(settings.nats_url, name="job", streams=declared, ready=ready, stop=stop)
+        connection = jetstream.connect(
+            settings.nats_url,
+            name="job",
+            password=settings.nats_password,
+            tls=tls,
+            streams=[StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS],
+            consumers=[ConsumerSpec(**one) for one in streams.WAKE_CONSUMERS],
+            ready=ready,
+            stop=stop,
+        )
         broker = await stack.enter_async_context(connection)
         relay, limits = OutboxRelay(database, broker), settings.limits
         watchers, consumer = Watchers(database, broker), FactConsumer(database, broker, relay, limits)

@@ -13,11 +13,11 @@ from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, text
 
 from common.consuming import Ack, Message, Park, Reject, Retry, Verdict, consume
+from common.declarations import ConsumerSpec
 from common.health import Readiness
 from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
-from common.pulling import ConsumerSpec
 from services.job import migrations
 from services.job.application import admission, folding
 from services.job.application.admission import Refused

@@ -3,16 +3,16 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
 from services.job.domain.limits import Limits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(ServerSettings):
+class Settings(ServerSettings, BrokerSettings):
     """One field per `CALOTYPE_...` variable; times in seconds."""
 
     database_url: str = field(metadata={"secret": True})
-    nats_url: str
     #: JobService, for clients.
     grpc_listen: str
     #: WorkerService, for workers.

@@ -11,6 +11,7 @@ from calotype.environment import SETTINGS
 
 from common import config, folders, jetstream, lifecycle, logs
 from common.consuming import Hints
+from common.declarations import ConsumerSpec
 from common.emptying import Emptier
 from common.grpc_access import door
 from common.grpc_client import channel
@@ -18,7 +19,6 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
-from common.pulling import ConsumerSpec
 from common.sweeping import Sweeper
 from common.tracing import tracing
 from services.uploader.adapters.gcs_store import GcsPublicStore
@@ -29,8 +29,7 @@ from services.uploader.domain import is_public_folder
 from services.uploader.grpc_api import OperationsService
 from services.uploader.settings import Settings
 
-WAKE_UPS = ConsumerSpec(stream=streams.WORK["name"], durable="uploader-wake", subject=streams.WAKE_UPLOAD)
-DELETIONS = ConsumerSpec(stream=streams.WORK["name"], durable="uploader-delete", subject=streams.WAKE_DELETE)
+WAKE_UPS, DELETIONS = ConsumerSpec(**streams.UPLOADER_WAKE), ConsumerSpec(**streams.UPLOADER_DELETE)
 DELETING_THREADS = 16
 
 
@@ -45,11 +44,12 @@ async def main(stop: asyncio.Event) -> None:
         objection=permissions.objection,
         changes=permissions.changes,
     )
-    ready = Readiness("broker")
+    tls, ready = settings.broker_tls(), Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
-        declared = [jetstream.StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS]
-        connection = jetstream.connect(settings.nats_url, name="uploader", streams=declared, ready=ready, stop=stop)
+        connection = jetstream.connect(
+            settings.nats_url, name="uploader", password=settings.nats_password, tls=tls, ready=ready, stop=stop
+        )
         broker = await stack.enter_async_context(connection)
         opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))
         bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)

@@ -21,6 +21,7 @@ from cli.stack.probes import grpc_ok
 from tests.support.identities import entry, write
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
+from tests.support.servers import Server, nats_settings
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -45,13 +46,13 @@ class JobProcess:
 
 
 @pytest.fixture
-def job_service(database_url: str, nats_url: str, tmp_path: Path) -> Iterator[JobProcess]:
+def job_service(database_url: str, nats: Server, tmp_path: Path) -> Iterator[JobProcess]:
     """job-service with a client and a worker, whose tokens are their names."""
     identities = write(tmp_path / "identities.yaml", entry("gateway", "client", tenants="*"), entry("worker", "worker"))
     clients, workers = (f"127.0.0.1:{free_port()}" for _ in range(2))
     told = {
         "DATABASE_URL": database_url,
-        "NATS_URL": nats_url,
+        **nats_settings(nats, "job"),
         "GRPC_LISTEN": clients,
         "WORKER_LISTEN": workers,
         "PUBLIC_BASE_URL": "http://pictures.test/",

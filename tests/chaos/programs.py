@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cli.stack import nats, postgres, services, storage
+from cli.stack import postgres, services, storage
 from cli.stack.child import Program
 from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from cli.stack.ports import Ports
@@ -15,7 +15,7 @@ from tests.chaos import links
 from tests.chaos.links import Route
 from tests.chaos.tuning import TUNING, write_keys
 from tests.support.paid_server import KEY
-from tests.support.servers import JUDGE, STORAGE_TOKENS
+from tests.support.servers import JUDGE, NATS_PASSWORDS, STORAGE_TOKENS, nats_program
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,9 +49,7 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
     books = folder / "books.jsonl"
     postgres.prepare(folder / "postgres")
     truth, admin_url = postgres.program(folder / "postgres", log=log_of(folder, "postgres"), port=taken["postgres"])
-    broker, nats_url = nats.program(
-        folder / "nats", log=log_of(folder, "nats"), port=taken["nats"], monitor=ports.take("monitor")
-    )
+    broker, nats_url = nats_program(folder / "nats", log=log_of(folder, "nats"), port=taken["nats"])
     objects, storage_url = storage.program(
         folder / "storage",
         log=log_of(folder, "storage"),
@@ -88,6 +86,7 @@ def services_over_links(
     http = f"127.0.0.1:{ports.take('http')}"
     wiring = services.Wiring(
         tokens={},
+        nats_passwords=NATS_PASSWORDS,
         settings={
             "DATABASE_URL": database_url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/"),
             "NATS_URL": f"nats://127.0.0.1:{reached.links['nats']}",

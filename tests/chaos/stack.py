@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 
-from cli.stack import database, nats
+from cli.stack import database
 from cli.stack.child import Child, Program
 from cli.stack.ports import Ports
 from tests.chaos import clock, programs
@@ -22,6 +22,7 @@ from tests.chaos.links import Links
 from tests.chaos.tuning import write_providers
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
+from tests.support.servers import nats_program
 
 #: Looks in a row after which a process that says of itself that it cannot work is ended, as a probe would.
 MOST_UNWELL = 20
@@ -165,7 +166,7 @@ class ChaosStack:
         with ExitStack() as stack:
             urls = []
             for number in range(1, self._wiped + 1):
-                program, url = nats.program(self.folder / f"wiped-{number}", log=programs.log_of(self.folder, "wiped"))
+                program, url = nats_program(self.folder / f"wiped-{number}", log=programs.log_of(self.folder, "wiped"))
                 child = Child(program)
                 child.start()
                 stack.callback(child.kill)

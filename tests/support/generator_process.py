@@ -12,13 +12,15 @@ from nats.aio.msg import Msg
 
 from cli.stack.child import Child
 from cli.stack.ports import free_port
-from common.jetstream import JetStream, StreamSpec, connect
+from common.declarations import ConsumerSpec
+from common.jetstream import JetStream
 from common.object_store import ObjectStore
-from common.pulling import ConsumerSpec, Subscription
+from common.pulling import Subscription
 from tests.support.generating import CATALOGUE, PROVIDERS, generator
+from tests.support.messages import broker_at
 from tests.support.paid_provider import Books
 from tests.support.patience import PATIENCE
-from tests.support.servers import Server
+from tests.support.servers import Server, nats_settings
 from tests.support.storage_proxy import StorageProxy
 from tests.support.watched_work import WatchedWorkerService, worker_service
 
@@ -50,7 +52,7 @@ class World:
         providers.write_text(PROVIDERS.format(url=self.books.url), encoding="utf-8")
         told = {
             "WORKER_ADDRESS": self.desk.address,
-            "NATS_URL": self.nats.url,
+            **nats_settings(self.nats, "generator"),
             "STAGING_BUCKET": self.proxy.staging,
             "PROVIDERS_FILE": str(providers),
             "GRPC_LISTEN": self.listens,
@@ -97,8 +99,7 @@ async def opened(
     async with AsyncExitStack() as stack:
         staging = ObjectStore(proxy.staging, threads=2)
         stack.push_async_callback(staging.close)
-        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
-        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
+        broker = await stack.enter_async_context(broker_at(nats.url))
         desk = await stack.enter_async_context(worker_service(database_url, broker))
         desk.jobs.register(*CATALOGUE)
         world = World(desk=desk, books=books, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=folder)

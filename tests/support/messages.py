@@ -9,6 +9,7 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2
 
 from common import jetstream
+from common.declarations import ConsumerSpec, StreamSpec
 from common.ids import new_uuid7
 from common.jetstream import JetStream
 from services.job.domain.calls import ProviderCall
@@ -19,9 +20,10 @@ SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
 
 @asynccontextmanager
 async def broker_at(url: str) -> AsyncIterator[JetStream]:
-    """A connection with all streams declared."""
-    declared = [jetstream.StreamSpec(**stream) for stream in streams.STREAMS]
-    async with jetstream.connect(url, name="test", streams=declared) as broker:
+    """A connection with all streams and consumers declared, as job-service declares them."""
+    declared = [StreamSpec(**stream) for stream in streams.STREAMS]
+    consumers = [ConsumerSpec(**consumer) for consumer in streams.WAKE_CONSUMERS]
+    async with jetstream.connect(url, name="test", streams=declared, consumers=consumers) as broker:
         yield broker
 
 

@@ -55,7 +55,8 @@ async def resetting_proxy(upstream: str) -> AsyncIterator[ResettingProxy]:
         tasks.add(asyncio.create_task(proxy.handle(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    proxy.url = f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    user = urlsplit(upstream).netloc.rpartition("@")[0]
+    proxy.url = f"nats://{user}@127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield proxy
     finally:

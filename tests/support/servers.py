@@ -5,12 +5,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from calotype.broker_users import MONITOR, OPERATOR, USERS
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from cli.stack import nats, postgres, storage
-from cli.stack.child import Child
+from cli.stack.child import Child, Program
 from common.postgres import driver_url
 from services.job import migrations
 from tests.support.patience import PATIENCE
@@ -20,6 +22,8 @@ MOST_BUCKETS = 2_000
 #: What services show to the object store, and whoever looks at all of it after a run.
 JUDGE = "judge"
 STORAGE_TOKENS = {name: f"token-of-{name}" for name in ("uploader", "generator", JUDGE)}
+#: What users show to the broker.
+NATS_PASSWORDS = {user.name: f"password-of-{user.name}" for user in (*USERS, MONITOR)}
 _NUMBERS, _BUCKETS = itertools.count(1), iter(range(1, MOST_BUCKETS + 1))
 
 
@@ -42,10 +46,24 @@ def postgres_server(folder: Path) -> Iterator[Server]:
 
 @contextmanager
 def nats_server(folder: Path) -> Iterator[Server]:
-    """NATS with an empty store."""
-    program, url = nats.program(folder / "data", log=folder / "nats.log")
+    """NATS with an empty store; the URL is the operator's, who may do everything."""
+    program, url = nats_program(folder / "data", log=folder / "nats.log")
     with _running(Child(program), url) as server:
         yield server
+
+
+def nats_program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
+    """NATS with what lies in a folder, for the users of `NATS_PASSWORDS`, and the operator's URL."""
+    program, url = nats.program(data, log=log, passwords=NATS_PASSWORDS, port=port)
+    return program, nats.as_user(url, OPERATOR.name, NATS_PASSWORDS)
+
+
+def nats_settings(server: Server, user: str) -> dict[str, str]:
+    """What a service is told that shows itself to the broker as this user."""
+    return {
+        "NATS_URL": f"nats://{urlsplit(server.url).netloc.rpartition('@')[2]}",
+        "NATS_PASSWORD": NATS_PASSWORDS[user],
+    }
 
 
 @contextmanager

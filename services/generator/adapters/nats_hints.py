@@ -3,11 +3,10 @@
 from calotype import streams
 
 from common.consuming import Hints
+from common.declarations import ConsumerSpec
 from common.jetstream import JetStream
-from common.pulling import ConsumerSpec
 
-_WAKE = ConsumerSpec(stream=streams.WORK["name"], durable="generator-wake", subject=streams.WAKE_GENERATE)
-_SETTLE = ConsumerSpec(stream=streams.WORK["name"], durable="generator-settle", subject=streams.WAKE_SETTLE)
+_WAKE, _SETTLE = ConsumerSpec(**streams.GENERATOR_WAKE), ConsumerSpec(**streams.GENERATOR_SETTLE)
 
 
 def of_jobs(broker: JetStream) -> Hints:

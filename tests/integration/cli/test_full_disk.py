@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from calotype import streams
 
-from cli.stack import nats
 from cli.stack.child import Child
 from cli.stack.supervisor import Supervisor
 from common.jetstream import BrokerUnavailable, JetStream
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause
 from tests.support.reaper import reaped
+from tests.support.servers import nats_program
 
 SUBJECT = f"{streams.FACT_GENERATION}.images_generated"
 #: Of one file, in bytes: there is room for what a start writes, and for a few facts.
@@ -51,7 +51,7 @@ async def fill(broker: JetStream) -> int:
 async def test_a_broker_that_refuses_writes_after_a_full_disk_is_started_again_and_has_kept_everything(
     tmp_path: Path,
 ) -> None:
-    program, url = nats.program(tmp_path / "data", log=tmp_path / "nats.log")
+    program, url = nats_program(tmp_path / "data", log=tmp_path / "nats.log")
     child, told = Child(program), list[str]()
     supervisor = Supervisor(tell=told.append, changed=lambda: None, now=Clock())
     supervisor.start(child)

@@ -9,20 +9,20 @@ import pytest
 import uvloop
 from calotype import streams
 
-from cli.stack import nats as nats_stack
 from cli.stack.child import Child
 from cli.stack.ports import free_port
+from common.declarations import ConsumerSpec, StreamSpec
 from common.health import Readiness
-from common.jetstream import BrokerUnavailable, MessageTooLarge, StreamSpec, connect
+from common.jetstream import BrokerUnavailable, MessageTooLarge, connect
 from common.loops import Stopped
-from common.pulling import ConsumerSpec, Subscription
+from common.pulling import Subscription
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause
 from tests.support.resetting_proxy import resetting_proxy
-from tests.support.servers import Server
+from tests.support.servers import Server, nats_program
 
 DECLARED = [StreamSpec(**stream) for stream in streams.STREAMS]
-WAKE_UPS = ConsumerSpec(stream="CALOTYPE_WORK", durable="test", subject=streams.WAKE_GENERATE)
+WAKE_UPS = ConsumerSpec(**streams.GENERATOR_WAKE)
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.
 LOOPS = [pytest.param(asyncio.run, id="asyncio"), pytest.param(uvloop.run, id="uvloop")]
@@ -39,8 +39,8 @@ async def test_a_process_that_waits_for_the_broker_can_be_stopped() -> None:
 
 async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
     port = free_port()
-    connecting = asyncio.create_task(_publish_once(f"nats://127.0.0.1:{port}"))
-    program, _ = nats_stack.program(tmp_path / "data", log=tmp_path / "log", port=port)
+    program, url = nats_program(tmp_path / "data", log=tmp_path / "log", port=port)
+    connecting = asyncio.create_task(_publish_once(url))
     child = Child(program)
     child.start()
     await asyncio.to_thread(child.wait_ready, PATIENCE)
@@ -50,7 +50,7 @@ async def test_a_broker_that_comes_late_is_found(tmp_path: Path) -> None:
 
 
 async def test_a_broker_without_room_for_the_streams_takes_facts_once_there_is_some(tmp_path: Path) -> None:
-    program, url = nats_stack.program(tmp_path / "data", log=tmp_path / "log")
+    program, url = nats_program(tmp_path / "data", log=tmp_path / "log")
     configuration, ready = tmp_path / "data" / "nats.conf", Readiness("broker")
     enough = configuration.read_text(encoding="utf-8")
     configuration.write_text(enough.replace("max_file_store: 8GB", "max_file_store: 1MB"), encoding="utf-8")

@@ -1,17 +1,20 @@
 """The transport of the NATS client: a lost connection is a connection error on every event loop."""
 
 import asyncio
+import signal
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import uvloop
 
-from common.nats_client import LossReportingTransport, connected
+from common.nats_client import LossReportingTransport, connected, is_refused
 from tests.support.patience import PATIENCE
 from tests.support.resetting_proxy import resetting_proxy
-from tests.support.servers import Server
+from tests.support.servers import NATS_PASSWORDS, Server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.
@@ -118,6 +121,8 @@ async def test_a_client_outlives_any_greeting_and_reconnects(nats: Server) -> No
 
     client = await connected(
         f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}",
+        user=broker.username,
+        password=broker.password,
         reconnect_time_wait=0.01,
         max_reconnect_attempts=-1,
         reconnected_cb=told,
@@ -131,6 +136,34 @@ async def test_a_client_outlives_any_greeting_and_reconnects(nats: Server) -> No
     server.close()
 
     assert left == []
+
+
+async def test_a_client_outlives_a_change_of_its_password_and_comes_back_with_the_old_one(nats: Server) -> None:
+    known, refused, back = NATS_PASSWORDS["operator"], asyncio.Event(), asyncio.Event()
+
+    async def failed(error: Exception) -> None:
+        if is_refused(error):
+            refused.set()
+
+    async def told() -> None:
+        back.set()
+
+    client = await connected(
+        nats.url, reconnect_time_wait=0.01, max_reconnect_attempts=-1, reconnected_cb=told, error_cb=failed
+    )
+    for old, new, until in ((known, "another", refused), ("another", known, back)):
+        reconfigure(nats, old, new)
+        await asyncio.wait_for(until.wait(), PATIENCE)
+    await client.flush()
+    await client.close()
+
+
+def reconfigure(server: Server, old: str, new: str) -> None:
+    """Have the running server read its configuration again, with one text in another's place."""
+    process = psutil.Process(server.child.pid)
+    configuration = Path(process.cmdline()[-1])
+    configuration.write_text(configuration.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    process.send_signal(signal.SIGHUP)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

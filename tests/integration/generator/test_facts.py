@@ -12,10 +12,10 @@ from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from nats.aio.msg import Msg
 
-from cli.stack import nats as nats_stack
 from cli.stack.child import Child
+from common.declarations import ConsumerSpec
 from common.jetstream import BrokerUnavailable, JetStream
-from common.pulling import ConsumerSpec, Subscription
+from common.pulling import Subscription
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.domain import failures, words
 from services.generator.domain.outcomes import (
@@ -33,7 +33,7 @@ from tests.support.generation import call_of, job_of, provider_error, staged
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
 from tests.support.reaper import reaped
-from tests.support.servers import Server
+from tests.support.servers import Server, nats_program
 
 FACTS = ConsumerSpec(stream=streams.FACTS["name"], durable="test", subject="calotype.fact.*.*")
 ID = "01890000-0000-7000-8000-000000000001"
@@ -230,7 +230,7 @@ async def test_a_vendors_endless_words_are_cut_and_the_fact_is_told(broker: JetS
 @pytest.fixture
 async def narrow_broker(tmp_path: Path) -> AsyncIterator[JetStream]:
     """A broker that takes less than others in one message."""
-    program, url = nats_stack.program(tmp_path / "data", log=tmp_path / "log")
+    program, url = nats_program(tmp_path / "data", log=tmp_path / "log")
     with (tmp_path / "data" / "nats.conf").open("a") as configuration:
         configuration.write("max_payload: 16KB\n")
     child = Child(program)

@@ -15,13 +15,15 @@ from nats.aio.msg import Msg
 
 from cli.stack.child import Child
 from cli.stack.ports import free_port
-from common.jetstream import JetStream, StreamSpec, connect
+from common.declarations import ConsumerSpec
+from common.jetstream import JetStream
 from common.object_store import ObjectStore
-from common.pulling import ConsumerSpec, Subscription
+from common.pulling import Subscription
 from services.job.domain.facts import ImagesGenerated
 from tests.support.jobs import fence_of, image_of, succeeded
+from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
-from tests.support.servers import Server
+from tests.support.servers import Server, nats_settings
 from tests.support.storage_proxy import StorageProxy, storage_proxy
 from tests.support.uploads import uploader
 from tests.support.watched_work import WatchedWorkerService, worker_service
@@ -67,7 +69,7 @@ class World:
         self.listens = f"127.0.0.1:{free_port()}"
         told = {
             "WORKER_ADDRESS": self.desk.address,
-            "NATS_URL": self.nats.url,
+            **nats_settings(self.nats, "uploader"),
             "BUCKET": self.proxy.public,
             "STAGING_BUCKET": self.proxy.staging,
             "GRPC_LISTEN": self.listens,
@@ -116,8 +118,7 @@ async def world(
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", proxy.doors["generator"])
         staging = ObjectStore(proxy.staging, threads=2)
         stack.push_async_callback(staging.close)
-        specs = [StreamSpec(**stream) for stream in streams.STREAMS]
-        broker = await stack.enter_async_context(connect(nats.url, name="test", streams=specs))
+        broker = await stack.enter_async_context(broker_at(nats.url))
         desk = await stack.enter_async_context(worker_service(database_url, broker))
         world = World(desk=desk, proxy=proxy, nats=nats, broker=broker, staging=staging, folder=tmp_path)
         try:

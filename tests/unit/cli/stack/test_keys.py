@@ -39,6 +39,7 @@ def test_each_token_is_for_one_role_of_the_stack(tmp_path: Path) -> None:
         "uploader_token": ("uploader", {"uploader"}, frozenset()),
         "generator_storage_token": None,
         "uploader_storage_token": None,
+        **{f"{name}_nats_password": None for name in keys.nats_passwords},
     }
     assert not any(value in file.read_text(encoding="utf-8") for value in asdict(keys).values())
     assert stat.S_IMODE(file.stat().st_mode) == 0o600

@@ -25,6 +25,7 @@ def assembled(folder: Path, *, of_providers: frozenset[str] = frozenset(), **rep
     wiring = Wiring(
         settings=WIRING,
         tokens={"gateway": "of the gateway", "generator": "of the generator", "uploader": "of the uploader"},
+        nats_passwords={"job": "job at the broker", "generator": "generator there", "operator": "everything"},
         storage_url="http://127.0.0.1:1",
         storage_tokens={"generator": "generator at storage", "uploader": "uploader at storage"},
         http="127.0.0.1:8080",
@@ -124,6 +125,17 @@ def test_each_caller_has_a_token_of_its_own_and_each_server_the_digests_alone(tm
     }
     assert found.programs["generator"][1].environment["CALOTYPE_GRPC_TOKEN"] == "of the generator"
     assert [name for name in told if "GRPC_IDENTITIES_FILE" in told[name]] == ["job", "generator", "uploader"]
+
+
+def test_each_user_of_the_broker_has_a_password_of_its_own(tmp_path: Path) -> None:
+    found = assembled(tmp_path)
+
+    assert {name: settings_of(found, name).get("NATS_PASSWORD") for name in found.programs} == {
+        "job": "job at the broker",
+        "generator": "generator there",
+        "uploader": None,
+        "gateway": None,
+    }
 
 
 def test_the_object_store_s_tokens_are_with_those_who_use_it_each_with_its_own(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ STATE = StackState(
     grpc={"job": "127.0.0.1:1"},
     database_url="postgresql://x",
     nats_url="nats://x",
+    nats_monitor_url="nats://y",
     storage_url="http://x",
     public_base_url="http://x/b",
     bucket="b",
