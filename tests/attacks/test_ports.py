@@ -34,7 +34,6 @@ COSTLY = """
 providers:
   - {name: drawn, kind: replicate, base_url: "http://127.0.0.1:9", api_key_env: PAID_API_KEY, models: [{name: a/b}]}
 """
-NATS = pytest.mark.xfail(strict=True, reason="users of the broker")
 HEALTH = "/grpc.health.v1.Health/Check"
 
 
@@ -191,11 +190,6 @@ def refused_by_nats(stack: Stack, name: str) -> None:
     assert b"Authorization Violation" in say(stack.ports[name], b'CONNECT {"verbose":false}\r\nPING\r\n')
 
 
-def is_closed(stack: Stack, name: str) -> None:
-    """Nobody listens there at all."""
-    assert name not in stack.ports
-
-
 def refused_by_storage(stack: Stack, name: str) -> None:
     """Nothing but a public object that there is, and that only by its name and under a name of this machine."""
     public, staging = stack.state.bucket, stack.state.staging_bucket
@@ -224,11 +218,8 @@ PORTS: Mapping[str, Callable[[Stack, str], None]] = {
     "uploader-1-grpc_listen": refused_by_grpc,
     "postgres": refused_by_postgres,
     "nats": refused_by_nats,
-    "nats-monitor": is_closed,
     "storage": refused_by_storage,
 }
-#: What the broker's users and the end of its monitor turn on.
-OF_THE_BROKER = {"nats", "nats-monitor"}
 
 
 def say(port: int, sent: bytes) -> bytes:
@@ -246,24 +237,21 @@ def say(port: int, sent: bytes) -> bytes:
 
 
 def test_each_port_that_processes_of_the_stack_listen_on_is_known(stack: Stack) -> None:
-    assert stack.ports.keys() - OF_THE_BROKER == PORTS.keys() - OF_THE_BROKER
-    assert stack.ports.keys() <= PORTS.keys()
+    assert stack.ports.keys() == PORTS.keys()
 
 
 def test_nothing_is_reached_from_another_machine(stack: Stack) -> None:
     assert {host for host, _, _ in sockets(stack) if not ip_address(host).is_loopback} == set()
 
 
-@pytest.mark.parametrize("name", [pytest.param(one, marks=NATS) if one in OF_THE_BROKER else one for one in PORTS])
+@pytest.mark.parametrize("name", PORTS)
 def test_a_port_does_nothing_for_nobody_but_what_is_meant_for_everybody(stack: Stack, name: str) -> None:
     PORTS[name](stack, name)
 
 
 @pytest.mark.parametrize("name", PORTS)
 def test_no_port_lets_a_page_of_another_site_read_anything(stack: Stack, name: str) -> None:
-    port = stack.ports.get(name)
-    if port is None:
-        return
+    port = stack.ports[name]
     lines = ("Host: evil.example", f"Origin: {ORIGIN}", "Access-Control-Request-Method: POST", "Connection: close")
     for method in ("GET", "OPTIONS"):
         answer = say(port, "\r\n".join([f"{method} / HTTP/1.1", *lines, "", ""]).encode())
