@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from typing import Any
 
 from services.generator.adapters.decoding_wire import receive, send
@@ -65,7 +66,8 @@ class ChildProcess:
         """End it, and wait until it has ended."""
         self.kill()
         if self._process is not None:
-            with self._process:
+            # What it was not sent any more stands in the pipe.
+            with suppress(OSError), self._process:
                 pass
 
     def _started(self) -> "subprocess.Popen[bytes]":

@@ -7,7 +7,9 @@ words out of a list, and bytes.
 import asyncio
 import logging
 import signal
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 from common.logs import event
@@ -34,7 +36,7 @@ CPU_SECONDS, MOST_SECONDS = 30, 150.0
 MOST_WRITTEN = 64 * MIB
 #: Who waits: results, which are paid for, and inputs, of which anybody can send many.
 RESULTS, INPUTS = 0, 1
-_MODULE = "services.generator.adapters.decoding_child"
+MODULE = "services.generator.adapters.decoding_child"
 _LOG = logging.getLogger(__name__)
 
 
@@ -49,6 +51,8 @@ class DecodingProcesses:
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
         self._idle: list[ChildProcess] = []
         self._busy: set[ChildProcess] = set()
+        #: Processes that were ended, and may not have been seen to end.
+        self._over: deque[ChildProcess] = deque()
 
     @property
     def held(self) -> int:
@@ -84,9 +88,10 @@ class DecodingProcesses:
         for child in (*self._busy, *self._idle):
             child.kill()
         await asyncio.to_thread(self._threads.shutdown)
-        for child in self._idle:
+        for child in (*self._idle, *self._over):
             child.close()
         self._idle.clear()
+        self._over.clear()
 
     async def _run(self, task: str, data: bytes, *, lane: int, **arguments: int | str) -> tuple[dict[str, Any], bytes]:
         """What a process answers. One that ends by no fault of the image's is tried once more in a new one."""
@@ -121,10 +126,10 @@ class DecodingProcesses:
 
     async def _ask(self, head: dict[str, Any], data: bytes, *, lane: int) -> tuple[dict[str, Any], bytes]:
         turn = await self._turns.take(head["memory"], lane=lane)
-        child = self._idle.pop() if self._idle else ChildProcess(_MODULE)
+        child = self._idle.pop() if self._idle else ChildProcess(MODULE)
         self._busy.add(child)
         loop = asyncio.get_running_loop()
-        asking = loop.run_in_executor(self._threads, lambda: child.ask(head, data, most=MOST_WRITTEN))
+        asking = loop.run_in_executor(self._threads, self._ask_child, child, head, data)
         too_long = loop.call_later(MOST_SECONDS, child.kill)
         # Its memory is free when its process has ended, which may be after nobody waits for it any more.
         asking.add_done_callback(lambda ended: self._ended(child, turn, too_long, ended))
@@ -133,6 +138,17 @@ class DecodingProcesses:
         except asyncio.CancelledError:
             child.kill()
             raise
+
+    def _ask_child(self, child: ChildProcess, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """In a thread: the end of a process may be long in coming."""
+        with suppress(IndexError):
+            while True:
+                self._over.pop().close()
+        try:
+            return child.ask(head, data, most=MOST_WRITTEN)
+        finally:
+            if child.is_over:
+                child.close()
 
     def _ended(
         self,
@@ -145,7 +161,7 @@ class DecodingProcesses:
         self._busy.discard(child)
         # Looked at even if nobody waits any more: an end that is never looked at is complained about.
         if ended.cancelled() or ended.exception() is not None or child.is_over:
-            child.close()
+            self._over.append(child)
         else:
             self._idle.append(child)
         turn.end()

@@ -44,7 +44,7 @@ async def decoder(strangers: set[int]) -> AsyncIterator[DecodingProcesses]:
 def children(strangers: set[int]) -> list[psutil.Process]:
     """Processes that decode here."""
     own = [one for one in psutil.Process().children() if one.pid not in strangers]
-    return [one for one in own if decoding_processes._MODULE in one.cmdline()]
+    return [one for one in own if decoding_processes.MODULE in one.cmdline()]
 
 
 async def frozen(decoder: DecodingProcesses, strangers: set[int]) -> psutil.Process:
@@ -67,6 +67,20 @@ async def test_a_process_that_is_killed_in_the_midst_of_an_image_loses_nothing(
         child.kill()
 
         assert {(seen.width, seen.height) for seen in await asyncio.gather(looking, waiting)} == {(96, 64)}
+
+
+async def test_a_process_that_is_killed_while_it_is_sent_an_image_loses_nothing(
+    decoder: DecodingProcesses, strangers: set[int]
+) -> None:
+    large = picture() + bytes(8 * MIB)
+    async with asyncio.timeout(PATIENCE):
+        child = await frozen(decoder, strangers)
+        looking = asyncio.create_task(decoder.look(large, lane=RESULTS))
+        await asyncio.sleep(0)
+        child.kill()
+
+        assert (await looking).width == 96
+    assert not child.is_running()
 
 
 async def test_an_image_that_takes_more_time_than_it_may_is_refused_and_the_next_is_not(
