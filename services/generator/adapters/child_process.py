@@ -55,6 +55,11 @@ class ChildProcess:
         self.is_over = bool(answer.get("last"))
         return answer, body
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it may answer a request; of one that has ended by itself this is seen here."""
+        return not self.is_over and (self._process is None or self._process.poll() is None)
+
     def kill(self) -> None:
         """End it now; whoever waits for its answer hears `Died`."""
         with self._lock:

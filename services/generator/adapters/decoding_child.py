@@ -85,7 +85,8 @@ def _limit(memory: int, *, seconds: int) -> None:
 
 def _answer(head: dict[str, Any], data: bytes) -> Answer:
     try:
-        return _TASKS[head["task"]](data, **head["arguments"])
+        answer, body = _TASKS[head["task"]](data, **head["arguments"])
+        return (answer, body) if len(body) <= int(head["most"]) else ({"error": "WRITTEN"}, b"")
     except StageError as error:
         return {"error": error.reason}, b""
     except MemoryError:

@@ -97,7 +97,8 @@ class DecodingProcesses:
         """What a process answers. One that ends by no fault of the image's is tried once more in a new one."""
         memory = _memory_for(task, data, most=self._turns.most)
         for is_last in (False, True):
-            head = {"task": task, "memory": memory, "seconds": CPU_SECONDS, "arguments": arguments}
+            told = {"memory": memory, "seconds": CPU_SECONDS, "most": MOST_WRITTEN}
+            head = {"task": task, "arguments": arguments} | told
             try:
                 answer, body = await self._ask(head, data, lane=lane)
             except NotStarted as error:
@@ -126,7 +127,7 @@ class DecodingProcesses:
 
     async def _ask(self, head: dict[str, Any], data: bytes, *, lane: int) -> tuple[dict[str, Any], bytes]:
         turn = await self._turns.take(head["memory"], lane=lane)
-        child = self._idle.pop() if self._idle else ChildProcess(MODULE)
+        child = self._next_child()
         self._busy.add(child)
         loop = asyncio.get_running_loop()
         asking = loop.run_in_executor(self._threads, self._ask_child, child, head, data)
@@ -139,13 +140,22 @@ class DecodingProcesses:
             child.kill()
             raise
 
+    def _next_child(self) -> ChildProcess:
+        """One that waits for work, or a new one. The system may have ended some of those that wait, or all of them."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.is_alive:
+                return child
+            self._over.append(child)
+        return ChildProcess(MODULE)
+
     def _ask_child(self, child: ChildProcess, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
         """In a thread: the end of a process may be long in coming."""
         with suppress(IndexError):
             while True:
                 self._over.pop().close()
         try:
-            return child.ask(head, data, most=MOST_WRITTEN)
+            return child.ask(head, data, most=int(head["most"]))
         finally:
             if child.is_over:
                 child.close()
@@ -184,6 +194,8 @@ def _refuse(answer: dict[str, Any]) -> None:
             return
         case "MEMORY":
             raise image_errors.needs_too_much_memory()
+        case "WRITTEN":
+            raise image_errors.too_large(MOST_WRITTEN)
         case "TOO_LARGE":
             raise image_errors.too_many_pixels()
         case _:

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 import services.generator
+from common.loops import pause_until
 from services.generator.adapters import decoding_processes
 from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
 from services.generator.adapters.image_size import size_of
@@ -81,6 +82,21 @@ async def test_a_process_that_is_killed_while_it_is_sent_an_image_loses_nothing(
 
         assert (await looking).width == 96
     assert not child.is_running()
+
+
+async def test_processes_that_are_killed_while_they_wait_for_work_fail_no_image(strangers: set[int]) -> None:
+    opened = DecodingProcesses(processes=3)
+    async with asyncio.timeout(PATIENCE):
+        await asyncio.gather(*(opened.look(picture(), lane=RESULTS) for _ in range(3)))
+        waiting = children(strangers)
+        for child in waiting:
+            child.kill()
+        while any(child.status() != psutil.STATUS_ZOMBIE for child in waiting):
+            await pause_until(asyncio.Event(), seconds=0.01)
+
+        assert (await opened.look(picture(), lane=RESULTS)).width == 96
+    await opened.close()
+    assert len(waiting) == 3
 
 
 async def test_an_image_that_takes_more_time_than_it_may_is_refused_and_the_next_is_not(
@@ -165,6 +181,15 @@ async def test_the_memory_of_a_process_is_limited_by_the_system(
     # With all there is, what its header did not tell of is decoded all the same.
     assert (await decoder.look(png_of(7000, 7000), lane=INPUTS)).width == 7000
     assert (refusal.value.reason, refusal.value.retryable) == ("TOO_LARGE", False)
+
+
+async def test_what_would_be_written_larger_than_is_sent_is_refused_as_that(
+    decoder: DecodingProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding_processes, "MOST_WRITTEN", 10)
+    with pytest.raises(StageError) as refusal:
+        await decoder.rewritten(picture())
+    assert refusal.value.reason == "TOO_LARGE"
 
 
 async def test_nothing_of_the_service_is_in_a_process(
