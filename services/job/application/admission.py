@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
-from services.job.domain.failures import Refusal, Stage
+from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Artifact, Fence
 from services.job.domain.proofs import Checked, Told, named_calls, objection, without_hearsay
 from services.job.store import artifacts, attempts, calls
@@ -24,7 +24,8 @@ class Refused:
 def admit(connection: Connection, told: Sequence[Told]) -> list[JobFact | Refused]:
     """Check facts whose jobs are locked; in their order, each as it may be folded, or why it may not."""
     standings = calls.standings(connection, {call_id for one in told for call_id, _ in named_calls(one.fact)})
-    claims = _generators_claims(connection, told)
+    fences = {one.proof.fence for one in told if one.proof.fence is not None and any(named_calls(one.fact))}
+    claims = attempts.generators_claims(connection, fences)
     tokens = call_tokens.read(connection) if any(one.proof.tokens for one in told) else None
     stored = artifacts.of_jobs(connection, {one.fact.job_id for one in told if isinstance(one.fact, ImagesStored)})
     admitted: list[JobFact | Refused] = []
@@ -44,17 +45,6 @@ def refuse_strangers(connection: Connection, *, job_id: str, call_id: str, token
     is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
     if not is_right and (token or standing is None or standing.token_required):
         raise Refusal("INVALID_INPUT", f"call_token: is not that of {call_id[:80]!r}.")
-
-
-def _generators_claims(connection: Connection, told: Sequence[Told]) -> set[Fence]:
-    """Fences that generators' claims have, or had."""
-    fences = {one.proof.fence for one in told if one.proof.fence is not None and any(named_calls(one.fact))}
-    made = attempts.by_tokens(connection, [fence.lease_token for fence in fences]) if fences else []
-    return {
-        Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token)
-        for one in made
-        if one.stage is Stage.GENERATING
-    }
 
 
 def _check(told: Told, claims: set[Fence], tokens: CallTokens | None) -> Checked:

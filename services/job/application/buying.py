@@ -44,7 +44,7 @@ class Begun:
     """A call that may leave, with its token; and whether jobs may be waiting for a place that another call has left."""
 
     call: ProviderCall
-    token: bytes
+    token: bytes = field(repr=False)
     frees_a_place: bool = False
 
 

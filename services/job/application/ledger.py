@@ -35,7 +35,7 @@ def own(connection: Connection, fence: Fence, known: Known) -> Known:
 
     Who shows no claim of a generator, present or past, can know nothing.
     """
-    if not (known.calls or known.images) or not attempts.is_generators(connection, fence):
+    if not (known.calls or known.images) or not attempts.generators_claims(connection, [fence]):
         return Known()
     claims = {call.id: call.claim_number for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]}
     mine = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}

@@ -14,7 +14,7 @@ class Proof:
     """What a fact shows for its sender: the claim it was made under, tokens by call id, and a settlement's token."""
 
     fence: Fence | None = None
-    tokens: Mapping[str, bytes] = field(default_factory=dict)
+    tokens: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     settlement: UUID | None = None
 
 

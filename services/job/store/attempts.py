@@ -48,12 +48,14 @@ def by_tokens(connection: Connection, tokens: Collection[UUID]) -> list[Attempt]
     return [rows.from_json(Attempt, dict(row)) for row in found]
 
 
-def is_generators(connection: Connection, fence: Fence) -> bool:
-    """Whether a generator made this claim, be it over or not."""
-    return any(
-        one.job_id == fence.job_id and one.claim_number == fence.claim_number and one.stage is Stage.GENERATING
-        for one in by_tokens(connection, [fence.lease_token])
-    )
+def generators_claims(connection: Connection, fences: Collection[Fence]) -> set[Fence]:
+    """Those of the fences that generators' claims have, or had."""
+    made = by_tokens(connection, [fence.lease_token for fence in fences]) if fences else []
+    return {
+        Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token)
+        for one in made
+        if one.stage is Stage.GENERATING
+    }.intersection(fences)
 
 
 def of_job(connection: Connection, job_id: str) -> list[Attempt]:
