@@ -40,9 +40,13 @@ ALTER TABLE provider_calls
     ADD COLUMN IF NOT EXISTS billed_to text,
     ADD COLUMN IF NOT EXISTS billed_on date,
     ADD COLUMN IF NOT EXISTS reserved_micros bigint;
-ALTER TABLE provider_calls ADD CONSTRAINT a_reservation_is_whole_or_absent CHECK (
-    (billed_to IS NULL) = (reserved_micros IS NULL) AND (billed_on IS NULL) = (reserved_micros IS NULL)
-    AND (reserved_micros IS NULL OR reserved_micros >= 0)) NOT VALID;
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'a_reservation_is_whole_or_absent') THEN
+        ALTER TABLE provider_calls ADD CONSTRAINT a_reservation_is_whole_or_absent CHECK (
+            (billed_to IS NULL) = (reserved_micros IS NULL) AND (billed_on IS NULL) = (reserved_micros IS NULL)
+            AND (reserved_micros IS NULL OR reserved_micros >= 0)) NOT VALID;
+    END IF;
+END $$
 """
 
 
