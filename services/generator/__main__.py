@@ -51,7 +51,6 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
-    audit.record(audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE)
     own_door = door(
         settings,
         settings.grpc_listen,
@@ -70,6 +69,9 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(decoder.close)
         build = partial(providers.build, environ=os.environ, renderers=renderers, decoder=decoder)
         built = {one.name: build(one) for one in known.providers}
+        audit.record(
+            audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE
+        )
         for provider in built.values():
             stack.push_async_callback(provider.close)
         connecting = jetstream.connect(
