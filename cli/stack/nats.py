@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from calotype.broker_users import HEALTH, MONITOR, SETTINGS, STREAMS_ACCOUNT, USERS
+from calotype.broker_users import HEALTH_REQUEST, MONITOR, SETTINGS_REQUEST, STREAMS_ACCOUNT, USERS
 
 from cli.stack import variables
 from cli.stack.child import ChildError, Program
@@ -41,6 +41,8 @@ def program(data: Path, *, log: Path, passwords: Mapping[str, str], port: int | 
     port = port or free_port()
     url = f"nats://127.0.0.1:{port}"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # An earlier version left it open.
+    data.chmod(0o700)
     text = CONFIGURATION.format(
         port=port,
         store=json.dumps(str(data / "store"), ensure_ascii=False),
@@ -74,13 +76,13 @@ def as_user(url: str, name: str, passwords: Mapping[str, str]) -> str:
 
 def _is_well(url: str) -> bool | None:
     """Whether the server says that its streams can be written; after a full disk it says no until it starts again."""
-    answer = _asked(url, HEALTH)
+    answer = _asked(url, HEALTH_REQUEST)
     return None if answer is None else answer.get("status_code") == HTTPStatus.OK
 
 
 def writes_each_message(url: str) -> bool | None:
     """Whether the server syncs each message before it confirms; None when the monitor at that URL has no answer."""
-    answer = _asked(url, SETTINGS)
+    answer = _asked(url, SETTINGS_REQUEST)
     return None if answer is None else bool(answer.get("jetstream", {}).get("config", {}).get("sync_always"))
 
 

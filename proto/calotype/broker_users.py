@@ -104,6 +104,8 @@ UPLOADER = _worker("uploader", [f"{streams.FACT_UPLOAD}.*"], [streams.UPLOADER_W
 OPERATOR = User(name="operator", account=STREAMS_ACCOUNT, publish=(">",), subscribe=(">",))
 USERS = (JOB, OPERATOR, GENERATOR, UPLOADER)
 
-HEALTH, SETTINGS = "$SYS.REQ.SERVER.PING.HEALTHZ", "$SYS.REQ.SERVER.PING.VARZ"
+HEALTH_REQUEST, SETTINGS_REQUEST = "$SYS.REQ.SERVER.PING.HEALTHZ", "$SYS.REQ.SERVER.PING.VARZ"
 #: Of the embedded stack: asks how the server does, in an account without messages.
-MONITOR = User(name="monitor", account=SYSTEM_ACCOUNT, publish=(HEALTH, SETTINGS), subscribe=(_inboxes("monitor"),))
+MONITOR = User(
+    name="monitor", account=SYSTEM_ACCOUNT, publish=(HEALTH_REQUEST, SETTINGS_REQUEST), subscribe=(_inboxes("monitor"),)
+)

@@ -20,13 +20,19 @@ from cli.stack.child import Child
 from cli.stack.probes import http_answer
 from cli.stack.readiness import nats_ok
 from common.broker_settings import BrokerSettings
-from common.jetstream import JetStream
+from common.declarations import ConsumerSpec, StreamSpec
+from common.health import Readiness
+from common.jetstream import JetStream, connect
 from common.nats_client import connected
+from common.pulling import Subscription
+from services.job.consumer import facts_consumer
+from services.job.domain.limits import Limits
+from services.job.relay import WAKE_SUBJECTS
 from tests.support.certificates import LOCAL, Authority, Leaf
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause
 from tests.support.reaper import reaped
-from tests.support.servers import NATS_PASSWORDS, Server, nats_program
+from tests.support.servers import NATS_PASSWORDS, Server, nats_program, nats_settings
 
 WORKERS = ("generator", "uploader")
 STREAMS = [stream["name"] for stream in streams.STREAMS]
@@ -395,3 +401,55 @@ async def test_a_worker_does_what_it_is_there_for(attacker: Attacker, broker: Je
         request = json.dumps({"batch": 1, "no_wait": True})
         assert attacker.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}", request, reply=f"_INBOX_{who}.x") == []
         assert attacker.publish(f"$JS.ACK.{stream}.{durable}.1.99.99.1.1", "+ACK") == []
+
+
+async def test_job_service_does_what_it_is_there_for(nats: Server) -> None:
+    ready, heard = Readiness("broker"), asyncio.Queue[str]()
+
+    async def hear(subject: str, body: bytes) -> None:
+        await heard.put(subject)
+
+    told = nats_settings(nats, "job")
+    async with connect(
+        told["NATS_URL"],
+        name="job",
+        password=told["NATS_PASSWORD"],
+        streams=[StreamSpec(**one) for one in streams.STREAMS],
+        consumers=[ConsumerSpec(**one) for one in streams.WAKE_CONSUMERS],
+        ready=ready,
+    ) as broker:
+        assert ready.ok
+        await broker.subscribe_core("calotype.event.*.*", hear)
+        await broker.subscribe_core("calotype.progress.*.*", hear)
+        aside = {streams.PARKED_FACTS["name"]: streams.PARKED_FACT, streams.DEAD_LETTERS["name"]: streams.DEAD_FACT}
+        published = ["calotype.event.acme.job_1", *WAKE_SUBJECTS.values(), *aside.values(), *OWN_SUBJECTS["uploader"]]
+        for subject in published:
+            await broker.publish(subject, b"x", message_id=subject, headers={}, timeout=PATIENCE)
+        for stream, subject in aside.items():
+            assert await broker.stored(stream, 1, subject=subject)
+            await broker.delete_stored(stream, 1)
+            assert await broker.stored(stream, 1, subject=subject) is None
+        facts = Subscription(broker, facts_consumer(Limits()))
+        [message] = await facts.fetch(1, wait_seconds=PATIENCE)
+        await message.ack_sync(timeout=PATIENCE)
+        assert await broker.ack_floor(*FACTS_CONSUMER) == 1
+        await broker.delete_up_to(streams.FACTS["name"], 1)
+        assert await broker.sequences(streams.FACTS["name"]) == (2, 1)
+        await facts.close()
+        async with asyncio.timeout(PATIENCE):
+            assert await heard.get() == "calotype.event.acme.job_1"
+
+
+async def test_job_service_deletes_no_stream_and_no_consumer(nats: Server, broker: JetStream) -> None:
+    with closing(Attacker(nats.url, user="job", **{"pass": NATS_PASSWORDS["job"]})) as attacker:
+        for subject in (
+            *(f"$JS.API.STREAM.DELETE.{stream}" for stream in STREAMS),
+            *(f"$JS.API.STREAM.PURGE.{stream}" for stream in STREAMS if stream != streams.FACTS["name"]),
+            *(f"$JS.API.CONSUMER.DELETE.{stream}.{durable}" for stream, durable in (*CONSUMERS, FACTS_CONSUMER)),
+            "$JS.API.STREAM.CREATE.MINE",
+            "calotype.progress.acme.job_1",
+        ):
+            [came] = attacker.publish(subject, reply="_INBOX_job.x")
+            assert came.startswith("-ERR 'Permissions Violation for Publish"), subject
+
+    assert await is_untouched(broker)

@@ -33,10 +33,12 @@ async def running(program: Program, url: str) -> AsyncIterator[JetStream]:
     child = Child(program)
     child.start()
     with reaped(child.pid):
-        await asyncio.to_thread(child.wait_ready, PATIENCE)
-        async with broker_at(url) as broker:
-            yield broker
-        await asyncio.to_thread(child.stop, PATIENCE)
+        try:
+            await asyncio.to_thread(child.wait_ready, PATIENCE)
+            async with broker_at(url) as broker:
+                yield broker
+        finally:
+            await asyncio.to_thread(child.stop, PATIENCE)
 
 
 async def test_a_folder_of_a_version_without_users_keeps_its_messages(tmp_path: Path) -> None:
@@ -45,6 +47,7 @@ async def test_a_folder_of_a_version_without_users_keeps_its_messages(tmp_path: 
     store = json.dumps(str(data / "store"))
     (data / "nats.conf").write_text(WITHOUT_USERS.format(port=port, store=store), encoding="utf-8")
     (data / "nats.conf").chmod(0o644)
+    data.chmod(0o755)
     old_url = f"nats://127.0.0.1:{port}"
     async with running(replace(program, is_ready=lambda: nats_ok(old_url)), old_url) as broker:
         await broker.publish(SUBJECT, b"not folded yet", message_id="1", headers={"ce-type": "test"})
@@ -52,7 +55,7 @@ async def test_a_folder_of_a_version_without_users_keeps_its_messages(tmp_path: 
 
     for _ in range(2):
         program, url = nats_program(data, log=tmp_path / "log")
-        assert stat.S_IMODE((data / "nats.conf").stat().st_mode) == 0o600
+        assert [stat.S_IMODE(one.stat().st_mode) for one in (data, data / "nats.conf")] == [0o700, 0o600]
         async with running(program, url) as broker:
             fact = await broker.stored(streams.FACTS["name"], 1, subject=SUBJECT)
             letter = await broker.stored(streams.DEAD_LETTERS["name"], 1, subject=streams.DEAD_FACT)
