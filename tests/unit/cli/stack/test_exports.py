@@ -11,6 +11,7 @@ STATE = StackState(
     grpc={},
     database_url="",
     nats_url="",
+    nats_monitor_url="",
     storage_url="",
     public_base_url="",
     bucket="",
