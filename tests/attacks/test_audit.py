@@ -90,7 +90,7 @@ async def service() -> FakeJobService:
 @pytest.fixture
 async def http(service: FakeJobService) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway with keys, asked from elsewhere."""
-    authenticator = Authenticator(KEYS, required=True)
+    authenticator = Authenticator(KEYS)
     async with (
         serving(service) as address,
         assembled(address, authenticator=authenticator) as (app, _),

@@ -578,7 +578,7 @@ AS_ACME, AS_OPERATOR = {"Authorization": "Bearer acme"}, {"Authorization": "Bear
 @pytest.fixture
 async def doors(desk: JobDesk, module_database: str, nats_url: str) -> AsyncIterator[Doors]:
     """They know of no limits yet."""
-    keys = Authenticator(keyring(BOUNDED), required=True)
+    keys = Authenticator(keyring(BOUNDED))
     async with (
         job_service(module_database, nats_url) as address,
         assembled(address, authenticator=keys) as (app, _),
@@ -658,7 +658,7 @@ async def test_where_limits_cannot_be_told_a_bounded_tenant_gets_no_job(desk: Jo
     service = FakeJobService()
     async with (
         serving(service) as address,
-        assembled(address, authenticator=Authenticator(keyring(BOUNDED), required=True)) as (app, parts),
+        assembled(address, authenticator=Authenticator(keyring(BOUNDED))) as (app, parts),
         in_process(app) as http,
     ):
         bounded = await http.post("/v1/jobs", json={"prompt": "a harbour"}, headers=AS_ACME)

@@ -7,7 +7,7 @@ signal costs nothing when all is well, so its bound is not a measure of speed: i
 import asyncio
 
 #: Seconds. The `timeout` of pytest is larger than the waits of one test together.
-PATIENCE = 120.0
+PATIENCE = 240.0
 
 
 async def pause() -> None:

@@ -24,7 +24,7 @@ def table(heading: str) -> list[list[str]]:
 def roles_of(folder: Path) -> dict[str, str]:
     """The roles that the stack gives each service over gRPC."""
     made, _ = keys.load_or_make(folder)
-    file = keys.write_identities(folder, made, open_here=False)
+    file = keys.write_identities(folder, made)
     entries = yaml.safe_load(file.read_text(encoding="utf-8"))["identities"]
     return {
         one["name"]: ", ".join(one["roles"]) + ("; every tenant" if one["tenants"] == "*" else "") for one in entries
