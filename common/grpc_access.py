@@ -1,8 +1,6 @@
 """Who may call a gRPC server: an identity from a bearer token or a client's certificate, and what it may do."""
 
 import asyncio
-import ipaddress
-import logging
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +8,12 @@ from typing import Any, Protocol
 
 import grpc
 
+from common.config import ConfigError
 from common.errors import ServiceError
 from common.grpc_tls import TlsSettings, server_credentials
 from common.identities import WHERE, Identities, Identity
-from common.logs import event
 from common.loops import run_every
 
-_LOG = logging.getLogger(__name__)
 #: Seconds after which a change of the identities file is seen.
 REREAD_SECONDS = 2.0
 
@@ -25,7 +22,7 @@ REREAD_SECONDS = 2.0
 class ServerSettings(TlsSettings):
     """What a process that serves gRPC reads from its environment."""
 
-    #: Without it, every caller may do everything.
+    #: Without it, a client certificate of `grpc_tls_ca_file` is needed, and its holder may do everything.
     grpc_identities_file: Path | None = None
 
 
@@ -100,19 +97,16 @@ OPEN = Door()
 
 def door(
     settings: ServerSettings,
-    *listens: str,
+    *,
     roles: Collection[str],
     objection: Objection,
     changes: Callable[[str], bool],
 ) -> Door:
-    """The door that the settings describe, for these addresses. Raises `ConfigError`."""
-    made = Door(guard=_guard(settings, roles, objection), changes=changes, credentials=server_credentials(settings))
-    reachable = [listen for listen in listens if not _is_loopback(listen.rpartition(":")[0])]
+    """The door that the settings describe. Raises `ConfigError`, also where nothing says who may come in."""
     # With authorities, whoever has a certificate of theirs is trusted with everything: somebody decided that.
-    if reachable and made.guard is None and settings.grpc_tls_ca_file is None:
-        warning = f"whoever reaches these addresses may call every method; set {WHERE}"
-        event(_LOG, logging.WARNING, "grpc.unguarded", listens=", ".join(reachable), because=warning)
-    return made
+    if settings.grpc_identities_file is None and settings.grpc_tls_ca_file is None:
+        raise ConfigError(f"{WHERE} is not set: the file that says who may call this service; see docs/operations.md.")
+    return Door(guard=_guard(settings, roles, objection), changes=changes, credentials=server_credentials(settings))
 
 
 def _guard(settings: ServerSettings, roles: Collection[str], objection: Objection) -> Guard | None:
@@ -135,14 +129,3 @@ def _certificate_names(facts: Any) -> list[str]:
     """Names in the client's certificate, which the handshake has checked; its common name where it has no other."""
     names = [*facts.get("peer_uri", ()), *facts.get("peer_dns", ())] or facts.get("x509_common_name", ())
     return [name.decode("utf-8", "replace") for name in names]
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(address, "ipv4_mapped", None)
-    return (mapped or address).is_loopback

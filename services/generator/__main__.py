@@ -51,13 +51,7 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
-    own_door = door(
-        settings,
-        settings.grpc_listen,
-        roles=permissions.ACCEPTED,
-        objection=permissions.objection,
-        changes=permissions.changes,
-    )
+    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
     tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
     # A process that reads or draws pictures needs no credential.
     hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))

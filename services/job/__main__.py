@@ -42,10 +42,7 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
-    listens = (settings.grpc_listen, settings.worker_listen)
-    own_door = door(
-        settings, *listens, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes
-    )
+    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))

@@ -37,13 +37,7 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="uploader", level=settings.log_level, form=settings.log_format)
-    own_door = door(
-        settings,
-        settings.grpc_listen,
-        roles=permissions.ACCEPTED,
-        objection=permissions.objection,
-        changes=permissions.changes,
-    )
+    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
     tls, ready = settings.broker_tls(), Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cli.stack.child import Child, Program
 from services.job.domain.requests import Capabilities, Provider
+from tests.support.identities import OPERATOR, entry, write
 from tests.support.jobs import FREE, PAID
 from tests.support.paid_provider import KEY
 
@@ -45,7 +46,8 @@ CATALOGUE = (
 
 def generator(folder: Path, settings: dict[str, str], *, storage_url: str, number: int) -> Child:
     """A process of generator-service; `settings` without their prefix."""
-    own = {f"CALOTYPE_{name}": value for name, value in settings.items()}
+    identities = write(folder / "identities.yaml", entry(OPERATOR, "operator"))
+    own = {f"CALOTYPE_{name}": value for name, value in ({"GRPC_IDENTITIES_FILE": str(identities)} | settings).items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
     told = {"STORAGE_EMULATOR_HOST": storage_url, "PYTHONPATH": path, "PAID_API_KEY": KEY}

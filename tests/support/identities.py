@@ -9,6 +9,9 @@ from calotype import permissions
 
 from common.grpc_access import Door, ServerSettings, door
 
+#: The token of the one identity that services which a test starts as processes let in.
+OPERATOR = "on-call"
+
 
 def digest(token: str) -> str:
     """What the file says of a token."""
@@ -31,6 +34,4 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
 def door_for(path: Path, **settings: Any) -> Door:
     """The door of a service with that file."""
     chosen = ServerSettings(grpc_identities_file=path, **settings)
-    return door(
-        chosen, "127.0.0.1:0", roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes
-    )
+    return door(chosen, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)

@@ -5,13 +5,15 @@ import sys
 from pathlib import Path
 
 from cli.stack.child import Child, Program
+from tests.support.identities import OPERATOR, entry, write
 
 ROOT = Path(__file__).parents[2]
 
 
 def uploader(folder: Path, settings: dict[str, str], *, storage_url: str, number: int) -> Child:
     """A process of uploader-service; `settings` without their prefix."""
-    own = {f"CALOTYPE_{name}": value for name, value in settings.items()}
+    identities = write(folder / "identities.yaml", entry(OPERATOR, "operator"))
+    own = {f"CALOTYPE_{name}": value for name, value in ({"GRPC_IDENTITIES_FILE": str(identities)} | settings).items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CALOTYPE_", "OTEL_"))}
     path = f"{ROOT}{os.pathsep}{ROOT / 'proto'}"
     program = Program(

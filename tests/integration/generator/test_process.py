@@ -5,7 +5,6 @@ import io
 import json
 from typing import Any
 
-import grpc
 import psutil
 import pytest
 from calotype import streams
@@ -17,10 +16,12 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
+from common.grpc_client import ClientSettings, channel
 from services.job.application import buying, reconciling
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
 from tests.support.generator_process import World
+from tests.support.identities import OPERATOR
 from tests.support.jobs import failed
 from tests.support.patience import PATIENCE
 from tests.support.watched_work import SHORT_LEASE, TRACE_ID
@@ -215,9 +216,9 @@ async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World, monke
 async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
     process.start()
     await process.desk.until(lambda: bool(process.desk.asked_for(REGISTER)) and bool(process.desk.asked_for(CLAIM)))
-    async with grpc.aio.insecure_channel(process.listens) as channel:
-        operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
-        health = health_pb2_grpc.HealthStub(channel)
+    async with channel(process.listens, settings=ClientSettings(grpc_token=OPERATOR)) as opened:
+        operations = operations_service_pb2_grpc.OperationsServiceStub(opened)
+        health = health_pb2_grpc.HealthStub(opened)
         watched = health.Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
         async for checked in watched:
             if checked.status == health_pb2.HealthCheckResponse.SERVING:
@@ -241,6 +242,7 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
         ({"GRPC_TLS_CERT_FILE": "/tls.crt"}, "CALOTYPE_GRPC_TLS_KEY_FILE is not"),
         ({"GRPC_TLS_CA_FILE": "/ca.crt"}, "CALOTYPE_GRPC_TLS_CA_FILE needs"),
         ({"GRPC_IDENTITIES_FILE": "/nowhere/identities.yaml"}, "/nowhere/identities.yaml"),
+        ({"GRPC_IDENTITIES_FILE": ""}, "CALOTYPE_GRPC_IDENTITIES_FILE is not set"),
         ({"GRPC_TOKEN_FILE": "/nowhere/token"}, "CALOTYPE_GRPC_TOKEN_FILE names /nowhere/token"),
     ],
 )

@@ -14,8 +14,10 @@ from calotype.ops.v1 import operations_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.stack.child import Child
+from common.grpc_client import ClientSettings, channel
 from services.job.domain.facts import ImagesStored
 from services.job.messages import incoming
+from tests.support.identities import OPERATOR
 from tests.support.patience import PATIENCE
 from tests.support.storage_proxy import Fault
 from tests.support.watched_work import SHORT_LEASE, TRACE_ID
@@ -266,9 +268,9 @@ async def test_what_is_public_is_told_a_page_at_a_time(world: World) -> None:
 async def test_operators_see_its_state_and_can_drain_it(world: World) -> None:
     world.start()
     await world.desk.until(lambda: bool(world.desk.asked_for(CLAIM)))
-    async with grpc.aio.insecure_channel(world.listens) as channel:
-        operations = operations_service_pb2_grpc.OperationsServiceStub(channel)
-        health = health_pb2_grpc.HealthStub(channel)
+    async with channel(world.listens, settings=ClientSettings(grpc_token=OPERATOR)) as opened:
+        operations = operations_service_pb2_grpc.OperationsServiceStub(opened)
+        health = health_pb2_grpc.HealthStub(opened)
         before = await operations.GetStatus(ops.GetStatusRequest(), wait_for_ready=True, timeout=PATIENCE)
         checked = await health.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
         await operations.Drain(ops.DrainRequest(), timeout=PATIENCE)

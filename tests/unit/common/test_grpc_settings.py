@@ -1,6 +1,5 @@
-"""TLS files, tokens and listeners as settings: half of something stops the start, and what is open is told."""
+"""TLS files, tokens and listeners as settings: half of something stops the start, and so does what would be open."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from calotype import permissions
 
 from common.config import ConfigError
-from common.grpc_access import ServerSettings, door
+from common.grpc_access import Door, ServerSettings, door
 from common.grpc_client import ClientSettings, channel
 from common.grpc_tls import TlsSettings, channel_credentials, server_credentials
 from tests.support.certificates import Authority, Leaf
@@ -79,40 +78,27 @@ async def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token:
     assert token not in repr(ClientSettings(grpc_token=token))
 
 
-def warnings(caplog: pytest.LogCaptureFixture, *listens: str, **files: Path) -> list[Any]:
-    with caplog.at_level(logging.WARNING):
-        door(
-            ServerSettings(**files),
-            *listens,
-            roles=permissions.ACCEPTED,
-            objection=permissions.objection,
-            changes=permissions.changes,
-        )
-    return [record for record in caplog.records if record.message == "grpc.unguarded"]
+def made(**files: Path | None) -> Door:
+    return door(
+        ServerSettings(**files),  # type: ignore[arg-type]
+        roles=permissions.ACCEPTED,
+        objection=permissions.objection,
+        changes=permissions.changes,
+    )
 
 
-def test_an_open_service_that_others_can_reach_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
-    [warned] = warnings(caplog, "127.0.0.1:1", "0.0.0.0:2", "[::]:3", "job:4")
-
-    assert vars(warned)["listens"] == "0.0.0.0:2, [::]:3, job:4"
-    assert "CALOTYPE_GRPC_IDENTITIES_FILE" in vars(warned)["because"]
-
-
-def test_loopback_is_no_reason_to_warn(caplog: pytest.LogCaptureFixture) -> None:
-    assert warnings(caplog, "127.0.0.1:1", "[::1]:2", "localhost:3") == []
+def test_a_service_that_nothing_says_who_may_call_does_not_start(leaf: Leaf) -> None:
+    with pytest.raises(ConfigError, match=r"^CALOTYPE_GRPC_IDENTITIES_FILE is not set: "):
+        made()
+    with pytest.raises(ConfigError, match="CALOTYPE_GRPC_IDENTITIES_FILE"):
+        made(grpc_tls_cert_file=leaf.certificate, grpc_tls_key_file=leaf.key)
 
 
-def test_neither_is_a_guarded_service(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+def test_identities_or_authorities_of_certificates_say_it(tmp_path: Path, leaf: Leaf) -> None:
     file = write(tmp_path / "identities.yaml", entry("acme", "client"))
+    by_certificate = made(
+        grpc_tls_cert_file=leaf.certificate, grpc_tls_key_file=leaf.key, grpc_tls_ca_file=leaf.authority
+    )
 
-    assert warnings(caplog, "0.0.0.0:1", grpc_identities_file=file) == []
-
-
-def test_nor_one_that_asks_for_certificates(caplog: pytest.LogCaptureFixture, leaf: Leaf) -> None:
-    files = {
-        "grpc_tls_cert_file": leaf.certificate, "grpc_tls_key_file": leaf.key, "grpc_tls_ca_file": leaf.authority
-    }  # fmt: skip
-
-    assert len(warnings(caplog, "0.0.0.0:1", **{**files, "grpc_tls_ca_file": None})) == 1  # type: ignore[arg-type]
-    caplog.clear()
-    assert warnings(caplog, "0.0.0.0:1", **files) == []
+    assert made(grpc_identities_file=file).guard is not None
+    assert (by_certificate.guard, by_certificate.credentials is None) == (None, False)
