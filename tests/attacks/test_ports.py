@@ -32,7 +32,7 @@ FREE = "providers: [{name: drawn, kind: procedural}]"
 #: Never asked: nobody gets as far as that.
 COSTLY = """
 providers:
-  - {name: drawn, kind: replicate, base_url: "http://127.0.0.1:9", api_key_env: PAID_API_KEY, models: [{name: a/b}]}
+  - {name: drawn, kind: replicate, base_url: "http://127.0.0.1:9", api_key_file: KEY_FILE, models: [{name: a/b}]}
 """
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -53,7 +53,7 @@ def calotype(*arguments: str) -> "subprocess.CompletedProcess[str]":
     told = {name: value for name, value in os.environ.items() if not name.startswith("CALOTYPE_")}
     return subprocess.run(
         [sys.executable, "-P", "-m", "cli", *arguments],
-        env=told | {"PYTHONPATH": paths, "CALOTYPE_GRACE_SECONDS": "2", "PAID_API_KEY": "nobody-pays-with-this"},
+        env=told | {"PYTHONPATH": paths, "CALOTYPE_GRACE_SECONDS": "2"},
         capture_output=True,
         text=True,
         check=False,
@@ -274,7 +274,9 @@ def test_people_of_this_machine_need_a_key_only_where_they_are_asked_for_one(sta
 
 
 def test_a_stack_is_closed_at_once_when_its_provider_file_has_come_to_cost_something(stack: Stack) -> None:
-    stack.providers.write_text(COSTLY, encoding="utf-8")
+    key_file = stack.providers.with_name("key")
+    key_file.write_text("nobody-pays-with-this", encoding="utf-8")
+    stack.providers.write_text(COSTLY.replace("KEY_FILE", str(key_file)), encoding="utf-8")
     try:
         restart_generator(stack)
         key = {"Authorization": f"Bearer {stack.state.api_key}"}

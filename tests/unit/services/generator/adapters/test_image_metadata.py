@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as some
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
@@ -120,8 +120,8 @@ def test_of_damaged_files_either_the_same_pixels_come_or_none(data: some.DataObj
     came = bytes(spoilt[:end])
     # It never raises, and never takes long.
     bare = without_metadata(came, keep_provenance=True)
-    assume(bare is not None)
-    assert bare is not None
+    if bare is None:
+        return
     try:
         before = opened(came)
     except Exception:  # noqa: BLE001 - no image before, and so of no interest
