@@ -20,6 +20,7 @@ from cli.stack.embedded import BUCKET, STAGING_BUCKET
 from tests.chaos.evidence import Peace
 from tests.chaos.history import names_in
 from tests.chaos.stack import ChaosStack
+from tests.support.identities import OPERATOR
 from tests.support.patience import PATIENCE
 
 #: Longest time for what is left to do once there are no faults any more.
@@ -126,13 +127,16 @@ async def _facts_left(context: JetStreamContext) -> Mapping[str, int]:
 
 
 def _busy(address: str) -> int:
+    shown = (("authorization", f"Bearer {OPERATOR}"),)
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = operations_service_pb2_grpc.OperationsServiceStub(channel)
-        return _settled(
-            lambda: int(
-                stub.GetStatus(ops.GetStatusRequest(), timeout=PATIENCE, wait_for_ready=True).counters["slots_busy"]
-            )
-        )
+
+        def look() -> int:
+            asked = ops.GetStatusRequest()
+            told = stub.GetStatus(asked, timeout=PATIENCE, wait_for_ready=True, metadata=shown)
+            return int(told.counters["slots_busy"])
+
+        return _settled(look)
 
 
 def _settled(look: Any) -> int:

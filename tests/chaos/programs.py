@@ -14,6 +14,7 @@ from cli.stack.probes import http_ok
 from tests.chaos import links
 from tests.chaos.links import Route
 from tests.chaos.tuning import TUNING, write_keys
+from tests.support.identities import OPERATOR, entry, write
 from tests.support.paid_server import KEY
 from tests.support.servers import JUDGE, NATS_PASSWORDS, STORAGE_TOKENS, nats_program
 
@@ -85,7 +86,8 @@ def services_over_links(
     """All services, each of which reaches servers and others by links."""
     http = f"127.0.0.1:{ports.take('http')}"
     wiring = services.Wiring(
-        tokens={},
+        # The token of each is its name.
+        tokens={name: name for name in ("gateway", "generator", "uploader")},
         nats_passwords=NATS_PASSWORDS,
         settings={
             "DATABASE_URL": database_url.replace(f":{reached.ports['postgres']}/", f":{reached.links['postgres']}/"),
@@ -95,6 +97,15 @@ def services_over_links(
             "PUBLIC_BASE_URL": f"{reached.storage_url}/{BUCKET}",
             "PROVIDERS_FILE": str(providers),
             "API_KEYS_FILE": str(write_keys(folder / "keys.yaml")),
+            "GRPC_IDENTITIES_FILE": str(
+                write(
+                    folder / "identities.yaml",
+                    entry("gateway", "client", "operator", tenants="*"),
+                    entry("generator", "generator"),
+                    entry("uploader", "uploader"),
+                    entry(OPERATOR, "operator"),
+                )
+            ),
         },
         storage_url=f"http://127.0.0.1:{reached.links['storage']}",
         storage_tokens=STORAGE_TOKENS,
