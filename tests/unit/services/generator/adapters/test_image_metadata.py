@@ -13,6 +13,7 @@ from hypothesis import strategies as some
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
+from services.generator.adapters import provider_entries as entries
 from services.generator.adapters.guarded_fetch import GuardedFetch
 from services.generator.adapters.image_metadata import without_metadata
 from services.generator.adapters.image_reader import GuardedImageReader
@@ -259,3 +260,13 @@ async def test_an_input_that_cannot_be_taken_apart_is_encoded_anew() -> None:
     assert sent.lost_metadata
     assert not tells(sent.data)
     assert opened(sent.data).size == opened(data).size
+
+
+def test_metadata_goes_by_default_where_it_is_the_operators_own() -> None:
+    every = {one for one in vars(entries).values() if isinstance(one, type) and issubclass(one, entries.RemoteEntry)}
+
+    assert len(every) > 10
+    assert {one for one in every if one.model_fields["strip_metadata"].default} == {
+        entries.A1111Entry,
+        entries.ComfyUIEntry,
+    }
