@@ -33,6 +33,7 @@ from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause
 from tests.support.reaper import reaped
 from tests.support.servers import NATS_PASSWORDS, Server, nats_program, nats_settings
+from tests.support.tcp_servers import tcp_server
 
 WORKERS = ("generator", "uploader")
 STREAMS = [stream["name"] for stream in streams.STREAMS]
@@ -330,19 +331,19 @@ def ask_for_all(attacker: Attacker, who: str, *, reply: str) -> list[str]:
 
 @pytest.mark.parametrize("greeting", ["{}", '{"auth_required":true}', '{"auth_required":true,"tls_available":true}'])
 async def test_a_password_is_not_shown_to_a_server_that_offers_no_tls(leaf: Leaf, greeting: str) -> None:
-    heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
 
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(f"INFO {greeting}\r\n".encode())
-        heard.set_result(await reader.read())
-        writer.close()
+        await heard.put(await reader.read())
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with tcp_server(greet) as port:
         with pytest.raises((NatsError, OSError)):
             await show(f"tls://127.0.0.1:{port}", leaf.authority)
 
-        assert await asyncio.wait_for(heard, PATIENCE) == b""
+        assert await asyncio.wait_for(heard.get(), PATIENCE) == b""
+        while not heard.empty():
+            assert heard.get_nowait() == b""
 
 
 @pytest.mark.parametrize("scheme", ["nats", "tls"])

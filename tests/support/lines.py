@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from tests.support.tcp_servers import connection, tcp_server
+
 
 class Line:
     """Forwards what goes to and fro, but for connections that were open at the last `die`."""
@@ -12,23 +14,16 @@ class Line:
         self.address = ""
         self._upstream = upstream.rpartition(":")
         self._deaths = 0
-        self._open: set[asyncio.StreamWriter] = set()
 
     def die(self) -> None:
         """From now on, nothing that is open carries a byte."""
         self._deaths += 1
 
-    def close(self) -> None:
-        """Close what is open."""
-        for one in self._open:
-            one.close()
-
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
         host, _, port = self._upstream
-        back, up = await asyncio.open_connection(host, int(port))
-        self._open |= {writer, up}
-        await asyncio.gather(self._pump(reader, up, self._deaths), self._pump(back, writer, self._deaths))
+        async with connection(host, int(port)) as (back, up):
+            await asyncio.gather(self._pump(reader, up, self._deaths), self._pump(back, writer, self._deaths))
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, deaths: int) -> None:
         try:
@@ -45,11 +40,6 @@ class Line:
 async def line_to(upstream: str) -> AsyncIterator[Line]:
     """A line to `host:port`, on a free port of this machine."""
     line = Line(upstream)
-    server = await asyncio.start_server(line.serve, "127.0.0.1", 0)
-    line.address = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with tcp_server(line.serve) as port:
+        line.address = f"127.0.0.1:{port}"
         yield line
-    finally:
-        server.close()
-        line.close()
-        await server.wait_closed()

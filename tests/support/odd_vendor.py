@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import Any
 
+from tests.support.tcp_servers import tcp_server
+
 
 class Framing(Enum):
     """How a body's end is told."""
@@ -136,12 +138,9 @@ class OddVendor:
 async def odd_vendor() -> AsyncIterator[OddVendor]:
     """Listen on a free port."""
     vendor = OddVendor()
-    server = await asyncio.start_server(vendor.serve, "127.0.0.1", 0, limit=2**24)
-    vendor.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with tcp_server(vendor.serve, limit=2**24) as port:
+        vendor.url = f"http://127.0.0.1:{port}"
         yield vendor
-    finally:
-        server.close()
 
 
 Alteration = Callable[[Told], Told]

@@ -7,6 +7,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from tests.support.tcp_servers import connection, tcp_server
+
 
 @asynccontextmanager
 async def plain_proxy(host: str, port: int) -> AsyncIterator[str]:
@@ -18,13 +20,10 @@ async def plain_proxy(host: str, port: int) -> AsyncIterator[str]:
             own = [first.replace(b"HTTP/1.1", b"HTTP/1.0"), f"Host: {host}:{port}".encode(), b"Connection: close"]
             passed = [line for line in sent if not line.lower().startswith((b"host:", b"connection:"))]
             length = next((int(line[15:]) for line in sent if line.lower().startswith(b"content-length:")), 0)
-            answers, asks = await asyncio.open_connection(host, port)
-            asks.write(b"\r\n".join([*own, *passed, b"", b""]) + await reader.readexactly(length))
-            writer.write(await answers.read())
-            await writer.drain()
-            asks.close()
-        writer.close()
+            async with connection(host, port) as (answers, asks):
+                asks.write(b"\r\n".join([*own, *passed, b"", b""]) + await reader.readexactly(length))
+                writer.write(await answers.read())
+                await writer.drain()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with tcp_server(serve) as listening:
+        yield f"http://127.0.0.1:{listening}"

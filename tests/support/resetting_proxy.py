@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from tests.support.tcp_servers import connection, tcp_server
+
 #: SO_LINGER with no time to linger: closing sends RST in place of FIN.
 _RESET = struct.pack("ii", 1, 0)
 
@@ -29,8 +31,7 @@ class ResettingProxy:
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry one connection."""
         to = urlsplit(self.upstream)
-        from_server, to_server = await asyncio.open_connection(to.hostname, to.port)
-        try:
+        async with connection(to.hostname or "", to.port or 0) as (from_server, to_server):
             if self.resets:
                 self.resets -= 1
                 writer.write(await from_server.readline())
@@ -38,31 +39,20 @@ class ResettingProxy:
                 _reset(writer)
                 return
             self.open_ones.add(writer)
-            await asyncio.gather(_pump(reader, to_server), _pump(from_server, writer))
-        finally:
-            self.open_ones.discard(writer)
-            to_server.close()
-            writer.close()
+            try:
+                await asyncio.gather(_pump(reader, to_server), _pump(from_server, writer))
+            finally:
+                self.open_ones.discard(writer)
 
 
 @asynccontextmanager
 async def resetting_proxy(upstream: str) -> AsyncIterator[ResettingProxy]:
     """The proxy on a free port of this machine."""
     proxy = ResettingProxy(upstream)
-    tasks: set[asyncio.Task[None]] = set()
-
-    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(asyncio.create_task(proxy.handle(reader, writer)))
-
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     user = urlsplit(upstream).netloc.rpartition("@")[0]
-    proxy.url = f"nats://{user}@127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
+    async with tcp_server(proxy.handle) as port:
+        proxy.url = f"nats://{user}@127.0.0.1:{port}"
         yield proxy
-    finally:
-        server.close()
-        proxy.reset_open()
-        await asyncio.gather(*tasks)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -7,12 +7,13 @@ test.
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
 from tests.support.patience import PATIENCE
+from tests.support.tcp_servers import tcp_server
 
 _ANYTHING = object()
 
@@ -96,7 +97,7 @@ class ScriptedServer:
         self._changed = asyncio.Condition()
         self._over = asyncio.Event()
         self._released = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._running = AsyncExitStack()
 
     @property
     def host(self) -> str:
@@ -152,22 +153,19 @@ class ScriptedServer:
         finally:
             writer.close()
 
-    async def open(self) -> None:
-        """Listen on a free port."""
-        self._server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
     def release(self) -> None:
         """Let answers go that are held."""
         self._released.set()
+
+    async def open(self) -> None:
+        """Listen on a free port."""
+        self.url = f"http://127.0.0.1:{await self._running.enter_async_context(tcp_server(self.serve))}"
 
     async def close(self) -> None:
         """Let go of all connections, and take no more."""
         self._over.set()
         self._released.set()
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+        await self._running.aclose()
 
     async def _answer_to(self, request: Request) -> Answer:
         if request.headers.get("upgrade") == "websocket" and not any(

@@ -15,6 +15,7 @@ from common.nats_client import LossReportingTransport, connected, is_refused
 from tests.support.patience import PATIENCE
 from tests.support.resetting_proxy import resetting_proxy
 from tests.support.servers import NATS_PASSWORDS, Server
+from tests.support.tcp_servers import connection, tcp_server
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 #: Services run on uvloop, whose transports raise other errors than those of asyncio.
@@ -106,34 +107,29 @@ async def test_a_client_outlives_any_greeting_and_reconnects(nats: Server) -> No
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if open_connections and left:
             writer.write(left.pop(0))
-            writer.close()
             return
         open_connections.append(writer)
-        from_broker, to_broker = await asyncio.open_connection(broker.hostname, broker.port)
-        open_connections.append(to_broker)
-        await asyncio.gather(_copy(reader, to_broker), _copy(from_broker, writer))
+        async with connection(broker.hostname or "", broker.port or 0) as (from_broker, to_broker):
+            await asyncio.gather(_copy(reader, to_broker), _copy(from_broker, writer))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
     reconnected = asyncio.Event()
 
     async def told() -> None:
         reconnected.set()
 
-    client = await connected(
-        f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}",
-        user=broker.username,
-        password=broker.password,
-        reconnect_time_wait=0.01,
-        max_reconnect_attempts=-1,
-        reconnected_cb=told,
-    )
-    open_connections[0].close()
-    await asyncio.wait_for(reconnected.wait(), PATIENCE)
-    await client.flush()
-    await client.close()
-    for writer in open_connections:
-        writer.close()
-    server.close()
+    async with tcp_server(serve) as port:
+        client = await connected(
+            f"nats://127.0.0.1:{port}",
+            user=broker.username,
+            password=broker.password,
+            reconnect_time_wait=0.01,
+            max_reconnect_attempts=-1,
+            reconnected_cb=told,
+        )
+        open_connections[0].close()
+        await asyncio.wait_for(reconnected.wait(), PATIENCE)
+        await client.flush()
+        await client.close()
 
     assert left == []
 

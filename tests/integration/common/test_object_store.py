@@ -25,6 +25,7 @@ from common.object_store import (
 from tests.support.clocks import put_into
 from tests.support.servers import STORAGE_TOKENS
 from tests.support.storage_proxy import Fault, StorageProxy
+from tests.support.tcp_servers import tcp_server
 
 PICTURE = b"\x89PNG a picture"
 NAME = "jobs/job_1/0-abc.png"
@@ -379,18 +380,16 @@ async def test_an_answer_that_breaks_off_anywhere_is_none(name: str, monkeypatch
         length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
         await reader.readexactly(int(length[1]) if length else 0)
         writer.write(whole[:cut])
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-    store = ObjectStore("staging", threads=1)
     wrong = {}
-    for cut in range(len(whole)):
-        try:
-            wrong[whole[:cut]] = await ask(store)
-        except StorageUnavailable:
-            continue
-    await store.close()
-    server.close()
+    async with tcp_server(answer) as port:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        store = ObjectStore("staging", threads=1)
+        for cut in range(len(whole)):
+            try:
+                wrong[whole[:cut]] = await ask(store)
+            except StorageUnavailable:
+                continue
+        await store.close()
 
     assert wrong == {}

@@ -25,6 +25,7 @@ from tests.support.generation import Desk, Facts, Provider, at, job_of
 from tests.support.paid_provider import picture
 from tests.support.patience import PATIENCE
 from tests.support.servers import new_buckets
+from tests.support.tcp_servers import tcp_server
 
 JOBS = 16
 MEBIBYTE = 1024 * 1024
@@ -111,9 +112,8 @@ async def test_large_images_that_come_at_once_are_all_kept_and_take_no_more_memo
 ) -> None:
     world.memory = Memory(BOUNDS[kind])
     async with AsyncExitStack() as stack:
-        server = await asyncio.start_server(Vendor(tells_length=tells_length).serve, "127.0.0.1", 0)
-        await stack.enter_async_context(server)
-        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        port = await stack.enter_async_context(tcp_server(Vendor(tells_length=tells_length).serve))
+        url = f"http://127.0.0.1:{port}"
         provider = _provider(kind, url)
         stack.push_async_callback(provider.close)
         tracemalloc.start(1)

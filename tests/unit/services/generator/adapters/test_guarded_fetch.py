@@ -14,6 +14,7 @@ from services.generator.adapters.guarded_fetch import COPIES, Bounds, GuardedFet
 from services.generator.adapters.network_addresses import is_public
 from services.generator.domain.outcomes import FetchError, StageError
 from tests.support.paid_provider import picture
+from tests.support.tcp_servers import tcp_server
 
 PICTURE = picture()
 
@@ -61,22 +62,16 @@ class Resolver:
 @asynccontextmanager
 async def server(answer: bytes, *, hang: bool = False) -> AsyncIterator[int]:
     """A server that gives every request the same answer, byte for byte, and closes or hangs."""
-    release = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(answer)
         await writer.drain()
         if hang:
-            await release.wait()
-        writer.close()
-        await writer.wait_closed()
+            await asyncio.Event().wait()
 
-    running = await asyncio.start_server(serve, "127.0.0.1", 0)
-    yield running.sockets[0].getsockname()[1]
-    release.set()
-    running.close()
-    await running.wait_closed()
+    async with tcp_server(serve) as port:
+        yield port
 
 
 def http(body: bytes = b"picture", *, status: str = "200 OK", headers: str = "") -> bytes:
@@ -301,17 +296,12 @@ async def test_a_host_is_named_as_the_address_names_it_and_told_nothing_else_abo
         asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(http(headers="Set-Cookie: who=you; Path=/\r\n"))
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
 
-    running = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = running.sockets[0].getsockname()[1]
-    fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
-    for _ in range(2):
-        await fetch.fetch(f"http://own.example:{port}/a?b=c", allow_private=True)
-    await fetch.close()
-    running.close()
-    await running.wait_closed()
+    async with tcp_server(serve) as port:
+        fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
+        for _ in range(2):
+            await fetch.fetch(f"http://own.example:{port}/a?b=c", allow_private=True)
+        await fetch.close()
 
     for request in asked:
         line, *headers = request.decode().strip().split("\r\n")
@@ -374,14 +364,9 @@ async def hosts(**answers: str) -> AsyncIterator[tuple[int, list[tuple[str, str]
         status, extra = ("302 Found", f"Location: {led.format(port=port)}\r\n") if led else ("200 OK", "")
         writer.write(http(status=status, headers=extra))
         await writer.drain()
-        writer.close()
-        await writer.wait_closed()
 
-    running = await asyncio.start_server(serve, "127.0.0.1", 0)
-    port = running.sockets[0].getsockname()[1]
-    yield port, asked
-    running.close()
-    await running.wait_closed()
+    async with tcp_server(serve) as port:
+        yield port, asked
 
 
 async def test_a_credential_goes_to_whom_it_is_for_and_nowhere_that_he_sends_to() -> None:

@@ -1,0 +1,69 @@
+"""TCP servers of tests and connections that they open: nothing of them outlives the `async with`."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@asynccontextmanager
+async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
+    """The port, on 127.0.0.1, of a server that runs `serve` for each connection and closes it afterwards.
+
+    At the end calls of `serve` that have not returned are canceled, and open connections are reset. What `serve` raised
+    is raised then; not the errors that a client brings about by going.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+    failures: list[BaseException] = []
+
+    def ended(task: asyncio.Task[None]) -> None:
+        tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, OSError | EOFError):
+            failures.append(error)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_serve_and_close(serve, reader, writer))
+        tasks.add(task)
+        task.add_done_callback(ended)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=limit)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+    if failures:
+        raise BaseExceptionGroup("a server of the test failed", failures)
+
+
+@asynccontextmanager
+async def connection(host: str, port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """A connection that is closed at the end. Raises `OSError`."""
+    reader, writer = await asyncio.open_connection(host, port)
+    try:
+        yield reader, writer
+    finally:
+        await _end(writer)
+
+
+async def _serve_and_close(serve: Serve, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        await serve(reader, writer)
+        writer.close()
+        # Shielded: canceling the wait itself would leave nothing to wait for below.
+        await asyncio.shield(writer.wait_closed())
+    finally:
+        await _end(writer)
+
+
+async def _end(writer: asyncio.StreamWriter) -> None:
+    # Aborting a transport that is closed fails.
+    if writer.get_extra_info("socket").fileno() != -1:
+        writer.transport.abort()
+    with suppress(OSError):
+        await writer.wait_closed()
