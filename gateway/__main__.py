@@ -65,11 +65,11 @@ async def main(stop: asyncio.Event) -> None:
         tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
-            tell = parts.tenants.run_once
+            register = parts.tenants.run_once
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
+            tasks.start(run_every("tenants", register, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if free_use is not None:
             tasks.start(run_every("free_use", free_use.look, interval=LOOK_SECONDS, stop=stop), name="free use")
-            tasks.start(run_every("tenants", tell, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if admin is not None:
             # It ends with the tasks, and they after the server below: while that drains, it can be watched.
             scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)

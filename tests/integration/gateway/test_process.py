@@ -10,8 +10,11 @@ import httpx
 import psutil
 import pytest
 from calotype.job.v1 import job_pb2
+from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 
 from cli.stack.ports import free_port
+from common.grpc_server import Served, serve
+from common.health import Readiness
 from gateway import job_client, operator_client
 from gateway.keys import RELOAD_SECONDS
 from tests.support.event_source import events, next_job
@@ -224,6 +227,37 @@ async def test_keys_come_and_go_without_a_restart_and_a_wrong_file_changes_nothi
         await _ready(client, 200)
         write_keys(tmp_path, "5", "third")
         await _status(client, "third", until=200)
+
+
+class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
+    """Collects the limits that the gateway sends to job-service."""
+
+    def __init__(self) -> None:
+        self.budgets: asyncio.Queue[int | None] = asyncio.Queue()
+
+    async def SetTenantLimits(self, request: Any, context: Any) -> Any:
+        """Stores the daily budget of the only tenant."""
+        [limits] = request.tenants
+        self.budgets.put_nowait(limits.budget_micros_per_day if limits.HasField("budget_micros_per_day") else None)
+        return tenant_service_pb2.SetTenantLimitsResponse()
+
+
+async def test_limits_are_sent_at_the_start_and_whenever_the_keys_file_changes(tmp_path: Path) -> None:
+    tenants = TenantService()
+    served = Served(
+        name="calotype.ops.v1.TenantService",
+        add=tenant_service_pb2_grpc.add_TenantServiceServicer_to_server,
+        servicer=tenants,
+    )
+    write_keys(tmp_path, "1", text="tenants: [{name: a, key_sha256: [], budget_micros_per_day: 5}]")
+    async with (
+        asyncio.timeout(PATIENCE),
+        serve("127.0.0.1:0", [FakeJobService().served(), served], ready=Readiness(), grace_seconds=0) as port,
+        running(f"127.0.0.1:{port}", tmp_path, None),
+    ):
+        assert await tenants.budgets.get() == 5
+        write_keys(tmp_path, "2", text="tenants: [{name: a, key_sha256: []}]")
+        assert await tenants.budgets.get() is None
 
 
 def test_keys_are_read_again_within_ten_seconds() -> None:
