@@ -62,8 +62,9 @@ async def _serve_and_close(serve: Serve, reader: asyncio.StreamReader, writer: a
 
 
 async def _end(writer: asyncio.StreamWriter) -> None:
-    # Aborting a transport that is closed fails.
-    if writer.get_extra_info("socket").fileno() != -1:
+    # Aborting a transport that is closed fails. Closed, asyncio's has a socket without a number, and uvloop's has none.
+    socket = writer.get_extra_info("socket")
+    if socket is not None and socket.fileno() != -1:
         writer.transport.abort()
     with suppress(OSError):
         await writer.wait_closed()
