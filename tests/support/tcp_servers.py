@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+#: Turns of the loop in which a connection that was accepted just before the end still gets its task.
+LAST_TURNS = 10
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -33,9 +35,11 @@ async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _ in range(LAST_TURNS):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)
         await server.wait_closed()
     if failures:
         raise BaseExceptionGroup("a server of the test failed", failures)

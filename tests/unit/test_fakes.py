@@ -43,6 +43,7 @@ FAKES = {
     "unit/common/test_sweeping.py Desk": SCRIPTED,
     "unit/services/uploader/test_application.py FakeDesk": SCRIPTED,
     "integration/uploader/test_upload.py Desk": SCRIPTED,
+    "integration/gateway/test_process.py TenantService": SCRIPTED,
     "integration/generator/test_desk.py WorkerService": SCRIPTED,
     "integration/common/test_grpc.py Service": SCRIPTED,
     "integration/common/test_grpc_access.py Service": SCRIPTED,
