@@ -16,18 +16,18 @@ async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
     At the end calls of `serve` that have not returned are canceled, and open connections are reset. What `serve` raised
     is raised then; not the errors that a client brings about by going.
     """
-    tasks: set[asyncio.Task[None]] = set()
+    tasks: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
     failures: list[BaseException] = []
 
     def ended(task: asyncio.Task[None]) -> None:
-        tasks.discard(task)
+        del tasks[task]
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, OSError | EOFError):
             failures.append(error)
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(_serve_and_close(serve, reader, writer))
-        tasks.add(task)
+        tasks[task] = writer
         task.add_done_callback(ended)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=limit)
@@ -36,9 +36,13 @@ async def tcp_server(serve: Serve, *, limit: int = 2**16) -> AsyncIterator[int]:
     finally:
         server.close()
         for _ in range(LAST_TURNS):
-            for task in tasks:
+            left = dict(tasks)
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
+            # A task that was canceled before its first step has closed nothing.
+            for writer in left.values():
+                await _end(writer)
             await asyncio.sleep(0)
         await server.wait_closed()
     if failures:
@@ -59,8 +63,7 @@ async def _serve_and_close(serve: Serve, reader: asyncio.StreamReader, writer: a
     try:
         await serve(reader, writer)
         writer.close()
-        # Shielded: canceling the wait itself would leave nothing to wait for below.
-        await asyncio.shield(writer.wait_closed())
+        await _closed(writer)
     finally:
         await _end(writer)
 
@@ -70,5 +73,10 @@ async def _end(writer: asyncio.StreamWriter) -> None:
     socket = writer.get_extra_info("socket")
     if socket is not None and socket.fileno() != -1:
         writer.transport.abort()
+    await _closed(writer)
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        await writer.wait_closed()
+        # Shielded: canceling the wait itself would leave nothing that could be waited for again.
+        await asyncio.shield(writer.wait_closed())
