@@ -27,7 +27,7 @@ def keys() -> None:
 def new(tenant: str, role: str, as_json: bool) -> int:
     """Print a fresh key for TENANT, and its line for the keys file. The key is kept nowhere."""
     # Here, not above: other commands need none of the gateway's libraries.
-    from gateway.keys import TENANT_NAME
+    from gateway.auth.keys_file import TENANT_NAME
 
     if not TENANT_NAME.fullmatch(tenant):
         raise CommandFailed("TENANT is 1 to 64 letters, digits, - or _.", ExitCode.USAGE)

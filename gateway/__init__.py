@@ -1,4 +1,4 @@
-"""The gateway: HTTP and JSON in, gRPC out. It owns no state; whatever it says it has asked job-service for.
+"""The gateway translates REST to gRPC. It owns no state: everything that it returns comes from job-service.
 
-Clients reach it by HTTP alone; nothing imports it.
+Clients reach it over HTTP; no other package imports it.
 """

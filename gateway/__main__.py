@@ -13,17 +13,18 @@ from common.grpc_client import channel
 from common.health import Readiness
 from common.loops import run_every
 from common.tracing import tracing
-from gateway import readiness, server
 from gateway.app import create_app
-from gateway.auth import Authenticator, is_loopback
-from gateway.free_use import LOOK_SECONDS, FreeUse
-from gateway.job_client import JobClient
-from gateway.keys import RELOAD_SECONDS, KeysFile
-from gateway.memory import return_large_blocks
-from gateway.operator_client import OperatorClient
-from gateway.routes.parts import Parts
+from gateway.auth.authenticator import Authenticator, is_loopback
+from gateway.auth.free_use import LOOK_SECONDS, FreeUse
+from gateway.auth.keys_file import RELOAD_SECONDS, KeysFile
+from gateway.dependencies import Parts
+from gateway.http import server
+from gateway.http.malloc import return_large_blocks
+from gateway.job_service import readiness
+from gateway.job_service.job_client import JobClient
+from gateway.job_service.operator_client import OperatorClient
+from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
-from gateway.tenants import TenantRegistrar
 
 #: A job brings at most 40 MiB of pictures.
 LARGEST_MESSAGE = 48 * 1024 * 1024

@@ -6,23 +6,24 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from gateway import audit, openapi
-from gateway.edge import Edge, instance_of, request_id_of
-from gateway.problems import Problem, Violation, invalid
-from gateway.refusals import respond
+from gateway.api_docs import openapi
+from gateway.auth import audit
+from gateway.dependencies import Parts
+from gateway.http.error_responses import respond
+from gateway.http.middleware import Edge, instance_of, request_id_of
+from gateway.problems.problem import Problem, Violation, invalid
 from gateway.routes import (
     admin,
     catalogue,
     client_tokens,
-    decisions,
     events,
     health,
-    images,
+    job_actions,
     jobs,
-    models,
+    openai_images,
+    openai_models,
     pages,
 )
-from gateway.routes.parts import Parts
 
 #: The edge traces every request; the framework's own spans would repeat it, with the query, which may hold a token.
 _OFF: TelemetryConfig = {
@@ -33,7 +34,7 @@ _OFF: TelemetryConfig = {
     "auto_configure": False,
 }
 _NO_PAGE, _NO_METHOD = 404, 405
-_NOUNS = (jobs, decisions, events, client_tokens, catalogue, images, models, admin, health, pages)
+_NOUNS = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
 
 
 def create_app(parts: Parts) -> FastAPI:

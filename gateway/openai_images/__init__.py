@@ -1,1 +1,1 @@
-"""The Images API of OpenAI over durable jobs: what it asks becomes a job, what becomes of the job is told its way."""
+"""OpenAI's Images API over durable jobs: its requests become jobs, and jobs become its responses and events."""

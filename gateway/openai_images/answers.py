@@ -7,8 +7,8 @@ from typing import Literal
 from calotype.job.v1 import job_pb2
 from calotype.provider.v1 import provider_pb2
 
-from gateway.protobuf import given, sure_moment
-from gateway.schemas.openai import CompletedView, ImagesView, ImageView, ModelList, OpenAIModelView, UsageView
+from gateway.openai_images.schemas import CompletedView, ImagesView, ImageView, ModelList, OpenAIModelView, UsageView
+from gateway.views.protobuf import given, sure_moment
 
 Completed = Literal["image_generation.completed", "image_edit.completed"]
 

@@ -7,10 +7,10 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2
 from fastapi.responses import Response
 
-from gateway.catalogue import entry
-from gateway.problems import Problem
-from gateway.protobuf import given, name
-from gateway.schemas.openai import OpenAIError, OpenAIErrorBody
+from gateway.openai_images.schemas import OpenAIError, OpenAIErrorBody
+from gateway.problems.problem import Problem
+from gateway.problems.reasons import entry
+from gateway.views.protobuf import given, name
 
 JOB_HEADER = "x-calotype-job-id"
 #: Paths whose answers have this shape.

@@ -9,7 +9,7 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from gateway.problems import Violation, invalid, malformed
+from gateway.problems.problem import Violation, invalid, malformed
 
 MOST_PARTS = 64
 MOST_HEADERS = 8

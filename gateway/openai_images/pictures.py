@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import httpx
 from calotype.job.v1 import job_pb2
 
-from gateway.problems import Problem
+from gateway.problems.problem import Problem
 
 #: Bytes of pictures that may lie in memory for all requests together.
 MOST_TOGETHER = 128 * 1024 * 1024

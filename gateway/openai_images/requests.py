@@ -6,11 +6,11 @@ from typing import Any
 
 from calotype.job.v1 import job_pb2
 
-from gateway import bodies, strict_json
 from gateway.openai_images.forms import File, Form
 from gateway.openai_images.forms import parse as parse_form
-from gateway.problems import Violation, invalid
-from gateway.schemas.openai import FORM_KINDS, ImageParameters
+from gateway.openai_images.schemas import FORM_KINDS, ImageParameters
+from gateway.problems.problem import Violation, invalid
+from gateway.requests import strict_json, validation
 from gateway.schemas.requests import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUTS
 
 #: The client writes one picture as `image`, several as `image[]`.
@@ -43,7 +43,7 @@ def edit(raw: bytes, *, path: str, content_type: str) -> Asked:
 
 
 def _asked(sent: dict[str, Any], files: dict[str, list[File]], *, path: str, digest: str) -> Asked:
-    body = bodies.check(ImageParameters, sent)
+    body = validation.check(ImageParameters, sent)
     if body.stream and body.response_format == "url":
         raise invalid([Violation(field="response_format", message="The events of a stream bring b64_json alone.")])
     return Asked(

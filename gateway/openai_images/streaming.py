@@ -7,11 +7,11 @@ from contextlib import aclosing
 
 from calotype.job.v1 import job_pb2
 
-from gateway.following import Change, Pace, is_final
 from gateway.openai_images import answers, errors
 from gateway.openai_images.pictures import PictureReader
-from gateway.problems import Problem
-from gateway.sse import with_beats
+from gateway.problems.problem import Problem
+from gateway.streams.follow import Change, Pace, is_final
+from gateway.streams.sse import with_beats
 
 
 async def events(

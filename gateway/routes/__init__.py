@@ -1,1 +1,1 @@
-"""The HTTP calls, by noun: each reads a request, asks job-service, and renders what it says."""
+"""HTTP operations, one module per resource: each reads a request, calls job-service and builds the response."""

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from gateway import openapi, rendering_admin
-from gateway.idempotency import HEADER, key_of
-from gateway.rendering_ledger import attempt
-from gateway.routes.parts import JobId, OperatorOf, PartsOf, answer
+from gateway.api_docs import openapi
+from gateway.dependencies import JobId, OperatorOf, PartsOf, answer
+from gateway.requests.headers import IDEMPOTENCY_KEY, idempotency_key
 from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView, SpendPage
+from gateway.views import admin
+from gateway.views.attempts import attempt
 
 router = APIRouter(prefix="/v1/admin", tags=["admin"])
 
@@ -35,7 +36,7 @@ async def list_dead_letters(
     """Messages that can never be taken as they are, with the reason."""
     page = await parts.operator.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
     view = DeadLetterPage(
-        dead_letters=[rendering_admin.dead_letter(one) for one in page.dead_letters],
+        dead_letters=[admin.dead_letter(one) for one in page.dead_letters],
         next_page_token=page.next_page_token or None,
     )
     return answer(view)
@@ -54,7 +55,7 @@ async def replay_dead_letter(
     letter_id: Annotated[str, Path(max_length=100)], request: Request, parts: PartsOf, operator: OperatorOf
 ) -> Response:
     """Publish a message again as it was, once what refused it is mended."""
-    key = key_of(request) if HEADER in request.headers else ""
+    key = idempotency_key(request) if IDEMPOTENCY_KEY in request.headers else ""
     replayed = await parts.operator.replay(letter_id, key=key)
     return Response(status_code=204, headers={"Idempotency-Replayed": "true"} if replayed else None)
 
@@ -71,7 +72,7 @@ async def replay_dead_letter(
 )
 async def get_queue(parts: PartsOf, operator: OperatorOf) -> Response:
     """How many jobs wait or are worked on, of whom, and since when."""
-    return answer(rendering_admin.queue(await parts.operator.queue()))
+    return answer(admin.queue(await parts.operator.queue()))
 
 
 @router.get(
@@ -87,7 +88,7 @@ async def get_queue(parts: PartsOf, operator: OperatorOf) -> Response:
 async def list_provider_use(parts: PartsOf, operator: OperatorOf) -> Response:
     """The catalogue with places taken and calls of the last minute."""
     found = await parts.operator.provider_use()
-    return answer(ProviderUseList(providers=[rendering_admin.provider_use(one) for one in found]))
+    return answer(ProviderUseList(providers=[admin.provider_use(one) for one in found]))
 
 
 @router.get(
@@ -121,7 +122,5 @@ async def list_spend(
 ) -> Response:
     """The budget of each tenant that has one, and what is spent and reserved of it today and this month."""
     page = await parts.operator.spend(page_size=page_size, page_token=page_token)
-    view = SpendPage(
-        tenants=[rendering_admin.spend(one) for one in page.tenants], next_page_token=page.next_page_token or None
-    )
+    view = SpendPage(tenants=[admin.spend(one) for one in page.tenants], next_page_token=page.next_page_token or None)
     return answer(view)

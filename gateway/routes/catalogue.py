@@ -2,10 +2,11 @@
 
 from fastapi import APIRouter, Request, Response
 
-from gateway import locales, openapi
-from gateway.rendering_providers import provider
-from gateway.routes.parts import CallerOf, PartsOf, answer
+from gateway.api_docs import openapi
+from gateway.dependencies import CallerOf, PartsOf, answer
 from gateway.schemas.catalogue import ProviderList, UiStateList
+from gateway.views import locales
+from gateway.views.providers import provider
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 

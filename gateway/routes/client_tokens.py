@@ -2,9 +2,11 @@
 
 from fastapi import APIRouter, Request, Response
 
-from gateway import audit, bodies, client_tokens, openapi, strict_json
-from gateway.idempotency import key_of
-from gateway.routes.parts import CallerOf, PartsOf, answer, job_id_of
+from gateway.api_docs import openapi
+from gateway.auth import audit, client_tokens
+from gateway.dependencies import CallerOf, PartsOf, answer, job_id_of
+from gateway.requests import strict_json, validation
+from gateway.requests.headers import idempotency_key
 from gateway.schemas.client_tokens import ClientTokenView
 from gateway.schemas.requests import CreateClientToken
 
@@ -28,9 +30,9 @@ async def create_client_token(request: Request, parts: PartsOf, caller: CallerOf
 
     Nothing is kept of it: asking again gives another one of the same meaning, whatever the Idempotency-Key.
     """
-    key_of(request)
+    idempotency_key(request)
     async with parts.bodies.read(request) as raw:
-        wanted = bodies.check(CreateClientToken, await parts.digest(strict_json.parse, raw))
+        wanted = validation.check(CreateClientToken, await parts.digest(strict_json.parse, raw))
     audit.note_object(request.scope, wanted.job_id)
     job = await parts.jobs.get(caller.tenant, job_id_of(wanted.job_id))
     token, grant = parts.authenticator.client_token(caller, job.id, wanted.actions, wanted.ttl_seconds)

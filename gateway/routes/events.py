@@ -6,13 +6,15 @@ from typing import Annotated
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
-from gateway import locales, openapi, preferences
-from gateway.following import follow, is_final
-from gateway.keyring import Caller
-from gateway.problems import Problem, Violation, invalid
-from gateway.routes.parts import JobId, PartsOf, may
+from gateway.api_docs import openapi
+from gateway.auth.keyring import Caller
+from gateway.dependencies import JobId, PartsOf, may
+from gateway.problems.problem import Problem, Violation, invalid
+from gateway.requests.headers import sequence_of
 from gateway.schemas.jobs import JobView
-from gateway.sse import EventStream, events
+from gateway.streams.follow import follow, is_final
+from gateway.streams.sse import EventStream, events
+from gateway.views import locales
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
@@ -59,8 +61,8 @@ async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: Wat
 def _after(request: Request) -> int | None:
     """The last sequence that the client has. A browser's header is newer than the address that it began with."""
     query = request.query_params.get("after")
-    after = None if query is None else preferences.sequence_of(query)
+    after = None if query is None else sequence_of(query)
     if query is not None and after is None:
         raise invalid([Violation(field="after", message="Must be the sequence of a job.")])
     header = request.headers.get("last-event-id")
-    return after if header is None else preferences.sequence_of(header.strip())
+    return after if header is None else sequence_of(header.strip())

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter, Response
 
-from gateway import openapi
-from gateway.routes.parts import PartsOf, answer
+from gateway.api_docs import openapi
+from gateway.dependencies import PartsOf, answer
 from gateway.schemas.health import AliveView, ConditionView, ReadyView
 
 router = APIRouter(tags=["health"])

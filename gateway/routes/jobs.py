@@ -7,20 +7,22 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
-from gateway import audit, bodies, incoming, openapi, preferences, strict_json
-from gateway.display import retry_after
-from gateway.following import is_final
-from gateway.idempotency import key_of
-from gateway.keyring import Caller
-from gateway.problems import Violation, invalid
-from gateway.rendering_ledger import attempt
-from gateway.routes.parts import CallerOf, JobId, Parts, PartsOf, ReaderOf, SubmitterOf, answer
+from gateway.api_docs import openapi
+from gateway.auth import audit
+from gateway.auth.keyring import Caller
+from gateway.dependencies import CallerOf, JobId, Parts, PartsOf, ReaderOf, SubmitterOf, answer
+from gateway.job_service.submit import submit
+from gateway.problems.problem import Violation, invalid
+from gateway.requests import strict_json, to_protobuf, validation
+from gateway.requests.headers import etag, idempotency_key, knows, wait_seconds
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.queries import ListJobs
 from gateway.schemas.requests import CreateJob
-from gateway.submitting import submit
-from gateway.waiting import wait_until
+from gateway.streams.follow import is_final
+from gateway.streams.wait import wait_until
+from gateway.views.attempts import attempt
+from gateway.views.display import retry_after
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -43,10 +45,10 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 )
 async def create_job(request: Request, parts: PartsOf, caller: SubmitterOf) -> Response:
     """Write a job down and answer at once; no provider is called meanwhile."""
-    created = await _submit(request, parts, caller, key=key_of(request))
+    created = await _submit(request, parts, caller, key=idempotency_key(request))
     headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
     job = created.job
-    if (seconds := preferences.wait_seconds(request)) is not None:
+    if (seconds := wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
         job = await wait_until(is_final, parts.jobs, job, seconds=seconds, pace=parts.pace, draining=parts.draining)
     return shown(job, request, parts, caller, status=200 if is_final(job) else 202, headers=headers, located=True)
@@ -56,12 +58,12 @@ async def _submit(request: Request, parts: Parts, caller: Caller, *, key: str) -
     """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
     async with parts.bodies.read(request) as raw:
         wanted, fingerprint = await parts.digest(_accept, raw)
-        return await submit(request, parts, caller, wanted, key=key, fingerprint=fingerprint)
+        return await submit(request, parts.jobs, parts.tenants, caller, wanted, key=key, fingerprint=fingerprint)
 
 
 def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     sent = strict_json.parse(raw)
-    return incoming.job_request(bodies.check(CreateJob, sent)), strict_json.fingerprint(sent)
+    return to_protobuf.job_request(validation.check(CreateJob, sent)), strict_json.fingerprint(sent)
 
 
 @router.get(
@@ -95,7 +97,7 @@ def _query(request: Request) -> ListJobs:
     try:
         query = ListJobs.model_validate(given)
     except ValidationError as error:
-        wrong += bodies.violations(error)
+        wrong += validation.violations(error)
     if wrong:
         raise invalid(wrong)
     return query
@@ -134,8 +136,8 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
 async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: ReaderOf) -> Response:
     """The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed."""
     job = await parts.jobs.get(caller.tenant, job_id)
-    known, headers = preferences.knows(request, job.sequence), {}
-    if (seconds := preferences.wait_seconds(request)) is not None:
+    known, headers = knows(request, job.sequence), {}
+    if (seconds := wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
         conditional, before = "if-none-match" in request.headers, job.sequence
         if known or not conditional:
@@ -147,7 +149,7 @@ async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: Reade
                 pace=parts.pace,
                 draining=parts.draining,
             )
-            known = preferences.knows(request, job.sequence)
+            known = knows(request, job.sequence)
     return shown(job, request, parts, caller, status=304 if known else 200, headers=headers)
 
 
@@ -164,7 +166,7 @@ def shown(
     """A job with the headers that go with it."""
     audit.note_object(request.scope, job.id)
     view = parts.renderer(request, caller).job(job)
-    every = {**(headers or {}), "ETag": preferences.etag(job.sequence), **retry_after(view.display)}
+    every = {**(headers or {}), "ETag": etag(job.sequence), **retry_after(view.display)}
     if located:
         every["Location"] = view.links.self
     if status == 304:

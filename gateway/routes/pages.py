@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from gateway import pages
-from gateway.catalogue import REASONS, slug
-from gateway.edge import SECURITY
-from gateway.problems import Problem
+from gateway.api_docs import html
+from gateway.http.middleware import SECURITY
+from gateway.problems.problem import Problem
+from gateway.problems.reasons import REASONS, slug
 
 router = APIRouter(include_in_schema=False)
 _REASON_BY_SLUG = {slug(reason): reason for reason in REASONS}
@@ -17,7 +17,7 @@ _HEADERS = {"Content-Security-Policy": f"{SECURITY['Content-Security-Policy']}; 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
     """Every call, from the OpenAPI document."""
-    return HTMLResponse(pages.documentation(request.app.openapi()), headers=_HEADERS)
+    return HTMLResponse(html.documentation(request.app.openapi()), headers=_HEADERS)
 
 
 @router.get("/problems/{name}")
@@ -25,4 +25,4 @@ async def problem(name: str) -> HTMLResponse:
     """What a problem's `type` means and what to do."""
     if name not in _REASON_BY_SLUG:
         raise Problem(reason="NOT_FOUND", detail="There is no such problem.")
-    return HTMLResponse(pages.problem(_REASON_BY_SLUG[name]), headers=_HEADERS)
+    return HTMLResponse(html.problem(_REASON_BY_SLUG[name]), headers=_HEADERS)

@@ -1,1 +1,1 @@
-"""The shapes of the REST contract: strict for what comes in, complete for what goes out."""
+"""Request and response models of the REST API: strict for requests, complete for responses."""

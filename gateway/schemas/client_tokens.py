@@ -1,7 +1,12 @@
 """Client tokens, as they are handed out."""
 
-from gateway.client_tokens import TokenAction
+from typing import Literal
+
 from gateway.schemas.wire import Moment, View
+
+TokenAction = Literal["read", "cancel", "retry"]
+#: Longest validity of a client token, in seconds.
+LONGEST_SECONDS = 86_400
 
 
 class ClientTokenView(View):

@@ -20,7 +20,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from gateway.client_tokens import LONGEST_SECONDS, TokenAction
+from gateway.schemas.client_tokens import LONGEST_SECONDS, TokenAction
 
 MAX_PROMPT = 32_000
 MAX_INPUTS = 16

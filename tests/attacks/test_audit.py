@@ -16,9 +16,9 @@ from common import audit
 from common.errors import ServiceError
 from common.grpc_client import ClientSettings, call, channel
 from common.identities import Identities
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring
-from gateway.keys import KeysFile
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keys_file import KeysFile
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
 from tests.support.identities import door_for, entry, write
@@ -77,7 +77,7 @@ class Book:
 def book(caplog: pytest.LogCaptureFixture) -> Book:
     """What is written while the process logs warnings alone, but for access lines."""
     caplog.set_level(logging.WARNING)
-    caplog.set_level(logging.INFO, logger="gateway.edge")
+    caplog.set_level(logging.INFO, logger="gateway.http.middleware")
     return Book(caplog)
 
 

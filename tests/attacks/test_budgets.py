@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from common.errors import ServiceError, Unavailable
 from common.grpc_client import call, channel
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring, Limits
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring, Limits
 from services.job.application.buying import begin_provider_call
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled

@@ -10,9 +10,9 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2
 
-from gateway.auth import Authenticator
-from gateway.following import Pace
-from gateway.free_use import FreeUse
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.free_use import FreeUse
+from gateway.streams.follow import Pace
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http, provider
 from tests.support.gateway_process import KEY, running, write_keys

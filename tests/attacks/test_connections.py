@@ -8,10 +8,10 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 import httpx
 import pytest
 
-from gateway.auth import Authenticator
-from gateway.connections import Connection
-from gateway.keyring import Caller, Keyring
-from gateway.room import peer_of
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring
+from gateway.http.connection import Connection
+from gateway.http.connection_room import peer_of
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.framing import LARGEST_HEAD, MOST_HEADERS, StrictConnection
+from gateway.http.framing import LARGEST_HEAD, MOST_HEADERS, StrictConnection
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE

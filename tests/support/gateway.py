@@ -13,15 +13,16 @@ from fastapi import FastAPI
 
 from common.grpc_client import channel
 from common.health import Readiness
-from gateway import readiness, server
 from gateway.app import create_app
-from gateway.auth import Authenticator
-from gateway.connections import Connection
-from gateway.free_use import FreeUse
-from gateway.job_client import JobClient
-from gateway.operator_client import OperatorClient
-from gateway.routes.parts import Parts
-from gateway.tenants import TenantRegistrar
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.free_use import FreeUse
+from gateway.dependencies import Parts
+from gateway.http import server
+from gateway.http.connection import Connection
+from gateway.job_service import readiness
+from gateway.job_service.job_client import JobClient
+from gateway.job_service.operator_client import OperatorClient
+from gateway.job_service.tenants import TenantRegistrar
 from tests.support.fake_job_service import NOON
 from tests.support.patience import PATIENCE
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from calotype.job.v1 import job_pb2, worker_service_pb2
 
-from gateway import incoming as from_clients
-from gateway import strict_json
+from gateway.requests import strict_json
+from gateway.requests import to_protobuf as from_clients
 from gateway.schemas.requests import CreateJob
 from services.generator.adapters import grpc_desk
 from services.generator.domain.work import Request

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import get_args
 
-from gateway.catalogue import REASONS
-from gateway.display import Standing
+from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import ProviderCancel, Stage, Status
+from gateway.views.display import Standing
 
 #: With what a job can fail, by the stage that it says.
 FAILURES: Mapping[Stage, frozenset[str]] = {

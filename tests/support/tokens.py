@@ -3,8 +3,8 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 
-from gateway import client_tokens
-from gateway.client_tokens import Grant
+from gateway.auth import client_tokens
+from gateway.auth.client_tokens import Grant
 
 
 def expired_token(job_id: str, key: str) -> str:

@@ -3,17 +3,18 @@
 from pathlib import Path
 
 from gateway.schemas.catalogue import UiStateView
-from gateway.ui_states import STATES
+from gateway.views.ui_states import STATES
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "ui-states.md"
 HEAD = """# What a user can see
 
 Every job carries `display`: what to show of it now, so that a frontend needs no logic about states. This table is made
-from the one in [gateway/ui_states.py](../gateway/ui_states.py) by `python -m tests.support.ui_states`; a test keeps it
-fresh. The first row whose condition holds is shown; `GET /v1/ui-states` gives the same to programs.
+from the one in [gateway/views/ui_states.py](../gateway/views/ui_states.py) by `python -m tests.support.ui_states`; a
+test keeps it fresh. The first row whose condition holds is shown; `GET /v1/ui-states` gives the same to programs.
 
 - **Words** come in the language of `Accept-Language`: English now; `en-XA`, English with accents, shows which words of
-  a page cannot be translated yet. A language is one more entry in [gateway/locales.py](../gateway/locales.py), by key.
+  a page cannot be translated yet. A language is one more entry, by key, in
+  [gateway/views/locales.py](../gateway/views/locales.py).
 - **Tone** is for colour and icon, **percent** for a bar; live `progress` events refine it while pictures are made.
 - **Buttons** are the calls that make sense now. Where trying again may cost a second time, `retry` becomes
   `retry_may_charge_again`: ask the user first, then send `{"on_ambiguous": "retry"}`.

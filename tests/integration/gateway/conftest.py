@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.following import Pace
-from gateway.routes.parts import Parts
-from gateway.sse import Streams
+from gateway.dependencies import Parts
+from gateway.streams.follow import Pace
+from gateway.streams.sse import Streams
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 

@@ -9,11 +9,11 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2
 
-from gateway import client_tokens
-from gateway.auth import Authenticator
-from gateway.client_tokens import Grant
-from gateway.following import Pace
-from gateway.keyring import Caller, Keyring
+from gateway.auth import client_tokens
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.client_tokens import Grant
+from gateway.auth.keyring import Caller, Keyring
+from gateway.streams.follow import Pace
 from tests.support import servers
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import Request, Response
 
-from gateway.connections import Connection
+from gateway.http.connection import Connection
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from gateway.routes.parts import Parts
+from gateway.dependencies import Parts
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService
 from tests.support.patience import PATIENCE

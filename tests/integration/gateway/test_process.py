@@ -17,6 +17,8 @@ from common.grpc_server import Served, serve
 from common.health import Readiness
 from gateway import job_client, operator_client
 from gateway.keys import RELOAD_SECONDS
+from gateway.auth.keys_file import RELOAD_SECONDS
+from gateway.job_service import job_client, operator_client
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway_process import KEY, GatewayProcess, running, start, write_keys

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import httpx
 import pytest
 
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring, Limits
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring, Limits
 from tests.support import servers
 from tests.support.gateway import assembled, in_process
 from tests.support.jobs import JobDesk, desk_at, failed

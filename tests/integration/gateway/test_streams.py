@@ -8,8 +8,8 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from gateway.following import Pace
-from gateway.routes.parts import Parts
+from gateway.dependencies import Parts
+from gateway.streams.follow import Pace
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, failure, refusal, serving
 from tests.support.gateway import assembled, over_http

@@ -6,7 +6,7 @@ import grpc
 import httpx
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from gateway.routes.parts import Parts
+from gateway.dependencies import Parts
 from tests.support.fake_job_service import FakeJobService, refusal
 from tests.support.patience import PATIENCE
 

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from cli.__main__ import main
 from cli.errors import ExitCode
-from gateway.keys import KeysFile
+from gateway.auth.keys_file import KeysFile
 
 
 def _new(*arguments: str) -> tuple[str, str]:

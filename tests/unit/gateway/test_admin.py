@@ -12,9 +12,9 @@ from calotype.ops.v1 import queue_service_pb2, tenant_service_pb2
 from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring
-from gateway.problems import Problem
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring
+from gateway.problems.problem import Problem
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, free_use, in_process
 

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from common.errors import ServiceError
-from gateway.admission import Admission
+from gateway.job_service.concurrency_limit import Admission
 from tests.support.virtual_time import VirtualLoop, in_virtual_time
 
 #: What a call may take.

@@ -6,8 +6,8 @@ import pytest
 from calotype.provider.v1 import provider_pb2
 from starlette.requests import Request
 
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring, Limits
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring, Limits
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, free_use, in_process, provider
 

@@ -14,10 +14,11 @@ import pytest
 from calotype.job.v1 import job_pb2
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from gateway import client_tokens
-from gateway.auth import Authenticator
-from gateway.client_tokens import Grant, TokenAction
-from gateway.keyring import Caller, Keyring
+from gateway.auth import client_tokens
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.client_tokens import Grant
+from gateway.auth.keyring import Caller, Keyring
+from gateway.schemas.client_tokens import TokenAction
 from tests.support.event_source import events
 from tests.support.fake_job_service import FakeJobService, failure, serving
 from tests.support.gateway import Clock, assembled, free_use, in_process

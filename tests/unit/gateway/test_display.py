@@ -6,10 +6,10 @@ from typing import get_args
 
 import pytest
 
-from gateway.catalogue import REASONS
-from gateway.display import Standing, display, poll_after_ms
+from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code, Stage, Status
-from gateway.ui_states import STATES
+from gateway.views.display import Standing, display, poll_after_ms
+from gateway.views.ui_states import STATES
 from tests.support import ui_states
 from tests.support.standings import failed, standings
 

@@ -10,8 +10,8 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from calotype.provider.v1 import provider_pb2
 
-from gateway.auth import Authenticator
-from gateway.keyring import Caller, Keyring
+from gateway.auth.authenticator import Authenticator
+from gateway.auth.keyring import Caller, Keyring
 from tests.support.fake_job_service import NOON, FakeJobService, failure, refusal, serving
 from tests.support.gateway import Clock, assembled, in_process
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.config import ConfigError
-from gateway.keyring import Caller, Keyring, Limits
-from gateway.keys import KeysFile
+from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.auth.keys_file import KeysFile
 
 DIGEST = hashlib.sha256(b"sk-acme-1").hexdigest()
 GOOD = f"tenants: [{{name: acme, key_sha256: ['{DIGEST}']}}]"

@@ -8,9 +8,9 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2
 
-from gateway import locales
-from gateway.display import Standing
-from gateway.ui_states import STATES
+from gateway.views import locales
+from gateway.views.display import Standing
+from gateway.views.ui_states import STATES
 from tests.support.fake_job_service import FakeJobService, failure
 from tests.support.standings import standings
 

@@ -12,7 +12,7 @@ MIB = 1024 * 1024
 #: A first large block, then many with small ones between them, then the large ones go.
 SCRIPT = f"""
 import psutil
-from gateway.memory import return_large_blocks
+from gateway.http.malloc import return_large_blocks
 {{call}}
 def resident():
     return psutil.Process().memory_info().rss

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.admission import PLACES
 from gateway.app import create_app
-from gateway.routes.parts import Parts
+from gateway.dependencies import Parts
+from gateway.job_service.concurrency_limit import PLACES
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
 from tests.support.patience import PATIENCE

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from calotype.job.v1 import job_pb2
 
-from gateway import openapi
+from gateway.api_docs import openapi
 from gateway.openai_images import requests
-from gateway.problems import Problem
+from gateway.problems.problem import Problem
 
 PICTURE = b"\x89PNG\r\n\x1a\n"
 BOUNDARY = "boundary"

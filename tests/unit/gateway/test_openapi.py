@@ -5,18 +5,18 @@ import httpx
 import pytest
 from pydantic import TypeAdapter
 
-from gateway import examples
-from gateway.catalogue import REASONS, slug
+from gateway.api_docs import examples
 from gateway.openai_images import examples as openai_examples
+from gateway.openai_images.schemas import ImageParameters, ImagesView, ModelList, OpenAIErrorBody
+from gateway.problems.reasons import REASONS, slug
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.catalogue import ProviderList, UiStateList
 from gateway.schemas.client_tokens import ClientTokenView
 from gateway.schemas.health import ReadyView
 from gateway.schemas.jobs import JobPage, JobView
-from gateway.schemas.openai import ImageParameters, ImagesView, ModelList, OpenAIErrorBody
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
-from gateway.ui_states import STATES
+from gateway.views.ui_states import STATES
 
 METHODS = ("get", "post", "delete", "patch", "put")
 

@@ -1,8 +1,7 @@
 import pytest
 from starlette.requests import Request
 
-from gateway.idempotency import key_of
-from gateway.preferences import knows, sequence_of, wait_seconds
+from gateway.requests.headers import idempotency_key, knows, sequence_of, wait_seconds
 
 
 def _request(*headers: tuple[str, str]) -> Request:
@@ -69,8 +68,8 @@ def test_what_is_no_sequence_is_none(sent: str) -> None:
     ],
 )
 def test_a_key_is_the_same_quoted_or_bare(sent: str, key: str) -> None:
-    assert key_of(_request(("Idempotency-Key", sent))) == key
+    assert idempotency_key(_request(("Idempotency-Key", sent))) == key
 
 
 def test_without_a_key_every_request_gets_its_own() -> None:
-    assert key_of(_request()) != key_of(_request())
+    assert idempotency_key(_request()) != idempotency_key(_request())

@@ -7,8 +7,8 @@ import pytest
 from calotype.error.v1 import error_pb2
 
 from common.errors import ServiceError
-from gateway.catalogue import REASONS, entry, slug
-from gateway.problems import Problem, from_service_error, respond
+from gateway.problems.problem import Problem, from_service_error, respond
+from gateway.problems.reasons import REASONS, entry, slug
 from gateway.schemas.jobs import Code
 
 

@@ -5,7 +5,7 @@ from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from gateway.rendering import Renderer, progress
+from gateway.views.job import Renderer, progress
 from tests.support.fake_job_service import NOON, FakeJobService, failure
 
 RENDER = Renderer(root="https://api.example", now=NOON)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 from uuid import uuid4
 
-from gateway.catalogue import REASONS
+from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code as CodeName
 from services.job.application.rescuing import judge
 from services.job.domain.calls import CallOutcome, Phase

@@ -8,9 +8,9 @@ import pytest
 from calotype.ops.v1 import tenant_service_pb2
 
 from common.errors import Unavailable
-from gateway.keyring import Caller, Keyring, Limits
-from gateway.problems import Problem
-from gateway.tenants import PAGE, TenantRegistrar
+from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.job_service.tenants import PAGE, TenantRegistrar
+from gateway.problems.problem import Problem
 
 BOUNDED = Caller(tenant="acme", limits=Limits(budget_micros_per_day=5, allowed_providers=()))
 FREE = Caller(tenant="free", limits=Limits(max_queued=1))

@@ -1,0 +1,372 @@
+"""One example for every call, shown in the documentation and checked against the shapes."""
+
+from typing import Any
+
+from gateway.openai_images import examples as openai
+from gateway.problems.reasons import entry, slug
+
+_ROOT = "http://127.0.0.1:8080"
+_ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
+_JOB = f"{_ROOT}/v1/jobs/{_ID}"
+_NONE = dict.fromkeys(
+    (
+        *("negative_prompt", "model", "aspect_ratio", "quality", "output_format", "mask", "callback_url", "end_user"),
+        *("background", "output_compression", "moderation", "input_fidelity"),
+    )
+)
+
+CREATE_JOB: dict[str, Any] = {
+    "prompt": "A harbour at dawn, calotype print",
+    "provider": "procedural",
+    "size": "512x512",
+    "seed": 7,
+    "metadata": {"order": "1042"},
+}
+RETRY_JOB: dict[str, Any] = {"on_ambiguous": "fail", "expected_sequence": 7}
+JOB: dict[str, Any] = {
+    "id": _ID,
+    "status": "completed",
+    "failure_stage": None,
+    "error": None,
+    "attempt_count": 1,
+    "retry_count": 0,
+    "sequence": 5,
+    "provider": "procedural",
+    "model": "v1",
+    "request": {
+        **_NONE,
+        **CREATE_JOB,
+        "fallback": [],
+        "n": 1,
+        "input_images": [],
+        "provider_options": {},
+        "priority": "normal",
+        "start_within_seconds": None,
+        "finish_within_seconds": None,
+        "on_ambiguous": "fail",
+        "fallback_on_refusal": False,
+    },
+    "artifacts": [
+        {
+            "id": "img_0193a6b0d3e47f708b9c0d1e2f3a4b5c",
+            "index": 0,
+            "url": f"https://images.example.com/jobs/{_ID}/0-9f86d081884c7d65.png",
+            "content_type": "image/png",
+            "width": 512,
+            "height": 512,
+            "size_bytes": 183_204,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            "blurhash": "LEHV6nWB2yk8pyo0adR*.7kCMdnj",
+            "seed": 7,
+            "revised_prompt": None,
+        }
+    ],
+    "display": {
+        "key": "completed",
+        "title": "Done",
+        "message": "Your pictures are ready.",
+        "tone": "success",
+        "percent": 100,
+        "actions": [],
+        "poll_after_ms": None,
+    },
+    "queue_position": None,
+    "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
+    "provider_cancel": None,
+    "warnings": [],
+    "metadata": {"order": "1042"},
+    "end_user": None,
+    "created_at": "2026-01-31T12:00:00.000000Z",
+    "updated_at": "2026-01-31T12:00:02.250000Z",
+    "started_at": "2026-01-31T12:00:00.120000Z",
+    "completed_at": "2026-01-31T12:00:02.250000Z",
+    "links": {
+        "self": _JOB,
+        "events": f"{_JOB}/events",
+        "cancel": f"{_JOB}/cancel",
+        "retry": f"{_JOB}/retry",
+        "attempts": f"{_JOB}/attempts",
+        "trace": None,
+    },
+}
+QUEUED_JOB: dict[str, Any] = {
+    **JOB,
+    "status": "queued",
+    "attempt_count": 0,
+    "sequence": 1,
+    "artifacts": [],
+    "display": {
+        "key": "queued",
+        "title": "In the queue",
+        "message": "Your pictures will be made as soon as it is their turn.",
+        "tone": "info",
+        "percent": 0,
+        "actions": ["cancel"],
+        "poll_after_ms": 1000,
+    },
+    "queue_position": 1,
+    "cost": {"amount_micros": None, "currency": "USD", "complete": True},
+    "updated_at": "2026-01-31T12:00:00.000000Z",
+    "started_at": None,
+    "completed_at": None,
+}
+CANCELED_JOB: dict[str, Any] = {
+    **JOB,
+    "status": "canceled",
+    "artifacts": [],
+    "provider_cancel": "not_needed",
+    "display": {
+        "key": "canceled",
+        "title": "Canceled",
+        "message": "Nothing more will be made.",
+        "tone": "info",
+        "percent": None,
+        "actions": [],
+        "poll_after_ms": None,
+    },
+    "cost": {"amount_micros": None, "currency": "USD", "complete": True},
+}
+JOB_PAGE: dict[str, Any] = {"jobs": [JOB], "next_page_token": None}
+ATTEMPTS: dict[str, Any] = {
+    "attempts": [
+        {
+            "number": 1,
+            "stage": "generating",
+            "worker": "generator/host-1/4711",
+            "started_at": "2026-01-31T12:00:00.120000Z",
+            "ended_at": "2026-01-31T12:00:02.000000Z",
+            "outcome": "succeeded",
+            "failure_stage": None,
+            "error": None,
+            "counted": True,
+            "provider_calls": [
+                {
+                    "id": "call_0193a6b0c2f37081929394959697989a",
+                    "provider": "procedural",
+                    "model": "v1",
+                    "phase": "succeeded",
+                    "operation_id": None,
+                    "image_indexes": [0],
+                    "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
+                    "consent": "none",
+                    "provider_error": None,
+                    "created_at": "2026-01-31T12:00:00.150000Z",
+                    "settled_at": "2026-01-31T12:00:01.980000Z",
+                }
+            ],
+        }
+    ]
+}
+PROVIDERS: dict[str, Any] = {
+    "providers": [
+        {
+            "name": "procedural",
+            "kind": "procedural",
+            "is_default": True,
+            "default_model": "v1",
+            "models": [{"name": "v1", "price_micros_per_image": 0, "capabilities": None}],
+            "capabilities": {
+                "max_images_per_call": 10,
+                "sizes": [],
+                "aspect_ratios": ["1:1", "3:2"],
+                "min_side": 64,
+                "max_side": 2048,
+                "side_multiple": 1,
+                "max_ratio": None,
+                "output_formats": ["png", "jpeg", "webp"],
+                "qualities": [],
+                "backgrounds": [],
+                "output_compression": False,
+                "moderations": [],
+                "input_fidelities": [],
+                "seed": True,
+                "negative_prompt": False,
+                "max_input_images": 0,
+                "mask": False,
+                "resumable": False,
+                "cancelable": False,
+                "idempotent": True,
+                "free": True,
+                "max_prompt_characters": None,
+            },
+            "max_concurrency": 4,
+            "requests_per_minute": None,
+            "timeout_seconds": 60,
+            "options": [],
+            "health": {"status": "ok", "outages": []},
+        }
+    ]
+}
+EVENTS = (
+    'retry: 2000\n\nevent: job\nid: 1\ndata: {...}\n\nevent: progress\ndata: {"percent": 40.0, ...}\n\n: still here\n\n'
+)
+_TOO_MANY = "Input should be less than or equal to 10"
+#: One reason for each status, and what it says.
+_REASONS = (
+    ("MALFORMED", "The body is not JSON: line 1, column 12."),
+    ("UNAUTHENTICATED", "Send Authorization: Bearer KEY."),
+    (
+        "BUDGET_EXHAUSTED",
+        "The tenant's budget for the day does not cover this; the next day begins at 2026-02-01T00:00:00Z.",
+    ),
+    ("PERMISSION_DENIED", "A client token is for its own job and its actions alone."),
+    ("JOB_NOT_FOUND", f"There is no job {_ID}."),
+    ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
+    ("JOB_DELETED", "The job that this key made was deleted."),
+    ("TOO_LARGE", "The body is larger than 62,914,560 bytes."),
+    ("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json, in UTF-8."),
+    ("INVALID_INPUT", f"n: {_TOO_MANY}"),
+    ("QUOTA_EXCEEDED", "600 requests per minute are allowed; ask again in 3 s."),
+    ("INTERNAL", "A defect of the service; its log has more under this request_id."),
+    ("SERVICE_UNAVAILABLE", "The service cannot take it now; ask again."),
+)
+#: By status.
+PROBLEMS: dict[str, dict[str, Any]] = {
+    str(entry(reason).status): {
+        "type": f"/problems/{slug(reason)}",
+        "title": entry(reason).title,
+        "status": entry(reason).status,
+        "detail": detail,
+        "instance": "/v1/jobs",
+        "code": entry(reason).code,
+        "reason": reason,
+        "retryable": entry(reason).retryable,
+        "request_id": "0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+        "errors": [{"field": "n", "message": _TOO_MANY}] if reason == "INVALID_INPUT" else [],
+        "job": None,
+    }
+    for reason, detail in _REASONS
+}
+READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}
+UI_STATES: dict[str, Any] = {
+    "states": [
+        {
+            "when": {
+                "status": "queued",
+                "failure_stage": None,
+                "code": None,
+                "reason": None,
+                "provider_cancel": None,
+                "images_missing": None,
+            },
+            "key": "queued",
+            "title": "In the queue",
+            "message": "Your pictures will be made as soon as it is their turn.",
+            "tone": "info",
+            "percent": 0,
+            "actions": ["cancel"],
+        }
+    ]
+}
+CREATE_CLIENT_TOKEN: dict[str, Any] = {"job_id": _ID, "actions": ["read", "cancel"], "ttl_seconds": 3600}
+CLIENT_TOKEN: dict[str, Any] = {
+    "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjlmODZkMDgxIiwidHlwIjoiSldUIn0.e30.c2lnbmF0dXJl",
+    "job_id": _ID,
+    "actions": ["read", "cancel"],
+    "expires_at": "2026-01-31T13:00:00.000000Z",
+}
+BODIES: dict[str, dict[str, Any]] = {
+    "createJob": CREATE_JOB,
+    "retryJob": RETRY_JOB,
+    "createClientToken": CREATE_CLIENT_TOKEN,
+    **openai.BODIES,
+}
+STREAMS: dict[str, str] = {"watchJob": EVENTS, **openai.STREAMS}
+DEAD_LETTERS: dict[str, Any] = {
+    "dead_letters": [
+        {
+            "id": "17",
+            "died_at": "2026-01-31T12:00:00.250000Z",
+            "reason": "The body is no fact: it cannot be decoded.",
+            "subject": "calotype.fact.generation.images_generated",
+            "type": "calotype.fact.images_generated",
+            "job_id": _ID,
+            "size_bytes": 211,
+            "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        }
+    ],
+    "next_page_token": None,
+}
+_COUNTS: dict[str, Any] = {"queued": 2, "waiting": 1, "processing": 0, "generating": 4, "uploading": 1}
+QUEUE: dict[str, Any] = {
+    "jobs": _COUNTS,
+    "oldest_queued_at": "2026-01-31T11:59:58.000000Z",
+    "tenants": [{"tenant": "acme", "jobs": _COUNTS, "oldest_queued_at": "2026-01-31T11:59:58.000000Z"}],
+    "unpublished_messages": 0,
+    "open_settlements": 1,
+    "open_deletions": 1,
+    "oldest_deletion_at": "2026-01-31T11:59:59.000000Z",
+    "missing_objects": 0,
+}
+ANY_JOB: dict[str, Any] = {
+    "tenant": "acme",
+    "job": JOB,
+    "attempts": [
+        {
+            **ATTEMPTS["attempts"][0],
+            "outcome": "failed",
+            "provider_calls": [
+                {
+                    **ATTEMPTS["attempts"][0]["provider_calls"][0],
+                    "phase": "not_sent",
+                    "provider_error": {
+                        "http_status": 429,
+                        "code": "rate_limit_exceeded",
+                        "message": "Rate limit reached for images per minute.",
+                        "request_id": "req_7f1c",
+                    },
+                }
+            ],
+        }
+    ],
+}
+PROVIDER_USE: dict[str, Any] = {
+    "providers": [
+        {
+            "provider": PROVIDERS["providers"][0],
+            "in_use": 4,
+            "calls_in_last_minute": 37,
+            "registered_by": "generator/host-1/42",
+            "registered_at": "2026-01-31T11:00:00.000000Z",
+        }
+    ]
+}
+SPEND: dict[str, Any] = {
+    "tenants": [
+        {
+            "tenant": "acme",
+            "allowed_providers": ["flux", "openai/gpt-image-1"],
+            "budget_micros_per_day": 50_000_000,
+            "budget_micros_per_month": 900_000_000,
+            "day": {"starts_on": "2026-01-31", "spent_micros": 12_640_000, "reserved_micros": 80_000},
+            "month": {"starts_on": "2026-01-01", "spent_micros": 402_880_000, "reserved_micros": 120_000},
+        }
+    ],
+    "next_page_token": None,
+}
+#: By operation and status.
+ANSWERS: dict[tuple[str, str], Any] = {
+    ("createJob", "200"): JOB,
+    ("createJob", "202"): QUEUED_JOB,
+    ("listJobs", "200"): JOB_PAGE,
+    ("getJob", "200"): JOB,
+    ("listAttempts", "200"): ATTEMPTS,
+    ("cancelJob", "200"): CANCELED_JOB,
+    ("retryJob", "202"): QUEUED_JOB,
+    ("createClientToken", "201"): CLIENT_TOKEN,
+    ("listProviders", "200"): PROVIDERS,
+    ("listUiStates", "200"): UI_STATES,
+    **openai.ANSWERS,
+    ("listDeadLetters", "200"): DEAD_LETTERS,
+    ("getQueue", "200"): QUEUE,
+    ("getAnyJob", "200"): ANY_JOB,
+    ("listProviderUse", "200"): PROVIDER_USE,
+    ("listSpend", "200"): SPEND,
+    ("isAlive", "200"): {"status": "ok"},
+    ("isReady", "200"): READY,
+    ("isReady", "503"): {
+        "status": "unavailable",
+        "conditions": [{"name": "job-service", "ok": False, "message": "does not answer (UNAVAILABLE)"}],
+    },
+}

@@ -1,0 +1,1 @@
+"""Calls to job-service over gRPC: clients, their concurrency limit, quotas, submission, readiness."""

@@ -1,0 +1,1 @@
+"""Following a job: until it changes, until it is final, and as server-sent events."""

@@ -1,0 +1,52 @@
+"""`Prefer: wait`: hold an answer until a job is final, or has changed."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import aclosing
+
+from calotype.job.v1 import job_pb2
+
+from common.errors import ServiceError
+from common.grpc_client import is_unavailable
+from gateway.job_service.job_client import JobClient
+from gateway.problems.problem import Problem, from_service_error
+from gateway.streams.follow import Pace, follow, is_final
+
+Enough = Callable[[job_pb2.Job], bool]
+
+
+async def wait_until(
+    enough: Enough, jobs: JobClient, seen: job_pb2.Job, *, seconds: float, pace: Pace, draining: asyncio.Event
+) -> job_pb2.Job:
+    """The job once it is enough, or as it is when the time is over or the gateway drains.
+
+    What was seen already is an answer: a service that goes away meanwhile ends the wait, and nothing else.
+    """
+    if enough(seen):
+        return seen
+    watch = asyncio.create_task(_watch(enough, jobs, seen, pace))
+    drain = asyncio.create_task(draining.wait())
+    try:
+        await asyncio.wait({watch, drain}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if watch.done():
+            watch.result()
+    except ServiceError as error:
+        if not is_unavailable(error):
+            raise from_service_error(error) from error
+    finally:
+        for task in (watch, drain):
+            task.cancel()
+        await asyncio.gather(watch, drain, return_exceptions=True)
+    try:
+        return await jobs.get(seen.tenant, seen.id)
+    except Problem as problem:
+        if problem.reason != "SERVICE_UNAVAILABLE":
+            raise
+        return seen
+
+
+async def _watch(enough: Enough, jobs: JobClient, seen: job_pb2.Job, pace: Pace) -> None:
+    async with aclosing(follow(jobs, seen, after=seen.sequence, pace=pace)) as changes:
+        async for change in changes:
+            if isinstance(change, job_pb2.Job) and (enough(change) or is_final(change)):
+                return
