@@ -18,7 +18,6 @@ from common.health import Readiness
 from common.loops import run_every
 from common.postgres import Database
 from common.tracing import tracing
-from services.job.consumer import FactConsumer
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_service import JobService
@@ -26,13 +25,14 @@ from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
-from services.job.monitor import StaleJobMonitor
-from services.job.parked import ParkedFacts
-from services.job.purger import Purger
-from services.job.relay import OutboxRelay
+from services.job.loops.fact_consumer import FactConsumer
+from services.job.loops.job_watchers import Watchers
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.loops.parked_facts import ParkedFacts
+from services.job.loops.purger import Purger
+from services.job.loops.stale_job_monitor import StaleJobMonitor
 from services.job.settings import Settings
 from services.job.store.pools import CONNECTIONS, POOLS
-from services.job.watching import Watchers
 
 #: A job brings at most 40 MiB of pictures.
 LARGEST_JOB = 48 * 1024 * 1024

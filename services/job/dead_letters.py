@@ -7,7 +7,7 @@ from calotype import streams
 
 from common.jetstream import JetStream, StoredMessage
 from common.postgres import Database
-from services.job.domain.failures import Refusal
+from services.job.domain.refusals import Refusal
 from services.job.store import idempotency
 
 #: Streams of what is put aside, and their subjects.

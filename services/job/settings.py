@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,12 +16,13 @@ from common.errors import ServiceError, Unavailable
 from common.grpc_client import call, channel
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Caller, Keyring, Limits
-from services.job.application.buying import begin_provider_call
+from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
-from services.job.domain.requests import Model
+from services.job.domain.providers import Model
+from services.job.domain.refusals import Refusal
 from services.job.store import spending
 from tests.support import servers
 from tests.support.fake_job_service import FakeJobService, serving

@@ -19,14 +19,14 @@ from common.errors import ServiceError
 from common.jetstream import JetStream
 from common.postgres import Database
 from services.job import migrations
-from services.job.application.buying import begin_provider_call
-from services.job.consumer import PUT_ASIDE, FactConsumer
+from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
-from services.job.domain.limits import Limits
 from services.job.domain.states import State
+from services.job.domain.timeouts import Limits
 from services.job.grpc_api.worker_service import WorkerService
-from services.job.relay import OutboxRelay
+from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
+from services.job.loops.outbox_relay import OutboxRelay
 from services.uploader import domain as uploader
 from tests.support.jobs import JobDesk, desk_at, failed, fence_of, generated, purchase_of
 from tests.support.messages import broker_at, images_generated

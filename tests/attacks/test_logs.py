@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from common.consuming import Message, Reject
 from common.postgres import Database
-from services.job.verdicts import REFUSED_DELIVERIES, verdict_on
+from services.job.loops.fact_verdicts import REFUSED_DELIVERIES, verdict_on
 
 SECRET = "a portrait of Ada Lovelace"
 STATEMENTS: dict[str, Any] = {

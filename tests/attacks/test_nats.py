@@ -25,9 +25,9 @@ from common.health import Readiness
 from common.jetstream import JetStream, connect
 from common.nats_client import connected
 from common.pulling import Subscription
-from services.job.consumer import facts_consumer
-from services.job.domain.limits import Limits
-from services.job.relay import WAKE_SUBJECTS
+from services.job.domain.timeouts import Limits
+from services.job.loops.fact_consumer import facts_consumer
+from services.job.loops.outbox_relay import WAKE_SUBJECTS
 from tests.support.certificates import LOCAL, Authority, Leaf
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE, pause

@@ -23,10 +23,10 @@ from services.generator.domain.outcomes import Acceptance, CancelOutcome, Genera
 from services.generator.domain.plan import Traits
 from services.generator.domain.work import StagedImage
 from services.generator.ports import Order, RawResult
-from services.job.application import admission, rescuing
-from services.job.application.admission import Refused
+from services.job.application import fact_checks, stale_jobs
+from services.job.application.fact_checks import Refused
 from services.job.grpc_api.worker_service import WorkerService
-from services.job.messages import incoming
+from services.job.messages import from_protobuf
 from services.job.store import jobs
 from tests.support.generation import Provider, Reader, Staging, provider_error
 from tests.support.jobs import FREE, PAID, JobDesk, stored
@@ -206,8 +206,8 @@ class _Inline:
 
     async def _fold(self, body: bytes) -> None:
         fact = fact_pb2.Fact.FromString(body)
-        told = incoming.job_fact(fact, now=self.desk.run(jobs.clock))
-        [admitted] = self.desk.run(lambda connection: admission.admit(connection, [told]))
+        told = from_protobuf.job_fact(fact, now=self.desk.run(jobs.clock))
+        [admitted] = self.desk.run(lambda connection: fact_checks.admit(connection, [told]))
         assert not isinstance(admitted, Refused), admitted.reason
         self.desk.fold(admitted)
 
@@ -313,8 +313,8 @@ class World:
     def _rescue(self) -> None:
         """Leases of the dead run out."""
         self.jobs.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE lease_token IS NOT NULL")
-        noted = self.jobs.run(lambda c: rescuing.candidates(c, self.jobs.limits))
-        self.jobs.run(lambda c: rescuing.rescue(c, noted, limits=self.jobs.limits))
+        noted = self.jobs.run(lambda c: stale_jobs.candidates(c, self.jobs.limits))
+        self.jobs.run(lambda c: stale_jobs.rescue(c, noted, limits=self.jobs.limits))
 
 
 class _NoChannel:

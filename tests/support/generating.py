@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.stack.child import Child, Program
-from services.job.domain.requests import Capabilities, Provider
+from services.job.domain.providers import Capabilities, Provider
 from tests.support.identities import OPERATOR, entry, write
 from tests.support.jobs import FREE, PAID
 from tests.support.paid_provider import KEY

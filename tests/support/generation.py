@@ -34,10 +34,10 @@ from services.generator.ports import (
 )
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
-from services.job.domain import requests as catalogue
-from services.job.domain.failures import Refusal
+from services.job.domain import providers as catalogue
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import JobRequest
-from services.job.grpc_api.refusals import to_service_error
+from services.job.grpc_api.status_codes import to_service_error
 from tests.support.ledger import MemoryLedger
 from tests.support.patience import PATIENCE
 

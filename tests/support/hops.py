@@ -12,7 +12,7 @@ from gateway.schemas.requests import CreateJob
 from services.generator.adapters import grpc_desk
 from services.generator.domain.work import Request
 from services.job.domain.requests import JobRequest
-from services.job.messages import incoming, outgoing
+from services.job.messages import from_protobuf, to_protobuf
 from services.job.store import rows
 
 
@@ -20,7 +20,7 @@ def as_generator_sees(body: Mapping[str, Any]) -> Request:
     """The body of `POST /v1/jobs`, as the adapters get it: gateway, job-service, its table, and the claim between."""
     checked = CreateJob.model_validate(strict_json.parse(json.dumps(body).encode()))
     asked = job_pb2.JobRequest.FromString(from_clients.job_request(checked).SerializeToString())
-    row = rows.as_json(rows.to_json(incoming.request(asked)))
+    row = rows.as_json(rows.to_json(from_protobuf.request(asked)))
     claimed = worker_service_pb2.ClaimedJob()
-    claimed.job.request.CopyFrom(outgoing.request(rows.from_json(JobRequest, json.loads(row))))
+    claimed.job.request.CopyFrom(to_protobuf.request(rows.from_json(JobRequest, json.loads(row))))
     return grpc_desk.claimed_job(worker_service_pb2.ClaimedJob.FromString(claimed.SerializeToString())).request

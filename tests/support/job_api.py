@@ -12,7 +12,7 @@ from common.errors import ServiceError
 from common.grpc_client import call, stream
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.watching import Watchers
+from services.job.loops.job_watchers import Watchers
 from tests.support.patience import PATIENCE
 
 Ask = job_service_pb2

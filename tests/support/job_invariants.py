@@ -9,8 +9,8 @@ from typing import Any
 from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, Consent, Phase
 from services.job.domain.jobs import Job
 from services.job.domain.states import AT_GENERATOR, LEGAL, State, Transition
-from services.job.messages import outgoing
-from services.job.store import artifacts, jobs, transitions
+from services.job.messages import to_protobuf
+from services.job.store import artifacts, job_writer, jobs
 from tests.support.jobs import JobDesk
 
 DOUBLE_COVER = """
@@ -145,8 +145,8 @@ def _row(job: Job) -> Iterator[str]:
 def _views(desk: JobDesk, found: Mapping[str, Job], seen: Seen) -> Iterator[str]:
     """What a client sees is a function of the job and its sequence."""
     shown = [job for job in found.values() if job.deleted_at is None]
-    for job_id, snapshot in desk.run(lambda c: transitions.snapshots(c, shown)).items():
-        view = outgoing.job(snapshot, public_base_url="")
+    for job_id, snapshot in desk.run(lambda c: job_writer.snapshots(c, shown)).items():
+        view = to_protobuf.job(snapshot, public_base_url="")
         for name in TIMES:
             view.ClearField(name)  # type: ignore[arg-type]
         before = seen.views.setdefault((job_id, view.sequence), str(view))

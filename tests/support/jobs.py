@@ -12,15 +12,25 @@ from uuid import UUID, uuid4
 from sqlalchemy import Connection, create_engine, text
 
 from common.postgres import driver_url
-from services.job.application import buying, claiming, creating, deciding, folding, reading, releasing, routing
+from services.job.application import (
+    apply_facts,
+    claim_release,
+    claims,
+    provider_calls,
+    provider_limits,
+    queries,
+    submission,
+    user_actions,
+)
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
-from services.job.domain.limits import Limits
+from services.job.domain.providers import Capabilities, Provider
 from services.job.domain.quotas import Quota
-from services.job.domain.requests import Capabilities, JobRequest, Provider
+from services.job.domain.requests import JobRequest
 from services.job.domain.spending import Allowance
+from services.job.domain.timeouts import Limits
 from services.job.store import jobs, spending
 from tests.support.patience import PATIENCE
 
@@ -65,7 +75,7 @@ class JobDesk:
 
     def register(self, *known: Provider, is_starting: bool = False, worker: str = "worker") -> None:
         """Make providers known."""
-        self.run(lambda c: routing.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
+        self.run(lambda c: provider_limits.register(c, worker, known or (FREE, PAID), is_starting=is_starting))
 
     def allow(self, tenant: str = "acme", **allowance: Any) -> None:
         """Say what a tenant may use and spend; nothing is everything."""
@@ -85,9 +95,9 @@ class JobDesk:
         join: int | None = None,
         pictures: Mapping[int, bytes] | None = None,
         **request: Any,
-    ) -> creating.Done:
+    ) -> submission.Done:
         """What job-service makes of a wish for pictures."""
-        new = creating.NewJob(
+        new = submission.NewJob(
             tenant=tenant,
             idempotency_key=key,
             fingerprint=fingerprint,
@@ -97,42 +107,42 @@ class JobDesk:
             quota=quota,
             join_within_seconds=join,
         )
-        return self.run(lambda c: creating.create_job(c, new))
+        return self.run(lambda c: submission.create_job(c, new))
 
     def claim(
         self, count: int = 1, *, tokens: Sequence[UUID] = (), only: Sequence[str] = ("procedural", "paid")
-    ) -> list[claiming.Claimed]:
+    ) -> list[claims.Claimed]:
         """Claim jobs for generation."""
         asked = list(tokens) or [uuid4() for _ in range(count)]
-        return self.run(lambda c: claiming.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits))
+        return self.run(lambda c: claims.claim_jobs(c, worker="w", tokens=asked, providers=only, limits=self.limits))
 
-    def claim_uploads(self, count: int = 1, *, tokens: Sequence[UUID] = ()) -> list[claiming.Claimed]:
+    def claim_uploads(self, count: int = 1, *, tokens: Sequence[UUID] = ()) -> list[claims.Claimed]:
         """Claim jobs for upload."""
         asked = list(tokens) or [uuid4() for _ in range(count)]
-        return self.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
+        return self.run(lambda c: claims.claim_uploads(c, worker="u", tokens=asked, limits=self.limits))
 
     def begin(
         self, job: Job, *indexes: int, provider: str | None = None, known: Sequence[CallOutcome] = ()
     ) -> ProviderCall:
         """Write a provider call down, by a worker that knows how earlier calls ended."""
         purchase = replace(purchase_of(job, *indexes, provider=provider), known=Known(calls=tuple(known)))
-        return self.run(lambda c: buying.begin_provider_call(c, purchase)).call
+        return self.run(lambda c: provider_calls.begin_provider_call(c, purchase)).call
 
     def follow(self, job: Job, call_id: str) -> ProviderCall:
         """Follow the operation of an earlier claim."""
-        return self.run(lambda c: buying.follow_provider_call(c, fence_of(job), call_id, Known())).call
+        return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, Known())).call
 
-    def fold(self, *facts: JobFact) -> folding.Folded:
+    def fold(self, *facts: JobFact) -> apply_facts.Folded:
         """Fold facts in one batch."""
-        return self.run(lambda c: folding.fold(c, facts, limits=self.limits))
+        return self.run(lambda c: apply_facts.fold(c, facts, limits=self.limits))
 
     def cancel(self, job_id: str, *, tenant: str = "acme", key: str = "") -> Snapshot:
         """Cancel as a user."""
-        return self.run(lambda c: deciding.cancel_job(c, tenant, job_id, idempotency_key=key)).seen
+        return self.run(lambda c: user_actions.cancel_job(c, tenant, job_id, idempotency_key=key)).seen
 
     def delete(self, job_id: str) -> None:
         """Delete as a user."""
-        self.run(lambda c: deciding.delete_job(c, "acme", job_id))
+        self.run(lambda c: user_actions.delete_job(c, "acme", job_id))
 
     def retry(
         self,
@@ -144,7 +154,7 @@ class JobDesk:
         quota: Quota | None = None,
     ) -> Snapshot:
         """Retry as a user."""
-        wish = deciding.Retry(
+        wish = user_actions.Retry(
             tenant="acme",
             job_id=job_id,
             idempotency_key=key,
@@ -153,15 +163,15 @@ class JobDesk:
             expected_sequence=expected,
             quota=quota,
         )
-        return self.run(lambda c: deciding.retry_job(c, wish)).seen
+        return self.run(lambda c: user_actions.retry_job(c, wish)).seen
 
     def release(self, job: Job, *known: CallOutcome) -> None:
         """Hand a job back, with what is known of its calls."""
-        self.run(lambda c: releasing.release_job(c, fence_of(job), Known(calls=known)))
+        self.run(lambda c: claim_release.release_job(c, fence_of(job), Known(calls=known)))
 
     def get(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
         """The job as a client sees it."""
-        return self.run(lambda c: reading.get_job(c, tenant, job_id))
+        return self.run(lambda c: queries.get_job(c, tenant, job_id))
 
     def job(self, job_id: str) -> Job:
         """The row."""
@@ -234,9 +244,9 @@ def open_transaction(desk: JobDesk, work: Callable[[Connection], object]) -> Ite
             go_on.set()
 
 
-def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> buying.Purchase:
+def purchase_of(job: Job, *indexes: int, provider: str | None = None) -> provider_calls.Purchase:
     """A wish to buy images of a held job: all of them unless some are named."""
-    return buying.Purchase(
+    return provider_calls.Purchase(
         fence=fence_of(job),
         call_id=f"call_{uuid4().hex}",
         provider=provider or job.provider,

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field, replace
 
 from services.job.domain import calls
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
-from services.job.domain.choosing import lost_options
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
-from services.job.domain.requests import Provider
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
+from services.job.domain.request_validation import lost_options
 
 
 @dataclass

@@ -26,7 +26,7 @@ from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.application.generation import Generator
 from services.generator.domain.work import Job, Route, StagedImage
 from services.job.domain import facts
-from services.job.messages import incoming
+from services.job.messages import from_protobuf
 from tests.support import goldens
 from tests.support.decoding import decoder
 from tests.support.generation import Desk, Staging, job_of
@@ -133,7 +133,7 @@ class OddWorld:
             self.vendor.forget(name)
         told = [fact_pb2.Fact.FromString(one) for one in recorder.facts]
         return Ending(
-            fact=incoming.job_fact(told[-1], now=datetime.now(UTC)).fact if told else None,
+            fact=from_protobuf.job_fact(told[-1], now=datetime.now(UTC)).fact if told else None,
             handed_back=bool(desk.released),
             staged={name: image for name, (image, _) in staging.objects.items()},
             raw=staging.raw,

@@ -10,8 +10,8 @@ from common.health import Readiness
 from common.postgres import Database
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.tenant_service import TenantService
-from services.job.relay import OutboxRelay
-from services.job.watching import Watchers
+from services.job.loops.job_watchers import Watchers
+from services.job.loops.outbox_relay import OutboxRelay
 from tests.support.messages import broker_at
 
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from tests.support.jobs import JobDesk, T
 
 

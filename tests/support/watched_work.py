@@ -16,12 +16,12 @@ from common.grpc_server import serve
 from common.health import Readiness
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.application import creating, rescuing
+from services.job.application import stale_jobs, submission
 from services.job.domain.jobs import Job
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from services.job.grpc_api.worker_service import WorkerService
-from services.job.messages import incoming
-from services.job.relay import OutboxRelay
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.messages import from_protobuf
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.patience import PATIENCE
 
@@ -54,21 +54,21 @@ class WatchedWorkerService(WorkerService):
     def add(self, *, tenant: str = "acme", **request: Any) -> str:
         """A new job that is due."""
         wanted = job_pb2.JobRequest(**({"prompt": "a harbour", "provider": "procedural"} | request))
-        new = creating.NewJob(
+        new = submission.NewJob(
             tenant=tenant,
             idempotency_key="",
             fingerprint="",
-            request=incoming.request(wanted),
-            pictures=incoming.pictures(wanted),
+            request=from_protobuf.request(wanted),
+            pictures=from_protobuf.pictures(wanted),
             traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
         )
-        return self.jobs.run(lambda c: creating.create_job(c, new)).seen.job.id
+        return self.jobs.run(lambda c: submission.create_job(c, new)).seen.job.id
 
     def rescue(self, job_id: str) -> None:
         """Its lease ran out, the monitor saw it, and it is due again."""
         self.jobs.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() WHERE id = :id", id=job_id)
-        noted = self.jobs.run(lambda c: rescuing.candidates(c, self._limits))
-        self.jobs.run(lambda c: rescuing.rescue(c, noted, limits=self._limits))
+        noted = self.jobs.run(lambda c: stale_jobs.candidates(c, self._limits))
+        self.jobs.run(lambda c: stale_jobs.rescue(c, noted, limits=self._limits))
         self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE id = :id", id=job_id)
 
     def holds(self, job_id: str, token: str) -> bool:

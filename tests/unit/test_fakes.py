@@ -30,7 +30,7 @@ FAKES = {
     # job-service and its ledger
     "support/ledger.py MemoryLedger": "tests/integration/job/test_ledger_in_memory.py",
     "support/generation.py Desk": "tests/support/ledger.py",
-    "support/jobs.py JobDesk": "services/job/application/buying.py",
+    "support/jobs.py JobDesk": "services/job/application/provider_calls.py",
     "support/watched_work.py WatchedWorkerService": "services/job/grpc_api/worker_service.py",
     "support/fake_job_service.py FakeJobService": "proto/calotype/job/v1/job_service.proto",
     "unit/client/test_both_clients.py Service": "tests/support/fake_job_service.py",

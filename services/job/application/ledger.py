@@ -6,13 +6,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import canceling
+from services.job.application import provider_cancel
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase
 from services.job.domain.jobs import Fence, Job, ProviderCancel, Snapshot
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, deletions, erasure
-from services.job.store import transitions as store
+from services.job.store import artifacts, attempts, calls, deletions, erasure, job_writer
 
 
 def settle(connection: Connection, told: Sequence[tuple[str, Known]], held: Mapping[str, Job]) -> list[calls.Settled]:
@@ -69,7 +68,7 @@ def news(
     """
     told = [late for late in told if late.job.deleted_at is None]
     jobs = [late.job for late in told]
-    after, wishes = store.snapshots(connection, jobs), canceling.ends_of_wishes(connection, jobs)
+    after, wishes = job_writer.snapshots(connection, jobs), provider_cancel.ends_of_wishes(connection, jobs)
     changed = {one.call_id for one in settled}
     changes = []
     for late in told:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 
-from services.job.domain.failures import Refusal, Violation
+from services.job.domain.refusals import Refusal, Violation
 
 #: The name of the key in the table `secrets`.
 PAGE_TOKENS = "page_tokens"

@@ -7,8 +7,8 @@ from sqlalchemy import Connection
 
 from services.job.domain import bounds, spending
 from services.job.domain.calls import ProviderCall
-from services.job.domain.failures import Refusal
-from services.job.domain.requests import Provider
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
 from services.job.domain.spending import Standing
 from services.job.store import spending as store
 from services.job.store.calls import Settled

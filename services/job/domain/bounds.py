@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
-from services.job.domain.failures import Refusal, Violation
+from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.requests import InputImage, JobRequest
 
 MAX_PROMPT = 32_000

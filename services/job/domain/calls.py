@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.failures import Code
 from services.job.domain.jobs import Artifact, Cost, Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from services.job.domain.requests import Capabilities, Model, OptionRules, Provider
+from services.job.domain.providers import Capabilities, Model, OptionRules, Provider
 
 #: A generator registers every 30 seconds. One that has not for three times as long is gone.
 LIVE_SECONDS = 90.0

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from services.job.domain.failures import Violation
-from services.job.domain.requests import OptionRule, OptionRules
+from services.job.domain.providers import OptionRule, OptionRules
+from services.job.domain.refusals import Violation
 
 #: Objects within objects deeper than this are refused.
 MAX_DEPTH = 8

@@ -9,9 +9,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
 from services.job.domain.calls import Phase
-from services.job.domain.failures import Refusal, Violation
-from services.job.domain.requests import Provider
-from services.job.domain.routing import Route
+from services.job.domain.circuit_breakers import Route
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal, Violation
 
 
 class Period(StrEnum):

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from services.job.domain import budgets
+from services.job.domain import retry_policy
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
@@ -53,7 +53,7 @@ def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: date
 
 def begin_call(job: Job, *, now: datetime) -> Change:
     """A provider call is about to leave, or an earlier one is followed."""
-    counts = {name: count for name, count in job.failure_counts.items() if name != budgets.DEFERRALS}
+    counts = {name: count for name, count in job.failure_counts.items() if name != retry_policy.DEFERRALS}
     return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now, deferral=None, failure_counts=counts)
 
 

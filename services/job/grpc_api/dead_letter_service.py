@@ -11,9 +11,9 @@ from common.consuming import DEAD_REASON, DEAD_SUBJECT, PARKED_REASON, PARKED_SU
 from common.grpc_server import Served
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
-from services.job.domain.failures import Refusal, Violation
-from services.job.grpc_api.names import check_key
-from services.job.grpc_api.refusals import answer
+from services.job.domain.refusals import Refusal, Violation
+from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.validation import check_key
 
 PAGE_SIZE, LARGEST_PAGE = 20, 100
 

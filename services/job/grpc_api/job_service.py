@@ -11,22 +11,23 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.postgres import Database
 from common.tracing import traceparent
-from services.job.application import admitting, creating, deciding, reading
-from services.job.domain.failures import Code, Refusal, Stage
+from services.job.application import queries, quotas, submission, user_actions
+from services.job.domain.circuit_breakers import Breaker
+from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import Snapshot
-from services.job.domain.requests import Provider
-from services.job.domain.routing import Breaker
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from services.job.grpc_api.names import check_fingerprint, check_names
-from services.job.grpc_api.refusals import answer
-from services.job.messages import incoming, outgoing
+from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.validation import check_fingerprint, check_names
+from services.job.loops.job_watchers import Watchers
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.messages import from_protobuf, to_protobuf
 from services.job.messages.enums import member
-from services.job.relay import OutboxRelay
 from services.job.store import breakers, providers
 from services.job.store.listing import Filters
 from services.job.store.pools import Pool
 from services.job.store.spending import standing_of
-from services.job.watching import Watchers
 
 Context = Any
 T = TypeVar("T")
@@ -53,31 +54,31 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.CreateJobResponse:
         """Write a job down and answer at once."""
 
-        async def work() -> creating.Done:
+        async def work() -> submission.Done:
             check_names(request.tenant, request.idempotency_key)
             check_fingerprint(request.fingerprint)
-            new = creating.NewJob(
+            new = submission.NewJob(
                 tenant=request.tenant,
                 idempotency_key=request.idempotency_key,
                 fingerprint=request.fingerprint or _fingerprint(request.request),
-                request=incoming.request(request.request),
-                pictures=incoming.pictures(request.request),
+                request=from_protobuf.request(request.request),
+                pictures=from_protobuf.pictures(request.request),
                 traceparent=traceparent(),
-                quota=incoming.quota(request),
+                quota=from_protobuf.quota(request),
                 join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
             pool = Pool.PICTURES if new.pictures else Pool.WRITES
-            return await self._database.run(lambda connection: creating.create_job(connection, new), pool=pool)
+            return await self._database.run(lambda connection: submission.create_job(connection, new), pool=pool)
 
         done = await answer(work)
         self._relay.wake()
         return job_service_pb2.CreateJobResponse(
-            job=self._job(done.seen), replayed=done.replayed, rate=outgoing.rate(done.rate)
+            job=self._job(done.seen), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
         )
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
         """Return a job as it is now."""
-        seen = await self._read(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
+        seen = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
         return job_service_pb2.GetJobResponse(job=self._job(seen))
 
     async def ListJobs(
@@ -85,7 +86,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.ListJobsResponse:
         """Return a page of jobs, newest first."""
         seen, token = await self._read(
-            lambda connection: reading.list_jobs(
+            lambda connection: queries.list_jobs(
                 connection, _filters(request), page_size=request.page_size, page_token=request.page_token
             ),
             pool=Pool.LISTS,
@@ -99,7 +100,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         check_names(request.tenant, request.idempotency_key)
         tenant, job_id, key = request.tenant, request.job_id, request.idempotency_key
         done = await self._write(
-            lambda connection: deciding.cancel_job(connection, tenant, job_id, idempotency_key=key)
+            lambda connection: user_actions.cancel_job(connection, tenant, job_id, idempotency_key=key)
         )
         self._relay.wake()
         return job_service_pb2.CancelJobResponse(job=self._job(done.seen), replayed=done.replayed)
@@ -111,19 +112,19 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         check_names(request.tenant, request.idempotency_key)
         consents = request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
         expected = request.expected_sequence if request.HasField("expected_sequence") else None
-        retry = deciding.Retry(
+        retry = user_actions.Retry(
             tenant=request.tenant,
             job_id=request.job_id,
             idempotency_key=request.idempotency_key,
-            fingerprint=creating.fingerprint_of(str(consents).encode(), str(expected).encode()),
+            fingerprint=submission.fingerprint_of(str(consents).encode(), str(expected).encode()),
             consents=consents,
             expected_sequence=expected,
-            quota=incoming.quota(request),
+            quota=from_protobuf.quota(request),
         )
-        done = await self._write(lambda connection: deciding.retry_job(connection, retry))
+        done = await self._write(lambda connection: user_actions.retry_job(connection, retry))
         self._relay.wake()
         return job_service_pb2.RetryJobResponse(
-            job=self._job(done.seen), replayed=done.replayed, rate=outgoing.rate(done.rate)
+            job=self._job(done.seen), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
         )
 
     async def TakeRequest(
@@ -132,14 +133,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Count a request against its tenant's rate."""
         check_names(request.tenant, "")
         tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
-        rate = await self._write(lambda connection: admitting.take_request(connection, tenant, per_minute))
-        return job_service_pb2.TakeRequestResponse(rate=outgoing.rate(rate))
+        rate = await self._write(lambda connection: quotas.take_request(connection, tenant, per_minute))
+        return job_service_pb2.TakeRequestResponse(rate=to_protobuf.rate(rate))
 
     async def DeleteJob(
         self, request: job_service_pb2.DeleteJobRequest, context: Context
     ) -> job_service_pb2.DeleteJobResponse:
         """Remove a final job's pictures, inputs and personal data."""
-        await self._write(lambda connection: deciding.delete_job(connection, request.tenant, request.job_id))
+        await self._write(lambda connection: user_actions.delete_job(connection, request.tenant, request.job_id))
         return job_service_pb2.DeleteJobResponse()
 
     async def ListFinalEvents(
@@ -147,9 +148,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.ListFinalEventsResponse:
         """Return final events since a time, oldest first."""
         found = await self._read(
-            lambda connection: reading.list_final_events(
+            lambda connection: queries.list_final_events(
                 connection,
-                since=incoming.moment(request, "since"),
+                since=from_protobuf.moment(request, "since"),
                 page_size=request.page_size,
                 page_token=request.page_token,
             ),
@@ -165,9 +166,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self, request: job_service_pb2.ListAttemptsRequest, context: Context
     ) -> job_service_pb2.ListAttemptsResponse:
         """Return every claim of a job."""
-        found = await self._read(lambda connection: reading.list_attempts(connection, request.tenant, request.job_id))
+        found = await self._read(lambda connection: queries.list_attempts(connection, request.tenant, request.job_id))
         return job_service_pb2.ListAttemptsResponse(
-            attempts=[outgoing.attempt(attempt, ledger, outgoing.call_for_clients) for attempt, ledger in found]
+            attempts=[to_protobuf.attempt(attempt, ledger, to_protobuf.call_for_clients) for attempt, ledger in found]
         )
 
     async def ListProviders(
@@ -182,13 +183,13 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             return list(offered.values()), list(breakers.all_of_them(connection).values())
 
         known, ill = await self._read(work)
-        return job_service_pb2.ListProvidersResponse(providers=[outgoing.provider(one, ill) for one in known])
+        return job_service_pb2.ListProvidersResponse(providers=[to_protobuf.provider(one, ill) for one in known])
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
         """Stream a job's changes until the final one."""
-        seen = await self._read(lambda connection: reading.get_job(connection, request.tenant, request.job_id))
+        seen = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
         # Before the first change, which may be long in coming: the client knows that it is heard.
         await context.send_initial_metadata(())
         after = request.after_sequence if request.HasField("after_sequence") else None
@@ -210,7 +211,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         return await answer(lambda: self._database.run(work, pool=Pool.WRITES))
 
     def _job(self, seen: Snapshot) -> job_pb2.Job:
-        return outgoing.job(seen, public_base_url=self._public_base_url)
+        return to_protobuf.job(seen, public_base_url=self._public_base_url)
 
 
 def _state(status: int) -> State:
@@ -230,7 +231,7 @@ def _given_member(kind: type[E], enum: Any, field: str, prefix: str, value: int)
 
 
 def _fingerprint(request: job_pb2.JobRequest) -> str:
-    return creating.fingerprint_of(request.SerializeToString(deterministic=True))
+    return submission.fingerprint_of(request.SerializeToString(deterministic=True))
 
 
 def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
@@ -241,7 +242,7 @@ def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
         failure_stage=_given_member(Stage, error_pb2.Stage, "failure_stage", "STAGE", request.failure_stage),
         failure_code=_given_member(Code, error_pb2.Code, "code", "CODE", request.code),
         end_user=request.end_user,
-        created_after=incoming.moment(request, "created_after"),
-        created_before=incoming.moment(request, "created_before"),
+        created_after=from_protobuf.moment(request, "created_after"),
+        created_before=from_protobuf.moment(request, "created_before"),
         metadata=dict(request.metadata),
     )

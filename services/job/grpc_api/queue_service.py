@@ -7,10 +7,10 @@ from sqlalchemy import Connection
 
 from common.grpc_server import Served
 from common.postgres import Database
-from services.job.application import reading
-from services.job.grpc_api.refusals import answer
-from services.job.messages import outgoing
-from services.job.store import breakers, load, providers, queue
+from services.job.application import queries
+from services.job.grpc_api.status_codes import answer
+from services.job.messages import to_protobuf
+from services.job.store import breakers, provider_usage, providers, queue
 from services.job.store.pools import Pool
 
 
@@ -36,17 +36,17 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         seen = await answer(lambda: self._database.run(queue.count, pool=Pool.LISTS))
         return queue_service_pb2.GetQueueResponse(
             jobs=_counts(seen.everybody),
-            oldest_queued_at=outgoing.timestamp(seen.everybody.oldest_queued_at),
+            oldest_queued_at=to_protobuf.timestamp(seen.everybody.oldest_queued_at),
             tenants=[
                 queue_service_pb2.TenantQueue(
-                    tenant=tenant, jobs=_counts(one), oldest_queued_at=outgoing.timestamp(one.oldest_queued_at)
+                    tenant=tenant, jobs=_counts(one), oldest_queued_at=to_protobuf.timestamp(one.oldest_queued_at)
                 )
                 for tenant, one in seen.tenants.items()
             ],
             unpublished_messages=seen.unpublished_messages,
             open_settlements=seen.open_settlements,
             open_deletions=seen.open_deletions,
-            oldest_deletion_at=outgoing.timestamp(seen.oldest_deletion_at),
+            oldest_deletion_at=to_protobuf.timestamp(seen.oldest_deletion_at),
             missing_objects=int(seen.missing_objects),
         )
 
@@ -62,12 +62,12 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     ) -> queue_service_pb2.GetAnyJobResponse:
         """Return a job of any tenant, with what vendors said of it."""
         seen, attempts = await answer(
-            lambda: self._database.run(lambda c: reading.get_any_job(c, request.job_id), pool=Pool.LISTS)
+            lambda: self._database.run(lambda c: queries.get_any_job(c, request.job_id), pool=Pool.LISTS)
         )
         return queue_service_pb2.GetAnyJobResponse(
             tenant=seen.job.tenant,
-            job=outgoing.job(seen, public_base_url=self._public_base_url),
-            attempts=[outgoing.attempt(one, ledger, outgoing.call) for one, ledger in attempts],
+            job=to_protobuf.job(seen, public_base_url=self._public_base_url),
+            attempts=[to_protobuf.attempt(one, ledger, to_protobuf.call) for one, ledger in attempts],
         )
 
 
@@ -83,14 +83,14 @@ def _counts(one: queue.Counts) -> queue_service_pb2.JobCounts:
 
 def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
     known, opened = providers.catalogue(connection), [*breakers.all_of_them(connection).values()]
-    registered, used = providers.registrations(connection), load.of_providers(connection, known)
+    registered, used = providers.registrations(connection), provider_usage.of_providers(connection, known)
     return [
         queue_service_pb2.ProviderUse(
-            provider=outgoing.provider(one, opened),
+            provider=to_protobuf.provider(one, opened),
             in_use=used.in_use.get(name, 0),
             calls_in_last_minute=used.begun.get(name, 0),
             registered_by=registered[name].by,
-            registered_at=outgoing.timestamp(registered[name].at),
+            registered_at=to_protobuf.timestamp(registered[name].at),
         )
         for name, one in known.items()
     ]

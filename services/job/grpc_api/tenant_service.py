@@ -6,10 +6,10 @@ from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 
 from common.grpc_server import Served
 from common.postgres import Database
-from services.job.domain.failures import Refusal, Violation
+from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.spending import Allowance, Period, Standing
-from services.job.grpc_api.names import check_names
-from services.job.grpc_api.refusals import answer
+from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.validation import check_names
 from services.job.store import spending
 from services.job.store.pools import Pool
 

@@ -10,14 +10,14 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
-from services.job.application import buying, call_tokens, claiming, reconciling, releasing, routing
+from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.calls import CallOutcome, Phase
-from services.job.domain.failures import Refusal
-from services.job.domain.limits import Limits
-from services.job.grpc_api.refusals import answer
-from services.job.messages import incoming, outgoing
-from services.job.relay import OutboxRelay
+from services.job.domain.refusals import Refusal
+from services.job.domain.timeouts import Limits
+from services.job.grpc_api.status_codes import answer
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.messages import from_protobuf, to_protobuf
 from services.job.store import deletions, inputs, jobs, settlements
 from services.job.store.pools import Pool
 
@@ -47,9 +47,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self, request: worker_service_pb2.RegisterProvidersRequest, context: Context
     ) -> worker_service_pb2.RegisterProvidersResponse:
         """Replace what is known of the named providers."""
-        known = [incoming.provider(one) for one in request.providers]
+        known = [from_protobuf.provider(one) for one in request.providers]
         await self._ask(
-            lambda connection: routing.register(connection, request.worker, known, is_starting=request.is_starting)
+            lambda connection: provider_limits.register(
+                connection, request.worker, known, is_starting=request.is_starting
+            )
         )
         return worker_service_pb2.RegisterProvidersResponse()
 
@@ -58,9 +60,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.ClaimJobsResponse:
         """Give due jobs, or the same again."""
 
-        def work(connection: Connection) -> list[claiming.Claimed]:
-            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens]
-            return claiming.claim_jobs(
+        def work(connection: Connection) -> list[claims.Claimed]:
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens]
+            return claims.claim_jobs(
                 connection,
                 worker=request.worker,
                 tokens=tokens,
@@ -69,20 +71,22 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             )
 
         claimed = await self._ask(work, pool=Pool.CLAIMS)
-        return worker_service_pb2.ClaimJobsResponse(jobs=[outgoing.claimed_job(one, self._limits) for one in claimed])
+        return worker_service_pb2.ClaimJobsResponse(
+            jobs=[to_protobuf.claimed_job(one, self._limits) for one in claimed]
+        )
 
     async def ClaimUploads(
         self, request: worker_service_pb2.ClaimUploadsRequest, context: Context
     ) -> worker_service_pb2.ClaimUploadsResponse:
         """Give jobs whose images wait to be copied, or the same again."""
 
-        def work(connection: Connection) -> list[claiming.Claimed]:
-            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens]
-            return claiming.claim_uploads(connection, worker=request.worker, tokens=tokens, limits=self._limits)
+        def work(connection: Connection) -> list[claims.Claimed]:
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens]
+            return claims.claim_uploads(connection, worker=request.worker, tokens=tokens, limits=self._limits)
 
         claimed = await self._ask(work)
         return worker_service_pb2.ClaimUploadsResponse(
-            uploads=[outgoing.claimed_upload(one, self._limits) for one in claimed]
+            uploads=[to_protobuf.claimed_upload(one, self._limits) for one in claimed]
         )
 
     async def ClaimSettlements(
@@ -91,7 +95,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Give open calls of final jobs."""
 
         def work(connection: Connection) -> tuple[list[settlements.Settlement], CallTokens]:
-            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MOST_AT_ONCE]]
             held = settlements.claim(
                 connection,
                 worker=request.worker,
@@ -104,7 +108,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         held, given = await self._ask(work)
         return worker_service_pb2.ClaimSettlementsResponse(
             settlements=[
-                outgoing.settlement(one, self._limits, token=given.of(job_id=one.call.job_id, call_id=one.call.id))
+                to_protobuf.settlement(one, self._limits, token=given.of(job_id=one.call.job_id, call_id=one.call.id))
                 for one in held
             ]
         )
@@ -115,8 +119,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Take an open call back until its next look."""
 
         def work(connection: Connection) -> bool:
-            token = incoming.token(request.lease_token, "lease_token")
-            answer = incoming.provider_cancel(request.provider_cancel)
+            token = from_protobuf.token(request.lease_token, "lease_token")
+            answer = from_protobuf.provider_cancel(request.provider_cancel)
             return settlements.postpone(connection, token, answer=answer, pause=request.shortest_pause_seconds)
 
         await self._ask(work)
@@ -128,8 +132,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Take note of folders that are empty, and give others to empty."""
 
         def work(connection: Connection) -> list[deletions.Deletion]:
-            tokens = [incoming.token(one, "lease_tokens") for one in request.lease_tokens[: claiming.MOST_AT_ONCE]]
-            seen = [(one.id, incoming.token(one.lease_token)) for one in request.emptied[: claiming.MOST_AT_ONCE]]
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MOST_AT_ONCE]]
+            seen = [(one.id, from_protobuf.token(one.lease_token)) for one in request.emptied[: claims.MOST_AT_ONCE]]
             deletions.note_empty(connection, seen)
             bucket = BUCKETS.get(request.bucket, "staging")
             return deletions.claim(connection, bucket=bucket, tokens=tokens, limits=self._limits)
@@ -148,20 +152,24 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Give a page of a bucket to be compared."""
 
         def work(connection: Connection) -> str | None:
-            return reconciling.claim_page(connection, _bucket(request.bucket), incoming.token(request.lease_token))
+            return bucket_sweep.claim_page(
+                connection, _bucket(request.bucket), from_protobuf.token(request.lease_token)
+            )
 
         after = await self._ask(work)
-        return worker_service_pb2.ClaimSweepResponse(is_due=after is not None, after=after or "", most=reconciling.PAGE)
+        return worker_service_pb2.ClaimSweepResponse(
+            is_due=after is not None, after=after or "", most=bucket_sweep.PAGE
+        )
 
     async def ReportSweep(
         self, request: worker_service_pb2.ReportSweepRequest, context: Context
     ) -> worker_service_pb2.ReportSweepResponse:
         """Compare a page."""
 
-        def work(connection: Connection) -> reconciling.Compared:
-            token = incoming.token(request.lease_token)
+        def work(connection: Connection) -> bucket_sweep.Compared:
+            token = from_protobuf.token(request.lease_token)
             names = list(request.names)
-            return reconciling.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
+            return bucket_sweep.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
 
         seen = await self._ask(work)
         return worker_service_pb2.ReportSweepResponse(to_go=seen.to_go, missing=seen.missing)
@@ -172,7 +180,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Stream an input image of a held job."""
 
         def work(connection: Connection) -> bytes:
-            fence = incoming.fence(request.lease)
+            fence = from_protobuf.fence(request.lease)
             job = jobs.get(connection, fence.job_id)
             if job is None or not job.is_held_by(fence):
                 raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held.")
@@ -190,14 +198,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.BeginProviderCallResponse:
         """Write a call down before it leaves."""
 
-        def work(connection: Connection) -> buying.Begun:
-            fence = incoming.fence(request.lease)
-            known, shows = incoming.known(request, now=jobs.clock(connection)), request.shows_call_tokens
+        def work(connection: Connection) -> provider_calls.Begun:
+            fence = from_protobuf.fence(request.lease)
+            known, shows = from_protobuf.known(request, now=jobs.clock(connection)), request.shows_call_tokens
             if earlier := request.resend_call_id:
-                return buying.resend_provider_call(connection, fence, earlier, known, shows_tokens=shows)
+                return provider_calls.resend_provider_call(connection, fence, earlier, known, shows_tokens=shows)
             if earlier := request.follow_call_id:
-                return buying.follow_provider_call(connection, fence, earlier, known, shows_tokens=shows)
-            purchase = buying.Purchase(
+                return provider_calls.follow_provider_call(connection, fence, earlier, known, shows_tokens=shows)
+            purchase = provider_calls.Purchase(
                 fence=fence,
                 call_id=_call_id(request.call_id),
                 provider=request.provider,
@@ -207,19 +215,19 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 known=known,
                 shows_tokens=shows,
             )
-            return buying.begin_provider_call(connection, purchase)
+            return provider_calls.begin_provider_call(connection, purchase)
 
         begun = await self._ask(work)
         if begun.frees_a_place:
             await self._relay.wake_generators()
-        return worker_service_pb2.BeginProviderCallResponse(call=outgoing.call(begun.call), call_token=begun.token)
+        return worker_service_pb2.BeginProviderCallResponse(call=to_protobuf.call(begun.call), call_token=begun.token)
 
     async def RecordOperation(
         self, request: worker_service_pb2.RecordOperationRequest, context: Context
     ) -> worker_service_pb2.RecordOperationResponse:
         """Write down the provider's operation id."""
         await self._ask(
-            lambda connection: buying.record_operation(
+            lambda connection: provider_calls.record_operation(
                 connection,
                 request.call_id,
                 operation_id=request.operation_id,
@@ -235,17 +243,17 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Prolong leases, and tell which were lost or canceled."""
 
         def work(connection: Connection) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-            fences = [incoming.fence(lease) for lease in request.leases]
-            tokens = [incoming.token(one, "settlement_tokens") for one in request.settlement_tokens]
+            fences = [from_protobuf.fence(lease) for lease in request.leases]
+            tokens = [from_protobuf.token(one, "settlement_tokens") for one in request.settlement_tokens]
             return (
-                claiming.renew_leases(connection, fences, limits=self._limits),
-                claiming.renew_settlements(connection, tokens, limits=self._limits),
+                claims.renew_leases(connection, fences, limits=self._limits),
+                claims.renew_settlements(connection, tokens, limits=self._limits),
             )
 
         leases, settled = await self._ask(work)
         return worker_service_pb2.RenewLeasesResponse(
-            renewals=[outgoing.renewal(token, outcome, self._limits) for token, outcome in leases],
-            settlement_renewals=[outgoing.renewal(token, outcome, self._limits) for token, outcome in settled],
+            renewals=[to_protobuf.renewal(token, outcome, self._limits) for token, outcome in leases],
+            settlement_renewals=[to_protobuf.renewal(token, outcome, self._limits) for token, outcome in settled],
         )
 
     async def ReleaseJob(
@@ -254,10 +262,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Take a job back before its stage ended."""
 
         def work(connection: Connection) -> bool:
-            known = incoming.known(request, now=jobs.clock(connection))
+            known = from_protobuf.known(request, now=jobs.clock(connection))
             unsent = tuple(CallOutcome(call_id=one, phase=Phase.NOT_SENT) for one in request.not_sent_call_ids)
-            return releasing.release_job(
-                connection, incoming.fence(request.lease), replace(known, calls=known.calls + unsent)
+            return claim_release.release_job(
+                connection, from_protobuf.fence(request.lease), replace(known, calls=known.calls + unsent)
             )
 
         if await self._ask(work):

@@ -4,8 +4,8 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, text
 
+from services.job.domain.circuit_breakers import Breaker, Route
 from services.job.domain.jobs import Job
-from services.job.domain.routing import Breaker, Route
 from services.job.store import rows
 
 ADD_MISSING = """

@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from common.ids import new_uuid7, prefixed
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from services.job.store import rows
 
 #: Between two looks at a folder that something may still be written to, though its time is over.

@@ -12,8 +12,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, text
 
+from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.requests import Priority
-from services.job.domain.routing import Admission, Breaker
+from services.job.domain.routing import Admission
 from services.job.store import rows
 
 #: Lanes whose time has come, in one claim.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, text
 
 from services.job.domain.offering import LIVE_SECONDS, OUTAGE_SECONDS, Registration
-from services.job.domain.requests import Provider
+from services.job.domain.providers import Provider
 from services.job.store import rows
 
 ONE_AT_A_TIME = """

@@ -5,9 +5,9 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, text
 
+from services.job.domain.circuit_breakers import AUTH_PATIENCE
 from services.job.domain.jobs import Job
-from services.job.domain.limits import Limits
-from services.job.domain.routing import AUTH_PATIENCE
+from services.job.domain.timeouts import Limits
 from services.job.store.jobs import from_row
 
 #: A waiting job whose call goes on is followed past its deadlines: it must not fill the page of those that are over.

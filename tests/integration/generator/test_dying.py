@@ -9,11 +9,11 @@ from hypothesis import Phase as Part
 from hypothesis import strategies as st
 
 from services.job.domain.calls import OPEN
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import ProviderCancel
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
-from services.job.store import calls, transitions
+from services.job.store import calls, job_writer
 from tests.support.dying import World
 from tests.support.jobs import JobDesk
 from tests.support.moments import Fault
@@ -65,7 +65,7 @@ def check(world: World, *, consents: int, is_settled: bool = False) -> None:
     assert all(times <= 1 + consents for times in sold.values()), sold
     job = desk.job(world.id)
     # Not by `get`, which wants a transaction of its own.
-    [seen] = desk.run(lambda c: transitions.snapshots(c, [job])).values()
+    [seen] = desk.run(lambda c: job_writer.snapshots(c, [job])).values()
     [ledger] = desk.run(lambda c: calls.of_jobs(c, [world.id])).values() or [[]]
     here = staged(world)
     lost = set(sold) - here

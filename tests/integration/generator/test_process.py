@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from PIL import Image
 
 from common.grpc_client import ClientSettings, channel
-from services.job.application import buying, reconciling
+from services.job.application import bucket_sweep, provider_calls
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
 from tests.support.generator_process import World
@@ -37,7 +37,7 @@ def accepted(process: World, operation_id: str) -> tuple[Job, ProviderCall]:
     process.desk.add(provider="paid", prompt="slow harbour")
     [claimed] = jobs.claim()
     call = jobs.begin(claimed.job)
-    jobs.run(lambda c: buying.record_operation(c, call.id, operation_id=operation_id, state={}))
+    jobs.run(lambda c: provider_calls.record_operation(c, call.id, operation_id=operation_id, state={}))
     return jobs.job(claimed.job.id), call
 
 
@@ -195,7 +195,7 @@ async def test_a_folder_that_nobody_needs_is_emptied_before_that_is_said(process
 
 
 async def test_what_is_in_staging_is_told_a_page_at_a_time(process: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciling, "PAGE", 3)
+    monkeypatch.setattr(bucket_sweep, "PAGE", 3)
     job_id = process.desk.add()
     process.desk.jobs.claim()
     names = [f"{job_id}/call_1/{at}" for at in range(4)]

@@ -12,12 +12,12 @@ from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database, driver_url
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.worker_service import WorkerService
-from services.job.relay import OutboxRelay
+from services.job.loops.job_watchers import Watchers
+from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store.pools import CONNECTIONS, POOLS
-from services.job.watching import Watchers
 from tests.support import servers
 from tests.support.job_api import Api
 from tests.support.jobs import JobDesk, desk_at

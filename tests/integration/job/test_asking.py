@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from services.job.domain.calls import CallOutcome, Phase
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.failures import Code
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store.breakers import all_of_them
 from tests.support.jobs import FREE, PAID, JobDesk, failed, not_sent, succeeded

@@ -19,13 +19,13 @@ from sqlalchemy.exc import DataError, OperationalError
 from common.consuming import PARKED_AT, PARKED_SUBJECT, Ack, Message, Park, Reject, Retry, Verdict
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job import verdicts
-from services.job.consumer import FactConsumer
-from services.job.domain.limits import Limits
 from services.job.domain.states import State
-from services.job.parked import PATIENCE as A_DAY
-from services.job.parked import ParkedFacts
-from services.job.relay import OutboxRelay
+from services.job.domain.timeouts import Limits
+from services.job.loops import fact_verdicts
+from services.job.loops.fact_consumer import FactConsumer
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.loops.parked_facts import PATIENCE as A_DAY
+from services.job.loops.parked_facts import ParkedFacts
 from tests.support.facts import wild_fact
 from tests.support.jobs import JobDesk, generated
 from tests.support.messages import SUBJECT, broker_at, images_generated, publish
@@ -168,7 +168,7 @@ async def test_a_job_that_somebody_has_locked_holds_up_nobody_else(
     assert await consumer.handle([facts[0], facts[2]]) == [Ack(), Ack()]
 
     # Neither is folded before the other could be.
-    assert (first, second, third) == (Retry(verdicts.HELD_UP_SECONDS), Ack(), Retry(verdicts.HELD_UP_SECONDS))
+    assert (first, second, third) == (Retry(fact_verdicts.HELD_UP_SECONDS), Ack(), Retry(fact_verdicts.HELD_UP_SECONDS))
     assert states == (State.GENERATING, State.UPLOADING)
     assert desk.job(job.id).state is State.UPLOADING
     # Nobody waited for it: the batch was folded as one.
@@ -188,7 +188,7 @@ async def test_any_other_locked_row_holds_up_only_who_needs_it(consumer: FactCon
         first, second, third = await consumer.handle(facts)
 
     # The third needs no locked row, but must not overtake the first.
-    assert (first, second, third) == (Retry(verdicts.HELD_UP_SECONDS), Ack(), Retry(verdicts.HELD_UP_SECONDS))
+    assert (first, second, third) == (Retry(fact_verdicts.HELD_UP_SECONDS), Ack(), Retry(fact_verdicts.HELD_UP_SECONDS))
     assert consumer.may_fetch
     assert await consumer.handle([facts[0], facts[2]]) == [Ack(), Ack()]
     assert desk.job(job.id).state is State.UPLOADING

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.application import rescuing
-from services.job.application.buying import record_operation
+from services.job.application import stale_jobs
+from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.circuit_breakers import FAILURES_TO_OPEN
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
-from services.job.domain.routing import FAILURES_TO_OPEN
 from tests.support.jobs import FREE, PAID, JobDesk, failed, generated, image_of, succeeded
 
 FULL = replace(PAID, max_concurrency=1, requests_per_minute=1)
@@ -20,8 +20,8 @@ CRASH = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' W
 def rescue(desk: JobDesk) -> None:
     """One round of the stale-job monitor after every worker died."""
     desk.sql(CRASH)
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
+    desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
 
 
 def bar(desk: JobDesk) -> None:

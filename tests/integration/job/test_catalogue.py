@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.domain.failures import Refusal
-from services.job.domain.requests import Provider
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
 from services.job.store import providers
 from tests.support.jobs import FREE, PAID, JobDesk, not_sent
 

@@ -5,8 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from services.job.application import claiming
-from services.job.domain.failures import Refusal
+from services.job.application import claims
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
 from services.job.domain.states import State
 from services.job.store import jobs
@@ -142,7 +142,7 @@ def test_a_renewal_tells_what_became_of_each_lease(desk: JobDesk) -> None:
     desk.cancel(canceled.job.id)
     desk.release(lost.job)
     fences = [fence_of(one.job) for one in (held, canceled, lost)]
-    answers = desk.run(lambda c: claiming.renew_leases(c, fences, limits=desk.limits))
+    answers = desk.run(lambda c: claims.renew_leases(c, fences, limits=desk.limits))
 
     assert [outcome for _, outcome in answers] == ["renewed", "canceled", "lost"]
 
@@ -151,7 +151,7 @@ def test_an_expired_lease_that_nobody_took_is_renewed(desk: JobDesk) -> None:
     desk.create()
     [claimed] = desk.claim()
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 minute'")
-    answers = desk.run(lambda c: claiming.renew_leases(c, [fence_of(claimed.job)], limits=desk.limits))
+    answers = desk.run(lambda c: claims.renew_leases(c, [fence_of(claimed.job)], limits=desk.limits))
 
     assert answers[0][1] == "renewed"
 
@@ -163,7 +163,7 @@ def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobDesk) -
     fences = [fence_of(second), fence_of(first)]
     with ThreadPoolExecutor(1) as threads:
         with open_transaction(desk, lambda c: jobs.lock_one(c, first.id)):
-            renewing = threads.submit(desk.run, lambda c: claiming.renew_leases(c, fences, limits=desk.limits))
+            renewing = threads.submit(desk.run, lambda c: claims.renew_leases(c, fences, limits=desk.limits))
             desk.await_blocked()
             # It waits for the first and does not hold the second, which whoever has the first may want next.
             desk.sql("SELECT 1 FROM jobs WHERE id = :id FOR UPDATE NOWAIT", id=second.id)
@@ -195,8 +195,8 @@ def test_upload_claims_are_given_again_too(desk: JobDesk) -> None:
     desk.fold(generated(job, call))
     tokens = [uuid4()]
 
-    def ask() -> list[claiming.Claimed]:
-        return desk.run(lambda c: claiming.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits))
+    def ask() -> list[claims.Claimed]:
+        return desk.run(lambda c: claims.claim_uploads(c, worker="u", tokens=tokens, limits=desk.limits))
 
     assert [fence_of(one.job) for one in ask()] == [fence_of(one.job) for one in ask()]
     assert desk.claim_uploads() == []

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import pytest
 
-from services.job.application.claiming import Claimed
+from services.job.application.claims import Claimed
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed, not_sent

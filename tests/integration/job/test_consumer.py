@@ -17,11 +17,11 @@ from common.jetstream import JetStream
 from common.postgres import Database
 from common.pulling import Subscription
 from services.job import migrations
-from services.job.consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.domain.failures import Stage
-from services.job.domain.limits import Limits
 from services.job.domain.states import State
-from services.job.relay import OutboxRelay
+from services.job.domain.timeouts import Limits
+from services.job.loops.fact_consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
+from services.job.loops.outbox_relay import OutboxRelay
 from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.messages import broker_at, images_generated, publish

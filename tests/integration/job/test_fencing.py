@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from services.job.application import claiming, deciding, folding
-from services.job.application.buying import begin_provider_call, record_operation, resend_provider_call
+from services.job.application import apply_facts, claims, user_actions
+from services.job.application.provider_calls import begin_provider_call, record_operation, resend_provider_call
 from services.job.domain.calls import CallOutcome, Known, Phase
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed, fence_of, generated, not_sent, purchase_of, stored
 from tests.support.patience import PATIENCE
@@ -143,8 +143,8 @@ def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDes
     fact = failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),))
     again = behind(
         desk,
-        lambda c: folding.fold(c, [fact], limits=desk.limits),
-        lambda c: claiming.claim_jobs(c, worker="w", tokens=[token], providers=["paid"], limits=desk.limits),
+        lambda c: apply_facts.fold(c, [fact], limits=desk.limits),
+        lambda c: claims.claim_jobs(c, worker="w", tokens=[token], providers=["paid"], limits=desk.limits),
     )
 
     # The claim asked again with its token waited, and no longer finds the job under it.
@@ -160,7 +160,7 @@ def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:
     canceled = behind(
         desk,
         lambda c: begin_provider_call(c, purchase_of(claimed.job)),
-        lambda c: deciding.cancel_job(c, "acme", claimed.job.id),
+        lambda c: user_actions.cancel_job(c, "acme", claimed.job.id),
     )
 
     assert canceled.result().seen.job.provider_cancel == "pending"
@@ -171,7 +171,7 @@ def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobDesk) -> None:
     [claimed] = desk.claim()
     begun = behind(
         desk,
-        lambda c: deciding.cancel_job(c, "acme", claimed.job.id),
+        lambda c: user_actions.cancel_job(c, "acme", claimed.job.id),
         lambda c: begin_provider_call(c, purchase_of(claimed.job)),
     )
 

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from common.postgres import driver_url
-from services.job.application import deciding, reading
-from services.job.domain.failures import Refusal
+from services.job.application import queries, user_actions
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import feed
 from tests.support.jobs import JobDesk, stored
@@ -52,12 +52,12 @@ def canceled(desk: JobDesk) -> str:
     return desk.cancel(desk.create().job.id).job.id
 
 
-def page(desk: JobDesk, token: str = "", *, since: datetime | None = None, size: int = 100) -> reading.FinalEvents:
+def page(desk: JobDesk, token: str = "", *, since: datetime | None = None, size: int = 100) -> queries.FinalEvents:
     """One page."""
-    return desk.run(lambda c: reading.list_final_events(c, since=since, page_size=size, page_token=token))
+    return desk.run(lambda c: queries.list_final_events(c, since=since, page_size=size, page_token=token))
 
 
-def ids(found: reading.FinalEvents) -> list[str]:
+def ids(found: queries.FinalEvents) -> list[str]:
     """The jobs of a page."""
     return [seen.job.id for seen in found.seen]
 
@@ -74,7 +74,7 @@ def to_the_end(desk: JobDesk, *, since: datetime | None = None) -> list[str]:
 
 def test_what_is_committed_late_comes_late_and_is_not_missed(desk: JobDesk, begin: Begin) -> None:
     slow, slow_id = begin(), desk.create().job.id
-    deciding.cancel_job(slow, "acme", slow_id)
+    user_actions.cancel_job(slow, "acme", slow_id)
     quick = [canceled(desk) for _ in range(2)]
     first = page(desk, size=1)
     slow.commit()
@@ -102,7 +102,7 @@ def test_in_whatever_order_transactions_commit_a_reader_hears_each_event_once(
             if step == "cancel":
                 jobs.append(desk.create().job.id)
                 opened.append(begin())
-                deciding.cancel_job(opened[-1], "acme", jobs[-1])
+                user_actions.cancel_job(opened[-1], "acme", jobs[-1])
             elif step == "commit" and opened:
                 opened.pop(pick % len(opened)).commit()
             elif step == "read":
@@ -155,7 +155,7 @@ def test_a_reader_waits_for_no_other_and_misses_nothing_by_that(desk: JobDesk, b
 
 def test_an_event_that_somebody_is_erasing_gets_its_place_afterwards(desk: JobDesk, begin: Begin) -> None:
     erased, other = canceled(desk), begin()
-    deciding.delete_job(other, "acme", erased)
+    user_actions.delete_job(other, "acme", erased)
     kept = canceled(desk)
     meanwhile = page(desk)
     other.commit()

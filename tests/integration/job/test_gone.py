@@ -7,10 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from services.job.application.buying import record_operation
+from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from services.job.store import deletions
 from services.job.store.deletions import LOOK_AGAIN_SECONDS, Deletion
 from tests.support.jobs import JobDesk, stored

@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 
 from common.errors import DOMAIN
 from common.grpc_client import call, stream
-from services.job.application.buying import record_operation
+from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
 from services.job.grpc_api.worker_service import CHUNK_BYTES
 from tests.support.job_api import Api, Ask, refusal_of

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.job.domain.failures import Refusal
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import idempotency
 from tests.support.jobs import JobDesk, failed

@@ -3,10 +3,10 @@
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from services.job.application.buying import begin_provider_call
+from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import CallOutcome, Consent, Phase
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Refusal
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from tests.support.jobs import JobDesk, failed, generated, purchase_of, stored
 

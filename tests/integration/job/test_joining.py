@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from sqlalchemy import Connection
 
-from services.job.application import creating
+from services.job.application import submission
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed
@@ -74,7 +74,7 @@ def test_a_repetition_that_is_asked_again_by_its_own_key_gets_its_job(desk: JobD
 
 
 def test_a_repetition_waits_for_a_first_request_that_is_still_being_written(desk: JobDesk) -> None:
-    new = creating.NewJob(
+    new = submission.NewJob(
         tenant="acme",
         idempotency_key="a",
         fingerprint="f",
@@ -84,7 +84,7 @@ def test_a_repetition_waits_for_a_first_request_that_is_still_being_written(desk
     with ThreadPoolExecutor(1) as thread:
 
         def slow(connection: Connection) -> str:
-            done = creating.create_job(connection, new)
+            done = submission.create_job(connection, new)
             waiting.append(thread.submit(_ask, desk, "b"))
             desk.await_blocked()
             return done.seen.job.id

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import Phase as Part
 from hypothesis import strategies as st
 
-from services.job.application import buying, releasing
+from services.job.application import claim_release, provider_calls
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from tests.support.jobs import FREE, PAID, JobDesk, failed, fence_of, image_of, purchase_of
 from tests.support.ledger import MemoryLedger
@@ -81,18 +81,20 @@ class Both:
                 call_id = self._call(step.call) if step.kind == "again" else f"call_{uuid4().hex}"
                 self._begin(step, call_id, known)
             case "resend":
-                self._ask(buying.resend_provider_call, self.memory.resend, self._call(step.call), known)
+                self._ask(provider_calls.resend_provider_call, self.memory.resend, self._call(step.call), known)
             case "follow":
-                self._ask(buying.follow_provider_call, self.memory.follow, self._call(step.call), known)
+                self._ask(provider_calls.follow_provider_call, self.memory.follow, self._call(step.call), known)
             case "accept":
                 call_id, name = self._call(step.call), step.operation
                 compare(
-                    lambda: self.desk.run(lambda c: buying.record_operation(c, call_id, operation_id=name, state={})),
+                    lambda: self.desk.run(
+                        lambda c: provider_calls.record_operation(c, call_id, operation_id=name, state={})
+                    ),
                     lambda: self.memory.accept(call_id, name),
                 )
             case "hand back":
                 job = self.job
-                self.desk.run(lambda c: releasing.release_job(c, fence_of(job), known))
+                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), known))
                 self.memory.settle(job, known)
                 self.claim()
             case "retry" if not self.memory.staged:
@@ -112,7 +114,7 @@ class Both:
         indexes = [index if index == 3 else index % job.image_count for index in step.indexes]
         purchase = replace(purchase_of(job, *indexes, provider=provider), call_id=call_id, known=known)
         compare(
-            lambda: self.desk.run(lambda c: buying.begin_provider_call(c, purchase)).call,
+            lambda: self.desk.run(lambda c: provider_calls.begin_provider_call(c, purchase)).call,
             lambda: self.memory.begin(
                 job, call_id=call_id, provider=provider, model=purchase.model, indexes=indexes, known=known
             ),

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.application import rescuing
-from services.job.application.buying import record_operation, resend_provider_call
+from services.job.application import stale_jobs
+from services.job.application.provider_calls import record_operation, resend_provider_call
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from tests.support.jobs import FREE, PAID, JobDesk, failed, fence_of, succeeded
 
@@ -22,8 +23,8 @@ OVER = "UPDATE provider_calls SET created_at = created_at - make_interval(secs =
 def crash(desk: JobDesk) -> None:
     """Every worker dies, its lease runs out, and the monitor sees it."""
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL")
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
+    desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
 
 
 def ends_unknown(desk: JobDesk, job: Job, call: ProviderCall) -> None:

@@ -4,9 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from services.job.application import admitting
-from services.job.domain.failures import Code, Refusal
+from services.job.application import quotas
+from services.job.domain.failures import Code
 from services.job.domain.quotas import Quota, Rate
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
 from tests.support.jobs import JobDesk, failed
 
@@ -21,7 +22,7 @@ def refusal_of(desk: JobDesk, *, quota: Quota, key: str = "", priority: Priority
 
 
 def take(desk: JobDesk, per_minute: int, *, tenant: str = "acme") -> Rate | None:
-    return desk.run(lambda c: admitting.take_request(c, tenant, per_minute))
+    return desk.run(lambda c: quotas.take_request(c, tenant, per_minute))
 
 
 def test_no_more_jobs_wait_than_may(desk: JobDesk) -> None:

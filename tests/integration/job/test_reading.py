@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.job.application import reading
-from services.job.domain.failures import Refusal
+from services.job.application import queries
+from services.job.domain.refusals import Refusal
 from services.job.store.listing import Filters
 from tests.support.jobs import JobDesk, failed
 
@@ -11,7 +11,7 @@ from tests.support.jobs import JobDesk, failed
 def page(desk: JobDesk, *, size: int = 2, token: str = "", **filters: object) -> tuple[list[str], str]:
     """Ids of a page and the next token."""
     wanted = Filters(**({"tenant": "acme"} | filters))  # type: ignore[arg-type]
-    seen, after = desk.run(lambda c: reading.list_jobs(c, wanted, page_size=size, page_token=token))
+    seen, after = desk.run(lambda c: queries.list_jobs(c, wanted, page_size=size, page_token=token))
     return [one.job.id for one in seen], after
 
 

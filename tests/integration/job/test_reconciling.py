@@ -8,10 +8,10 @@ import pytest
 from calotype.job.v1 import worker_service_pb2 as worker
 
 from common.grpc_client import call
-from services.job.application import reconciling
-from services.job.application.reconciling import PAGE, PAGE_PAUSE, PASS_PAUSE, UNKNOWN_PATIENCE, Compared
-from services.job.domain.failures import Refusal
+from services.job.application import bucket_sweep
+from services.job.application.bucket_sweep import PAGE, PAGE_PAUSE, PASS_PAUSE, UNKNOWN_PATIENCE, Compared
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import deletions, queue
 from tests.support.job_api import Api
@@ -24,13 +24,13 @@ UNKNOWN = f"job_{'0' * 32}"
 def begin(desk: JobDesk, bucket: str = "public") -> tuple[UUID, str] | None:
     """Hold the next page: its token, and the name after which it begins; None when none is due."""
     token = uuid4()
-    after = desk.run(lambda c: reconciling.claim_page(c, bucket, token))
+    after = desk.run(lambda c: bucket_sweep.claim_page(c, bucket, token))
     return None if after is None else (token, after)
 
 
 def tell(desk: JobDesk, token: UUID, names: Sequence[str], *, bucket: str = "public", is_end: bool = True) -> Compared:
     """Say what a page has."""
-    return desk.run(lambda c: reconciling.compare(c, bucket, token, names=names, is_end=is_end))
+    return desk.run(lambda c: bucket_sweep.compare(c, bucket, token, names=names, is_end=is_end))
 
 
 def compare(desk: JobDesk, *names: str, bucket: str = "public", is_end: bool = True) -> Compared:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.relay import BATCH, OutboxRelay
+from services.job.loops.outbox_relay import BATCH, OutboxRelay
 from services.job.store import outbox
 from tests.support.jobs import JobDesk, stored
 from tests.support.messages import broker_at

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from common.postgres import Database
-from services.job.relay import OutboxRelay
+from services.job.loops.outbox_relay import OutboxRelay
 from tests.support.jobs import JobDesk
 from tests.support.patience import PATIENCE
 from tests.support.published import Published

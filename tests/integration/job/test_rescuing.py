@@ -9,15 +9,15 @@ from nats.errors import TimeoutError as BrokerTimeoutError
 
 from common.jetstream import JetStream
 from common.postgres import Database
-from services.job.application import buying, rescuing
+from services.job.application import provider_calls, stale_jobs
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import Job
-from services.job.domain.limits import Limits
 from services.job.domain.states import State
-from services.job.monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
-from services.job.relay import OutboxRelay
+from services.job.domain.timeouts import Limits
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.loops.stale_job_monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
 from tests.support.clocks import DatabaseClock
 from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
 
@@ -28,8 +28,8 @@ PAGE = 3
 
 def rescue(desk: JobDesk) -> dict[str, int]:
     """Note candidates and act on them at once."""
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    return desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
+    return desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
 
 
 def crash(desk: JobDesk) -> dict[str, int]:
@@ -197,28 +197,28 @@ def test_a_job_that_started_in_time_has_met_its_start(desk: JobDesk) -> None:
 def test_a_job_that_moved_since_it_was_noted_is_left_alone(desk: JobDesk) -> None:
     job = held(desk)
     desk.sql(EXPIRE)
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
     desk.begin(job)
     desk.sql(EXPIRE)
 
-    assert desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) == {}
+    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == {}
     assert desk.job(job.id).state is State.GENERATING
 
 
 def test_a_job_whose_worker_renewed_after_all_is_left_alone(desk: JobDesk) -> None:
     held(desk)
     desk.sql(EXPIRE)
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
     desk.sql("UPDATE jobs SET lease_expires_at = clock_timestamp() + interval '30 s'")
 
-    assert desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) == {}
+    assert desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) == {}
 
 
 def test_two_monitors_act_once(desk: JobDesk) -> None:
     job = held(desk)
     desk.sql(EXPIRE)
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    acted = [desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits)) for _ in range(2)]
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
+    acted = [desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits)) for _ in range(2)]
 
     assert acted == [{"job.requeued": 1}, {}]
     assert desk.job(job.id).sequence == 3
@@ -231,7 +231,7 @@ def test_many_crashes_do_not_keep_a_deadline_waiting(desk: JobDesk) -> None:
     desk.sql(EXPIRE)
     late = desk.create(start_within_seconds=60).job
     desk.sql("UPDATE jobs SET start_by = clock_timestamp() - interval '1 s' WHERE state = 'queued'")
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits, most=2))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits, most=2))
 
     assert late.id in {one.job_id for one in noted}
     assert len(noted) == 4
@@ -477,7 +477,7 @@ async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: Job
 @pytest.mark.parametrize("why", ["deadline", "credential"])
 def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
     _, call = desk.generate(provider="paid", finish_within_seconds=600)
-    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     crash(desk)
     end_time(desk, why)
     assert rescue(desk) == {}
@@ -489,7 +489,7 @@ def test_a_job_whose_operation_goes_on_is_not_given_up_while_it_waits(desk: JobD
 @pytest.mark.parametrize("why", ["deadline", "credential"])
 def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: JobDesk, why: str) -> None:
     job, call = desk.generate(provider="paid", finish_within_seconds=600)
-    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     desk.release(job, succeeded(call))
     end_time(desk, why)
 
@@ -498,7 +498,7 @@ def test_a_job_whose_result_can_be_fetched_is_not_given_up_while_it_waits(desk: 
 
 def test_a_job_past_its_deadline_whose_result_can_be_fetched_is_tried_again(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid", finish_within_seconds=600)
-    desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+    desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     end_time(desk, "deadline")
     desk.fold(replace(failed(job, code=Code.TEMPORARY, reason="FETCH_FAILED"), calls=(succeeded(call),)))
 

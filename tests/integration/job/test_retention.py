@@ -8,13 +8,13 @@ from uuid import uuid4
 import pytest
 
 from common.postgres import Database
-from services.job.application.buying import record_operation
+from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderError
 from services.job.domain.facts import CallSettled
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import ProviderCancel
-from services.job.domain.limits import Limits
-from services.job.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
+from services.job.domain.refusals import Refusal
+from services.job.domain.timeouts import Limits
+from services.job.loops.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
 from services.job.store import settlements
 from tests.support.jobs import JobDesk, failed, generated, stored
 

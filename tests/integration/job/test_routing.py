@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.application import rescuing
+from services.job.application import stale_jobs
 from services.job.domain.calls import CallOutcome, Phase
-from services.job.domain.failures import Code, Refusal
+from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Route
+from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
-from services.job.domain.requests import Model
-from services.job.domain.routing import FAILURES_TO_OPEN, Route
+from services.job.domain.providers import Model
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State, Transition
 from tests.support.jobs import FREE, PAID, JobDesk, failed, generated
 
@@ -45,8 +46,8 @@ def pass_time(desk: JobDesk, seconds: int) -> None:
 
 def rescue(desk: JobDesk) -> dict[str, int]:
     """One round of the stale-job monitor."""
-    noted = desk.run(lambda c: rescuing.candidates(c, desk.limits))
-    return desk.run(lambda c: rescuing.rescue(c, noted, limits=desk.limits))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits))
+    return desk.run(lambda c: stale_jobs.rescue(c, noted, limits=desk.limits))
 
 
 def test_no_more_jobs_are_claimed_than_their_provider_has_places(desk: JobDesk) -> None:

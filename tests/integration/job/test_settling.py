@@ -6,8 +6,8 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from services.job.application import claiming
-from services.job.application.buying import record_operation
+from services.job.application import claims
+from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
@@ -97,8 +97,8 @@ def test_two_workers_never_settle_one_call(desk: JobDesk) -> None:
     for _ in range(12):
         desk.cancel(accepted(desk).job_id)
     with ThreadPoolExecutor(4) as threads:
-        claims = threads.map(lambda number: claim(desk, 6, worker=f"w{number}"), range(4))
-        held = [one for found in claims for one in found]
+        batches = threads.map(lambda number: claim(desk, 6, worker=f"w{number}"), range(4))
+        held = [one for found in batches for one in found]
     held += [one for number in range(4) for one in claim(desk, 12, worker=f"w{number}")]
 
     assert len(held) == len({one.call.id for one in held}) == len({one.token for one in held}) == 12
@@ -221,7 +221,7 @@ def test_slots_are_shared_between_providers(desk: JobDesk) -> None:
 
 
 def _renew(desk: JobDesk, token: UUID) -> list[tuple[str, str]]:
-    answers: list[tuple[str, str]] = desk.run(lambda c: claiming.renew_settlements(c, [token], limits=desk.limits))
+    answers: list[tuple[str, str]] = desk.run(lambda c: claims.renew_settlements(c, [token], limits=desk.limits))
     return answers
 
 

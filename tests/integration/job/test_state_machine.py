@@ -15,9 +15,8 @@ from hypothesis import Phase as Part
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from services.job import purger
-from services.job.application import admission, buying, releasing, rescuing
-from services.job.application.admission import Refused
+from services.job.application import claim_release, fact_checks, provider_calls, stale_jobs
+from services.job.application.fact_checks import Refused
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
 from services.job.domain.facts import (
     CallAccepted,
@@ -28,11 +27,13 @@ from services.job.domain.facts import (
     LedgerSettled,
     StageFailed,
 )
-from services.job.domain.failures import Code, Failure, Refusal, Stage
+from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job, ProviderCancel
 from services.job.domain.proofs import Proof, Told
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
+from services.job.loops import purger
 from services.job.store import settlements
 from tests.support.job_invariants import Seen, broken, followed, forgotten, ledger
 from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of, stored
@@ -119,13 +120,16 @@ class JobMachine(RuleBasedStateMachine):
             wanted = [index % job.image_count for index in indexes]
             known = self._known(job, word)
             purchase = replace(purchase_of(job, *wanted, provider=provider), known=known, shows_tokens=True)
-            self._ask("begin", lambda: self.desk.run(lambda c: buying.begin_provider_call(c, purchase)))
+            self._ask("begin", lambda: self.desk.run(lambda c: provider_calls.begin_provider_call(c, purchase)))
 
     @rule(pick=PICK, call=PICK, follows=st.booleans(), word=WORD)
     def resend_or_follow(self, pick: int, call: int, follows: bool, word: Word) -> None:
         """A generator, perhaps a late one, goes on with what an earlier claim began."""
         if (job := self._one(self.held, pick)) and (earlier := self._one(self._of(job), call)):
-            ask, known = buying.follow_provider_call if follows else buying.resend_provider_call, self._known(job, word)
+            ask, known = (
+                provider_calls.follow_provider_call if follows else provider_calls.resend_provider_call,
+                self._known(job, word),
+            )
             again = partial(ask, fence=fence_of(job), call_id=earlier.id, known=known, shows_tokens=True)
             self._ask("again", lambda: self.desk.run(again))
 
@@ -138,7 +142,9 @@ class JobMachine(RuleBasedStateMachine):
                 proof = Proof(tokens={one.id: token})
                 self._tell(CallAccepted(job_id=one.job_id, call_id=one.id, operation_id=name), proof=proof)
             else:
-                self.desk.run(lambda c: buying.record_operation(c, one.id, operation_id=name, state={}, token=token))
+                self.desk.run(
+                    lambda c: provider_calls.record_operation(c, one.id, operation_id=name, state={}, token=token)
+                )
 
     @rule(pick=PICK, word=WORD)
     def tell_generated(self, pick: int, word: Word) -> None:
@@ -215,7 +221,7 @@ class JobMachine(RuleBasedStateMachine):
         if job := self._one(self.held, pick):
             known = self._known(job, word)
             with self._only_its_holder_moves(job):
-                self.desk.run(lambda c: releasing.release_job(c, fence_of(job), known))
+                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), known))
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
@@ -289,8 +295,8 @@ class JobMachine(RuleBasedStateMachine):
         self.desk.register()
         limits = self.desk.limits
         waiting = followed(self.desk, max_queued_seconds=limits.max_queued_seconds)
-        noted = self.desk.run(lambda c: rescuing.candidates(c, limits))
-        self.desk.run(lambda c: rescuing.rescue(c, noted, limits=limits))
+        noted = self.desk.run(lambda c: stale_jobs.candidates(c, limits))
+        self.desk.run(lambda c: stale_jobs.rescue(c, noted, limits=limits))
         # What was paid for and goes on is waited for, whatever the deadline.
         assert waiting <= followed(self.desk, max_queued_seconds=limits.max_queued_seconds)
 
@@ -332,7 +338,7 @@ class JobMachine(RuleBasedStateMachine):
         """By whoever holds a job, or shows something else; `knows` is the claim by which he knows of calls."""
         knows = knows or teller
         shown = proof or Proof(fence=fence_of(teller) if teller else None)
-        [admitted] = self.desk.run(lambda c: admission.admit(c, [Told(fact=fact, proof=shown)]))
+        [admitted] = self.desk.run(lambda c: fact_checks.admit(c, [Told(fact=fact, proof=shown)]))
         if isinstance(admitted, Refused):
             # Nobody tells of calls that a later claim began; here somebody does.
             assert knows is not None, admitted
@@ -360,7 +366,7 @@ class JobMachine(RuleBasedStateMachine):
         except Refusal as refusal:
             assert refusal.reason in REFUSALS[what], refusal
             return None
-        if isinstance(answer, buying.Begun) and answer.call.id not in self.tokens:
+        if isinstance(answer, provider_calls.Begun) and answer.call.id not in self.tokens:
             self.calls.append(answer.call)
             self.tokens[answer.call.id] = answer.token
         return answer

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, event
 
-from services.job.application import buying, reading
+from services.job.application import provider_calls, queries
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.failures import Code
@@ -55,7 +55,7 @@ def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> N
     before = desk.get(job.id)
 
     for _ in range(2):
-        desk.run(lambda c: buying.record_operation(c, call.id, operation_id="op", state={}))
+        desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
 
     after = desk.get(job.id)
     # What can be fetched is bought by nobody's retry.
@@ -103,7 +103,7 @@ def test_a_job_that_changes_while_it_is_looked_at_is_seen_as_it_was(desk: JobDes
             if "FROM jobs" in statement and desk.job(job.id).sequence == job.sequence:
                 desk.fold(generated(job, call, cost=40_000))
 
-        return reading.get_job(connection, "acme", job.id)
+        return queries.get_job(connection, "acme", job.id)
 
     seen = desk.run(look)
 

@@ -9,9 +9,9 @@ from calotype.job.v1 import job_pb2, worker_service_pb2
 from sqlalchemy import Connection, text
 
 from common.grpc_client import call
-from services.job.domain.failures import Refusal
 from services.job.domain.quotas import Quota
-from services.job.store import breakers, claims, jobs
+from services.job.domain.refusals import Refusal
+from services.job.store import breakers, due_jobs, jobs
 from services.job.store.pools import CONNECTIONS, POOLS, Pool
 from tests.support.job_api import Api
 from tests.support.jobs import FREE, JobDesk, open_transaction
@@ -87,7 +87,7 @@ async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: Jo
     [lease] = [one.lease for one in await api.claim() if one.lease.job_id == held]
 
     def stop_everybody(connection: Connection) -> None:
-        claims.one_at_a_time(connection)
+        due_jobs.one_at_a_time(connection)
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(NO_PICTURES)
         jobs.lock_one(connection, locked)

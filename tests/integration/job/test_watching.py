@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
-from services.job.watching import MOST_BEHIND, Watchers
+from services.job.loops.job_watchers import MOST_BEHIND, Watchers
 from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobDesk, failed, stored
 from tests.support.patience import PATIENCE

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.domain.states import State, Transition
+from services.job.loops.job_watchers import Watchers
 from services.job.store import events
-from services.job.watching import Watchers
 from tests.support.jobs import JobDesk
 from tests.support.patience import PATIENCE
 from tests.support.published import Published

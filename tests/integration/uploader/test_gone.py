@@ -12,7 +12,7 @@ import pytest
 from common import folders
 from common.emptying import Emptier, Folder
 from common.object_store import LONGEST_WRITE_SECONDS, ObjectMissing, ObjectStore
-from services.job.domain import limits as job_limits
+from services.job.domain import timeouts as job_limits
 from services.job.store import deletions
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.domain import StagedImage, public_name

@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from cli.stack.child import Child
 from common.grpc_client import ClientSettings, channel
 from services.job.domain.facts import ImagesStored
-from services.job.messages import incoming
+from services.job.messages import from_protobuf
 from tests.support.identities import OPERATOR
 from tests.support.patience import PATIENCE
 from tests.support.storage_proxy import Fault
@@ -33,7 +33,7 @@ CLAIM, RENEW = worker.ClaimUploadsRequest, worker.RenewLeasesRequest
 def said(stored: fact_pb2.ImagesStored) -> ImagesStored:
     """A fact as job-service reads it."""
     names = {image.index: image.object_name for image in stored.images}
-    return ImagesStored(fence=incoming.fence(stored.fence), names=names)
+    return ImagesStored(fence=from_protobuf.fence(stored.fence), names=names)
 
 
 async def stop(child: Child) -> int | None:

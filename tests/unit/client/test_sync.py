@@ -27,7 +27,7 @@ from calotype.client import (
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import FieldViolation, ServiceError, to_status
-from services.job.grpc_api.refusals import STATUS
+from services.job.grpc_api.status_codes import STATUS
 from tests.support.patience import PATIENCE
 
 SERVICE = job_service_pb2.DESCRIPTOR.services_by_name["JobService"]

@@ -11,13 +11,13 @@ from uuid import uuid4
 
 from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code as CodeName
-from services.job.application.rescuing import judge
+from services.job.application.stale_jobs import judge
 from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Breaker, after
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, Lease
-from services.job.domain.limits import Limits
-from services.job.domain.routing import FAILURES_TO_OPEN, Breaker, after
 from services.job.domain.states import State
+from services.job.domain.timeouts import Limits
 from tests.support.standings import FAILURES
 from tests.unit.services.job.domain.test_transitions import NOW, job_in
 

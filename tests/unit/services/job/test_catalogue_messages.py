@@ -2,8 +2,8 @@
 
 from calotype.provider.v1 import provider_pb2
 
-from services.job.domain.requests import Capabilities, Model, Provider
-from services.job.messages import incoming, outgoing
+from services.job.domain.providers import Capabilities, Model, Provider
+from services.job.messages import from_protobuf, to_protobuf
 from services.job.store import rows
 
 ABLE = Capabilities(max_images_per_call=4, aspect_ratios=("1:1",), seed=True, side_multiple=0)
@@ -19,10 +19,10 @@ KNOWN = Provider(
 
 
 def test_what_a_model_can_do_comes_back_as_it_was_told() -> None:
-    told = outgoing.provider(KNOWN)
+    told = to_protobuf.provider(KNOWN)
 
     assert [model.HasField("capabilities") for model in told.models] == [False, True]
-    assert incoming.provider(provider_pb2.Provider.FromString(told.SerializeToString())) == KNOWN
+    assert from_protobuf.provider(provider_pb2.Provider.FromString(told.SerializeToString())) == KNOWN
     assert rows.from_json(Provider, rows.to_json(KNOWN)) == KNOWN
 
 

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.domain import budgets
-from services.job.domain.budgets import GiveUp, Requeue
+from services.job.domain import retry_policy
 from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.retry_policy import GiveUp, Requeue
 from services.job.domain.states import State
 from tests.unit.services.job.domain.test_transitions import job_in
 
@@ -28,7 +28,7 @@ def failure(code: Code, *, retry_after: float | None = None, stage: Stage = Stag
 @pytest.mark.parametrize("code", Code)
 def test_each_code_has_its_own_budget(code: Code) -> None:
     job, attempts = job_in(State.GENERATING), 1
-    while isinstance(decision := budgets.decide(job, failure(code), max_attempts=3, jitter=0.5), Requeue):
+    while isinstance(decision := retry_policy.decide(job, failure(code), max_attempts=3, jitter=0.5), Requeue):
         job, attempts = replace(job, failure_counts=decision.counts), attempts + 1
 
     assert attempts == EXPECTED[code]
@@ -37,13 +37,13 @@ def test_each_code_has_its_own_budget(code: Code) -> None:
 def test_codes_do_not_eat_each_others_budgets() -> None:
     job = replace(job_in(State.GENERATING), failure_counts={"generating/TEMPORARY": 2})
 
-    assert isinstance(budgets.decide(job, failure(Code.TIMEOUT), max_attempts=3, jitter=0), Requeue)
-    assert isinstance(budgets.decide(job, failure(Code.TEMPORARY), max_attempts=3, jitter=0), GiveUp)
+    assert isinstance(retry_policy.decide(job, failure(Code.TIMEOUT), max_attempts=3, jitter=0), Requeue)
+    assert isinstance(retry_policy.decide(job, failure(Code.TEMPORARY), max_attempts=3, jitter=0), GiveUp)
 
 
 def test_uploads_have_budgets_of_their_own() -> None:
     job = replace(job_in(State.UPLOADING), failure_counts={"generating/TEMPORARY": 2})
-    decision = budgets.decide(job, failure(Code.TEMPORARY, stage=Stage.UPLOADING), max_attempts=3, jitter=0)
+    decision = retry_policy.decide(job, failure(Code.TEMPORARY, stage=Stage.UPLOADING), max_attempts=3, jitter=0)
 
     assert isinstance(decision, Requeue)
 
@@ -51,12 +51,12 @@ def test_uploads_have_budgets_of_their_own() -> None:
 def test_what_may_not_be_repeated_is_not() -> None:
     ambiguous = replace(failure(Code.TIMEOUT), retryable=False)
 
-    assert isinstance(budgets.decide(job_in(State.GENERATING), ambiguous, max_attempts=3, jitter=0), GiveUp)
+    assert isinstance(retry_policy.decide(job_in(State.GENERATING), ambiguous, max_attempts=3, jitter=0), GiveUp)
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 2), (2, 4), (3, 8), (20, 60)])
 def test_waits_grow_with_full_jitter_up_to_a_minute(failures: int, longest: float) -> None:
-    waits = [budgets.delay(failure(Code.TEMPORARY), failures=failures, jitter=jitter) for jitter in (0.0, 0.999)]
+    waits = [retry_policy.delay(failure(Code.TEMPORARY), failures=failures, jitter=jitter) for jitter in (0.0, 0.999)]
 
     assert waits[0] == 0
     assert waits[1] == pytest.approx(0.999 * longest)
@@ -65,9 +65,9 @@ def test_waits_grow_with_full_jitter_up_to_a_minute(failures: int, longest: floa
 def test_nobody_returns_before_the_provider_said() -> None:
     told = failure(Code.RATE_LIMIT, retry_after=30)
 
-    assert budgets.delay(told, failures=1, jitter=0) == 30
-    assert budgets.delay(told, failures=1, jitter=0.9) == pytest.approx(32.7)
+    assert retry_policy.delay(told, failures=1, jitter=0) == 30
+    assert retry_policy.delay(told, failures=1, jitter=0.9) == pytest.approx(32.7)
 
 
 def test_a_provider_cannot_park_a_job_for_ever() -> None:
-    assert budgets.delay(failure(Code.RATE_LIMIT, retry_after=1e9), failures=1, jitter=0) == 3600
+    assert retry_policy.delay(failure(Code.RATE_LIMIT, retry_after=1e9), failures=1, jitter=0) == 3600

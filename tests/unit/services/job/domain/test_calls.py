@@ -16,8 +16,8 @@ from services.job.domain.calls import (
     may_pay_again,
     needs_consent,
 )
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import JobRequest, OnAmbiguous
 from services.job.domain.states import State
 from tests.unit.services.job.domain.test_transitions import NOW, job_in

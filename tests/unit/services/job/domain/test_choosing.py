@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.job.domain.choosing import choose, lost_options
-from services.job.domain.failures import Refusal
-from services.job.domain.requests import Capabilities, InputImage, JobRequest, Model, Provider
+from services.job.domain.providers import Capabilities, Model, Provider
+from services.job.domain.refusals import Refusal
+from services.job.domain.request_validation import choose, lost_options
+from services.job.domain.requests import InputImage, JobRequest
 
 MIB = 1024 * 1024
 ABLE = Capabilities(

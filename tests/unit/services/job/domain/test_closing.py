@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from services.job.domain.calls import Phase, ProviderCall
-from services.job.domain.closing import close_generating, end_of_claim, give_up
+from services.job.domain.claim_end import close_generating, end_of_claim, give_up
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State, Transition

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.job.domain.offering import Registration, merge
-from services.job.domain.requests import Capabilities, Model, Provider
+from services.job.domain.providers import Capabilities, Model, Provider
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LIMITS = st.integers(0, 4)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.job.domain.option_rules import MAX_NAMED, violations
-from services.job.domain.requests import OptionRule, OptionRules
+from services.job.domain.providers import OptionRule, OptionRules
 
 RULES = OptionRules(
     rules=(

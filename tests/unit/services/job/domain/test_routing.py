@@ -6,8 +6,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.circuit_breakers import (
+    FAILURES_TO_OPEN,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    Breaker,
+    Health,
+    after,
+    health,
+)
 from services.job.domain.failures import Code
-from services.job.domain.routing import FAILURES_TO_OPEN, FIRST_PAUSE, LONGEST_PAUSE, Breaker, Health, after, health
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSED = Breaker(provider="paid", model="flux")

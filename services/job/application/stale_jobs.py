@@ -10,16 +10,16 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from services.job.domain import budgets, closing, transitions
+from services.job.domain import claim_end, retry_policy, transitions
 from services.job.domain.calls import ProviderCall, has_open_calls, may_still_bring
+from services.job.domain.circuit_breakers import AUTH_PATIENCE, Breaker
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
-from services.job.domain.limits import Limits
-from services.job.domain.routing import AUTH_PATIENCE, Breaker, blocking
+from services.job.domain.routing import blocking
 from services.job.domain.states import AT_GENERATOR, State
+from services.job.domain.timeouts import Limits
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, breakers, calls, jobs, providers, stale
-from services.job.store import transitions as store
+from services.job.store import artifacts, attempts, breakers, calls, job_writer, jobs, providers, stale
 
 RECOVERIES = "recoveries"
 #: Jobs of one rule that are looked at together.
@@ -61,7 +61,7 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits
             if job.lease is not None:
                 ends.append(_end(job, change))
     attempts.end(connection, ends)
-    store.write(connection, changes)
+    job_writer.write(connection, changes)
     return _count(changes)
 
 
@@ -78,7 +78,7 @@ def judge(
     indexes = {image.image_index for image in staged}
     is_paid_for = may_still_bring(calls, set(range(job.image_count)) - indexes)
     if (late := _waited_too_long(job, blocked_by, limits, now, is_paid_for=is_paid_for)) is not None:
-        return closing.give_up(job, late, staged=indexes, now=now)
+        return claim_end.give_up(job, late, staged=indexes, now=now)
     expired = job.lease is not None and job.lease.expires_at <= now
     if job.state in AT_GENERATOR and (expired or _claim_is_too_long(job, limits, now)):
         failure = transitions.lease_ran_out(job) if expired else _too_long(job)
@@ -93,7 +93,7 @@ def _end_generating(
 ) -> Change:
     recoveries = job.failure_counts.get(RECOVERIES, 0)
     open_call = has_open_calls(calls)
-    if open_call and recoveries < budgets.MAX_RECOVERIES:
+    if open_call and recoveries < retry_policy.MAX_RECOVERIES:
         # The claimer decides about the open call; a rescue as such costs nothing.
         counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
         return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
@@ -116,7 +116,7 @@ def _judge_upload(job: Job, *, expired: bool, limits: Limits, now: datetime) -> 
 def _end_of_claim(
     job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: Limits, now: datetime
 ) -> Change:
-    return closing.end_of_claim(
+    return claim_end.end_of_claim(
         job,
         failure,
         calls=calls,

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import ledger, routing, spending
-from services.job.domain import closing, transitions
+from services.job.application import ledger, provider_limits, spending
+from services.job.domain import claim_end, transitions
 from services.job.domain.calls import CallOutcome, Known, ProviderCall
 from services.job.domain.facts import (
     CallAccepted,
@@ -21,11 +21,10 @@ from services.job.domain.facts import (
 )
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
-from services.job.domain.limits import Limits
 from services.job.domain.states import AT_GENERATOR, State
+from services.job.domain.timeouts import Limits
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, calls, deletions, jobs
-from services.job.store import transitions as store
+from services.job.store import artifacts, attempts, calls, deletions, job_writer, jobs
 
 
 @dataclass(kw_only=True)
@@ -54,8 +53,8 @@ def fold(connection: Connection, facts: Sequence[JobFact], *, limits: Limits) ->
         settled += _fold_wave(connection, wave, folded, limits=limits)
     spending.settle(connection, settled)
     # After the last wave: whoever holds a breaker locks no job any more.
-    routing.learn(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
-    folded.frees_a_place = routing.frees_a_place(connection, settled)
+    provider_limits.learn(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
+    folded.frees_a_place = provider_limits.frees_a_place(connection, settled)
     return folded
 
 
@@ -80,13 +79,13 @@ def _fold_wave(
     known = [(fact, held[fact.job_id]) for fact in wave if fact.job_id in held]
     # A fact that moves its job no more may still change what others see of it.
     late = [(fact, job) for fact, job in known if not _may_move(fact, job)]
-    before = store.snapshots(connection, [job for _, job in late])
+    before = job_writer.snapshots(connection, [job for _, job in late])
     settled = _settle_ledger(connection, wave, held)
     moving = [(fact, job) for fact, job in known if _may_move(fact, job)]
     moves = _decide_all(connection, moving, limits=limits, now=now)
     _write(connection, moves)
     news = ledger.news(connection, [_late(fact, job) for fact, job in late], before, settled, now=now)
-    store.write(connection, news)
+    job_writer.write(connection, news)
     folded.moved += len(moves) + len(news)
     folded.late += len(late) - len(news)
     return settled
@@ -166,12 +165,12 @@ def _decide(
     match fact:
         case ImagesGenerated():
             indexes = {image.image_index for image in staged}
-            change = closing.close_generating(job, staged=indexes, warnings=fact.warnings, now=now)
+            change = claim_end.close_generating(job, staged=indexes, warnings=fact.warnings, now=now)
             return _Move(change=change, end=_end(job, change))
         case ImagesStored():
             return _store_images(fact, job, staged, now=now)
         case StageFailed():
-            change = closing.end_of_claim(
+            change = claim_end.end_of_claim(
                 job,
                 fact.failure,
                 calls=ledger_of_job,
@@ -227,4 +226,4 @@ def _write(connection: Connection, moves: Sequence[_Move]) -> None:
         artifacts.publish(connection, names)
     completed = [move.change.after.id for move in moves if move.change.after.state is State.COMPLETED]
     deletions.add_staging(connection, completed)
-    store.write(connection, [move.change for move in moves])
+    job_writer.write(connection, [move.change for move in moves])

@@ -12,15 +12,16 @@ from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.tracing import trace_id
-from services.job.application.claiming import Claimed
+from services.job.application.claims import Claimed
 from services.job.domain.calls import ProviderCall
+from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.failures import Failure
 from services.job.domain.jobs import Artifact, Attempt, Cost, Job, JobWarning, Snapshot
-from services.job.domain.limits import Limits
+from services.job.domain.providers import Capabilities, OptionRules, Provider
 from services.job.domain.quotas import Rate
-from services.job.domain.requests import Capabilities, InputImage, JobRequest, OptionRules, Priority, Provider
-from services.job.domain.routing import Breaker
+from services.job.domain.requests import InputImage, JobRequest, Priority
 from services.job.domain.states import State
+from services.job.domain.timeouts import Limits
 from services.job.messages.enums import PRIORITY_OUT, number, reason_number
 from services.job.store.settlements import Settlement
 

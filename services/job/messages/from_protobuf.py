@@ -19,21 +19,13 @@ from common.ids import new_uuid7, prefixed
 from services.job.domain import facts, objects
 from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
-from services.job.domain.failures import Code, Failure, Refusal, Stage, Violation
+from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.proofs import Proof, Told
+from services.job.domain.providers import Capabilities, Model, OptionRule, OptionRules, Provider
 from services.job.domain.quotas import Quota
-from services.job.domain.requests import (
-    Capabilities,
-    InputImage,
-    JobRequest,
-    Model,
-    OnAmbiguous,
-    OptionRule,
-    OptionRules,
-    Priority,
-    Provider,
-)
+from services.job.domain.refusals import Refusal, Violation
+from services.job.domain.requests import InputImage, JobRequest, OnAmbiguous, Priority
 from services.job.messages.enums import PRIORITY_IN, member, reason_name
 from services.job.messages.subjects import may_come_on
 from services.job.store.inputs import MASK

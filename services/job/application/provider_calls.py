@@ -7,18 +7,17 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from services.job.application import call_tokens, ledger, spending
-from services.job.application.admission import refuse_strangers
-from services.job.application.routing import frees_a_place, learn, refuse_beyond_limits
+from services.job.application.fact_checks import refuse_strangers
+from services.job.application.provider_limits import frees_a_place, learn, refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
-from services.job.domain.choosing import lost_options
-from services.job.domain.failures import Refusal
+from services.job.domain.circuit_breakers import Route
 from services.job.domain.jobs import Fence, Job
-from services.job.domain.requests import Provider
-from services.job.domain.routing import Route
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
+from services.job.domain.request_validation import lost_options
 from services.job.domain.states import AT_GENERATOR
-from services.job.store import artifacts, calls, jobs, providers
-from services.job.store import transitions as store
+from services.job.store import artifacts, calls, job_writer, jobs, providers
 from services.job.store.spending import standing_of
 
 
@@ -150,9 +149,9 @@ def record_operation(
     job, now = jobs.lock_one(connection, call.job_id)
     # Of a failed job it says that the result can be fetched after all.
     late = [job] if job is not None and job.is_final else []
-    before = store.snapshots(connection, late)
+    before = job_writer.snapshots(connection, late)
     calls.name_operation(connection, call_id, operation_id=operation_id, state=state)
-    store.write(connection, ledger.news(connection, [ledger.Late(job=one) for one in late], before, (), now=now))
+    job_writer.write(connection, ledger.news(connection, [ledger.Late(job=one) for one in late], before, (), now=now))
 
 
 def _begins_at(job: Job, now: datetime) -> datetime:
@@ -169,7 +168,7 @@ def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list
 def _begun(
     connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.Settled]
 ) -> Begun:
-    store.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
+    job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
     # Last of all: whoever holds a breaker locks nothing more.
     learn(connection, known.calls, settled)
     return replace(_with_token(connection, call), frees_a_place=frees_a_place(connection, settled))

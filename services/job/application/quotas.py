@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 from sqlalchemy import Connection
 
-from services.job.domain.failures import Refusal
 from services.job.domain.quotas import FULL_SECONDS, WINDOW, Quota, Rate, rate, wait
+from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
 from services.job.store import quotas
 

@@ -9,11 +9,10 @@ from sqlalchemy import Connection
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
 from services.job.domain.bounds import MAX_END_USER, MAX_PROVIDER, check, labels, line
 from services.job.domain.calls import ProviderCall
-from services.job.domain.failures import Refusal, Violation, job_not_found
 from services.job.domain.jobs import Attempt, Job, Snapshot
+from services.job.domain.refusals import Refusal, Violation, job_not_found
 from services.job.domain.states import State
-from services.job.store import attempts, calls, feed, jobs, listing, rows, secrets
-from services.job.store import transitions as store
+from services.job.store import attempts, calls, feed, job_writer, jobs, listing, rows, secrets
 from services.job.store.listing import Filters
 
 DEFAULT_PAGE = 20
@@ -29,7 +28,7 @@ def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
 
 
 def _seen(connection: Connection, job: Job) -> Snapshot:
-    seen = store.snapshots(connection, [job])[job.id]
+    seen = job_writer.snapshots(connection, [job])[job.id]
     if job.state is State.QUEUED:
         return replace(seen, queue_position=listing.queue_position(connection, job))
     return seen
@@ -60,7 +59,7 @@ def list_jobs(
     after = _position(tokens.open(page_token)) if page_token else None
     found = listing.page(connection, filters, after=after, size=size + 1)
     shown = found[:size]
-    seen = store.snapshots(connection, shown)
+    seen = job_writer.snapshots(connection, shown)
     token = tokens.seal(shown[-1].created_at.isoformat(), shown[-1].id) if len(found) > size else ""
     return [seen[job.id] for job in shown], token
 

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from services.job.domain.calls import CallOutcome
-from services.job.domain.failures import Refusal
+from services.job.domain.circuit_breakers import Health, Route, after, health
 from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
-from services.job.domain.requests import Provider
-from services.job.domain.routing import MANY, Admission, Health, Route, after, health
-from services.job.store import breakers, jobs, load, providers
+from services.job.domain.providers import Provider
+from services.job.domain.refusals import Refusal
+from services.job.domain.routing import MANY, Admission
+from services.job.store import breakers, jobs, provider_usage, providers
 from services.job.store.calls import Settled
 
 
@@ -28,7 +29,7 @@ def admission(connection: Connection) -> Admission:
     """How many jobs each provider takes now. Right as long as nobody else claims: see `claims.one_at_a_time`."""
     catalogue = providers.catalogue(connection)
     limited = [name for name, one in catalogue.items() if one.max_concurrency or one.requests_per_minute]
-    used = load.of_providers(connection, limited) if limited else load.Load(in_use={}, begun={})
+    used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
     return Admission(
         now=jobs.clock(connection),
         catalogue=catalogue,
@@ -44,13 +45,13 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
     """
     if not (provider.max_concurrency or provider.requests_per_minute):
         return
-    load.one_at_a_time(connection, provider.name)
+    provider_usage.one_at_a_time(connection, provider.name)
     # Later statements than the lock: they count what others began while it was waited for.
-    if (most := provider.max_concurrency) and load.places_of_others(
+    if (most := provider.max_concurrency) and provider_usage.places_of_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
     ) >= most:
         raise Refusal("PROVIDER_BUSY", f"{provider.name} has as many calls under way as it may ({most}).")
-    if (most := provider.requests_per_minute) and (at := load.room_at(connection, provider.name, most=most)):
+    if (most := provider.requests_per_minute) and (at := provider_usage.room_at(connection, provider.name, most=most)):
         wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
         message = f"{provider.name} was asked as often as it may be within a minute ({most})."
         raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
@@ -88,7 +89,7 @@ def frees_a_place(connection: Connection, settled: Sequence[Settled]) -> bool:
     )
 
 
-def _places(provider: Provider, used: load.Load) -> int:
+def _places(provider: Provider, used: provider_usage.Load) -> int:
     free = MANY
     if provider.max_concurrency:
         free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))

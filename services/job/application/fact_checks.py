@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Artifact, Fence
 from services.job.domain.proofs import Checked, Told, named_calls, objection, without_hearsay
+from services.job.domain.refusals import Refusal
 from services.job.store import artifacts, attempts, calls
 
 

@@ -1,7 +1,7 @@
 """Names that callers choose: tenants, idempotency keys, fingerprints of requests."""
 
-from services.job.domain.failures import Refusal, Violation
-from services.job.grpc_api.refusals import to_service_error
+from services.job.domain.refusals import Refusal, Violation
+from services.job.grpc_api.status_codes import to_service_error
 
 LONGEST_TENANT = 64
 LONGEST_KEY = 255

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from common.logs import event
-from services.job.domain.failures import Refusal
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store import deletions, sweeps
 

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from common.errors import FieldViolation, ServiceError
 from common.postgres import DatabaseUnavailable, constraint
-from services.job.domain.failures import Refusal
+from services.job.domain.refusals import Refusal
 from services.job.domain.transitions import IllegalTransition
 
 T = TypeVar("T")

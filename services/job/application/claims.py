@@ -7,16 +7,17 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from services.job.application import routing
+from services.job.application import provider_limits
 from services.job.domain import transitions
 from services.job.domain.calls import ProviderCall, may_pay_again
-from services.job.domain.failures import Refusal, Stage
+from services.job.domain.circuit_breakers import Route
+from services.job.domain.failures import Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
-from services.job.domain.limits import Limits
-from services.job.domain.routing import Admission, Route, steps
+from services.job.domain.refusals import Refusal
+from services.job.domain.routing import Admission, steps
+from services.job.domain.timeouts import Limits
 from services.job.domain.transitions import Change
-from services.job.store import artifacts, attempts, breakers, calls, claims, jobs, lanes, settlements
-from services.job.store import transitions as store
+from services.job.store import artifacts, attempts, breakers, calls, due_jobs, job_writer, jobs, lanes, settlements
 from services.job.store.lanes import Lane
 
 MOST_AT_ONCE = 64
@@ -53,12 +54,12 @@ def claim_jobs(
 
     held, fresh = _sort_tokens(connection, tokens, limits=limits)
     # Fetching buys nothing, so it goes first and waits for no turn; who is given some asks for more by itself.
-    due = claims.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
+    due = due_jobs.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
     if followed := _take(connection, due, fresh, decide, stage=Stage.GENERATING):
-        return _with_routes(connection, held + followed, routing.admission(connection))
+        return _with_routes(connection, held + followed, provider_limits.admission(connection))
     # From here on nothing may wait: everybody's claims wait for this one.
-    claims.one_at_a_time(connection)
-    admitted = routing.admission(connection)
+    due_jobs.one_at_a_time(connection)
+    admitted = provider_limits.admission(connection)
     due, seen = _choose(connection, admitted, most=len(fresh), mine=providers) if fresh else ([], [])
     taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
     _note_probes(connection, taken, admitted, limits=limits)
@@ -75,16 +76,16 @@ def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID]
         return transitions.claim_upload(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
 
     held, fresh = _sort_tokens(connection, tokens, limits=limits)
-    due = claims.lock_due_uploads(connection, most=len(fresh)) if fresh else []
+    due = due_jobs.lock_due_uploads(connection, most=len(fresh)) if fresh else []
     return _with_ledger(connection, held + _take(connection, due, fresh, decide, stage=Stage.UPLOADING))
 
 
 def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: Limits) -> list[tuple[str, str]]:
     """Prolong leases; answers per token, in the order asked, `renewed`, `lost` or `canceled`."""
     _refuse_too_many(fences)
-    renewed = claims.renew(connection, fences, seconds=limits.lease_seconds)
+    renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds)
     lost = [fence.job_id for fence in fences if str(fence.lease_token) not in renewed]
-    canceled = claims.canceled_among(connection, lost)
+    canceled = due_jobs.canceled_among(connection, lost)
 
     def outcome(fence: Fence) -> str:
         if str(fence.lease_token) in renewed:
@@ -114,7 +115,7 @@ def _choose(
     tenants = most + SPARE_TENANTS
     for _ in range(MOST_LOOKS):
         seen = lanes.find(connection, tenants=tenants, mine=mine, admission=admitted)
-        due = claims.lock_due_jobs(connection, seen, most=most) if seen else []
+        due = due_jobs.lock_due_jobs(connection, seen, most=most) if seen else []
         if len(due) == most or not lanes.tidy(connection, seen):
             break
         tenants *= 4
@@ -135,10 +136,10 @@ def _sort_tokens(connection: Connection, tokens: Sequence[UUID], *, limits: Limi
     """Jobs that are held under these tokens, for a whole lease from now, and the tokens that were never used."""
     if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
         raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
-    claims.wait_for_the_same(connection, tokens)
+    due_jobs.wait_for_the_same(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
     fences = [Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token) for one in used]
-    renewed = claims.renew(connection, fences, seconds=limits.lease_seconds) if fences else set()
+    renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds) if fences else set()
     held = jobs.get_many(connection, [one.job_id for one in fences if str(one.lease_token) in renewed])
     known = {attempt.lease_token for attempt in used}
     return held, [token for token in tokens if token not in known]
@@ -155,7 +156,7 @@ def _take(
     now = jobs.clock(connection)
     changes = [decide(job, token, now) for job, token in zip(due, tokens, strict=False)]
     attempts.add(connection, [_attempt(change.after, stage) for change in changes])
-    store.write(connection, changes)
+    job_writer.write(connection, changes)
     return [change.after for change in changes]
 
 

@@ -10,10 +10,10 @@ from sqlalchemy import Connection
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
-from services.job.application import deciding, folding
+from services.job.application import apply_facts, user_actions
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
-from services.job.domain.limits import Limits
+from services.job.domain.timeouts import Limits
 from services.job.store import deletions, idempotency, retention, settlements, spending
 
 _LOG = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def give_up_calls(connection: Connection, *, limits: Limits, most: int) -> int:
         CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in lost
     ]
-    folding.fold(connection, told, limits=limits)
+    apply_facts.fold(connection, told, limits=limits)
     return len(lost)
 
 
@@ -84,5 +84,5 @@ def purge_jobs(connection: Connection, *, seconds: float, most: int) -> int:
     """Delete the oldest jobs that have been final for so long, as a user's deletion does; how many."""
     due = retention.lock_jobs_over_for(connection, seconds=seconds, most=most)
     for job_id in due:
-        deciding.let_go(connection, job_id)
+        user_actions.let_go(connection, job_id)
     return len(due)

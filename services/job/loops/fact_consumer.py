@@ -19,17 +19,17 @@ from common.jetstream import JetStream
 from common.logs import event
 from common.postgres import Database, DatabaseUnavailable, LockTimeout
 from services.job import migrations
-from services.job.application import admission, folding
-from services.job.application.admission import Refused
+from services.job.application import apply_facts, fact_checks
+from services.job.application.fact_checks import Refused
 from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Code, Failure
-from services.job.domain.limits import Limits
 from services.job.domain.proofs import Told
-from services.job.messages.incoming import Undecodable, Untrue, claim_of, job_fact
+from services.job.domain.timeouts import Limits
+from services.job.loops.fact_verdicts import held_up, later, verdict_on, words
+from services.job.loops.outbox_relay import OutboxRelay
+from services.job.messages.from_protobuf import Undecodable, Untrue, claim_of, job_fact
 from services.job.messages.subjects import may_come_on
-from services.job.relay import OutboxRelay
 from services.job.store import deletions, jobs
-from services.job.verdicts import held_up, later, verdict_on, words
 
 _LOG = logging.getLogger(__name__)
 #: Seconds in which a batch is surely folded when all is well.
@@ -174,7 +174,7 @@ class FactConsumer:
         # All of them at once, so that no job is skipped for one of its facts and free for the next.
         locked = jobs.lock_free(connection, [one.fact.job_id for one in read if isinstance(one, Told)])
         free = [one for one in read if isinstance(one, Told) and one.fact.job_id not in locked]
-        admitted = iter(admission.admit(connection, free))
+        admitted = iter(fact_checks.admit(connection, free))
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
         for message, one in zip(messages, read, strict=True):
@@ -197,7 +197,7 @@ class FactConsumer:
         return verdicts
 
     def _fold_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
-        folded = folding.fold(connection, facts, limits=self._limits)
+        folded = apply_facts.fold(connection, facts, limits=self._limits)
         self._frees_a_place |= folded.frees_a_place
         if folded.late or folded.unknown:
             event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)

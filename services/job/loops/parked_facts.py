@@ -12,7 +12,7 @@ from common.jetstream import JetStream, StoredMessage
 from common.logs import event
 from common.loops import run_every
 from services.job.dead_letters import PARKED, REPLAYABLE
-from services.job.messages.incoming import is_known
+from services.job.messages.from_protobuf import is_known
 
 _LOG = logging.getLogger(__name__)
 STREAM, SUBJECTS = PARKED

@@ -4,8 +4,8 @@ from collections.abc import Collection
 
 from sqlalchemy import Connection
 
-from services.job.domain.canceling import end_of_wish
 from services.job.domain.jobs import Job, ProviderCancel
+from services.job.domain.provider_cancel import end_of_wish
 from services.job.domain.states import State
 from services.job.store import calls
 

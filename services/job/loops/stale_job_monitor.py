@@ -15,10 +15,10 @@ from common.jetstream import FAILURES, JetStream
 from common.logs import event
 from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
-from services.job.application import rescuing
+from services.job.application import stale_jobs
 from services.job.domain.clocks import ClockWatch
-from services.job.domain.limits import Limits
-from services.job.relay import OutboxRelay
+from services.job.domain.timeouts import Limits
+from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store import jobs
 
 _LOG = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ MOST_LEASES_OF_PATIENCE = 10
 
 @dataclass(frozen=True, kw_only=True)
 class _Noted:
-    candidates: Sequence[rescuing.Candidate]
+    candidates: Sequence[stale_jobs.Candidate]
     last_fact: int
     at: float
 
@@ -45,7 +45,7 @@ class StaleJobMonitor:
         limits: Limits,
         *,
         interval_seconds: float,
-        page: int = rescuing.PAGE,
+        page: int = stale_jobs.PAGE,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._database = database
@@ -120,15 +120,15 @@ class StaleJobMonitor:
             self._relay.wake()
         return counts
 
-    def _look(self, connection: Connection) -> Sequence[rescuing.Candidate]:
+    def _look(self, connection: Connection) -> Sequence[stale_jobs.Candidate]:
         self._mind_the_clock(connection)
-        return rescuing.candidates(connection, self._limits, most=self._page)
+        return stale_jobs.candidates(connection, self._limits, most=self._page)
 
     def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
         # In the transaction that judges by this clock: between two ticks it may have been set.
         if self._mind_the_clock(connection):
             return {}
-        return rescuing.rescue(connection, noted.candidates, limits=self._limits)
+        return stale_jobs.rescue(connection, noted.candidates, limits=self._limits)
 
     def _mind_the_clock(self, connection: Connection) -> bool:
         """After a step of the database's clock every lease looks older or younger than it is, until it is renewed."""

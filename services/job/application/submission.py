@@ -9,15 +9,15 @@ from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
 from services.job.application import spending
-from services.job.application.admitting import admit_job, refuse_early
+from services.job.application.quotas import admit_job, refuse_early
 from services.job.domain import transitions
-from services.job.domain.choosing import choose
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Snapshot
+from services.job.domain.providers import Provider
 from services.job.domain.quotas import Quota, Rate
-from services.job.domain.requests import JobRequest, Provider
-from services.job.store import idempotency, inputs, jobs, providers
-from services.job.store import transitions as store
+from services.job.domain.refusals import Refusal
+from services.job.domain.request_validation import choose
+from services.job.domain.requests import JobRequest
+from services.job.store import idempotency, inputs, job_writer, jobs, providers
 from services.job.store.spending import standing_of
 
 SCOPE = "jobs"
@@ -79,7 +79,7 @@ def create_job(connection: Connection, new: NewJob) -> Done:
         traceparent=new.traceparent,
         now=jobs.clock(connection),
     )
-    return Done(store.write_new(connection, job), rate=rate)
+    return Done(job_writer.write_new(connection, job), rate=rate)
 
 
 def _way(connection: Connection, new: NewJob) -> tuple[Provider, str]:
@@ -115,7 +115,7 @@ def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str)
     job, _ = jobs.lock_one(connection, taken.job_id)
     if job is None or job.deleted_at is not None:
         raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
-    return Done(store.snapshots(connection, [job])[job.id], replayed=True)
+    return Done(job_writer.snapshots(connection, [job])[job.id], replayed=True)
 
 
 def fingerprint_of(*parts: bytes) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from services.job.domain.calls import OPEN, Phase, ProviderCall
 from services.job.domain.jobs import Job, ProviderCancel
-from services.job.domain.requests import Provider
+from services.job.domain.providers import Provider
 
 #: Of several calls that end after a cancel, the worst is told: what may be charged comes last.
 _WORST_LAST = (

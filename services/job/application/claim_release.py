@@ -4,15 +4,14 @@ from datetime import datetime
 
 from sqlalchemy import Connection
 
-from services.job.application import ledger, routing, spending
+from services.job.application import ledger, provider_limits, spending
 from services.job.domain import transitions
 from services.job.domain.calls import Known
-from services.job.domain.failures import Refusal
 from services.job.domain.jobs import Fence, Job
+from services.job.domain.refusals import Refusal
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.transitions import Change
-from services.job.store import attempts, jobs
-from services.job.store import transitions as store
+from services.job.store import attempts, job_writer, jobs
 
 
 def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
@@ -23,7 +22,7 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
     job, now = jobs.lock_one(connection, fence.job_id)
     if job is None:
         return False
-    before = store.snapshots(connection, [job])
+    before = job_writer.snapshots(connection, [job])
     settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
     if job.is_held_by(fence):
         change = _put_back(job, now=now)
@@ -31,12 +30,14 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
             connection,
             [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="released", counted=False)],
         )
-        store.write(connection, [change])
+        job_writer.write(connection, [change])
     else:
-        store.write(connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now))
+        job_writer.write(
+            connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now)
+        )
     spending.settle(connection, settled)
-    routing.learn(connection, known.calls, settled)
-    return routing.frees_a_place(connection, settled)
+    provider_limits.learn(connection, known.calls, settled)
+    return provider_limits.frees_a_place(connection, settled)
 
 
 def _put_back(job: Job, *, now: datetime) -> Change:

@@ -6,8 +6,9 @@ from itertools import chain
 from typing import Any
 
 from services.job.domain import bounds, option_rules
-from services.job.domain.failures import Refusal, Violation
-from services.job.domain.requests import Capabilities, JobRequest, Provider
+from services.job.domain.providers import Capabilities, Provider
+from services.job.domain.refusals import Refusal, Violation
+from services.job.domain.requests import JobRequest
 
 _PAIR = re.compile(r"^([1-9][0-9]{0,4})[x:]([1-9][0-9]{0,4})$")
 

@@ -5,18 +5,17 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from services.job.application import spending
-from services.job.application.admitting import admit_job
-from services.job.application.creating import Done, replayed
-from services.job.domain import closing, transitions
+from services.job.application.quotas import admit_job
+from services.job.application.submission import Done, replayed
+from services.job.domain import claim_end, transitions
 from services.job.domain.calls import needs_consent
-from services.job.domain.canceling import wish_of
-from services.job.domain.failures import Refusal, job_not_found
 from services.job.domain.jobs import Job, ProviderCancel
+from services.job.domain.provider_cancel import wish_of
 from services.job.domain.quotas import Quota
+from services.job.domain.refusals import Refusal, job_not_found
 from services.job.domain.routing import steps
 from services.job.domain.states import FINAL, State
-from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, jobs, providers
-from services.job.store import transitions as store
+from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, job_writer, jobs, providers
 from services.job.store.spending import standing_of
 
 
@@ -42,7 +41,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
         if taken is not None:
             return replayed(connection, taken, "")
     if job.state is State.CANCELED:
-        return Done(store.snapshots(connection, [job])[job.id])
+        return Done(job_writer.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
         raise Refusal("WRONG_STATE", f"The job is {job.state} already.")
     wish = wish_of(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
@@ -53,7 +52,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
         deletions.add_staging(connection, [job.id])
     if job.state is State.UPLOADING:
         deletions.add_public(connection, job.id)
-    return Done(store.write(connection, [change])[job.id])
+    return Done(job_writer.write(connection, [change])[job.id])
 
 
 def retry_job(connection: Connection, retry: Retry) -> Done:
@@ -73,7 +72,7 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
     if job.state is not State.FAILED:
         raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.")
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    wanted = closing.wanted_again(job, staged=staged)
+    wanted = claim_end.wanted_again(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     if needs_consent(job, calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
@@ -82,7 +81,7 @@ def retry_job(connection: Connection, retry: Retry) -> Done:
         _refuse_uncovered(connection, job, images=len(wanted))
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
     change = transitions.user_retry(job, resume_upload=not wanted, consents=retry.consents, now=jobs.clock(connection))
-    return Done(store.write(connection, [change])[job.id], rate=rate)
+    return Done(job_writer.write(connection, [change])[job.id], rate=rate)
 
 
 def _refuse_uncovered(connection: Connection, job: Job, *, images: int) -> None:

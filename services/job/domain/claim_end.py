@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from services.job.domain import budgets, transitions
+from services.job.domain import retry_policy, transitions
 from services.job.domain.calls import ProviderCall, may_still_bring
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
@@ -42,7 +42,7 @@ def end_of_claim(
     if job.state is State.UPLOADING:
         return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
     if deferred:
-        wait = budgets.defer(job, failure, jitter=jitter)
+        wait = retry_policy.defer(job, failure, jitter=jitter)
         return transitions.requeue(
             job,
             delay_seconds=wait.delay_seconds,
@@ -51,8 +51,8 @@ def end_of_claim(
             deferral=failure,
             now=now,
         )
-    decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
-    if isinstance(decision, budgets.Requeue):
+    decision = retry_policy.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
+    if isinstance(decision, retry_policy.Requeue):
         # What is paid for and can be had is followed, whatever the hour.
         is_lost = failure.reason == "RESULT_LOST"
         is_paid_for = not is_lost and may_still_bring(calls, set(range(job.image_count)) - set(staged))
@@ -82,8 +82,8 @@ def give_up(
 
 
 def _end_of_upload(job: Job, failure: Failure, *, max_attempts: int, jitter: float, now: datetime) -> Change:
-    decision = budgets.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
-    if isinstance(decision, budgets.Requeue):
+    decision = retry_policy.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
+    if isinstance(decision, retry_policy.Requeue):
         return transitions.requeue_upload(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
     return transitions.fail(job, failure, counts=decision.counts, now=now)
 

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from common.ids import new_uuid7
 from services.job.domain.calls import cost_of, needs_consent
-from services.job.domain.closing import wanted_again
+from services.job.domain.claim_end import wanted_again
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change

@@ -1,0 +1,1 @@
+"""Background loops of job-service: facts in, outbox out, watchers, stale jobs, purging."""
