@@ -66,7 +66,7 @@ def list_providers(as_json: bool, connection: Connection) -> int:
 def check(file: Path, max_generating_seconds: float, live: bool) -> int:
     """Say what is wrong with a provider file, with line and field; keys are looked for, and tried with --live."""
     # Here, not above: to list what a service offers needs none of the generator's libraries.
-    from services.generator.adapters import provider_file
+    from services.generator.adapters.providers import provider_file
 
     try:
         found = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
@@ -89,8 +89,8 @@ def check(file: Path, max_generating_seconds: float, live: bool) -> int:
 
 def _is_well(entry: Any) -> bool:
     """Ask an entry's vendor, and say what came of it."""
-    from services.generator.adapters.provider_entries import RemoteEntry
-    from services.generator.adapters.providers.looking import Found, look
+    from services.generator.adapters.providers.check import Found, look
+    from services.generator.adapters.providers.entry import RemoteEntry
 
     if not isinstance(entry, RemoteEntry):
         return True

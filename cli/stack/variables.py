@@ -51,7 +51,7 @@ def settings_of(module: str) -> frozenset[str]:
 def of_providers(file: Path | None) -> frozenset[str]:
     """The variables that the providers of a file read; none for a file that the generator will refuse."""
     # Client commands start without it.
-    from services.generator.adapters import provider_file
+    from services.generator.adapters.providers import provider_file
 
     try:
         known = provider_file.read(file, max_timeout_seconds=math.inf)

@@ -22,17 +22,18 @@ from common.object_store import ObjectStore
 from common.sweeping import Sweeper
 from common.tracing import tracing
 from common.variables import hide_from_children
-from services.generator.adapters import nats_hints, provider_file, providers
-from services.generator.adapters.decoding_processes import DecodingProcesses
+from services.generator.adapters import nats_wakeups
 from services.generator.adapters.gcs_staging import GcsStaging
-from services.generator.adapters.grpc_desk import GrpcJobDesk
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.grpc_job_service import GrpcJobDesk
+from services.generator.adapters.images.decoding.processes import DecodingProcesses
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.adapters.nats_facts import NatsFacts
-from services.generator.adapters.rendering import Renderers
-from services.generator.application.generation import Generator
-from services.generator.application.settling import Settler
-from services.generator.domain.work import is_staging_folder
+from services.generator.adapters.providers import factory, provider_file
+from services.generator.adapters.providers.procedural.process_pool import Renderers
+from services.generator.application.run_job import Generator
+from services.generator.application.settle_calls import Settler
+from services.generator.domain.jobs import is_staging_folder
 from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
 
@@ -61,7 +62,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(renderers.close)
         decoder = DecodingProcesses()
         stack.push_async_callback(decoder.close)
-        build = partial(providers.build, environ=os.environ, renderers=renderers, decoder=decoder)
+        build = partial(factory.build, environ=os.environ, renderers=renderers, decoder=decoder)
         built = {one.name: build(one) for one in known.providers}
         audit.record(
             audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE
@@ -88,11 +89,11 @@ async def main(stop: asyncio.Event) -> None:
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
-            hints=nats_hints.of_jobs(broker),
+            hints=nats_wakeups.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
             "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=desk.claim_settlements,
-            renew=desk.renew_settlements, run=settler.run, hints=nats_hints.of_settlements(broker),
+            renew=desk.renew_settlements, run=settler.run, hints=nats_wakeups.of_settlements(broker),
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [OperationsService(ready, jobs, memory).served()]

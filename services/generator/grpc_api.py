@@ -13,7 +13,7 @@ from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.logs import LEVELS, set_level
 from common.memory import Memory
-from services.generator.domain.work import Job
+from services.generator.domain.jobs import Job
 
 
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):

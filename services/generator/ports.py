@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from common.leased_work import Renewal
-from services.generator.domain.outcomes import (
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.jobs import Call, Job, MaskForm, Phase, Request, StagedImage
+from services.generator.domain.provider_results import (
     CancelOutcome,
     Generated,
     ImageSource,
@@ -15,8 +17,6 @@ from services.generator.domain.outcomes import (
     ProviderError,
     StageError,
 )
-from services.generator.domain.plan import Traits
-from services.generator.domain.work import Call, Job, MaskForm, Phase, Request, StagedImage
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.adapters.network_addresses import is_private, is_public
-from services.generator.adapters.provider_entries.shared import PrivateName
-from services.generator.adapters.trusted_hosts import TrustedHosts
-from services.generator.domain.outcomes import StageError
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.adapters.network.addresses import is_private, is_public
+from services.generator.adapters.network.trusted_hosts import TrustedHosts
+from services.generator.adapters.providers.entry import PrivateName
+from services.generator.domain.provider_results import StageError
 from tests.support.decoding import decoder
 
 #: Metadata and own services of platforms.

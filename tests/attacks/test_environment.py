@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from cli.stack.state import StackState, read_state
-from services.generator.adapters.provider_entries import KINDS, ProviderFile
+from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from tests.support.manifests import containers, of_kind
 from tests.support.patience import PATIENCE
 from tests.support.stack import Client, PatientTransport

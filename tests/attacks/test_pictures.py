@@ -18,8 +18,8 @@ from calotype.job.v1 import job_pb2
 from PIL import ExifTags, Image
 
 from common.loops import pause_until
-from services.generator.adapters import decoding_processes
-from services.generator.adapters.decoding_processes import RESULTS, DecodingProcesses
+from services.generator.adapters.images.decoding import processes
+from services.generator.adapters.images.decoding.processes import RESULTS, DecodingProcesses
 from tests.support import generator_process
 from tests.support.bombs import jpeg_that_claims, png_of, turned_webp, webp_that_claims
 from tests.support.generator_process import World
@@ -154,7 +154,7 @@ async def test_hostile_pictures_leave_a_generator_within_its_memory_and_everybod
 
 async def test_ten_images_of_one_answer_that_are_all_as_large_as_may_be_take_turns() -> None:
     decoder, over = DecodingProcesses(), asyncio.Event()
-    watching = asyncio.create_task(watch(psutil.Process(), over, only=decoding_processes.MODULE))
+    watching = asyncio.create_task(watch(psutil.Process(), over, only=processes.MODULE))
     seen = await asyncio.gather(*(decoder.look(turned_webp(), lane=RESULTS) for _ in range(10)))
     over.set()
     peak = await watching
@@ -162,7 +162,7 @@ async def test_ten_images_of_one_answer_that_are_all_as_large_as_may_be_take_tur
 
     assert [(one.width, one.height) for one in seen] == [(5_000, 10_000)] * 10
     # Two of other tests may be there as well.
-    assert peak < decoding_processes.MOST_MEMORY + (decoding_processes.PROCESSES + 2) * OF_A_PROCESS
+    assert peak < processes.MOST_MEMORY + (processes.PROCESSES + 2) * OF_A_PROCESS
 
 
 async def test_a_picture_that_kills_its_process_is_refused_as_an_input_and_says_why(world: World) -> None:
@@ -194,7 +194,7 @@ async def test_processes_that_are_killed_while_they_decode_lose_nothing(world: W
     async with asyncio.timeout(PATIENCE):
         while killed is None:
             await pause_until(asyncio.Event(), seconds=LOOK)
-            decoding = [one for one in process.children() if decoding_processes.MODULE in _command(one)]
+            decoding = [one for one in process.children() if processes.MODULE in _command(one)]
             killed = next((one for one in decoding if _memory(one) > 80 * MIB), None)
         killed.kill()
         ends = await facts(world, len(jobs))

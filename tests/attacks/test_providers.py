@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.domain.provider_results import Acceptance, ProviderError
 from tests.support import goldens
 from tests.support.scripted_http import scripted_server
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from services.generator.adapters.procedural import render
+from services.generator.adapters.providers.procedural.drawing import render
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "contact-sheet"
 PROMPTS, SHEET = FOLDER / "prompts.txt", FOLDER / "contact-sheet.png"

@@ -3,9 +3,9 @@
 import asyncio
 from functools import cache
 
-from services.generator.adapters.decoding_processes import DecodingProcesses
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.images.decoding.processes import DecodingProcesses
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.ports import Inspected, PreparedInput
 
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.diffusers.entry import DiffusersEntry, DiffusersSettings
+from services.generator.domain.jobs import Request
 from services.generator.ports import Order
 
 

@@ -15,13 +15,20 @@ from common.jetstream import BrokerUnavailable
 from common.leased_work import Claim, Run, Slot
 from common.memory import Memory
 from common.object_store import StorageUnavailable
-from services.generator.adapters.grpc_desk import GrpcJobDesk
+from services.generator.adapters.grpc_job_service import GrpcJobDesk
 from services.generator.adapters.nats_facts import NatsFacts
-from services.generator.application.generation import Generator
-from services.generator.application.settling import Settler
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, ImageSource, Operation, Pending
-from services.generator.domain.plan import Traits
-from services.generator.domain.work import StagedImage
+from services.generator.application.run_job import Generator
+from services.generator.application.settle_calls import Settler
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.jobs import StagedImage
+from services.generator.domain.provider_results import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    ImageSource,
+    Operation,
+    Pending,
+)
 from services.generator.ports import Order, RawResult
 from services.job.application import fact_checks, stale_jobs
 from services.job.application.fact_checks import Refused

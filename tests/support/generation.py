@@ -11,7 +11,9 @@ import grpc
 from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.object_store import ObjectConflict, StorageUnavailable
-from services.generator.domain.outcomes import (
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.jobs import Call, Job, MaskForm, Phase, Request, Route, StagedImage
+from services.generator.domain.provider_results import (
     CancelOutcome,
     Generated,
     ImageSource,
@@ -20,8 +22,6 @@ from services.generator.domain.outcomes import (
     ProviderError,
     StageError,
 )
-from services.generator.domain.plan import Traits
-from services.generator.domain.work import Call, Job, MaskForm, Phase, Request, Route, StagedImage
 from services.generator.ports import (
     ImageProvider,
     Inspected,

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import yaml
 
-from services.generator.adapters.provider_entries import ProviderFile
-from services.generator.domain.outcomes import Generated, Operation, ProviderError
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain.provider_results import Generated, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.forms import form_of
 from tests.support.hops import as_generator_sees

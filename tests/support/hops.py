@@ -9,8 +9,8 @@ from calotype.job.v1 import job_pb2, worker_service_pb2
 from gateway.requests import strict_json
 from gateway.requests import to_protobuf as from_clients
 from gateway.schemas.requests import CreateJob
-from services.generator.adapters import grpc_desk
-from services.generator.domain.work import Request
+from services.generator.adapters import grpc_job_service
+from services.generator.domain.jobs import Request
 from services.job.domain.requests import JobRequest
 from services.job.messages import from_protobuf, to_protobuf
 from services.job.store import rows
@@ -23,4 +23,4 @@ def as_generator_sees(body: Mapping[str, Any]) -> Request:
     row = rows.as_json(rows.to_json(from_protobuf.request(asked)))
     claimed = worker_service_pb2.ClaimedJob()
     claimed.job.request.CopyFrom(to_protobuf.request(rows.from_json(JobRequest, json.loads(row))))
-    return grpc_desk.claimed_job(worker_service_pb2.ClaimedJob.FromString(claimed.SerializeToString())).request
+    return grpc_job_service.claimed_job(worker_service_pb2.ClaimedJob.FromString(claimed.SerializeToString())).request

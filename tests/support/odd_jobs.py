@@ -20,11 +20,11 @@ from PIL import Image
 
 from common.leased_work import Slot
 from common.memory import Memory
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.adapters.nats_facts import NatsFacts
-from services.generator.application.generation import Generator
-from services.generator.domain.work import Job, Route, StagedImage
+from services.generator.application.run_job import Generator
+from services.generator.domain.jobs import Job, Route, StagedImage
 from services.job.domain import facts
 from services.job.messages import from_protobuf
 from tests.support import goldens

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from services.generator.adapters.procedural import render
+from services.generator.adapters.providers.procedural.drawing import render
 
 
 def draw(prompt: str, **changes: Any) -> bytes:

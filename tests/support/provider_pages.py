@@ -13,10 +13,11 @@ from typing import Any
 import yaml
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters import provider_file, providers
-from services.generator.adapters.provider_entries import KINDS, DiffusersEntry
-from services.generator.adapters.providers.diffusers import DiffusersProvider
-from services.generator.adapters.rendering import Renderers
+from services.generator.adapters.providers import factory, provider_file
+from services.generator.adapters.providers.diffusers.entry import DiffusersEntry
+from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
+from services.generator.adapters.providers.kinds import KINDS
+from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support.decoding import decoder
 from tests.support.subjects import Painted
 
@@ -60,9 +61,7 @@ def described(kind: str, renderers: Renderers) -> provider_pb2.Provider:
         if isinstance(entry, DiffusersEntry):
             # What it offers stands in the file; the library that it needs is large.
             return DiffusersProvider(entry, decoder(), load=Painted).describe(is_default=True)
-        return providers.build(entry, environ=_AnyKey(), renderers=renderers, decoder=decoder()).describe(
-            is_default=True
-        )
+        return factory.build(entry, environ=_AnyKey(), renderers=renderers, decoder=decoder()).describe(is_default=True)
 
 
 def table(renderers: Renderers) -> str:

@@ -9,25 +9,26 @@ from typing import Any, Protocol
 from calotype.provider.v1 import provider_pb2
 from PIL import Image
 
-from services.generator.adapters import providers
-from services.generator.adapters.diffusion import Drawing
-from services.generator.adapters.provider_entries import DiffusersEntry, DiffusersSettings, ProviderFile
-from services.generator.adapters.providers.a1111 import A1111Provider
-from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
-from services.generator.adapters.providers.bedrock import BedrockProvider
-from services.generator.adapters.providers.bfl import BFLProvider
-from services.generator.adapters.providers.comfyui import ComfyUIProvider
-from services.generator.adapters.providers.diffusers import DiffusersProvider
-from services.generator.adapters.providers.fal import FalProvider
-from services.generator.adapters.providers.gemini import GeminiProvider
-from services.generator.adapters.providers.generic import GenericProvider
-from services.generator.adapters.providers.huggingface import HuggingFaceProvider
-from services.generator.adapters.providers.openai import OpenAIProvider
-from services.generator.adapters.providers.replicate import ReplicateProvider
-from services.generator.adapters.providers.stability import StabilityProvider
-from services.generator.adapters.rendering import Renderers
-from services.generator.domain.outcomes import Generated, Operation
-from services.generator.domain.work import Request
+from services.generator.adapters.providers import factory
+from services.generator.adapters.providers.a1111.provider import A1111Provider
+from services.generator.adapters.providers.azure_openai.provider import AzureOpenAIProvider
+from services.generator.adapters.providers.bedrock.provider import BedrockProvider
+from services.generator.adapters.providers.bfl.provider import BFLProvider
+from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
+from services.generator.adapters.providers.diffusers.entry import DiffusersEntry, DiffusersSettings
+from services.generator.adapters.providers.diffusers.pipeline_thread import Drawing
+from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
+from services.generator.adapters.providers.fal.provider import FalProvider
+from services.generator.adapters.providers.gemini.provider import GeminiProvider
+from services.generator.adapters.providers.generic.provider import GenericProvider
+from services.generator.adapters.providers.huggingface.provider import HuggingFaceProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.adapters.providers.openai.provider import OpenAIProvider
+from services.generator.adapters.providers.procedural.process_pool import Renderers
+from services.generator.adapters.providers.replicate.provider import ReplicateProvider
+from services.generator.adapters.providers.stability.provider import StabilityProvider
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Generated, Operation
 from services.generator.ports import ImageProvider, Order
 from tests.support.decoding import decoder
 from tests.support.scripted_http import Answer, Manner, ScriptedServer
@@ -225,7 +226,7 @@ class ReplicateSubject:
 def _built(entry: Mapping[str, Any], renderers: Renderers) -> DescribedProvider:
     """A provider as an entry of the provider file makes it."""
     [read] = ProviderFile.model_validate({"providers": [entry]}).providers
-    return providers.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers, decoder=decoder())
+    return factory.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers, decoder=decoder())
 
 
 def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> Order:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from calotype.job.v1 import job_service_pb2, worker_service_pb2
 
-from services.generator.adapters import grpc_desk as generators
+from services.generator.adapters import grpc_job_service as generators
 from services.uploader.adapters import grpc_desk as uploaders
 from tests.support.fake_job_service import FakeJobService
 

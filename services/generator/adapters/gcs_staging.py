@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, fields
 
 from common.object_store import ObjectConflict, ObjectInfo, ObjectStore
-from services.generator.domain.work import StagedImage
+from services.generator.domain.jobs import StagedImage
 from services.generator.ports import RawResult
 
 #: The store bounds an object's metadata; words longer than this (as JSON) are left to the fact that tells of them.

@@ -14,9 +14,16 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
-from services.generator.domain import words
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, JobWarning, Operation, StageError, VendorError
-from services.generator.domain.work import Call, Job, StagedImage
+from services.generator.domain import foreign_text
+from services.generator.domain.jobs import Call, Job, StagedImage
+from services.generator.domain.provider_results import (
+    Acceptance,
+    CancelOutcome,
+    JobWarning,
+    Operation,
+    StageError,
+    VendorError,
+)
 from services.generator.ports import Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
@@ -142,7 +149,7 @@ def _shorten(told: Any) -> None:
     """Cut all words, and leave out what an adapter kept of its operation: the rest is what the ledger needs."""
     for field, value in told.ListFields():
         if field.name in ("message", "revised_prompt"):
-            setattr(told, field.name, words.clean(value, SHORTEST_WORDS))
+            setattr(told, field.name, foreign_text.clean(value, SHORTEST_WORDS))
         elif field.name == "operation_state":
             told.ClearField(field.name)
         elif field.message_type is not None:
@@ -171,7 +178,7 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
     told = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
-        operation_id=outcome.operation_id if words.is_name(outcome.operation_id) else "",
+        operation_id=outcome.operation_id if foreign_text.is_name(outcome.operation_id) else "",
         cost_micros=outcome.cost_micros,
         is_over=outcome.is_over,
         call_token=outcome.token,

@@ -6,8 +6,8 @@ from math import inf
 
 from common.leased_work import Slot
 from services.generator.domain import failures
-from services.generator.domain.outcomes import JobWarning, ProviderError
-from services.generator.domain.work import Call, Job, Phase, StagedImage
+from services.generator.domain.jobs import Call, Job, Phase, StagedImage
+from services.generator.domain.provider_results import JobWarning, ProviderError
 from services.generator.ports import Known, Outcome
 
 

@@ -10,9 +10,9 @@ from functools import partial
 
 from common.logs import event
 from common.memory import Memory, expect
-from services.generator.application.storing import until_stored
-from services.generator.domain.outcomes import ImageSource, StageError
-from services.generator.domain.work import Call, StagedImage
+from services.generator.application.storage_retries import until_stored
+from services.generator.domain.jobs import Call, StagedImage
+from services.generator.domain.provider_results import ImageSource, StageError
 from services.generator.ports import ImageProvider, ImageReader, Inspected, RawResult, Staging
 
 #: It is in memory as such, as the text that it may be, and as the images of that.

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from services.generator.domain.outcomes import Acceptance, ProviderError, StageError
-from services.generator.domain.work import Phase
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
 
 #: What came is of no use, unless asking again may help.
 _UNUSABLE = frozenset({"FETCH_FAILED", "INVALID_IMAGE", "TOO_LARGE", "RESULT_MISMATCH"})

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from services.generator.adapters.rendering import Renderers
+from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support import goldens
 from tests.support.goldens import GoldenSubject
 from tests.support.scripted_http import ScriptedServer, scripted_server

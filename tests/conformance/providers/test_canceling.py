@@ -8,12 +8,12 @@ import pytest
 
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
-from services.generator.application.calling import Caller
 from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.provider_call import Caller
 from services.generator.application.raw_results import RawResults
 from services.generator.application.telling import Teller
-from services.generator.application.unread import UnreadAnswers
-from services.generator.domain.work import Phase, Route
+from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.domain.jobs import Phase, Route
 from services.generator.ports import Known
 from tests.support import goldens
 from tests.support.generation import Desk, Facts, Reader, Staging, job_of

@@ -9,8 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import KINDS
-from services.generator.domain.outcomes import Acceptance
+from services.generator.adapters.providers.kinds import KINDS
+from services.generator.domain.provider_results import Acceptance
 from tests.support import goldens
 from tests.support.goldens import Golden
 from tests.support.scripted_http import Answer, Manner

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.adapters.providers import provider_file
+from services.generator.adapters.providers.kinds import ProviderFile
 from tests.support import goldens
 from tests.support.goldens import Golden
 from tests.support.subjects import REMOTE

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.generator.adapters.provider_entries import ProviderFile
+from services.generator.adapters.providers.kinds import ProviderFile
 from tests.support import goldens
 from tests.support.goldens import Golden
 

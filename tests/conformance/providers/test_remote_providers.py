@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.generator.domain.outcomes import (
+from services.generator.domain.provider_results import (
     Acceptance,
     CancelOutcome,
     Generated,

@@ -12,11 +12,11 @@ from common.leased_work import Slot
 from common.memory import Memory
 from common.object_store import ObjectStore
 from services.generator.adapters.gcs_staging import GcsStaging
-from services.generator.adapters.guarded_fetch import Bounds, GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.adapters.rendering import Renderers
-from services.generator.application.generation import Generator
-from services.generator.domain.work import Job, Route
+from services.generator.adapters.images.guarded_fetch import Bounds, GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.adapters.providers.procedural.process_pool import Renderers
+from services.generator.application.run_job import Generator
+from services.generator.domain.jobs import Job, Route
 from services.generator.ports import ImageProvider, Order
 from tests.support import generator_process
 from tests.support.decoding import decoder

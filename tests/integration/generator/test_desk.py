@@ -17,10 +17,10 @@ from common.grpc_client import channel
 from common.grpc_server import Served, serve
 from common.health import Readiness
 from common.leased_work import Renewal
-from services.generator.adapters.grpc_desk import GrpcJobDesk
+from services.generator.adapters.grpc_job_service import GrpcJobDesk
 from services.generator.adapters.nats_facts import image_artifact
-from services.generator.domain.outcomes import CancelOutcome, Operation
-from services.generator.domain.work import InputImage, Phase, Route
+from services.generator.domain.jobs import InputImage, Phase, Route
+from services.generator.domain.provider_results import CancelOutcome, Operation
 from services.generator.ports import Known, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
 

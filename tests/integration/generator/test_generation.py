@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from common.leased_work import Renewal, Slot
-from services.generator.application import keeping, storing
-from services.generator.domain.outcomes import Generated, ImageSource
-from services.generator.domain.work import Call, InputImage, Job, Phase, Request
+from services.generator.application import stage_images, storage_retries
+from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request
+from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import Known
 from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
@@ -248,7 +248,7 @@ async def test_a_write_whose_answer_was_lost_is_found_to_be_done(world: World) -
 async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_now(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = put_into(monkeypatch, keeping, storing)
+    clock = put_into(monkeypatch, stage_images, storage_retries)
     world.will_sell_one()
     world.shows("0.png", GOOD)
     world.proxy.go_away(Fault.HANG_UP)

@@ -22,12 +22,12 @@ from websockets.asyncio.server import ServerConnection
 
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
-from services.generator.adapters.provider_entries import ComfyUIEntry
-from services.generator.adapters.providers.comfyui import ComfyUIProvider
-from services.generator.adapters.providers.websocket import MOST_MESSAGE, messages
-from services.generator.application.generation import Generator
-from services.generator.domain.outcomes import Operation
-from services.generator.domain.work import Job, Phase, Request
+from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
+from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
+from services.generator.adapters.providers.http.websocket import MOST_MESSAGE, messages
+from services.generator.application.run_job import Generator
+from services.generator.domain.jobs import Job, Phase, Request
+from services.generator.domain.provider_results import Operation
 from services.generator.ports import Order
 from tests.support.comfyui_server import ComfyUIServer, comfyui_server
 from tests.support.generation import Desk, Facts, Reader, Staging, call_of, job_of

@@ -11,14 +11,15 @@ import pytest
 from common.leased_work import Slot
 from common.memory import UNCOUNTED, Memory
 from common.object_store import ObjectStore
-from services.generator.adapters import guarded_fetch
 from services.generator.adapters.gcs_staging import GcsStaging
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.adapters.provider_entries import ModelEntry, OpenAIEntry
-from services.generator.adapters.providers import answers
-from services.generator.adapters.providers.openai import OpenAIProvider
-from services.generator.application.generation import Generator
+from services.generator.adapters.images import guarded_fetch
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.adapters.providers.http import responses
+from services.generator.adapters.providers.openai.entry import OpenAIEntry
+from services.generator.adapters.providers.openai.provider import OpenAIProvider
+from services.generator.application.run_job import Generator
 from services.generator.ports import ImageProvider
 from tests.support.decoding import decoder
 from tests.support.generation import Desk, Facts, Provider, at, job_of
@@ -32,7 +33,7 @@ MEBIBYTE = 1024 * 1024
 #: Of an image; as base64 it has 4 MiB.
 SIZE = 3 * MEBIBYTE
 #: Two of sixteen fit.
-BOUNDS = {"base64": 2 * answers.COPIES * 4 * MEBIBYTE, "address": 2 * guarded_fetch.COPIES * SIZE}
+BOUNDS = {"base64": 2 * responses.COPIES * 4 * MEBIBYTE, "address": 2 * guarded_fetch.COPIES * SIZE}
 #: What is not counted of each body, and the rest: connections, and what libraries need.
 OVERHEAD = JOBS * UNCOUNTED + 8 * MEBIBYTE
 _PIECE = 48 * 1024

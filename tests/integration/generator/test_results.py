@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from services.generator.application.keeping import PAUSES_BEFORE_ANOTHER_FETCH
-from services.generator.domain.outcomes import Generated, ImageSource
-from services.generator.domain.work import Phase
+from services.generator.application.stage_images import PAUSES_BEFORE_ANOTHER_FETCH
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import Generated, ImageSource
 from tests.support.generation import Provider
 from tests.support.paid_provider import bomb
 from tests.support.scripted_http import Answer, Manner

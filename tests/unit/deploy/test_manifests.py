@@ -19,7 +19,8 @@ import services.uploader.settings
 from cli.stack import nats_accounts
 from common import config, grpc_server
 from services.generator.__main__ import MOST_IN_MEMORY
-from services.generator.adapters.providers import answers, openai
+from services.generator.adapters.providers.http import responses
+from services.generator.adapters.providers.openai import provider
 from tests.support.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
 
 SERVICES: dict[str, Any] = {
@@ -90,7 +91,7 @@ def test_job_service_and_generators_agree_on_the_longest_generation() -> None:
 def test_what_generators_read_leaves_room_for_themselves_and_the_largest_answer_has_room() -> None:
     [container] = containers(named("Deployment", "generator"))
     limit = container["resources"]["limits"]["memory"]
-    largest = answers.COPIES * (openai.MOST_ANSWER + 10 * openai.MOST_PER_IMAGE)
+    largest = responses.COPIES * (provider.MOST_ANSWER + 10 * provider.MOST_PER_IMAGE)
 
     assert limit.endswith("Gi")
     assert largest <= MOST_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2

@@ -5,10 +5,10 @@ from typing import Any, get_args
 
 import pytest
 
-from services.generator.adapters import provider_entries
-from services.generator.adapters.provider_entries import KINDS
-from services.generator.adapters.provider_entries.shared import RemoteEntry
-from services.generator.adapters.rendering import Renderers
+from services.generator.adapters.providers import kinds
+from services.generator.adapters.providers.entry import RemoteEntry
+from services.generator.adapters.providers.kinds import KINDS
+from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support import provider_pages
 
 
@@ -25,7 +25,7 @@ def test_the_minimal_entry_of_a_page_is_taken(kind: str, renderers: Renderers) -
 
 def _settings(kind: str) -> Any:
     """The class of a kind's settings; None for a kind without any."""
-    entries = get_args(provider_entries.ProviderEntry)
+    entries = get_args(kinds.ProviderEntry)
     entry = next(one for one in entries if get_args(one.model_fields["kind"].annotation) == (kind,))
     return entry.model_fields["settings"].annotation if "settings" in entry.model_fields else None
 

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, Pending
-from services.generator.domain.work import MaskForm
+from services.generator.adapters.providers.http.provider import RemoteProvider
+from services.generator.domain.jobs import MaskForm
+from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, Pending
 from services.generator.ports import Order
 
 

@@ -2,8 +2,8 @@
 
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries.option_rules import OptionRule
-from services.generator.adapters.provider_entries.shared import Entry
+from services.generator.adapters.providers.entry import Entry
+from services.generator.adapters.providers.option_rules import OptionRule
 
 
 def of_entry(entry: Entry) -> provider_pb2.OptionRules:

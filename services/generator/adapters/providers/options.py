@@ -1,6 +1,6 @@
 """Options of a job that a provider is not asked with, because their answer could not be read."""
 
-from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.domain.provider_results import Acceptance, ProviderError
 
 
 def not_taken(name: str, option: str, why: str) -> ProviderError:

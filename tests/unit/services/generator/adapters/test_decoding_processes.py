@@ -13,11 +13,11 @@ import pytest
 
 import services.generator
 from common.loops import pause_until
-from services.generator.adapters import decoding_processes
-from services.generator.adapters.decoding_processes import INPUTS, RESULTS, DecodingProcesses
-from services.generator.adapters.image_size import size_of
-from services.generator.domain.outcomes import StageError
-from services.generator.domain.work import MaskForm
+from services.generator.adapters.images.decoding import processes
+from services.generator.adapters.images.decoding.processes import INPUTS, RESULTS, DecodingProcesses
+from services.generator.adapters.images.size import size_of
+from services.generator.domain.jobs import MaskForm
+from services.generator.domain.provider_results import StageError
 from tests.support.bombs import IMAGES, encoded, jpeg_that_claims, png_of, webp_that_claims
 from tests.support.paid_provider import bomb, picture
 from tests.support.patience import PATIENCE
@@ -45,7 +45,7 @@ async def decoder(strangers: set[int]) -> AsyncIterator[DecodingProcesses]:
 def children(strangers: set[int]) -> list[psutil.Process]:
     """Processes that decode here."""
     own = [one for one in psutil.Process().children() if one.pid not in strangers]
-    return [one for one in own if decoding_processes.MODULE in one.cmdline()]
+    return [one for one in own if processes.MODULE in one.cmdline()]
 
 
 async def frozen(decoder: DecodingProcesses, strangers: set[int]) -> psutil.Process:
@@ -102,7 +102,7 @@ async def test_processes_that_are_killed_while_they_wait_for_work_fail_no_image(
 async def test_an_image_that_takes_more_time_than_it_may_is_refused_and_the_next_is_not(
     decoder: DecodingProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding_processes, "CPU_SECONDS", 0)
+    monkeypatch.setattr(processes, "CPU_SECONDS", 0)
     async with asyncio.timeout(PATIENCE):
         with pytest.raises(StageError) as refusal:
             await decoder.mask(SLOW, MaskForm.TWO_WAY)
@@ -117,7 +117,7 @@ async def test_a_process_that_hangs_is_ended(
 ) -> None:
     async with asyncio.timeout(PATIENCE):
         child = await frozen(decoder, strangers)
-        monkeypatch.setattr(decoding_processes, "MOST_SECONDS", 0.01)
+        monkeypatch.setattr(processes, "MOST_SECONDS", 0.01)
         with pytest.raises(StageError) as refusal:
             await decoder.look(picture(), lane=RESULTS)
     assert refusal.value.reason == "INVALID_IMAGE"
@@ -172,8 +172,8 @@ async def test_what_claims_too_many_pixels_is_refused_before_they_are_made(
 async def test_the_memory_of_a_process_is_limited_by_the_system(
     decoder: DecodingProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding_processes, "_REST", 1)
-    monkeypatch.setattr(decoding_processes, "_PER_PIXEL", dict.fromkeys((b"\x89PNG", b"RIFF"), 0))
+    monkeypatch.setattr(processes, "_REST", 1)
+    monkeypatch.setattr(processes, "_PER_PIXEL", dict.fromkeys((b"\x89PNG", b"RIFF"), 0))
     small = DecodingProcesses(processes=1, memory=64 * MIB)
     with pytest.raises(StageError) as refusal:
         await small.look(png_of(7000, 7000), lane=INPUTS)
@@ -186,7 +186,7 @@ async def test_the_memory_of_a_process_is_limited_by_the_system(
 async def test_what_would_be_written_larger_than_is_sent_is_refused_as_that(
     decoder: DecodingProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(decoding_processes, "MOST_WRITTEN", 10)
+    monkeypatch.setattr(processes, "MOST_WRITTEN", 10)
     with pytest.raises(StageError) as refusal:
         await decoder.rewritten(picture())
     assert refusal.value.reason == "TOO_LARGE"
@@ -207,7 +207,7 @@ async def test_nothing_of_the_service_is_in_a_process(
 def test_processes_end_with_whoever_started_them() -> None:
     script = (
         "import asyncio, sys, time\n"
-        "from services.generator.adapters.decoding_processes import DecodingProcesses\n"
+        "from services.generator.adapters.images.decoding.processes import DecodingProcesses\n"
         "from tests.support.paid_provider import picture\n"
         "asyncio.run(DecodingProcesses(processes=1).look(picture(), lane=0))\n"
         "print('decoded', flush=True)\n"
@@ -245,4 +245,4 @@ def test_only_what_runs_in_a_process_opens_images_of_others() -> None:
         for path in GENERATOR.rglob("*.py")
         if "Image.open" in path.read_text(encoding="utf-8")
     ]
-    assert opening == ["adapters/decoding.py"]
+    assert opening == ["adapters/images/decoding/pixels.py"]

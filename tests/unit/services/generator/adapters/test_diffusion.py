@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from services.generator.adapters.diffusion import (
+from services.generator.adapters.providers.diffusers.pipeline_thread import (
     Diffusion,
     DiffusionFailed,
     Drawing,

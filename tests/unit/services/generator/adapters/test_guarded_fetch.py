@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from common.memory import STEP, Memory
-from services.generator.adapters.guarded_fetch import COPIES, Bounds, GuardedFetch
-from services.generator.adapters.network_addresses import is_public
-from services.generator.domain.outcomes import FetchError, StageError
+from services.generator.adapters.images.guarded_fetch import COPIES, Bounds, GuardedFetch
+from services.generator.adapters.network.addresses import is_public
+from services.generator.domain.provider_results import FetchError, StageError
 from tests.support.paid_provider import picture
 from tests.support.tcp_servers import tcp_server
 

@@ -5,7 +5,7 @@ import random
 import struct
 import zlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -13,10 +13,13 @@ from hypothesis import strategies as some
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from services.generator.adapters import provider_entries as entries
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_metadata import without_metadata
-from services.generator.adapters.image_reader import GuardedImageReader
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.metadata import without_metadata
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.adapters.providers.a1111.entry import A1111Entry
+from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
+from services.generator.adapters.providers.entry import RemoteEntry
+from services.generator.adapters.providers.kinds import ProviderEntry
 from tests.support.decoding import decoder, inspect, prepared
 
 SECRET = b"SECRET-of-the-operator"
@@ -263,10 +266,10 @@ async def test_an_input_that_cannot_be_taken_apart_is_encoded_anew() -> None:
 
 
 def test_metadata_goes_by_default_where_it_is_the_operators_own() -> None:
-    every = {one for one in vars(entries).values() if isinstance(one, type) and issubclass(one, entries.RemoteEntry)}
+    every = {entry for entry in get_args(ProviderEntry) if issubclass(entry, RemoteEntry)}
 
     assert len(every) > 10
     assert {one for one in every if one.model_fields["strip_metadata"].default} == {
-        entries.A1111Entry,
-        entries.ComfyUIEntry,
+        A1111Entry,
+        ComfyUIEntry,
     }

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.generator.adapters import image_reader
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.domain.outcomes import ImageSource, StageError
+from services.generator.adapters.images import reader as image_reader
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.domain.provider_results import ImageSource, StageError
 from tests.support.decoding import decoder
 from tests.support.generation import Provider, made
 from tests.support.pictures import draw

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import ExifTags, Image
 
-from services.generator.domain.outcomes import StageError
+from services.generator.domain.provider_results import StageError
 from tests.support.decoding import inspect, prepared
 
 GOOD = [

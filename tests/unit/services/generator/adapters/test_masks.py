@@ -5,7 +5,7 @@ import io
 import pytest
 from PIL import Image
 
-from services.generator.domain.work import MaskForm
+from services.generator.domain.jobs import MaskForm
 from tests.support.decoding import decoder
 
 

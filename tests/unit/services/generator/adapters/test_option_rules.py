@@ -7,11 +7,13 @@ import pytest
 import yaml
 
 from common.config import ConfigError
-from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import KINDS, FalEntry, GeminiEntry, ProviderFile
-from services.generator.adapters.provider_entries.option_rules import merged
-from services.generator.domain.outcomes import Acceptance, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers import provider_file
+from services.generator.adapters.providers.fal.entry import FalEntry
+from services.generator.adapters.providers.gemini.entry import GeminiEntry
+from services.generator.adapters.providers.kinds import KINDS, ProviderFile
+from services.generator.adapters.providers.option_rules import merged
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Acceptance, ProviderError
 from tests.support import provider_pages
 
 MODEL = "fal-ai/flux/dev"

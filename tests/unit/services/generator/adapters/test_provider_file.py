@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from common.config import ConfigError
-from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import Defaults, ProviderFile
-from services.generator.domain.work import Request
+from services.generator.adapters.providers import provider_file
+from services.generator.adapters.providers.entry import Defaults
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain.jobs import Request
 
 GOOD = """
 default: flux

@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from services.generator.adapters.procedural import render
-from services.generator.adapters.rendering import Renderers
+from services.generator.adapters.providers.procedural.drawing import render
+from services.generator.adapters.providers.procedural.process_pool import Renderers
 from tests.support.patience import PATIENCE
 
 SMALL: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.generator.adapters.turns import Turn, Turns
+from services.generator.adapters.images.decoding.fair_semaphore import Turn, Turns
 
 ROUNDS = 3
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from services.generator.adapters.guarded_fetch import GuardedFetch
-from services.generator.adapters.image_reader import GuardedImageReader
-from services.generator.domain.outcomes import ImageSource
+from services.generator.adapters.images.guarded_fetch import GuardedFetch
+from services.generator.adapters.images.reader import GuardedImageReader
+from services.generator.domain.provider_results import ImageSource
 from tests.support.decoding import decoder
 from tests.support.pictures import draw
 

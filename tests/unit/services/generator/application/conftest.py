@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
-from services.generator.application.generation import Generator
-from services.generator.domain.outcomes import Acceptance, Operation
-from services.generator.domain.work import Job
+from services.generator.application.run_job import Generator
+from services.generator.domain.jobs import Job
+from services.generator.domain.provider_results import Acceptance, Operation
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, provider_error
 
 OPERATION = Operation(id="op")

@@ -10,9 +10,9 @@ import pytest
 from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.object_store import StorageDenied
-from services.generator.application import calling, claim
-from services.generator.domain.outcomes import Acceptance, Pending
-from services.generator.domain.work import Phase, Request
+from services.generator.application import claim, provider_call
+from services.generator.domain.jobs import Phase, Request
+from services.generator.domain.provider_results import Acceptance, Pending
 from services.generator.ports import Known, Outcome
 from tests.support.clocks import put_into
 from tests.support.generation import (
@@ -267,7 +267,7 @@ async def test_once_a_call_has_begun_the_claim_has_the_time_for_generating() -> 
 
 
 async def test_whoever_follows_an_operation_has_the_time_for_generating(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = put_into(monkeypatch, claim, calling)
+    clock = put_into(monkeypatch, claim, provider_call)
     job = job_of(calls=[call_of(Phase.ACCEPTED, operation="op")], max_seconds=10 * PATIENCE)
     provider = Provider(Pending(), made(), timeout=10 * PATIENCE, hook=clock.once(2 * PATIENCE))
     world = World(provider)

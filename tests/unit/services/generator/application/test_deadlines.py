@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from services.generator.application import calling, claim
-from services.generator.domain.outcomes import CancelOutcome, Operation, Pending
-from services.generator.domain.work import Job, Phase
+from services.generator.application import claim, provider_call
+from services.generator.domain.jobs import Job, Phase
+from services.generator.domain.provider_results import CancelOutcome, Operation, Pending
 from tests.support.clocks import AheadClock, put_into
 from tests.support.generation import Provider, job_of, made
 from tests.support.patience import PATIENCE
@@ -18,7 +18,7 @@ OPERATION = Operation(id="op", state={})
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> AheadClock:
     """What the generator looks at."""
-    return put_into(monkeypatch, claim, calling)
+    return put_into(monkeypatch, claim, provider_call)
 
 
 def late(**fields: Any) -> Job:

@@ -9,9 +9,9 @@ import pytest
 from common.errors import ServiceError
 from common.leased_work import Slot
 from common.memory import Memory
-from services.generator.application.generation import Generator
-from services.generator.domain.outcomes import Acceptance
-from services.generator.domain.work import InputImage, MaskForm, Phase, Request, Route
+from services.generator.application.run_job import Generator
+from services.generator.domain.jobs import InputImage, MaskForm, Phase, Request, Route
+from services.generator.domain.provider_results import Acceptance
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
 
 ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))

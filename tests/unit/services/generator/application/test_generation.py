@@ -7,9 +7,9 @@ import pytest
 
 from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
-from services.generator.application import keeping, storing
-from services.generator.domain.outcomes import Acceptance, Pending
-from services.generator.domain.work import InputImage, Job, Phase, Request, Route
+from services.generator.application import stage_images, storage_retries
+from services.generator.domain.jobs import InputImage, Job, Phase, Request, Route
+from services.generator.domain.provider_results import Acceptance, Pending
 from services.generator.ports import Known
 from tests.support.clocks import put_into
 from tests.support.generation import (
@@ -377,7 +377,7 @@ async def test_something_else_under_the_images_name_is_no_result_of_ours() -> No
 
 async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase(monkeypatch: pytest.MonkeyPatch) -> None:
     staging = Staging(outages=99)
-    staging.when_refused = put_into(monkeypatch, keeping, storing).once(PATIENCE)
+    staging.when_refused = put_into(monkeypatch, stage_images, storage_retries).once(PATIENCE)
     world = World(Provider(made(cost=0), free=True), staging=staging)
     await world.run(job_of())
 
@@ -386,7 +386,7 @@ async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase(mo
 
 async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
     staging = Staging(outages=99)
-    staging.when_refused = put_into(monkeypatch, keeping, storing).once(PATIENCE)
+    staging.when_refused = put_into(monkeypatch, stage_images, storage_retries).once(PATIENCE)
     world = World(Provider(made(), idempotent=True), staging=staging)
     await world.run(job_of())
 

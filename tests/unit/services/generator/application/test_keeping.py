@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common.object_store import StorageDenied, StorageUnavailable
-from services.generator.application import keeping, storing
-from services.generator.domain.outcomes import Acceptance, FetchError, StageError, VendorError
-from services.generator.domain.work import Phase
+from services.generator.application import stage_images, storage_retries
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import Acceptance, FetchError, StageError, VendorError
 from tests.support.clocks import put_into
 from tests.support.generation import Provider, Reader, Staging, at, call_of, job_of, made, provider_error
 from tests.support.patience import PATIENCE
@@ -69,7 +69,7 @@ def test_an_image_that_does_not_appear_is_given_up_after_a_while(
 ) -> None:
     @in_virtual_time
     async def run() -> None:
-        clock = put_into(monkeypatch, keeping, storing)
+        clock = put_into(monkeypatch, stage_images, storage_retries)
         answers = (OPERATION, at(ADDRESS)) if resumable else (at(ADDRESS),)
         reader = Reader(*[missing() for _ in range(99)])
         reader.when_failed = lambda: clock.pass_by(4)
@@ -301,7 +301,7 @@ async def test_staging_that_is_away_for_all_of_the_stage_leaves_the_failure_as_i
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     staging = Staging(outages=99, problem=StorageUnavailable("away"))
-    staging.when_refused = put_into(monkeypatch, keeping, storing).once(PATIENCE)
+    staging.when_refused = put_into(monkeypatch, stage_images, storage_retries).once(PATIENCE)
     world = World(Provider(unread(b"strange"), resumable=False), staging=staging)
     await world.run(job_of())
 

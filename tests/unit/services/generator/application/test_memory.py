@@ -10,8 +10,8 @@ import pytest
 
 from common.leased_work import Slot
 from common.memory import STEP, Memory, read_body
-from services.generator.application.generation import Generator
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, Operation, StageError
+from services.generator.application.run_job import Generator
+from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
 from services.generator.ports import ImageProvider, Order, Outcome
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
 from tests.support.patience import PATIENCE

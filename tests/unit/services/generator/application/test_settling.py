@@ -9,10 +9,10 @@ import pytest
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
 from common.object_store import StorageDenied
-from services.generator.application import keeping, storing
-from services.generator.application.settling import Settler
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Pending
-from services.generator.domain.work import Phase
+from services.generator.application import stage_images, storage_retries
+from services.generator.application.settle_calls import Settler
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import Acceptance, CancelOutcome, Pending
 from services.generator.ports import Outcome, Settlement
 from tests.support.clocks import put_into
 from tests.support.generation import (
@@ -228,7 +228,7 @@ async def test_a_call_without_an_operation_is_looked_for_in_staging(count: int) 
 @pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.ACCEPTED])
 async def test_a_call_whose_images_cannot_be_kept_yet_stays_open(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
     staging = Staging(outages=99)
-    staging.when_refused = put_into(monkeypatch, keeping, storing).once(PATIENCE)
+    staging.when_refused = put_into(monkeypatch, stage_images, storage_retries).once(PATIENCE)
     desk, facts = await looked(Provider(made()), slot_of(phase=phase, keep=True), staging=staging)
 
     assert (facts.kinds, [call_id for call_id, *_ in desk.postponed]) == ([], ["call_old"])

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 
 from common.leased_work import Renewal
-from services.generator.domain.outcomes import CancelOutcome, Generated, Operation
-from services.generator.domain.plan import Traits
-from services.generator.domain.work import Phase
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import CancelOutcome, Generated, Operation
 from services.generator.ports import Order
 from tests.support.generation import Provider, job_of, made
 

@@ -8,8 +8,8 @@ import pytest
 from common.jetstream import BrokerUnavailable, MessageTooLarge
 from common.leased_work import Renewal
 from services.generator.application.telling import Teller, tell
-from services.generator.domain.outcomes import Acceptance
-from services.generator.domain.work import Phase
+from services.generator.domain.jobs import Phase
+from services.generator.domain.provider_results import Acceptance
 from tests.support.generation import Facts, Provider, job_of, provider_error
 from tests.support.patience import PATIENCE
 from tests.unit.services.generator.application.conftest import World, end, slot_of

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from services.generator.domain.plan import Step, Traits, may_have_left_images, step_for, unsettled
-from services.generator.domain.work import Call, Phase
+from services.generator.domain.earlier_calls import Step, Traits, may_have_left_images, step_for, unsettled
+from services.generator.domain.jobs import Call, Phase
 
 CALL = Call(
     id="call_1",

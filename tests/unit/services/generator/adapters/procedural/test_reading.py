@@ -2,11 +2,11 @@
 
 import pytest
 
-from services.generator.adapters.procedural.colour import rgb
-from services.generator.adapters.procedural.composition import plan
-from services.generator.adapters.procedural.person import portrait
-from services.generator.adapters.procedural.reading import read
-from services.generator.adapters.procedural.scene import stage
+from services.generator.adapters.providers.procedural.drawing.composition import plan
+from services.generator.adapters.providers.procedural.drawing.layers.person import portrait
+from services.generator.adapters.providers.procedural.drawing.paint.colour import rgb
+from services.generator.adapters.providers.procedural.drawing.prompt.reading import read
+from services.generator.adapters.providers.procedural.drawing.scene import stage
 
 RED = rgb("d62828")
 

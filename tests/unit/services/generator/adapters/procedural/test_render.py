@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from services.generator.adapters.procedural import render
+from services.generator.adapters.providers.procedural.drawing import render
 from tests.support.patience import PATIENCE
 from tests.support.pictures import distance, draw, opened
 
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[6]
 PROMPT = "a lighthouse above a stormy sea at dusk"
 DRAW_ELSEWHERE = """
 import hashlib, sys
-from services.generator.adapters.procedural import render
+from services.generator.adapters.providers.procedural.drawing import render
 for kind in ("png", "jpeg", "webp"):
     file = render(prompt=sys.argv[1], negative_prompt="cat", seed=5, width=96, height=128, output_format=kind)
     print(hashlib.sha256(file).hexdigest())

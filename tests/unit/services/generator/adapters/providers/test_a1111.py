@@ -13,10 +13,10 @@ import pytest
 from PIL import Image
 
 from common.config import ConfigError
-from services.generator.adapters.provider_entries import A1111Entry
-from services.generator.adapters.providers.a1111 import A1111Provider
-from services.generator.domain.outcomes import CancelOutcome, Operation, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers.a1111.entry import A1111Entry
+from services.generator.adapters.providers.a1111.provider import A1111Provider
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import CancelOutcome, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.patience import PATIENCE
 from tests.support.wire import Wire

@@ -10,22 +10,20 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.providers import (
-    a1111_errors,
-    bfl_errors,
-    comfyui_errors,
-    fal_errors,
-    gemini_errors,
-    openai_errors,
-    replicate_errors,
-    stability_errors,
-)
-from services.generator.adapters.providers.answers import Answer, exchange
-from services.generator.adapters.providers.http_errors import classify
-from services.generator.domain.outcomes import Acceptance
+from services.generator.adapters.providers.a1111 import errors
+from services.generator.adapters.providers.bfl import errors as bfl_errors
+from services.generator.adapters.providers.comfyui import errors as comfyui_errors
+from services.generator.adapters.providers.fal import errors as fal_errors
+from services.generator.adapters.providers.gemini import errors as gemini_errors
+from services.generator.adapters.providers.http.errors import classify
+from services.generator.adapters.providers.http.responses import Answer, exchange
+from services.generator.adapters.providers.openai import errors as openai_errors
+from services.generator.adapters.providers.replicate import errors as replicate_errors
+from services.generator.adapters.providers.stability import errors as stability_errors
+from services.generator.domain.provider_results import Acceptance
 
 RULES = {
-    "a1111": a1111_errors.RULES,
+    "a1111": errors.RULES,
     "bfl": bfl_errors.RULES,
     "comfyui": comfyui_errors.RULES,
     "comfyui v2": comfyui_errors.V2_RULES,

@@ -11,13 +11,14 @@ import httpx
 import pytest
 
 from common.config import ConfigError
-from services.generator.adapters.provider_entries import AzureOpenAIEntry, ProviderFile
-from services.generator.adapters.providers import azure_identity
-from services.generator.adapters.providers.azure_openai import AzureOpenAIProvider
-from services.generator.adapters.providers.looking import Found, look
-from services.generator.domain import words
-from services.generator.domain.outcomes import Acceptance, Generated, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.azure_openai import identity
+from services.generator.adapters.providers.azure_openai.entry import AzureOpenAIEntry
+from services.generator.adapters.providers.azure_openai.provider import AzureOpenAIProvider
+from services.generator.adapters.providers.check import Found, look
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain import foreign_text
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
 from services.generator.ports import Order
 from tests.support.scripted_http import Answer, scripted_server
 from tests.support.wire import Wire
@@ -230,8 +231,8 @@ async def test_tokens_are_in_no_text_and_those_of_yesterday_take_no_time(tmp_pat
         await ask(provider)
     await provider.close()
 
-    assert words.clean("token-number-3 token-number-2", 100) == "*** ***"
-    assert words.clean("token-number-1", 100) == "token-number-1"
+    assert foreign_text.clean("token-number-3 token-number-2", 100) == "*** ***"
+    assert foreign_text.clean("token-number-1", 100) == "token-number-1"
 
 
 @contextmanager
@@ -260,6 +261,6 @@ def test_an_address_behind_a_gateway_of_ones_own_may_be_any() -> None:
 
 
 def test_an_identity_without_the_extra_is_told_when_the_process_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(azure_identity, "find_spec", lambda name: None)
+    monkeypatch.setattr(identity, "find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'calotype\[azure\]'"):
         AzureOpenAIProvider(entry(settings={"auth": "identity"}), api_key="")

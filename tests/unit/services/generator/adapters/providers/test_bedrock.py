@@ -11,12 +11,13 @@ import pytest
 from botocore.credentials import Credentials
 
 from common.config import ConfigError
-from services.generator.adapters.provider_entries import BedrockEntry, ProviderFile
-from services.generator.adapters.providers import aws_signing
-from services.generator.adapters.providers.bedrock import BedrockProvider
-from services.generator.domain import words
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers.bedrock import aws_signing
+from services.generator.adapters.providers.bedrock.entry import BedrockEntry
+from services.generator.adapters.providers.bedrock.provider import BedrockProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain import foreign_text
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import Order
 from tests.support.aws_signature import signature_of
 from tests.support.wire import Wire
@@ -183,7 +184,7 @@ async def test_credentials_that_ended_are_found_anew_and_the_request_is_signed_a
 
     assert ["AKOLD" in vendor.asked[0].headers["Authorization"], "AKNEW" in vendor.asked[1].headers["Authorization"]]
     assert [is_signed(one) for one in vendor.asked] == [True, True]
-    assert words.clean("old-token-of-it new-token-of-it", 100) == "*** ***"
+    assert foreign_text.clean("old-token-of-it new-token-of-it", 100) == "*** ***"
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidSignatureException", "UnrecognizedClientException"])

@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import BFLEntry, BFLSettings, ModelEntry
-from services.generator.adapters.providers.bfl import MOST_UNFOUND, BFLProvider
-from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.bfl.entry import BFLEntry, BFLSettings
+from services.generator.adapters.providers.bfl.provider import MOST_UNFOUND, BFLProvider
+from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

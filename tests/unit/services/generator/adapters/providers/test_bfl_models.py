@@ -8,10 +8,10 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import ProviderFile
-from services.generator.adapters.providers.bfl import BFLProvider
-from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers.bfl.provider import BFLProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

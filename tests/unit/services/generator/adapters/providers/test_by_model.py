@@ -8,14 +8,14 @@ import httpx
 import pytest
 
 from common.config import ConfigError
-from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import KINDS, ProviderFile
-from services.generator.adapters.providers import build
+from services.generator.adapters.providers import provider_file
 from services.generator.adapters.providers.by_model import ModelProviders
-from services.generator.adapters.providers.fal import FalProvider
-from services.generator.adapters.rendering import Renderers
-from services.generator.domain.outcomes import CancelOutcome, Generated, Operation, ProviderError
-from services.generator.domain.work import MaskForm, Request
+from services.generator.adapters.providers.factory import build
+from services.generator.adapters.providers.fal.provider import FalProvider
+from services.generator.adapters.providers.kinds import KINDS, ProviderFile
+from services.generator.adapters.providers.procedural.process_pool import Renderers
+from services.generator.domain.jobs import MaskForm, Request
+from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.decoding import decoder
 from tests.support.wire import Wire

@@ -10,11 +10,18 @@ import httpx
 import pytest
 
 from common.config import ConfigError
-from services.generator.adapters import provider_file
-from services.generator.adapters.provider_entries import ComfyUIEntry
-from services.generator.adapters.providers.comfyui import ComfyUIProvider
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import InputImage, MaskForm, Request
+from services.generator.adapters.providers import provider_file
+from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
+from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
+from services.generator.domain.jobs import InputImage, MaskForm, Request
+from services.generator.domain.provider_results import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    Operation,
+    Pending,
+    ProviderError,
+)
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.adapters.provider_entries.comfyui import Node
-from services.generator.adapters.providers.comfyui_progress import WorkflowProgress
+from services.generator.adapters.providers.comfyui.entry import Node
+from services.generator.adapters.providers.comfyui.progress import WorkflowProgress
 
 #: 9 saves what 3 draws of 6 and 7, which both need 4.
 WORKFLOW = {

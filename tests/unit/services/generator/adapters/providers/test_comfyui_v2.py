@@ -9,12 +9,19 @@ from uuid import UUID
 import httpx
 import pytest
 
-from services.generator.adapters import providers
-from services.generator.adapters.provider_entries import ComfyUIEntry
-from services.generator.adapters.providers.comfyui_v2 import ComfyUIV2Provider
-from services.generator.adapters.rendering import Renderers
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers import factory
+from services.generator.adapters.providers.comfyui.api_v2 import ComfyUIV2Provider
+from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
+from services.generator.adapters.providers.procedural.process_pool import Renderers
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import (
+    Acceptance,
+    CancelOutcome,
+    Generated,
+    Operation,
+    Pending,
+    ProviderError,
+)
 from services.generator.ports import Order
 from tests.support.decoding import decoder
 from tests.support.wire import Wire
@@ -70,7 +77,7 @@ async def asked_of(
 
 async def test_an_entry_says_by_its_settings_which_api_it_is() -> None:
     renderers = Renderers(1)
-    built = providers.build(entry(), environ={}, renderers=renderers, decoder=decoder())
+    built = factory.build(entry(), environ={}, renderers=renderers, decoder=decoder())
     await built.close()
     await renderers.close()
 

@@ -13,8 +13,9 @@ from PIL import Image
 from pydantic import ValidationError
 
 from common.config import ConfigError
-from services.generator.adapters import torch_pipeline
-from services.generator.adapters.diffusion import (
+from services.generator.adapters.providers.diffusers import torch_pipeline
+from services.generator.adapters.providers.diffusers.entry import DiffusersEntry
+from services.generator.adapters.providers.diffusers.pipeline_thread import (
     DiffusionFailed,
     Drawing,
     Flagged,
@@ -23,11 +24,11 @@ from services.generator.adapters.diffusion import (
     Stopped,
     Unsupported,
 )
-from services.generator.adapters.provider_entries import Defaults, DiffusersEntry, ModelEntry
-from services.generator.adapters.providers.diffusers import INSTALL, DiffusersProvider
-from services.generator.adapters.torch_pipeline import LIBRARIES
-from services.generator.domain.outcomes import Acceptance, CancelOutcome, Operation, ProviderError
-from services.generator.domain.work import InputImage
+from services.generator.adapters.providers.diffusers.provider import INSTALL, DiffusersProvider
+from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRARIES
+from services.generator.adapters.providers.entry import Defaults, ModelEntry
+from services.generator.domain.jobs import InputImage
+from services.generator.domain.provider_results import Acceptance, CancelOutcome, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order
@@ -258,7 +259,7 @@ async def test_what_goes_wrong_is_classified(
 
 
 def test_every_failure_has_a_meaning() -> None:
-    from services.generator.adapters.providers.diffusers_errors import MEANINGS
+    from services.generator.adapters.providers.diffusers.errors import MEANINGS
 
     assert set(MEANINGS) == set(DiffusionFailed.__subclasses__())
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from services.generator.adapters.provider_entries import DiffusersSettings
-from services.generator.adapters.providers.diffusers import DiffusersProvider
-from services.generator.adapters.torch_pipeline import LIBRARIES, TorchPipeline
-from services.generator.domain.outcomes import Acceptance, ProviderError
-from services.generator.domain.work import InputImage
+from services.generator.adapters.providers.diffusers.entry import DiffusersSettings
+from services.generator.adapters.providers.diffusers.provider import DiffusersProvider
+from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRARIES, TorchPipeline
+from services.generator.domain.jobs import InputImage
+from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import Order
 from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order

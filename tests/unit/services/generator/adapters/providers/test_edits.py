@@ -9,11 +9,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import ProviderFile
-from services.generator.adapters.providers import fal, replicate
-from services.generator.adapters.providers.remote import RemoteProvider
-from services.generator.domain.outcomes import Acceptance, ProviderError
-from services.generator.domain.work import InputImage, MaskForm, Request
+from services.generator.adapters.providers.fal import provider as fal
+from services.generator.adapters.providers.http.provider import RemoteProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.adapters.providers.replicate import provider as replicate
+from services.generator.domain.jobs import InputImage, MaskForm, Request
+from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

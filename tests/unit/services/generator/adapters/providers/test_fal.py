@@ -6,11 +6,12 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import FalEntry, FalSettings, ModelEntry
-from services.generator.adapters.providers import fal
-from services.generator.adapters.providers.fal import FalProvider
-from services.generator.domain.outcomes import Acceptance, Generated, Operation, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.adapters.providers.fal import provider as fal
+from services.generator.adapters.providers.fal.entry import FalEntry, FalSettings
+from services.generator.adapters.providers.fal.provider import FalProvider
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Acceptance, Generated, Operation, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

@@ -4,8 +4,8 @@ import pytest
 from google.protobuf import json_format, struct_pb2
 
 from common.structs import plain
-from services.generator.adapters.providers import forms, model_names
-from services.generator.domain.outcomes import Acceptance, ProviderError
+from services.generator.adapters.providers.http import forms, model_names
+from services.generator.domain.provider_results import Acceptance, ProviderError
 
 
 def test_a_form_has_no_words_of_python() -> None:

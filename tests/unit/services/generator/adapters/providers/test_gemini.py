@@ -7,12 +7,12 @@ import httpx
 import pytest
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.provider_entries import GeminiEntry, GeminiSettings, ModelEntry, TokenPrices
-from services.generator.adapters.provider_entries.option_rules import OptionRule
-from services.generator.adapters.provider_entries.shared import Price
-from services.generator.adapters.providers.gemini import GeminiProvider
-from services.generator.domain.outcomes import ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.entry import ModelEntry, Price, TokenPrices
+from services.generator.adapters.providers.gemini.entry import GeminiEntry, GeminiSettings
+from services.generator.adapters.providers.gemini.provider import GeminiProvider
+from services.generator.adapters.providers.option_rules import OptionRule
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

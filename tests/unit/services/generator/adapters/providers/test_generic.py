@@ -7,9 +7,11 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import GenericEntry, ProviderFile
-from services.generator.adapters.providers.generic import GenericProvider
-from services.generator.domain.outcomes import (
+from services.generator.adapters.providers.generic.entry import GenericEntry
+from services.generator.adapters.providers.generic.provider import GenericProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import (
     Acceptance,
     CancelOutcome,
     Generated,
@@ -17,7 +19,6 @@ from services.generator.domain.outcomes import (
     Operation,
     ProviderError,
 )
-from services.generator.domain.work import InputImage, Request
 from services.generator.ports import Order
 from tests.support.forms import form_of
 from tests.support.wire import Wire

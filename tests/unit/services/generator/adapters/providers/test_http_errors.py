@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.adapters.providers.answers import COPIES, Answer
-from services.generator.adapters.providers.http_errors import classify, read_json
-from services.generator.domain import words as foreign
-from services.generator.domain.outcomes import ProviderError
+from services.generator.adapters.providers.http.errors import classify, read_json
+from services.generator.adapters.providers.http.responses import COPIES, Answer
+from services.generator.domain import foreign_text as foreign
+from services.generator.domain.provider_results import ProviderError
 
 
 def came(body: bytes, *, status: int = 200) -> Answer:

@@ -6,10 +6,11 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import HuggingFaceEntry, ProviderFile
-from services.generator.adapters.providers.huggingface import HuggingFaceProvider
-from services.generator.domain.outcomes import Acceptance, Generated, ImageSource, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers.huggingface.entry import HuggingFaceEntry
+from services.generator.adapters.providers.huggingface.provider import HuggingFaceProvider
+from services.generator.adapters.providers.kinds import ProviderFile
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

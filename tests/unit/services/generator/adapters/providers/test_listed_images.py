@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from services.generator.adapters.providers import listed_images
-from services.generator.domain import words
-from services.generator.domain.outcomes import ImageSource
+from services.generator.adapters.providers.http import listed_images
+from services.generator.domain import foreign_text
+from services.generator.domain.provider_results import ImageSource
 
 
 def source(told: Any) -> ImageSource | None:
@@ -28,7 +28,7 @@ def test_what_cannot_be_read_comes_last_as_it_came() -> None:
 
 
 def test_no_secret_is_kept_of_what_cannot_be_read() -> None:
-    words.keep_secret("sk-of-the-listed-images")
+    foreign_text.keep_secret("sk-of-the-listed-images")
 
     *_, odd = listed_images.read(["a", {"link": "https://x/?key=sk-of-the-listed-images"}], source)
 

@@ -3,8 +3,9 @@
 import httpx
 import pytest
 
-from services.generator.adapters.provider_entries import ProviderFile, RemoteEntry
-from services.generator.adapters.providers.looking import Found, look
+from services.generator.adapters.providers.check import Found, look
+from services.generator.adapters.providers.entry import RemoteEntry
+from services.generator.adapters.providers.kinds import ProviderFile
 from tests.support.wire import Wire
 
 KEY = "key-of-the-provider"

@@ -11,21 +11,14 @@ import pytest
 from calotype.provider.v1 import provider_pb2
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import (
-    Edits,
-    FalEntry,
-    ModelEntry,
-    OpenAIEntry,
-    OpenAIField,
-    OpenAISettings,
-    TokenPrices,
-)
-from services.generator.adapters.provider_entries.option_rules import OptionRule
-from services.generator.adapters.provider_entries.shared import Price
-from services.generator.adapters.providers import openai_errors
-from services.generator.adapters.providers.openai import OpenAIProvider
-from services.generator.domain.outcomes import Acceptance, ImageSource, ProviderError
-from services.generator.domain.work import InputImage, MaskForm, Request
+from services.generator.adapters.providers.entry import ModelEntry, Price, TokenPrices
+from services.generator.adapters.providers.fal.entry import FalEntry
+from services.generator.adapters.providers.openai import errors
+from services.generator.adapters.providers.openai.entry import Edits, OpenAIEntry, OpenAIField, OpenAISettings
+from services.generator.adapters.providers.openai.provider import OpenAIProvider
+from services.generator.adapters.providers.option_rules import OptionRule
+from services.generator.domain.jobs import InputImage, MaskForm, Request
+from services.generator.domain.provider_results import Acceptance, ImageSource, ProviderError
 from services.generator.ports import Order
 from tests.support.wire import Wire
 
@@ -238,7 +231,7 @@ async def test_servers_that_speak_this_api_have_words_of_their_own(status: int, 
 
 
 def test_every_rule_is_tried_here() -> None:
-    tried = {str(rule.vendor_code or rule.status) for rule in openai_errors.RULES}
+    tried = {str(rule.vendor_code or rule.status) for rule in errors.RULES}
     mark = test_an_answer_means_one_error.pytestmark[0]  # type: ignore[attr-defined]
     named = {str(part) for case in mark.args[1] for part in case[:2]}
 

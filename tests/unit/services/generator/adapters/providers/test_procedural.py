@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from services.generator.adapters.provider_entries import Defaults, ProceduralEntry
-from services.generator.adapters.providers.procedural import ProceduralProvider
-from services.generator.adapters.rendering import Renderers, RenderersBroken
-from services.generator.domain.outcomes import Acceptance, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.entry import Defaults
+from services.generator.adapters.providers.procedural.entry import ProceduralEntry
+from services.generator.adapters.providers.procedural.process_pool import Renderers, RenderersBroken
+from services.generator.adapters.providers.procedural.provider import ProceduralProvider
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import Order
 
 

@@ -9,10 +9,12 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import Defaults, ModelEntry, ReplicateEntry, ReplicateSettings
-from services.generator.adapters.provider_entries.option_rules import OptionRule
-from services.generator.adapters.providers.replicate import ReplicateProvider
-from services.generator.domain.outcomes import (
+from services.generator.adapters.providers.entry import Defaults, ModelEntry
+from services.generator.adapters.providers.option_rules import OptionRule
+from services.generator.adapters.providers.replicate.entry import ReplicateEntry, ReplicateSettings
+from services.generator.adapters.providers.replicate.provider import ReplicateProvider
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import (
     Acceptance,
     CancelOutcome,
     Generated,
@@ -20,7 +22,6 @@ from services.generator.domain.outcomes import (
     Pending,
     ProviderError,
 )
-from services.generator.domain.work import Request
 from services.generator.ports import Order
 from tests.support.wire import Wire
 

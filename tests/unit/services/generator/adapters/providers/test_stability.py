@@ -6,10 +6,10 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import StabilityEntry
-from services.generator.adapters.providers.stability import StabilityProvider
-from services.generator.domain.outcomes import Generated, ProviderError
-from services.generator.domain.work import Request
+from services.generator.adapters.providers.stability.entry import StabilityEntry
+from services.generator.adapters.providers.stability.provider import StabilityProvider
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import Generated, ProviderError
 from services.generator.ports import Order
 from tests.support.forms import form_of
 from tests.support.wire import Wire

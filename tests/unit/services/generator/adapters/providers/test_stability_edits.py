@@ -7,11 +7,11 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.provider_entries import StabilityEntry
-from services.generator.adapters.provider_entries.stability_endpoints import ENDPOINTS
-from services.generator.adapters.providers.stability import SHORTEST_PAUSE, StabilityProvider
-from services.generator.domain.outcomes import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.domain.work import InputImage, Request
+from services.generator.adapters.providers.stability.endpoints import ENDPOINTS
+from services.generator.adapters.providers.stability.entry import StabilityEntry
+from services.generator.adapters.providers.stability.provider import SHORTEST_PAUSE, StabilityProvider
+from services.generator.domain.jobs import InputImage, Request
+from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import Order
 from tests.support.forms import form_of
 from tests.support.wire import Wire

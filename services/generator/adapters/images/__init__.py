@@ -1,0 +1,1 @@
+"""Images from providers and callers: fetched, bounded, checked, decoded in child processes."""

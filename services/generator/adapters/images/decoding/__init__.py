@@ -1,0 +1,1 @@
+"""Decoding of untrusted images in child processes with limits on memory and time."""

@@ -1,0 +1,1 @@
+"""What providers and images share about the network: allowed addresses, content encodings, Retry-After."""

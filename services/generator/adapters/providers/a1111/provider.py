@@ -1,0 +1,201 @@
+"""The provider kind `a1111`: AUTOMATIC1111's web UI, Forge and SD.Next on a machine of one's own; synchronous, free.
+
+Wire contract from the servers' own source (`modules/api`, `modules/progress.py`). Each call is a task with an id of its
+own (`force_task_id`): by that its progress is told, and it is stopped only while it is surely the one that is drawn.
+"""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import Any
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.images.size import size_of
+from services.generator.adapters.providers import input_images, options
+from services.generator.adapters.providers.a1111 import errors, result
+from services.generator.adapters.providers.a1111.entry import A1111Entry
+from services.generator.adapters.providers.http import operation_errors
+from services.generator.adapters.providers.http.errors import read_json
+from services.generator.adapters.providers.http.provider import RemoteProvider
+from services.generator.adapters.providers.seeds import seed_of
+from services.generator.domain import foreign_text
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.jobs import Request
+from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
+from services.generator.ports import Order
+
+BASE_URL = "http://127.0.0.1:7860"
+#: An answer holds its images as base64: so much for the largest, and so much more for each.
+MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Seeds that every sampler takes.
+SEEDS = 2**32
+#: A task that is done sooner is not stopped: the next one, of somebody else, might have begun by then.
+SHORTEST_REST_SECONDS = 1.0
+_FIXED = "the adapter itself says it"
+#: Options that a job may not set: by these the picture would not come back, or be another than the job says.
+_REFUSED = {
+    **dict.fromkeys(("prompt", "negative_prompt", "seed", "width", "height", "batch_size", "n_iter"), _FIXED),
+    **dict.fromkeys(("init_images", "mask", "force_task_id", "send_images", "include_init_images"), _FIXED),
+    **dict.fromkeys(("save_images", "do_not_save_samples", "do_not_save_grid"), "nothing is saved on the server"),
+    "infotext": "it would override the request",
+}
+
+
+class A1111Provider(RemoteProvider):
+    """Has pictures drawn and waits for them. Name and password, if there are any, are sent to `base_url` alone."""
+
+    traits = Traits(free=True, idempotent=False, resumable=False, stoppable=True)
+
+    def __init__(self, entry: A1111Entry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        encoded = base64.b64encode(api_key.encode()).decode()
+        super().__init__(
+            entry,
+            base_url=BASE_URL,
+            credential={"Authorization": f"Basic {encoded}"} if api_key else {},
+            api_key=api_key,
+            transport=transport,
+            answer_seconds=entry.timeout_seconds,
+        )
+        for secret in (encoded, api_key.partition(":")[2]):
+            foreign_text.keep_secret(secret)
+        self.max_images_per_call = entry.settings.max_images_per_call
+        self._entry = entry
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        settings = self._entry.settings
+        return provider_pb2.Capabilities(
+            min_side=settings.min_side,
+            max_side=settings.max_side,
+            side_multiple=settings.side_multiple,
+            output_formats=[settings.output_format] if settings.output_format else [],
+            seed=True,
+            negative_prompt=True,
+            max_input_images=1,
+            mask=True,
+            cancelable=True,
+        )
+
+    async def submit(self, order: Order) -> Generated:
+        """Ask, tell how far it is, and wait for the images."""
+        fields = await self._fields(order)
+        url = f"{self.base_url}/sdapi/v1/{'img2img' if order.inputs else 'txt2img'}"
+        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
+        # In a context of its own: what it reads counts beside the answer.
+        watching = asyncio.create_task(self._tell_progress(order.call_id, order.report), context=Context())
+        try:
+            answer = await self._buy("POST", url, most=most, json=fields)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+        if answer.status_code != 200:
+            raise errors.refusal_of(self.name, answer)
+        told = read_json(self.name, answer)
+        images = result.images_of(told, count=order.count)
+        if not images:
+            raise errors.no_image(self.name, answer)
+        drawn = result.info_of(told)
+        if result.is_another(drawn, order.model):
+            raise errors.other_checkpoint(self.name, wanted=order.model, drawn=drawn.get("sd_model_name"))
+        return Generated(images=images, cost_micros=self._price(order.model, len(images)))
+
+    async def cancel(self, operation: Operation) -> CancelOutcome:
+        """Stop the call of this id where it is the one that is drawn; the server's word stops whatever that is."""
+        task = await self._task(operation.id)
+        if task.get("completed") is True:
+            return CancelOutcome.TOO_LATE
+        if task.get("active") is not True:
+            # It waits behind others, or the server does not tell whose the picture is that it draws.
+            return CancelOutcome.UNSUPPORTED
+        rest = task.get("eta")
+        if isinstance(rest, int | float) and rest < SHORTEST_REST_SECONDS:
+            return CancelOutcome.TOO_LATE
+        answer = await self._ask("POST", f"{self.base_url}/sdapi/v1/interrupt")
+        if answer.status_code != 200:
+            raise operation_errors.not_told(self.name, str(answer.status_code))
+        return CancelOutcome.CONFIRMED
+
+    async def _fields(self, order: Order) -> dict[str, Any]:
+        request = self._entry.request_for(order.model, order.request)
+        given = self._options(request)
+        seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
+        batch = next(size for size in range(self._entry.settings.max_batch_size, 0, -1) if order.count % size == 0)
+        width, _, height = (request.size or "").partition("x")
+        settings = given.get("override_settings", {})
+        fields = {
+            "prompt": request.prompt,
+            "negative_prompt": request.negative_prompt,
+            "seed": seed % SEEDS,
+            "width": int(width) if height else None,
+            "height": int(height) if height else None,
+            "batch_size": batch,
+            "n_iter": order.count // batch,
+            "override_settings": {**settings, "sd_model_checkpoint": order.model},
+            "force_task_id": order.call_id,
+            "send_images": True,
+            "save_images": False,
+        }
+        inputs = await self._inputs(order, has_size=bool(height)) if order.inputs else {}
+        return {**given, **{name: value for name, value in fields.items() if value is not None}, **inputs}
+
+    def _options(self, request: Request) -> Mapping[str, Any]:
+        """Options as they came. Raises `ProviderError` for what would lose or replace the picture."""
+        for name, why in _REFUSED.items():
+            if name in request.options:
+                raise options.not_taken(self.name, name, why)
+        settings = request.options.get("override_settings", {})
+        if not isinstance(settings, dict):
+            raise options.not_taken(self.name, "override_settings", "it must be an object")
+        if "sd_model_checkpoint" in settings:
+            raise options.not_taken(self.name, "override_settings.sd_model_checkpoint", "the job's model says it")
+        return request.options
+
+    async def _inputs(self, order: Order, *, has_size: bool) -> dict[str, Any]:
+        """The picture to begin with, and what of it is to be drawn anew."""
+        has_mask = any(image.index < 0 for image in order.request.inputs)
+        found: dict[str, Any] = {"init_images": [base64.b64encode(order.inputs[0]).decode()]}
+        if has_mask:
+            found["mask"] = input_images.encoded(order.inputs[-1])
+        if not has_size and (size := size_of(order.inputs[0])):
+            # Left out, the server would draw 512x512, whatever the picture's shape is.
+            found["width"], found["height"] = self._within(size)
+        return found
+
+    def _within(self, size: tuple[int, int]) -> tuple[int, int]:
+        """The nearest size that is offered, of about the same shape."""
+        settings = self._entry.settings
+        scale = min(1.0, settings.max_side / max(size))
+        step = settings.side_multiple
+        most, least = settings.max_side // step * step, -(-settings.min_side // step) * step
+        width, height = (min(max(round(side * scale / step) * step, least), most) for side in size)
+        return width, height
+
+    async def _tell_progress(self, task_id: str, report: Callable[[float], None]) -> None:
+        """Tell how far the drawing is, until that is of no more interest."""
+        while True:
+            await asyncio.sleep(self.poll_interval_seconds)
+            try:
+                share = await self._share(task_id)
+            except ProviderError:
+                # A hint that may be missing: the picture comes with the answer.
+                continue
+            if share is not None:
+                report(share)
+
+    async def _share(self, task_id: str) -> float | None:
+        """How much is drawn of the task, or, where the server knows no tasks, of whatever it draws."""
+        task = await self._task(task_id)
+        if not any(task.get(state) is True for state in ("active", "queued", "completed")):
+            answer = await self._ask("GET", f"{self.base_url}/sdapi/v1/progress?skip_current_image=true")
+            told = answer.json() if answer.status_code == 200 else None
+            task = {"active": True} | told if isinstance(told, dict) else {}
+        share = task.get("progress") if task.get("active") is True else None
+        return min(max(float(share), 0.0), 1.0) if isinstance(share, int | float) else None
+
+    async def _task(self, task_id: str) -> Mapping[str, Any]:
+        """What the server says of a task; nothing where it does not know it, or runs without its pages."""
+        answer = await self._ask("POST", f"{self.base_url}/internal/progress", json={"id_task": task_id})
+        told = answer.json() if answer.status_code == 200 else None
+        return told if isinstance(told, dict) else {}

@@ -1,0 +1,1 @@
+"""Provider kind `azure_openai`: OpenAI's Images API on Azure."""

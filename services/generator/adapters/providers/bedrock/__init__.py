@@ -1,0 +1,1 @@
+"""Provider kind `bedrock`: Amazon Bedrock."""

@@ -1,0 +1,120 @@
+"""What Amazon Bedrock's answers mean when they are not images: exactly one classified error each.
+
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html and
+https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from services.generator.adapters.providers.http.error_words import is_refusal
+from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
+from services.generator.adapters.providers.http.responses import Answer
+from services.generator.domain.provider_results import Acceptance, ProviderError
+
+_FILTERED = re.compile(r"content filters?|Responsible AI|filter reason", re.IGNORECASE)
+_OF_THE_MODEL = re.compile(
+    r"model identifier is invalid|on-demand throughput isn.t supported|does not support this operation", re.IGNORECASE
+)
+#: The credential is wrong, or good no more: nothing was carried out.
+DENIED = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "IncompleteSignatureException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "MissingAuthenticationTokenException",
+        "NotAuthorized",
+        "RequestExpired",
+        "UnrecognizedClientException",
+    }
+)
+
+
+def is_filtered(sentence: str) -> bool:
+    """Whether the vendor's filters forbid the request, or what was made of it."""
+    return _FILTERED.search(sentence) is not None or is_refusal(sentence)
+
+
+def _is_of_the_model(sentence: str) -> bool:
+    return _OF_THE_MODEL.search(sentence) is not None
+
+
+def _is_of_the_account(sentence: str) -> bool:
+    return "INVALID_PAYMENT_INSTRUMENT" in sentence
+
+
+#: In the order of specificity: the vendor's own code, its words, the status. What no rule knows may have been carried
+#: out.
+RULES = (
+    *(Rule(vendor_code=code, code="AUTH_ERROR", reason="PROVIDER_AUTH") for code in sorted(DENIED)),
+    Rule(vendor_code="ServiceQuotaExceededException", code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    Rule(status=403, words=_is_of_the_account, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    # A model that is not there yet is tried again by the vendor's own clients.
+    Rule(vendor_code="ModelNotReadyException", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
+    Rule(
+        vendor_code="ModelTimeoutException",
+        code="TIMEOUT",
+        reason="PROVIDER_TIMEOUT",
+        retryable=True,
+        acceptance=Acceptance.UNKNOWN,
+    ),
+    Rule(
+        vendor_code="ModelErrorException",
+        code="TEMPORARY",
+        reason="PROVIDER_UNAVAILABLE",
+        retryable=True,
+        acceptance=Acceptance.UNKNOWN,
+    ),
+    Rule(status=400, words=is_filtered, code="PERMANENT", reason="CONTENT_POLICY", acceptance=Acceptance.ACCEPTED),
+    Rule(status=400, words=_is_of_the_model, code="PERMANENT", reason="PROVIDER_REJECTED"),
+    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
+    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
+    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
+    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
+    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
+)
+
+
+def refusal_of(name: str, answer: Answer) -> ProviderError:
+    """The error of an answer that is no success."""
+    error = classify(name, answer, RULES, vendor_code=code_of(answer))
+    error.vendor = answer.evidence(code=error.vendor.code, request_id=answer.headers.get("x-amzn-requestid", ""))
+    return error
+
+
+def code_of(answer: Answer) -> str:
+    """What the answer calls its error: in a header, or in the body."""
+    told = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
+    body = answer.json()
+    named = body.get("__type", body.get("code")) if isinstance(body, dict) else None
+    return told or (named.rpartition("#")[2] if isinstance(named, str) else "")
+
+
+def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderError:
+    """A success without an image: filtered, not this time, or for a reason that nobody knows."""
+    reasons = told.get("finish_reasons")
+    listed = [one for one in reasons if isinstance(one, str)] if isinstance(reasons, list) else []
+    words = told.get("error")
+    sentence = " ".join([*listed, words if isinstance(words, str) else ""]).strip()
+    code, reason, retryable = "UNKNOWN", "UNCLASSIFIED", False
+    message = f"{name} answered without an image."
+    if is_filtered(sentence):
+        code, reason, message = "PERMANENT", "CONTENT_POLICY", MESSAGES["CONTENT_POLICY"].format(name=name)
+    elif "Inference error" in listed:
+        code, reason, retryable = "TEMPORARY", "PROVIDER_UNAVAILABLE", True
+        message = f"{name} made no image this time."
+    return ProviderError(
+        code=code,
+        reason=reason,
+        message=message,
+        retryable=retryable,
+        acceptance=Acceptance.ACCEPTED,
+        vendor=answer.evidence(code=listed[0] if listed else "", request_id=answer.headers.get("x-amzn-requestid", "")),
+    )

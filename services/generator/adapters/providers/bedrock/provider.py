@@ -1,0 +1,121 @@
+"""The provider kind `bedrock`: image models on Amazon Bedrock, `InvokeModel`; synchronous.
+
+Wire contract from the vendor's public reference. There is no key that makes a request safe to repeat, and nothing by
+which a call could be followed or stopped.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+from calotype.provider.v1 import provider_pb2
+
+from services.generator.adapters.providers.bedrock import errors, models
+from services.generator.adapters.providers.bedrock.aws_signing import Signer
+from services.generator.adapters.providers.bedrock.entry import FAMILIES, BedrockEntry
+from services.generator.adapters.providers.http import credentials, model_names
+from services.generator.adapters.providers.http.credentials import KeyOfEntry
+from services.generator.adapters.providers.http.errors import read_json
+from services.generator.adapters.providers.http.provider import RemoteProvider
+from services.generator.adapters.providers.http.responses import Answer
+from services.generator.domain.earlier_calls import Traits
+from services.generator.domain.provider_results import Generated
+from services.generator.ports import Order
+
+#: An answer holds its images as base64: so much for the largest, and so much more for each.
+MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+_HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
+
+
+class BedrockProvider(RemoteProvider):
+    """Asks for images and waits for them. Keys and signatures are sent to `base_url` alone.
+
+    `find` is for tests: it stands in for botocore's search for credentials.
+    """
+
+    traits = Traits(free=False, idempotent=False, resumable=False)
+
+    def __init__(
+        self,
+        entry: BedrockEntry,
+        *,
+        api_key: str,
+        transport: httpx.AsyncBaseTransport | None = None,
+        find: Callable[[], Any] | None = None,
+    ) -> None:
+        super().__init__(
+            entry,
+            base_url=f"https://bedrock-runtime.{entry.settings.region}.amazonaws.com",
+            credential={},
+            api_key=api_key,
+            transport=transport,
+            answer_seconds=entry.timeout_seconds,
+        )
+        self._entry = entry
+        self._limits = FAMILIES[entry.family]
+        self.max_images_per_call = entry.settings.max_images_per_call or self._limits.max_images_per_call
+        is_signed = entry.settings.auth == "iam"
+        self._signer = Signer(entry.name, entry.settings.region, find=find) if is_signed else None
+        self._key = KeyOfEntry(entry, api_key)
+
+    def _capabilities(self) -> provider_pb2.Capabilities:
+        settings, limits = self._entry.settings, self._limits
+        sizes = settings.sizes or limits.sizes
+        smallest, largest, multiple = (0, 0, 0) if sizes else limits.sides
+        inputs = limits.max_input_images if settings.max_input_images is None else settings.max_input_images
+        return provider_pb2.Capabilities(
+            sizes=sizes,
+            min_side=smallest,
+            max_side=largest,
+            side_multiple=multiple,
+            aspect_ratios=settings.aspect_ratios or limits.aspect_ratios,
+            qualities=limits.qualities,
+            output_formats=limits.output_formats,
+            seed=True,
+            negative_prompt=True,
+            max_input_images=inputs,
+            max_prompt_characters=limits.max_prompt_characters,
+        )
+
+    async def submit(self, order: Order) -> Generated:
+        """Ask, and wait for the images."""
+        if not self._entry.takes_model(order.model):
+            raise model_names.unknown(self.name, order.model)
+        request = self._entry.request_for(order.model, order.request)
+        family = self._entry.family
+        seed = models.seed_for(family, order)
+        body = json.dumps(models.body_of(family, order, request, seed=seed)).encode()
+        answer = await self._invoke(order.model, body, most=MOST_ANSWER + MOST_PER_IMAGE * order.count)
+        if not answer.is_success:
+            raise errors.refusal_of(self.name, answer)
+        told = read_json(self.name, answer)
+        images = models.images_of(told, seed=seed if order.count == 1 else None)
+        if not images:
+            raise errors.no_image(self.name, answer, told)
+        return Generated(images=images, cost_micros=self._price(order.model, len(images)))
+
+    async def _invoke(self, model: str, body: bytes, *, most: int) -> Answer:
+        """Send a request with the credential of now; one that was refused for that alone carried nothing out."""
+        url = f"{self.base_url}/model/{quote(model, safe='')}/invoke"
+        if self._signer is None:
+            buy = self._buy
+
+            async def with_key(key: str) -> Answer:
+                headers = {**_HEADERS, **credentials.bearer(key)}
+                return await buy("POST", url, most=most, content=body, headers=headers)
+
+            return await credentials.send(self._key, with_key, is_refused=_is_denied)
+        signed = await self._signer.signed(url, body, _HEADERS)
+        answer = await self._buy("POST", url, most=most, content=body, headers=signed.headers)
+        if not _is_denied(answer):
+            return answer
+        renewed = await self._signer.signed_anew(url, body, _HEADERS, refused=signed)
+        if renewed is None:
+            return answer
+        return await self._buy("POST", url, most=most, content=body, headers=renewed.headers)
+
+
+def _is_denied(answer: Answer) -> bool:
+    return answer.status_code in (400, 401, 403) and errors.code_of(answer) in errors.DENIED

@@ -1,0 +1,1 @@
+"""Provider kind `bfl`: Black Forest Labs."""

@@ -1,0 +1,1 @@
+"""Provider kind `comfyui`: ComfyUI servers and Comfy Cloud."""

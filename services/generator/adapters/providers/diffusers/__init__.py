@@ -1,0 +1,1 @@
+"""Provider kind `diffusers`: the library diffusers on this machine."""

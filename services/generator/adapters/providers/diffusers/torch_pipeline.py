@@ -1,0 +1,158 @@
+"""Pipelines of the library diffusers: loaded from a folder, or from the hub where that is allowed.
+
+The libraries are an extra, large and slow to import: that happens with the first drawing, in its thread.
+"""
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from PIL import Image
+
+from services.generator.adapters.providers.diffusers.entry import DiffusersSettings
+from services.generator.adapters.providers.diffusers.pipeline_thread import Drawing, Flagged, ModelUnusable, Unsupported
+
+LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
+_WORDS = 500
+_SIDES = ("width", "height")
+
+
+def missing_libraries(settings: DiffusersSettings) -> list[str]:
+    """Those of the extra that an entry needs and that are not installed; nothing is imported."""
+    needed = (*LIBRARIES, "peft") if settings.loras else LIBRARIES
+    return [name for name in needed if find_spec(name) is None]
+
+
+class TorchPipeline:
+    """A text-to-image pipeline on its device. The same seed, prompt and size give the same picture there."""
+
+    def __init__(self, pipe: Any, settings: DiffusersSettings) -> None:
+        #: By the way in which they are made of the model's own, that of text alone.
+        self._pipes = {"": pipe}
+        self._settings = settings
+        self._torch: Any = import_module("torch")
+
+    def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> Sequence[Image.Image]:
+        """The images, one for each seed. Raises `Unsupported`, `Flagged`, and what `step` raises."""
+        way = "" if drawing.picture is None else "Image2Image" if drawing.mask is None else "Inpainting"
+        pipe = self._made_for(way)
+        takes = frozenset(inspect.signature(pipe.__call__).parameters)
+        arguments = self._arguments(drawing)
+        if drawing.picture is not None:
+            arguments |= self._pictures(drawing, drawing.picture, takes)
+        if unknown := sorted(set(arguments) - takes):
+            raise Unsupported(f"its pipeline takes no {', '.join(unknown)}")
+        # A pipeline without it draws to its end, unseen.
+        watched = {"callback_on_step_end": self._watched_by(step)} if "callback_on_step_end" in takes else {}
+        try:
+            made = pipe(**arguments, **watched)
+        except ValueError as error:
+            raise Unsupported(str(error)[:_WORDS]) from error
+        if any(getattr(made, "nsfw_content_detected", None) or ()):
+            raise Flagged("The safety checker of the model withheld a picture.")
+        images: Sequence[Image.Image] = made.images
+        return images
+
+    def _made_for(self, way: str) -> Any:
+        """The pipeline for it, of the same parts. Raises `Unsupported` where the library has none for this model."""
+        if way not in self._pipes:
+            kind = getattr(import_module("diffusers"), f"AutoPipelineFor{way}")
+            try:
+                self._pipes[way] = kind.from_pipe(self._pipes[""])
+            except (ValueError, LookupError, TypeError, AttributeError) as error:
+                raise Unsupported(f"its model has no pipeline for {way}") from error
+            self._pipes[way].set_progress_bar_config(disable=True)
+        return self._pipes[way]
+
+    def _pictures(self, drawing: Drawing, picture: Image.Image, takes: Collection[str]) -> dict[str, Any]:
+        """The picture, and what of it is to be drawn anew."""
+        pictures = {"image": picture} | ({} if drawing.mask is None else {"mask_image": drawing.mask})
+        # Some take the size from the picture alone.
+        return pictures | {name: side for name, side in zip(_SIDES, picture.size, strict=True) if name in takes}
+
+    def _arguments(self, drawing: Drawing) -> dict[str, Any]:
+        # A seed means the same picture only where the noise is always made by the processor.
+        generators = [self._torch.Generator(device="cpu").manual_seed(seed) for seed in drawing.seeds]
+        sides = dict(zip(_SIDES, drawing.size or (None, None), strict=True)) if drawing.picture is None else {}
+        given = {
+            **sides,
+            "negative_prompt": drawing.negative_prompt,
+            "num_inference_steps": self._settings.steps,
+            "guidance_scale": self._settings.guidance_scale,
+            "num_images_per_prompt": len(generators) if len(generators) > 1 else None,
+        }
+        told = {name: value for name, value in given.items() if value is not None}
+        return {"prompt": drawing.prompt, "generator": generators} | told | dict(drawing.arguments)
+
+    def _watched_by(self, step: Callable[[float], None]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
+        def callback(pipe: Any, number: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+            steps = getattr(pipe, "num_timesteps", None) or self._settings.steps
+            # To decode the picture is one more. Raising ends the drawing, where the library's own way to interrupt
+            # would decode a picture that nobody wants.
+            step(min((number + 1) / (steps + 1), 1.0) if steps else 0.0)
+            return kept
+
+        return callback
+
+
+def load(settings: DiffusersSettings) -> TorchPipeline:
+    """The pipeline, on its device. Raises `ModelUnusable`, and `RuntimeError` where the memory does not suffice."""
+    try:
+        torch, diffusers = import_module("torch"), import_module("diffusers")
+        broken: type[Exception] = import_module("safetensors").SafetensorError
+    except (ImportError, OSError) as error:
+        raise ModelUnusable(f"The extra does not import: {error}"[:_WORDS]) from error
+    device = _device(torch, settings.device)
+    # Its bars are for a terminal.
+    diffusers.utils.logging.disable_progress_bar()
+    try:
+        pipe = diffusers.AutoPipelineForText2Image.from_pretrained(
+            str(settings.folder or settings.path),
+            dtype=_dtype(torch, settings.dtype, device),
+            local_files_only=not settings.download,
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, broken) as error:
+        raise ModelUnusable(f"The model does not load: {error}"[:_WORDS]) from error
+    pipe.set_progress_bar_config(disable=True)
+    _put_on(pipe, settings, broken)
+    return TorchPipeline(pipe.to(device), settings)
+
+
+def _put_on(pipe: Any, settings: DiffusersSettings, broken: type[Exception]) -> None:
+    """The adapters of the entry, with their weights. Raises `ModelUnusable`."""
+    names = [f"lora_{number}" for number in range(len(settings.loras))]
+    for name, lora in zip(names, settings.loras, strict=True):
+        told = {"weight_name": lora.weight_name} if lora.weight_name else {}
+        try:
+            pipe.load_lora_weights(
+                str(lora.place or lora.path), adapter_name=name, local_files_only=not settings.download, **told
+            )
+        except (
+            OSError,
+            ValueError,
+            LookupError,
+            TypeError,
+            AttributeError,
+            RuntimeError,
+            ImportError,
+            broken,
+        ) as error:
+            raise ModelUnusable(f"The LoRA {lora.path} does not load: {error}"[:_WORDS]) from error
+    if names:
+        pipe.set_adapters(names, [lora.weight for lora in settings.loras])
+
+
+def _device(torch: Any, wanted: str) -> str:
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if wanted == "auto":
+        return next(name for name, is_there in there.items() if is_there)
+    if not there[wanted]:
+        raise ModelUnusable(f"There is no device {wanted} here.")
+    return wanted
+
+
+def _dtype(torch: Any, wanted: str, device: str) -> Any:
+    """Half of the bits where the device is made for them."""
+    return getattr(torch, wanted if wanted != "auto" else "float32" if device == "cpu" else "float16")

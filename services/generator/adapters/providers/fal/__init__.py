@@ -1,0 +1,1 @@
+"""Provider kind `fal`: fal.ai."""

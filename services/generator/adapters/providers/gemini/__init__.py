@@ -1,0 +1,1 @@
+"""Provider kind `gemini`: Google's Gemini API."""

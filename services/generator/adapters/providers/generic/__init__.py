@@ -1,0 +1,1 @@
+"""Provider kind `generic`: any HTTP API, described by settings."""

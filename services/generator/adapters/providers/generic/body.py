@@ -1,0 +1,87 @@
+"""The request of the kind `generic`: constants of the settings, a job's options, and its fields in their places."""
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID, uuid5
+
+from services.generator.adapters.providers import input_images
+from services.generator.adapters.providers.generic import dotted_paths
+from services.generator.adapters.providers.generic.entry import GenericField, GenericSettings
+from services.generator.adapters.providers.http import forms
+from services.generator.domain.jobs import Request
+from services.generator.ports import Order
+
+#: Where the ids of calls come from, for vendors that want one.
+NAMESPACE = UUID("7d0a1a0e-0f43-4c37-8d0f-9f3c8f1f2b7a")
+
+
+def request_of(settings: GenericSettings, order: Order, request: Request) -> dict[str, Any]:
+    """The body, as httpx takes it. What the settings say as a constant, no option of a job alters."""
+    submit = settings.submit
+    body = copy.deepcopy(submit.body)
+    options = dotted_paths.at(body, submit.options)
+    for name, value in request.options.items():
+        options.setdefault(name, value)
+    files: list[tuple[str, tuple[str | None, Any] | tuple[str, bytes, str]]] = []
+    for field, value in _fields(settings, order, request).items():
+        if value is None or field not in submit.fields:
+            continue
+        if submit.encoding == "form" and field in ("image", "images", "mask"):
+            files += _files(submit.fields[field], value)
+        else:
+            dotted_paths.put(body, submit.fields[field], _spelled(settings, field, value))
+    if submit.encoding == "json":
+        return {"json": body}
+    assert isinstance(body, dict)
+    parts = [
+        (name, (None, one))
+        for name, told in forms.fields(body).items()
+        for one in ([told] if isinstance(told, str) else told)
+    ]
+    return {"files": [*parts, *files]}
+
+
+def _fields(settings: GenericSettings, order: Order, request: Request) -> Mapping[GenericField, Any]:
+    """The fields of a job by our names."""
+    submit = settings.submit
+    width, _, height = (request.size or "").partition("x")
+    given = input_images.of_order(order)
+    seed = order.seed
+    if seed is not None and submit.max_seed is not None:
+        seed %= submit.max_seed + 1
+    return {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "n": order.count,
+        "seed": seed,
+        "size": request.size,
+        "width": int(width) if height else None,
+        "height": int(height) if height else None,
+        "aspect_ratio": request.aspect_ratio,
+        "quality": request.quality,
+        "output_format": request.output_format,
+        "model": order.model,
+        "uuid": str(uuid5(NAMESPACE, order.call_id)),
+        "image": given.images[0] if given.images else None,
+        "images": list(given.images) or None,
+        "mask": given.mask,
+    }
+
+
+def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
+    """A value as the vendor writes it."""
+    submit = settings.submit
+    if isinstance(value, bytes):
+        return input_images.encoded(value) if submit.images_as == "base64" else input_images.data_uri(value)
+    if isinstance(value, list):
+        return [_spelled(settings, field, one) for one in value]
+    spelling = submit.values.get(field, {}).get(str(value))
+    if spelling is not None:
+        return spelling
+    return value.replace("x", submit.size_separator) if field == "size" else value
+
+
+def _files(name: str, value: bytes | list[bytes]) -> list[tuple[str, tuple[str, bytes, str]]]:
+    listed = value if isinstance(value, list) else [value]
+    return [(name, input_images.file_of(str(number), data)) for number, data in enumerate(listed)]

@@ -1,0 +1,1 @@
+"""What providers behind HTTP share: client, credentials, responses, errors, inputs by model."""

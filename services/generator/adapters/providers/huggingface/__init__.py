@@ -1,0 +1,1 @@
+"""Provider kind `huggingface`: Hugging Face's inference router."""

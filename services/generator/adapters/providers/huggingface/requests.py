@@ -1,0 +1,91 @@
+"""What each inference provider behind Hugging Face's router is asked, and under which path.
+
+As the vendor's own client library has it: https://github.com/huggingface/huggingface.js/tree/main/packages/inference
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from services.generator.adapters.providers import input_images
+from services.generator.adapters.providers.http import model_names
+from services.generator.domain.jobs import Request
+from services.generator.ports import Order
+
+Body = dict[str, Any]
+
+
+def request_of(provider: str, name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    """Path, body and headers of a request. Raises `ProviderError` for a model that is none."""
+    return _BY_PROVIDER[provider](name, order, request)
+
+
+def _sides(request: Request) -> Body:
+    width, _, height = (request.size or "").partition("x")
+    return {"width": int(width), "height": int(height)} if height else {}
+
+
+def _given(**fields: Any) -> Body:
+    return {name: value for name, value in fields.items() if value not in (None, {})}
+
+
+def _task(order: Order, request: Request) -> Body:
+    """Text to image, or image to image: `inputs` and `parameters`."""
+    common = _given(negative_prompt=request.negative_prompt, seed=order.seed)
+    if not order.inputs:
+        return {"inputs": request.prompt, "parameters": {**request.options, **common, **_sides(request)}}
+    parameters = {**request.options, **common, "prompt": request.prompt, **_given(target_size=_sides(request))}
+    return {"inputs": input_images.encoded(order.inputs[0]), "parameters": parameters}
+
+
+def _hf_inference(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    model = model_names.path(name, order.model, parts=range(1, 3))
+    return f"/hf-inference/models/{model}", _task(order, request), {}
+
+
+def _endpoint(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    return "", _task(order, request), {}
+
+
+def _fal(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    model = model_names.path(name, order.model, parts=range(1, 7))
+    told = _given(negative_prompt=request.negative_prompt, seed=order.seed, image_size=_sides(request))
+    # The vendor's own repeats, of which we would not hear, are declined.
+    return f"/fal-ai/{model}", {**request.options, "prompt": request.prompt, **told}, {"x-fal-no-retry": "1"}
+
+
+def _replicate(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    model, _, version = order.model.partition(":")
+    path = model_names.path(name, model, parts=range(2, 3))
+    common = _given(negative_prompt=request.negative_prompt, seed=order.seed)
+    body: Body = {"input": {**request.options, "prompt": request.prompt, **common, **_sides(request)}}
+    if version:
+        return "/replicate/v1/predictions", {**body, "version": version}, {"Prefer": "wait"}
+    return f"/replicate/v1/models/{path}/predictions", body, {"Prefer": "wait"}
+
+
+def _together(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    addresses = [input_images.data_uri(data) for data in order.inputs]
+    lowered = order.model.lower()
+    if "kontext" in lowered and "flux.1" in lowered:
+        images = _given(image_url=addresses[0] if addresses else None)
+    else:
+        images = _given(reference_images=addresses or None)
+    common = _given(negative_prompt=request.negative_prompt, seed=order.seed)
+    body = {"prompt": request.prompt, "response_format": "base64", "model": order.model}
+    return "/together/v1/images/generations", {**request.options, **body, **common, **_sides(request), **images}, {}
+
+
+def _nscale(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
+    common = _given(negative_prompt=request.negative_prompt, seed=order.seed, size=request.size)
+    body = {"prompt": request.prompt, "response_format": "b64_json", "model": order.model}
+    return "/nscale/v1/images/generations", {**request.options, **body, **common}, {}
+
+
+_BY_PROVIDER: Mapping[str, Callable[[str, Order, Request], tuple[str, Body, Mapping[str, str]]]] = {
+    "hf-inference": _hf_inference,
+    "endpoint": _endpoint,
+    "fal-ai": _fal,
+    "replicate": _replicate,
+    "together": _together,
+    "nscale": _nscale,
+}

@@ -1,0 +1,1 @@
+"""Provider kind `openai`: OpenAI's Images API and compatible servers."""

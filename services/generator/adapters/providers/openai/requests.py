@@ -1,0 +1,85 @@
+"""A call as servers of OpenAI's Images API want it: fields by the names of the entry, images in a form or in JSON."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from services.generator.adapters.providers.http import forms
+from services.generator.adapters.providers.openai.entry import IMAGE, Edits, OpenAIField, OpenAISettings
+from services.generator.domain.jobs import Request
+from services.generator.ports import Order
+
+_SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
+
+
+def fields(order: Order, request: Request, settings: OpenAISettings) -> dict[str, Any]:
+    """Options as they came, and over them every field that has a name."""
+    width, _, height = (request.size or "").partition("x")
+    known: Mapping[OpenAIField, Any] = {
+        "prompt": request.prompt,
+        "negative_prompt": request.negative_prompt,
+        "n": order.count,
+        "seed": order.seed,
+        "size": request.size,
+        "width": int(width) if height else None,
+        "height": int(height) if height else None,
+        "aspect_ratio": request.aspect_ratio,
+        "quality": request.quality,
+        "output_format": request.output_format,
+        "background": request.background,
+        "output_compression": request.output_compression,
+        "moderation": request.moderation,
+        "input_fidelity": request.input_fidelity,
+    }
+    inputs = settings.inputs
+    given = {inputs[name]: value for name, value in known.items() if value is not None and name in inputs}
+    if (several := settings.quality_fields.get(request.quality or "")) is not None:
+        given.pop(inputs.get("quality", ""), None)
+        given |= several
+    if settings.response_format is not None:
+        given["response_format"] = settings.response_format
+    return {**request.options, "model": order.model, **given}
+
+
+def body(order: Order, told: Mapping[str, Any], edits: Edits) -> dict[str, Any]:
+    """The fields, and the images where there are some, as the client sends them."""
+    if not order.inputs:
+        return {"json": told}
+    if edits.body == "multipart":
+        return {"data": forms.fields(told), "files": _files(order, edits)}
+    pictures, mask = _parted(order)
+    items = [_item(edits.item, data) for data in pictures]
+    images = {edits.name: items[0] if edits.single else items}
+    return {"json": {**told, **images, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
+
+
+def _files(order: Order, edits: Edits) -> list[tuple[str, tuple[str, bytes, str]]]:
+    pictures, mask = _parted(order)
+    files = [(edits.name, _file(f"image-{number}", data)) for number, data in enumerate(pictures)]
+    return files if mask is None else [*files, (str(edits.mask), _file("mask", mask))]
+
+
+def _parted(order: Order) -> tuple[tuple[bytes, ...], bytes | None]:
+    """The images in their order, and the mask: where there is one, it comes last among the inputs."""
+    has_mask = any(image.index < 0 for image in order.request.inputs)
+    return (order.inputs[:-1], order.inputs[-1]) if has_mask else (order.inputs, None)
+
+
+def _file(name: str, data: bytes) -> tuple[str, bytes, str]:
+    kind = _kind(data)
+    return f"{name}.{kind.rpartition('/')[2]}", data, kind
+
+
+def _item(shape: Any, data: bytes) -> Any:
+    """The shape with an image in it."""
+    return _filled(shape, f"data:{_kind(data)};base64,{base64.b64encode(data).decode()}")
+
+
+def _filled(shape: Any, image: str) -> Any:
+    if isinstance(shape, dict):
+        return {name: _filled(value, image) for name, value in shape.items()}
+    return image if shape == IMAGE else shape
+
+
+def _kind(data: bytes) -> str:
+    return next((kind for start, kind in _SIGNATURES if data.startswith(start)), "application/octet-stream")

@@ -1,0 +1,1 @@
+"""Provider kind `procedural`: images drawn by rules, on this machine."""

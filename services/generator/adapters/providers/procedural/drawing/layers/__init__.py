@@ -1,0 +1,1 @@
+"""What a scene is made of, drawn layer by layer."""

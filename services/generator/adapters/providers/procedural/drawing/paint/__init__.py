@@ -1,0 +1,1 @@
+"""Canvas, colours, curves, noise: the tools that layers are drawn with."""

@@ -1,0 +1,1 @@
+"""What a prompt asks to be drawn."""

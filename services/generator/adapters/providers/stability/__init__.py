@@ -1,0 +1,1 @@
+"""Provider kind `stability`: Stability AI."""

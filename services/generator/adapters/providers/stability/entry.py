@@ -1,0 +1,99 @@
+"""Entries of the kind `stability`."""
+
+import re
+from collections.abc import Sequence
+from typing import ClassVar, Literal
+
+from pydantic import Field, model_validator
+
+from services.generator.adapters.providers.entry import ModelEntry, OutputFormat, Ratio, RemoteEntry, Strict
+from services.generator.adapters.providers.option_rules import OptionRule, Rules, integer, number, one_of
+from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, Endpoint, endpoint_of
+
+_VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
+
+
+class StabilitySettings(Strict):
+    """What the models of the entry take; where nothing is said, what all of them take by the vendor's reference."""
+
+    aspect_ratios: tuple[Ratio, ...] = ("1:1", "21:9", "16:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21")
+    output_formats: tuple[OutputFormat, ...] | None = None
+    negative_prompt: bool | None = None
+    #: How much `ultra` and `sd3` may change an input image, where a job's options do not say: 1 is all of it.
+    strength: float = Field(default=0.7, ge=0, le=1)
+
+
+STYLES = (
+    "3d-model", "analog-film", "anime", "cinematic", "comic-book", "digital-art", "enhance", "fantasy-art", "isometric",
+    "line-art", "low-poly", "modeling-compound", "neon-punk", "origami", "photographic", "pixel-art", "tile-texture",
+)  # fmt: skip
+_WORDS = OptionRule(type="string", max_characters=10_000)
+
+
+class StabilityEntry(RemoteEntry):
+    """The endpoints below `stable-image`: `core`, `ultra`, `sd3`, `sd3/NAME`, and others by their path."""
+
+    kind: Literal["stability"]
+    #: Fields of the endpoints by the vendor's OpenAPI document.
+    harmless_options: ClassVar[Rules] = {
+        "style_preset": one_of(*STYLES),
+        "cfg_scale": number(1, 10),
+        "strength": number(0, 1),
+        "grow_mask": integer(0, 100),
+        "search_prompt": _WORDS,
+        "select_prompt": _WORDS,
+        "foreground_prompt": _WORDS,
+        **{side: integer(0, 2000) for side in ("left", "right", "up", "down")},
+        "creativity": number(0, 1),
+        "control_strength": number(0, 1),
+        "fidelity": number(0, 1),
+        "style_strength": number(0, 1),
+        "composition_fidelity": number(0, 1),
+        "change_strength": number(0.1, 1),
+        "light_source_direction": one_of("left", "right", "above", "below", "none"),
+        "light_source_strength": number(0, 1),
+        "preserve_original_subject": number(0, 1),
+        "original_background_depth": number(0, 1),
+    }
+    #: All that jobs may name: what the catalogue offers is what each of them takes.
+    models: tuple[ModelEntry, ...] = Field(min_length=1)
+    settings: StabilitySettings = StabilitySettings()
+
+    @model_validator(mode="after")
+    def _models_fit(self) -> "StabilityEntry":
+        names = [model.name for model in self.models]
+        for name in names:
+            path, variant = endpoint_of(name)
+            fits = path in ENDPOINTS and (not variant or (path == "generate/sd3" and _VARIANT.fullmatch(variant)))
+            if not fits or name == "sd3/":
+                others = ", ".join(one for one in ENDPOINTS if not one.startswith("generate/"))
+                raise ValueError(f"there is no model {name!r}; name core, ultra, sd3, sd3/NAME, {others}")
+        if self.default_model is not None and self.default_model not in names:
+            raise ValueError(f"default_model names {self.default_model!r}, which is not among the models")
+        if len({one.is_async for one in self.endpoints}) > 1:
+            later = ", ".join(name for name in names if ENDPOINTS[endpoint_of(name)[0]].is_async)
+            raise ValueError(
+                f"{later} can be followed after a crash and the others cannot: make it an entry of its own"
+            )
+        return self
+
+    @property
+    def endpoints(self) -> Sequence[Endpoint]:
+        """Those of the models."""
+        return [ENDPOINTS[endpoint_of(model.name)[0]] for model in self.models]
+
+    @property
+    def output_formats(self) -> Sequence[OutputFormat]:
+        """Formats that every model of the entry makes."""
+        if self.settings.output_formats is not None:
+            return self.settings.output_formats
+        first, *others = self.endpoints
+        return [one for one in first.output_formats if all(one in other.output_formats for other in others)]
+
+    @property
+    def negative_prompt(self) -> bool:
+        """Whether every model of the entry takes a negative prompt; turbo models take none."""
+        if self.settings.negative_prompt is not None:
+            return self.settings.negative_prompt
+        is_turbo = any(model.name.endswith("-turbo") for model in self.models)
+        return not is_turbo and all(one.negative_prompt for one in self.endpoints)

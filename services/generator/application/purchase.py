@@ -1,0 +1,175 @@
+"""Buy missing images: each call is written down before it leaves, and what it brings is staged."""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+
+from common.errors import ServiceError
+from common.ids import new_uuid7
+from common.leased_work import Renewal
+from common.logs import event
+from common.memory import Memory
+from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.provider_call import Caller
+from services.generator.application.stage_images import Keeper
+from services.generator.domain import failures
+from services.generator.domain.jobs import Call, Phase
+from services.generator.domain.provider_results import Generated, StageError
+from services.generator.ports import ImageProvider, JobDesk, Order
+
+_LOG = logging.getLogger(__name__)
+SEEDS = 2**63
+
+
+class Purchaser:
+    """Buys images for one claimed job. Raises `StageError`, or `Interrupted`."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        *,
+        desk: JobDesk,
+        caller: Caller,
+        keeper: Keeper,
+        memory: Memory,
+        report: Callable[[float], None],
+    ) -> None:
+        self._claim = claim
+        self._desk = desk
+        self._caller = caller
+        self._keeper = keeper
+        self._memory = memory
+        self._report = report
+
+    async def buy(
+        self, provider: ImageProvider, indexes: Sequence[int], *, model: str, inputs: tuple[bytes, ...]
+    ) -> None:
+        """Buy these images by one call."""
+        self._claim.must_go_on()
+        call_id = f"call_{new_uuid7().hex}"
+        order = self._order(call_id, model, indexes, inputs, key=call_id)
+        asked_at = time.monotonic()
+        call = await self._begin(provider, order, indexes)
+        if not self._claim.slot.may_begin:
+            self._claim.end_unsent(call.id)
+            raise Interrupted
+        if self._is_too_late(asked_at):
+            self._claim.end_unsent(call.id)
+            raise failures.asked_too_slowly()
+        await self._bring(provider, call, self._caller.send(provider, call, order))
+
+    async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
+        """Send an earlier call again under its own key: only where that costs nothing."""
+        self._claim.must_go_on()
+        asked_at = time.monotonic()
+        try:
+            again = await self._desk.resend_call(self._claim.job, call, known=self._claim.known)
+        except ServiceError as error:
+            raise self._refused(provider, error) from error
+        self._claim.is_generating = True
+        # Whether the earlier claim sent it is not known, so it is not told to be unsent.
+        if not self._claim.slot.may_begin:
+            raise Interrupted
+        if self._is_too_late(asked_at):
+            raise failures.asked_too_slowly()
+        order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
+        await self._bring(provider, again, self._caller.send(provider, again, order))
+
+    async def resume(self, provider: ImageProvider, call: Call) -> None:
+        """Follow an operation that an earlier claim began, and stage its images."""
+        try:
+            call = await self._desk.follow_call(self._claim.job, call, known=self._claim.known)
+        except ServiceError as error:
+            raise self._refused(provider, error) from error
+        self._claim.is_generating = True
+        order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
+        await self._bring(provider, call, self._caller.resume(provider, call, order))
+
+    async def _bring(self, provider: ImageProvider, call: Call, calling: Awaitable[Generated]) -> None:
+        """Have the call's answer, and stage it; until then, it counts as what it takes of memory."""
+        with self._memory.share(until=self._claim.deadline):
+            try:
+                await self._keep(provider, call, await calling)
+            except StageError as error:
+                raise error.forget()  # noqa: B904 - what it came from is forgotten, too
+
+    async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
+        try:
+            again = partial(self._caller.look_again, provider, call)
+            await self._keeper.keep(provider, call, answer, again=again)
+        except StageError as error:
+            # A call that costs nothing to repeat does not stand in the ledger as one whose result is lost.
+            if provider.traits.free:
+                self._claim.end(call, Phase.FAILED, cost_micros=answer.cost_micros)
+            elif provider.traits.idempotent and not provider.traits.resumable and error.retryable:
+                del self._claim.outcomes[call.id]
+            raise
+
+    def _order(self, call_id: str, model: str, indexes: Sequence[int], inputs: tuple[bytes, ...], *, key: str) -> Order:
+        seed = self._claim.job.request.seed
+        return Order(
+            call_id=call_id,
+            idempotency_key=key,
+            model=model,
+            count=len(indexes),
+            request=self._claim.job.request,
+            # Image i of a job has the job's seed plus i, in whichever call it is bought.
+            seed=None if seed is None else (seed + indexes[0]) % SEEDS,
+            inputs=inputs,
+            report=lambda share: self._report(self._share_of_job(share, len(indexes))),
+        )
+
+    def _share_of_job(self, share: float, count: int) -> float:
+        return (len(self._claim.images) + share * count) / self._claim.job.image_count
+
+    async def _begin(self, provider: ImageProvider, order: Order, indexes: Sequence[int]) -> Call:
+        digest = hashlib.sha256(json.dumps(asdict(order.request), sort_keys=True, default=str).encode()).hexdigest()
+        try:
+            call = await self._desk.begin_call(
+                self._claim.job,
+                call_id=order.call_id,
+                provider=provider.name,
+                model=order.model,
+                indexes=indexes,
+                digest=digest,
+                known=self._claim.known,
+            )
+        except ServiceError as error:
+            # It may have been written down without our knowing; surely it did not leave.
+            if error.is_unanswered:
+                self._claim.end_unsent(order.call_id)
+            raise self._refused(provider, error) from error
+        self._claim.is_generating = True
+        return call
+
+    def _refused(self, provider: ImageProvider, error: ServiceError) -> Exception:
+        if error.is_unanswered:
+            return Interrupted()
+        match error.reason:
+            case "LEASE_LOST":
+                self._claim.slot.outcome = Renewal.LOST
+                self._claim.slot.ended.set()
+                return Interrupted()
+            case "CONSENT_REQUIRED":
+                return failures.ambiguous(provider.name)
+            case "PROVIDER_NOT_FOUND":
+                return failures.provider_not_configured(provider.name)
+            case "UNSUPPORTED":
+                return failures.would_lose(error.message)
+            case "BUDGET_EXHAUSTED":
+                return failures.budget_exhausted(error.message, retry_after_seconds=error.retry_after_seconds)
+            case "PROVIDER_BUSY":
+                return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
+            case _:
+                event(
+                    _LOG, logging.ERROR, "ask.refused", job_id=self._claim.job.id, reason=error.reason, why=str(error)
+                )
+                return failures.ask_refused()
+
+    def _is_too_late(self, asked_at: float) -> bool:
+        """Whether somebody else may hold the job by the time that a request arrives."""
+        return time.monotonic() - asked_at > self._claim.job.lease_seconds / 2

@@ -1,0 +1,232 @@
+"""Run one claimed job: settle what earlier claims left, buy what is missing, state what came of it."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from common.errors import ServiceError
+from common.leased_work import Slot
+from common.logs import event
+from common.memory import Memory
+from common.tracing import span
+from services.generator.application.claim import Claim, Interrupted
+from services.generator.application.input_images import Inputs
+from services.generator.application.progress import ProgressReporter
+from services.generator.application.provider_call import Caller
+from services.generator.application.purchase import Purchaser
+from services.generator.application.stage_images import Keeper
+from services.generator.application.telling import Teller
+from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.domain import earlier_calls, failures
+from services.generator.domain.earlier_calls import Step
+from services.generator.domain.jobs import Call, Job, Phase
+from services.generator.domain.provider_results import StageError
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Staging
+
+_LOG = logging.getLogger(__name__)
+
+
+class Unsold(Exception):
+    """These images could not be bought."""
+
+    def __init__(self, error: StageError, indexes: Sequence[int]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.indexes = indexes
+
+
+class Generator:
+    """Does what the desk hands out, with the providers of this process."""
+
+    def __init__(
+        self,
+        *,
+        desk: JobDesk,
+        facts: Facts,
+        staging: Staging,
+        reader: ImageReader,
+        providers: Mapping[str, ImageProvider],
+        memory: Memory,
+    ) -> None:
+        self._desk = desk
+        self._facts = facts
+        self._staging = staging
+        self._reader = reader
+        self._providers = providers
+        self._memory = memory
+        self._teller = Teller()
+
+    async def finish(self) -> None:
+        """Tell what could not be told while its slot lasted; not for long."""
+        await self._teller.finish()
+
+    async def run(self, slot: Slot[Job]) -> None:
+        """Run a claimed job to the end of its stage."""
+        claim = Claim(slot=slot)
+        parent = claim.job.traceparent or None
+        with span("generate images", parent=parent, attributes={"job.id": claim.job.id}):
+            try:
+                await self._run(claim)
+            except asyncio.CancelledError:
+                # The grace is over. Whoever gets the job next decides about a call that is still under way.
+                await self._leave(claim)
+                raise
+
+    async def _run(self, claim: Claim) -> None:
+        try:
+            await self._generate(claim)
+        except Interrupted:
+            await self._hand_back(claim)
+        except StageError as error:
+            await self._tell_failure(claim, error)
+        except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
+            _LOG.exception("job.broke", extra={"job_id": claim.job.id})
+            await self._tell_failure(claim, failures.defect())
+        else:
+            calls, images = tuple(claim.outcomes.values()), tuple(claim.images.values())
+            publish = partial(
+                self._facts.images_generated, job=claim.job, calls=calls, images=images, warnings=claim.warnings
+            )
+            await self._teller.tell(publish, lease_ended=claim.slot.ended)
+
+    async def _generate(self, claim: Claim) -> None:
+        keeper = Keeper(
+            claim.job.id,
+            claim.slot,
+            deadline=lambda: claim.deadline,
+            images=claim.images,
+            staging=self._staging,
+            reader=self._reader,
+            memory=self._memory,
+        )
+        unread = UnreadAnswers(reader=self._reader, raw=keeper.raw)
+        caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller, unread=unread)
+        report = ProgressReporter(self._facts, claim.job)
+        purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, memory=self._memory, report=report)
+        inputs = Inputs(claim, desk=self._desk, reader=self._reader)
+        for call in earlier_calls.may_have_left_images(claim.job.calls, claim.missing()):
+            if await keeper.adopt(call) and call.phase is not Phase.SUCCEEDED:
+                claim.end(call, Phase.SUCCEEDED)
+        await self._settle_earlier(claim, purchaser, inputs)
+        await self._buy_missing(claim, purchaser, inputs)
+
+    async def _settle_earlier(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+        """Have of earlier calls what can be had, before the first that cannot ends the claim."""
+        problems: list[StageError] = []
+        for call in earlier_calls.unsettled(claim.job.calls, claim.missing()):
+            try:
+                await self._settle_one(claim, purchaser, call, inputs)
+            except StageError as error:
+                if error.retryable:
+                    raise
+                problems.append(error)
+        if problems:
+            raise problems[0]
+
+    async def _settle_one(self, claim: Claim, purchaser: Purchaser, call: Call, inputs: Inputs) -> None:
+        provider, may_pay_again = self._provider(call.provider), claim.job.may_pay_again
+        match earlier_calls.step_for(call, traits=provider.traits, may_pay_again=may_pay_again):
+            case Step.RESUME:
+                try:
+                    await purchaser.resume(provider, call)
+                except StageError as error:
+                    if not (may_pay_again and failures.result_is_useless(error)):
+                        raise
+            case Step.RESEND:
+                await purchaser.resend(provider, call, inputs=await inputs.for_provider(provider, call.model))
+            case Step.SETTLE_UNKNOWN:
+                claim.end(call, Phase.UNKNOWN)
+                if not may_pay_again:
+                    raise failures.ambiguous(provider.name)
+            case Step.STOP_AMBIGUOUS:
+                raise failures.ambiguous(provider.name)
+            case Step.STOP_LOST:
+                raise failures.result_lost(provider.name)
+            case Step.BUY:
+                pass
+
+    async def _buy_missing(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+        """Buy until nothing more can be had: an image that will not do does not keep the others from being bought."""
+        given_up: set[int] = set()
+        problems: list[StageError] = []
+        while missing := [index for index in claim.missing() if index not in given_up]:
+            try:
+                # Once for all routes: what cannot be read ends the claim.
+                await inputs.read()
+                await self._buy_some(claim, purchaser, missing, inputs)
+            except Unsold as unsold:
+                if not failures.spares_others(unsold.error, some_staged=bool(claim.images)):
+                    raise unsold.error from unsold
+                problems.append(unsold.error)
+                given_up |= set(unsold.indexes)
+        if problems:
+            raise problems[0]
+
+    async def _buy_some(self, claim: Claim, purchaser: Purchaser, missing: Sequence[int], inputs: Inputs) -> None:
+        """Buy the first of the missing images by one call, at the first provider of the job's routes that can."""
+        errors: list[StageError] = []
+        for route in claim.job.routes[claim.routes_given_up :]:
+            provider = self._providers.get(route.provider)
+            indexes = missing[: provider.images_per_call(route.model) if provider else 1]
+            try:
+                if provider is None:
+                    raise failures.provider_not_configured(route.provider)
+                brought = await inputs.for_provider(provider, route.model)
+                await purchaser.buy(provider, indexes, model=route.model, inputs=brought)
+            except StageError as error:
+                errors.append(error)
+                free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal
+                is_last = route == claim.job.routes[-1]
+                if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
+                    raise Unsold(failures.most_hopeful(errors), indexes) from error
+                claim.routes_given_up += 1
+                event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
+            else:
+                return
+        raise AssertionError("the last route that fails ends the claim")
+
+    def _provider(self, name: str) -> ImageProvider:
+        provider = self._providers.get(name)
+        if provider is None:
+            raise failures.provider_not_configured(name)
+        return provider
+
+    async def _tell_failure(self, claim: Claim, error: StageError) -> None:
+        event(_LOG, logging.INFO, "job.stage_failed", job_id=claim.job.id, reason=error.reason, stage=error.stage)
+        publish = partial(
+            self._facts.stage_failed,
+            job=claim.job,
+            error=error,
+            calls=tuple(claim.outcomes.values()),
+            images=claim.new_images(),
+        )
+        await self._teller.tell(publish, lease_ended=claim.slot.ended)
+
+    async def _hand_back(self, claim: Claim) -> None:
+        """Give the job back with all that is known, in one word; when that fails, tell the ledger by a fact."""
+        known = claim.known
+        if not await self._release(claim) and (known.calls or known.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+            await self._teller.tell(publish, lease_ended=claim.slot.ended)
+
+    async def _leave(self, claim: Claim) -> None:
+        """Hand the job back without waiting for anybody who is away."""
+        known = claim.known
+        if not await self._release(claim) and (known.calls or known.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+            over = asyncio.Event()
+            over.set()
+            await self._teller.tell(publish, lease_ended=over)
+
+    async def _release(self, claim: Claim) -> bool:
+        """Give the job back, so that nobody waits for its lease; tells whether the ledger knows all that is known."""
+        if claim.told_as_fact or not claim.slot.is_held:
+            return False
+        try:
+            await self._desk.release(claim.job, known=claim.known)
+        except ServiceError as error:
+            # The lease runs out by itself then.
+            event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)
+            return False
+        return True
