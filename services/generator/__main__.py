@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-from calotype import permissions
+from calotype import object_names, permissions
 from calotype.environment import SETTINGS
 
 from common import audit, config, folders, jetstream, lifecycle, logs
@@ -33,9 +33,8 @@ from services.generator.adapters.providers import factory, provider_file
 from services.generator.adapters.providers.procedural.process_pool import Renderers
 from services.generator.application.run_job import Generator
 from services.generator.application.settle_calls import Settler
-from services.generator.domain.jobs import is_staging_folder
-from services.generator.grpc_api import OperationsService
 from services.generator.settings import Settings
+from services.operations_service import OperationsService
 
 #: Variables that hold credentials, beside those of providers.
 SECRETS = ("CALOTYPE_*", "STORAGE_EMULATOR_*", "OTEL_*")
@@ -96,7 +95,9 @@ async def main(stop: asyncio.Event) -> None:
             renew=desk.renew_settlements, run=settler.run, hints=nats_wakeups.of_settlements(broker),
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        served = [OperationsService(ready, jobs, memory).served()]
+        served = [
+            OperationsService("generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}).served()
+        ]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, door=own_door))
         register = partial(desk.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
@@ -105,7 +106,7 @@ async def main(stop: asyncio.Event) -> None:
         emptied = ObjectStore(settings.staging_bucket, threads=DELETING_THREADS)
         stack.push_async_callback(emptied.close)
         emptier = Emptier(
-            claim=desk.claim_deletions, empty=partial(folders.empty, emptied), is_folder=is_staging_folder
+            claim=desk.claim_deletions, empty=partial(folders.empty, emptied), is_folder=object_names.is_staged_folder
         )
         sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
         for loop in (emptier, sweeper):

@@ -21,7 +21,6 @@ from common.tracing import tracing
 from services.job.dead_letters import DeadLetters
 from services.job.grpc_api.dead_letter_service import DeadLetterService
 from services.job.grpc_api.job_service import JobService
-from services.job.grpc_api.operations_service import OperationsService
 from services.job.grpc_api.queue_service import QueueService
 from services.job.grpc_api.tenant_service import TenantService
 from services.job.grpc_api.worker_service import WorkerService
@@ -33,6 +32,7 @@ from services.job.loops.purger import Purger
 from services.job.loops.stale_job_monitor import StaleJobMonitor
 from services.job.settings import Settings
 from services.job.store.pools import CONNECTIONS, POOLS
+from services.operations_service import OperationsService
 
 #: A job brings at most 40 MiB of pictures.
 LARGEST_JOB = 48 * 1024 * 1024
@@ -70,7 +70,7 @@ async def main(stop: asyncio.Event) -> None:
         )
         clients = JobService(database, relay, watchers, public_base_url=settings.public_base_url)
         workers = WorkerService(database, relay, limits)
-        operations, dead_letters = OperationsService(ready), DeadLetterService(DeadLetters(broker, database))
+        operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
         for_operators = (operations, dead_letters, queue, TenantService(database))
         for_clients = [one.served() for one in (clients, *for_operators)]

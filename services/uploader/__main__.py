@@ -6,7 +6,7 @@ import sys
 from contextlib import AsyncExitStack
 from functools import partial
 
-from calotype import permissions, streams
+from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, folders, jetstream, lifecycle, logs
@@ -21,12 +21,11 @@ from common.leased_work import LeasedWork
 from common.object_store import ObjectStore
 from common.sweeping import Sweeper
 from common.tracing import tracing
+from services.operations_service import OperationsService
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.adapters.grpc_desk import GrpcWorkDesk
 from services.uploader.adapters.nats_facts import NatsFacts
 from services.uploader.application import Uploader
-from services.uploader.domain import is_public_folder
-from services.uploader.grpc_api import OperationsService
 from services.uploader.settings import Settings
 
 WAKE_UPS, DELETIONS = ConsumerSpec(**streams.UPLOADER_WAKE), ConsumerSpec(**streams.UPLOADER_DELETE)
@@ -68,13 +67,13 @@ async def main(stop: asyncio.Event) -> None:
         emptier = Emptier(
             claim=desk.claim_deletions,
             empty=partial(folders.empty, emptied),
-            is_folder=is_public_folder,
+            is_folder=object_names.is_public_folder,
             hints=Hints(broker, DELETIONS),
             may_begin=lambda: not uploads.draining,
         )
         sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        operations = OperationsService(ready, uploads)
+        operations = OperationsService("uploader", ready, work=uploads)
         await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
         tasks.start(own_door.run(stop), name="identities")
         for loop in (emptier, sweeper):

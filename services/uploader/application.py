@@ -4,16 +4,17 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 
+from calotype import object_names
+
 from common.errors import ServiceError
-from common.ids import new_uuid7
-from common.jetstream import BrokerUnavailable
 from common.leased_work import Renewal, Slot
 from common.logs import event
 from common.loops import pause_until
 from common.object_store import ObjectConflict, ObjectDiffers, ObjectMissing, StorageDenied, StorageUnavailable
+from common.publishing import Publish, publish_until_confirmed
 from common.tracing import span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
@@ -47,14 +48,14 @@ class Uploader:
     async def _upload(self, slot: Slot[Upload]) -> bool:
         """Copy everything and say how it ended; False when the work was interrupted before that."""
         upload = slot.work
-        names = {image.index: domain.public_name(upload.job_id, image) for image in upload.images}
+        names = {image.index: upload.public_name(image) for image in upload.images}
         try:
             if not await self._store_all(slot, names):
                 return False
         except UploadError as error:
             event(_LOG, logging.INFO, "upload.failed", job_id=upload.job_id, reason=error.reason, stage=error.stage)
-            return await self._tell(slot, partial(self._facts.upload_failed, upload=upload, error=error))
-        return await self._tell(slot, partial(self._facts.images_stored, upload=upload, names=names))
+            return await self._publish(slot, partial(self._facts.upload_failed, upload=upload, error=error))
+        return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names))
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
         """Copy the images side by side; the first that fails for good ends the others' tries."""
@@ -95,20 +96,9 @@ class Uploader:
                 return True
         return False
 
-    async def _tell(self, slot: Slot[Upload], publish: Callable[[str], Awaitable[None]]) -> bool:
-        """State a fact until it is safe; the lease is kept meanwhile, and the fact keeps its id. False: lease lost."""
-        fact_id = str(new_uuid7())
-        pause = FIRST_PAUSE
-        while slot.is_held:
-            try:
-                await publish(fact_id)
-            except BrokerUnavailable:
-                event(_LOG, logging.WARNING, "fact.not_published", job_id=slot.work.job_id)
-                await pause_until(slot.ended, seconds=pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                return True
-        return False
+    async def _publish(self, slot: Slot[Upload], publish: Publish) -> bool:
+        """Publish a fact while the lease is held; False when it was lost before the broker confirmed."""
+        return slot.is_held and await publish_until_confirmed(publish, until=slot.ended)
 
     async def _let_go(self, slot: Slot[Upload]) -> None:
         if slot.outcome is Renewal.CANCELED:
@@ -128,6 +118,6 @@ class Uploader:
     async def _take_back(self, upload: Upload) -> None:
         """A canceled job shows nothing: what was copied before the word came is deleted again."""
         try:
-            await self._store.empty(domain.public_folder(upload.job_id))
+            await self._store.empty(object_names.public_folder(upload.job_id))
         except (StorageUnavailable, StorageDenied) as error:
             event(_LOG, logging.WARNING, "upload.not_taken_back", job_id=upload.job_id, error=type(error).__name__)

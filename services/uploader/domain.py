@@ -1,8 +1,8 @@
-"""Names of public objects, and what a failed copy means. Standard library only."""
+"""Uploads, and what a failed copy means. Standard library only."""
 
 from dataclasses import dataclass
 
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+from calotype import object_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,12 @@ class Upload:
     traceparent: str
     max_seconds: float
 
+    def public_name(self, image: StagedImage) -> str:
+        """Name of one of its images in the public bucket."""
+        return object_names.public_name(
+            job_id=self.job_id, index=image.index, sha256=image.sha256, content_type=image.content_type
+        )
+
 
 # Not frozen: the machinery of exceptions sets attributes on what it carries.
 @dataclass(kw_only=True, eq=False)
@@ -39,23 +45,6 @@ class UploadError(Exception):
     reason: str
     message: str
     retryable: bool
-
-
-def public_folder(job_id: str) -> str:
-    """What the names of all public objects of a job begin with."""
-    return f"jobs/{job_id}/"
-
-
-def is_public_folder(prefix: str) -> bool:
-    """Whether a prefix is one job's folder: never the whole bucket, never the beginning of other jobs' names."""
-    head, _, job_id = prefix.removesuffix("/").partition("/")
-    return prefix.endswith("/") and head == "jobs" and bool(job_id) and "/" not in job_id
-
-
-def public_name(job_id: str, image: StagedImage) -> str:
-    """Where an image is served. Its digest is in the name: what is there under it is a finished copy of the same."""
-    extension = EXTENSIONS.get(image.content_type, "bin")
-    return f"{public_folder(job_id)}{image.index}-{image.sha256[:16]}.{extension}"
 
 
 def storage_unavailable() -> UploadError:

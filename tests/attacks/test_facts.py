@@ -27,7 +27,6 @@ from services.job.domain.timeouts import Limits
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
-from services.uploader import domain as uploader
 from tests.support.jobs import JobDesk, desk_at, failed, fence_of, generated, purchase_of
 from tests.support.messages import broker_at, images_generated
 from tests.support.patience import PATIENCE, pause
@@ -348,14 +347,12 @@ async def test_a_public_picture_has_the_name_that_its_uploader_gives_it(world: W
     desk, victim = world.desk, world.victim
     desk.fold(generated(victim.job, victim.call))
     desk.claim_uploads()
-    [row] = desk.sql("SELECT staged_name, sha256 FROM artifacts WHERE job_id = :id", id=victim.job.id)
-    for content_type in (*uploader.EXTENSIONS, "image/tiff"):
-        desk.sql("UPDATE artifacts SET content_type = :type", type=content_type)
-        image = uploader.StagedImage(
-            index=0, name=row.staged_name, content_type=content_type, sha256=row.sha256, size_bytes=100
-        )
+    [row] = desk.sql("SELECT sha256 FROM artifacts WHERE job_id = :id", id=victim.job.id)
+    for content_type, extension in {"png": "png", "jpeg": "jpg", "webp": "webp", "tiff": "bin"}.items():
+        desk.sql("UPDATE artifacts SET content_type = :type", type=f"image/{content_type}")
         upload = desk.job(victim.job.id)
-        told = stored(upload, uploader.public_name(upload.id, image), lease_token=str(uuid4()))
+        name = f"jobs/{upload.id}/0-{row.sha256[:16]}.{extension}"
+        told = stored(upload, name, lease_token=str(uuid4()))
         # It moves nothing without its lease, and nothing of it is wrong.
         assert await world.tell(told, subject=UPLOAD) == Ack()
 

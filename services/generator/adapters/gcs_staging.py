@@ -3,6 +3,8 @@
 import json
 from dataclasses import asdict, fields
 
+from calotype import object_names
+
 from common.object_store import ObjectConflict, ObjectInfo, ObjectStore
 from services.generator.domain.jobs import StagedImage
 from services.generator.ports import RawResult
@@ -36,7 +38,7 @@ class GcsStaging:
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
         """The images that a call has in staging, and how many it has in all."""
-        found = await self._store.find(f"{job_id}/{call_id}/")
+        found = await self._store.find(object_names.staged_call_folder(job_id=job_id, call_id=call_id))
         images = [image for one in found if (image := _read(one)) is not None]
         counts = [int(one.metadata["count"]) for one in found if one.metadata.get("count", "").isdecimal()]
         return images, max(counts, default=0)
@@ -47,7 +49,7 @@ class GcsStaging:
 
     async def raw_of_call(self, job_id: str, call_id: str) -> list[RawResult]:
         """What a call has in staging of that kind."""
-        folder = f"{job_id}/{call_id}/raw/"
+        folder = object_names.raw_folder(job_id=job_id, call_id=call_id)
         found = await self._store.find(folder)
         return [RawResult(name=one.name, part=one.name.removeprefix(folder), size_bytes=one.size) for one in found]
 

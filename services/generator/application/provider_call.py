@@ -17,9 +17,9 @@ from common.leased_work import Renewal
 from common.logs import event
 from common.loops import pause_until
 from common.memory import give_back, timeout
+from common.publishing import BackgroundPublisher
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.application.telling import Teller
 from services.generator.application.unread_responses import UnreadAnswers
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Phase
@@ -44,12 +44,14 @@ LONGEST_PAUSE = 30.0
 class Caller:
     """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
 
-    def __init__(self, claim: Claim, *, desk: JobDesk, facts: Facts, teller: Teller, unread: UnreadAnswers) -> None:
+    def __init__(
+        self, claim: Claim, *, desk: JobDesk, facts: Facts, publisher: BackgroundPublisher, unread: UnreadAnswers
+    ) -> None:
         self._claim = claim
         self._slot = claim.slot
         self._desk = desk
         self._facts = facts
-        self._teller = teller
+        self._publisher = publisher
         self._unread = unread
         #: Of the call that was followed last.
         self._operation: tuple[str, Operation] | None = None
@@ -139,7 +141,7 @@ class Caller:
             event(_LOG, logging.WARNING, "operation.told_as_fact", call_id=call.id, reason=error.reason)
             self._claim.told_as_fact = True
             publish = partial(self._facts.call_accepted, job=self._claim.job, call=call, operation=operation)
-            await self._teller.tell(publish, lease_ended=self._slot.ended)
+            await self._publisher.publish(publish, lease_ended=self._slot.ended)
 
     async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
         """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop.

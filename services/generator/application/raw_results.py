@@ -8,6 +8,8 @@ import logging
 from collections.abc import Callable
 from functools import partial
 
+from calotype import object_names
+
 from common.logs import event
 from common.memory import Memory, expect
 from services.generator.application.storage_retries import until_stored
@@ -39,7 +41,7 @@ class RawResults:
         """
         if provider.traits.free or not data:
             return None
-        name = f"{self._job_id}/{call.id}/raw/{part}"
+        name = f"{object_names.raw_folder(job_id=self._job_id, call_id=call.id)}{part}"
         patient = not (provider.traits.harmless or provider.traits.resumable)
         try:
             put = partial(self._staging.put_raw, name, data)
@@ -90,7 +92,7 @@ def image_of(job_id: str, call: Call, index: int, source: ImageSource, seen: Ins
     """An image of a call as it is to be staged."""
     return StagedImage(
         index=index,
-        name=f"{job_id}/{call.id}/{index}",
+        name=object_names.staged_name(job_id=job_id, call_id=call.id, index=index),
         call_id=call.id,
         content_type=seen.content_type,
         width=seen.width,

@@ -9,6 +9,7 @@ from common.errors import ServiceError
 from common.leased_work import Slot
 from common.logs import event
 from common.memory import Memory
+from common.publishing import BackgroundPublisher
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.input_images import Inputs
@@ -16,7 +17,6 @@ from services.generator.application.progress import ProgressReporter
 from services.generator.application.provider_call import Caller
 from services.generator.application.purchase import Purchaser
 from services.generator.application.stage_images import Keeper
-from services.generator.application.telling import Teller
 from services.generator.application.unread_responses import UnreadAnswers
 from services.generator.domain import earlier_calls, failures
 from services.generator.domain.earlier_calls import Step
@@ -55,11 +55,11 @@ class Generator:
         self._reader = reader
         self._providers = providers
         self._memory = memory
-        self._teller = Teller()
+        self._publisher = BackgroundPublisher()
 
     async def finish(self) -> None:
         """Tell what could not be told while its slot lasted; not for long."""
-        await self._teller.finish()
+        await self._publisher.finish()
 
     async def run(self, slot: Slot[Job]) -> None:
         """Run a claimed job to the end of its stage."""
@@ -88,7 +88,7 @@ class Generator:
             publish = partial(
                 self._facts.images_generated, job=claim.job, calls=calls, images=images, warnings=claim.warnings
             )
-            await self._teller.tell(publish, lease_ended=claim.slot.ended)
+            await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
     async def _generate(self, claim: Claim) -> None:
         keeper = Keeper(
@@ -101,7 +101,7 @@ class Generator:
             memory=self._memory,
         )
         unread = UnreadAnswers(reader=self._reader, raw=keeper.raw)
-        caller = Caller(claim, desk=self._desk, facts=self._facts, teller=self._teller, unread=unread)
+        caller = Caller(claim, desk=self._desk, facts=self._facts, publisher=self._publisher, unread=unread)
         report = ProgressReporter(self._facts, claim.job)
         purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, memory=self._memory, report=report)
         inputs = Inputs(claim, desk=self._desk, reader=self._reader)
@@ -201,14 +201,14 @@ class Generator:
             calls=tuple(claim.outcomes.values()),
             images=claim.new_images(),
         )
-        await self._teller.tell(publish, lease_ended=claim.slot.ended)
+        await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
     async def _hand_back(self, claim: Claim) -> None:
         """Give the job back with all that is known, in one word; when that fails, tell the ledger by a fact."""
         known = claim.known
         if not await self._release(claim) and (known.calls or known.images):
             publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
-            await self._teller.tell(publish, lease_ended=claim.slot.ended)
+            await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
     async def _leave(self, claim: Claim) -> None:
         """Hand the job back without waiting for anybody who is away."""
@@ -217,7 +217,7 @@ class Generator:
             publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
             over = asyncio.Event()
             over.set()
-            await self._teller.tell(publish, lease_ended=over)
+            await self._publisher.publish(publish, lease_ended=over)
 
     async def _release(self, claim: Claim) -> bool:
         """Give the job back, so that nobody waits for its lease; tells whether the ledger knows all that is known."""

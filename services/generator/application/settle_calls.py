@@ -9,11 +9,11 @@ from common.errors import ServiceError
 from common.leased_work import Slot
 from common.logs import event
 from common.memory import Memory, timeout
+from common.publishing import publish_until_confirmed
 from common.tracing import span
 from services.generator.application.claim import Interrupted
 from services.generator.application.provider_call import CANCEL_SECONDS, POLL_SECONDS
 from services.generator.application.stage_images import Keeper
-from services.generator.application.telling import tell
 from services.generator.application.unread_responses import UnreadAnswers
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Phase, StagedImage
@@ -116,7 +116,7 @@ class Settler:
         images: tuple[StagedImage, ...],
     ) -> None:
         publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=wish, images=images)
-        await tell(publish, until=slot.ended)
+        await publish_until_confirmed(publish, until=slot.ended)
 
     async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
         try:

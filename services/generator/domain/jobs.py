@@ -1,19 +1,11 @@
 """A claimed job, as the generator sees it."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from services.generator.domain import foreign_text
-
-_FOLDER = re.compile(r"job_[0-9a-f]{32}/")
-
-
-def is_staging_folder(prefix: str) -> bool:
-    """Whether a prefix is one job's folder in staging: never the whole bucket, never a part of a name."""
-    return _FOLDER.fullmatch(prefix) is not None
 
 
 class Phase(StrEnum):

@@ -1,12 +1,12 @@
 """Compare a bucket with the database, a page at a time: what nobody needs is to go, what is missing is told."""
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from uuid import UUID
 
+from calotype import object_names
 from sqlalchemy import Connection
 
 from common.logs import event
@@ -22,9 +22,8 @@ PAGE_PAUSE, PASS_PAUSE = 5.0, 600.0
 #: What belongs to no job at all is told as an alarm, and waits so long (seconds): a database that was brought back from
 #: a copy, or the bucket of another installation, is noticed before anything is lost.
 UNKNOWN_PATIENCE = 7 * 24 * 3600.0
-#: Names are `jobs/<job>/...` and `<job>/...`; whatever is called otherwise is none of ours.
-_JOB = {"public": re.compile(r"^jobs/(job_[0-9a-f]{32})/."), "staging": re.compile(r"^(job_[0-9a-f]{32})/.")}
-_FOLDERS, _BEHIND_ALL = "jobs/", "~"
+_JOB_OF = {"public": object_names.job_of_public, "staging": object_names.job_of_staged}
+_BEHIND_ALL = "~"
 _OVER = {"public": {State.CANCELED}, "staging": {State.CANCELED, State.COMPLETED}}
 #: Missing objects that an alarm names.
 MOST_NAMED = 10
@@ -83,7 +82,7 @@ def _missing(
 
 
 def _let_go(connection: Connection, bucket: str, names: Sequence[str]) -> int:
-    folders = {found[1] for name in names if (found := _JOB[bucket].match(name))}
+    folders = {job_id for name in names if (job_id := _JOB_OF[bucket](name))}
     known = sweeps.known_jobs(connection, sorted(folders))
     over = [job for job, (state, is_deleted) in known.items() if is_deleted or state in _OVER[bucket]]
     unknown = folders - set(known)
@@ -98,6 +97,6 @@ def _let_go(connection: Connection, bucket: str, names: Sequence[str]) -> int:
 
 def _job_at(name: str) -> str:
     """Where a public name stands among the ids of jobs."""
-    if not name.startswith(_FOLDERS):
-        return "" if name < _FOLDERS else _BEHIND_ALL
-    return name.removeprefix(_FOLDERS).partition("/")[0]
+    if not name.startswith(object_names.PUBLIC_ROOT):
+        return "" if name < object_names.PUBLIC_ROOT else _BEHIND_ALL
+    return name.removeprefix(object_names.PUBLIC_ROOT).partition("/")[0]

@@ -6,7 +6,8 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from services.job.domain import objects
+from calotype import object_names
+
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, State
@@ -146,7 +147,7 @@ class Artifact:
     @property
     def own_public_name(self) -> str:
         """The name that it has in the public bucket, once it is there."""
-        return objects.public_name(
+        return object_names.public_name(
             job_id=self.job_id, index=self.image_index, sha256=self.sha256, content_type=self.content_type
         )
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from uuid import UUID
 
+from calotype import object_names
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
 from calotype.fact.v1 import fact_pb2
@@ -16,7 +17,7 @@ from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
-from services.job.domain import facts, objects
+from services.job.domain import facts
 from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Stage
@@ -260,7 +261,7 @@ def image(told: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Ar
     """A staged image."""
     if told.WhichOneof("source") != "staged":
         raise Undecodable(f"image {told.index} is not staged")
-    name = objects.staged_name(job_id=job_id, call_id=told.staged.call_id, index=told.index)
+    name = object_names.staged_name(job_id=job_id, call_id=told.staged.call_id, index=told.index)
     if told.staged.name != name:
         raise Untrue(f"it names another object than image {told.index} of its call has")
     return Artifact(

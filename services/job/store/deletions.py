@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from calotype import object_names
 from sqlalchemy import Connection, text
 
 from common.ids import new_uuid7, prefixed
@@ -113,10 +114,10 @@ def _add(connection: Connection, bucket: str, job_ids: Collection[str]) -> None:
 
 
 def _folders(bucket: str, job_ids: Collection[str]) -> str:
-    above = "jobs/" if bucket == "public" else ""
+    folder_of = object_names.public_folder if bucket == "public" else object_names.staged_folder
     return rows.as_parameter(
         [
-            {"id": prefixed("del", new_uuid7()), "job_id": job_id, "bucket": bucket, "prefix": f"{above}{job_id}/"}
+            {"id": prefixed("del", new_uuid7()), "job_id": job_id, "bucket": bucket, "prefix": folder_of(job_id)}
             for job_id in sorted(set(job_ids))
         ]
     )

@@ -8,10 +8,10 @@ import pytest
 
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
+from common.publishing import BackgroundPublisher
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.provider_call import Caller
 from services.generator.application.raw_results import RawResults
-from services.generator.application.telling import Teller
 from services.generator.application.unread_responses import UnreadAnswers
 from services.generator.domain.jobs import Phase, Route
 from services.generator.ports import Known
@@ -73,7 +73,7 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
         staging, reader, memory = Staging(), Reader(), Memory(64 * 1024 * 1024)
         raw = RawResults(job.id, deadline=lambda: claim.deadline, staging=staging, reader=reader, memory=memory)
         unread = UnreadAnswers(reader=reader, raw=raw)
-        caller = Caller(claim, desk=desk, facts=Facts(), teller=Teller(), unread=unread)
+        caller = Caller(claim, desk=desk, facts=Facts(), publisher=BackgroundPublisher(), unread=unread)
         generated, wish = await _both(caller.send(provider, call, order), cancel())
         await provider.close()
         vendor.forget()

@@ -15,7 +15,7 @@ from common.object_store import LONGEST_WRITE_SECONDS, ObjectMissing, ObjectStor
 from services.job.domain import timeouts as job_limits
 from services.job.store import deletions
 from services.uploader.adapters.gcs_store import GcsPublicStore
-from services.uploader.domain import StagedImage, public_name
+from services.uploader.domain import StagedImage
 from tests.support import servers
 from tests.support.jobs import JobDesk, desk_at
 from tests.support.storage_proxy import Fault, StorageProxy
@@ -51,7 +51,7 @@ class Cleaning:
         await self.staging.put(image.name, BYTES, content_type="image/png", metadata={})
         self.proxy.order(Fault.HOLD, on="rewrite")
         store = GcsPublicStore(self.public, staging_bucket=self.proxy.staging, cache_seconds=60)
-        copying = asyncio.create_task(store.publish(image, public_name(job.id, image)))
+        copying = asyncio.create_task(store.publish(image, f"jobs/{job.id}/0-{image.sha256[:16]}.png"))
         await asyncio.to_thread(self.proxy.wait_for, "rewrite")
         self.desk.cancel(job.id)
         return job.id, copying

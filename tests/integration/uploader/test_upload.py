@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype import object_names
 
 from common.leased_work import Renewal, Slot
 from common.object_store import ObjectStore
-from services.uploader import domain
 from services.uploader.adapters.gcs_store import GcsPublicStore
 from services.uploader.application import Uploader
 from services.uploader.domain import StagedImage, Upload, UploadError
@@ -115,7 +115,12 @@ async def world(proxy: StorageProxy, monkeypatch: pytest.MonkeyPatch) -> AsyncIt
 
 def names_of(images: tuple[StagedImage, ...]) -> dict[int, str]:
     """Where they belong."""
-    return {image.index: domain.public_name(JOB, image) for image in images}
+    return {
+        image.index: object_names.public_name(
+            job_id=JOB, index=image.index, sha256=image.sha256, content_type=image.content_type
+        )
+        for image in images
+    }
 
 
 async def test_a_second_upload_of_the_same_finds_everything_done(world: World) -> None:

@@ -1,5 +1,6 @@
-"""OperationsService: what this process offers to those who run it."""
+"""OperationsService, which every service offers to its operators: status, drain, log level."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import calotype
@@ -12,17 +13,27 @@ from common.grpc_server import Served
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.logs import LEVELS, set_level
-from common.memory import Memory
-from services.generator.domain.jobs import Job
 
 
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
-    """Serves `calotype.ops.v1.OperationsService` for generator-service."""
+    """Serves `calotype.ops.v1.OperationsService`.
 
-    def __init__(self, ready: Readiness, jobs: LeasedWork[Job], memory: Memory) -> None:
+    `work` is what a drain stops claiming; None for a service that claims nothing. `counters` returns the numbers that
+    the status shows besides the busy slots.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        ready: Readiness,
+        *,
+        work: LeasedWork[Any] | None = None,
+        counters: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        self._service = service
         self._ready = ready
-        self._jobs = jobs
-        self._memory = memory
+        self._work = work
+        self._counters = counters
 
     def served(self) -> Served:
         """This service, as a server offers it."""
@@ -33,20 +44,21 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         )
 
     async def GetStatus(self, request: ops.GetStatusRequest, context: Any) -> ops.GetStatusResponse:
-        """Tell version, readiness, slots, and bytes of answers and images in memory."""
-        conditions = [ops.Condition(name=one.name, ok=one.ok, message=one.message) for one in self._ready.report()]
+        """Return version, readiness and counters."""
+        slots = {} if self._work is None else {"slots_busy": self._work.busy}
         return ops.GetStatusResponse(
-            service="generator",
+            service=self._service,
             version=calotype.__version__,
             ready=self._ready.ok,
-            conditions=conditions,
-            draining=self._jobs.draining,
-            counters={"slots_busy": self._jobs.busy, "bytes_held": self._memory.held},
+            conditions=[ops.Condition(name=one.name, ok=one.ok, message=one.message) for one in self._ready.report()],
+            draining=self._work is not None and self._work.draining,
+            counters={**slots, **self._counters()},
         )
 
     async def Drain(self, request: ops.DrainRequest, context: Any) -> ops.DrainResponse:
-        """Claim no more."""
-        self._jobs.draining = True
+        """Claim no more work; work in hand goes on."""
+        if self._work is not None:
+            self._work.draining = True
         return ops.DrainResponse()
 
     async def SetLogLevel(self, request: ops.SetLogLevelRequest, context: Any) -> ops.SetLogLevelResponse:

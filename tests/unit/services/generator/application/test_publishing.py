@@ -7,7 +7,7 @@ import pytest
 
 from common.jetstream import BrokerUnavailable, MessageTooLarge
 from common.leased_work import Renewal
-from services.generator.application.telling import Teller, tell
+from common.publishing import BackgroundPublisher, publish_until_confirmed
 from services.generator.domain.jobs import Phase
 from services.generator.domain.provider_results import Acceptance
 from tests.support.generation import Facts, Provider, job_of, provider_error
@@ -63,25 +63,25 @@ async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_it
 
 
 async def test_a_fact_outlives_the_lease_under_its_own_id_and_does_not_keep_the_slot() -> None:
-    broker, teller, lease_ended = Broker(), Teller(), asyncio.Event()
-    telling = asyncio.create_task(teller.tell(broker.publish, lease_ended=lease_ended))
+    broker, publisher, lease_ended = Broker(), BackgroundPublisher(), asyncio.Event()
+    publishing = asyncio.create_task(publisher.publish(broker.publish, lease_ended=lease_ended))
     await broker.asked.wait()
-    assert not telling.done()
+    assert not publishing.done()
     lease_ended.set()
     async with asyncio.timeout(PATIENCE):
-        await telling
+        await publishing
     assert broker.heard == []
     broker.is_back.set()
-    await teller.finish(seconds=PATIENCE)
+    await publisher.finish(seconds=PATIENCE)
 
     assert len(broker.heard) == len(set(broker.tried)) == 1
 
 
 async def test_a_process_that_ends_does_not_wait_for_ever_for_a_broker(caplog: pytest.LogCaptureFixture) -> None:
-    broker, teller, lease_ended = Broker(), Teller(), asyncio.Event()
+    broker, publisher, lease_ended = Broker(), BackgroundPublisher(), asyncio.Event()
     lease_ended.set()
-    await teller.tell(broker.publish, lease_ended=lease_ended)
-    await teller.finish(seconds=0.01)
+    await publisher.publish(broker.publish, lease_ended=lease_ended)
+    await publisher.finish(seconds=0.01)
 
     assert "facts.untold" in caplog.messages
     assert len(asyncio.all_tasks()) == 1
@@ -98,7 +98,7 @@ async def test_what_can_never_be_told_is_tried_once_and_said_to_be_lost(
         raise error
 
     async with asyncio.timeout(PATIENCE):
-        await tell(publish, until=asyncio.Event())
+        await publish_until_confirmed(publish, until=asyncio.Event())
 
     assert len(tries) == 1
     assert "fact.cannot_be_told" in caplog.messages
