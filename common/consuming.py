@@ -62,7 +62,7 @@ Verdict = Ack | Retry | Park | Reject
 HandleBatch = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
 
 
-class Hints:
+class WakeUps:
     """Wake-ups: fetched, acknowledged at once, and counted; what they say does not matter.
 
     Their consumer is declared by whoever publishes them.

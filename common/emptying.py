@@ -9,7 +9,7 @@ from typing import Protocol
 from uuid import uuid4
 
 from common.folders import Trouble
-from common.leased_work import Hints
+from common.leased_work import WakeUps
 from common.logs import event
 from common.loops import pause_until, run_every
 from common.object_store import StorageDenied, StorageUnavailable
@@ -30,7 +30,7 @@ class Folder:
     lease_token: str
 
 
-class Claim(Protocol):
+class ClaimFolders(Protocol):
     """Hands out folders that are due, at most one per token, and takes note of those that were seen empty."""
 
     async def __call__(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
@@ -43,26 +43,26 @@ class Emptier:
     def __init__(
         self,
         *,
-        claim: Claim,
+        claim: ClaimFolders,
         empty: Callable[[Sequence[str]], Awaitable[Mapping[str, int | Trouble]]],
         is_folder: Callable[[str], bool],
-        hints: Hints | None = None,
+        wakeups: WakeUps | None = None,
         may_begin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._claim = claim
         self._empty = empty
         self._is_folder = is_folder
-        self._hints = hints
+        self._wakeups = wakeups
         self._may_begin = may_begin
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Empty until told to stop."""
-        self._stop, hinted = stop, asyncio.Event()
-        hear = partial(self._hear, hinted)
+        self._stop, woken = stop, asyncio.Event()
+        hear = partial(self._hear, woken)
         listening = asyncio.create_task(run_every("deletions.hints", hear, interval=0.0, stop=stop))
         try:
-            await run_every("deletions", self.run_once, interval=POLL_SECONDS, wake=hinted, stop=stop)
+            await run_every("deletions", self.run_once, interval=POLL_SECONDS, wake=woken, stop=stop)
         finally:
             listening.cancel()
             await asyncio.gather(listening, return_exceptions=True)
@@ -100,8 +100,8 @@ class Emptier:
             event(_LOG, logging.ERROR, "deletion.denied", count=len(denied), prefix=denied[0])
         return ends
 
-    async def _hear(self, hinted: asyncio.Event) -> None:
-        if self._hints is None:
+    async def _hear(self, woken: asyncio.Event) -> None:
+        if self._wakeups is None:
             await pause_until(self._stop, seconds=POLL_SECONDS)
-        elif await self._hints.wait(PAGE, seconds=POLL_SECONDS):
-            hinted.set()
+        elif await self._wakeups.wait(PAGE, seconds=POLL_SECONDS):
+            woken.set()

@@ -16,7 +16,7 @@ LARGEST_VIOLATIONS = 3000
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
-class Unavailable(Exception):
+class DependencyUnavailable(Exception):
     """Something that this process depends on is away; it should pass, and the message says what it is."""
 
 

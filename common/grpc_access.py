@@ -26,7 +26,7 @@ class ServerSettings(TlsSettings):
     grpc_identities_file: Path | None = None
 
 
-class Objection(Protocol):
+class AccessPolicy(Protocol):
     """Says in words why a caller may not do this; None when it may."""
 
     def __call__(
@@ -35,19 +35,19 @@ class Objection(Protocol):
         """`method` is `/package.Service/Method`; `request` None is not received yet; `tenants` None is every tenant."""
 
 
-class Guard:
+class Authorizer:
     """Decides about each call by who makes it."""
 
-    def __init__(self, identities: Identities, objection: Objection) -> None:
+    def __init__(self, identities: Identities, policy: AccessPolicy) -> None:
         self.identities = identities
-        self._objection = objection
+        self._policy = policy
 
     def admit(self, identity: Identity, method: str, request: Any) -> None:
         """Raises `ServiceError` PERMISSION_DENIED unless the identity may ask just this.
 
         Without a request, which is not received yet: unless it may call the method at all.
         """
-        why_not = self._objection(method, request, roles=identity.roles, tenants=identity.tenants)
+        why_not = self._policy(method, request, roles=identity.roles, tenants=identity.tenants)
         if why_not is not None:
             raise ServiceError(
                 status=grpc.StatusCode.PERMISSION_DENIED,
@@ -76,43 +76,45 @@ class Guard:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Door:
+class ServerSecurity:
     """How a process serves gRPC: who may call it (without a guard: everybody), and its TLS (without: in the clear).
 
     `changes` says of a method whether the audit is told of its calls.
     """
 
-    guard: Guard | None = None
+    authorizer: Authorizer | None = None
     changes: Callable[[str], bool] = lambda method: True
     credentials: grpc.ServerCredentials | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
         """Follow changes of the identities file until `stop` is set."""
-        if self.guard is not None:
-            await run_every("identities", self.guard.identities.run_once, interval=REREAD_SECONDS, stop=stop)
+        if self.authorizer is not None:
+            await run_every("identities", self.authorizer.identities.run_once, interval=REREAD_SECONDS, stop=stop)
 
 
-OPEN = Door()
+OPEN = ServerSecurity()
 
 
-def door(
+def server_security(
     settings: ServerSettings,
     *,
     roles: Collection[str],
-    objection: Objection,
+    policy: AccessPolicy,
     changes: Callable[[str], bool],
-) -> Door:
+) -> ServerSecurity:
     """The door that the settings describe. Raises `ConfigError`, also where nothing says who may come in."""
     # With authorities, whoever has a certificate of theirs is trusted with everything: somebody decided that.
     if settings.grpc_identities_file is None and settings.grpc_tls_ca_file is None:
         raise ConfigError(f"{WHERE} is not set: the file that says who may call this service; see docs/operations.md.")
-    return Door(guard=_guard(settings, roles, objection), changes=changes, credentials=server_credentials(settings))
+    return ServerSecurity(
+        authorizer=_authorizer(settings, roles, policy), changes=changes, credentials=server_credentials(settings)
+    )
 
 
-def _guard(settings: ServerSettings, roles: Collection[str], objection: Objection) -> Guard | None:
+def _authorizer(settings: ServerSettings, roles: Collection[str], policy: AccessPolicy) -> Authorizer | None:
     if settings.grpc_identities_file is None:
         return None
-    return Guard(Identities(settings.grpc_identities_file, roles=roles), objection)
+    return Authorizer(Identities(settings.grpc_identities_file, roles=roles), policy)
 
 
 def _known(identity: Identity | None, otherwise: str) -> Identity:

@@ -23,7 +23,7 @@ class AuditedCall:
     method: str
     peer: str
     changes: bool
-    has_guard: bool
+    has_authorizer: bool
     identity: Identity | None = None
     request: Any = None
 
@@ -47,7 +47,9 @@ class AuditedCall:
         )
 
     def _actor(self) -> audit.Actor:
-        known = f"identity:{self.identity.name}" if self.identity else audit.NOBODY if self.has_guard else EVERYBODY
+        known = (
+            f"identity:{self.identity.name}" if self.identity else audit.NOBODY if self.has_authorizer else EVERYBODY
+        )
         return audit.Actor(
             name=known,
             tenant=getattr(self.request, "tenant", "") or None,

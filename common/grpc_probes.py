@@ -7,7 +7,7 @@ import grpc
 from grpc_status import rpc_status
 
 from common.errors import ServiceError, to_status
-from common.grpc_access import Guard
+from common.grpc_access import Authorizer
 
 #: Messages that are received together. A probe's has a few bytes; each may have as many as the server's largest.
 MOST_RECEIVED = 2
@@ -20,8 +20,8 @@ class Probes:
     messages. With a guard, whoever it does not know is refused before that.
     """
 
-    def __init__(self, guard: Guard | None) -> None:
-        self._guard = guard
+    def __init__(self, authorizer: Authorizer | None) -> None:
+        self._authorizer = authorizer
         self._received: dict[asyncio.Future[Any], None] = {}
 
     def wrap(self, handler: Any) -> Any:
@@ -44,9 +44,9 @@ class Probes:
         return grpc.stream_stream_rpc_method_handler(streamed, **coders)
 
     async def _message(self, context: Any) -> Any:
-        if self._guard is not None:
+        if self._authorizer is not None:
             try:
-                self._guard.identify(context)
+                self._authorizer.identify(context)
             except ServiceError as error:
                 await context.abort_with_status(rpc_status.to_status(to_status(error)))
         while len(self._received) >= MOST_RECEIVED:

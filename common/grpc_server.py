@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from common import tracing
 from common.errors import ServiceError, to_status
-from common.grpc_access import OPEN, Door, Guard
+from common.grpc_access import OPEN, Authorizer, ServerSecurity
 from common.grpc_audit import AuditedCall
 from common.grpc_probes import Probes
 from common.health import Readiness
@@ -73,7 +73,7 @@ async def serve(
     services: Sequence[Served],
     *,
     ready: Readiness,
-    door: Door = OPEN,
+    security: ServerSecurity = OPEN,
     max_request_bytes: int = SMALL_REQUEST_BYTES,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
@@ -92,8 +92,8 @@ async def serve(
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
     # Where nobody may send much, everybody may ask for health.
-    asks_probes = door.guard if max_request_bytes > SMALL_REQUEST_BYTES else None
-    server = grpc.aio.server(interceptors=[_Edge(door, Probes(asks_probes))], options=options)
+    asks_probes = security.authorizer if max_request_bytes > SMALL_REQUEST_BYTES else None
+    server = grpc.aio.server(interceptors=[_Edge(security, Probes(asks_probes))], options=options)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.name for service in services]
@@ -101,7 +101,7 @@ async def serve(
         service.add(service.servicer, server)
     reflected = [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(reflected, server)
-    port = _bind(server, listen, door.credentials)
+    port = _bind(server, listen, security.credentials)
     ready.listen(_Follow(health, ["", *names]))
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await server.start()
@@ -146,8 +146,8 @@ class _Edge(grpc.aio.ServerInterceptor):
     Nothing of the service runs before the guard has admitted the call.
     """
 
-    def __init__(self, door: Door, probes: Probes) -> None:
-        self._door = door
+    def __init__(self, security: ServerSecurity, probes: Probes) -> None:
+        self._security = security
         self._probes = probes
 
     async def intercept_service(
@@ -162,7 +162,7 @@ class _Edge(grpc.aio.ServerInterceptor):
         if method.startswith("/grpc.health."):
             return self._probes.wrap(handler)
         if method.startswith("/grpc.reflection."):
-            return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._door))
+            return handler._replace(stream_stream=_reflection(handler.stream_stream, method, self._security))
         parent = dict(handler_call_details.invocation_metadata or ()).get("traceparent")
         parent = parent if isinstance(parent, str) else None
         coders = {
@@ -170,20 +170,20 @@ class _Edge(grpc.aio.ServerInterceptor):
             "response_serializer": handler.response_serializer,
         }
         if handler.unary_unary is not None:
-            once = _unary(handler.unary_unary, method, parent, self._door)
+            once = _unary(handler.unary_unary, method, parent, self._security)
             return grpc.stream_unary_rpc_method_handler(once, **coders)
         if handler.unary_stream is not None:
-            streamed = _stream(handler.unary_stream, method, parent, self._door)
+            streamed = _stream(handler.unary_stream, method, parent, self._security)
             return grpc.stream_stream_rpc_method_handler(streamed, **coders)
         raise NotImplementedError(f"{method} takes a stream of requests, which nothing here could refuse.")
 
 
-def _unary(inner: Any, method: str, parent: str | None, door: Door) -> Any:
+def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        call = _audited(method, context, door)
+        call = _audited(method, context, security)
         with _span(method, parent) as span:
             try:
-                response = await inner(await _admitted(door.guard, call, context, span), context)
+                response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:
                 call.failed(error)
                 await _refuse(error, context, span, method)
@@ -194,13 +194,13 @@ def _unary(inner: Any, method: str, parent: str | None, door: Door) -> Any:
     return handle
 
 
-def _stream(inner: Any, method: str, parent: str | None, door: Door) -> Any:
+def _stream(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        call = _audited(method, context, door)
+        call = _audited(method, context, security)
         # Not the current span: the consumer of a generator runs in another context.
         span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
         try:
-            async for response in inner(await _admitted(door.guard, call, context, span), context):
+            async for response in inner(await _admitted(security.authorizer, call, context, span), context):
                 yield response
         except BaseException as error:
             call.failed(error)
@@ -212,13 +212,13 @@ def _stream(inner: Any, method: str, parent: str | None, door: Door) -> Any:
     return handle
 
 
-def _reflection(inner: Any, method: str, door: Door) -> Any:
+def _reflection(inner: Any, method: str, security: ServerSecurity) -> Any:
     async def handle(requests: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        if door.guard is not None:
+        if security.authorizer is not None:
             try:
-                door.guard.identify(context)
+                security.authorizer.identify(context)
             except ServiceError as error:
-                _audited(method, context, door).failed(error)
+                _audited(method, context, security).failed(error)
                 await context.abort_with_status(rpc_status.to_status(to_status(error)))
         async for response in inner(requests, context):
             yield response
@@ -226,23 +226,26 @@ def _reflection(inner: Any, method: str, door: Door) -> Any:
     return handle
 
 
-def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], door: Door) -> AuditedCall:
+def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], security: ServerSecurity) -> AuditedCall:
     return AuditedCall(
-        method=method, peer=context.peer(), changes=door.changes(method), has_guard=door.guard is not None
+        method=method,
+        peer=context.peer(),
+        changes=security.changes(method),
+        has_authorizer=security.authorizer is not None,
     )
 
 
 async def _admitted(
-    guard: Guard | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: Any
+    authorizer: Authorizer | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: Any
 ) -> Any:
     """The message of a caller that may ask this, received only then. Raises `ServiceError`."""
-    if guard is not None:
-        call.identity = guard.identify(context)
-        guard.admit(call.identity, call.method, None)
+    if authorizer is not None:
+        call.identity = authorizer.identify(context)
+        authorizer.admit(call.identity, call.method, None)
         span.set_attribute("enduser.id", call.identity.name)
     call.request = await _message(context)
-    if guard is not None and call.identity is not None:
-        guard.admit(call.identity, call.method, call.request)
+    if authorizer is not None and call.identity is not None:
+        authorizer.admit(call.identity, call.method, call.request)
     return call.request
 
 

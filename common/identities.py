@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from common import audit
 from common.config import ConfigError
-from common.errors import Unavailable
+from common.errors import DependencyUnavailable
 
 WHERE = "CALOTYPE_GRPC_IDENTITIES_FILE"
 LARGEST_FILE = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class _Entry(BaseModel):
         return Identity(name=self.name, roles=frozenset(self.roles), tenants=tenants)
 
 
-class _File(BaseModel):
+class _IdentitiesFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
     identities: list[_Entry]
@@ -64,14 +64,14 @@ class Identities:
         self._use(self._content)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Take over what changed; a file that cannot be used leaves all as it was. Raises `Unavailable`."""
+        """Take over what changed; a file that cannot be used leaves all as it was. Raises `DependencyUnavailable`."""
         try:
             content = await asyncio.to_thread(_content, self._path)
             if content == self._content:
                 return {}
             self._use(content)
         except ConfigError as error:
-            raise Unavailable(f"{error} The identities stay as they were.") from error
+            raise DependencyUnavailable(f"{error} The identities stay as they were.") from error
         self._content = content
         audit.record(
             audit.RULES, audit.Actor(name=audit.PROCESS), action="readIdentities", about=None, outcome=audit.DONE
@@ -108,7 +108,7 @@ def _content(path: Path) -> bytes:
 
 def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
     try:
-        entries = _File.model_validate(yaml.safe_load(content)).identities
+        entries = _IdentitiesFile.model_validate(yaml.safe_load(content)).identities
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{WHERE}: {path} is not YAML.") from error
     except ValidationError as error:

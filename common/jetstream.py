@@ -21,7 +21,7 @@ from nats.js import JetStreamContext
 from nats.js.errors import NotFoundError
 
 from common.declarations import ConsumerSpec, StreamSpec
-from common.errors import Unavailable
+from common.errors import DependencyUnavailable
 from common.health import Readiness
 from common.logs import event
 from common.loops import Stopped, pause_until
@@ -34,7 +34,7 @@ FAILURES = (NatsError, OSError, TimeoutError)
 SEQUENCE_NOT_FOUND = 10057
 
 
-class BrokerUnavailable(Unavailable):
+class BrokerUnavailable(DependencyUnavailable):
     """The broker could not be asked, or did not confirm in time; whether it took the message is unknown."""
 
 

@@ -61,7 +61,7 @@ class Slot(Generic[W]):
         return self.is_held and not self.stopping.is_set()
 
 
-class Hints(Protocol):
+class WakeUps(Protocol):
     """Says that work may be waiting."""
 
     async def wait(self, most: int, *, seconds: float) -> int:
@@ -90,7 +90,7 @@ class LeasedWork(Generic[W]):
         claim: Claim[W],
         renew: Renew[W],
         run: Run[W],
-        hints: Hints | None,
+        wakeups: WakeUps | None,
         lease_of: LeaseOf[W] = attrgetter("lease_seconds"),
         poll_seconds: float = POLL_SECONDS,
     ) -> None:
@@ -100,7 +100,7 @@ class LeasedWork(Generic[W]):
         self._claim = claim
         self._renew = renew
         self._run = run
-        self._hints = hints
+        self._wakeups = wakeups
         self._poll_seconds = poll_seconds
         self._busy: dict[str, Slot[W]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -194,24 +194,24 @@ class LeasedWork(Generic[W]):
         seconds = self._poll_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, keeps no secret
         free = self._slots - len(self._busy)
         self._freed.clear()
-        if free <= 0 or self.draining or self._hints is None:
+        if free <= 0 or self.draining or self._wakeups is None:
             await pause_until(stop, self._freed, seconds=seconds)
             return
-        hinted = asyncio.ensure_future(_hinted(self._hints, free, seconds=seconds))
+        woken = asyncio.ensure_future(_woken(self._wakeups, free, seconds=seconds))
         stopped = asyncio.ensure_future(stop.wait())
         try:
-            await asyncio.wait([hinted, stopped], return_when=asyncio.FIRST_COMPLETED)
-            if hinted.done():
-                hinted.result()
+            await asyncio.wait([woken, stopped], return_when=asyncio.FIRST_COMPLETED)
+            if woken.done():
+                woken.result()
         finally:
-            for one in (hinted, stopped):
+            for one in (woken, stopped):
                 one.cancel()
-            await asyncio.gather(hinted, stopped, return_exceptions=True)
+            await asyncio.gather(woken, stopped, return_exceptions=True)
 
 
-async def _hinted(hints: Hints, most: int, *, seconds: float) -> None:
+async def _woken(wakeups: WakeUps, most: int, *, seconds: float) -> None:
     """Wait for a hint for the whole of the time, though each try ends early while the broker is away."""
     ends_at = time.monotonic() + seconds
     while (left := ends_at - time.monotonic()) > SHORTEST_WAIT:
-        if await hints.wait(most, seconds=left):
+        if await wakeups.wait(most, seconds=left):
             return

@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
-from common.errors import ServiceError, Unavailable
+from common.errors import DependencyUnavailable, ServiceError
 from common.logs import event
 
 _LOG = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ async def run_every(
             wake.clear()
         try:
             counts = await run_once()
-        except (Unavailable, ServiceError) as error:
+        except (DependencyUnavailable, ServiceError) as error:
             failures += 1
             event(_LOG, logging.WARNING, f"{name}.postponed", because=str(error))
         except Exception:  # noqa: BLE001 - the loop's one duty is to survive; the failure is logged with its trace

@@ -19,7 +19,7 @@ from google.cloud import storage
 from google.oauth2.credentials import Credentials
 
 from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
-from common.errors import Unavailable
+from common.errors import DependencyUnavailable
 
 T = TypeVar("T")
 #: Seconds in which an operation asks for all that it asks for; it waits for its turn within them, too.
@@ -33,7 +33,7 @@ LONGEST_WRITE_SECONDS = OPERATION_SECONDS + UNTAKEN_SECONDS + 20.0
 PAGE = 1000
 
 
-class StorageUnavailable(Unavailable):
+class StorageUnavailable(DependencyUnavailable):
     """The store could not be reached or answered with a fault that should pass; whether it did the work is unknown."""
 
 

@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from common.errors import Unavailable
+from common.errors import DependencyUnavailable
 
 _LOG = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,7 +28,7 @@ _ABOUT_VALUES = ("22", "23", "P0")
 _AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
 
 
-class DatabaseUnavailable(Unavailable):
+class DatabaseUnavailable(DependencyUnavailable):
     """The database cannot be reached, does not answer in time, or every connection is busy for too long."""
 
 

@@ -13,7 +13,7 @@ POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class NamePage:
     """A page to be read: so many names at most, after this one."""
 
     after: str
@@ -23,7 +23,7 @@ class Page:
 class Desk(Protocol):
     """Remembers how far the bucket was read. Methods raise `ServiceError` when they cannot be answered."""
 
-    async def claim_page(self, token: str) -> Page | None:
+    async def claim_page(self, token: str) -> NamePage | None:
         """The next page, for this worker alone; None when none is due."""
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:

@@ -17,11 +17,11 @@ from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator, is_loopback
 from gateway.auth.free_use import LOOK_SECONDS, FreeUse
 from gateway.auth.keys_file import RELOAD_SECONDS, KeysFile
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from gateway.http import server
 from gateway.http.malloc import return_large_blocks
 from gateway.job_service import readiness
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
@@ -46,13 +46,13 @@ async def main(stop: asyncio.Event) -> None:
         stack.enter_context(tracing("gateway"))
         opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
         job_service = await stack.enter_async_context(opened_channel)
-        jobs, operator = JobClient(job_service), OperatorClient(job_service)
+        jobs, operator = JobServiceClient(job_service), OperatorClient(job_service)
         # By the socket, not by what the setting calls it.
         is_reached_from_here_alone = is_loopback(opened.getsockname()[0])
         may_be_free = settings.keyless_while_free and is_reached_from_here_alone
         free_use = FreeUse(partial(jobs.providers, None)) if may_be_free else None
         authenticator = Authenticator(keyring, free_use=free_use)
-        parts = Parts(
+        parts = Dependencies(
             jobs=jobs,
             operator=operator,
             tenants=TenantRegistrar(operator, lambda: authenticator.keyring),
@@ -75,8 +75,8 @@ async def main(stop: asyncio.Event) -> None:
             # It ends with the tasks, and they after the server below: while that drains, it can be watched.
             scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
             tasks.start(scraped, name="admin port")
-            server.tell("admin.opened", admin)
-        server.tell("http.opened", opened)
+            server.log_listening("admin.opened", admin)
+        server.log_listening("http.opened", opened)
         await server.serve(create_app(parts), opened, stop=stop)
 
 

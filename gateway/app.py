@@ -8,7 +8,7 @@ from starlette.routing import Match, Route
 
 from gateway.api_docs import openapi
 from gateway.auth import audit
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from gateway.http.error_responses import respond
 from gateway.http.middleware import Edge, instance_of, request_id_of
 from gateway.problems.problem import Problem, Violation, invalid
@@ -37,7 +37,7 @@ _NO_PAGE, _NO_METHOD = 404, 405
 _NOUNS = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
 
 
-def create_app(parts: Parts) -> FastAPI:
+def create_app(parts: Dependencies) -> FastAPI:
     """The ASGI application on its parts."""
     app = FastAPI(
         title="Calotype",

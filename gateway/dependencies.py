@@ -14,17 +14,17 @@ from pydantic import BaseModel
 from common.health import Readiness
 from gateway.auth import audit
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller
+from gateway.auth.keyring import Principal
 from gateway.http.metrics import Metrics
 from gateway.job_service import quotas
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.openai_images.pictures import PictureReader
 from gateway.problems.problem import Problem
 from gateway.requests.body_reader import BodyReader
 from gateway.schemas.client_tokens import TokenAction
-from gateway.streams.follow import Pace
+from gateway.streams.follow import StreamTimeouts
 from gateway.streams.sse import Streams
 from gateway.views import locales
 from gateway.views.job import Renderer
@@ -36,17 +36,17 @@ SMALL_BODY = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Dependencies:
     """The gateway's parts; `draining` is set when it is about to stop."""
 
-    jobs: JobClient
+    jobs: JobServiceClient
     operator: OperatorClient
     tenants: TenantRegistrar
     authenticator: Authenticator
     ready: Readiness
     draining: asyncio.Event
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    pace: Pace = field(default_factory=Pace)
+    timeouts: StreamTimeouts = field(default_factory=StreamTimeouts)
     bodies: BodyReader = field(default_factory=BodyReader)
     streams: Streams = field(default_factory=Streams)
     pictures: PictureReader = field(default_factory=PictureReader)
@@ -64,12 +64,12 @@ class Parts:
         async with self._thread:
             return await asyncio.to_thread(work, raw)
 
-    def renderer(self, request: Request, caller: Caller) -> Renderer:
+    def renderer(self, request: Request, principal: Principal) -> Renderer:
         """What renders for this client, now."""
         return Renderer(
             root=_root(request),
             now=self.clock(),
-            grant=caller.grant,
+            grant=principal.grant,
             locale=locales.locale_of(request),
         )
 
@@ -81,44 +81,44 @@ def _root(request: Request) -> str:
     return str(request.base_url.replace(scheme=scheme)).rstrip("/")
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
-    return parts
+async def _parts(request: Request) -> Dependencies:
+    deps: Dependencies = request.app.state.deps
+    return deps
 
 
-PartsOf = Annotated[Parts, Depends(_parts)]
+DependenciesOf = Annotated[Dependencies, Depends(_parts)]
 
 
-async def _submitter(request: Request, parts: PartsOf) -> Caller:
-    caller = await parts.authenticator.caller(request)
-    if caller.grant is not None:
+async def _submitter(request: Request, deps: DependenciesOf) -> Principal:
+    principal = await deps.authenticator.principal(request)
+    if principal.grant is not None:
         raise _denied("A client token is for its one job alone; this needs a key.")
-    return caller
+    return principal
 
 
 #: Whoever has a key, before the request is counted: job-service does that, once it knows the Idempotency-Key.
-SubmitterOf = Annotated[Caller, Depends(_submitter)]
+SubmitterOf = Annotated[Principal, Depends(_submitter)]
 
 
-async def _caller(request: Request, parts: PartsOf, caller: SubmitterOf) -> Caller:
-    await quotas.take_request(parts.jobs, caller, request.scope)
-    return caller
+async def _principal(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Principal:
+    await quotas.take_request(deps.jobs, principal, request.scope)
+    return principal
 
 
 def _denied(detail: str) -> Problem:
     return Problem(reason="PERMISSION_DENIED", detail=detail)
 
 
-CallerOf = Annotated[Caller, Depends(_caller)]
+PrincipalOf = Annotated[Principal, Depends(_principal)]
 
 
-async def _operator(caller: CallerOf) -> Caller:
-    if caller.role != "operator":
+async def _operator(principal: PrincipalOf) -> Principal:
+    if principal.role != "operator":
         raise _denied("Only an operator's key may do this.")
-    return caller
+    return principal
 
 
-OperatorOf = Annotated[Caller, Depends(_operator)]
+OperatorOf = Annotated[Principal, Depends(_operator)]
 
 
 def job_id_of(job_id: str) -> str:
@@ -139,26 +139,28 @@ async def _job_id(job_id: str) -> str:
 JobId = Annotated[str, Depends(_job_id)]
 
 
-def may(action: TokenAction, *, token_in_address: bool = False) -> Callable[[Request, Parts, str], Awaitable[Caller]]:
+def require_job_access(
+    action: TokenAction, *, token_in_address: bool = False
+) -> Callable[[Request, Dependencies, str], Awaitable[Principal]]:
     """Whoever has a key, or a client token for this job and action; to look and to cancel count as requests."""
 
-    async def check(request: Request, parts: PartsOf, job_id: JobId) -> Caller:
-        caller = await parts.authenticator.caller(request, token_in_address=token_in_address)
-        if caller.grant is not None and caller.grant.job_id != job_id:
+    async def check(request: Request, deps: DependenciesOf, job_id: JobId) -> Principal:
+        principal = await deps.authenticator.principal(request, token_in_address=token_in_address)
+        if principal.grant is not None and principal.grant.job_id != job_id:
             audit.note_hidden(request.scope)
             raise _no_such_job()
-        if caller.grant is not None and action not in caller.grant.actions:
+        if principal.grant is not None and action not in principal.grant.actions:
             raise _denied(f"The client token does not allow to {action} the job.")
         if action != "retry":
-            await quotas.take_request(parts.jobs, caller, request.scope)
-        return caller
+            await quotas.take_request(deps.jobs, principal, request.scope)
+        return principal
 
     return check
 
 
-ReaderOf = Annotated[Caller, Depends(may("read"))]
+ReaderOf = Annotated[Principal, Depends(require_job_access("read"))]
 
 
-def answer(view: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+def json_response(view: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """A view as JSON."""
     return Response(view.model_dump_json(), status_code=status, headers=headers, media_type="application/json")

@@ -21,15 +21,15 @@ STREAM_SECONDS = 40.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
+class ConnectionOptions:
     """Where the API is, and the key to it."""
 
     url: str
     api_key: str | None
 
-    def open(self) -> "Api":
+    def open(self) -> "GatewayApi":
         """A client; to be used as a context."""
-        return Api(self)
+        return GatewayApi(self)
 
 
 def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -60,9 +60,11 @@ def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any
     return decorated
 
 
-def _connection(url: str | None, api_key: str | None, data: Path, *, operator: bool, exported: bool) -> Connection:
+def _connection(
+    url: str | None, api_key: str | None, data: Path, *, operator: bool, exported: bool
+) -> ConnectionOptions:
     if url:
-        return Connection(url=url.rstrip("/"), api_key=api_key)
+        return ConnectionOptions(url=url.rstrip("/"), api_key=api_key)
     state = read_state(data)
     if state is None:
         raise CommandFailed(
@@ -72,18 +74,18 @@ def _connection(url: str | None, api_key: str | None, data: Path, *, operator: b
     # What `calotype up` says to export is a tenant's key: an operator's command still has that of the stack.
     if exported and api_key == state.api_key:
         api_key = None
-    return Connection(url=state.http, api_key=api_key or (state.operator_key if operator else state.api_key))
+    return ConnectionOptions(url=state.http, api_key=api_key or (state.operator_key if operator else state.api_key))
 
 
-class Api:
+class GatewayApi:
     """Calls of the REST API. Every method raises `CommandFailed` with the problem's own words."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ConnectionOptions) -> None:
         headers = {"Authorization": f"Bearer {connection.api_key}"} if connection.api_key else {}
         self._client = httpx.Client(base_url=connection.url, headers=headers, timeout=30.0, trust_env=False)
         self.url = connection.url
 
-    def __enter__(self) -> "Api":
+    def __enter__(self) -> "GatewayApi":
         return self
 
     def __exit__(self, *_: object) -> None:

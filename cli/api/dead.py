@@ -6,7 +6,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.api.client import Connection, connection_options
+from cli.api.client import ConnectionOptions, connection_options
 from cli.errors import ExitCode
 
 
@@ -21,7 +21,7 @@ def dead() -> None:
 @click.option("--parked", is_flag=True, help="Instead, what is tried again by itself, and dead after a day.")
 @click.option("--json", "as_json", is_flag=True, help="Print the page as JSON.")
 @connection_options(operator=True)
-def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, connection: Connection) -> int:
+def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, connection: ConnectionOptions) -> int:
     """List dead letters, oldest first."""
     with connection.open() as api:
         page = api.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
@@ -40,7 +40,7 @@ def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, c
 @dead.command()
 @click.argument("ids", nargs=-1, required=True)
 @connection_options(operator=True)
-def replay(ids: tuple[str, ...], connection: Connection) -> int:
+def replay(ids: tuple[str, ...], connection: ConnectionOptions) -> int:
     """Publish dead letters again, once what refused them is mended."""
     with connection.open() as api:
         for letter_id in ids:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from cli.api.client import Api, Connection, connection_options
+from cli.api.client import ConnectionOptions, GatewayApi, connection_options
 from cli.api.progress import show, tell_end
 from cli.errors import CommandFailed, ExitCode
 
@@ -50,7 +50,7 @@ def generate(
     as_json: bool,
     no_wait: bool,
     cancel_on_interrupt: bool,
-    connection: Connection,
+    connection: ConnectionOptions,
 ) -> int:
     """Submit a job, show its progress, save its pictures. PROMPT - reads standard input."""
     wanted = {
@@ -77,7 +77,7 @@ def generate(
         return tell_end(job)
 
 
-def _follow(api: Api, job_id: str, *, cancel_on_interrupt: bool) -> dict[str, Any]:
+def _follow(api: GatewayApi, job_id: str, *, cancel_on_interrupt: bool) -> dict[str, Any]:
     try:
         show(api.watch(job_id))
     except KeyboardInterrupt:
@@ -89,7 +89,7 @@ def _follow(api: Api, job_id: str, *, cancel_on_interrupt: bool) -> dict[str, An
     return api.get(job_id)
 
 
-def _deliver(api: Api, job: dict[str, Any], output: Path | None, *, quiet: bool) -> None:
+def _deliver(api: GatewayApi, job: dict[str, Any], output: Path | None, *, quiet: bool) -> None:
     artifacts = job["artifacts"]
     for artifact in artifacts:
         if output is not None:

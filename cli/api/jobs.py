@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.api.client import FINAL, Connection, connection_options
+from cli.api.client import FINAL, ConnectionOptions, connection_options
 from cli.api.progress import show, tell_end
 from cli.errors import ExitCode
 
@@ -27,7 +27,7 @@ def jobs() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the page as JSON.")
 @connection_options()
 def list_jobs(
-    status: tuple[str, ...], page_size: int, page_token: str | None, as_json: bool, connection: Connection
+    status: tuple[str, ...], page_size: int, page_token: str | None, as_json: bool, connection: ConnectionOptions
 ) -> int:
     """List jobs, newest first."""
     with connection.open() as api:
@@ -49,7 +49,7 @@ def list_jobs(
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
-def get(job_id: str, connection: Connection) -> int:
+def get(job_id: str, connection: ConnectionOptions) -> int:
     """Print a job as JSON."""
     with connection.open() as api:
         return _print(api.get(job_id))
@@ -58,7 +58,7 @@ def get(job_id: str, connection: Connection) -> int:
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
-def watch(job_id: str, connection: Connection) -> int:
+def watch(job_id: str, connection: ConnectionOptions) -> int:
     """Follow a job until it is final; prints the addresses of its pictures."""
     with connection.open() as api:
         show(api.watch(job_id))
@@ -71,7 +71,7 @@ def watch(job_id: str, connection: Connection) -> int:
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
-def cancel(job_id: str, connection: Connection) -> int:
+def cancel(job_id: str, connection: ConnectionOptions) -> int:
     """Cancel a job."""
     with connection.open() as api:
         return _print(api.act(job_id, "cancel"))
@@ -81,7 +81,7 @@ def cancel(job_id: str, connection: Connection) -> int:
 @click.argument("job_id")
 @click.option("--pay-again", is_flag=True, help="Accept that a call of unknown outcome may be charged twice.")
 @connection_options()
-def retry(job_id: str, pay_again: bool, connection: Connection) -> int:
+def retry(job_id: str, pay_again: bool, connection: ConnectionOptions) -> int:
     """Try a failed job again, from the stage that failed."""
     with connection.open() as api:
         return _print(api.act(job_id, "retry", {"on_ambiguous": "retry"} if pay_again else None))
@@ -90,7 +90,7 @@ def retry(job_id: str, pay_again: bool, connection: Connection) -> int:
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
-def delete(job_id: str, connection: Connection) -> int:
+def delete(job_id: str, connection: ConnectionOptions) -> int:
     """Delete a final job with its pictures."""
     with connection.open() as api:
         api.delete(job_id)

@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from cli.api.client import Connection, connection_options
+from cli.api.client import ConnectionOptions, connection_options
 from cli.errors import CommandFailed, ExitCode
 from common.config import ConfigError
 
@@ -35,7 +35,7 @@ def providers() -> None:
 @providers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the catalogue as JSON.")
 @connection_options()
-def list_providers(as_json: bool, connection: Connection) -> int:
+def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
     """Show the providers that jobs can name, and how they do. The default."""
     with connection.open() as api:
         known = api.providers()

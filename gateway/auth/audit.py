@@ -6,8 +6,8 @@ from typing import Any
 from starlette.types import Scope
 
 from common import audit
-from gateway.auth.authenticator import caller_of
-from gateway.auth.keyring import Caller
+from gateway.auth.authenticator import principal_of
+from gateway.auth.keyring import Principal
 
 #: By these nothing changes.
 _LOOKS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -37,16 +37,16 @@ def note_hidden(scope: Scope) -> None:
 def actor_of(scope: Scope) -> audit.Actor:
     """Who sent the request, as far as that is known by now."""
     peer = scope["client"][0] if scope.get("client") else None
-    caller = caller_of(scope)
-    if caller is None:
+    principal = principal_of(scope)
+    if principal is None:
         return audit.Actor(peer=peer)
-    return audit.Actor(name=_name_of(caller), tenant=caller.tenant, role=caller.role, peer=peer)
+    return audit.Actor(name=_name_of(principal), tenant=principal.tenant, role=principal.role, peer=peer)
 
 
-def _name_of(caller: Caller) -> str:
+def _name_of(principal: Principal) -> str:
     """The key by the beginning of its digest, a client token by that of its own and its key's; `local` without one."""
-    key = f"key:{caller.key_sha256[:8]}" if caller.key_sha256 else "local"
-    return f"token:{caller.token_id}/{key}" if caller.token_id else key
+    key = f"key:{principal.key_sha256[:8]}" if principal.key_sha256 else "local"
+    return f"token:{principal.token_id}/{key}" if principal.token_id else key
 
 
 def decided(scope: Scope, *, status: int, replayed: bool, request_id: str) -> None:
@@ -54,7 +54,7 @@ def decided(scope: Scope, *, status: int, replayed: bool, request_id: str) -> No
     actor = actor_of(scope)
     if status in _DENIED or scope.get(_HIDDEN):
         name, outcome = audit.REFUSED, scope.get(_REASON, str(status))
-    elif scope["method"] not in _LOOKS and caller_of(scope) is not None:
+    elif scope["method"] not in _LOOKS and principal_of(scope) is not None:
         name, outcome = audit.ACTION, _outcome(scope, status, replayed=replayed)
     else:
         return

@@ -13,7 +13,7 @@ from starlette.types import Scope
 from gateway.auth import client_tokens
 from gateway.auth.client_tokens import Grant
 from gateway.auth.free_use import FreeUse
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from gateway.problems.problem import Problem, malformed
 from gateway.schemas.client_tokens import TokenAction
 
@@ -30,7 +30,7 @@ _OF_PROXIES_BEGIN = (
     "x-forwarded", "x-original-",
 )  # fmt: skip
 _SCOPE = "calotype.caller"
-EMBEDDED = Caller(tenant="default")
+EMBEDDED = Principal(tenant="default")
 _BEARER = "Send Authorization: Bearer KEY."
 _HELP = (
     f"{_BEARER} For a stack of `calotype up`, `calotype keys show` prints it, to be copied: export CALOTYPE_API_KEY=..."
@@ -64,7 +64,7 @@ class Authenticator:
         """Know these keys from now on, and no others."""
         self._keyring = keyring
 
-    async def caller(self, request: Request, *, token_in_address: bool = False) -> Caller:
+    async def principal(self, request: Request, *, token_in_address: bool = False) -> Principal:
         """Who asks; `token_in_address` where a browser cannot set headers.
 
         Raises `Problem` UNAUTHENTICATED; SERVICE_UNAVAILABLE while it is not known whether a key is needed.
@@ -76,40 +76,40 @@ class Authenticator:
             raise _refusal("The client token has expired; ask your backend for another.")
         return found
 
-    def seconds_left(self, caller: Caller) -> float:
+    def seconds_left(self, principal: Principal) -> float:
         """How long the caller may go on: none once its key is gone or needed, else until its token expires."""
-        if caller.key_sha256 is None and not (self._free_use is not None and self._free_use.is_free):
+        if principal.key_sha256 is None and not (self._free_use is not None and self._free_use.is_free):
             return 0.0
-        if self._keyring is not None and not self._keyring.vouches(caller):
+        if self._keyring is not None and not self._keyring.vouches(principal):
             return 0.0
-        return math.inf if caller.grant is None else (caller.grant.expires_at - self._clock()).total_seconds()
+        return math.inf if principal.grant is None else (principal.grant.expires_at - self._clock()).total_seconds()
 
     def allowed_origin(self, origin: str) -> str | None:
         """What is told to a page of that origin before anybody knows which tenant it asks for."""
         return None if self._keyring is None else self._keyring.allowed_origin(origin)
 
     def client_token(
-        self, caller: Caller, job_id: str, actions: Iterable[TokenAction], seconds: int
+        self, principal: Principal, job_id: str, actions: Iterable[TokenAction], seconds: int
     ) -> tuple[str, Grant]:
         """A token for a job of the caller's tenant, and what it grants. Raises `Problem` PERMISSION_DENIED."""
-        signing_key = self._signing_key(caller)
+        signing_key = self._signing_key(principal)
         expires_at = self._clock().replace(microsecond=0) + timedelta(seconds=seconds)
         grant = Grant(job_id=job_id, actions=frozenset(actions), expires_at=expires_at)
         return client_tokens.mint(grant, signing_key), grant
 
-    def _signing_key(self, caller: Caller) -> str:
+    def _signing_key(self, principal: Principal) -> str:
         """Digest of the key that the caller came with; of the first key of its tenant, if it came without."""
-        owner = caller
-        if caller.key_sha256 is None and self._keyring is not None:
-            owner = self._keyring.of_tenant(caller.tenant) or caller
+        owner = principal
+        if principal.key_sha256 is None and self._keyring is not None:
+            owner = self._keyring.of_tenant(principal.tenant) or principal
         if owner.key_sha256 is None:
-            words = f"tenant {caller.tenant} has none; give it one in CALOTYPE_API_KEYS_FILE."
+            words = f"tenant {principal.tenant} has none; give it one in CALOTYPE_API_KEYS_FILE."
             raise Problem(
                 reason="PERMISSION_DENIED", detail=f"A client token is signed with a key of its tenant, but {words}"
             )
         return owner.key_sha256
 
-    async def _named(self, request: Request, *, token_in_address: bool) -> Caller:
+    async def _named(self, request: Request, *, token_in_address: bool) -> Principal:
         header = request.headers.get("authorization")
         tokens = request.query_params.getlist(TOKEN_PARAMETER) if token_in_address else []
         if len(tokens) + (header is not None) > 1:
@@ -122,7 +122,7 @@ class Authenticator:
         unknown = "The key or token is not known to this service, and one is needed"
         return self._by_header(header) or await self._keyless(request, unknown)
 
-    def _by_header(self, header: str) -> Caller | None:
+    def _by_header(self, header: str) -> Principal | None:
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer":
             raise _refusal(_BEARER)
@@ -130,7 +130,7 @@ class Authenticator:
             return None
         return self._keyring.by_key(secret.strip()) or self._keyring.by_token(secret.strip())
 
-    async def _keyless(self, request: Request, refused: str) -> Caller:
+    async def _keyless(self, request: Request, refused: str) -> Principal:
         """Whoever shows no key that is known. Raises `Problem`: what is refused, why, and what to do."""
         embedded = self._embedded()
         if self._free_use is None:
@@ -145,28 +145,28 @@ class Authenticator:
             return embedded
         raise _refusal(f"{refused}: {why}. {_HELP}")
 
-    def _by_token(self, token: str) -> Caller:
+    def _by_token(self, token: str) -> Principal:
         """A key is not taken here: addresses end up in the logs of proxies."""
         found = None if self._keyring is None else self._keyring.by_token(token)
         if found is None:
             raise _refusal(f"{TOKEN_PARAMETER} is not a client token that this service knows.")
         return found
 
-    def _embedded(self) -> Caller:
+    def _embedded(self) -> Principal:
         """Somebody on this machine, with what the keys file says of the tenant `default`, but its role and keys."""
         known = None if self._keyring is None else self._keyring.of_tenant(EMBEDDED.tenant)
         return EMBEDDED if known is None else replace(known, role="tenant", key_sha256=None)
 
 
-def _is_of_another_site(request: Request, caller: Caller) -> bool:
+def _is_of_another_site(request: Request, principal: Principal) -> bool:
     """Whether a page asks that may not: it could cancel jobs with a form, which needs no leave to be sent."""
     origins = request.headers.getlist("origin")
-    return any(not is_loopback(_host_of(one)) and caller.allowed_origin(one) is None for one in origins)
+    return any(not is_loopback(_host_of(one)) and principal.allowed_origin(one) is None for one in origins)
 
 
-def caller_of(scope: Scope) -> Caller | None:
+def principal_of(scope: Scope) -> Principal | None:
     """Who asked, where that is known by now."""
-    found: Caller | None = scope.get(_SCOPE)
+    found: Principal | None = scope.get(_SCOPE)
     return found
 
 

@@ -14,7 +14,7 @@ ANY_ORIGIN = "*"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TenantQuota:
     """What a tenant may have, ask for, use and spend at most; None is no limit.
 
     `allowed_providers` holds `provider` or `provider/model`; budgets are in millionths of a US dollar.
@@ -35,12 +35,12 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Caller:
+class Principal:
     """Who asks, and as what: with a key, with a client token's `grant`, or from this machine with neither."""
 
     tenant: str
     role: Role = "tenant"
-    limits: Limits = field(default_factory=Limits)
+    limits: TenantQuota = field(default_factory=TenantQuota)
     cors_origins: frozenset[str] = frozenset()
     #: Digest of the key that vouches for the caller, or for its token.
     key_sha256: str | None = field(default=None, repr=False)
@@ -56,46 +56,46 @@ class Caller:
 class Keyring:
     """All callers of a keys file, one for each key; a tenant without keys is there once, without one."""
 
-    def __init__(self, callers: Iterable[Caller] = ()) -> None:
-        self._callers = tuple(callers)
-        self._origins = frozenset(origin for one in self._callers for origin in one.cors_origins)
+    def __init__(self, principals: Iterable[Principal] = ()) -> None:
+        self._principals = tuple(principals)
+        self._origins = frozenset(origin for one in self._principals for origin in one.cors_origins)
 
     def __len__(self) -> int:
-        return sum(one.key_sha256 is not None for one in self._callers)
+        return sum(one.key_sha256 is not None for one in self._principals)
 
-    def by_key(self, secret: str) -> Caller | None:
+    def by_key(self, secret: str) -> Principal | None:
         """Whose key this is."""
         digest = hashlib.sha256(secret.encode("utf-8")).hexdigest()
         # Every key is compared, so that the time tells nothing about which one was near.
-        matches = [one for one in self._callers if hmac.compare_digest(one.key_sha256 or "", digest)]
+        matches = [one for one in self._principals if hmac.compare_digest(one.key_sha256 or "", digest)]
         return matches[0] if matches else None
 
-    def by_token(self, token: str) -> Caller | None:
+    def by_token(self, token: str) -> Principal | None:
         """On whose behalf a client token speaks, expired or not; never as an operator."""
-        found = client_tokens.read(token, [one.key_sha256 for one in self._callers if one.key_sha256 is not None])
+        found = client_tokens.read(token, [one.key_sha256 for one in self._principals if one.key_sha256 is not None])
         if found is None:
             return None
         digest, grant = found
-        owner = next(one for one in self._callers if one.key_sha256 == digest)
+        owner = next(one for one in self._principals if one.key_sha256 == digest)
         token_id = hashlib.sha256(token.encode("ascii")).hexdigest()[:8]
         return replace(owner, role="tenant", grant=grant, token_id=token_id)
 
-    def of_tenant(self, name: str) -> Caller | None:
+    def of_tenant(self, name: str) -> Principal | None:
         """A tenant, by the first of its keys."""
-        return next((one for one in self._callers if one.tenant == name), None)
+        return next((one for one in self._principals if one.tenant == name), None)
 
-    def tenants(self) -> dict[str, Limits]:
+    def tenants(self) -> dict[str, TenantQuota]:
         """What each tenant may have, by its name."""
-        return {one.tenant: one.limits for one in self._callers}
+        return {one.tenant: one.limits for one in self._principals}
 
-    def vouches(self, caller: Caller) -> bool:
+    def vouches(self, principal: Principal) -> bool:
         """Whether the caller's key still belongs to its tenant; true for a caller that came without one."""
-        return caller.key_sha256 is None or any(
-            one.key_sha256 == caller.key_sha256 and one.tenant == caller.tenant for one in self._callers
+        return principal.key_sha256 is None or any(
+            one.key_sha256 == principal.key_sha256 and one.tenant == principal.tenant for one in self._principals
         )
 
     def allowed_origin(self, origin: str) -> str | None:
-        """The same as `Caller.allowed_origin`, for whichever tenant will ask."""
+        """The same as `Principal.allowed_origin`, for whichever tenant will ask."""
         return _allowed(origin, self._origins)
 
 

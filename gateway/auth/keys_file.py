@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from common import audit
 from common.config import ConfigError
 from common.logs import event
-from gateway.auth.keyring import ANY_ORIGIN, Caller, Keyring, Limits
+from gateway.auth.keyring import ANY_ORIGIN, Keyring, Principal, TenantQuota
 from gateway.schemas.requests import refused
 
 _LOG = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class _Tenant(BaseModel):
     budget_micros_per_month: _Budget | None = None
     cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
 
-    def callers(self) -> list[Caller]:
-        limits = Limits(
+    def principals(self) -> list[Principal]:
+        limits = TenantQuota(
             max_in_flight=self.max_in_flight,
             max_queued=self.max_queued,
             requests_per_minute=self.requests_per_minute,
@@ -75,12 +75,12 @@ class _Tenant(BaseModel):
         origins = frozenset(self.cors_origins)
         digests: list[str | None] = [*self.key_sha256]
         return [
-            Caller(tenant=self.name, role=self.role, limits=limits, cors_origins=origins, key_sha256=digest)
+            Principal(tenant=self.name, role=self.role, limits=limits, cors_origins=origins, key_sha256=digest)
             for digest in digests or [None]
         ]
 
 
-class _File(BaseModel):
+class _KeysFile(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     tenants: list[_Tenant]
@@ -133,18 +133,18 @@ class KeysFile:
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             raise ConfigError(f"{_WHERE}: {self._path} is not YAML.") from error
         try:
-            file = _File.model_validate(written)
+            file = _KeysFile.model_validate(written)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             place = ".".join(map(str, first["loc"])) or "the file"
             raise ConfigError(f"{_WHERE}: {self._path}: {place}: {first['msg'].rstrip('.')}.") from None
-        callers = [caller for tenant in file.tenants for caller in tenant.callers()]
-        if _repeated(one.key_sha256 for one in callers if one.key_sha256 is not None):
+        principals = [principal for tenant in file.tenants for principal in tenant.principals()]
+        if _repeated(one.key_sha256 for one in principals if one.key_sha256 is not None):
             raise ConfigError(f"{_WHERE}: {self._path}: the same key stands twice.")
         if name := _repeated(one.name for one in file.tenants):
             advice = "write all its keys into one key_sha256"
             raise ConfigError(f"{_WHERE}: {self._path}: tenant {name} stands twice; {advice}.")
-        return Keyring(callers)
+        return Keyring(principals)
 
 
 def _tell_audit(outcome: str) -> None:

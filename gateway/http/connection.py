@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.ids import new_uuid7
-from gateway.auth.authenticator import caller_of
+from gateway.auth.authenticator import principal_of
 from gateway.http.connection_room import peer_of, room_of
 from gateway.http.error_responses import respond
 from gateway.http.framing import StrictConnection
@@ -28,7 +28,7 @@ MOST_OF_STRANGERS = 512
 SPARED_SECONDS = 1.0
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """Cut when the head of a request does not arrive, or nothing of an answer is taken, for too long."""
 
     most = MOST_CONNECTIONS
@@ -70,7 +70,7 @@ class Connection(H11Protocol):
     def is_admitted(self) -> bool:
         """Whether the sender of a request on it was known: by a key or token, or as somebody on this machine."""
         if not self._is_admitted and self.scope is not None:
-            self._is_admitted = caller_of(cast(Scope, self.scope)) is not None
+            self._is_admitted = principal_of(cast(Scope, self.scope)) is not None
         return self._is_admitted
 
     def give_up(self) -> None:
@@ -105,7 +105,7 @@ class Connection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             problem = malformed("This is not a request as HTTP/1.1 has it.")
             answer = respond(problem, instance="", request_id=new_uuid7().hex)
-            headers = [*answer.headers.items(), *SECURITY.items(), ("Connection", "close")]
+            headers = [*answer.headers.items(), *SECURITY.items(), ("HttpConnection", "close")]
             for part in (
                 h11.Response(status_code=400, headers=headers),
                 h11.Data(bytes(answer.body)),
@@ -122,7 +122,7 @@ class Connection(H11Protocol):
         detail = "Too many connections are open here; ask again."
         problem = Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
         answer = respond(problem, instance=instance_of(scope), request_id=new_uuid7().hex)
-        answer.headers.update({**SECURITY, "Connection": "close"})
+        answer.headers.update({**SECURITY, "HttpConnection": "close"})
         await answer(scope, receive, send)
 
     def _expect_less(self, than: int) -> None:

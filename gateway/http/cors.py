@@ -5,7 +5,7 @@ from collections.abc import Callable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
 
-from gateway.auth.keyring import Caller
+from gateway.auth.keyring import Principal
 
 #: Seconds for which a browser may remember a preflight; short, as the keys file may change.
 REMEMBERED_SECONDS = 600
@@ -46,10 +46,10 @@ def preflight(method: str, sent: Headers, allowed_origin: AllowedOrigin) -> Resp
     return Response(status_code=204, headers=headers)
 
 
-def mark(headers: MutableHeaders, *, origin: str | None, caller: Caller | None) -> None:
+def mark(headers: MutableHeaders, *, origin: str | None, principal: Principal | None) -> None:
     """Let a page of the origin read this answer if the caller's tenant allows it."""
     headers.add_vary_header("Origin")
-    if origin is None or caller is None or (allowed := caller.allowed_origin(origin)) is None:
+    if origin is None or principal is None or (allowed := principal.allowed_origin(origin)) is None:
         return
     headers["Access-Control-Allow-Origin"] = allowed
     headers["Access-Control-Expose-Headers"] = _EXPOSED

@@ -9,6 +9,6 @@ from gateway.problems.problem import Problem
 
 def respond(error: Problem, *, instance: str, request_id: str) -> Response:
     """The HTTP answer; `instance` is the path as it was sent."""
-    if errors.speaks(instance):
+    if errors.is_openai_path(instance):
         return errors.respond(error)
     return problem.respond(error, instance=instance, request_id=request_id)

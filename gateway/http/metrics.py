@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.job_service.concurrency_limit import Admission
+from gateway.job_service.concurrency_limit import ConcurrencyLimiter
 from gateway.openai_images.pictures import PictureReader
 from gateway.requests.body_reader import BodyReader
 from gateway.streams.sse import Streams
@@ -21,7 +21,9 @@ BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 class Metrics:
     """The metrics of one gateway, with a registry of its own; gauges are read when somebody scrapes."""
 
-    def __init__(self, *, streams: Streams, bodies: BodyReader, pictures: PictureReader, admission: Admission) -> None:
+    def __init__(
+        self, *, streams: Streams, bodies: BodyReader, pictures: PictureReader, admission: ConcurrencyLimiter
+    ) -> None:
         self._registry = CollectorRegistry()
         self._answers = Histogram(
             "calotype_http_request_duration_seconds",

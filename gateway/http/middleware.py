@@ -14,7 +14,7 @@ from common import tracing
 from common.ids import new_uuid7
 from common.logs import event
 from gateway.auth import audit
-from gateway.auth.authenticator import caller_of
+from gateway.auth.authenticator import principal_of
 from gateway.http import cors
 from gateway.http.error_responses import respond
 from gateway.http.metrics import Metrics
@@ -148,10 +148,10 @@ class _Answer:
             for name, value in SECURITY.items():
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
-            caller = caller_of(self._scope)
+            principal = principal_of(self._scope)
             locales.mark(headers, scope=self._scope)
-            cors.mark(headers, origin=self._origin, caller=caller)
-            quotas.mark(headers, scope=self._scope, caller=caller)
+            cors.mark(headers, origin=self._origin, principal=principal)
+            quotas.mark(headers, scope=self._scope, principal=principal)
             if (trace := tracing.traceparent()) is not None:
                 headers["traceparent"] = trace
             self._metrics.answered(

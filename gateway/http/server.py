@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 from common.config import ConfigError
 from common.lifecycle import StartError
 from common.logs import event
-from gateway.http.connection import MOST_CONNECTIONS, Connection
+from gateway.http.connection import MOST_CONNECTIONS, HttpConnection
 
 _LOG = logging.getLogger(__name__)
 #: Seconds that open requests have when the process is told to stop; no call of theirs takes longer.
@@ -50,7 +50,7 @@ def bind(listen: str, *, setting: str) -> socket.socket:
     return opened
 
 
-def tell(name: str, opened: socket.socket) -> None:
+def log_listening(name: str, opened: socket.socket) -> None:
     """Log where a socket listens, which for port 0 nobody knows before."""
     host, port, *_ = opened.getsockname()
     event(_LOG, logging.INFO, name, host=host, port=port)
@@ -78,7 +78,7 @@ async def serve(
     *,
     stop: asyncio.Event,
     drain_seconds: int = DRAIN_SECONDS,
-    protocol: type[Connection] = Connection,
+    protocol: type[HttpConnection] = HttpConnection,
 ) -> None:
     """Serve until `stop` is set, or the task is canceled, and open requests are answered."""
     _allow_connections()

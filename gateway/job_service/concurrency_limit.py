@@ -17,7 +17,7 @@ SHORTEST_SECONDS = 0.05
 HEARING_SECONDS = 0.05
 
 
-class Admission:
+class ConcurrencyLimiter:
     """Gives places to calls in the order in which they came.
 
     Whoever waits does so for as long as calls get through. Once none did for the time that a single call has, the other

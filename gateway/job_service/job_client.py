@@ -11,7 +11,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common import grpc_client
 from common.errors import ServiceError
-from gateway.job_service.concurrency_limit import Admission
+from gateway.job_service.concurrency_limit import ConcurrencyLimiter
 from gateway.problems.problem import from_service_error
 
 T = TypeVar("T")
@@ -22,17 +22,17 @@ BODY_PACE = 8 * 1024 * 1024
 HEALTH_SECONDS = 1.0
 
 
-class JobClient:
+class JobServiceClient:
     """The calls of `calotype.job.v1.JobService`. All but `watch` raise `Problem`; all are for one tenant."""
 
     def __init__(self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS) -> None:
         self._call_seconds = call_seconds
         self._stub = job_service_pb2_grpc.JobServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
-        self._admission = Admission()
+        self._admission = ConcurrencyLimiter()
 
     @property
-    def admission(self) -> Admission:
+    def admission(self) -> ConcurrencyLimiter:
         """Whose turn it is to call job-service; an open stream and health take none."""
         return self._admission
 

@@ -9,8 +9,8 @@ from calotype.job.v1 import job_service_pb2
 from starlette.datastructures import MutableHeaders
 from starlette.types import Scope
 
-from gateway.auth.keyring import Caller
-from gateway.job_service.job_client import JobClient
+from gateway.auth.keyring import Principal
+from gateway.job_service.job_client import JobServiceClient
 from gateway.problems.problem import Problem
 
 _SCOPE = "calotype.rate"
@@ -18,9 +18,9 @@ _SCOPE = "calotype.rate"
 _NAME, _WINDOW = "requests", 60
 
 
-def quota_of(caller: Caller) -> job_service_pb2.TenantQuota:
+def quota_of(principal: Principal) -> job_service_pb2.TenantQuota:
     """The bounds of the caller's tenant, for a request that job-service counts itself."""
-    limits = caller.limits
+    limits = principal.limits
     return job_service_pb2.TenantQuota(
         max_in_flight=limits.max_in_flight,
         max_queued=limits.max_queued,
@@ -29,12 +29,12 @@ def quota_of(caller: Caller) -> job_service_pb2.TenantQuota:
     )
 
 
-async def take_request(jobs: JobClient, caller: Caller, scope: Scope) -> None:
+async def take_request(jobs: JobServiceClient, principal: Principal, scope: Scope) -> None:
     """Count a request that job-service does not count itself. Raises `Problem` QUOTA_EXCEEDED."""
-    per_minute = caller.limits.requests_per_minute
+    per_minute = principal.limits.requests_per_minute
     if per_minute is not None:
         try:
-            note(scope, await jobs.take_request(caller.tenant, per_minute))
+            note(scope, await jobs.take_request(principal.tenant, per_minute))
         except Problem as problem:
             note_refusal(scope, problem)
             raise
@@ -51,9 +51,9 @@ def note_refusal(scope: Scope, problem: Problem) -> None:
         scope[_SCOPE] = (0, problem.retry_after_seconds or 1.0)
 
 
-def mark(headers: MutableHeaders, *, scope: Scope, caller: Caller | None) -> None:
+def mark(headers: MutableHeaders, *, scope: Scope, principal: Principal | None) -> None:
     """Say what the tenant may ask and what is left of it."""
-    if caller is None or (most := caller.limits.requests_per_minute) is None:
+    if principal is None or (most := principal.limits.requests_per_minute) is None:
         return
     headers["RateLimit-Policy"] = f'"{_NAME}";q={most};w={_WINDOW}'
     if _SCOPE in scope:

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 from common.errors import ServiceError
 from common.health import Readiness
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 
 NAME = "job-service"
 
 
-async def look(jobs: JobClient, ready: Readiness) -> Mapping[str, int]:
+async def look(jobs: JobServiceClient, ready: Readiness) -> Mapping[str, int]:
     """Ask once."""
     try:
         serves = await jobs.serves()

@@ -5,9 +5,9 @@ import hashlib
 from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import Request
 
-from gateway.auth.keyring import Caller
+from gateway.auth.keyring import Principal
 from gateway.job_service import quotas
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.problems.problem import Problem
 from gateway.requests.headers import IDEMPOTENCY_KEY
@@ -15,9 +15,9 @@ from gateway.requests.headers import IDEMPOTENCY_KEY
 
 async def submit(
     request: Request,
-    jobs: JobClient,
+    jobs: JobServiceClient,
     tenants: TenantRegistrar,
-    caller: Caller,
+    principal: Principal,
     wanted: job_pb2.JobRequest,
     *,
     key: str,
@@ -29,15 +29,15 @@ async def submit(
 
     Raises `Problem`; the one of a job-service that did not answer names the key to ask again with.
     """
-    await tenants.ensure(caller)
+    await tenants.ensure(principal)
     try:
         created = await jobs.create(
-            caller.tenant,
+            principal.tenant,
             wanted,
             # The key is the call's own; hashed, as there would be no room for both beside a long one.
             key=f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" if scope else key,
             fingerprint=fingerprint,
-            quota=quotas.quota_of(caller),
+            quota=quotas.quota_of(principal),
             join_within_seconds=join_within_seconds,
         )
     except Problem as problem:

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 
 from calotype.ops.v1 import tenant_service_pb2
 
-from common.errors import Unavailable
-from gateway.auth.keyring import Caller, Keyring, Limits
+from common.errors import DependencyUnavailable
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from gateway.job_service.operator_client import OperatorClient
 from gateway.problems.problem import Problem
 
@@ -27,16 +27,16 @@ class TenantRegistrar:
         self._telling: asyncio.Task[None] | None = None
 
     async def run_once(self) -> Mapping[str, int]:
-        """Tell what has not been told. Raises `Unavailable`."""
+        """Tell what has not been told. Raises `DependencyUnavailable`."""
         try:
             await self._until_told()
         except Problem as problem:
-            raise Unavailable(f"job-service does not know of all budgets and lists: {problem}") from problem
+            raise DependencyUnavailable(f"job-service does not know of all budgets and lists: {problem}") from problem
         return {}
 
-    async def ensure(self, caller: Caller) -> None:
+    async def ensure(self, principal: Principal) -> None:
         """Have job-service know what the caller may use and spend, if that is bounded. Raises `Problem`."""
-        if caller.limits.are_told_before:
+        if principal.limits.are_told_before:
             await self._until_told()
 
     async def _until_told(self) -> None:
@@ -61,7 +61,7 @@ def _look_at_its_end(telling: asyncio.Task[None]) -> None:
         telling.exception()
 
 
-def _limits(tenant: str, limits: Limits) -> tenant_service_pb2.TenantLimits:
+def _limits(tenant: str, limits: TenantQuota) -> tenant_service_pb2.TenantLimits:
     allowed = limits.allowed_providers
     return tenant_service_pb2.TenantLimits(
         tenant=tenant,

@@ -45,7 +45,7 @@ _PARAMETERS = MappingProxyType({"provider": "model", "input_images": "image", "i
 _UNPROCESSABLE, _BAD, _SERVER_FAULT = 422, 400, 500
 
 
-def speaks(path: str) -> bool:
+def is_openai_path(path: str) -> bool:
     """Whether the answers of a path have this shape."""
     return path.startswith(PATHS)
 
@@ -78,7 +78,7 @@ def respond(problem: Problem) -> Response:
     return Response(written.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
 
 
-def of_job(job: job_pb2.Job) -> Problem | None:
+def problem_of_job(job: job_pb2.Job) -> Problem | None:
     """Why a final job has no pictures to show; None when it has. Asking again would not help, so clients must not."""
     headers = {JOB_HEADER: job.id, **_NO_RETRY}
     if job.status == job_pb2.STATUS_CANCELED:
@@ -102,7 +102,7 @@ def still_running(job: job_pb2.Job) -> Problem:
     )
 
 
-def out_of_sight(job: job_pb2.Job) -> Problem:
+def unavailable_problem(job: job_pb2.Job) -> Problem:
     """The gateway or job-service is about to go away; the job is not concerned."""
     return Problem(
         reason="SERVICE_UNAVAILABLE",

@@ -10,7 +10,7 @@ from calotype.job.v1 import job_pb2
 from gateway.openai_images import answers, errors
 from gateway.openai_images.pictures import PictureReader
 from gateway.problems.problem import Problem
-from gateway.streams.follow import Change, Pace, is_final
+from gateway.streams.follow import Change, StreamTimeouts, is_final
 from gateway.streams.sse import with_beats
 
 
@@ -20,14 +20,14 @@ async def events(
     *,
     kind: answers.Completed,
     pictures: PictureReader,
-    pace: Pace,
+    timeouts: StreamTimeouts,
     draining: asyncio.Event,
     seconds_left: Callable[[], float],
     until: float,
 ) -> AsyncGenerator[bytes, None]:
     """The bytes of a stream about a job; `until` is a time of the monotonic clock."""
     yield f": {job.id}\n\n".encode()
-    async with aclosing(changes), aclosing(with_beats(changes, pace, draining, seconds_left)) as beats:
+    async with aclosing(changes), aclosing(with_beats(changes, timeouts, draining, seconds_left)) as beats:
         async for change in beats:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
@@ -38,11 +38,11 @@ async def events(
             if time.monotonic() > until:
                 yield _error(errors.still_running(job))
                 return
-    yield _error(errors.out_of_sight(job))
+    yield _error(errors.unavailable_problem(job))
 
 
 async def _end(job: job_pb2.Job, kind: answers.Completed, pictures: PictureReader) -> AsyncGenerator[bytes, None]:
-    if (problem := errors.of_job(job)) is not None:
+    if (problem := errors.problem_of_job(job)) is not None:
         yield _error(problem)
         return
     # One after the other: only one of them lies in memory.

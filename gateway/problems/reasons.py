@@ -9,7 +9,7 @@ ASK_AGAIN = "Ask again; it should pass by itself."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ReasonEntry:
     """What a reason means: its code, the HTTP status of an answer that carries it, and what to do."""
 
     code: Code
@@ -23,13 +23,14 @@ class Entry:
         return self.code in ("TEMPORARY", "RATE_LIMIT", "TIMEOUT")
 
 
-def _entries(code: Code, *rows: tuple[str, int, str, str]) -> dict[str, Entry]:
+def _entries(code: Code, *rows: tuple[str, int, str, str]) -> dict[str, ReasonEntry]:
     return {
-        reason: Entry(code=code, status=status, title=title, advice=advice) for reason, status, title, advice in rows
+        reason: ReasonEntry(code=code, status=status, title=title, advice=advice)
+        for reason, status, title, advice in rows
     }
 
 
-REASONS: dict[str, Entry] = {
+REASONS: dict[str, ReasonEntry] = {
     **_entries(
         "TEMPORARY",
         ("PROVIDER_UNAVAILABLE", 503, "The provider is away", ASK_AGAIN),
@@ -105,6 +106,6 @@ def slug(reason: str) -> str:
     return reason.lower().replace("_", "-")
 
 
-def entry(reason: str) -> Entry:
+def entry(reason: str) -> ReasonEntry:
     """What a reason means; one of a newer sender counts as unclassified."""
     return REASONS.get(reason, REASONS["UNCLASSIFIED"])

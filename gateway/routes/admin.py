@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.dependencies import JobId, OperatorOf, PartsOf, answer
+from gateway.dependencies import DependenciesOf, JobId, OperatorOf, json_response
 from gateway.requests.headers import IDEMPOTENCY_KEY, idempotency_key
 from gateway.schemas.admin import AnyJobView, DeadLetterPage, ProviderUseList, QueueView, SpendPage
 from gateway.views import admin
@@ -25,7 +25,7 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"])
     },
 )
 async def list_dead_letters(
-    parts: PartsOf,
+    deps: DependenciesOf,
     operator: OperatorOf,
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
@@ -34,12 +34,12 @@ async def list_dead_letters(
     ] = False,
 ) -> Response:
     """Messages that can never be taken as they are, with the reason."""
-    page = await parts.operator.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
+    page = await deps.operator.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
     view = DeadLetterPage(
         dead_letters=[admin.dead_letter(one) for one in page.dead_letters],
         next_page_token=page.next_page_token or None,
     )
-    return answer(view)
+    return json_response(view)
 
 
 @router.post(
@@ -52,11 +52,11 @@ async def list_dead_letters(
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def replay_dead_letter(
-    letter_id: Annotated[str, Path(max_length=100)], request: Request, parts: PartsOf, operator: OperatorOf
+    letter_id: Annotated[str, Path(max_length=100)], request: Request, deps: DependenciesOf, operator: OperatorOf
 ) -> Response:
     """Publish a message again as it was, once what refused it is mended."""
     key = idempotency_key(request) if IDEMPOTENCY_KEY in request.headers else ""
-    replayed = await parts.operator.replay(letter_id, key=key)
+    replayed = await deps.operator.replay(letter_id, key=key)
     return Response(status_code=204, headers={"Idempotency-Replayed": "true"} if replayed else None)
 
 
@@ -70,9 +70,9 @@ async def replay_dead_letter(
         **openapi.problems(),
     },
 )
-async def get_queue(parts: PartsOf, operator: OperatorOf) -> Response:
+async def get_queue(deps: DependenciesOf, operator: OperatorOf) -> Response:
     """How many jobs wait or are worked on, of whom, and since when."""
-    return answer(admin.queue(await parts.operator.queue()))
+    return json_response(admin.queue(await deps.operator.queue()))
 
 
 @router.get(
@@ -85,10 +85,10 @@ async def get_queue(parts: PartsOf, operator: OperatorOf) -> Response:
         **openapi.problems(),
     },
 )
-async def list_provider_use(parts: PartsOf, operator: OperatorOf) -> Response:
+async def list_provider_use(deps: DependenciesOf, operator: OperatorOf) -> Response:
     """The catalogue with places taken and calls of the last minute."""
-    found = await parts.operator.provider_use()
-    return answer(ProviderUseList(providers=[admin.provider_use(one) for one in found]))
+    found = await deps.operator.provider_use()
+    return json_response(ProviderUseList(providers=[admin.provider_use(one) for one in found]))
 
 
 @router.get(
@@ -98,13 +98,13 @@ async def list_provider_use(parts: PartsOf, operator: OperatorOf) -> Response:
     response_model=AnyJobView,
     responses={200: openapi.success("The job, whose it is, and what was tried."), **openapi.problems(404)},
 )
-async def get_any_job(job_id: JobId, request: Request, parts: PartsOf, operator: OperatorOf) -> Response:
+async def get_any_job(job_id: JobId, request: Request, deps: DependenciesOf, operator: OperatorOf) -> Response:
     """A job with its attempts, and with the words of vendors, which its tenant is not told."""
-    found, render = await parts.operator.job(job_id), parts.renderer(request, operator)
+    found, render = await deps.operator.job(job_id), deps.renderer(request, operator)
     view = AnyJobView(
         tenant=found.tenant, job=render.job(found.job), attempts=[attempt(one, render) for one in found.attempts]
     )
-    return answer(view)
+    return json_response(view)
 
 
 @router.get(
@@ -115,12 +115,12 @@ async def get_any_job(job_id: JobId, request: Request, parts: PartsOf, operator:
     responses={200: openapi.success("Tenants that have a budget, by name."), **openapi.problems(422)},
 )
 async def list_spend(
-    parts: PartsOf,
+    deps: DependenciesOf,
     operator: OperatorOf,
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
     """The budget of each tenant that has one, and what is spent and reserved of it today and this month."""
-    page = await parts.operator.spend(page_size=page_size, page_token=page_token)
+    page = await deps.operator.spend(page_size=page_size, page_token=page_token)
     view = SpendPage(tenants=[admin.spend(one) for one in page.tenants], next_page_token=page.next_page_token or None)
-    return answer(view)
+    return json_response(view)

@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.dependencies import CallerOf, PartsOf, answer
+from gateway.dependencies import DependenciesOf, PrincipalOf, json_response
 from gateway.schemas.catalogue import ProviderList, UiStateList
 from gateway.views import locales
 from gateway.views.providers import provider
@@ -18,9 +18,9 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
     response_model=ProviderList,
     responses={200: openapi.success("Every provider and what it can do."), **openapi.problems()},
 )
-async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
+async def list_providers(deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """Every provider that jobs of this tenant may name."""
-    return answer(ProviderList(providers=[provider(one) for one in await parts.jobs.providers(caller.tenant)]))
+    return json_response(ProviderList(providers=[provider(one) for one in await deps.jobs.providers(principal.tenant)]))
 
 
 @router.get(
@@ -33,6 +33,6 @@ async def list_providers(parts: PartsOf, caller: CallerOf) -> Response:
         **openapi.problems(),
     },
 )
-async def list_ui_states(request: Request, caller: CallerOf) -> Response:
+async def list_ui_states(request: Request, principal: PrincipalOf) -> Response:
     """Every state that `display` of a job can be in; the first whose condition holds is shown."""
-    return answer(UiStateList(states=list(locales.states(locales.locale_of(request)))))
+    return json_response(UiStateList(states=list(locales.states(locales.locale_of(request)))))

@@ -4,7 +4,7 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api_docs import openapi
 from gateway.auth import audit, client_tokens
-from gateway.dependencies import CallerOf, PartsOf, answer, job_id_of
+from gateway.dependencies import DependenciesOf, PrincipalOf, job_id_of, json_response
 from gateway.requests import strict_json, validation
 from gateway.requests.headers import idempotency_key
 from gateway.schemas.client_tokens import ClientTokenView
@@ -25,17 +25,17 @@ router = APIRouter(prefix="/v1/client-tokens", tags=["client tokens"])
     },
     openapi_extra={**openapi.body(CreateClientToken), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
-async def create_client_token(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def create_client_token(request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """A token with which a browser may look at one job, and cancel or retry it if you say so.
 
     Nothing is kept of it: asking again gives another one of the same meaning, whatever the Idempotency-Key.
     """
     idempotency_key(request)
-    async with parts.bodies.read(request) as raw:
-        wanted = validation.check(CreateClientToken, await parts.digest(strict_json.parse, raw))
+    async with deps.bodies.read(request) as raw:
+        wanted = validation.check(CreateClientToken, await deps.digest(strict_json.parse, raw))
     audit.note_object(request.scope, wanted.job_id)
-    job = await parts.jobs.get(caller.tenant, job_id_of(wanted.job_id))
-    token, grant = parts.authenticator.client_token(caller, job.id, wanted.actions, wanted.ttl_seconds)
+    job = await deps.jobs.get(principal.tenant, job_id_of(wanted.job_id))
+    token, grant = deps.authenticator.client_token(principal, job.id, wanted.actions, wanted.ttl_seconds)
     actions = client_tokens.ordered(grant.actions)
     view = ClientTokenView(token=token, job_id=job.id, actions=actions, expires_at=grant.expires_at)
-    return answer(view, status=201)
+    return json_response(view, status=201)

@@ -7,8 +7,8 @@ from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.auth.keyring import Caller
-from gateway.dependencies import JobId, PartsOf, may
+from gateway.auth.keyring import Principal
+from gateway.dependencies import DependenciesOf, JobId, require_job_access
 from gateway.problems.problem import Problem, Violation, invalid
 from gateway.requests.headers import sequence_of
 from gateway.schemas.jobs import JobView
@@ -17,7 +17,7 @@ from gateway.streams.sse import EventStream, events
 from gateway.views import locales
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
+WatcherOf = Annotated[Principal, Depends(require_job_access("read", token_in_address=True))]
 
 
 @router.get(
@@ -35,13 +35,13 @@ WatcherOf = Annotated[Caller, Depends(may("read", token_in_address=True))]
     response_class=Response,
     openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER], "security": openapi.WATCHERS},
 )
-async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: WatcherOf) -> Response:
+async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: WatcherOf) -> Response:
     """First the job as it is now, then every change; with `Last-Event-ID` exactly the later ones."""
     after = _after(request)
-    seen = await parts.jobs.get(caller.tenant, job_id)
+    seen = await deps.jobs.get(principal.tenant, job_id)
     if after is not None and is_final(seen) and after >= seen.sequence:
         return Response(status_code=204)
-    if parts.streams.full or parts.draining.is_set():
+    if deps.streams.full or deps.draining.is_set():
         raise Problem(
             reason="SERVICE_UNAVAILABLE",
             detail="No further stream can be opened here now; poll, or ask again.",
@@ -49,13 +49,13 @@ async def watch_job(job_id: JobId, request: Request, parts: PartsOf, caller: Wat
         )
 
     def render(job: job_pb2.Job) -> JobView:
-        return parts.renderer(request, caller).job(job)
+        return deps.renderer(request, principal).job(job)
 
     locales.locale_of(request)  # Before the headers go out.
-    changes = follow(parts.jobs, seen, after=after, pace=parts.pace)
-    seconds_left = partial(parts.authenticator.seconds_left, caller)
-    chunks = events(changes, render=render, pace=parts.pace, draining=parts.draining, seconds_left=seconds_left)
-    return EventStream(chunks, streams=parts.streams, pace=parts.pace)
+    changes = follow(deps.jobs, seen, after=after, timeouts=deps.timeouts)
+    seconds_left = partial(deps.authenticator.seconds_left, principal)
+    chunks = events(changes, render=render, timeouts=deps.timeouts, draining=deps.draining, seconds_left=seconds_left)
+    return EventStream(chunks, streams=deps.streams, timeouts=deps.timeouts)
 
 
 def _after(request: Request) -> int | None:

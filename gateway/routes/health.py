@@ -3,7 +3,7 @@
 from fastapi import APIRouter, Response
 
 from gateway.api_docs import openapi
-from gateway.dependencies import PartsOf, answer
+from gateway.dependencies import DependenciesOf, json_response
 from gateway.schemas.health import AliveView, ConditionView, ReadyView
 
 router = APIRouter(tags=["health"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 )
 async def is_alive() -> Response:
     """The process answers; what it depends on is not asked."""
-    return answer(AliveView(status="ok"))
+    return json_response(AliveView(status="ok"))
 
 
 @router.get(
@@ -31,13 +31,13 @@ async def is_alive() -> Response:
         503: openapi.success("They cannot now.", model=ReadyView),
     },
 )
-async def is_ready(parts: PartsOf) -> Response:
+async def is_ready(deps: DependenciesOf) -> Response:
     """Whether job-service can be reached and the gateway is not about to stop."""
     conditions = [
-        *(ConditionView(name=one.name, ok=one.ok, message=one.message) for one in parts.ready.report()),
-        ConditionView(name="running", ok=not parts.draining.is_set(), message=""),
+        *(ConditionView(name=one.name, ok=one.ok, message=one.message) for one in deps.ready.report()),
+        ConditionView(name="running", ok=not deps.draining.is_set(), message=""),
     ]
     ready = all(one.ok for one in conditions)
-    return answer(
+    return json_response(
         ReadyView(status="ok" if ready else "unavailable", conditions=conditions), status=200 if ready else 503
     )

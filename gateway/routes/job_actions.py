@@ -8,14 +8,14 @@ from calotype.job.v1 import job_service_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
 from gateway.api_docs import openapi
-from gateway.auth.keyring import Caller
-from gateway.dependencies import CallerOf, JobId, Parts, PartsOf, may
+from gateway.auth.keyring import Principal
+from gateway.dependencies import Dependencies, DependenciesOf, JobId, PrincipalOf, require_job_access
 from gateway.job_service import quotas
 from gateway.problems.problem import Problem
 from gateway.problems.reasons import entry
 from gateway.requests import strict_json, to_protobuf, validation
 from gateway.requests.headers import idempotency_key
-from gateway.routes.jobs import shown
+from gateway.routes.jobs import job_response
 from gateway.schemas.jobs import JobView
 from gateway.schemas.requests import RetryJob
 
@@ -35,14 +35,17 @@ _CONFLICT = 409
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY], "security": openapi.TOKEN_HOLDERS},
 )
 async def cancel_job(
-    job_id: JobId, request: Request, parts: PartsOf, caller: Annotated[Caller, Depends(may("cancel"))]
+    job_id: JobId,
+    request: Request,
+    deps: DependenciesOf,
+    principal: Annotated[Principal, Depends(require_job_access("cancel"))],
 ) -> Response:
     """End a job that is not final; asking again of a canceled one is fine."""
     key = idempotency_key(request)
-    async with _telling_the_job(parts, request, caller, job_id):
-        done = await parts.jobs.cancel(caller.tenant, job_id, key=key)
+    async with _telling_the_job(deps, request, principal, job_id):
+        done = await deps.jobs.cancel(principal.tenant, job_id, key=key)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    return shown(done.job, request, parts, caller, headers=headers)
+    return job_response(done.job, request, deps, principal, headers=headers)
 
 
 @router.post(
@@ -62,27 +65,30 @@ async def cancel_job(
     },
 )
 async def retry_job(
-    job_id: JobId, request: Request, parts: PartsOf, caller: Annotated[Caller, Depends(may("retry"))]
+    job_id: JobId,
+    request: Request,
+    deps: DependenciesOf,
+    principal: Annotated[Principal, Depends(require_job_access("retry"))],
 ) -> Response:
     """Put a failed job back: to the upload when all its pictures are made, else to the queue."""
     key = idempotency_key(request)
-    async with parts.bodies.read(request, may_be_empty=True) as raw:
-        wish = await parts.digest(_wish, raw)
+    async with deps.bodies.read(request, may_be_empty=True) as raw:
+        wish = await deps.digest(_wish, raw)
     asked = job_service_pb2.RetryJobRequest(
-        tenant=caller.tenant,
+        tenant=principal.tenant,
         job_id=job_id,
         idempotency_key=key,
         on_ambiguous=to_protobuf.on_ambiguous(wish.on_ambiguous),
         expected_sequence=wish.expected_sequence,
-        quota=quotas.quota_of(caller),
+        quota=quotas.quota_of(principal),
     )
-    await parts.tenants.ensure(caller)
-    async with _telling_the_job(parts, request, caller, job_id):
-        done = await parts.jobs.retry(asked)
+    await deps.tenants.ensure(principal)
+    async with _telling_the_job(deps, request, principal, job_id):
+        done = await deps.jobs.retry(asked)
     if done.HasField("rate"):
         quotas.note(request.scope, done.rate)
     headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    return shown(done.job, request, parts, caller, status=202, headers=headers, located=True)
+    return job_response(done.job, request, deps, principal, status=202, headers=headers, located=True)
 
 
 def _wish(raw: bytes) -> RetryJob:
@@ -96,20 +102,22 @@ def _wish(raw: bytes) -> RetryJob:
     status_code=204,
     responses={204: {"description": "Pictures, inputs and personal data go."}, **openapi.problems(404, 409)},
 )
-async def delete_job(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def delete_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """Let go of a final job's pictures, inputs and personal data; the ledger stays."""
-    async with _telling_the_job(parts, request, caller, job_id):
-        await parts.jobs.delete(caller.tenant, job_id)
+    async with _telling_the_job(deps, request, principal, job_id):
+        await deps.jobs.delete(principal.tenant, job_id)
     return Response(status_code=204)
 
 
 @asynccontextmanager
-async def _telling_the_job(parts: Parts, request: Request, caller: Caller, job_id: str) -> AsyncIterator[None]:
+async def _telling_the_job(
+    deps: Dependencies, request: Request, principal: Principal, job_id: str
+) -> AsyncIterator[None]:
     """Adds to a refusal for the job's state how the job stands."""
     try:
         yield
     except Problem as problem:
         quotas.note_refusal(request.scope, problem)
         if entry(problem.reason).status == _CONFLICT:
-            problem.job = parts.renderer(request, caller).job(await parts.jobs.get(caller.tenant, job_id))
+            problem.job = deps.renderer(request, principal).job(await deps.jobs.get(principal.tenant, job_id))
         raise

@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from gateway.api_docs import openapi
 from gateway.auth import audit
-from gateway.auth.keyring import Caller
-from gateway.dependencies import CallerOf, JobId, Parts, PartsOf, ReaderOf, SubmitterOf, answer
+from gateway.auth.keyring import Principal
+from gateway.dependencies import Dependencies, DependenciesOf, JobId, PrincipalOf, ReaderOf, SubmitterOf, json_response
 from gateway.job_service.submit import submit
 from gateway.problems.problem import Violation, invalid
 from gateway.requests import strict_json, to_protobuf, validation
@@ -43,22 +43,28 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
         "parameters": [openapi.IDEMPOTENCY_KEY, openapi.PREFER],
     },
 )
-async def create_job(request: Request, parts: PartsOf, caller: SubmitterOf) -> Response:
+async def create_job(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
     """Write a job down and answer at once; no provider is called meanwhile."""
-    created = await _submit(request, parts, caller, key=idempotency_key(request))
+    created = await _submit(request, deps, principal, key=idempotency_key(request))
     headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
     job = created.job
     if (seconds := wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
-        job = await wait_until(is_final, parts.jobs, job, seconds=seconds, pace=parts.pace, draining=parts.draining)
-    return shown(job, request, parts, caller, status=200 if is_final(job) else 202, headers=headers, located=True)
+        job = await wait_until(
+            is_final, deps.jobs, job, seconds=seconds, timeouts=deps.timeouts, draining=deps.draining
+        )
+    return job_response(
+        job, request, deps, principal, status=200 if is_final(job) else 202, headers=headers, located=True
+    )
 
 
-async def _submit(request: Request, parts: Parts, caller: Caller, *, key: str) -> job_service_pb2.CreateJobResponse:
+async def _submit(
+    request: Request, deps: Dependencies, principal: Principal, *, key: str
+) -> job_service_pb2.CreateJobResponse:
     """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
-    async with parts.bodies.read(request) as raw:
-        wanted, fingerprint = await parts.digest(_accept, raw)
-        return await submit(request, parts.jobs, parts.tenants, caller, wanted, key=key, fingerprint=fingerprint)
+    async with deps.bodies.read(request) as raw:
+        wanted, fingerprint = await deps.digest(_accept, raw)
+        return await submit(request, deps.jobs, deps.tenants, principal, wanted, key=key, fingerprint=fingerprint)
 
 
 def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
@@ -74,11 +80,13 @@ def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     responses={200: openapi.success("A page."), **openapi.problems(422)},
     openapi_extra={"parameters": openapi.filters()},
 )
-async def list_jobs(request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def list_jobs(request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """A page of the tenant's jobs; pages stay right while jobs arrive."""
-    page = await parts.jobs.page(_filters(_query(request), caller.tenant))
-    render = parts.renderer(request, caller)
-    return answer(JobPage(jobs=[render.job(one) for one in page.jobs], next_page_token=page.next_page_token or None))
+    page = await deps.jobs.page(_filters(_query(request), principal.tenant))
+    render = deps.renderer(request, principal)
+    return json_response(
+        JobPage(jobs=[render.job(one) for one in page.jobs], next_page_token=page.next_page_token or None)
+    )
 
 
 def _query(request: Request) -> ListJobs:
@@ -133,9 +141,9 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
     },
     openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH], "security": openapi.TOKEN_HOLDERS},
 )
-async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: ReaderOf) -> Response:
+async def get_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: ReaderOf) -> Response:
     """The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed."""
-    job = await parts.jobs.get(caller.tenant, job_id)
+    job = await deps.jobs.get(principal.tenant, job_id)
     known, headers = knows(request, job.sequence), {}
     if (seconds := wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
@@ -143,21 +151,21 @@ async def get_job(job_id: JobId, request: Request, parts: PartsOf, caller: Reade
         if known or not conditional:
             job = await wait_until(
                 (lambda now: now.sequence != before) if conditional else is_final,
-                parts.jobs,
+                deps.jobs,
                 job,
                 seconds=seconds,
-                pace=parts.pace,
-                draining=parts.draining,
+                timeouts=deps.timeouts,
+                draining=deps.draining,
             )
             known = knows(request, job.sequence)
-    return shown(job, request, parts, caller, status=304 if known else 200, headers=headers)
+    return job_response(job, request, deps, principal, status=304 if known else 200, headers=headers)
 
 
-def shown(
+def job_response(
     job: job_pb2.Job,
     request: Request,
-    parts: Parts,
-    caller: Caller,
+    deps: Dependencies,
+    principal: Principal,
     *,
     status: int = 200,
     headers: dict[str, str] | None = None,
@@ -165,13 +173,13 @@ def shown(
 ) -> Response:
     """A job with the headers that go with it."""
     audit.note_object(request.scope, job.id)
-    view = parts.renderer(request, caller).job(job)
+    view = deps.renderer(request, principal).job(job)
     every = {**(headers or {}), "ETag": etag(job.sequence), **retry_after(view.display)}
     if located:
         every["Location"] = view.links.self
     if status == 304:
         return Response(status_code=304, headers=every)
-    return answer(view, status=status, headers=every)
+    return json_response(view, status=status, headers=every)
 
 
 @router.get(
@@ -181,7 +189,7 @@ def shown(
     response_model=AttemptList,
     responses={200: openapi.success("Every attempt, oldest first."), **openapi.problems(404)},
 )
-async def list_attempts(job_id: JobId, request: Request, parts: PartsOf, caller: CallerOf) -> Response:
+async def list_attempts(job_id: JobId, request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """Every claim of the job with its provider calls."""
-    found, render = await parts.jobs.attempts(caller.tenant, job_id), parts.renderer(request, caller)
-    return answer(AttemptList(attempts=[attempt(one, render) for one in found]))
+    found, render = await deps.jobs.attempts(principal.tenant, job_id), deps.renderer(request, principal)
+    return json_response(AttemptList(attempts=[attempt(one, render) for one in found]))

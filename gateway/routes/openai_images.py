@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 
 from gateway.api_docs import openapi
 from gateway.auth import audit
-from gateway.auth.keyring import Caller
-from gateway.dependencies import Parts, PartsOf, SubmitterOf
+from gateway.auth.keyring import Principal
+from gateway.dependencies import Dependencies, DependenciesOf, SubmitterOf
 from gateway.job_service.submit import submit
 from gateway.openai_images import answers, errors, requests, streaming
 from gateway.openai_images.requests import Asked
@@ -20,7 +20,7 @@ from gateway.openai_images.schemas import ImagesView
 from gateway.problems.problem import Problem
 from gateway.requests.headers import IDEMPOTENCY_KEY, idempotency_key
 from gateway.streams.follow import follow, is_final
-from gateway.streams.sse import EventStream, left
+from gateway.streams.sse import EventStream, wait_for_disconnect
 from gateway.streams.wait import wait_until
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
@@ -35,8 +35,8 @@ class _Call:
     """One of the two calls, as it is being served."""
 
     request: Request
-    parts: Parts
-    caller: Caller
+    deps: Dependencies
+    principal: Principal
     kind: answers.Completed
     until: float
 
@@ -49,10 +49,10 @@ class _Call:
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=False), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
-async def generate_images(request: Request, parts: PartsOf, caller: SubmitterOf) -> Response:
+async def generate_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
     """Submit a job and hold the request until it is final; the job goes on whatever becomes of the request."""
     return await _serve(
-        _call(request, parts, caller, "image_generation.completed"),
+        _call(request, deps, principal, "image_generation.completed"),
         partial(requests.generation, path=request.url.path),
         "application/json",
     )
@@ -66,18 +66,20 @@ async def generate_images(request: Request, parts: PartsOf, caller: SubmitterOf)
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=True), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
-async def edit_images(request: Request, parts: PartsOf, caller: SubmitterOf) -> Response:
+async def edit_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
     """The same with pictures to start from, as a multipart form: `image`, or several `image[]`, and a `mask`."""
     content_type = request.headers.get("content-type", "")
     return await _serve(
-        _call(request, parts, caller, "image_edit.completed"),
+        _call(request, deps, principal, "image_edit.completed"),
         partial(requests.edit, path=request.url.path, content_type=content_type),
         "multipart/form-data",
     )
 
 
-def _call(request: Request, parts: Parts, caller: Caller, kind: answers.Completed) -> _Call:
-    return _Call(request=request, parts=parts, caller=caller, kind=kind, until=time.monotonic() + parts.pace.held)
+def _call(request: Request, deps: Dependencies, principal: Principal, kind: answers.Completed) -> _Call:
+    return _Call(
+        request=request, deps=deps, principal=principal, kind=kind, until=time.monotonic() + deps.timeouts.held
+    )
 
 
 async def _serve(call: _Call, read: Callable[[bytes], Asked], media_type: str) -> Response:
@@ -90,7 +92,7 @@ async def _serve(call: _Call, read: Callable[[bytes], Asked], media_type: str) -
         final = await _hold(call, job)
         if final is None:
             return Response(status_code=_GONE)
-        if (problem := errors.of_job(final)) is not None:
+        if (problem := errors.problem_of_job(final)) is not None:
             raise problem
         return _stream(call, final) if as_stream else await _told(call, final, as_base64=as_base64)
     except Problem as problem:
@@ -100,17 +102,17 @@ async def _serve(call: _Call, read: Callable[[bytes], Asked], media_type: str) -
 
 async def _submit(call: _Call, read: Callable[[bytes], Asked], media_type: str) -> tuple[job_pb2.Job, bool, bool]:
     """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
-    request, parts = call.request, call.parts
-    async with parts.bodies.read(request, media_type=media_type) as raw:
-        asked = await parts.digest(read, raw)
-        if asked.as_stream and (parts.streams.full or parts.draining.is_set()):
+    request, deps = call.request, call.deps
+    async with deps.bodies.read(request, media_type=media_type) as raw:
+        asked = await deps.digest(read, raw)
+        if asked.as_stream and (deps.streams.full or deps.draining.is_set()):
             detail = "No further stream can be opened here now; ask again."
             raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
         created = await submit(
             request,
-            parts.jobs,
-            parts.tenants,
-            call.caller,
+            deps.jobs,
+            deps.tenants,
+            call.principal,
             asked.job,
             key=idempotency_key(request),
             scope=request.url.path,
@@ -130,11 +132,11 @@ def _join_within(request: Request) -> int | None:
 
 async def _hold(call: _Call, job: job_pb2.Job) -> job_pb2.Job | None:
     """The job once it is final; None when the client has gone. Raises `Problem` when it cannot be awaited here."""
-    parts, seconds = call.parts, max(0.0, call.until - time.monotonic())
+    deps, seconds = call.deps, max(0.0, call.until - time.monotonic())
     waiting = asyncio.create_task(
-        wait_until(is_final, parts.jobs, job, seconds=seconds, pace=parts.pace, draining=parts.draining)
+        wait_until(is_final, deps.jobs, job, seconds=seconds, timeouts=deps.timeouts, draining=deps.draining)
     )
-    leaving = asyncio.create_task(left(call.request.receive))
+    leaving = asyncio.create_task(wait_for_disconnect(call.request.receive))
     try:
         await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
@@ -146,7 +148,7 @@ async def _hold(call: _Call, job: job_pb2.Job) -> job_pb2.Job | None:
         await asyncio.gather(waiting, leaving, return_exceptions=True)
     if is_final(seen):
         return seen
-    raise errors.still_running(seen) if time.monotonic() >= call.until else errors.out_of_sight(seen)
+    raise errors.still_running(seen) if time.monotonic() >= call.until else errors.unavailable_problem(seen)
 
 
 async def _told(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
@@ -154,24 +156,24 @@ async def _told(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
     if not as_base64:
         written = answers.images(job).model_dump_json()
         return Response(written, headers=headers, media_type="application/json")
-    async with call.parts.pictures.read(job.artifacts) as pictures:
+    async with call.deps.pictures.read(job.artifacts) as pictures:
         view = await asyncio.to_thread(answers.images, job, pictures)
         written = await asyncio.to_thread(view.model_dump_json)
         return Response(written, headers=headers, media_type="application/json")
 
 
 def _stream(call: _Call, job: job_pb2.Job) -> Response:
-    parts = call.parts
+    deps = call.deps
     chunks = streaming.events(
         job,
-        follow(parts.jobs, job, after=None, pace=parts.pace),
+        follow(deps.jobs, job, after=None, timeouts=deps.timeouts),
         kind=call.kind,
-        pictures=parts.pictures,
-        pace=parts.pace,
-        draining=parts.draining,
-        seconds_left=partial(parts.authenticator.seconds_left, call.caller),
+        pictures=deps.pictures,
+        timeouts=deps.timeouts,
+        draining=deps.draining,
+        seconds_left=partial(deps.authenticator.seconds_left, call.principal),
         until=call.until,
     )
-    stream = EventStream(chunks, streams=parts.streams, pace=parts.pace)
+    stream = EventStream(chunks, streams=deps.streams, timeouts=deps.timeouts)
     stream.headers[errors.JOB_HEADER] = job.id
     return stream

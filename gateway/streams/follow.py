@@ -12,14 +12,14 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import ServiceError
 from common.grpc_client import is_unavailable
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 
 Change = job_pb2.Job | job_service_pb2.Progress
 FINAL = frozenset({job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pace:
+class StreamTimeouts:
     """Times of streams, in seconds."""
 
     heartbeat: float = 15.0
@@ -35,7 +35,9 @@ class Pace:
     held: float = 580.0
 
 
-async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace: Pace) -> AsyncGenerator[Change, None]:
+async def follow(
+    jobs: JobServiceClient, seen: job_pb2.Job, *, after: int | None, timeouts: StreamTimeouts
+) -> AsyncGenerator[Change, None]:
     """Changes of a job that was just `seen`: first as it is now, or only those after a sequence.
 
     Ends after the final state, and at most `pace.patience` later while the provider was not heard of a cancel; also
@@ -62,10 +64,10 @@ async def follow(jobs: JobClient, seen: job_pb2.Job, *, after: int | None, pace:
             failures += 1
         silent_since = silent_since or time.monotonic()
         heard_all = position is not None and position >= max(seen.sequence, last.sequence)
-        if heard_all and is_final(last) and (_is_settled(last) or time.monotonic() - silent_since > pace.patience):
+        if heard_all and is_final(last) and (_is_settled(last) or time.monotonic() - silent_since > timeouts.patience):
             return
         # Spread, so that thousands of streams do not fall upon a job-service that has just come back.
-        await asyncio.sleep(pace.reopen * min(1 + failures, 5) * random.uniform(0.5, 1.0))  # noqa: S311
+        await asyncio.sleep(timeouts.reopen * min(1 + failures, 5) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
 def lend_request(change: job_pb2.Job, seen: job_pb2.Job) -> None:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.logs import event
 from gateway.schemas.jobs import JobView
-from gateway.streams.follow import Change, Pace
+from gateway.streams.follow import Change, StreamTimeouts
 from gateway.views import job
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ async def events(
     changes: AsyncGenerator[Change, None],
     *,
     render: Callable[[job_pb2.Job], JobView],
-    pace: Pace,
+    timeouts: StreamTimeouts,
     draining: asyncio.Event,
     seconds_left: Callable[[], float],
 ) -> AsyncGenerator[bytes, None]:
@@ -36,21 +36,21 @@ async def events(
     """
     yield f"retry: {RETRY_MS}\n\n".encode()
     told_progress = float("-inf")
-    async with aclosing(changes), aclosing(with_beats(changes, pace, draining, seconds_left)) as beats:
+    async with aclosing(changes), aclosing(with_beats(changes, timeouts, draining, seconds_left)) as beats:
         async for change in beats:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
             elif isinstance(change, job_pb2.Job):
                 body = render(change).model_dump_json()
                 yield f"event: job\nid: {change.sequence}\ndata: {body}\n\n".encode()
-            elif time.monotonic() - told_progress >= pace.progress:
+            elif time.monotonic() - told_progress >= timeouts.progress:
                 told_progress = time.monotonic()
                 body = job.progress(change).model_dump_json()
                 yield f"event: progress\ndata: {body}\n\n".encode()
 
 
 async def with_beats(
-    changes: AsyncIterator[Change], pace: Pace, draining: asyncio.Event, seconds_left: Callable[[], float]
+    changes: AsyncIterator[Change], timeouts: StreamTimeouts, draining: asyncio.Event, seconds_left: Callable[[], float]
 ) -> AsyncGenerator[Change | str, None]:
     """The changes, with comments between: a heartbeat when nothing happens, a last word when something ends them."""
     drain = asyncio.create_task(draining.wait())
@@ -58,7 +58,7 @@ async def with_beats(
     try:
         while True:
             waiting = {drain, following}
-            pause = max(0.0, min(pace.heartbeat, seconds_left()))
+            pause = max(0.0, min(timeouts.heartbeat, seconds_left()))
             done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if seconds_left() <= 0:
                 yield "the key or token is no longer good"
@@ -101,19 +101,19 @@ class EventStream(Response):
 
     media_type = "text/event-stream"
 
-    def __init__(self, chunks: AsyncGenerator[bytes, None], *, streams: Streams, pace: Pace) -> None:
+    def __init__(self, chunks: AsyncGenerator[bytes, None], *, streams: Streams, timeouts: StreamTimeouts) -> None:
         super().__init__(headers=HEADERS)
         # A stream's length is not known.
         del self.headers["content-length"]
         self._chunks = chunks
         self._streams = streams
-        self._pace = pace
+        self._timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve the stream."""
         self._streams.open += 1
         sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(left(receive))
+        leaving = asyncio.create_task(wait_for_disconnect(receive))
         try:
             await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -133,16 +133,16 @@ class EventStream(Response):
                 async for chunk in chunks:
                     await self._bounded(send, {"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
-            event(_LOG, logging.INFO, "stream.abandoned", seconds=self._pace.send)
+            event(_LOG, logging.INFO, "stream.abandoned", seconds=self._timeouts.send)
             return
         await self._bounded(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _bounded(self, send: Send, message: Any) -> None:
-        async with asyncio.timeout(self._pace.send):
+        async with asyncio.timeout(self._timeouts.send):
             await send(message)
 
 
-async def left(receive: Receive) -> None:
+async def wait_for_disconnect(receive: Receive) -> None:
     """Return once the client has gone; its body must have been read."""
     while (await receive())["type"] != "http.disconnect":
         pass

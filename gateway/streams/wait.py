@@ -8,15 +8,21 @@ from calotype.job.v1 import job_pb2
 
 from common.errors import ServiceError
 from common.grpc_client import is_unavailable
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 from gateway.problems.problem import Problem, from_service_error
-from gateway.streams.follow import Pace, follow, is_final
+from gateway.streams.follow import StreamTimeouts, follow, is_final
 
 Enough = Callable[[job_pb2.Job], bool]
 
 
 async def wait_until(
-    enough: Enough, jobs: JobClient, seen: job_pb2.Job, *, seconds: float, pace: Pace, draining: asyncio.Event
+    enough: Enough,
+    jobs: JobServiceClient,
+    seen: job_pb2.Job,
+    *,
+    seconds: float,
+    timeouts: StreamTimeouts,
+    draining: asyncio.Event,
 ) -> job_pb2.Job:
     """The job once it is enough, or as it is when the time is over or the gateway drains.
 
@@ -24,7 +30,7 @@ async def wait_until(
     """
     if enough(seen):
         return seen
-    watch = asyncio.create_task(_watch(enough, jobs, seen, pace))
+    watch = asyncio.create_task(_watch(enough, jobs, seen, timeouts))
     drain = asyncio.create_task(draining.wait())
     try:
         await asyncio.wait({watch, drain}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -45,8 +51,8 @@ async def wait_until(
         return seen
 
 
-async def _watch(enough: Enough, jobs: JobClient, seen: job_pb2.Job, pace: Pace) -> None:
-    async with aclosing(follow(jobs, seen, after=seen.sequence, pace=pace)) as changes:
+async def _watch(enough: Enough, jobs: JobServiceClient, seen: job_pb2.Job, timeouts: StreamTimeouts) -> None:
+    async with aclosing(follow(jobs, seen, after=seen.sequence, timeouts=timeouts)) as changes:
         async for change in changes:
             if isinstance(change, job_pb2.Job) and (enough(change) or is_final(change)):
                 return

@@ -15,7 +15,7 @@ YOUNG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class JobCondition:
     """What decides the state that is shown."""
 
     status: Status
@@ -27,7 +27,7 @@ class Standing:
     retry_needs_consent: bool = False
 
 
-def display(standing: Standing, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
+def display(standing: JobCondition, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
     """What to show of a job of that age, in a language of ours."""
     state = next(one for one in locales.states(locale) if _holds(one.when, standing))
     actions = list(state.actions)
@@ -58,7 +58,7 @@ def retry_after(shown: DisplayView) -> dict[str, str]:
     return {} if shown.poll_after_ms is None else {"Retry-After": str(math.ceil(shown.poll_after_ms / 1000))}
 
 
-def _holds(when: UiCondition, standing: Standing) -> bool:
+def _holds(when: UiCondition, standing: JobCondition) -> bool:
     wanted = (
         (when.failure_stage, standing.failure_stage),
         (when.code, standing.code),

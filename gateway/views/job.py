@@ -21,7 +21,7 @@ from gateway.schemas.jobs import (
     RequestView,
     WarningView,
 )
-from gateway.views.display import Standing, display
+from gateway.views.display import JobCondition, display
 from gateway.views.job_for_token import for_holder
 from gateway.views.locales import SOURCE
 from gateway.views.protobuf import given, lower, moment, name, sure_moment
@@ -118,9 +118,9 @@ def progress(told: job_service_pb2.Progress) -> ProgressView:
     )
 
 
-def _standing(job: job_pb2.Job, status: Any) -> Standing:
+def _standing(job: job_pb2.Job, status: Any) -> JobCondition:
     failure = given(job, "failure")
-    return Standing(
+    return JobCondition(
         status=status,
         failure_stage=_stage(failure),
         code=None if failure is None else cast("Any", name(error_pb2.Code, "CODE", failure.code)),

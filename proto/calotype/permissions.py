@@ -76,7 +76,7 @@ def changes(method: str) -> bool:
     return bool(roles & {CLIENT, OPERATOR}) and not name.startswith(_LOOKS)
 
 
-def objection(
+def policy(
     method: str, request: Message | None, *, roles: Collection[str], tenants: Collection[str] | None
 ) -> str | None:
     """Why a caller with these roles and tenants (None: every one) may not ask this of `/package.Service/Method`.

@@ -11,7 +11,7 @@ from calotype.environment import SETTINGS
 
 from common import audit, config, folders, jetstream, lifecycle, logs
 from common.emptying import Emptier
-from common.grpc_access import door
+from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
@@ -24,7 +24,7 @@ from common.tracing import tracing
 from common.variables import hide_from_children
 from services.generator.adapters import nats_wakeups
 from services.generator.adapters.gcs_staging import GcsStaging
-from services.generator.adapters.grpc_job_service import GrpcJobDesk
+from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.images.decoding.processes import DecodingProcesses
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
@@ -51,7 +51,9 @@ async def main(stop: asyncio.Event) -> None:
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
-    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
+    own_security = server_security(
+        settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
+    )
     tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
     # A process that reads or draws pictures needs no credential.
     hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))
@@ -72,43 +74,49 @@ async def main(stop: asyncio.Event) -> None:
             settings.nats_url, name="generator", password=settings.nats_password, tls=tls, ready=ready, stop=stop
         )
         broker = await stack.enter_async_context(connecting)
-        job_service = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
-        opened = await stack.enter_async_context(job_service)
+        connection = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
+        opened = await stack.enter_async_context(connection)
         bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)
         stack.push_async_callback(bucket.close)
         fetch = GuardedFetch()
         stack.push_async_callback(fetch.close)
         own_name = lifecycle.process_name("generator")
-        desk, facts = GrpcJobDesk(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
+        job_service, facts = GrpcJobService(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
         stripped = {one.name for one in known.providers if one.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MOST_IN_MEMORY)
-        generator = Generator(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
-        settler = Settler(desk=desk, facts=facts, staging=staging, reader=reader, providers=built, memory=memory)
+        generator = Generator(
+            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
+        )
+        settler = Settler(
+            job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
+        )
         catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
         jobs = LeasedWork(
-            "jobs", slots=settings.generator_slots, claim=desk.claim, renew=desk.renew, run=generator.run,
-            hints=nats_wakeups.of_jobs(broker),
+            "jobs", slots=settings.generator_slots, claim=job_service.claim, renew=job_service.renew, run=generator.run,
+            wakeups=nats_wakeups.of_jobs(broker),
         )  # fmt: skip
         settlements = LeasedWork(
-            "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=desk.claim_settlements,
-            renew=desk.renew_settlements, run=settler.run, hints=nats_wakeups.of_settlements(broker),
+            "settlements", slots=min(SETTLEMENTS_PER_PROVIDER * len(built), 64), claim=job_service.claim_settlements,
+            renew=job_service.renew_settlements, run=settler.run, wakeups=nats_wakeups.of_settlements(broker),
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [
             OperationsService("generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}).served()
         ]
-        await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, door=own_door))
-        register = partial(desk.register, catalogue, ready=ready)
+        await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
+        register = partial(job_service.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
-        tasks.start(own_door.run(stop), name="identities")
+        tasks.start(own_security.run(stop), name="identities")
         # A store of its own: paid pictures do not wait behind deletions.
         emptied = ObjectStore(settings.staging_bucket, threads=DELETING_THREADS)
         stack.push_async_callback(emptied.close)
         emptier = Emptier(
-            claim=desk.claim_deletions, empty=partial(folders.empty, emptied), is_folder=object_names.is_staged_folder
+            claim=job_service.claim_deletions,
+            empty=partial(folders.empty, emptied),
+            is_folder=object_names.is_staged_folder,
         )
-        sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
+        sweeper = Sweeper(job_service, lambda after, most: emptied.names(after=after, most=most))
         for loop in (emptier, sweeper):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")

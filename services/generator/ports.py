@@ -126,7 +126,7 @@ class Settlement:
     cancel_answer: CancelOutcome | None = None
 
 
-class JobDesk(Protocol):
+class JobService(Protocol):
     """Decides. Every method raises `ServiceError` when it is refused or cannot be asked."""
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:

@@ -12,7 +12,7 @@ from calotype.environment import SETTINGS
 
 from common import config, jetstream, lifecycle, logs
 from common.declarations import ConsumerSpec, StreamSpec
-from common.grpc_access import door
+from common.grpc_access import server_security
 from common.grpc_server import serve
 from common.health import Readiness
 from common.loops import run_every
@@ -42,7 +42,9 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
-    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
+    own_security = server_security(
+        settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
+    )
     tls, ready = settings.broker_tls(), Readiness("database", "schema", "broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("job"))
@@ -74,13 +76,13 @@ async def main(stop: asyncio.Event) -> None:
         queue = QueueService(database, public_base_url=settings.public_base_url)
         for_operators = (operations, dead_letters, queue, TenantService(database))
         for_clients = [one.served() for one in (clients, *for_operators)]
-        opened = partial(serve, ready=ready, door=own_door)
+        opened = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         await stack.enter_async_context(opened(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
         await stack.enter_async_context(opened(settings.worker_listen, [workers.served()]))
         look = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
-        for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_door):
+        for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_security):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()
 

@@ -20,7 +20,7 @@ ADDED = ("Calotype-Dead-", "Calotype-Parked-", "Nats-")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class DeadLetterPage:
     """Dead letters from the oldest on, and the sequence to go on with; None at the end."""
 
     messages: Sequence[StoredMessage]
@@ -34,16 +34,16 @@ class DeadLetters:
         self._broker = broker
         self._database = database
 
-    async def page(self, *, first: int, most: int, parked: bool = False) -> Page:
+    async def page(self, *, first: int, most: int, parked: bool = False) -> DeadLetterPage:
         """At most so many from a sequence on; or of what is parked. Raises `BrokerUnavailable`."""
         found: list[StoredMessage] = []
         stream, subjects = PARKED if parked else DEAD
         while (message := await self._broker.stored(stream, first, subject=subjects)) is not None:
             if len(found) == most:
-                return Page(messages=found, next_sequence=message.sequence)
+                return DeadLetterPage(messages=found, next_sequence=message.sequence)
             found.append(message)
             first = message.sequence + 1
-        return Page(messages=found, next_sequence=None)
+        return DeadLetterPage(messages=found, next_sequence=None)
 
     async def replay(self, sequence: int, *, idempotency_key: str = "") -> bool:
         """Publish one again, then forget it; whether the key had done so before.

@@ -5,7 +5,7 @@ from typing import Literal
 
 from common.broker_settings import BrokerSettings
 from common.grpc_access import ServerSettings
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +33,9 @@ class Settings(ServerSettings, BrokerSettings):
     log_format: Literal["text", "json"] = "json"
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> StageTimeouts:
         """The limits as the domain takes them."""
-        return Limits(
+        return StageTimeouts(
             lease_seconds=self.lease_seconds,
             max_processing_seconds=self.max_processing_seconds,
             max_generating_seconds=self.max_generating_seconds,

@@ -10,10 +10,10 @@ from calotype import object_names, permissions, streams
 from calotype.environment import SETTINGS
 
 from common import config, folders, jetstream, lifecycle, logs
-from common.consuming import Hints
+from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
 from common.emptying import Emptier
-from common.grpc_access import door
+from common.grpc_access import server_security
 from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
@@ -23,7 +23,7 @@ from common.sweeping import Sweeper
 from common.tracing import tracing
 from services.operations_service import OperationsService
 from services.uploader.adapters.gcs_store import GcsPublicStore
-from services.uploader.adapters.grpc_desk import GrpcWorkDesk
+from services.uploader.adapters.grpc_job_service import GrpcJobService
 from services.uploader.adapters.nats_facts import NatsFacts
 from services.uploader.application import Uploader
 from services.uploader.settings import Settings
@@ -36,7 +36,9 @@ async def main(stop: asyncio.Event) -> None:
     """Run until told to stop."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="uploader", level=settings.log_level, form=settings.log_format)
-    own_door = door(settings, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
+    own_security = server_security(
+        settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
+    )
     tls, ready = settings.broker_tls(), Readiness("broker")
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("uploader"))
@@ -47,35 +49,37 @@ async def main(stop: asyncio.Event) -> None:
         opened = await stack.enter_async_context(channel(settings.worker_address, settings=settings))
         bucket = ObjectStore(settings.bucket, threads=settings.uploader_slots)
         stack.push_async_callback(bucket.close)
-        desk = GrpcWorkDesk(opened, worker_name=lifecycle.process_name("uploader"))
+        job_service = GrpcJobService(opened, worker_name=lifecycle.process_name("uploader"))
         store = GcsPublicStore(
             bucket, staging_bucket=settings.staging_bucket, cache_seconds=settings.public_cache_seconds
         )
-        uploader = Uploader(desk, store, NatsFacts(broker))
+        uploader = Uploader(job_service, store, NatsFacts(broker))
         uploads = LeasedWork(
             "uploads",
             slots=settings.uploader_slots,
-            claim=desk.claim,
-            renew=desk.renew,
+            claim=job_service.claim,
+            renew=job_service.renew,
             run=uploader.run,
-            hints=Hints(broker, WAKE_UPS),
+            wakeups=WakeUps(broker, WAKE_UPS),
         )
 
         # A store of its own: copies do not wait behind deletions.
         emptied = ObjectStore(settings.bucket, threads=DELETING_THREADS)
         stack.push_async_callback(emptied.close)
         emptier = Emptier(
-            claim=desk.claim_deletions,
+            claim=job_service.claim_deletions,
             empty=partial(folders.empty, emptied),
             is_folder=object_names.is_public_folder,
-            hints=Hints(broker, DELETIONS),
+            wakeups=WakeUps(broker, DELETIONS),
             may_begin=lambda: not uploads.draining,
         )
-        sweeper = Sweeper(desk, lambda after, most: emptied.names(after=after, most=most))
+        sweeper = Sweeper(job_service, lambda after, most: emptied.names(after=after, most=most))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService("uploader", ready, work=uploads)
-        await stack.enter_async_context(serve(settings.grpc_listen, [operations.served()], ready=ready, door=own_door))
-        tasks.start(own_door.run(stop), name="identities")
+        await stack.enter_async_context(
+            serve(settings.grpc_listen, [operations.served()], ready=ready, security=own_security)
+        )
+        tasks.start(own_security.run(stop), name="identities")
         for loop in (emptier, sweeper):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await uploads.work(stop, grace_seconds=settings.grace_seconds)

@@ -18,7 +18,7 @@ from common.publishing import Publish, publish_until_confirmed
 from common.tracing import span
 from services.uploader import domain
 from services.uploader.domain import StagedImage, Upload, UploadError
-from services.uploader.ports import Facts, PublicStore, WorkDesk
+from services.uploader.ports import Facts, JobService, PublicStore
 
 _LOG = logging.getLogger(__name__)
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -27,8 +27,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 class Uploader:
     """Does what the desk hands out."""
 
-    def __init__(self, desk: WorkDesk, store: PublicStore, facts: Facts) -> None:
-        self._desk = desk
+    def __init__(self, job_service: JobService, store: PublicStore, facts: Facts) -> None:
+        self._job_service = job_service
         self._store = store
         self._facts = facts
 
@@ -110,7 +110,7 @@ class Uploader:
         if not slot.is_held:
             return
         try:
-            await self._desk.release(slot.work)
+            await self._job_service.release(slot.work)
         except ServiceError as error:
             # The lease runs out by itself then.
             event(_LOG, logging.WARNING, "upload.not_released", job_id=slot.work.job_id, reason=error.reason)

@@ -7,7 +7,7 @@ from common.leased_work import Renewal
 from services.uploader.domain import StagedImage, Upload, UploadError
 
 
-class WorkDesk(Protocol):
+class JobService(Protocol):
     """Hands out work. Every method raises `ServiceError` when it is refused or cannot be asked."""
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Upload]]:

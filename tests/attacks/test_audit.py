@@ -17,7 +17,7 @@ from common.errors import ServiceError
 from common.grpc_client import ClientSettings, call, channel
 from common.identities import Identities
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from gateway.auth.keys_file import KeysFile
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
@@ -42,9 +42,9 @@ def bearer(key: str) -> dict[str, str]:
 ACME, RIVAL, OPS = (f"key:{digest(key)[:8]}" for key in ("acme-key", "rival-key", "ops-key"))
 KEYS = Keyring(
     [
-        Caller(tenant="acme", key_sha256=digest("acme-key")),
-        Caller(tenant="rival", key_sha256=digest("rival-key")),
-        Caller(tenant="ops", role="operator", key_sha256=digest("ops-key")),
+        Principal(tenant="acme", key_sha256=digest("acme-key")),
+        Principal(tenant="rival", key_sha256=digest("rival-key")),
+        Principal(tenant="ops", role="operator", key_sha256=digest("ops-key")),
     ]
 )
 WANTED = {"prompt": "a portrait of Ada Lovelace", "end_user": "ada@example.org"}

@@ -12,10 +12,10 @@ from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from common.errors import ServiceError, Unavailable
+from common.errors import DependencyUnavailable, ServiceError
 from common.grpc_client import call, channel
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import CallOutcome, Phase, ProviderCall
 from services.job.domain.facts import LedgerSettled
@@ -535,7 +535,7 @@ def test_sums_of_months_long_over_are_forgotten_and_what_is_told_of_them_does_no
 
 PATHS = {"/v1/jobs": {"prompt": "a harbour"}, "/v1/images/generations": {"prompt": "a harbour"}}
 BUDGETS = {"budget_micros_per_day": PRICE, "budget_micros_per_month": 9 * PRICE}
-BOUNDED = Limits(
+BOUNDED = TenantQuota(
     allowed_providers=("paid", "procedural"), budget_micros_per_day=PRICE, budget_micros_per_month=9 * PRICE
 )
 
@@ -548,7 +548,7 @@ class Doors:
     stub: Any
     keys: Authenticator
 
-    def allow(self, limits: Limits) -> None:
+    def allow(self, limits: TenantQuota) -> None:
         """The keys file says this of `acme` from now on."""
         self.keys.use(keyring(limits))
 
@@ -563,12 +563,12 @@ class Doors:
         return [one[name] for one in listed["data" if "data" in listed else "providers"]]
 
 
-def keyring(limits: Limits) -> Keyring:
+def keyring(limits: TenantQuota) -> Keyring:
     digests = {name: sha256(name.encode()).hexdigest() for name in ("acme", "ops")}
     return Keyring(
         [
-            Caller(tenant="acme", limits=limits, key_sha256=digests["acme"]),
-            Caller(tenant="ops", role="operator", key_sha256=digests["ops"]),
+            Principal(tenant="acme", limits=limits, key_sha256=digests["acme"]),
+            Principal(tenant="ops", role="operator", key_sha256=digests["ops"]),
         ]
     )
 
@@ -664,7 +664,7 @@ async def test_where_limits_cannot_be_told_a_bounded_tenant_gets_no_job(desk: Jo
     ):
         bounded = await http.post("/v1/jobs", json={"prompt": "a harbour"}, headers=AS_ACME)
         free = await http.post("/v1/jobs", json={"prompt": "a harbour"}, headers=AS_OPERATOR)
-        with pytest.raises(Unavailable):
+        with pytest.raises(DependencyUnavailable):
             await parts.tenants.run_once()
 
     assert (bounded.status_code, free.status_code) == (500, 202)

@@ -12,7 +12,7 @@ from calotype.job.v1 import job_pb2
 
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.free_use import FreeUse
-from gateway.streams.follow import Pace
+from gateway.streams.follow import StreamTimeouts
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http, provider
 from tests.support.gateway_process import KEY, running, write_keys
@@ -40,10 +40,10 @@ SENT = (
 @asynccontextmanager
 async def gateway(service: FakeJobService) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway as `calotype up` runs it, in front of this job-service."""
-    async with serving(service) as address, assembled(address, pace=Pace(heartbeat=0.05)) as (_, parts):
+    async with serving(service) as address, assembled(address, pace=StreamTimeouts(heartbeat=0.05)) as (_, parts):
         authenticator = Authenticator(None, free_use=FreeUse(partial(parts.jobs.providers, None)))
         async with (
-            assembled(address, authenticator=authenticator, pace=parts.pace) as (app, own),
+            assembled(address, authenticator=authenticator, pace=parts.timeouts) as (app, own),
             over_http(app, own) as client,
         ):
             yield client

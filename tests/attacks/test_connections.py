@@ -9,22 +9,22 @@ import httpx
 import pytest
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring
-from gateway.http.connection import Connection
+from gateway.auth.keyring import Keyring, Principal
+from gateway.http.connection import HttpConnection
 from gateway.http.connection_room import peer_of
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE
 
 KEY = "acme-key"
-KEYRING = Keyring([Caller(tenant="acme", key_sha256=hashlib.sha256(KEY.encode()).hexdigest())])
+KEYRING = Keyring([Principal(tenant="acme", key_sha256=hashlib.sha256(KEY.encode()).hexdigest())])
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
 KNOWN = f"GET /v1/providers HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {KEY}\r\n\r\n".encode()
 BEGUN = b"GET /v1/jobs HTTP/1.1\r\nHost: a\r\n"
 MOST, STRANGERS = 8, 4
 
 
-class Small(Connection):
+class Small(HttpConnection):
     """As in production, with fewer beside it, and time for a busy machine."""
 
     most, most_of_strangers = MOST, MOST
@@ -45,7 +45,7 @@ class Sparing(Bounded):
 
 
 @asynccontextmanager
-async def gateway(protocol: type[Connection]) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(protocol: type[HttpConnection]) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway that knows one key and asks everybody for one."""
     authenticator = Authenticator(KEYRING)
     async with (

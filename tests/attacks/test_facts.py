@@ -23,7 +23,7 @@ from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.fact_consumer import PUT_ASIDE, FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
@@ -96,8 +96,8 @@ async def world(desk: JobDesk, database_url: str, broker: JetStream) -> AsyncIte
     victim, other = held(desk), held(desk, tenant="rival")
     yield World(
         desk=desk,
-        consumer=FactConsumer(database, broker, relay, Limits()),
-        service=WorkerService(database, relay, Limits()),
+        consumer=FactConsumer(database, broker, relay, StageTimeouts()),
+        service=WorkerService(database, relay, StageTimeouts()),
         waiting=desk.create(provider="paid").job,
         victim=victim,
         other=other,

@@ -25,7 +25,7 @@ from common.health import Readiness
 from common.jetstream import JetStream, connect
 from common.nats_client import connected
 from common.pulling import Subscription
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import facts_consumer
 from services.job.loops.outbox_relay import WAKE_SUBJECTS
 from tests.support.certificates import LOCAL, Authority, Leaf
@@ -430,7 +430,7 @@ async def test_job_service_does_what_it_is_there_for(nats: Server) -> None:
             assert await broker.stored(stream, 1, subject=subject)
             await broker.delete_stored(stream, 1)
             assert await broker.stored(stream, 1, subject=subject) is None
-        facts = Subscription(broker, facts_consumer(Limits()))
+        facts = Subscription(broker, facts_consumer(StageTimeouts()))
         [message] = await facts.fetch(1, wait_seconds=PATIENCE)
         await message.ack_sync(timeout=PATIENCE)
         assert await broker.ack_floor(*FACTS_CONSUMER) == 1

@@ -14,7 +14,7 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message_factory import GetMessageClass
 
 from common.errors import ServiceError
-from common.grpc_access import Door
+from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel, stream
 from common.grpc_server import Served, serve
 from common.health import Readiness
@@ -94,7 +94,7 @@ class Hollow:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Door:
+def door(tmp_path: Path) -> ServerSecurity:
     """Knows one caller of each kind, by tokens that are their names."""
     return door_for(
         write(
@@ -117,9 +117,9 @@ def hollow() -> Hollow:
 
 
 @pytest.fixture
-async def address(door: Door, hollow: Hollow) -> AsyncIterator[str]:
+async def address(door: ServerSecurity, hollow: Hollow) -> AsyncIterator[str]:
     """A server of all services."""
-    async with serve("127.0.0.1:0", hollow.served(), ready=Readiness(), door=door) as port:
+    async with serve("127.0.0.1:0", hollow.served(), ready=Readiness(), security=door) as port:
         yield f"127.0.0.1:{port}"
 
 
@@ -199,7 +199,7 @@ def test_every_request_of_a_client_that_is_about_jobs_names_a_tenant() -> None:
 def test_the_catalogue_may_be_asked_for_without_naming_a_tenant() -> None:
     request, method = job_service_pb2.ListProvidersRequest(), "/calotype.job.v1.JobService/ListProviders"
 
-    assert permissions.objection(method, request, roles={"client"}, tenants={"acme"}) is None
+    assert permissions.policy(method, request, roles={"client"}, tenants={"acme"}) is None
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_the_table_has_a_row_for_each_method_and_no_other() -> None:
     assert rows == {method.full_name for method in methods()}
 
 
-async def test_a_method_without_a_rule_is_for_nobody(door: Door, tmp_path: Path) -> None:
+async def test_a_method_without_a_rule_is_for_nobody(door: ServerSecurity, tmp_path: Path) -> None:
     class Service(job_service_pb2_grpc.JobServiceServicer):
         async def GetJob(self, request: Any, context: Any) -> Any:
             return job_service_pb2.GetJobResponse()
@@ -244,7 +244,7 @@ async def test_a_method_without_a_rule_is_for_nobody(door: Door, tmp_path: Path)
 
     served = Served(name="calotype.New", add=add, servicer=Service())
     async with (
-        serve("127.0.0.1:0", [served], ready=Readiness(), door=door) as port,
+        serve("127.0.0.1:0", [served], ready=Readiness(), security=door) as port,
         channel(f"127.0.0.1:{port}", settings=ClientSettings(grpc_token="operator")) as opened,
     ):
         method = opened.unary_unary(

@@ -15,7 +15,7 @@ from common.jetstream import BrokerUnavailable
 from common.leased_work import Claim, Run, Slot
 from common.memory import Memory
 from common.object_store import StorageUnavailable
-from services.generator.adapters.grpc_job_service import GrpcJobDesk
+from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.application.run_job import Generator
 from services.generator.application.settle_calls import Settler
@@ -238,7 +238,7 @@ class World:
     async def claim(self) -> bool:
         """One claim to its end, whatever that is; tells whether there was something to claim."""
         desk, others = self._process()
-        generator = Generator(desk=desk, **others)
+        generator = Generator(job_service=desk, **others)
         self.jobs.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
         await self._work(desk.claim, generator.run)
         self._rescue()
@@ -247,7 +247,7 @@ class World:
     async def settle(self) -> bool:
         """One look of settle work, whatever ends it; tells whether there is more to look at."""
         desk, others = self._process()
-        settler = Settler(desk=desk, **others)
+        settler = Settler(job_service=desk, **others)
         for statement in SETTLING_IS_DUE:
             self.jobs.sql(statement)
         await self._work(desk.claim_settlements, settler.run)
@@ -280,10 +280,10 @@ class World:
         images = sorted(image.index for image, _ in self.staging.objects.values())
         return self.jobs.job(self.id).state, self.jobs.sql(calls), images
 
-    def _process(self) -> tuple[GrpcJobDesk, dict[str, Any]]:
+    def _process(self) -> tuple[GrpcJobService, dict[str, Any]]:
         """A generator's process: its desk, and whatever else it works with."""
         inline: Any = _Inline(desk=self.jobs, moments=self.moments)
-        desk = GrpcJobDesk(_NoChannel(), worker_name="g", providers=list(self.vendors))  # type: ignore[arg-type]
+        desk = GrpcJobService(_NoChannel(), worker_name="g", providers=list(self.vendors))  # type: ignore[arg-type]
         desk._stub = _Stub(WorkerService(inline, inline, self.jobs.limits), self.moments)  # type: ignore[assignment]
         others = {
             "facts": NatsFacts(inline),

@@ -16,11 +16,11 @@ from common.health import Readiness
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.free_use import FreeUse
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from gateway.http import server
-from gateway.http.connection import Connection
+from gateway.http.connection import HttpConnection
 from gateway.job_service import readiness
-from gateway.job_service.job_client import JobClient
+from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from tests.support.fake_job_service import NOON
@@ -56,14 +56,14 @@ def provider(kind: str = "procedural", *, free: bool = True, **fields: Any) -> p
 
 
 @asynccontextmanager
-async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Parts]]:
+async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, Dependencies]]:
     """The application and its parts; any part may be given.
 
     Its calls to job-service have more time than in production: a busy machine is not an outage.
     """
     async with channel(address, max_message_bytes=LARGEST) as opened:
         chosen: dict[str, Any] = {
-            "jobs": JobClient(opened, call_seconds=PATIENCE),
+            "jobs": JobServiceClient(opened, call_seconds=PATIENCE),
             "operator": OperatorClient(opened, call_seconds=PATIENCE),
             "authenticator": Authenticator(None, free_use=free_use()),
             "ready": Readiness(readiness.NAME),
@@ -72,7 +72,7 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
             **parts,
         }
         chosen.setdefault("tenants", TenantRegistrar(chosen["operator"], lambda: chosen["authenticator"].keyring))
-        made = Parts(**chosen)
+        made = Dependencies(**chosen)
         try:
             yield create_app(made), made
         finally:
@@ -91,7 +91,7 @@ async def in_process(
 
 @asynccontextmanager
 async def over_http(
-    app: FastAPI, parts: Parts, *, protocol: type[Connection] = Connection
+    app: FastAPI, parts: Dependencies, *, protocol: type[HttpConnection] = HttpConnection
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the application behind a real server, which drains when the block ends."""
     opened = server.bind("127.0.0.1:0", setting="CALOTYPE_HTTP_LISTEN")

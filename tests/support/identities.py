@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from calotype import permissions
 
-from common.grpc_access import Door, ServerSettings, door
+from common.grpc_access import ServerSecurity, ServerSettings, server_security
 
 #: The token of the one identity that services which a test starts as processes let in.
 OPERATOR = "on-call"
@@ -31,7 +31,7 @@ def write(path: Path, *entries: dict[str, Any]) -> Path:
     return fresh.replace(path)
 
 
-def door_for(path: Path, **settings: Any) -> Door:
+def door_for(path: Path, **settings: Any) -> ServerSecurity:
     """The door of a service with that file."""
     chosen = ServerSettings(grpc_identities_file=path, **settings)
-    return door(chosen, roles=permissions.ACCEPTED, objection=permissions.objection, changes=permissions.changes)
+    return server_security(chosen, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes)

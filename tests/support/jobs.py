@@ -30,7 +30,7 @@ from services.job.domain.providers import Capabilities, Provider
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import JobRequest
 from services.job.domain.spending import Allowance
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.store import jobs, spending
 from tests.support.patience import PATIENCE
 
@@ -66,7 +66,7 @@ class JobDesk:
     """The use cases against one database."""
 
     run: Transaction
-    limits: Limits = field(default_factory=Limits)
+    limits: StageTimeouts = field(default_factory=StageTimeouts)
     dispose: Callable[[], None] = lambda: None
 
     def on(self, connection: Connection) -> "JobDesk":
@@ -132,9 +132,9 @@ class JobDesk:
         """Follow the operation of an earlier claim."""
         return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, Known())).call
 
-    def fold(self, *facts: JobFact) -> apply_facts.Folded:
+    def fold(self, *facts: JobFact) -> apply_facts.ApplyResult:
         """Fold facts in one batch."""
-        return self.run(lambda c: apply_facts.fold(c, facts, limits=self.limits))
+        return self.run(lambda c: apply_facts.apply_facts(c, facts, limits=self.limits))
 
     def cancel(self, job_id: str, *, tenant: str = "acme", key: str = "") -> Snapshot:
         """Cancel as a user."""
@@ -153,8 +153,8 @@ class JobDesk:
         expected: int | None = None,
         quota: Quota | None = None,
     ) -> Snapshot:
-        """Retry as a user."""
-        wish = user_actions.Retry(
+        """UserRetry as a user."""
+        wish = user_actions.UserRetry(
             tenant="acme",
             job_id=job_id,
             idempotency_key=key,
@@ -210,7 +210,7 @@ class JobDesk:
 
 
 @contextmanager
-def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
+def desk_at(url: str, limits: StageTimeouts | None = None) -> Iterator[JobDesk]:
     """The use cases on a database, with both providers registered."""
     engine = create_engine(driver_url(url), isolation_level="READ COMMITTED", pool_size=60, max_overflow=0)
 
@@ -218,7 +218,7 @@ def desk_at(url: str, limits: Limits | None = None) -> Iterator[JobDesk]:
         with engine.begin() as connection:
             return work(connection)
 
-    desk = JobDesk(run, limits or Limits(), engine.dispose)
+    desk = JobDesk(run, limits or StageTimeouts(), engine.dispose)
     desk.register()
     yield desk
     engine.dispose()

@@ -119,7 +119,7 @@ class OddWorld:
         events: list[str] = []
         _events.set(events)
         generator = Generator(
-            desk=desk,
+            job_service=desk,
             facts=NatsFacts(recorder),  # type: ignore[arg-type]
             staging=staging,
             reader=GuardedImageReader(self.fetch, decoder()),

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from common.grpc_access import OPEN, Door
+from common.grpc_access import OPEN, ServerSecurity
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
@@ -17,7 +17,7 @@ from tests.support.messages import broker_at
 
 @asynccontextmanager
 async def job_service(
-    database_url: str, nats_url: str, door: Door = OPEN, listen: str = "127.0.0.1:0"
+    database_url: str, nats_url: str, door: ServerSecurity = OPEN, listen: str = "127.0.0.1:0"
 ) -> AsyncIterator[str]:
     """Serve them; yields their address."""
     database, stop = Database(database_url, application="test", pool_size=4), asyncio.Event()
@@ -26,7 +26,7 @@ async def job_service(
         jobs = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
         served = [jobs.served(), TenantService(database).served()]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
-        async with serve(listen, served, ready=Readiness(), door=door) as port:
+        async with serve(listen, served, ready=Readiness(), security=door) as port:
             yield f"127.0.0.1:{port}"
             stop.set()
             await asyncio.gather(*loops)

@@ -5,7 +5,7 @@ from typing import get_args
 
 from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import ProviderCancel, Stage, Status
-from gateway.views.display import Standing
+from gateway.views.display import JobCondition
 
 #: With what a job can fail, by the stage that it says.
 FAILURES: Mapping[Stage, frozenset[str]] = {
@@ -79,10 +79,10 @@ FAILURES: Mapping[Stage, frozenset[str]] = {
 _UNDER_WAY: tuple[Status, ...] = ("queued", "processing", "generating", "uploading")
 
 
-def failed() -> list[Standing]:
+def failed() -> list[JobCondition]:
     """Every way to have failed. Whether a retry may pay again is the ledger's to say, whatever the job failed with."""
     return [
-        Standing(
+        JobCondition(
             status="failed",
             failure_stage=stage,
             code=REASONS[reason].code,
@@ -96,15 +96,15 @@ def failed() -> list[Standing]:
     ]
 
 
-def standings() -> list[Standing]:
+def standings() -> list[JobCondition]:
     """Everything that can occur. The database holds a failure for a failed job alone, a wish to cancel for a canceled
     one.
     """
     return [
-        *(Standing(status=status, images_missing=True) for status in _UNDER_WAY),
-        *(Standing(status="completed", images_missing=missing) for missing in (False, True)),
+        *(JobCondition(status=status, images_missing=True) for status in _UNDER_WAY),
+        *(JobCondition(status="completed", images_missing=missing) for missing in (False, True)),
         *(
-            Standing(status="canceled", provider_cancel=cancel, images_missing=True)
+            JobCondition(status="canceled", provider_cancel=cancel, images_missing=True)
             for cancel in get_args(ProviderCancel)
         ),
         *failed(),

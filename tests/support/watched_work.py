@@ -18,7 +18,7 @@ from common.jetstream import JetStream
 from common.postgres import Database
 from services.job.application import stale_jobs, submission
 from services.job.domain.jobs import Job
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf
@@ -130,7 +130,7 @@ for _method in _METHODS:
 async def worker_service(database_url: str, broker: JetStream) -> AsyncIterator[WatchedWorkerService]:
     """Serve it on a free port."""
     database = Database(database_url, application="test", pool_size=4)
-    with desk_at(database_url, Limits(lease_seconds=LONG_LEASE)) as jobs:
+    with desk_at(database_url, StageTimeouts(lease_seconds=LONG_LEASE)) as jobs:
         service = WatchedWorkerService(database, OutboxRelay(database, broker), jobs)
         async with serve("127.0.0.1:0", [service.served()], ready=Readiness(), grace_seconds=0) as port:
             service.address = f"127.0.0.1:{port}"

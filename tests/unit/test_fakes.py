@@ -12,7 +12,7 @@ import pytest
 from calotype.job.v1 import job_service_pb2, worker_service_pb2
 
 from services.generator.adapters import grpc_job_service as generators
-from services.uploader.adapters import grpc_desk as uploaders
+from services.uploader.adapters import grpc_job_service as uploaders
 from tests.support.fake_job_service import FakeJobService
 
 TESTS = Path(__file__).parents[1]

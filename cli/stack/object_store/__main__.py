@@ -11,8 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from cli.stack.object_store import access
-from cli.stack.object_store.api import Api
-from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, Connection
+from cli.stack.object_store.api import ObjectStoreApi
+from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, HttpConnection
 from cli.stack.object_store.emulator_import import import_objects
 from cli.stack.object_store.store import Store
 
@@ -34,18 +34,18 @@ def main() -> int:
     if count := import_objects(store, arguments.data, known.buckets):
         logging.getLogger(__name__).warning("imported %d objects of an older version", count)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="storage") as threads:
-        asyncio.run(_serve(Api(store, known, listen=host, threads=threads), host, int(port)))
+        asyncio.run(_serve(ObjectStoreApi(store, known, listen=host, threads=threads), host, int(port)))
     store.close()
     return 0
 
 
-async def _serve(api: Api, host: str, port: int) -> None:
+async def _serve(api: ObjectStoreApi, host: str, port: int) -> None:
     config = uvicorn.Config(
         api,
         host=host,
         port=port,
         interface="asgi3",
-        http=Connection,
+        http=HttpConnection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -12,7 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from cli.stack.object_store.access import Access, Permission
 from cli.stack.object_store.calls import Calls
-from cli.stack.object_store.http import SAFE, ApiError, ClientGone, Request, Response, error_response, is_allowed_host
+from cli.stack.object_store.http import (
+    SAFE,
+    ApiError,
+    ClientGone,
+    HttpRequest,
+    Response,
+    error_response,
+    is_allowed_host,
+)
 from cli.stack.object_store.store import Store
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +34,7 @@ _ON_CONDITION = _COMMON | {"ifGenerationMatch"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Route:
+class Endpoint:
     """A call: methods, path (None matches any segment), and the permission that it needs in each matched bucket.
 
     A public route needs no credential where anybody has the permission; its path may have more segments.
@@ -39,7 +47,7 @@ class Route:
     parameters: frozenset[str] = _COMMON
     is_public: bool = False
 
-    def match(self, request: Request) -> list[str] | None:
+    def match(self, request: HttpRequest) -> list[str] | None:
         """The segments that None matched, and all further ones; None when the request is another call."""
         path = request.path
         fits_length = len(path) >= len(self.path) if self.is_public else len(path) == len(self.path)
@@ -51,7 +59,7 @@ class Route:
         return [part for at, part in enumerate(path) if at >= len(self.path) or self.path[at] is None]
 
 
-class Api:
+class ObjectStoreApi:
     """The ASGI application."""
 
     def __init__(self, store: Store, access: Access, *, listen: str, threads: ThreadPoolExecutor) -> None:
@@ -64,7 +72,7 @@ class Api:
         """Handle one request."""
         assert scope["type"] == "http"
         try:
-            response = await self._respond(Request(scope, receive))
+            response = await self._respond(HttpRequest(scope, receive))
         except ApiError as error:
             response = error_response(error)
         except ClientGone:
@@ -75,7 +83,7 @@ class Api:
             response = error_response(ApiError(503, "The store cannot do that now."))
         await self._send(response, send, with_body=scope["method"] != "HEAD")
 
-    async def _respond(self, request: Request) -> Response:
+    async def _respond(self, request: HttpRequest) -> Response:
         if not is_allowed_host(request.host, self._listen):
             raise ApiError(403, "The Host header names another host.")
         identity = self._access.identify(request.header("authorization"))
@@ -88,7 +96,7 @@ class Api:
                 return await route.call(request, *matched)
         raise _unknown() if identity else _anonymous()
 
-    def _authorize(self, identity: str | None, route: Route, matched: list[str]) -> None:
+    def _authorize(self, identity: str | None, route: Endpoint, matched: list[str]) -> None:
         for at, permission in route.needs:
             allowed = self._access.allows(identity, permission, matched[at])
             if identity is None and not (allowed and route.is_public):
@@ -121,32 +129,34 @@ class Api:
             await send({"type": "http.response.body", "body": piece, "more_body": True})
 
 
-def _routes(calls: Calls) -> tuple[Route, ...]:
+def _routes(calls: Calls) -> tuple[Endpoint, ...]:
     get, put, post, delete = ("GET",), ("PUT",), ("POST",), ("DELETE",)
     offsets = {"prefix", "startOffset", "endOffset", "maxResults", "pageToken", "fields"}
     upload = _ON_CONDITION | {"uploadType", "name"}
     return (
-        Route(methods=get, path=_BUCKET, needs=((0, LIST),), call=calls.bucket),
-        Route(methods=get, path=(*_BUCKET, "o"), needs=((0, LIST),), call=calls.objects, parameters=_COMMON | offsets),
-        Route(methods=get, path=_OBJECT, needs=((0, READ),), call=calls.object),
-        Route(methods=get, path=("download", *_OBJECT), needs=((0, READ),), call=calls.media),
-        Route(methods=delete, path=_OBJECT, needs=((0, WRITE),), call=calls.delete, parameters=_ON_CONDITION),
-        Route(
+        Endpoint(methods=get, path=_BUCKET, needs=((0, LIST),), call=calls.bucket),
+        Endpoint(
+            methods=get, path=(*_BUCKET, "o"), needs=((0, LIST),), call=calls.objects, parameters=_COMMON | offsets
+        ),
+        Endpoint(methods=get, path=_OBJECT, needs=((0, READ),), call=calls.object),
+        Endpoint(methods=get, path=("download", *_OBJECT), needs=((0, READ),), call=calls.media),
+        Endpoint(methods=delete, path=_OBJECT, needs=((0, WRITE),), call=calls.delete, parameters=_ON_CONDITION),
+        Endpoint(
             methods=post,
             path=(*_OBJECT, "rewriteTo", "b", None, "o", None),
             needs=((0, READ), (2, WRITE)),
             call=calls.rewrite,
             parameters=_ON_CONDITION | {"sourceGeneration"},
         ),
-        Route(methods=post, path=_UPLOAD, needs=((0, WRITE),), call=calls.upload, parameters=upload),
-        Route(
+        Endpoint(methods=post, path=_UPLOAD, needs=((0, WRITE),), call=calls.upload, parameters=upload),
+        Endpoint(
             methods=put,
             path=_UPLOAD,
             needs=((0, WRITE),),
             call=calls.resume,
             parameters=_COMMON | {"uploadType", "upload_id"},
         ),
-        Route(methods=("GET", "HEAD"), path=(None, None), needs=((0, READ),), call=calls.media, is_public=True),
+        Endpoint(methods=("GET", "HEAD"), path=(None, None), needs=((0, READ),), call=calls.media, is_public=True),
     )
 
 

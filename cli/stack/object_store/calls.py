@@ -10,7 +10,7 @@ from cli.stack.object_store import names, uploads
 from cli.stack.object_store.access import Access
 from cli.stack.object_store.content import Incoming
 from cli.stack.object_store.description import Description, parse_description
-from cli.stack.object_store.http import LARGEST_OBJECT, ApiError, Request, Response, json_response
+from cli.stack.object_store.http import LARGEST_OBJECT, ApiError, HttpRequest, Response, json_response
 from cli.stack.object_store.index import PreconditionFailed, StoredObject
 from cli.stack.object_store.serving import object_response
 from cli.stack.object_store.store import Missing, Store
@@ -31,11 +31,11 @@ class Calls:
         self._access = access
         self._threads = threads
 
-    async def bucket(self, request: Request, bucket: str) -> Response:
+    async def bucket(self, request: HttpRequest, bucket: str) -> Response:
         """Describe a bucket."""
         return json_response({"kind": "storage#bucket", "id": bucket, "name": bucket})
 
-    async def objects(self, request: Request, bucket: str) -> Response:
+    async def objects(self, request: HttpRequest, bucket: str) -> Response:
         """List a page of a bucket's objects, in the byte order of their names."""
         asked = request.parameters
         limit = min(number_parameter(asked, "maxResults") or MOST_LISTED, MOST_LISTED)
@@ -59,24 +59,24 @@ class Calls:
             page["items"] = [{"name": one.name} if fields == NAMES_ALONE else resource(one) for one in found]
         return json_response(page)
 
-    async def object(self, request: Request, bucket: str, name: str) -> Response:
+    async def object(self, request: HttpRequest, bucket: str, name: str) -> Response:
         """Describe an object, or with `alt=media` send its bytes."""
         if request.parameters.get("alt", "json") == "media":
             return await self.media(request, bucket, name)
         return json_response(resource(await self._run(self._store.stat, bucket, name)))
 
-    async def media(self, request: Request, bucket: str, *parts: str) -> Response:
+    async def media(self, request: HttpRequest, bucket: str, *parts: str) -> Response:
         """Send the bytes of an object."""
         found, file = await self._run(self._store.open, bucket, "/".join(parts))
         return object_response(request, found, file, is_public=self._access.buckets[bucket].is_public)
 
-    async def delete(self, request: Request, bucket: str, name: str) -> Response:
+    async def delete(self, request: HttpRequest, bucket: str, name: str) -> Response:
         """Delete an object."""
         match = number_parameter(request.parameters, "ifGenerationMatch")
         await self._run(self._store.delete, bucket, name, generation_match=match)
         return Response(status=204)
 
-    async def rewrite(self, request: Request, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
+    async def rewrite(self, request: HttpRequest, bucket: str, name: str, to_bucket: str, to_name: str) -> Response:
         """Copy an object; a description in the body takes the place of the source's."""
         given = await request.json()
         description = parse_description(given) if given else None
@@ -92,7 +92,7 @@ class Calls:
         done = {"kind": "storage#rewriteResponse", "done": True, "objectSize": size, "totalBytesRewritten": size}
         return json_response(done | {"resource": resource(copied)})
 
-    async def upload(self, request: Request, bucket: str) -> Response:
+    async def upload(self, request: HttpRequest, bucket: str) -> Response:
         """Upload an object, or begin a resumable upload."""
         form, asked = request.parameters.get("uploadType"), request.parameters
         match = number_parameter(asked, "ifGenerationMatch")
@@ -111,7 +111,7 @@ class Calls:
             bucket, incoming, description, match, uploads.parse_hashes(request.header("x-goog-hash"))
         )
 
-    async def resume(self, request: Request, bucket: str) -> Response:
+    async def resume(self, request: HttpRequest, bucket: str) -> Response:
         """Receive the bytes of a resumable upload, in one request."""
         description, match = uploads.read_upload_id(request.parameters.get("upload_id", ""))
         size = uploads.content_range_size(request.header("content-range"))
@@ -123,7 +123,7 @@ class Calls:
             bucket, incoming, description, match, uploads.parse_hashes(request.header("x-goog-hash"))
         )
 
-    async def _begin_upload(self, request: Request, bucket: str, match: int | None) -> Response:
+    async def _begin_upload(self, request: HttpRequest, bucket: str, match: int | None) -> Response:
         found = await request.json()
         given = {"name": request.parameters.get("name", ""), "contentType": request.header("x-upload-content-type")}
         await self._run(names.valid_name, parse_description(given | found).name)
@@ -134,7 +134,7 @@ class Calls:
         address = f"http://{request.host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={upload_id}"
         return json_response({}, headers={"Location": address})
 
-    async def _receive(self, request: Request, parts: Multipart | None) -> Incoming:
+    async def _receive(self, request: HttpRequest, parts: Multipart | None) -> Incoming:
         if request.header("content-encoding"):
             raise ApiError(400, "Encoded content is not taken.")
         incoming = await self._run(self._store.begin)

@@ -13,7 +13,7 @@ REQUEST_SECONDS = 60.0
 STALLED_SECONDS = 60.0
 
 
-class Connection(H11Protocol):
+class HttpConnection(H11Protocol):
     """Cut when a request does not arrive, or nothing of an answer is taken, for too long."""
 
     _arrives: asyncio.TimerHandle | None = None
@@ -26,7 +26,9 @@ class Connection(H11Protocol):
         self._idle_since = self.loop.time()
         self._expect_request()
         if len(self.connections) > MOST_CONNECTIONS:
-            idle = [one for one in self.connections if isinstance(one, Connection) and one is not self and one.is_idle]
+            idle = [
+                one for one in self.connections if isinstance(one, HttpConnection) and one is not self and one.is_idle
+            ]
             min(idle, key=lambda one: one._idle_since, default=self).transport.abort()
 
     @property

@@ -57,7 +57,7 @@ class Response:
     length: int = 0
 
 
-class Request:
+class HttpRequest:
     """One request. Raises `ApiError` for an address or parameters that are not well-formed."""
 
     def __init__(self, scope: Scope, receive: Receive) -> None:

@@ -6,7 +6,7 @@ from email.utils import formatdate
 from typing import BinaryIO
 from urllib.parse import quote
 
-from cli.stack.object_store.http import Request, Response
+from cli.stack.object_store.http import HttpRequest, Response
 from cli.stack.object_store.index import StoredObject
 
 #: What a browser may show in a page's place; it saves everything else.
@@ -15,7 +15,7 @@ _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
 
-def object_response(request: Request, found: StoredObject, file: BinaryIO, *, is_public: bool) -> Response:
+def object_response(request: HttpRequest, found: StoredObject, file: BinaryIO, *, is_public: bool) -> Response:
     """The answer to a request for an object; it closes the file, or has it."""
     headers = _headers(found, is_public=is_public)
     if _is_known(request.header("if-none-match"), headers["ETag"]):

@@ -11,7 +11,7 @@ from python_multipart.exceptions import MultipartParseError
 from python_multipart.multipart import MultipartParser
 
 from cli.stack.object_store.description import DIGESTS, Description, parse_description
-from cli.stack.object_store.http import LARGEST_JSON, ApiError, Request, parsed
+from cli.stack.object_store.http import LARGEST_JSON, ApiError, HttpRequest, parsed
 
 #: Smaller chunks are collected before they are written.
 WRITE_BYTES = 256 * 1024
@@ -134,7 +134,7 @@ def parse_hashes(header: str) -> dict[str, str]:
     return {kind: text for kind, _, text in pairs if kind in DIGESTS}
 
 
-async def object_chunks(request: Request, parts: Multipart | None) -> AsyncIterator[bytes]:
+async def object_chunks(request: HttpRequest, parts: Multipart | None) -> AsyncIterator[bytes]:
     """The bytes of the object in a request's body, in chunks of at least `WRITE_BYTES` but for the last."""
     waiting: list[bytes] = []
     size = 0

@@ -32,7 +32,7 @@ class AsyncJobClient:
     ) -> None:
         self._channel = _open(target, credentials) if isinstance(target, str) else target
         self._is_own = isinstance(target, str)
-        self._identity = calling.Identity(tenant=tenant, token=token)
+        self._identity = calling.RequestIdentity(tenant=tenant, token=token)
         self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:

@@ -36,7 +36,7 @@ CHANNEL_OPTIONS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Identity:
+class RequestIdentity:
     """Whose jobs are asked for, and the bearer token that says so. Raises `ValueError` for what can be no token."""
 
     tenant: str

@@ -15,7 +15,7 @@ from common.emptying import Folder
 from common.grpc_client import call, stream
 from common.health import Readiness
 from common.leased_work import Renewal
-from common.sweeping import Page
+from common.sweeping import NamePage
 from services.generator.adapters.nats_facts import call_outcome, image_artifact
 from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request, Route, StagedImage
 from services.generator.domain.provider_results import CancelOutcome, Operation
@@ -37,7 +37,7 @@ CANCEL_ANSWERS = {
 }
 
 
-class GrpcJobDesk:
+class GrpcJobService:
     """Asks job-service; `providers` are the names that this process can call."""
 
     def __init__(self, channel: grpc.aio.Channel, *, worker_name: str, providers: Sequence[str]) -> None:
@@ -169,11 +169,11 @@ class GrpcJobDesk:
         answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
         return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
 
-    async def claim_page(self, token: str) -> Page | None:
+    async def claim_page(self, token: str) -> NamePage | None:
         """The next page of the bucket to be compared."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_STAGING, lease_token=token)
         answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
-        return Page(after=answer.after, most=answer.most) if answer.is_due else None
+        return NamePage(after=answer.after, most=answer.most) if answer.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
         """What there is on the page."""

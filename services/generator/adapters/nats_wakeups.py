@@ -2,18 +2,18 @@
 
 from calotype import streams
 
-from common.consuming import Hints
+from common.consuming import WakeUps
 from common.declarations import ConsumerSpec
 from common.jetstream import JetStream
 
 _WAKE, _SETTLE = ConsumerSpec(**streams.GENERATOR_WAKE), ConsumerSpec(**streams.GENERATOR_SETTLE)
 
 
-def of_jobs(broker: JetStream) -> Hints:
+def of_jobs(broker: JetStream) -> WakeUps:
     """Jobs may be waiting for a generator."""
-    return Hints(broker, _WAKE)
+    return WakeUps(broker, _WAKE)
 
 
-def of_settlements(broker: JetStream) -> Hints:
+def of_settlements(broker: JetStream) -> WakeUps:
     """Calls of final jobs may be waiting for their end."""
-    return Hints(broker, _SETTLE)
+    return WakeUps(broker, _SETTLE)

@@ -6,7 +6,7 @@ from services.generator.application.claim import Claim
 from services.generator.domain import failures
 from services.generator.domain.jobs import InputImage, MaskForm
 from services.generator.domain.provider_results import METADATA_REMOVED
-from services.generator.ports import ImageProvider, ImageReader, JobDesk
+from services.generator.ports import ImageProvider, ImageReader, JobService
 
 SECONDS = 120.0
 MOST_BYTES = 40 * 1024 * 1024
@@ -15,9 +15,9 @@ MOST_BYTES = 40 * 1024 * 1024
 class Inputs:
     """What the caller brought: fetched from its address, or asked for at the desk."""
 
-    def __init__(self, claim: Claim, *, desk: JobDesk, reader: ImageReader) -> None:
+    def __init__(self, claim: Claim, *, job_service: JobService, reader: ImageReader) -> None:
         self._claim = claim
-        self._desk = desk
+        self._job_service = job_service
         self._reader = reader
         self._data: tuple[bytes, ...] | None = None
         self._masks: dict[MaskForm, bytes] = {}
@@ -64,6 +64,6 @@ class Inputs:
 
     async def _brought(self, image: InputImage) -> bytes:
         try:
-            return b"".join([chunk async for chunk in self._desk.read_input(self._claim.job, image.index)])
+            return b"".join([chunk async for chunk in self._job_service.read_input(self._claim.job, image.index)])
         except ServiceError as error:
             raise failures.input_unavailable() from error

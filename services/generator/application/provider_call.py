@@ -20,7 +20,7 @@ from common.memory import give_back, timeout
 from common.publishing import BackgroundPublisher
 from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Phase
 from services.generator.domain.provider_results import (
@@ -32,7 +32,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.ports import Facts, ImageProvider, JobDesk, Order
+from services.generator.ports import Facts, ImageProvider, JobService, Order
 
 _LOG = logging.getLogger(__name__)
 #: Longest time for one look at an operation, or one word to it.
@@ -41,15 +41,21 @@ POLL_SECONDS, CANCEL_SECONDS = 60.0, 15.0
 LONGEST_PAUSE = 30.0
 
 
-class Caller:
+class ProviderCallRunner:
     """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
 
     def __init__(
-        self, claim: Claim, *, desk: JobDesk, facts: Facts, publisher: BackgroundPublisher, unread: UnreadAnswers
+        self,
+        claim: Claim,
+        *,
+        job_service: JobService,
+        facts: Facts,
+        publisher: BackgroundPublisher,
+        unread: UnreadResponses,
     ) -> None:
         self._claim = claim
         self._slot = claim.slot
-        self._desk = desk
+        self._job_service = job_service
         self._facts = facts
         self._publisher = publisher
         self._unread = unread
@@ -136,7 +142,7 @@ class Caller:
 
     async def _record(self, call: Call, operation: Operation) -> None:
         try:
-            await self._desk.record_operation(call, operation)
+            await self._job_service.record_operation(call, operation)
         except ServiceError as error:
             event(_LOG, logging.WARNING, "operation.told_as_fact", call_id=call.id, reason=error.reason)
             self._claim.told_as_fact = True

@@ -14,34 +14,34 @@ from common.leased_work import Renewal
 from common.logs import event
 from common.memory import Memory
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.application.provider_call import Caller
-from services.generator.application.stage_images import Keeper
+from services.generator.application.provider_call import ProviderCallRunner
+from services.generator.application.stage_images import ImageStager
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Phase
 from services.generator.domain.provider_results import Generated, StageError
-from services.generator.ports import ImageProvider, JobDesk, Order
+from services.generator.ports import ImageProvider, JobService, Order
 
 _LOG = logging.getLogger(__name__)
 SEEDS = 2**63
 
 
-class Purchaser:
+class Purchase:
     """Buys images for one claimed job. Raises `StageError`, or `Interrupted`."""
 
     def __init__(
         self,
         claim: Claim,
         *,
-        desk: JobDesk,
-        caller: Caller,
-        keeper: Keeper,
+        job_service: JobService,
+        runner: ProviderCallRunner,
+        stager: ImageStager,
         memory: Memory,
         report: Callable[[float], None],
     ) -> None:
         self._claim = claim
-        self._desk = desk
-        self._caller = caller
-        self._keeper = keeper
+        self._job_service = job_service
+        self._runner = runner
+        self._stager = stager
         self._memory = memory
         self._report = report
 
@@ -60,14 +60,14 @@ class Purchaser:
         if self._is_too_late(asked_at):
             self._claim.end_unsent(call.id)
             raise failures.asked_too_slowly()
-        await self._bring(provider, call, self._caller.send(provider, call, order))
+        await self._bring(provider, call, self._runner.send(provider, call, order))
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
         """Send an earlier call again under its own key: only where that costs nothing."""
         self._claim.must_go_on()
         asked_at = time.monotonic()
         try:
-            again = await self._desk.resend_call(self._claim.job, call, known=self._claim.known)
+            again = await self._job_service.resend_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
@@ -77,17 +77,17 @@ class Purchaser:
         if self._is_too_late(asked_at):
             raise failures.asked_too_slowly()
         order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
-        await self._bring(provider, again, self._caller.send(provider, again, order))
+        await self._bring(provider, again, self._runner.send(provider, again, order))
 
     async def resume(self, provider: ImageProvider, call: Call) -> None:
         """Follow an operation that an earlier claim began, and stage its images."""
         try:
-            call = await self._desk.follow_call(self._claim.job, call, known=self._claim.known)
+            call = await self._job_service.follow_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
         order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
-        await self._bring(provider, call, self._caller.resume(provider, call, order))
+        await self._bring(provider, call, self._runner.resume(provider, call, order))
 
     async def _bring(self, provider: ImageProvider, call: Call, calling: Awaitable[Generated]) -> None:
         """Have the call's answer, and stage it; until then, it counts as what it takes of memory."""
@@ -99,8 +99,8 @@ class Purchaser:
 
     async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
         try:
-            again = partial(self._caller.look_again, provider, call)
-            await self._keeper.keep(provider, call, answer, again=again)
+            again = partial(self._runner.look_again, provider, call)
+            await self._stager.keep(provider, call, answer, again=again)
         except StageError as error:
             # A call that costs nothing to repeat does not stand in the ledger as one whose result is lost.
             if provider.traits.free:
@@ -129,7 +129,7 @@ class Purchaser:
     async def _begin(self, provider: ImageProvider, order: Order, indexes: Sequence[int]) -> Call:
         digest = hashlib.sha256(json.dumps(asdict(order.request), sort_keys=True, default=str).encode()).hexdigest()
         try:
-            call = await self._desk.begin_call(
+            call = await self._job_service.begin_call(
                 self._claim.job,
                 call_id=order.call_id,
                 provider=provider.name,

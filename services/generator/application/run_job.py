@@ -14,15 +14,15 @@ from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.input_images import Inputs
 from services.generator.application.progress import ProgressReporter
-from services.generator.application.provider_call import Caller
-from services.generator.application.purchase import Purchaser
-from services.generator.application.stage_images import Keeper
-from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.application.provider_call import ProviderCallRunner
+from services.generator.application.purchase import Purchase
+from services.generator.application.stage_images import ImageStager
+from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import earlier_calls, failures
 from services.generator.domain.earlier_calls import Step
 from services.generator.domain.jobs import Call, Job, Phase
 from services.generator.domain.provider_results import StageError
-from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Staging
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Staging
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,14 +42,14 @@ class Generator:
     def __init__(
         self,
         *,
-        desk: JobDesk,
+        job_service: JobService,
         facts: Facts,
         staging: Staging,
         reader: ImageReader,
         providers: Mapping[str, ImageProvider],
         memory: Memory,
     ) -> None:
-        self._desk = desk
+        self._job_service = job_service
         self._facts = facts
         self._staging = staging
         self._reader = reader
@@ -91,7 +91,7 @@ class Generator:
             await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
     async def _generate(self, claim: Claim) -> None:
-        keeper = Keeper(
+        stager = ImageStager(
             claim.job.id,
             claim.slot,
             deadline=lambda: claim.deadline,
@@ -100,23 +100,27 @@ class Generator:
             reader=self._reader,
             memory=self._memory,
         )
-        unread = UnreadAnswers(reader=self._reader, raw=keeper.raw)
-        caller = Caller(claim, desk=self._desk, facts=self._facts, publisher=self._publisher, unread=unread)
+        unread = UnreadResponses(reader=self._reader, raw=stager.raw)
+        runner = ProviderCallRunner(
+            claim, job_service=self._job_service, facts=self._facts, publisher=self._publisher, unread=unread
+        )
         report = ProgressReporter(self._facts, claim.job)
-        purchaser = Purchaser(claim, desk=self._desk, caller=caller, keeper=keeper, memory=self._memory, report=report)
-        inputs = Inputs(claim, desk=self._desk, reader=self._reader)
+        purchase = Purchase(
+            claim, job_service=self._job_service, runner=runner, stager=stager, memory=self._memory, report=report
+        )
+        inputs = Inputs(claim, job_service=self._job_service, reader=self._reader)
         for call in earlier_calls.may_have_left_images(claim.job.calls, claim.missing()):
-            if await keeper.adopt(call) and call.phase is not Phase.SUCCEEDED:
+            if await stager.adopt(call) and call.phase is not Phase.SUCCEEDED:
                 claim.end(call, Phase.SUCCEEDED)
-        await self._settle_earlier(claim, purchaser, inputs)
-        await self._buy_missing(claim, purchaser, inputs)
+        await self._settle_earlier(claim, purchase, inputs)
+        await self._buy_missing(claim, purchase, inputs)
 
-    async def _settle_earlier(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+    async def _settle_earlier(self, claim: Claim, purchase: Purchase, inputs: Inputs) -> None:
         """Have of earlier calls what can be had, before the first that cannot ends the claim."""
         problems: list[StageError] = []
         for call in earlier_calls.unsettled(claim.job.calls, claim.missing()):
             try:
-                await self._settle_one(claim, purchaser, call, inputs)
+                await self._settle_one(claim, purchase, call, inputs)
             except StageError as error:
                 if error.retryable:
                     raise
@@ -124,17 +128,17 @@ class Generator:
         if problems:
             raise problems[0]
 
-    async def _settle_one(self, claim: Claim, purchaser: Purchaser, call: Call, inputs: Inputs) -> None:
+    async def _settle_one(self, claim: Claim, purchase: Purchase, call: Call, inputs: Inputs) -> None:
         provider, may_pay_again = self._provider(call.provider), claim.job.may_pay_again
         match earlier_calls.step_for(call, traits=provider.traits, may_pay_again=may_pay_again):
             case Step.RESUME:
                 try:
-                    await purchaser.resume(provider, call)
+                    await purchase.resume(provider, call)
                 except StageError as error:
                     if not (may_pay_again and failures.result_is_useless(error)):
                         raise
             case Step.RESEND:
-                await purchaser.resend(provider, call, inputs=await inputs.for_provider(provider, call.model))
+                await purchase.resend(provider, call, inputs=await inputs.for_provider(provider, call.model))
             case Step.SETTLE_UNKNOWN:
                 claim.end(call, Phase.UNKNOWN)
                 if not may_pay_again:
@@ -146,7 +150,7 @@ class Generator:
             case Step.BUY:
                 pass
 
-    async def _buy_missing(self, claim: Claim, purchaser: Purchaser, inputs: Inputs) -> None:
+    async def _buy_missing(self, claim: Claim, purchase: Purchase, inputs: Inputs) -> None:
         """Buy until nothing more can be had: an image that will not do does not keep the others from being bought."""
         given_up: set[int] = set()
         problems: list[StageError] = []
@@ -154,7 +158,7 @@ class Generator:
             try:
                 # Once for all routes: what cannot be read ends the claim.
                 await inputs.read()
-                await self._buy_some(claim, purchaser, missing, inputs)
+                await self._buy_some(claim, purchase, missing, inputs)
             except Unsold as unsold:
                 if not failures.spares_others(unsold.error, some_staged=bool(claim.images)):
                     raise unsold.error from unsold
@@ -163,7 +167,7 @@ class Generator:
         if problems:
             raise problems[0]
 
-    async def _buy_some(self, claim: Claim, purchaser: Purchaser, missing: Sequence[int], inputs: Inputs) -> None:
+    async def _buy_some(self, claim: Claim, purchase: Purchase, missing: Sequence[int], inputs: Inputs) -> None:
         """Buy the first of the missing images by one call, at the first provider of the job's routes that can."""
         errors: list[StageError] = []
         for route in claim.job.routes[claim.routes_given_up :]:
@@ -173,7 +177,7 @@ class Generator:
                 if provider is None:
                     raise failures.provider_not_configured(route.provider)
                 brought = await inputs.for_provider(provider, route.model)
-                await purchaser.buy(provider, indexes, model=route.model, inputs=brought)
+                await purchase.buy(provider, indexes, model=route.model, inputs=brought)
             except StageError as error:
                 errors.append(error)
                 free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal
@@ -224,7 +228,7 @@ class Generator:
         if claim.told_as_fact or not claim.slot.is_held:
             return False
         try:
-            await self._desk.release(claim.job, known=claim.known)
+            await self._job_service.release(claim.job, known=claim.known)
         except ServiceError as error:
             # The lease runs out by itself then.
             event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)

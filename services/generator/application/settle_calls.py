@@ -13,8 +13,8 @@ from common.publishing import publish_until_confirmed
 from common.tracing import span
 from services.generator.application.claim import Interrupted
 from services.generator.application.provider_call import CANCEL_SECONDS, POLL_SECONDS
-from services.generator.application.stage_images import Keeper
-from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.application.stage_images import ImageStager
+from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Phase, StagedImage
 from services.generator.domain.provider_results import (
@@ -25,7 +25,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.ports import Facts, ImageProvider, ImageReader, JobDesk, Outcome, Settlement, Staging
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Outcome, Settlement, Staging
 
 _LOG = logging.getLogger(__name__)
 #: How long one claim tries to fetch and stage what came; then it is given back, and looked for again.
@@ -42,14 +42,14 @@ class Settler:
     def __init__(
         self,
         *,
-        desk: JobDesk,
+        job_service: JobService,
         facts: Facts,
         staging: Staging,
         reader: ImageReader,
         providers: Mapping[str, ImageProvider],
         memory: Memory,
     ) -> None:
-        self._desk = desk
+        self._job_service = job_service
         self._facts = facts
         self._staging = staging
         self._reader = reader
@@ -79,7 +79,7 @@ class Settler:
     ) -> Outcome | None:
         """How the call ended, once what it brought is staged where somebody may want it; None until then."""
         settlement = slot.work
-        keeper = Keeper(
+        stager = ImageStager(
             settlement.job_id,
             slot,
             deadline=lambda: slot.claimed_at + KEEPING_SECONDS,
@@ -88,17 +88,17 @@ class Settler:
             reader=self._reader,
             memory=self._memory,
         )
-        unread = UnreadAnswers(reader=self._reader, raw=keeper.raw) if settlement.keep else None
+        unread = UnreadResponses(reader=self._reader, raw=stager.raw) if settlement.keep else None
         seen: Outcome | Generated | None = None
         try:
             if settlement.call.phase is not Phase.ACCEPTED:
-                is_there = settlement.keep and await keeper.adopt(settlement.call)
+                is_there = settlement.keep and await stager.adopt(settlement.call)
                 return _adopted(settlement.call) if is_there else _without_operation(settlement, provider)
             seen = await _look(settlement, provider, unread)
             if isinstance(seen, Generated):
                 if settlement.keep:
                     again = partial(_look_again, settlement, provider)
-                    await keeper.keep(provider, settlement.call, seen, again=again)
+                    await stager.keep(provider, settlement.call, seen, again=again)
                 return _bought(settlement.call, seen)
         except StageError as error:
             event(_LOG, logging.WARNING, "settlement.not_kept", call_id=settlement.call.id, reason=error.reason)
@@ -120,7 +120,7 @@ class Settler:
 
     async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
         try:
-            await self._desk.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=shortest_pause)
+            await self._job_service.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=shortest_pause)
         except ServiceError as error:
             # Its lease runs out by itself then; whoever is next asks and looks again.
             event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
@@ -153,7 +153,7 @@ async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> Cance
 
 
 async def _look(
-    settlement: Settlement, provider: ImageProvider, unread: UnreadAnswers | None
+    settlement: Settlement, provider: ImageProvider, unread: UnreadResponses | None
 ) -> Outcome | Generated | None:
     """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown.
 

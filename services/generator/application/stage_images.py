@@ -27,7 +27,7 @@ PAUSES_BEFORE_ANOTHER_FETCH = (0.2, 1.0)
 Again = Callable[[], Awaitable[Generated | None]]
 
 
-class Keeper:
+class ImageStager:
     """Stages images of one job, and adds them to `images` by index; `deadline` is on the monotonic clock."""
 
     def __init__(

@@ -15,7 +15,7 @@ _LOG = logging.getLogger(__name__)
 PART = "answer"
 
 
-class UnreadAnswers:
+class UnreadResponses:
     """Looks at the answers of one job's calls."""
 
     def __init__(self, *, reader: ImageReader, raw: RawResults) -> None:

@@ -22,13 +22,13 @@ from services.job.domain.facts import (
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.states import AT_GENERATOR, State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, calls, deletions, job_writer, jobs
 
 
 @dataclass(kw_only=True)
-class Folded:
+class ApplyResult:
     """What a fold did, in counts: facts that moved their job, and those that were late or repeated."""
 
     moved: int = 0
@@ -45,17 +45,17 @@ class _Move:
     public_names: Mapping[int, str] = field(default_factory=dict)
 
 
-def fold(connection: Connection, facts: Sequence[JobFact], *, limits: Limits) -> Folded:
+def apply_facts(connection: Connection, facts: Sequence[JobFact], *, limits: StageTimeouts) -> ApplyResult:
     """Fold facts in the order of the stream, in waves of at most one fact per job."""
-    folded = Folded()
+    applied = ApplyResult()
     settled: list[calls.Settled] = []
     for wave in waves(facts):
-        settled += _fold_wave(connection, wave, folded, limits=limits)
+        settled += _apply_wave(connection, wave, applied, limits=limits)
     spending.settle(connection, settled)
     # After the last wave: whoever holds a breaker locks no job any more.
-    provider_limits.learn(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
-    folded.frees_a_place = provider_limits.frees_a_place(connection, settled)
-    return folded
+    provider_limits.record_outcomes(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
+    applied.frees_a_place = provider_limits.frees_a_place(connection, settled)
+    return applied
 
 
 def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
@@ -71,11 +71,11 @@ def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
     return split
 
 
-def _fold_wave(
-    connection: Connection, wave: Sequence[JobFact], folded: Folded, *, limits: Limits
+def _apply_wave(
+    connection: Connection, wave: Sequence[JobFact], applied: ApplyResult, *, limits: StageTimeouts
 ) -> Sequence[calls.Settled]:
     held, now = jobs.lock(connection, [fact.job_id for fact in wave])
-    folded.unknown += sum(fact.job_id not in held for fact in wave)
+    applied.unknown += sum(fact.job_id not in held for fact in wave)
     known = [(fact, held[fact.job_id]) for fact in wave if fact.job_id in held]
     # A fact that moves its job no more may still change what others see of it.
     late = [(fact, job) for fact, job in known if not _may_move(fact, job)]
@@ -86,8 +86,8 @@ def _fold_wave(
     _write(connection, moves)
     news = ledger.news(connection, [_late(fact, job) for fact, job in late], before, settled, now=now)
     job_writer.write(connection, news)
-    folded.moved += len(moves) + len(news)
-    folded.late += len(late) - len(news)
+    applied.moved += len(moves) + len(news)
+    applied.late += len(late) - len(news)
     return settled
 
 
@@ -144,7 +144,7 @@ def _late(fact: JobFact, job: Job) -> ledger.Late:
 
 
 def _decide_all(
-    connection: Connection, moving: Sequence[tuple[JobFact, Job]], *, limits: Limits, now: datetime
+    connection: Connection, moving: Sequence[tuple[JobFact, Job]], *, limits: StageTimeouts, now: datetime
 ) -> list[_Move]:
     ids = [job.id for _, job in moving]
     # Later statements than the settling: they see what it wrote.
@@ -159,7 +159,7 @@ def _decide(
     staged: Sequence[Artifact],
     ledger_of_job: Sequence[ProviderCall],
     *,
-    limits: Limits,
+    limits: StageTimeouts,
     now: datetime,
 ) -> _Move:
     match fact:

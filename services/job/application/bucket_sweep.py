@@ -64,7 +64,7 @@ def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence
 
 
 def _missing(
-    connection: Connection, page: sweeps.Page, names: Sequence[str], reached: str | None
+    connection: Connection, page: sweeps.SweepPage, names: Sequence[str], reached: str | None
 ) -> tuple[list[str], str | None]:
     """What should be among the names and is not, and how far that was compared: no further than a page of either."""
     expected = sweeps.stored_names(

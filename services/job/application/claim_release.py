@@ -36,7 +36,7 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
             connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now)
         )
     spending.settle(connection, settled)
-    provider_limits.learn(connection, known.calls, settled)
+    provider_limits.record_outcomes(connection, known.calls, settled)
     return provider_limits.frees_a_place(connection, settled)
 
 

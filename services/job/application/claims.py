@@ -14,8 +14,8 @@ from services.job.domain.circuit_breakers import Route
 from services.job.domain.failures import Stage
 from services.job.domain.jobs import Artifact, Attempt, Fence, Job
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import Admission, steps
-from services.job.domain.timeouts import Limits
+from services.job.domain.routing import ClaimCapacity, candidate_routes
+from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, breakers, calls, due_jobs, job_writer, jobs, lanes, settlements
 from services.job.store.lanes import Lane
@@ -45,7 +45,7 @@ class Claimed:
 
 
 def claim_jobs(
-    connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], limits: Limits
+    connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], limits: StageTimeouts
 ) -> list[Claimed]:
     """Give a generator at most as many due jobs as it sent tokens."""
 
@@ -56,10 +56,10 @@ def claim_jobs(
     # Fetching buys nothing, so it goes first and waits for no turn; who is given some asks for more by itself.
     due = due_jobs.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
     if followed := _take(connection, due, fresh, decide, stage=Stage.GENERATING):
-        return _with_routes(connection, held + followed, provider_limits.admission(connection))
+        return _with_routes(connection, held + followed, provider_limits.capacity(connection))
     # From here on nothing may wait: everybody's claims wait for this one.
-    due_jobs.one_at_a_time(connection)
-    admitted = provider_limits.admission(connection)
+    due_jobs.lock_claiming(connection)
+    admitted = provider_limits.capacity(connection)
     due, seen = _choose(connection, admitted, most=len(fresh), mine=providers) if fresh else ([], [])
     taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
     _note_probes(connection, taken, admitted, limits=limits)
@@ -69,7 +69,9 @@ def claim_jobs(
     return _with_routes(connection, held + taken, admitted)
 
 
-def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: Limits) -> list[Claimed]:
+def claim_uploads(
+    connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: StageTimeouts
+) -> list[Claimed]:
     """Give an uploader at most as many jobs with staged images as it sent tokens."""
 
     def decide(job: Job, token: UUID, now: datetime) -> Change:
@@ -80,7 +82,7 @@ def claim_uploads(connection: Connection, *, worker: str, tokens: Sequence[UUID]
     return _with_ledger(connection, held + _take(connection, due, fresh, decide, stage=Stage.UPLOADING))
 
 
-def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: Limits) -> list[tuple[str, str]]:
+def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: StageTimeouts) -> list[tuple[str, str]]:
     """Prolong leases; answers per token, in the order asked, `renewed`, `lost` or `canceled`."""
     _refuse_too_many(fences)
     renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds)
@@ -95,7 +97,9 @@ def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: Lim
     return [(str(fence.lease_token), outcome(fence)) for fence in fences]
 
 
-def renew_settlements(connection: Connection, tokens: Sequence[UUID], *, limits: Limits) -> list[tuple[str, str]]:
+def renew_settlements(
+    connection: Connection, tokens: Sequence[UUID], *, limits: StageTimeouts
+) -> list[tuple[str, str]]:
     """Prolong settlements; answers per token, in the order asked, `renewed` or `lost`."""
     _refuse_too_many(tokens)
     renewed = settlements.renew(connection, tokens, seconds=limits.lease_seconds) if tokens else set()
@@ -108,13 +112,13 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
 
 
 def _choose(
-    connection: Connection, admitted: Admission, *, most: int, mine: Sequence[str]
+    connection: Connection, admitted: ClaimCapacity, *, most: int, mine: Sequence[str]
 ) -> tuple[list[Job], list[Lane]]:
     """Due jobs, locked, and the lanes that were looked at: more of them while those at hand turn out to be empty."""
     lanes.wake(connection)
     tenants = most + SPARE_TENANTS
     for _ in range(MOST_LOOKS):
-        seen = lanes.find(connection, tenants=tenants, mine=mine, admission=admitted)
+        seen = lanes.find(connection, tenants=tenants, mine=mine, capacity=admitted)
         due = due_jobs.lock_due_jobs(connection, seen, most=most) if seen else []
         if len(due) == most or not lanes.tidy(connection, seen):
             break
@@ -122,7 +126,9 @@ def _choose(
     return due, seen
 
 
-def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admission, *, limits: Limits) -> None:
+def _note_probes(
+    connection: Connection, taken: Sequence[Job], admitted: ClaimCapacity, *, limits: StageTimeouts
+) -> None:
     """A job that goes where a breaker was open tries it for all others."""
     tried = {one.route for one in admitted.probes()}
     for job in taken:
@@ -132,7 +138,9 @@ def _note_probes(connection: Connection, taken: Sequence[Job], admitted: Admissi
                 breakers.probe(connection, route, by=job, seconds=longest)
 
 
-def _sort_tokens(connection: Connection, tokens: Sequence[UUID], *, limits: Limits) -> tuple[list[Job], list[UUID]]:
+def _sort_tokens(
+    connection: Connection, tokens: Sequence[UUID], *, limits: StageTimeouts
+) -> tuple[list[Job], list[UUID]]:
     """Jobs that are held under these tokens, for a whole lease from now, and the tokens that were never used."""
     if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
         raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
@@ -173,9 +181,9 @@ def _attempt(job: Job, stage: Stage) -> Attempt:
     )
 
 
-def _with_routes(connection: Connection, held: Sequence[Job], admitted: Admission) -> list[Claimed]:
+def _with_routes(connection: Connection, held: Sequence[Job], admitted: ClaimCapacity) -> list[Claimed]:
     return [
-        replace(one, routes=admitted.routes(one.job) or [next(steps(one.job, admitted.catalogue))])
+        replace(one, routes=admitted.routes(one.job) or [next(candidate_routes(one.job, admitted.catalogue))])
         for one in _with_ledger(connection, held)
     ]
 

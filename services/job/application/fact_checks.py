@@ -9,7 +9,7 @@ from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
 from services.job.domain.jobs import Artifact, Fence
-from services.job.domain.proofs import Checked, Told, named_calls, objection, without_hearsay
+from services.job.domain.proofs import Checked, FactMessage, named_calls, policy, without_hearsay
 from services.job.domain.refusals import Refusal
 from services.job.store import artifacts, attempts, calls
 
@@ -21,7 +21,7 @@ class Refused:
     reason: str
 
 
-def admit(connection: Connection, told: Sequence[Told]) -> list[JobFact | Refused]:
+def admit(connection: Connection, told: Sequence[FactMessage]) -> list[JobFact | Refused]:
     """Check facts whose jobs are locked; in their order, each as it may be folded, or why it may not."""
     standings = calls.standings(connection, {call_id for one in told for call_id, _ in named_calls(one.fact)})
     fences = {one.proof.fence for one in told if one.proof.fence is not None and any(named_calls(one.fact))}
@@ -34,7 +34,7 @@ def admit(connection: Connection, told: Sequence[Told]) -> list[JobFact | Refuse
         if isinstance(one.fact, ImagesStored):
             reason = _other_name(one.fact, stored[one.fact.job_id])
         else:
-            reason = objection(one, checked, standings)
+            reason = policy(one, checked, standings)
         admitted.append(without_hearsay(one.fact, checked, standings) if reason is None else Refused(reason=reason))
     return admitted
 
@@ -47,7 +47,7 @@ def refuse_strangers(connection: Connection, *, job_id: str, call_id: str, token
         raise Refusal("INVALID_INPUT", f"call_token: is not that of {call_id[:80]!r}.")
 
 
-def _check(told: Told, claims: set[Fence], tokens: CallTokens | None) -> Checked:
+def _check(told: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> Checked:
     shown: Mapping[str, bytes] = told.proof.tokens if tokens is not None else {}
     right = {
         call_id

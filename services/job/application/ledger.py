@@ -22,7 +22,7 @@ def settle(connection: Connection, told: Sequence[tuple[str, Known]], held: Mapp
     settled = calls.settle(connection, [outcome for _, known in told for outcome in known.calls])
     jobs = [held[job_id] for job_id, _ in told if job_id in held]
     if deleted := [job.id for job in jobs if job.deleted_at is not None]:
-        erasure.erase_vendors_words(connection, deleted)
+        erasure.erase_provider_messages(connection, deleted)
     images = [image for job_id, known in told if job_id in held for image in known.images]
     artifacts.stage(connection, [image for image in images if held[image.job_id].wants(image)])
     deletions.add_staging(connection, {job.id for job in jobs if job.is_over})

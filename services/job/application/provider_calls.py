@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 
 from services.job.application import call_tokens, ledger, spending
 from services.job.application.fact_checks import refuse_strangers
-from services.job.application.provider_limits import frees_a_place, learn, refuse_beyond_limits
+from services.job.application.provider_limits import frees_a_place, record_outcomes, refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
 from services.job.domain.circuit_breakers import Route
@@ -170,7 +170,7 @@ def _begun(
 ) -> Begun:
     job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
     # Last of all: whoever holds a breaker locks nothing more.
-    learn(connection, known.calls, settled)
+    record_outcomes(connection, known.calls, settled)
     return replace(_with_token(connection, call), frees_a_place=frees_a_place(connection, settled))
 
 

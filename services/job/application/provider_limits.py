@@ -6,31 +6,31 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from services.job.domain.calls import CallOutcome
-from services.job.domain.circuit_breakers import Health, Route, after, health
+from services.job.domain.circuit_breakers import Health, Route, health_of, next_state
 from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import MANY, Admission
+from services.job.domain.routing import MANY, ClaimCapacity
 from services.job.store import breakers, jobs, provider_usage, providers
 from services.job.store.calls import Settled
 
 
 def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
     """Offer what the workers offer together; one that starts may have the credential that was missing."""
-    providers.one_at_a_time(connection)
+    providers.lock_catalogue(connection)
     providers.register(connection, worker, known, is_starting=is_starting)
     providers.write(connection, merge(providers.live(connection)))
     if is_starting:
         breakers.try_again(connection, [one.name for one in known])
 
 
-def admission(connection: Connection) -> Admission:
+def capacity(connection: Connection) -> ClaimCapacity:
     """How many jobs each provider takes now. Right as long as nobody else claims: see `claims.one_at_a_time`."""
     catalogue = providers.catalogue(connection)
     limited = [name for name, one in catalogue.items() if one.max_concurrency or one.requests_per_minute]
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
-    return Admission(
+    return ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
         places={name: _places(one, used) for name, one in catalogue.items()},
@@ -45,7 +45,7 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
     """
     if not (provider.max_concurrency or provider.requests_per_minute):
         return
-    provider_usage.one_at_a_time(connection, provider.name)
+    provider_usage.lock_provider_calls(connection, provider.name)
     # Later statements than the lock: they count what others began while it was waited for.
     if (most := provider.max_concurrency) and provider_usage.places_of_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
@@ -57,7 +57,7 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
         raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
 
 
-def learn(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[Settled]) -> None:
+def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[Settled]) -> None:
     """Let breakers learn from calls that ended. They are locked here: lock no job after it."""
     told = {outcome.call_id: outcome for outcome in outcomes}
     news: dict[Route, list[CallOutcome]] = defaultdict(list)
@@ -70,13 +70,13 @@ def learn(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequ
     ill = [
         route
         for route, ended in news.items()
-        if route in known or any(health(one) in (Health.ILL, Health.REFUSED) for one in ended)
+        if route in known or any(health_of(one) in (Health.ILL, Health.REFUSED) for one in ended)
     ]
     if not ill:
         return
     locked = breakers.lock(connection, ill)
     now = jobs.clock(connection)
-    breakers.write(connection, [after(breaker, news[route], now=now) for route, breaker in locked.items()])
+    breakers.write(connection, [next_state(breaker, news[route], now=now) for route, breaker in locked.items()])
 
 
 def frees_a_place(connection: Connection, settled: Sequence[Settled]) -> bool:

@@ -18,7 +18,7 @@ def admit_job(connection: Connection, tenant: str, quota: Quota | None, *, prior
     if quota is None:
         return None
     if quota.max_queued is not None or (quota.max_high_priority is not None and priority == Priority.HIGH):
-        quotas.one_at_a_time(connection, tenant)
+        quotas.lock_tenant_quota(connection, tenant)
     _refuse_if_full(connection, tenant, quota, priority=priority)
     quotas.set_in_flight(connection, tenant, most=quota.max_in_flight)
     return take_request(connection, tenant, quota.requests_per_minute)

@@ -9,13 +9,13 @@ from services.job.domain import bounds, spending
 from services.job.domain.calls import ProviderCall
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.spending import Standing
+from services.job.domain.spending import TenantSpending
 from services.job.store import spending as store
 from services.job.store.calls import Settled
 from services.job.store.spending import Move
 
 
-def refuse_unpriced(standing: Standing, ways: Mapping[str, tuple[Provider, str]]) -> None:
+def refuse_unpriced(standing: TenantSpending, ways: Mapping[str, tuple[Provider, str]]) -> None:
     """Refuse a bounded tenant's job for each way, by the field that names it, whose price nobody knows.
 
     Raises `Refusal` INVALID_INPUT.
@@ -24,7 +24,7 @@ def refuse_unpriced(standing: Standing, ways: Mapping[str, tuple[Provider, str]]
         bounds.check(spending.without_price(ways))
 
 
-def refuse_uncovered(standing: Standing, ways: Iterable[tuple[Provider, str]], *, images: int) -> None:
+def refuse_uncovered(standing: TenantSpending, ways: Iterable[tuple[Provider, str]], *, images: int) -> None:
     """Refuse a job none of whose ways the budget covers by now; a way without a price counts as none.
 
     Nothing is reserved: only the beginning of a call tells for sure. Raises `Refusal` BUDGET_EXHAUSTED.
@@ -36,7 +36,7 @@ def refuse_uncovered(standing: Standing, ways: Iterable[tuple[Provider, str]], *
     spending.check(standing, price=least, totals={period: used.total + least for period, used in standing.used.items()})
 
 
-def reserve(connection: Connection, standing: Standing, call: ProviderCall, provider: Provider) -> ProviderCall:
+def reserve(connection: Connection, standing: TenantSpending, call: ProviderCall, provider: Provider) -> ProviderCall:
     """The call with what is reserved for it.
 
     Raises `Refusal`: BUDGET_EXHAUSTED, UNSUPPORTED for a price that nobody knows.

@@ -15,9 +15,9 @@ from services.job.domain.calls import ProviderCall, has_open_calls, may_still_br
 from services.job.domain.circuit_breakers import AUTH_PATIENCE, Breaker
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
-from services.job.domain.routing import blocking
+from services.job.domain.routing import blocking_breaker
 from services.job.domain.states import AT_GENERATOR, State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, breakers, calls, job_writer, jobs, providers, stale
 
@@ -34,14 +34,14 @@ class Candidate:
     sequence: int
 
 
-def candidates(connection: Connection, limits: Limits, *, most: int = PAGE) -> list[Candidate]:
+def candidates(connection: Connection, limits: StageTimeouts, *, most: int = PAGE) -> list[Candidate]:
     """Jobs that break a rule now, at most so many of each rule."""
     return [
         Candidate(job_id=job_id, sequence=sequence) for job_id, sequence in stale.find(connection, limits, most=most)
     ]
 
 
-def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits) -> dict[str, int]:
+def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> dict[str, int]:
     """Act on candidates that are still stale and have not moved since; returns counts by what was done."""
     seen = {candidate.job_id: candidate.sequence for candidate in noted}
     free = stale.lock_free(connection, list(seen))
@@ -54,7 +54,7 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: Limits
     for job in free:
         if job.sequence != seen[job.id]:
             continue
-        blocked_by = blocking(job, catalogue, open_breakers)
+        blocked_by = blocking_breaker(job, catalogue, open_breakers)
         change = judge(job, calls=ledger[job.id], staged=staged[job.id], blocked_by=blocked_by, limits=limits, now=now)
         if change is not None:
             changes.append(change)
@@ -71,7 +71,7 @@ def judge(
     calls: Sequence[ProviderCall],
     staged: Sequence[Artifact],
     blocked_by: Breaker | None,
-    limits: Limits,
+    limits: StageTimeouts,
     now: datetime,
 ) -> Change | None:
     """What the rules say about a job, or None when it is not stale."""
@@ -89,7 +89,7 @@ def judge(
 
 
 def _end_generating(
-    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: Limits, now: datetime
+    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: StageTimeouts, now: datetime
 ) -> Change:
     recoveries = job.failure_counts.get(RECOVERIES, 0)
     open_call = has_open_calls(calls)
@@ -102,7 +102,7 @@ def _end_generating(
     return _end_of_claim(job, failure, calls=calls, staged=staged, limits=limits, now=now)
 
 
-def _judge_upload(job: Job, *, expired: bool, limits: Limits, now: datetime) -> Change | None:
+def _judge_upload(job: Job, *, expired: bool, limits: StageTimeouts, now: datetime) -> Change | None:
     """A try that ended or takes too long is counted; to wait for an uploader is no try, and has a limit of its own."""
     if expired or (job.lease is not None and _is_over(job.lease.locked_at, limits.max_uploading_seconds, limits, now)):
         failure = transitions.lease_ran_out(job) if expired else _too_long(job)
@@ -114,7 +114,7 @@ def _judge_upload(job: Job, *, expired: bool, limits: Limits, now: datetime) -> 
 
 
 def _end_of_claim(
-    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: Limits, now: datetime
+    job: Job, failure: Failure, *, calls: Sequence[ProviderCall], staged: set[int], limits: StageTimeouts, now: datetime
 ) -> Change:
     return claim_end.end_of_claim(
         job,
@@ -128,12 +128,12 @@ def _end_of_claim(
     )
 
 
-def _claim_is_too_long(job: Job, limits: Limits, now: datetime) -> bool:
+def _claim_is_too_long(job: Job, limits: StageTimeouts, now: datetime) -> bool:
     longest = limits.max_generating_seconds if job.state is State.GENERATING else limits.max_processing_seconds
     return job.generating_since is not None and _is_over(job.generating_since, longest, limits, now)
 
 
-def _is_over(since: datetime, longest: float, limits: Limits, now: datetime) -> bool:
+def _is_over(since: datetime, longest: float, limits: StageTimeouts, now: datetime) -> bool:
     """Whether a worker that renews its lease has had the time that it was told of, and a lease more to end itself."""
     return now - since > timedelta(seconds=longest + limits.lease_seconds)
 
@@ -149,7 +149,7 @@ def _too_long(job: Job) -> Failure:
 
 
 def _waited_too_long(
-    job: Job, blocked_by: Breaker | None, limits: Limits, now: datetime, *, is_paid_for: bool
+    job: Job, blocked_by: Breaker | None, limits: StageTimeouts, now: datetime, *, is_paid_for: bool
 ) -> Failure | None:
     if job.state is not State.QUEUED:
         return None
@@ -178,7 +178,7 @@ def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
     return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > AUTH_PATIENCE
 
 
-def _is_past_a_deadline(job: Job, limits: Limits, now: datetime) -> bool:
+def _is_past_a_deadline(job: Job, limits: StageTimeouts, now: datetime) -> bool:
     passed = (job.start_by is not None and job.started_at is None and job.start_by <= now) or (
         job.finish_by is not None and job.finish_by <= now
     )

@@ -101,7 +101,7 @@ def _joined(connection: Connection, new: NewJob) -> str | None:
     if new.join_within_seconds is None:
         return None
     # Until this transaction ends: a repetition sees what the request before it wrote, however slow that was.
-    idempotency.take_turn(connection, new.tenant, SCOPE, new.fingerprint)
+    idempotency.lock_fingerprint(connection, new.tenant, SCOPE, new.fingerprint)
     return idempotency.last_asked(
         connection, new.tenant, SCOPE, new.fingerprint, within_seconds=new.join_within_seconds
     )

@@ -13,14 +13,14 @@ from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.provider_cancel import wish_of
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal, job_not_found
-from services.job.domain.routing import steps
+from services.job.domain.routing import candidate_routes
 from services.job.domain.states import FINAL, State
 from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, job_writer, jobs, providers
 from services.job.store.spending import standing_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry:
+class UserRetry:
     """A user's wish to have a failed job tried again."""
 
     tenant: str
@@ -55,7 +55,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
     return Done(job_writer.write(connection, [change])[job.id])
 
 
-def retry_job(connection: Connection, retry: Retry) -> Done:
+def retry_job(connection: Connection, retry: UserRetry) -> Done:
     """Put a failed job back.
 
     Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED,
@@ -88,7 +88,11 @@ def _refuse_uncovered(connection: Connection, job: Job, *, images: int) -> None:
     standing = standing_of(connection, job.tenant)
     if standing.allowance.has_budget:
         catalogue = providers.catalogue(connection)
-        ways = [(catalogue[one.provider], one.model) for one in steps(job, catalogue) if one.provider in catalogue]
+        ways = [
+            (catalogue[one.provider], one.model)
+            for one in candidate_routes(job, catalogue)
+            if one.provider in catalogue
+        ]
         spending.refuse_uncovered(standing, ways, images=images)
 
 
@@ -100,10 +104,10 @@ def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
     job = _lock(connection, tenant, job_id)
     if job.state not in FINAL:
         raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.")
-    let_go(connection, job.id)
+    erase_job(connection, job.id)
 
 
-def let_go(connection: Connection, job_id: str) -> None:
+def erase_job(connection: Connection, job_id: str) -> None:
     """Erase a locked final job, and have its pictures deleted."""
     deletions.add_staging(connection, [job_id])
     deletions.add_public(connection, job_id)

@@ -71,7 +71,7 @@ class Breaker:
         )
 
 
-def health(outcome: CallOutcome) -> Health:
+def health_of(outcome: CallOutcome) -> Health:
     """What the end of a call says of its provider; a refusal of the picture is an answer like any other."""
     if outcome.phase in (Phase.SUCCEEDED, Phase.REFUSED):
         return Health.WELL
@@ -82,10 +82,10 @@ def health(outcome: CallOutcome) -> Health:
     return Health.SILENT
 
 
-def after(breaker: Breaker, outcomes: Sequence[CallOutcome], *, now: datetime) -> Breaker:
+def next_state(breaker: Breaker, outcomes: Sequence[CallOutcome], *, now: datetime) -> Breaker:
     """The breaker after calls ended, in their order; without failures it has nothing to say any more."""
     for outcome in outcomes:
-        match health(outcome):
+        match health_of(outcome):
             case Health.WELL:
                 breaker = Breaker(provider=breaker.provider, model=breaker.model)
             case Health.ILL | Health.REFUSED:

@@ -19,7 +19,7 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
+class FactMessage:
     """A fact as it came: nothing of it counts before its proof was checked."""
 
     fact: JobFact
@@ -27,7 +27,7 @@ class Told:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class CallRecord:
     """What the ledger has of a call that somebody speaks of."""
 
     job_id: str
@@ -64,7 +64,7 @@ def named_calls(fact: JobFact) -> Iterator[tuple[str, Phase | None]]:
             yield from ((image.call_id, None) for image in fact.images)
 
 
-def objection(told: Told, checked: Checked, standings: Mapping[str, Standing]) -> str | None:
+def policy(told: FactMessage, checked: Checked, standings: Mapping[str, CallRecord]) -> str | None:
     """Why nothing of a fact may be taken; None where it shows its right to speak of each call that it names."""
     for call_id, phase in named_calls(told.fact):
         standing, name = standings.get(call_id), call_id[:80]
@@ -82,7 +82,7 @@ def objection(told: Told, checked: Checked, standings: Mapping[str, Standing]) -
     return None
 
 
-def _may_speak_of(call_id: str, phase: Phase | None, standing: Standing, proof: Proof, checked: Checked) -> bool:
+def _may_speak_of(call_id: str, phase: Phase | None, standing: CallRecord, proof: Proof, checked: Checked) -> bool:
     if call_id in checked.right or not standing.token_required:
         return True
     if proof.settlement is not None and proof.settlement == standing.settle_token:
@@ -93,7 +93,7 @@ def _may_speak_of(call_id: str, phase: Phase | None, standing: Standing, proof: 
     return phase is Phase.NOT_SENT or standing.claim_number <= checked.claim_number
 
 
-def without_hearsay(fact: JobFact, checked: Checked, standings: Mapping[str, Standing]) -> JobFact:
+def without_hearsay(fact: JobFact, checked: Checked, standings: Mapping[str, CallRecord]) -> JobFact:
     """The fact without what it cannot know: that a call never left which a later claim has sent again."""
     if isinstance(fact, CallAccepted | CallSettled | ImagesStored) or checked.claim_number is None:
         return fact

@@ -14,7 +14,7 @@ MANY = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Admission:
+class ClaimCapacity:
     """What may be claimed now: places per provider, and breakers by route."""
 
     now: datetime
@@ -24,7 +24,7 @@ class Admission:
 
     def routes(self, job: Job) -> list[Route]:
         """The job's routes that are not barred, in order."""
-        return [route for route in steps(job, self.catalogue) if not self._is_barred(route)]
+        return [route for route in candidate_routes(job, self.catalogue) if not self._is_barred(route)]
 
     def probes(self) -> list[Breaker]:
         """Breakers that one job may try now."""
@@ -39,7 +39,7 @@ class Admission:
         return breaker is not None and breaker.is_open(self.now)
 
 
-def steps(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:
+def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:
     """Where a job may go, in order: its provider, then its fallbacks with the models that they use by default."""
     yield Route(provider=job.provider, model=job.model)
     for name in job.fallback:
@@ -54,9 +54,9 @@ def _would_lose(job: Job, provider: Provider) -> bool:
     return job.request is not None and bool(lost_options(job.request, able))
 
 
-def blocking(job: Job, catalogue: Mapping[str, Provider], breakers: Mapping[Route, Breaker]) -> Breaker | None:
+def blocking_breaker(job: Job, catalogue: Mapping[str, Provider], breakers: Mapping[Route, Breaker]) -> Breaker | None:
     """The breaker for which a job waits: that of its own provider, when it has no way around."""
-    found = [breakers.get(step) for step in steps(job, catalogue)]
+    found = [breakers.get(step) for step in candidate_routes(job, catalogue)]
     if any(one is None or one.opened_at is None for one in found):
         return None
     return found[0]

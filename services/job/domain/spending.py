@@ -88,7 +88,7 @@ class Used:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class TenantSpending:
     """How a tenant stands at a moment."""
 
     tenant: str
@@ -121,7 +121,7 @@ def charge(phase: Phase, *, reserved: int, cost: int | None) -> int | None:
             return cost or 0
 
 
-def check(standing: Standing, *, price: int, totals: Mapping[Period, int]) -> None:
+def check(standing: TenantSpending, *, price: int, totals: Mapping[Period, int]) -> None:
     """Make sure that the budgets cover a price; `totals` is what is spent and reserved with it.
 
     Raises `Refusal` BUDGET_EXHAUSTED. What costs nothing is never refused.

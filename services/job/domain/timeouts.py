@@ -9,8 +9,8 @@ LATE_SECONDS = 300.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
-    """Limits in seconds, and the number of attempts that TEMPORARY and TIMEOUT failures allow."""
+class StageTimeouts:
+    """StageTimeouts in seconds, and the number of attempts that TEMPORARY and TIMEOUT failures allow."""
 
     lease_seconds: float = 30.0
     max_processing_seconds: float = 60.0

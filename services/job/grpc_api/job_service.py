@@ -112,7 +112,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         check_names(request.tenant, request.idempotency_key)
         consents = request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
         expected = request.expected_sequence if request.HasField("expected_sequence") else None
-        retry = user_actions.Retry(
+        retry = user_actions.UserRetry(
             tenant=request.tenant,
             job_id=request.job_id,
             idempotency_key=request.idempotency_key,

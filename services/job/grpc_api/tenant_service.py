@@ -7,7 +7,7 @@ from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 from common.grpc_server import Served
 from common.postgres import Database
 from services.job.domain.refusals import Refusal, Violation
-from services.job.domain.spending import Allowance, Period, Standing
+from services.job.domain.spending import Allowance, Period, TenantSpending
 from services.job.grpc_api.status_codes import answer
 from services.job.grpc_api.validation import check_names
 from services.job.store import spending
@@ -53,7 +53,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         """Tell what tenants with a budget have spent of it; a page begins behind the tenant that its token names."""
         most = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
 
-        async def work() -> list[Standing]:
+        async def work() -> list[TenantSpending]:
             if most < 1:
                 raise _wrong("page_size", f"1 to {LARGEST_PAGE}.")
             return await self._database.run(
@@ -75,7 +75,7 @@ def _allowance(told: tenant_service_pb2.TenantLimits) -> Allowance:
     return Allowance(providers=allowed, per_day=per_day, per_month=per_month)
 
 
-def _spend(one: Standing) -> tenant_service_pb2.TenantSpend:
+def _spend(one: TenantSpending) -> tenant_service_pb2.TenantSpend:
     allowed = one.allowance.providers
     return tenant_service_pb2.TenantSpend(
         limits=tenant_service_pb2.TenantLimits(
@@ -89,7 +89,7 @@ def _spend(one: Standing) -> tenant_service_pb2.TenantSpend:
     )
 
 
-def _period(one: Standing, period: Period) -> tenant_service_pb2.Spend:
+def _period(one: TenantSpending, period: Period) -> tenant_service_pb2.Spend:
     return tenant_service_pb2.Spend(
         starts_on=period.start(one.today).isoformat(),
         spent_micros=one.used[period].spent_micros,

@@ -14,7 +14,7 @@ from services.job.application import bucket_sweep, call_tokens, claim_release, c
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.refusals import Refusal
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.status_codes import answer
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf, to_protobuf
@@ -30,7 +30,7 @@ BUCKETS = {worker_service_pb2.BUCKET_STAGING: "staging", worker_service_pb2.BUCK
 class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     """Serves `calotype.job.v1.WorkerService`."""
 
-    def __init__(self, database: Database, relay: OutboxRelay, limits: Limits) -> None:
+    def __init__(self, database: Database, relay: OutboxRelay, limits: StageTimeouts) -> None:
         self._database = database
         self._relay = relay
         self._limits = limits

@@ -23,8 +23,8 @@ from services.job.application import apply_facts, fact_checks
 from services.job.application.fact_checks import Refused
 from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Code, Failure
-from services.job.domain.proofs import Told
-from services.job.domain.timeouts import Limits
+from services.job.domain.proofs import FactMessage
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_verdicts import held_up, later, verdict_on, words
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages.from_protobuf import Undecodable, Untrue, claim_of, job_fact
@@ -42,7 +42,7 @@ PUT_ASIDE = "What its worker stated cannot be stored; an operator finds it among
 MOST_UNANSWERED = 3
 
 
-def facts_consumer(limits: Limits) -> ConsumerSpec:
+def facts_consumer(limits: StageTimeouts) -> ConsumerSpec:
     """How facts are read: what a dead replica had in its hands comes again after a lease.
 
     The monitor rescues nobody before that, as the fact may be of the very job.
@@ -58,7 +58,7 @@ def facts_consumer(limits: Limits) -> ConsumerSpec:
 class FactConsumer:
     """Folds what workers state. Whatever a fact says, it harms only itself."""
 
-    def __init__(self, database: Database, broker: JetStream, relay: OutboxRelay, limits: Limits) -> None:
+    def __init__(self, database: Database, broker: JetStream, relay: OutboxRelay, limits: StageTimeouts) -> None:
         self._database = database
         self._broker = broker
         self._relay = relay
@@ -84,13 +84,13 @@ class FactConsumer:
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
         """Fold a batch in one transaction; if that fails, whatever it fails by, one by one."""
         try:
-            verdicts = await self._fold(messages, patience=TOGETHER_SECONDS)
+            verdicts = await self._apply(messages, patience=TOGETHER_SECONDS)
         except Exception as error:  # noqa: BLE001 - the facts are folded alone, where each shows what it does
             if await self._is_away(error):
                 return [Retry(1.0) for _ in messages]
             if len(messages) > 1:
                 event(_LOG, logging.WARNING, "facts.folded_alone", facts=len(messages), error=words(error))
-            verdicts = await self._fold_each(messages)
+            verdicts = await self._apply_each(messages)
         verdicts = [await self._ended(*one) for one in zip(messages, verdicts, strict=True)]
         self._relay.wake()
         if self._frees_a_place:
@@ -98,7 +98,7 @@ class FactConsumer:
             await self._relay.wake_generators()
         return verdicts
 
-    async def _fold_each(self, messages: Sequence[Message]) -> list[Verdict]:
+    async def _apply_each(self, messages: Sequence[Message]) -> list[Verdict]:
         """Fold one by one, for no longer than the broker waits for an answer."""
         verdicts: list[Verdict] = []
         waiting: set[str] = set()
@@ -114,7 +114,7 @@ class FactConsumer:
                     # It must not overtake an earlier fact, whose own verdict ends the wait.
                     verdict: Verdict = later(message)
                 else:
-                    [verdict] = await self._fold([message], patience=ALONE_SECONDS)
+                    [verdict] = await self._apply([message], patience=ALONE_SECONDS)
                 unanswered = 0
             except Exception as error:  # noqa: BLE001 - what a fact does to the fold decides about that fact alone
                 unanswered = unanswered + 1 if isinstance(error, DatabaseUnavailable) else 0
@@ -143,7 +143,7 @@ class FactConsumer:
 
         def end(connection: Connection) -> None:
             _be_patient(connection, ALONE_SECONDS)
-            self._fold_facts(connection, [StageFailed(fence=fence, failure=failure)])
+            self._apply_facts(connection, [StageFailed(fence=fence, failure=failure)])
 
         try:
             await self._database.run(end)
@@ -164,21 +164,21 @@ class FactConsumer:
             return True
         return False
 
-    async def _fold(self, messages: Sequence[Message], *, patience: float) -> list[Verdict]:
-        return await self._database.run(lambda connection: self._fold_all(connection, messages, patience))
+    async def _apply(self, messages: Sequence[Message], *, patience: float) -> list[Verdict]:
+        return await self._database.run(lambda connection: self._apply_all(connection, messages, patience))
 
-    def _fold_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
+    def _apply_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
         _be_patient(connection, patience)
         now = jobs.clock(connection)
         read = [_read(message, now) for message in messages]
         # All of them at once, so that no job is skipped for one of its facts and free for the next.
-        locked = jobs.lock_free(connection, [one.fact.job_id for one in read if isinstance(one, Told)])
-        free = [one for one in read if isinstance(one, Told) and one.fact.job_id not in locked]
+        locked = jobs.lock_free(connection, [one.fact.job_id for one in read if isinstance(one, FactMessage)])
+        free = [one for one in read if isinstance(one, FactMessage) and one.fact.job_id not in locked]
         admitted = iter(fact_checks.admit(connection, free))
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
         for message, one in zip(messages, read, strict=True):
-            if isinstance(one, Told):
+            if isinstance(one, FactMessage):
                 if one.fact.job_id in locked:
                     verdicts.append(held_up(message, "somebody holds a lock on its job"))
                     continue
@@ -193,14 +193,14 @@ class FactConsumer:
                 verdicts.append(one)
                 continue
             verdicts.append(Ack())
-        self._fold_facts(connection, facts)
+        self._apply_facts(connection, facts)
         return verdicts
 
-    def _fold_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
-        folded = apply_facts.fold(connection, facts, limits=self._limits)
-        self._frees_a_place |= folded.frees_a_place
-        if folded.late or folded.unknown:
-            event(_LOG, logging.INFO, "facts.late", late=folded.late, unknown=folded.unknown)
+    def _apply_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
+        applied = apply_facts.apply_facts(connection, facts, limits=self._limits)
+        self._frees_a_place |= applied.frees_a_place
+        if applied.late or applied.unknown:
+            event(_LOG, logging.INFO, "facts.late", late=applied.late, unknown=applied.unknown)
 
     async def watch_database(self, ready: Readiness) -> None:
         """Look whether the database answers and has our schema: readiness says so, fetching goes on when it does."""
@@ -223,10 +223,10 @@ def _be_patient(connection: Connection, seconds: float) -> None:
 def _job_of(message: Message) -> str:
     """The job that a fact is about, or ""."""
     one = _read(message, datetime.now(UTC))
-    return one.fact.job_id if isinstance(one, Told) else ""
+    return one.fact.job_id if isinstance(one, FactMessage) else ""
 
 
-def _read(message: Message, now: datetime) -> Told | fact_pb2.ObjectsDeleted | Verdict:
+def _read(message: Message, now: datetime) -> FactMessage | fact_pb2.ObjectsDeleted | Verdict:
     """What a message says, or what is to become of one that says nothing to us."""
     try:
         told = fact_pb2.Fact.FromString(message.body)

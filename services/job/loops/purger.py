@@ -13,7 +13,7 @@ from common.postgres import Database
 from services.job.application import apply_facts, user_actions
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions, idempotency, retention, settlements, spending
 
 _LOG = logging.getLogger(__name__)
@@ -30,7 +30,9 @@ LONGEST_WAIT_SECONDS = 600.0
 class Purger:
     """Runs in every replica without a leader: rows that another holds are passed by."""
 
-    def __init__(self, database: Database, limits: Limits, *, retention: timedelta, key_retention: timedelta) -> None:
+    def __init__(
+        self, database: Database, limits: StageTimeouts, *, retention: timedelta, key_retention: timedelta
+    ) -> None:
         self._database = database
         self._limits = limits
         self._retention = retention.total_seconds()
@@ -66,7 +68,7 @@ class Purger:
         return purged
 
 
-def give_up_calls(connection: Connection, *, limits: Limits, most: int) -> int:
+def give_up_calls(connection: Connection, *, limits: StageTimeouts, most: int) -> int:
     """Settle as unknown what is open for more than its day, as a worker's last look does; how many.
 
     Its provider may be gone from every generator, and a job with an open call is never purged.
@@ -76,7 +78,7 @@ def give_up_calls(connection: Connection, *, limits: Limits, most: int) -> int:
         CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in lost
     ]
-    apply_facts.fold(connection, told, limits=limits)
+    apply_facts.apply_facts(connection, told, limits=limits)
     return len(lost)
 
 
@@ -84,5 +86,5 @@ def purge_jobs(connection: Connection, *, seconds: float, most: int) -> int:
     """Delete the oldest jobs that have been final for so long, as a user's deletion does; how many."""
     due = retention.lock_jobs_over_for(connection, seconds=seconds, most=most)
     for job_id in due:
-        user_actions.let_go(connection, job_id)
+        user_actions.erase_job(connection, job_id)
     return len(due)

@@ -17,7 +17,7 @@ from common.loops import run_every
 from common.postgres import Database, DatabaseUnavailable
 from services.job.application import stale_jobs
 from services.job.domain.clocks import ClockWatch
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store import jobs
 
@@ -42,7 +42,7 @@ class StaleJobMonitor:
         database: Database,
         broker: JetStream,
         relay: OutboxRelay,
-        limits: Limits,
+        limits: StageTimeouts,
         *,
         interval_seconds: float,
         page: int = stale_jobs.PAGE,

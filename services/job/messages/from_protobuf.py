@@ -22,7 +22,7 @@ from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.calls import CallOutcome, Known, Phase, ProviderError
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
-from services.job.domain.proofs import Proof, Told
+from services.job.domain.proofs import FactMessage, Proof
 from services.job.domain.providers import Capabilities, Model, OptionRule, OptionRules, Provider
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal, Violation
@@ -300,10 +300,10 @@ def provider_cancel(told: int) -> ProviderCancel | None:
     return member(ProviderCancel, job_pb2.ProviderCancel, "PROVIDER_CANCEL", told)
 
 
-def job_fact(told: fact_pb2.Fact, *, now: datetime) -> Told:
+def job_fact(told: fact_pb2.Fact, *, now: datetime) -> FactMessage:
     """A fact about a job, and what it shows for it. Raises `Undecodable`."""
     try:
-        return Told(fact=_job_fact(told, now=now), proof=_proof(told))
+        return FactMessage(fact=_job_fact(told, now=now), proof=_proof(told))
     except Refusal as error:
         raise Undecodable(error.message) from error
 

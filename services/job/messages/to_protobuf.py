@@ -21,7 +21,7 @@ from services.job.domain.providers import Capabilities, OptionRules, Provider
 from services.job.domain.quotas import Rate
 from services.job.domain.requests import InputImage, JobRequest, Priority
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.messages.enums import PRIORITY_OUT, number, reason_number
 from services.job.store.settlements import Settlement
 
@@ -228,7 +228,7 @@ def _seconds_left(claimed: Job) -> float | None:
     return max((claimed.finish_by - claimed.lease.locked_at).total_seconds(), 0.0)
 
 
-def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJob:
+def claimed_job(claimed: Claimed, limits: StageTimeouts) -> worker_service_pb2.ClaimedJob:
     """A job in a generator's hands."""
     plain = Snapshot(job=claimed.job, artifacts=(), cost=_NO_COST)
     return worker_service_pb2.ClaimedJob(
@@ -246,7 +246,7 @@ def claimed_job(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedJ
     )
 
 
-def claimed_upload(claimed: Claimed, limits: Limits) -> worker_service_pb2.ClaimedUpload:
+def claimed_upload(claimed: Claimed, limits: StageTimeouts) -> worker_service_pb2.ClaimedUpload:
     """A job in an uploader's hands."""
     return worker_service_pb2.ClaimedUpload(
         lease=lease(claimed.job),
@@ -257,7 +257,7 @@ def claimed_upload(claimed: Claimed, limits: Limits) -> worker_service_pb2.Claim
     )
 
 
-def renewal(token: str, outcome: str, limits: Limits) -> worker_service_pb2.Renewal:
+def renewal(token: str, outcome: str, limits: StageTimeouts) -> worker_service_pb2.Renewal:
     """The answer to one lease."""
     return worker_service_pb2.Renewal(
         lease_token=token,
@@ -266,7 +266,7 @@ def renewal(token: str, outcome: str, limits: Limits) -> worker_service_pb2.Rene
     )
 
 
-def settlement(one: Settlement, limits: Limits, *, token: bytes) -> worker_service_pb2.Settlement:
+def settlement(one: Settlement, limits: StageTimeouts, *, token: bytes) -> worker_service_pb2.Settlement:
     """An open call of a final job, in a worker's hands."""
     return worker_service_pb2.Settlement(
         call=call(one.call),

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, text
 
 from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall, ProviderError
-from services.job.domain.proofs import Standing
+from services.job.domain.proofs import CallRecord
 from services.job.store import rows
 
 CALLS_OF_JOBS = """
@@ -110,13 +110,14 @@ def get(connection: Connection, call_id: str) -> ProviderCall | None:
     return _from_row(row) if row else None
 
 
-def standings(connection: Connection, ids: Collection[str]) -> dict[str, Standing]:
+def standings(connection: Connection, ids: Collection[str]) -> dict[str, CallRecord]:
     """What decides who may speak of these calls, by id; of those that are there, whichever job they belong to."""
     if not ids:
         return {}
     parameters = {"ids": list(ids), "seconds": LONGEST_WITHOUT_TOKEN}
     return {
-        row.pop("id"): Standing(**row) for row in map(dict, connection.execute(text(STANDINGS), parameters).mappings())
+        row.pop("id"): CallRecord(**row)
+        for row in map(dict, connection.execute(text(STANDINGS), parameters).mappings())
     }
 
 

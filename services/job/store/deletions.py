@@ -8,7 +8,7 @@ from calotype import object_names
 from sqlalchemy import Connection, text
 
 from common.ids import new_uuid7, prefixed
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.store import rows
 
 #: Between two looks at a folder that something may still be written to, though its time is over.
@@ -123,7 +123,7 @@ def _folders(bucket: str, job_ids: Collection[str]) -> str:
     )
 
 
-def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits: Limits) -> list[Deletion]:
+def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits: StageTimeouts) -> list[Deletion]:
     """Hold at most as many due folders as there are tokens."""
     parameters = {
         "bucket": bucket,

@@ -116,7 +116,7 @@ def wait_for_the_same(connection: Connection, tokens: Sequence[UUID]) -> None:
     connection.execute(text(WAIT_FOR_THE_SAME_TOKENS), {"tokens": [str(token) for token in tokens]})
 
 
-def one_at_a_time(connection: Connection) -> None:
+def lock_claiming(connection: Connection) -> None:
     """Let generators choose one after the other, until commit: limits that two count at once are exceeded by both."""
     connection.execute(text(ONE_AT_A_TIME))
 

@@ -45,9 +45,9 @@ def erase(connection: Connection, job_id: str) -> None:
     connection.execute(text(ERASE_JOB), {"id": job_id})
     for statement in ERASE_PARTS:
         connection.execute(text(statement), {"id": job_id})
-    erase_vendors_words(connection, [job_id])
+    erase_provider_messages(connection, [job_id])
 
 
-def erase_vendors_words(connection: Connection, job_ids: Collection[str]) -> None:
+def erase_provider_messages(connection: Connection, job_ids: Collection[str]) -> None:
     """Erase what vendors said of calls that have ended, of those jobs that are deleted."""
     connection.execute(text(ERASE_VENDORS_WORDS), {"ids": sorted(job_ids)})

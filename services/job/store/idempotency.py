@@ -105,7 +105,7 @@ def _where(key: Key) -> dict[str, str]:
     return {"tenant": key.tenant, "scope": key.scope, "key": key.key, "digest": digest(key)}
 
 
-def take_turn(connection: Connection, tenant: str, scope: str, fingerprint: str) -> None:
+def lock_fingerprint(connection: Connection, tenant: str, scope: str, fingerprint: str) -> None:
     """Wait until no other transaction has the turn of the same fingerprint; keep it until this one ends."""
     connection.execute(text(TAKE_TURN), {"tenant": tenant, "scope": scope, "fingerprint": fingerprint})
 

@@ -57,7 +57,7 @@ def _tell(connection: Connection, changes: Sequence[tuple[Transition, Snapshot, 
     outbox.add(
         connection,
         [
-            outbox.Entry(
+            outbox.OutboxMessage(
                 id=new_uuid7(),
                 job_id=seen.job.id,
                 sequence=seen.job.sequence,

@@ -110,11 +110,11 @@ def apply(connection: Connection, changes: Sequence[Change]) -> None:
 
     Raises `ConcurrentChangeError` when a guard (state and sequence as decided upon) does not hold.
     """
-    guards = [{"id": one.before.id, "state": one.before.state, "sequence": one.before.sequence} for one in changes]
+    authorizers = [{"id": one.before.id, "state": one.before.state, "sequence": one.before.sequence} for one in changes]
     parameters = {
         "ids": [one.before.id for one in changes],
         "rows": rows.as_parameter([to_row(one.after) for one in changes]),
-        "guards": rows.as_parameter(guards),
+        "guards": rows.as_parameter(authorizers),
     }
     changed = connection.execute(text(APPLY_TRANSITIONS), parameters).rowcount
     if changed != len(changes):

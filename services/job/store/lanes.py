@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 
 from services.job.domain.circuit_breakers import Breaker
 from services.job.domain.requests import Priority
-from services.job.domain.routing import Admission
+from services.job.domain.routing import ClaimCapacity
 from services.job.store import rows
 
 #: Lanes whose time has come, in one claim.
@@ -161,18 +161,18 @@ class Lane:
     max_in_flight: int
 
 
-def find(connection: Connection, *, tenants: int, mine: Collection[str], admission: Admission) -> list[Lane]:
+def find(connection: Connection, *, tenants: int, mine: Collection[str], capacity: ClaimCapacity) -> list[Lane]:
     """Lanes that these providers may serve now, of as many tenants per way, least served first."""
     known = [
         {
             "provider": name,
             "default_model": one.default_model,
-            "places": admission.places.get(name, 0),
+            "places": capacity.places.get(name, 0),
             "is_mine": name in mine,
         }
-        for name, one in admission.catalogue.items()
+        for name, one in capacity.catalogue.items()
     ]
-    gates = [_gate(one, 0) for one in admission.barred()] + [_gate(one, 1) for one in admission.probes()]
+    gates = [_gate(one, 0) for one in capacity.barred()] + [_gate(one, 1) for one in capacity.probes()]
     told = {"known": rows.as_parameter(known), "gates": rows.as_parameter(gates), "tenants": tenants}
     return [Lane(**row) for row in connection.execute(text(FIND_LANES), told).mappings()]
 

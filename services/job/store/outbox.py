@@ -57,7 +57,7 @@ WHERE id IN (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class OutboxMessage:
     """An event to publish, and the kind of work that became due with it."""
 
     id: UUID
@@ -68,7 +68,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Due(Entry):
+class Due(OutboxMessage):
     """An entry that this relay holds, with what its message says."""
 
     type: str
@@ -77,7 +77,7 @@ class Due(Entry):
     tenant: str
 
 
-def add(connection: Connection, entries: Sequence[Entry]) -> None:
+def add(connection: Connection, entries: Sequence[OutboxMessage]) -> None:
     """Put entries on the way out."""
     rows.insert(connection, "outbox", [rows.to_json(entry) for entry in entries])
 

@@ -84,7 +84,7 @@ def of_providers(connection: Connection, providers: Collection[str]) -> Load:
     )
 
 
-def one_at_a_time(connection: Connection, provider: str) -> None:
+def lock_provider_calls(connection: Connection, provider: str) -> None:
     """Let calls of a limited provider begin one after the other, each counted by the next; until commit."""
     connection.execute(text(ONE_AT_A_TIME), {"provider": provider})
 

@@ -61,7 +61,7 @@ ORDER BY name
 """
 
 
-def one_at_a_time(connection: Connection) -> None:
+def lock_catalogue(connection: Connection) -> None:
     """Let generators register one after the other, each seen by the next; until commit."""
     connection.execute(text(ONE_AT_A_TIME))
 
@@ -113,14 +113,14 @@ def _read(connection: Connection, statement: str, **parameters: object) -> dict[
     return {provider.name: provider for provider in providers}
 
 
-class Told(NamedTuple):
+class Registered(NamedTuple):
     """Who told of a provider last, and when."""
 
     by: str
     at: datetime
 
 
-def registrations(connection: Connection) -> dict[str, Told]:
+def registrations(connection: Connection) -> dict[str, Registered]:
     """Who told of each provider."""
     found = connection.execute(text("SELECT name, registered_by, registered_at FROM providers"))
-    return {name: Told(by, at) for name, by, at in found}
+    return {name: Registered(by, at) for name, by, at in found}

@@ -42,7 +42,7 @@ SELECT extract(epoch FROM full_at - clock_timestamp()) FROM tenant_rates WHERE t
 """
 
 
-def one_at_a_time(connection: Connection, tenant: str) -> None:
+def lock_tenant_quota(connection: Connection, tenant: str) -> None:
     """Let jobs of a bounded tenant be written one after the other, each counted by the next; until commit."""
     connection.execute(text(ONE_AT_A_TIME), {"tenant": tenant})
 

@@ -10,7 +10,7 @@ from datetime import date
 
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.spending import Allowance, Period, Standing, Used
+from services.job.domain.spending import Allowance, Period, TenantSpending, Used
 from services.job.store import rows
 
 #: Sums are kept for so many days since their period began: longer than calls are followed.
@@ -101,12 +101,12 @@ class Move:
     reserved: int
 
 
-def standing_of(connection: Connection, tenant: str) -> Standing:
+def standing_of(connection: Connection, tenant: str) -> TenantSpending:
     """How a tenant stands now; without a row it may use and spend whatever it wants."""
     return _standing(tenant, connection.execute(text(STANDING_OF), {"tenant": tenant}).mappings().one())
 
 
-def standings(connection: Connection, *, after: str, most: int) -> list[Standing]:
+def standings(connection: Connection, *, after: str, most: int) -> list[TenantSpending]:
     """Tenants with a budget that come after a name, by name."""
     found = connection.execute(text(STANDINGS), {"after": after, "most": most}).mappings()
     return [_standing(row["tenant"], row) for row in found]
@@ -152,9 +152,9 @@ def forget(connection: Connection, *, most: int) -> int:
     return connection.execute(text(FORGET_SUMS), {"days": KEPT_DAYS, "most": most}).rowcount
 
 
-def _standing(tenant: str, row: RowMapping) -> Standing:
+def _standing(tenant: str, row: RowMapping) -> TenantSpending:
     allowed: Collection[str] | None = row["allowed_providers"]
-    return Standing(
+    return TenantSpending(
         tenant=tenant,
         now=row["now"],
         allowance=Allowance(

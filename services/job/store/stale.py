@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from services.job.domain.circuit_breakers import AUTH_PATIENCE
 from services.job.domain.jobs import Job
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.store.jobs import from_row
 
 #: A waiting job whose call goes on is followed past its deadlines: it must not fill the page of those that are over.
@@ -51,7 +51,7 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 """
 
 
-def find(connection: Connection, limits: Limits, *, most: int) -> list[tuple[str, int]]:
+def find(connection: Connection, limits: StageTimeouts, *, most: int) -> list[tuple[str, int]]:
     """Id and sequence of jobs that break a rule of the monitor, at most so many of each rule."""
     found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": AUTH_PATIENCE})
     return [(row.id, row.sequence) for row in found]

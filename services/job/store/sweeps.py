@@ -46,7 +46,7 @@ SELECT id, state, deleted_at IS NOT NULL AS is_deleted FROM jobs WHERE id = ANY(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Page:
+class SweepPage:
     """A page in a worker's hands: the names after `reached`, as they were after `claimed_at`."""
 
     reached: str
@@ -59,10 +59,10 @@ def claim(connection: Connection, bucket: str, token: UUID, *, seconds: float) -
     return connection.execute(text(CLAIM_PAGE), told).scalar()
 
 
-def lock(connection: Connection, bucket: str, token: UUID) -> Page | None:
+def lock(connection: Connection, bucket: str, token: UUID) -> SweepPage | None:
     """The page that is held under the token; None when it is another's."""
     row = connection.execute(text(LOCK_PAGE), {"bucket": bucket, "token": str(token)}).mappings().first()
-    return Page(**row) if row else None
+    return SweepPage(**row) if row else None
 
 
 def stored_names(

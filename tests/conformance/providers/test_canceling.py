@@ -10,9 +10,9 @@ from common.leased_work import Renewal, Slot
 from common.memory import Memory
 from common.publishing import BackgroundPublisher
 from services.generator.application.claim import Claim, Interrupted
-from services.generator.application.provider_call import Caller
+from services.generator.application.provider_call import ProviderCallRunner
 from services.generator.application.raw_results import RawResults
-from services.generator.application.unread_responses import UnreadAnswers
+from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain.jobs import Phase, Route
 from services.generator.ports import Known
 from tests.support import goldens
@@ -72,8 +72,10 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
 
         staging, reader, memory = Staging(), Reader(), Memory(64 * 1024 * 1024)
         raw = RawResults(job.id, deadline=lambda: claim.deadline, staging=staging, reader=reader, memory=memory)
-        unread = UnreadAnswers(reader=reader, raw=raw)
-        caller = Caller(claim, desk=desk, facts=Facts(), publisher=BackgroundPublisher(), unread=unread)
+        unread = UnreadResponses(reader=reader, raw=raw)
+        caller = ProviderCallRunner(
+            claim, job_service=desk, facts=Facts(), publisher=BackgroundPublisher(), unread=unread
+        )
         generated, wish = await _both(caller.send(provider, call, order), cancel())
         await provider.close()
         vendor.forget()

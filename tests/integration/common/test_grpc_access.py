@@ -17,8 +17,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from common.errors import DOMAIN, ServiceError, Unavailable
-from common.grpc_access import Door
+from common.errors import DOMAIN, DependencyUnavailable, ServiceError
+from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel
 from common.grpc_server import Served, serve
 from common.health import Readiness
@@ -37,14 +37,14 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
 
 
 @asynccontextmanager
-async def served(door: Door) -> AsyncIterator[str]:
+async def served(door: ServerSecurity) -> AsyncIterator[str]:
     """Where a guarded service is."""
     service = Served(
         name="calotype.job.v1.JobService",
         add=job_service_pb2_grpc.add_JobServiceServicer_to_server,
         servicer=Service(),
     )
-    async with serve("127.0.0.1:0", [service], ready=Readiness(), door=door) as port:
+    async with serve("127.0.0.1:0", [service], ready=Readiness(), security=door) as port:
         yield f"127.0.0.1:{port}"
 
 
@@ -112,11 +112,11 @@ async def test_the_word_bearer_is_written_as_one_likes(file: Path) -> None:
 
 async def test_a_removed_token_is_refused_and_a_new_one_taken_without_a_restart(file: Path) -> None:
     door = door_for(file)
-    assert door.guard is not None
+    assert door.authorizer is not None
     async with served(door) as address:
         before = [await ask(address, grpc_token=token) for token in ("acme", "fresh")]
         write(file, entry("acme", "client", token="fresh", tenants=["acme"]))
-        counts = await door.guard.identities.run_once()
+        counts = await door.authorizer.identities.run_once()
         after = [await ask(address, grpc_token=token) for token in ("acme", "fresh")]
 
     assert (before, after) == (["OK", "UNAUTHENTICATED"], ["UNAUTHENTICATED", "OK"])
@@ -144,11 +144,11 @@ async def test_the_door_follows_its_file(file: Path) -> None:
 )
 async def test_a_file_that_cannot_be_used_changes_nothing_and_is_told(file: Path, spoil: Any) -> None:
     door = door_for(file)
-    assert door.guard is not None
+    assert door.authorizer is not None
     spoil(file)
 
-    with pytest.raises(Unavailable, match="stay as they were"):
-        await door.guard.identities.run_once()
+    with pytest.raises(DependencyUnavailable, match="stay as they were"):
+        await door.authorizer.identities.run_once()
     async with served(door) as address:
         assert await ask(address, grpc_token="acme") == "OK"
 
@@ -180,7 +180,7 @@ def server(authority: Authority) -> Leaf:
     return authority.give("server", *LOCAL)
 
 
-def mutual(file: Path, server: Leaf) -> Door:
+def mutual(file: Path, server: Leaf) -> ServerSecurity:
     return door_for(
         file, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key, grpc_tls_ca_file=server.authority
     )

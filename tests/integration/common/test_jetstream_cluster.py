@@ -15,7 +15,7 @@ from cli.stack import nats as nats_stack
 from cli.stack.child import Child, Program
 from cli.stack.ports import free_port
 from cli.stack.probes import http_ok
-from common.consuming import Hints
+from common.consuming import WakeUps
 from common.declarations import ConsumerSpec, StreamSpec
 from common.jetstream import BrokerUnavailable, JetStream, connect
 from tests.support.certificates import LOCAL, Authority, Leaf
@@ -140,7 +140,7 @@ async def test_a_worker_is_woken_whichever_server_it_is_connected_to(
         for number, (_, url) in enumerate(cluster.values()):
             async with connected(url, leaf, user="uploader") as uploader, asyncio.timeout(PATIENCE):
                 await job.publish(streams.WAKE_UPLOAD, b"", message_id=str(number), headers={})
-                hints = Hints(uploader, ConsumerSpec(**streams.UPLOADER_WAKE))
+                hints = WakeUps(uploader, ConsumerSpec(**streams.UPLOADER_WAKE))
                 while not await hints.wait(1, seconds=5):
                     pass
 

@@ -5,14 +5,14 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from gateway.dependencies import Parts
-from gateway.streams.follow import Pace
+from gateway.dependencies import Dependencies
+from gateway.streams.follow import StreamTimeouts
 from gateway.streams.sse import Streams
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 
 #: Streams as in production, but for what would make a test wait.
-QUICK = Pace(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
+QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ async def service() -> FakeJobService:
 
 
 @pytest.fixture
-async def gateway(service: FakeJobService) -> AsyncIterator[tuple[httpx.AsyncClient, Parts]]:
+async def gateway(service: FakeJobService) -> AsyncIterator[tuple[httpx.AsyncClient, Dependencies]]:
     """A client of the gateway, and the gateway's parts."""
     async with (
         serving(service) as address,
@@ -33,12 +33,12 @@ async def gateway(service: FakeJobService) -> AsyncIterator[tuple[httpx.AsyncCli
 
 
 @pytest.fixture
-def client(gateway: tuple[httpx.AsyncClient, Parts]) -> httpx.AsyncClient:
+def client(gateway: tuple[httpx.AsyncClient, Dependencies]) -> httpx.AsyncClient:
     """A client of the gateway."""
     return gateway[0]
 
 
 @pytest.fixture
-def parts(gateway: tuple[httpx.AsyncClient, Parts]) -> Parts:
+def parts(gateway: tuple[httpx.AsyncClient, Dependencies]) -> Dependencies:
     """The gateway's parts."""
     return gateway[1]

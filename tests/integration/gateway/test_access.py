@@ -12,8 +12,8 @@ from calotype.job.v1 import job_pb2
 from gateway.auth import client_tokens
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
-from gateway.auth.keyring import Caller, Keyring
-from gateway.streams.follow import Pace
+from gateway.auth.keyring import Keyring, Principal
+from gateway.streams.follow import StreamTimeouts
 from tests.support import servers
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, serving
@@ -22,15 +22,15 @@ from tests.support.jobs import JobDesk, desk_at, failed
 from tests.support.real_job_service import job_service
 
 
-def _caller(tenant: str, key: str) -> Caller:
+def _caller(tenant: str, key: str) -> Principal:
     origins = frozenset({"https://shop.example"})
-    return Caller(tenant=tenant, cors_origins=origins, key_sha256=hashlib.sha256(key.encode()).hexdigest())
+    return Principal(tenant=tenant, cors_origins=origins, key_sha256=hashlib.sha256(key.encode()).hexdigest())
 
 
 ACME, OTHER = _caller("acme", "acme-key"), _caller("other", "other-key")
 ALL = Keyring([ACME, OTHER])
 KEY, OTHERS_KEY = {"Authorization": "Bearer acme-key"}, {"Authorization": "Bearer other-key"}
-QUICK = Pace(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
+QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
 LAST_WORD = "the key or token is no longer good"
 
 
@@ -126,7 +126,7 @@ async def test_a_stream_does_not_wait_for_a_heartbeat_to_end_with_its_token(serv
             if rest:
                 break
     assert rest[-1].comment == LAST_WORD
-    assert parts.pace.heartbeat > 10
+    assert parts.timeouts.heartbeat > 10
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import httpx
 import pytest
 from calotype.job.v1 import job_service_pb2
 
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from gateway.requests import body_reader
 from gateway.requests.body_reader import BodyReader
 from tests.support.fake_job_service import FakeJobService, serving
@@ -78,7 +78,7 @@ async def test_bodies_of_all_requests_together_are_bounded(service: FakeJobServi
 
 
 async def test_a_client_that_goes_in_mid_body_leaves_nothing_behind(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, logger="gateway")
     _, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)

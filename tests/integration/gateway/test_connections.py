@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import Request, Response
 
-from gateway.http.connection import Connection
+from gateway.http.connection import HttpConnection
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE
@@ -20,7 +20,7 @@ LARGE = 32 * 1024 * 1024
 SOON = 0.3
 
 
-class Watched(Connection):
+class Watched(HttpConnection):
     """Has fewer beside it than in production, all the time that a busy machine needs, and tells what becomes of it."""
 
     most = 3
@@ -122,8 +122,8 @@ async def test_with_too_many_connections_requests_are_refused_but_for_those_of_o
         # Begun, so that each of them is held for as long as a head may take.
         for _, writer in held:
             writer.write(b"GET / HTTP/1.1\r\n")
-        refused = await gateway.get("/v1/jobs", headers={"Connection": "close"})
-        spoken = await gateway.get("/v1/models", headers={"Connection": "close"})
+        refused = await gateway.get("/v1/jobs", headers={"HttpConnection": "close"})
+        spoken = await gateway.get("/v1/models", headers={"HttpConnection": "close"})
         asked = await gateway.get("/healthz")
     assert (refused.status_code, refused.json()["reason"]) == (503, "SERVICE_UNAVAILABLE")
     assert refused.headers["retry-after"] == "2"

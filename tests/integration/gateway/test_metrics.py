@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService
 from tests.support.patience import PATIENCE
@@ -15,7 +15,7 @@ OF_STREAMS = {"method": "GET", "route": "/v1/jobs/{job_id}/events", "status": "2
 
 
 async def test_a_stream_is_shown_while_it_is_open_and_timed_to_its_beginning(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     job = service.add()
     transport = httpx.ASGITransport(parts.metrics.serve)

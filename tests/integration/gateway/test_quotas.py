@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from tests.support import servers
 from tests.support.gateway import assembled, in_process
 from tests.support.jobs import JobDesk, desk_at, failed
@@ -16,13 +16,13 @@ from tests.support.real_job_service import job_service
 
 HEADERS = {name: {"Authorization": f"Bearer {name}-key"} for name in ("few", "full", "free", "ops")}
 LIMITS = {
-    "few": Limits(requests_per_minute=4),
-    "full": Limits(max_queued=1, max_high_priority=1, max_in_flight=1),
-    "free": Limits(),
-    "ops": Limits(requests_per_minute=1),
+    "few": TenantQuota(requests_per_minute=4),
+    "full": TenantQuota(max_queued=1, max_high_priority=1, max_in_flight=1),
+    "free": TenantQuota(),
+    "ops": TenantQuota(requests_per_minute=1),
 }
 KEYRING = Keyring(
-    Caller(
+    Principal(
         tenant=name,
         role="operator" if name == "ops" else "tenant",
         limits=limits,

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from gateway.dependencies import Parts
-from gateway.streams.follow import Pace
+from gateway.dependencies import Dependencies
+from gateway.streams.follow import StreamTimeouts
 from tests.support.event_source import events, next_job
 from tests.support.fake_job_service import FakeJobService, failure, refusal, serving
 from tests.support.gateway import assembled, over_http
@@ -119,7 +119,7 @@ async def test_progress_has_no_id_and_is_thinned(client: httpx.AsyncClient, serv
 
 
 async def test_a_client_that_goes_away_ends_the_stream_of_job_service(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     job = service.add()
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
@@ -146,7 +146,7 @@ async def test_a_broken_stream_of_job_service_goes_on_at_the_last_change(
 
 @pytest.mark.parametrize("status", [grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED])
 async def test_a_stream_outlasts_an_outage_of_job_service(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts, status: grpc.StatusCode
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies, status: grpc.StatusCode
 ) -> None:
     job = service.add()
     away = [refusal(status, status.name)] * 1_000
@@ -154,7 +154,7 @@ async def test_a_stream_outlasts_an_outage_of_job_service(
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
         stream = events(answer)
         # Longer than anything else is waited for, and the client hears that it is not forgotten.
-        over = asyncio.get_running_loop().time() + 3 * parts.pace.patience
+        over = asyncio.get_running_loop().time() + 3 * parts.timeouts.patience
         beats = 0
         while asyncio.get_running_loop().time() < over or beats <= 3:
             beats += (await anext(stream)).comment is not None
@@ -178,7 +178,7 @@ async def test_a_canceled_job_is_followed_until_the_provider_was_heard(service: 
     job = service.add()
     async with (
         serving(service) as address,
-        assembled(address, pace=Pace(reopen=0.01, patience=PATIENCE)) as (app, parts),
+        assembled(address, pace=StreamTimeouts(reopen=0.01, patience=PATIENCE)) as (app, parts),
         over_http(app, parts) as client,
         client.stream("GET", f"/v1/jobs/{job.id}/events") as answer,
     ):
@@ -200,7 +200,7 @@ async def test_a_provider_that_is_never_heard_does_not_hold_the_stream(
 
 
 async def test_a_draining_gateway_ends_its_streams_with_a_comment(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     job = service.add()
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
@@ -212,7 +212,7 @@ async def test_a_draining_gateway_ends_its_streams_with_a_comment(
 
 
 async def test_no_more_streams_than_the_process_can_bear(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     job = service.add()
     parts.streams.open = 4
@@ -228,7 +228,7 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_misses_nothing_when_it_
     loop = asyncio.get_running_loop()
     async with serving(service) as address:
         async with (
-            assembled(address, pace=Pace(send=0.3)) as (app, parts),
+            assembled(address, pace=StreamTimeouts(send=0.3)) as (app, parts),
             over_http(app, parts) as client,
         ):
             with socket.socket() as reader:

@@ -6,7 +6,7 @@ import grpc
 import httpx
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from tests.support.fake_job_service import FakeJobService, refusal
 from tests.support.patience import PATIENCE
 
@@ -70,7 +70,7 @@ async def test_no_change_within_the_time_is_told_as_such(client: httpx.AsyncClie
 
 
 async def test_a_draining_gateway_lets_nobody_wait(
-    client: httpx.AsyncClient, service: FakeJobService, parts: Parts
+    client: httpx.AsyncClient, service: FakeJobService, parts: Dependencies
 ) -> None:
     asked = asyncio.create_task(client.post("/v1/jobs", json={"prompt": "a"}, headers=WAIT))
     await _watched(service)

@@ -72,7 +72,7 @@ class World:
         """One claim to its end."""
         slot = slot or Slot(token=job.lease_token, work=job)
         generator = Generator(
-            desk=self.desk,
+            job_service=self.desk,
             facts=self.facts,
             staging=GcsStaging(self.store),
             reader=self.reader,

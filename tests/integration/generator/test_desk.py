@@ -17,7 +17,7 @@ from common.grpc_client import channel
 from common.grpc_server import Served, serve
 from common.health import Readiness
 from common.leased_work import Renewal
-from services.generator.adapters.grpc_job_service import GrpcJobDesk
+from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.jobs import InputImage, Phase, Route
 from services.generator.domain.provider_results import CancelOutcome, Operation
@@ -83,7 +83,7 @@ def service() -> WorkerService:
 
 
 @pytest.fixture
-async def desk(service: WorkerService) -> AsyncIterator[GrpcJobDesk]:
+async def desk(service: WorkerService) -> AsyncIterator[GrpcJobService]:
     """The desk in front of it."""
     served = Served(
         name="calotype.job.v1.WorkerService",
@@ -94,7 +94,7 @@ async def desk(service: WorkerService) -> AsyncIterator[GrpcJobDesk]:
         serve("127.0.0.1:0", [served], ready=Readiness(), grace_seconds=0) as port,
         channel(f"127.0.0.1:{port}") as opened,
     ):
-        yield GrpcJobDesk(opened, worker_name="generator/host/1", providers=["paid", "drawn"])
+        yield GrpcJobService(opened, worker_name="generator/host/1", providers=["paid", "drawn"])
 
 
 def away() -> ServiceError:
@@ -132,7 +132,7 @@ def claimed(request: job_pb2.JobRequest) -> worker.ClaimedJob:
 
 
 async def test_a_claim_names_the_worker_its_tokens_and_what_it_can_call(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["ClaimJobs"] = [worker.ClaimJobsResponse()]
 
@@ -142,7 +142,7 @@ async def test_a_claim_names_the_worker_its_tokens_and_what_it_can_call(
     ]
 
 
-async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[claimed(job_pb2.JobRequest(prompt="x"))])]
     [(token, job)] = await desk.claim(["token"])
 
@@ -165,7 +165,7 @@ async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, d
 
 
 async def test_a_job_service_that_does_not_tell_a_shorter_limit_has_none(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     told = claimed(job_pb2.JobRequest(prompt="x"))
     told.ClearField("max_processing_seconds")
@@ -175,7 +175,7 @@ async def test_a_job_service_that_does_not_tell_a_shorter_limit_has_none(
     assert (job.max_processing_seconds, job.max_seconds) == (600, 600)
 
 
-async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[claimed(job_pb2.JobRequest(prompt="x"))])]
     [(_, job)] = await desk.claim(["token"])
     request = job.request
@@ -186,7 +186,7 @@ async def test_what_a_request_leaves_out_is_nothing_and_not_empty(service: Worke
     assert (request.moderation, request.input_fidelity) == (None, None)
 
 
-async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerService, desk: GrpcJobService) -> None:
     told = job_pb2.JobRequest(prompt="x", seed=0, size="64x64", negative_prompt="", output_compression=0)
     told.background, told.moderation, told.input_fidelity = "transparent", "low", "high"
     told.input_images.add(url="http://pictures.example/a.png")
@@ -207,7 +207,7 @@ async def test_a_request_keeps_its_inputs_mask_seed_and_options(service: WorkerS
     )
 
 
-async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, desk: GrpcJobService) -> None:
     told = claimed(job_pb2.JobRequest(prompt="x"))
     del told.calls[:]
     phases = [value for value in job_pb2.CallPhase.values() if value]
@@ -219,7 +219,7 @@ async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, d
 
 
 async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
     call = await desk.begin_call(
@@ -242,7 +242,9 @@ async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
     )
 
 
-async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(
+    service: WorkerService, desk: GrpcJobService
+) -> None:
     service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
     again = await desk.resend_call(job_of(), call_of(Phase.INTENDED), known=KNOWN)
 
@@ -255,7 +257,7 @@ async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(service: Wo
 
 @pytest.mark.parametrize("reason", ["LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT"])
 async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
-    service: WorkerService, desk: GrpcJobDesk, reason: str
+    service: WorkerService, desk: GrpcJobService, reason: str
 ) -> None:
     refusal = ServiceError(status=grpc.StatusCode.FAILED_PRECONDITION, reason=reason, message="no")
     service.answers["BeginProviderCall"] = [refusal]
@@ -266,7 +268,7 @@ async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
 
 
 async def test_an_operation_is_noted_by_its_call_alone_and_asked_once(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["RecordOperation"] = [away()]
     begun = replace(call_of(Phase.INTENDED), token=TOKEN)
@@ -280,7 +282,7 @@ async def test_an_operation_is_noted_by_its_call_alone_and_asked_once(
     ]
 
 
-async def test_every_lease_is_asked_about_in_one_call(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_every_lease_is_asked_about_in_one_call(service: WorkerService, desk: GrpcJobService) -> None:
     outcomes = {
         "a": worker.Renewal.OUTCOME_RENEWED,
         "b": worker.Renewal.OUTCOME_LOST,
@@ -295,7 +297,7 @@ async def test_every_lease_is_asked_about_in_one_call(service: WorkerService, de
 
 
 async def test_an_input_is_read_in_chunks_and_an_interrupted_one_is_an_error(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["GetJobInput"] = [[b"pic", b"ture"], away()]
 
@@ -305,14 +307,14 @@ async def test_an_input_is_read_in_chunks_and_an_interrupted_one_is_an_error(
         [chunk async for chunk in desk.read_input(job_of(), 0)]
 
 
-async def test_a_job_is_handed_back_with_all_that_is_known(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_a_job_is_handed_back_with_all_that_is_known(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["ReleaseJob"] = [away(), worker.ReleaseJobResponse()]
     await desk.release(job_of(), known=KNOWN)
 
     assert service.asked == [worker.ReleaseJobRequest(lease=LEASE, settled=SETTLED, staged=STAGED)] * 2
 
 
-async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk: GrpcJobDesk) -> None:
+async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
     earlier = call_of(Phase.ACCEPTED, operation="op")
     followed = await desk.follow_call(job_of(), earlier, known=KNOWN)
@@ -325,7 +327,7 @@ async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk:
 
 
 async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     told = worker.Settlement(
         call=CALL, call_token=TOKEN, lease_token="s", cancel=True, traceparent="00-1-2-01", seconds_left=9
@@ -344,7 +346,7 @@ async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
 
 @pytest.mark.parametrize("answer", [None, *CancelOutcome])
 async def test_a_call_that_has_not_ended_is_given_back_with_what_was_said_to_a_cancel(
-    service: WorkerService, desk: GrpcJobDesk, answer: CancelOutcome | None
+    service: WorkerService, desk: GrpcJobService, answer: CancelOutcome | None
 ) -> None:
     said = job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{answer.name if answer else 'UNSPECIFIED'}")
     told = worker.Settlement(call=CALL, lease_token="s", cancel=True, provider_cancel=said)
@@ -359,7 +361,7 @@ async def test_a_call_that_has_not_ended_is_given_back_with_what_was_said_to_a_c
 
 
 async def test_only_folders_in_staging_are_asked_for_and_those_that_were_emptied_are_told(
-    service: WorkerService, desk: GrpcJobDesk
+    service: WorkerService, desk: GrpcJobService
 ) -> None:
     told = worker.Deletion(id="del_1", prefix="job_1/", lease_token="t")
     service.answers["ClaimDeletions"] = [worker.ClaimDeletionsResponse(deletions=[told])]

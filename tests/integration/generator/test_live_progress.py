@@ -75,7 +75,7 @@ class World:
         """Run a claimed job."""
         providers = {"paid": self.provider}
         generator = Generator(
-            desk=self.desk,
+            job_service=self.desk,
             facts=self.facts,
             staging=Staging(),
             reader=Reader(),

@@ -83,7 +83,7 @@ class World:
         """One claim to its end; what was told."""
         facts = Facts()
         generator = Generator(
-            desk=Desk(provider),
+            job_service=Desk(provider),
             facts=facts,
             staging=GcsStaging(self.store),
             reader=self._reader,

@@ -12,7 +12,7 @@ from common.grpc_client import channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database, driver_url
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.job_service import JobService
 from services.job.grpc_api.worker_service import WorkerService
 from services.job.loops.job_watchers import Watchers
@@ -78,7 +78,7 @@ async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         served = [
             JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").served(),
-            WorkerService(database, relay, Limits()).served(),
+            WorkerService(database, relay, StageTimeouts()).served(),
         ]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
         async with serve("127.0.0.1:0", served, ready=ready, max_request_bytes=48 * 1024 * 1024) as port:

@@ -20,7 +20,7 @@ from common.consuming import PARKED_AT, PARKED_SUBJECT, Ack, Message, Park, Reje
 from common.jetstream import JetStream
 from common.postgres import Database
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops import fact_verdicts
 from services.job.loops.fact_consumer import FactConsumer
 from services.job.loops.outbox_relay import OutboxRelay
@@ -46,7 +46,7 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
 async def consumer(broker: JetStream, desk: JobDesk, database_url: str) -> AsyncIterator[FactConsumer]:
     """A consumer that is handed its facts by the test."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
-    yield FactConsumer(database, broker, OutboxRelay(database, broker), Limits())
+    yield FactConsumer(database, broker, OutboxRelay(database, broker), StageTimeouts())
     await database.close()
 
 
@@ -247,7 +247,7 @@ async def test_whatever_goes_wrong_with_a_fact_the_others_are_folded(
     (job, call), (other, others) = desk.generate(), desk.generate()
     bad = message(images_generated(job, call))
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
-    consumer = Stumbling(database, broker, OutboxRelay(database, broker), Limits())
+    consumer = Stumbling(database, broker, OutboxRelay(database, broker), StageTimeouts())
     consumer.stumble(bad, error)
     first, second = await consumer.handle([bad, message(images_generated(other, others))])
     worn = message(images_generated(job, call), delivered=1000)

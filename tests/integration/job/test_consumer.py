@@ -19,7 +19,7 @@ from common.pulling import Subscription
 from services.job import migrations
 from services.job.domain.failures import Stage
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_consumer import SHORTEST_ACK_WAIT, FactConsumer, facts_consumer
 from services.job.loops.outbox_relay import OutboxRelay
 from tests.support import servers
@@ -38,7 +38,7 @@ async def broker(nats_url: str) -> AsyncIterator[JetStream]:
 class WatchedConsumer(FactConsumer):
     """Lets a test wait for the end of each batch."""
 
-    def __init__(self, database: Database, broker: JetStream, limits: Limits) -> None:
+    def __init__(self, database: Database, broker: JetStream, limits: StageTimeouts) -> None:
         super().__init__(database, broker, OutboxRelay(database, broker), limits)
         self._handled = asyncio.Event()
 
@@ -60,11 +60,11 @@ class WatchedConsumer(FactConsumer):
 
 @asynccontextmanager
 async def folding(
-    broker: JetStream, database_url: str, *, limits: Limits | None = None
+    broker: JetStream, database_url: str, *, limits: StageTimeouts | None = None
 ) -> AsyncIterator[WatchedConsumer]:
     """A consumer that runs; at the end of the block it has settled all that it was given."""
     database = Database(database_url, application="test", pool_size=2, queue_timeout_seconds=PATIENCE)
-    consumer, stop = WatchedConsumer(database, broker, limits or Limits()), asyncio.Event()
+    consumer, stop = WatchedConsumer(database, broker, limits or StageTimeouts()), asyncio.Event()
     running = asyncio.create_task(consumer.run(stop))
     yield consumer
     stop.set()
@@ -99,10 +99,10 @@ async def test_a_fact_that_died_in_the_hands_of_a_replica_comes_again_after_a_le
 ) -> None:
     job, call = desk.generate()
     await publish(broker, [images_generated(job, call)])
-    dying = Subscription(broker, facts_consumer(Limits(lease_seconds=0.1)))
+    dying = Subscription(broker, facts_consumer(StageTimeouts(lease_seconds=0.1)))
     while not await dying.fetch(1, wait_seconds=1):
         pass
-    async with folding(broker, database_url, limits=Limits(lease_seconds=0.1)) as consumer:
+    async with folding(broker, database_url, limits=StageTimeouts(lease_seconds=0.1)) as consumer:
         await consumer.until(lambda: desk.job(job.id).state is State.UPLOADING)
         known = await broker.context.consumer_info(streams.FACTS["name"], streams.FACTS_CONSUMER)
     await dying.close()
@@ -112,7 +112,7 @@ async def test_a_fact_that_died_in_the_hands_of_a_replica_comes_again_after_a_le
 
 @pytest.mark.parametrize("seconds", [30.0, 45.0])
 def test_facts_come_again_no_later_than_a_lease_is_over(seconds: float) -> None:
-    assert facts_consumer(Limits(lease_seconds=seconds)).ack_wait_seconds == seconds
+    assert facts_consumer(StageTimeouts(lease_seconds=seconds)).ack_wait_seconds == seconds
 
 
 async def test_one_bad_fact_harms_only_itself(broker: JetStream, desk: JobDesk, database_url: str) -> None:

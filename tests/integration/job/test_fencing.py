@@ -143,7 +143,7 @@ def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDes
     fact = failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),))
     again = behind(
         desk,
-        lambda c: apply_facts.fold(c, [fact], limits=desk.limits),
+        lambda c: apply_facts.apply_facts(c, [fact], limits=desk.limits),
         lambda c: claims.claim_jobs(c, worker="w", tokens=[token], providers=["paid"], limits=desk.limits),
     )
 

@@ -10,12 +10,12 @@ from hypothesis import strategies as some
 from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.facts import CallSettled
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
 from services.job.store.deletions import LOOK_AGAIN_SECONDS, Deletion
 from tests.support.jobs import JobDesk, stored
 
-LIMITS = Limits()
+LIMITS = StageTimeouts()
 COPIES_END, STAGING_ENDS = LIMITS.copies_end_seconds, LIMITS.staging_ends_seconds
 BUCKETS = ("staging", "public")
 
@@ -216,7 +216,7 @@ def test_whenever_somebody_looks_nothing_that_comes_late_is_left(
 
 @pytest.mark.parametrize("lease", [0.5, 3600.0])
 def test_a_long_lease_is_waited_for_too(lease: float) -> None:
-    limits = Limits(lease_seconds=lease)
+    limits = StageTimeouts(lease_seconds=lease)
 
     assert limits.copies_end_seconds > max(lease, limits.max_uploading_seconds)
     assert limits.staging_ends_seconds > max(lease, limits.max_generating_seconds)

@@ -15,14 +15,14 @@ from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.loops.stale_job_monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
 from tests.support.clocks import DatabaseClock
 from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
 
 EXPIRE = "UPDATE jobs SET lease_expires_at = clock_timestamp() - interval '1 s' WHERE lease_token IS NOT NULL"
-LEASE, INTERVAL = Limits().lease_seconds, 5.0
+LEASE, INTERVAL = StageTimeouts().lease_seconds, 5.0
 PAGE = 3
 
 

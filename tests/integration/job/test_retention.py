@@ -13,7 +13,7 @@ from services.job.domain.calls import CallOutcome, Phase, ProviderError
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.refusals import Refusal
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.purger import LONGEST_WAIT_SECONDS, Purger, purge_jobs
 from services.job.store import settlements
 from tests.support.jobs import JobDesk, failed, generated, stored
@@ -28,7 +28,7 @@ TABLES = (
 async def purging(database_url: str) -> AsyncIterator[Purger]:
     """The purger, with the usual times."""
     database = Database(database_url, application="test", pool_size=2)
-    yield Purger(database, Limits(), retention=timedelta(days=90), key_retention=timedelta(days=365))
+    yield Purger(database, StageTimeouts(), retention=timedelta(days=90), key_retention=timedelta(days=365))
     await database.close()
 
 

@@ -29,7 +29,7 @@ from services.job.domain.facts import (
 )
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job, ProviderCancel
-from services.job.domain.proofs import Proof, Told
+from services.job.domain.proofs import FactMessage, Proof
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 from services.job.domain.states import State
@@ -338,7 +338,7 @@ class JobMachine(RuleBasedStateMachine):
         """By whoever holds a job, or shows something else; `knows` is the claim by which he knows of calls."""
         knows = knows or teller
         shown = proof or Proof(fence=fence_of(teller) if teller else None)
-        [admitted] = self.desk.run(lambda c: fact_checks.admit(c, [Told(fact=fact, proof=shown)]))
+        [admitted] = self.desk.run(lambda c: fact_checks.admit(c, [FactMessage(fact=fact, proof=shown)]))
         if isinstance(admitted, Refused):
             # Nobody tells of calls that a later claim began; here somebody does.
             assert knows is not None, admitted

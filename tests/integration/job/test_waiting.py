@@ -87,7 +87,7 @@ async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: Jo
     [lease] = [one.lease for one in await api.claim() if one.lease.job_id == held]
 
     def stop_everybody(connection: Connection) -> None:
-        due_jobs.one_at_a_time(connection)
+        due_jobs.lock_claiming(connection)
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(NO_PICTURES)
         jobs.lock_one(connection, locked)

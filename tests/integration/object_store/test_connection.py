@@ -27,7 +27,7 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Where a server waits for a tenth of a second for what is missing of a request."""
     monkeypatch.setattr(connection, "REQUEST_SECONDS", 0.1)
     port = free_port()
-    config = uvicorn.Config(app, port=port, http=connection.Connection, ws="none", lifespan="off", log_config=None)
+    config = uvicorn.Config(app, port=port, http=connection.HttpConnection, ws="none", lifespan="off", log_config=None)
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server._serve())
     async with asyncio.timeout(PATIENCE):

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from calotype.client import AsyncJobClient, DeadlineExceeded, JobClient, calling
-from calotype.client.calling import Identity
+from calotype.client.calling import RequestIdentity
 from calotype.job.v1 import job_pb2
 
 from cli.stack.ports import free_port
@@ -173,4 +173,4 @@ async def test_what_can_be_no_token_is_refused_without_being_told(token: str) ->
 
 
 def test_a_token_is_not_shown() -> None:
-    assert "secret" not in repr(Identity(tenant="acme", token="secret"))
+    assert "secret" not in repr(RequestIdentity(tenant="acme", token="secret"))

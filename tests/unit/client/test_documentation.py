@@ -41,7 +41,9 @@ async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.Capture
     (tmp_path / "token").write_text("acme\n", encoding="ascii")
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(serving(painter))
-        port = await stack.enter_async_context(serve("127.0.0.1:0", [painter.served()], ready=Readiness(), door=door))
+        port = await stack.enter_async_context(
+            serve("127.0.0.1:0", [painter.served()], ready=Readiness(), security=door)
+        )
         here = {
             '"job:50051"': f'"{inside}"',
             '"jobs.example.com:50051"': f'"127.0.0.1:{port}"',

@@ -109,7 +109,7 @@ class Hinted:
 async def test_a_hint_is_heard_between_two_polls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.emptying.POLL_SECONDS", 10 * PATIENCE)
     world, hints, stop = World(), Hinted(), asyncio.Event()
-    emptier = Emptier(claim=world.claim, empty=world.empty, is_folder=lambda _: True, hints=hints)
+    emptier = Emptier(claim=world.claim, empty=world.empty, is_folder=lambda _: True, wakeups=hints)
     running = asyncio.create_task(emptier.run(stop))
     async with asyncio.timeout(PATIENCE):
         await world.asked.wait()

@@ -7,7 +7,7 @@ import pytest
 from calotype import permissions
 
 from common.config import ConfigError
-from common.grpc_access import Door, ServerSettings, door
+from common.grpc_access import ServerSecurity, ServerSettings, server_security
 from common.grpc_client import ClientSettings, channel
 from common.grpc_tls import TlsSettings, channel_credentials, server_credentials
 from tests.support.certificates import Authority, Leaf
@@ -78,11 +78,11 @@ async def test_a_token_that_cannot_be_sent_is_refused_without_being_shown(token:
     assert token not in repr(ClientSettings(grpc_token=token))
 
 
-def made(**files: Path | None) -> Door:
-    return door(
+def made(**files: Path | None) -> ServerSecurity:
+    return server_security(
         ServerSettings(**files),  # type: ignore[arg-type]
         roles=permissions.ACCEPTED,
-        objection=permissions.objection,
+        policy=permissions.policy,
         changes=permissions.changes,
     )
 
@@ -100,5 +100,5 @@ def test_identities_or_authorities_of_certificates_say_it(tmp_path: Path, leaf: 
         grpc_tls_cert_file=leaf.certificate, grpc_tls_key_file=leaf.key, grpc_tls_ca_file=leaf.authority
     )
 
-    assert made(grpc_identities_file=file).guard is not None
-    assert (by_certificate.guard, by_certificate.credentials is None) == (None, False)
+    assert made(grpc_identities_file=file).authorizer is not None
+    assert (by_certificate.authorizer, by_certificate.credentials is None) == (None, False)

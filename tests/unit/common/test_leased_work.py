@@ -159,7 +159,7 @@ async def test_work_that_is_given_twice_is_done_once() -> None:
         return [(tokens[0], "a"), (tokens[0], "a")]
 
     work = LeasedWork(
-        "work", slots=2, lease_of=lambda work: 60, claim=claim, renew=desk.renew, run=hands.run, hints=None
+        "work", slots=2, lease_of=lambda work: 60, claim=claim, renew=desk.renew, run=hands.run, wakeups=None
     )
     await work.fill()
     await hands.next()

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from common import loops
-from common.errors import ServiceError, Unavailable
+from common.errors import DependencyUnavailable, ServiceError
 from common.loops import LONGEST_BACKOFF, backoff, pause_until, run_every
 from tests.support.patience import PATIENCE
 
@@ -88,7 +88,9 @@ async def test_between_two_runs_it_does_nothing() -> None:
         assert len(ticks.at) == 1
 
 
-@pytest.mark.parametrize("problem", [ValueError("a defect"), AWAY, Unavailable("The broker is away.")], ids=repr)
+@pytest.mark.parametrize(
+    "problem", [ValueError("a defect"), AWAY, DependencyUnavailable("The broker is away.")], ids=repr
+)
 async def test_a_run_that_raises_does_not_end_it(problem: Exception) -> None:
     ticks = Ticks(problem, problem)
     async with looping(ticks, interval=0.001):
@@ -105,7 +107,7 @@ async def test_a_defect_is_logged_with_its_trace(caplog: pytest.LogCaptureFixtur
     assert all(one.exc_info and isinstance(one.exc_info[1], ValueError) for one in failed)
 
 
-@pytest.mark.parametrize("problem", [AWAY, Unavailable("The broker is away.")], ids=repr)
+@pytest.mark.parametrize("problem", [AWAY, DependencyUnavailable("The broker is away.")], ids=repr)
 async def test_what_is_away_is_no_defect_and_is_told_in_one_line(
     problem: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:

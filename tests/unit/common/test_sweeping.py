@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from common.sweeping import Page, Sweeper
+from common.sweeping import NamePage, Sweeper
 
 NAMES = [f"{at:03}" for at in range(10)]
 
@@ -12,12 +12,12 @@ NAMES = [f"{at:03}" for at in range(10)]
 class Desk:
     """Gives one page, and keeps what it is told."""
 
-    def __init__(self, page: Page | None) -> None:
+    def __init__(self, page: NamePage | None) -> None:
         self.page = page
         self.told: list[tuple[list[str], bool]] = []
         self.tokens: list[str] = []
 
-    async def claim_page(self, token: str) -> Page | None:
+    async def claim_page(self, token: str) -> NamePage | None:
         """The page."""
         self.tokens.append(token)
         return self.page
@@ -37,13 +37,13 @@ async def names(after: str, most: int) -> list[str]:
 @pytest.mark.parametrize(
     ("page", "told"),
     [
-        (Page(after="", most=4), (NAMES[:4], False)),
-        (Page(after="005", most=4), (NAMES[6:], False)),
-        (Page(after="006", most=4), (NAMES[7:], True)),
-        (Page(after="009", most=4), ([], True)),
+        (NamePage(after="", most=4), (NAMES[:4], False)),
+        (NamePage(after="005", most=4), (NAMES[6:], False)),
+        (NamePage(after="006", most=4), (NAMES[7:], True)),
+        (NamePage(after="009", most=4), ([], True)),
     ],
 )
-async def test_a_page_is_told_as_it_is(page: Page, told: tuple[list[str], bool]) -> None:
+async def test_a_page_is_told_as_it_is(page: NamePage, told: tuple[list[str], bool]) -> None:
     desk = Desk(page)
 
     assert await Sweeper(desk, names).run_once() == {"to_go": 1}

@@ -13,7 +13,7 @@ from calotype.provider.v1 import provider_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from gateway.problems.problem import Problem
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, free_use, in_process
@@ -21,8 +21,8 @@ from tests.support.gateway import assembled, free_use, in_process
 OPERATOR, TENANT = {"Authorization": "Bearer operator-key"}, {"Authorization": "Bearer tenant-key"}
 KEYS = Keyring(
     [
-        Caller(tenant="ops", role="operator", key_sha256=sha256(b"operator-key").hexdigest()),
-        Caller(tenant="acme", key_sha256=sha256(b"tenant-key").hexdigest()),
+        Principal(tenant="ops", role="operator", key_sha256=sha256(b"operator-key").hexdigest()),
+        Principal(tenant="acme", key_sha256=sha256(b"tenant-key").hexdigest()),
     ]
 )
 

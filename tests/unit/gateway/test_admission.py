@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from common.errors import ServiceError
-from gateway.job_service.concurrency_limit import Admission
+from gateway.job_service.concurrency_limit import ConcurrencyLimiter
 from tests.support.virtual_time import VirtualLoop, in_virtual_time
 
 #: What a call may take.
@@ -12,7 +12,7 @@ SECONDS = 1.0
 
 @in_virtual_time
 async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
-    admission, order, together = Admission(places=2), list[int](), 0
+    admission, order, together = ConcurrencyLimiter(places=2), list[int](), 0
 
     async def ask(number: int) -> None:
         nonlocal together
@@ -31,7 +31,7 @@ async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
 
 @in_virtual_time
 async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
-    admission, loop = Admission(places=2), asyncio.get_running_loop()
+    admission, loop = ConcurrencyLimiter(places=2), asyncio.get_running_loop()
     began = loop.time()
 
     async def ask() -> float:
@@ -50,7 +50,7 @@ async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
 
 @in_virtual_time
 async def test_nobody_waits_for_longer_than_is_sensible() -> None:
-    admission = Admission(places=1, longest=0.2)
+    admission = ConcurrencyLimiter(places=1, longest=0.2)
     served = asyncio.Event()
 
     async def keep_busy() -> None:
@@ -69,7 +69,7 @@ async def test_nobody_waits_for_longer_than_is_sensible() -> None:
 
 @in_virtual_time
 async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_it_gives_up() -> None:
-    admission, loop, answered = Admission(places=1), asyncio.get_running_loop(), asyncio.Event()
+    admission, loop, answered = ConcurrencyLimiter(places=1), asyncio.get_running_loop(), asyncio.Event()
     assert isinstance(loop, VirtualLoop)
 
     async def ask() -> None:
@@ -93,7 +93,7 @@ async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_
 @pytest.mark.parametrize("turns", range(6))
 @in_virtual_time
 async def test_whoever_goes_at_any_moment_leaves_the_place_to_others(turns: int) -> None:
-    admission = Admission(places=1)
+    admission = ConcurrencyLimiter(places=1)
 
     async def ask() -> None:
         async with admission.place(SECONDS):

@@ -7,13 +7,13 @@ from calotype.provider.v1 import provider_pb2
 from starlette.requests import Request
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, free_use, in_process, provider
 
 SECRET = "sk-acme-1"
 DIGEST = hashlib.sha256(SECRET.encode()).hexdigest()
-KEYS = Keyring([Caller(tenant="acme", key_sha256=DIGEST)])
+KEYS = Keyring([Principal(tenant="acme", key_sha256=DIGEST)])
 
 
 async def _ask(
@@ -161,7 +161,7 @@ async def test_a_page_that_points_its_name_at_this_machine_gets_nothing(host: st
 
 
 async def test_this_machine_is_a_tenant_whatever_role_the_file_gives_to_that_name() -> None:
-    keyring = Keyring([Caller(tenant="default", role="operator", key_sha256=DIGEST)])
+    keyring = Keyring([Principal(tenant="default", role="operator", key_sha256=DIGEST)])
     async with (
         serving(FakeJobService()) as address,
         assembled(address, authenticator=Authenticator(keyring, free_use=free_use())) as (app, _),
@@ -171,8 +171,8 @@ async def test_this_machine_is_a_tenant_whatever_role_the_file_gives_to_that_nam
 
 
 async def test_a_caller_carries_the_limits_of_its_tenant_with_or_without_a_key() -> None:
-    limits = Limits(max_in_flight=5)
-    keyring = Keyring([Caller(tenant="default", limits=limits, key_sha256=DIGEST)])
+    limits = TenantQuota(max_in_flight=5)
+    keyring = Keyring([Principal(tenant="default", limits=limits, key_sha256=DIGEST)])
     authenticator = Authenticator(keyring, free_use=free_use())
     local: dict[str, Any] = {
         "type": "http",
@@ -185,11 +185,11 @@ async def test_a_caller_carries_the_limits_of_its_tenant_with_or_without_a_key()
     }
     keyed = local | {"headers": [*local["headers"], (b"authorization", f"Bearer {SECRET}".encode())]}
 
-    assert (await authenticator.caller(Request(local))).limits == limits
-    assert (await authenticator.caller(Request(keyed))).limits == limits
+    assert (await authenticator.principal(Request(local))).limits == limits
+    assert (await authenticator.principal(Request(keyed))).limits == limits
 
 
 async def test_a_key_that_is_gone_is_refused_at_once() -> None:
     authenticator = Authenticator(KEYS)
-    authenticator.use(Keyring([Caller(tenant="acme", key_sha256="0" * 64)]))
+    authenticator.use(Keyring([Principal(tenant="acme", key_sha256="0" * 64)]))
     assert await _ask(authenticator, key=f"Bearer {SECRET}") == (401, None)

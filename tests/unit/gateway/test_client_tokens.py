@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from gateway.auth import client_tokens
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from gateway.schemas.client_tokens import TokenAction
 from tests.support.event_source import events
 from tests.support.fake_job_service import FakeJobService, failure, serving
@@ -29,9 +29,9 @@ def _digest(key: str) -> str:
 
 
 ACME, OTHER, OPS = (
-    Caller(tenant="acme", key_sha256=_digest("acme-key")),
-    Caller(tenant="other", key_sha256=_digest("other-key")),
-    Caller(tenant="acme", role="operator", key_sha256=_digest("ops-key")),
+    Principal(tenant="acme", key_sha256=_digest("acme-key")),
+    Principal(tenant="other", key_sha256=_digest("other-key")),
+    Principal(tenant="acme", role="operator", key_sha256=_digest("ops-key")),
 )
 KEY = {"Authorization": "Bearer acme-key"}
 
@@ -331,7 +331,7 @@ async def test_tokens_end_with_the_key_that_signed_them(
 ) -> None:
     job = service.add(tenant="acme")
     bearer = await _bearer(http, job.id)
-    fresh = Caller(tenant="acme", key_sha256=_digest("acme-key-2"))
+    fresh = Principal(tenant="acme", key_sha256=_digest("acme-key-2"))
     authenticator.use(Keyring([fresh, ACME]))
     assert (await http.get(f"/v1/jobs/{job.id}", headers=bearer)).status_code == 200
     authenticator.use(Keyring([fresh]))
@@ -389,9 +389,9 @@ async def test_a_holder_sees_the_job_and_nothing_that_is_its_tenants_alone(
 @pytest.mark.parametrize(
     ("keyring", "status"),
     [
-        (Keyring([Caller(tenant="default", key_sha256=_digest("embedded"))]), 201),
+        (Keyring([Principal(tenant="default", key_sha256=_digest("embedded"))]), 201),
         (Keyring([ACME]), 403),
-        (Keyring([Caller(tenant="default")]), 403),
+        (Keyring([Principal(tenant="default")]), 403),
         (None, 403),
     ],
 )

@@ -9,16 +9,16 @@ from calotype.job.v1 import job_pb2
 from gateway.auth import client_tokens
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.client_tokens import Grant
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import Clock, assembled, free_use, in_process
 
 SHOP, OTHER = "https://shop.example", "https://other.example"
 
 
-def _caller(tenant: str, *origins: str) -> Caller:
+def _caller(tenant: str, *origins: str) -> Principal:
     digest = hashlib.sha256(tenant.encode()).hexdigest()
-    return Caller(tenant=tenant, cors_origins=frozenset(origins), key_sha256=digest)
+    return Principal(tenant=tenant, cors_origins=frozenset(origins), key_sha256=digest)
 
 
 SELLER = _caller("seller", SHOP)

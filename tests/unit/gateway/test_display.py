@@ -8,7 +8,7 @@ import pytest
 
 from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code, Stage, Status
-from gateway.views.display import Standing, display, poll_after_ms
+from gateway.views.display import JobCondition, display, poll_after_ms
 from gateway.views.ui_states import STATES
 from tests.support import ui_states
 from tests.support.standings import failed, standings
@@ -41,15 +41,15 @@ NOTHING_BOUGHT = {
 
 
 def _key(**standing: object) -> str:
-    return display(Standing(**standing), age_seconds=0).key  # type: ignore[arg-type]
+    return display(JobCondition(**standing), age_seconds=0).key  # type: ignore[arg-type]
 
 
-def _said(standing: Standing) -> str:
+def _said(standing: JobCondition) -> str:
     return f"{standing.failure_stage} {standing.reason}"
 
 
 @pytest.mark.parametrize("standing", FAILED, ids=_said)
-def test_that_something_went_wrong_is_said_of_a_defect_of_ours_alone(standing: Standing) -> None:
+def test_that_something_went_wrong_is_said_of_a_defect_of_ours_alone(standing: JobCondition) -> None:
     shown = display(standing, age_seconds=0)
 
     assert (shown.key == "failed") == (standing.reason == "INTERNAL")
@@ -68,13 +68,13 @@ def test_every_state_can_be_shown_and_every_standing_has_one() -> None:
 def test_what_only_a_newer_service_knows_is_told_by_what_is_known_of_it(
     status: Status, stage: Stage | None, code: Code | None
 ) -> None:
-    shown = display(Standing(status=status, failure_stage=stage, code=code), age_seconds=0)
+    shown = display(JobCondition(status=status, failure_stage=stage, code=code), age_seconds=0)
 
     assert shown.key.startswith(status)
 
 
 @pytest.mark.parametrize("standing", FAILED, ids=_said)
-def test_whoever_is_offered_no_retry_is_told_what_to_change(standing: Standing) -> None:
+def test_whoever_is_offered_no_retry_is_told_what_to_change(standing: JobCondition) -> None:
     shown = display(standing, age_seconds=0)
 
     assert bool(shown.actions) == ((standing.failure_stage, standing.reason) not in OF_THE_REQUEST)
@@ -82,21 +82,21 @@ def test_whoever_is_offered_no_retry_is_told_what_to_change(standing: Standing) 
 
 
 @pytest.mark.parametrize("standing", FAILED, ids=_said)
-def test_nobody_pays_again_without_having_been_asked(standing: Standing) -> None:
+def test_nobody_pays_again_without_having_been_asked(standing: JobCondition) -> None:
     shown = display(replace(standing, retry_needs_consent=True), age_seconds=0)
 
     assert "retry" not in shown.actions
 
 
 @pytest.mark.parametrize("standing", [one for one in FAILED if one.failure_stage == "generating"], ids=_said)
-def test_where_a_call_may_have_been_charged_that_is_said(standing: Standing) -> None:
+def test_where_a_call_may_have_been_charged_that_is_said(standing: JobCondition) -> None:
     shown = display(standing, age_seconds=0)
 
     assert ("charged" in shown.message) == (standing.reason not in NOTHING_BOUGHT)
 
 
 @pytest.mark.parametrize("standing", [one for one in FAILED if one.reason in OF_THIS_SERVICE], ids=_said)
-def test_the_provider_is_not_blamed_for_what_this_service_could_not_do(standing: Standing) -> None:
+def test_the_provider_is_not_blamed_for_what_this_service_could_not_do(standing: JobCondition) -> None:
     shown = display(standing, age_seconds=0)
 
     assert "provider" not in f"{shown.key} {shown.title} {shown.message}".lower()
@@ -156,7 +156,7 @@ def test_keys_name_one_state_each() -> None:
 def test_a_standing_is_shown_with_what_the_user_can_do(
     standing: dict[str, object], key: str, actions: list[str]
 ) -> None:
-    shown = display(Standing(**standing), age_seconds=0)  # type: ignore[arg-type]
+    shown = display(JobCondition(**standing), age_seconds=0)  # type: ignore[arg-type]
     assert (shown.key, shown.actions) == (key, actions)
 
 

@@ -11,7 +11,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from calotype.provider.v1 import provider_pb2
 
 from gateway.auth.authenticator import Authenticator
-from gateway.auth.keyring import Caller, Keyring
+from gateway.auth.keyring import Keyring, Principal
 from tests.support.fake_job_service import NOON, FakeJobService, failure, refusal, serving
 from tests.support.gateway import Clock, assembled, in_process
 
@@ -37,7 +37,7 @@ async def test_a_job_is_shown_with_every_key(client: httpx.AsyncClient, service:
 async def test_links_begin_with_the_address_that_the_client_used_before_a_proxy(
     service: FakeJobService, told: dict[str, str], scheme: str
 ) -> None:
-    keyring = Keyring([Caller(tenant="acme", key_sha256=hashlib.sha256(b"key").hexdigest())])
+    keyring = Keyring([Principal(tenant="acme", key_sha256=hashlib.sha256(b"key").hexdigest())])
     job = service.add(tenant="acme")
     async with (
         serving(service) as address,

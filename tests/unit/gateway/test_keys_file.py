@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from common.config import ConfigError
-from gateway.auth.keyring import Caller, Keyring, Limits
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from gateway.auth.keys_file import KeysFile
 
 DIGEST = hashlib.sha256(b"sk-acme-1").hexdigest()
@@ -54,9 +54,9 @@ def test_a_file_names_tenants_digests_limits_and_origins(path: Path) -> None:
 
     assert len(keyring) == 3
     assert keyring.by_key("sk-acme-1") == keyring.of_tenant("acme")
-    assert keyring.of_tenant("acme") == Caller(
+    assert keyring.of_tenant("acme") == Principal(
         tenant="acme",
-        limits=Limits(
+        limits=TenantQuota(
             max_in_flight=50,
             max_queued=5000,
             requests_per_minute=600,
@@ -68,7 +68,7 @@ def test_a_file_names_tenants_digests_limits_and_origins(path: Path) -> None:
         cors_origins=frozenset({"https://shop.example"}),
         key_sha256=DIGEST,
     )
-    assert keyring.of_tenant("ops") == Caller(tenant="ops", role="operator", key_sha256="0" * 64)
+    assert keyring.of_tenant("ops") == Principal(tenant="ops", role="operator", key_sha256="0" * 64)
 
 
 def test_a_tenant_may_have_several_keys_and_none(path: Path) -> None:

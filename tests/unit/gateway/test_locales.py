@@ -9,13 +9,13 @@ import pytest
 from calotype.job.v1 import job_pb2
 
 from gateway.views import locales
-from gateway.views.display import Standing
+from gateway.views.display import JobCondition
 from gateway.views.ui_states import STATES
 from tests.support.fake_job_service import FakeJobService, failure
 from tests.support.standings import standings
 
 
-def _job_at(standing: Standing) -> dict[str, Any]:
+def _job_at(standing: JobCondition) -> dict[str, Any]:
     """What job-service tells of a job that stands so."""
     told: dict[str, Any] = {"status": job_pb2.Status.Value(f"STATUS_{standing.status.upper()}")}
     if standing.failure_stage and standing.code and standing.reason:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from gateway.app import create_app
-from gateway.dependencies import Parts
+from gateway.dependencies import Dependencies
 from gateway.job_service.concurrency_limit import PLACES
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
@@ -20,14 +20,14 @@ PLAIN = "text/plain"
 
 
 @pytest.fixture
-async def parts(service: FakeJobService) -> AsyncIterator[Parts]:
+async def parts(service: FakeJobService) -> AsyncIterator[Dependencies]:
     """A gateway's parts."""
     async with serving(service) as address, assembled(address) as (_, made):
         yield made
 
 
 @pytest.fixture
-async def admin(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+async def admin(parts: Dependencies) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the admin port."""
     transport = httpx.ASGITransport(parts.metrics.serve)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:9464") as opened:
@@ -35,7 +35,7 @@ async def admin(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
 
 
 @pytest.fixture
-async def client(parts: Parts) -> AsyncIterator[httpx.AsyncClient]:
+async def client(parts: Dependencies) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the gateway of these parts."""
     async with in_process(create_app(parts)) as opened:
         yield opened
@@ -79,7 +79,7 @@ async def test_what_is_refused_before_a_route_is_found_is_counted_too(
     assert (await scrape(admin)).value(COUNT, method="GET", route="unknown", status="400") == 1
 
 
-async def test_a_gauge_tells_what_is_held_when_it_is_asked(parts: Parts, admin: httpx.AsyncClient) -> None:
+async def test_a_gauge_tells_what_is_held_when_it_is_asked(parts: Dependencies, admin: httpx.AsyncClient) -> None:
     names = ("calotype_event_streams", "calotype_request_body_bytes", "calotype_picture_bytes")
     before = await scrape(admin)
     parts.streams.open, parts.bodies.held, parts.pictures.held = 3, 4_096, 70_000
@@ -89,7 +89,7 @@ async def test_a_gauge_tells_what_is_held_when_it_is_asked(parts: Parts, admin: 
     assert [after.value(name) for name in names] == [3, 4_096, 70_000]
 
 
-async def test_calls_to_job_service_are_under_way_or_wait(parts: Parts, admin: httpx.AsyncClient) -> None:
+async def test_calls_to_job_service_are_under_way_or_wait(parts: Dependencies, admin: httpx.AsyncClient) -> None:
     done, admission = asyncio.Event(), parts.jobs.admission
 
     async def call() -> None:
@@ -110,7 +110,7 @@ async def test_calls_to_job_service_are_under_way_or_wait(parts: Parts, admin: h
     assert [told.value(name, state="waiting") for told in (crowded, empty)] == [3, 0]
 
 
-async def test_a_call_that_is_given_up_is_counted_no_longer(parts: Parts) -> None:
+async def test_a_call_that_is_given_up_is_counted_no_longer(parts: Dependencies) -> None:
     admission = parts.jobs.admission
     for _ in range(2):
         with pytest.raises(TimeoutError):

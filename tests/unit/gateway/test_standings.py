@@ -13,11 +13,11 @@ from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code as CodeName
 from services.job.application.stale_jobs import judge
 from services.job.domain.calls import CallOutcome, Phase
-from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Breaker, after
+from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Breaker, next_state
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, Lease
 from services.job.domain.states import State
-from services.job.domain.timeouts import Limits
+from services.job.domain.timeouts import StageTimeouts
 from tests.support.standings import FAILURES
 from tests.unit.services.job.domain.test_transitions import NOW, job_in
 
@@ -117,7 +117,7 @@ def _of_the_monitor() -> set[Pair]:
     leases = [Lease(worker="w", token=uuid4(), locked_at=NOW, expires_at=end) for end in ends]
     held = [job_in(state) for state in (State.PROCESSING, State.GENERATING, State.UPLOADING)]
     jobs = [replace(job, lease=lease, finish_by=by) for job, lease, by in product(held, leases, (None, NOW))]
-    return {pair for job in jobs for attempts in (1, 3) for pair in _judged(job, Limits(max_attempts=attempts))}
+    return {pair for job in jobs for attempts in (1, 3) for pair in _judged(job, StageTimeouts(max_attempts=attempts))}
 
 
 def _of_the_queue() -> set[Pair]:
@@ -125,20 +125,20 @@ def _of_the_queue() -> set[Pair]:
     deferrals = [None, *(_failure(one.reason, Stage.PROCESSING) for one in WRITTEN if one.deferred)]
     breakers = [None, *(one for reason in REASONS if (one := _breaker(reason)).opened_at)]
     jobs = [replace(job_in(State.QUEUED), deferral=deferral) for deferral in deferrals]
-    return {pair for job in jobs for breaker in breakers for pair in _judged(job, Limits(), blocked_by=breaker)}
+    return {pair for job in jobs for breaker in breakers for pair in _judged(job, StageTimeouts(), blocked_by=breaker)}
 
 
 def _breaker(reason: str) -> Breaker:
     """A breaker after calls that all ended with the reason."""
     ended = CallOutcome(call_id="call_1", phase=Phase.FAILED, code=Code(REASONS[reason].code), reason=reason)
-    return after(Breaker(provider="p", model="m"), [ended] * FAILURES_TO_OPEN, now=NOW)
+    return next_state(Breaker(provider="p", model="m"), [ended] * FAILURES_TO_OPEN, now=NOW)
 
 
 def _failure(reason: str, stage: Stage) -> Failure:
     return Failure(stage=stage, code=Code(REASONS[reason].code), reason=reason, message="", retryable=True)
 
 
-def _judged(job: Job, limits: Limits, *, blocked_by: Breaker | None = None) -> list[Pair]:
+def _judged(job: Job, limits: StageTimeouts, *, blocked_by: Breaker | None = None) -> list[Pair]:
     """With what the monitor fails the job at last; nothing when it does not."""
     change = judge(job, calls=[], staged=[], blocked_by=blocked_by, limits=limits, now=MUCH_LATER)
     failure = change.after.failure if change else None

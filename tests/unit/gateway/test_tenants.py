@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from calotype.ops.v1 import tenant_service_pb2
 
-from common.errors import Unavailable
-from gateway.auth.keyring import Caller, Keyring, Limits
+from common.errors import DependencyUnavailable
+from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from gateway.job_service.tenants import PAGE, TenantRegistrar
 from gateway.problems.problem import Problem
 
-BOUNDED = Caller(tenant="acme", limits=Limits(budget_micros_per_day=5, allowed_providers=()))
-FREE = Caller(tenant="free", limits=Limits(max_queued=1))
+BOUNDED = Principal(tenant="acme", limits=TenantQuota(budget_micros_per_day=5, allowed_providers=()))
+FREE = Principal(tenant="free", limits=TenantQuota(max_queued=1))
 
 
 class Operator:
@@ -39,7 +39,7 @@ class Operator:
 class Keys:
     """The keys that are in use."""
 
-    def __init__(self, *callers: Caller) -> None:
+    def __init__(self, *callers: Principal) -> None:
         self.now: Keyring | None = Keyring(callers)
 
     def __call__(self) -> Keyring | None:
@@ -67,7 +67,7 @@ async def test_every_tenant_is_told_of_once_for_each_change() -> None:
 
 async def test_many_tenants_are_told_of_in_pages() -> None:
     operator = Operator()
-    await registrar(operator, Keys(*(Caller(tenant=f"t{number}") for number in range(PAGE + 1)))).run_once()
+    await registrar(operator, Keys(*(Principal(tenant=f"t{number}") for number in range(PAGE + 1)))).run_once()
 
     assert [len(page) for page in operator.told] == [PAGE, 1]
 
@@ -90,7 +90,7 @@ async def test_a_crowd_that_is_bounded_waits_for_one_try_and_hears_of_its_failur
     ends = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert (operator.asked, {type(end) for end in ends}) == (1, {Problem})
-    with pytest.raises(Unavailable):
+    with pytest.raises(DependencyUnavailable):
         await tenants.run_once()
     operator.is_away = False
     await tenants.ensure(BOUNDED)

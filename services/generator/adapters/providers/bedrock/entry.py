@@ -14,7 +14,7 @@ Family = Literal["nova", "titan", "stability"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ModelLimits:
     """What the models of a family take by the vendor's reference."""
 
     in_name: str
@@ -32,8 +32,8 @@ class Limits:
 #: https://docs.aws.amazon.com/nova/latest/userguide/image-gen-req-resp-structure.html,
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-image.html and
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-stability-diffusion.html
-FAMILIES: Mapping[Family, Limits] = {
-    "nova": Limits(
+FAMILIES: Mapping[Family, ModelLimits] = {
+    "nova": ModelLimits(
         in_name="amazon.nova-canvas",
         max_images_per_call=5,
         # No picture of two such sides has the 4,194,304 pixels that it must have less of.
@@ -43,7 +43,7 @@ FAMILIES: Mapping[Family, Limits] = {
         most_input_images=5,
         max_prompt_characters=1024,
     ),
-    "titan": Limits(
+    "titan": ModelLimits(
         in_name="amazon.titan-image-generator",
         max_images_per_call=5,
         sizes=(
@@ -56,7 +56,7 @@ FAMILIES: Mapping[Family, Limits] = {
         most_input_images=5,
         max_prompt_characters=512,
     ),
-    "stability": Limits(
+    "stability": ModelLimits(
         in_name="stability.",
         aspect_ratios=("1:1", "16:9", "21:9", "2:3", "3:2", "4:5", "5:4", "9:16", "9:21"),
         output_formats=("png", "jpeg"),

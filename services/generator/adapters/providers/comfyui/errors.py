@@ -41,7 +41,7 @@ V2_RULES = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Failure:
+class ServerFailure:
     """What an exception in a node means, by the words of its type and message."""
 
     words: re.Pattern[str]
@@ -50,8 +50,8 @@ class Failure:
     retryable: bool = False
 
 
-def _failure(words: str, code: str, reason: str, *, retryable: bool = False) -> Failure:
-    return Failure(words=re.compile(words, re.IGNORECASE), code=code, reason=reason, retryable=retryable)
+def _failure(words: str, code: str, reason: str, *, retryable: bool = False) -> ServerFailure:
+    return ServerFailure(words=re.compile(words, re.IGNORECASE), code=code, reason=reason, retryable=retryable)
 
 
 #: The last two groups are of nodes that ask a vendor elsewhere; the server has no filter of its own.

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from services.generator.adapters.providers.diffusers.pipeline_thread import (
     DiffusionFailed,
+    DrawingStopped,
     Flagged,
     ModelUnusable,
     OutOfMemory,
-    Stopped,
     Unsupported,
 )
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
@@ -37,7 +37,7 @@ MEANINGS: dict[type[DiffusionFailed], Meaning] = {
         words="withheld a picture: its safety checker flagged it.",
         acceptance=Acceptance.ACCEPTED,
     ),
-    Stopped: Meaning(
+    DrawingStopped: Meaning(
         code="TEMPORARY",
         reason="PROVIDER_UNAVAILABLE",
         words="was stopped while it was drawing.",

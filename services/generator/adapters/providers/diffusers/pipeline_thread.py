@@ -69,7 +69,7 @@ class OutOfMemory(DiffusionFailed):
     """The device has no room for this at present."""
 
 
-class Stopped(DiffusionFailed):
+class DrawingStopped(DiffusionFailed):
     """Nobody wants this drawing any more."""
 
 
@@ -99,7 +99,7 @@ class Diffusion:
 
         def step(share: float) -> None:
             if unwanted.is_set() or self._closing.is_set():
-                raise Stopped
+                raise DrawingStopped
             untold.append(share)
             loop.call_soon_threadsafe(tell)
 
@@ -125,8 +125,8 @@ class Diffusion:
         failure: DiffusionFailed
         try:
             return self._drawn(drawing, step)
-        except Stopped:
-            failure = Stopped("The drawing was stopped.")
+        except DrawingStopped:
+            failure = DrawingStopped("The drawing was stopped.")
         except (RuntimeError, MemoryError) as error:
             if not _is_out_of_memory(error):
                 raise

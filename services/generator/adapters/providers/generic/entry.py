@@ -49,7 +49,7 @@ class Submit(Strict):
     options: Annotated[str, Field(max_length=300)] = ""
 
 
-class Operation(Strict):
+class OperationSettings(Strict):
     """By what the answer to a submission names the operation: always an id, and an address where that is polled."""
 
     id: DottedPath
@@ -117,7 +117,7 @@ class GenericSettings(Strict):
     #: Sent with every request.
     headers: Mapping[Token, Annotated[str, Field(max_length=500, pattern=r"^[ -~]*$")]] = Field(default_factory=dict)
     submit: Submit
-    operation: Operation | None = None
+    operation: OperationSettings | None = None
     poll: Poll | None = None
     status: Status | None = None
     result: Result

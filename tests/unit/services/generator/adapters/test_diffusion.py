@@ -15,9 +15,9 @@ from services.generator.adapters.providers.diffusers.pipeline_thread import (
     Diffusion,
     DiffusionFailed,
     Drawing,
+    DrawingStopped,
     ModelUnusable,
     OutOfMemory,
-    Stopped,
     Unsupported,
 )
 from tests.support.patience import PATIENCE
@@ -273,7 +273,7 @@ async def test_closing_stops_the_drawing_and_waits_for_its_thread(pipeline: Step
     await asyncio.sleep(0.01)
     pipeline.go_on.set()
     async with asyncio.timeout(PATIENCE):
-        with pytest.raises(Stopped):
+        with pytest.raises(DrawingStopped):
             await under_way
         await closing
 

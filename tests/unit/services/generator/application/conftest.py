@@ -31,7 +31,7 @@ class World:
         """Run one claimed job."""
         slot = slot or Slot(token=job.lease_token, work=job)
         generator = Generator(
-            desk=self.desk,
+            job_service=self.desk,
             facts=self.facts,
             staging=self.staging,
             reader=self.reader,

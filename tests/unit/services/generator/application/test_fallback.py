@@ -46,7 +46,7 @@ class World:
         known = {"spare": spare} | ({"paid": paid} if paid else {})
         self.desk, self.facts, self.spare = Desk(*known.values()), Facts(), spare
         self._generator = Generator(
-            desk=self.desk,
+            job_service=self.desk,
             facts=self.facts,
             staging=Staging(),
             reader=Reader(),

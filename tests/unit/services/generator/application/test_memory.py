@@ -51,7 +51,7 @@ async def run(memory: Memory, provider: Provider, *, n: int = 1, facts: Facts | 
     """One claim to its end; what was told."""
     facts = facts or Facts()
     generator = Generator(
-        desk=Desk(provider),
+        job_service=Desk(provider),
         facts=facts,
         staging=Staging(),
         reader=FetchingReader(),

@@ -64,7 +64,7 @@ async def looked(
     """Whom one look told what."""
     desk, facts = desk or Desk(), Facts()
     settler = Settler(
-        desk=desk,
+        job_service=desk,
         facts=facts,
         staging=staging or Staging(),
         reader=reader or Reader(),

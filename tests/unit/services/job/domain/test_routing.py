@@ -12,8 +12,8 @@ from services.job.domain.circuit_breakers import (
     LONGEST_PAUSE,
     Breaker,
     Health,
-    after,
-    health,
+    health_of,
+    next_state,
 )
 from services.job.domain.failures import Code
 
@@ -26,8 +26,8 @@ LIMITED = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.RATE_LIMIT, r
 
 
 def test_failures_in_a_row_open_it() -> None:
-    nearly = after(CLOSED, [ILL] * (FAILURES_TO_OPEN - 1), now=NOW)
-    opened = after(nearly, [ILL], now=NOW)
+    nearly = next_state(CLOSED, [ILL] * (FAILURES_TO_OPEN - 1), now=NOW)
+    opened = next_state(nearly, [ILL], now=NOW)
 
     assert (nearly.is_open(NOW), nearly.opened_at) == (False, None)
     assert (opened.is_open(NOW), opened.opened_at) == (True, NOW)
@@ -35,18 +35,18 @@ def test_failures_in_a_row_open_it() -> None:
 
 
 def test_one_that_goes_well_starts_the_count_anew() -> None:
-    assert after(CLOSED, [*[ILL] * (FAILURES_TO_OPEN - 1), WELL, ILL], now=NOW).failures == 1
+    assert next_state(CLOSED, [*[ILL] * (FAILURES_TO_OPEN - 1), WELL, ILL], now=NOW).failures == 1
 
 
 def test_a_refused_credential_opens_it_at_once() -> None:
-    opened = after(CLOSED, [REFUSED_KEY], now=NOW)
+    opened = next_state(CLOSED, [REFUSED_KEY], now=NOW)
 
     assert opened.is_open(NOW)
     assert (opened.cause().code, opened.cause().reason) == (Code.AUTH_ERROR, "PROVIDER_AUTH")
 
 
 def test_after_its_pause_it_lets_somebody_try() -> None:
-    opened = after(CLOSED, [REFUSED_KEY], now=NOW)
+    opened = next_state(CLOSED, [REFUSED_KEY], now=NOW)
     later = NOW + timedelta(seconds=FIRST_PAUSE)
 
     assert not opened.is_open(later)
@@ -54,31 +54,31 @@ def test_after_its_pause_it_lets_somebody_try() -> None:
 
 
 def test_each_try_that_fails_doubles_the_pause_up_to_the_longest() -> None:
-    breaker, now, pauses = after(CLOSED, [REFUSED_KEY], now=NOW), NOW, []
+    breaker, now, pauses = next_state(CLOSED, [REFUSED_KEY], now=NOW), NOW, []
     for _ in range(6):
         assert breaker.open_until is not None
         pauses.append((breaker.open_until - now).total_seconds())
         now = breaker.open_until
-        breaker = after(breaker, [REFUSED_KEY], now=now)
+        breaker = next_state(breaker, [REFUSED_KEY], now=now)
 
     assert pauses == [30, 60, 120, 240, LONGEST_PAUSE, LONGEST_PAUSE]
     assert breaker.opened_at == NOW
 
 
 def test_calls_that_were_under_way_when_it_opened_prolong_nothing() -> None:
-    opened = after(CLOSED, [ILL] * FAILURES_TO_OPEN, now=NOW)
+    opened = next_state(CLOSED, [ILL] * FAILURES_TO_OPEN, now=NOW)
 
-    assert after(opened, [ILL], now=NOW + timedelta(seconds=5)).open_until == opened.open_until
+    assert next_state(opened, [ILL], now=NOW + timedelta(seconds=5)).open_until == opened.open_until
 
 
 def test_a_try_that_goes_well_closes_it() -> None:
-    assert after(after(CLOSED, [REFUSED_KEY], now=NOW), [WELL], now=NOW) == CLOSED
+    assert next_state(next_state(CLOSED, [REFUSED_KEY], now=NOW), [WELL], now=NOW) == CLOSED
 
 
 def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
-    tried = replace(after(CLOSED, [REFUSED_KEY], now=NOW), probe_until=NOW + timedelta(hours=1))
+    tried = replace(next_state(CLOSED, [REFUSED_KEY], now=NOW), probe_until=NOW + timedelta(hours=1))
 
-    assert after(tried, [LIMITED], now=NOW).probe_until is None
+    assert next_state(tried, [LIMITED], now=NOW).probe_until is None
 
 
 @pytest.mark.parametrize(
@@ -96,4 +96,4 @@ def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
     ],
 )
 def test_what_the_end_of_a_call_says_of_its_provider(phase: Phase, reason: str | None, says: Health) -> None:
-    assert health(CallOutcome(call_id="c", phase=phase, reason=reason)) is says
+    assert health_of(CallOutcome(call_id="c", phase=phase, reason=reason)) is says

@@ -18,10 +18,10 @@ from services.generator.adapters.providers.diffusers.entry import DiffusersEntry
 from services.generator.adapters.providers.diffusers.pipeline_thread import (
     DiffusionFailed,
     Drawing,
+    DrawingStopped,
     Flagged,
     ModelUnusable,
     OutOfMemory,
-    Stopped,
     Unsupported,
 )
 from services.generator.adapters.providers.diffusers.provider import INSTALL, DiffusersProvider
@@ -240,7 +240,7 @@ def test_the_library_for_adapters_is_asked_for_only_where_there_are_some(monkeyp
         (ModelUnusable("/models/gone"), "PERMANENT", "PROVIDER_REJECTED", False, Acceptance.NOT_ACCEPTED),
         (Unsupported("odd"), "PERMANENT", "UNSUPPORTED", False, Acceptance.NOT_ACCEPTED),
         (Flagged("seen"), "PERMANENT", "CONTENT_POLICY", False, Acceptance.ACCEPTED),
-        (Stopped("late"), "TEMPORARY", "PROVIDER_UNAVAILABLE", True, Acceptance.ACCEPTED),
+        (DrawingStopped("late"), "TEMPORARY", "PROVIDER_UNAVAILABLE", True, Acceptance.ACCEPTED),
     ],
 )
 async def test_what_goes_wrong_is_classified(

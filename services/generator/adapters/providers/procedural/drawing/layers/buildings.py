@@ -73,13 +73,13 @@ def _openings(canvas: Canvas, scene: Scene, x: float, foot: float, size: float) 
     for u, v in ((0.22, 0.42), (0.6, 0.42), (0.9, 0.42), (-0.68, 0.42)):
         windows.bar(x + size * u, foot - size * v, x + size * (u + 0.16), foot - size * (v - 0.22))
     windows.bar(x - size * 0.49, foot - size * 0.86, x - size * 0.35, foot - size * 0.68)
-    door = Stencil().bar(x - size * 0.4, foot - size * 0.42, x - size * 0.2, foot)
+    security = Stencil().bar(x - size * 0.4, foot - size * 0.42, x - size * 0.2, foot)
     if scene.palette.dark or scene.reading.hour is not None or scene.snowy:
         canvas.paint(windows, glow)
         canvas.glow(x + size * 0.2, foot - size * 0.4, size * 2.2, glow, 0.3)
     else:
         canvas.paint(windows, mix(scene.palette.zenith, scene.palette.ink, 0.45))
-    canvas.paint(door, mix(scene.palette.accent, scene.palette.ink, 0.35))
+    canvas.paint(security, mix(scene.palette.accent, scene.palette.ink, 0.35))
 
 
 def _smoke(canvas: Canvas, scene: Scene, x: float, y: float, size: float) -> None:

@@ -9,7 +9,7 @@ from calotype.job.v1 import worker_service_pb2_grpc
 from common.emptying import Folder
 from common.grpc_client import call
 from common.leased_work import Renewal
-from common.sweeping import Page
+from common.sweeping import NamePage
 from services.uploader.domain import StagedImage, Upload
 
 TIMEOUT_SECONDS = 5.0
@@ -20,7 +20,7 @@ RENEWALS = {
 }
 
 
-class GrpcWorkDesk:
+class GrpcJobService:
     """Asks job-service."""
 
     def __init__(self, channel: grpc.aio.Channel, *, worker_name: str) -> None:
@@ -55,11 +55,11 @@ class GrpcWorkDesk:
         answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
         return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
 
-    async def claim_page(self, token: str) -> Page | None:
+    async def claim_page(self, token: str) -> NamePage | None:
         """The next page of the bucket to be compared."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token)
         answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
-        return Page(after=answer.after, most=answer.most) if answer.is_due else None
+        return NamePage(after=answer.after, most=answer.most) if answer.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
         """What there is on the page."""
