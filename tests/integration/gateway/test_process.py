@@ -15,8 +15,6 @@ from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 from cli.stack.ports import free_port
 from common.grpc_server import Served, serve
 from common.health import Readiness
-from gateway import job_client, operator_client
-from gateway.keys import RELOAD_SECONDS
 from gateway.auth.keys_file import RELOAD_SECONDS
 from gateway.job_service import job_client, operator_client
 from tests.support.event_source import events, next_job
