@@ -37,8 +37,8 @@ _NO_PAGE, _NO_METHOD = 404, 405
 _NOUNS = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
 
 
-def create_app(parts: Dependencies) -> FastAPI:
-    """The ASGI application on its parts."""
+def create_app(deps: Dependencies) -> FastAPI:
+    """The ASGI application, which serves with these dependencies."""
     app = FastAPI(
         title="Calotype",
         docs_url=None,
@@ -47,10 +47,10 @@ def create_app(parts: Dependencies) -> FastAPI:
         redirect_slashes=False,
         telemetry=_OFF,
     )
-    app.state.parts = parts
+    app.state.deps = deps
     for noun in _NOUNS:
         app.include_router(noun.router)
-    app.add_middleware(Edge, allowed_origin=parts.authenticator.allowed_origin, metrics=parts.metrics)
+    app.add_middleware(Edge, allowed_origin=deps.authenticator.allowed_origin, metrics=deps.metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)

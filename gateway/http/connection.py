@@ -105,7 +105,7 @@ class HttpConnection(H11Protocol):
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             problem = malformed("This is not a request as HTTP/1.1 has it.")
             answer = respond(problem, instance="", request_id=new_uuid7().hex)
-            headers = [*answer.headers.items(), *SECURITY.items(), ("HttpConnection", "close")]
+            headers = [*answer.headers.items(), *SECURITY.items(), ("Connection", "close")]
             for part in (
                 h11.Response(status_code=400, headers=headers),
                 h11.Data(bytes(answer.body)),
@@ -122,7 +122,7 @@ class HttpConnection(H11Protocol):
         detail = "Too many connections are open here; ask again."
         problem = Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
         answer = respond(problem, instance=instance_of(scope), request_id=new_uuid7().hex)
-        answer.headers.update({**SECURITY, "HttpConnection": "close"})
+        answer.headers.update({**SECURITY, "Connection": "close"})
         await answer(scope, receive, send)
 
     def _expect_less(self, than: int) -> None:

@@ -122,8 +122,8 @@ async def test_with_too_many_connections_requests_are_refused_but_for_those_of_o
         # Begun, so that each of them is held for as long as a head may take.
         for _, writer in held:
             writer.write(b"GET / HTTP/1.1\r\n")
-        refused = await gateway.get("/v1/jobs", headers={"HttpConnection": "close"})
-        spoken = await gateway.get("/v1/models", headers={"HttpConnection": "close"})
+        refused = await gateway.get("/v1/jobs", headers={"Connection": "close"})
+        spoken = await gateway.get("/v1/models", headers={"Connection": "close"})
         asked = await gateway.get("/healthz")
     assert (refused.status_code, refused.json()["reason"]) == (503, "SERVICE_UNAVAILABLE")
     assert refused.headers["retry-after"] == "2"

@@ -47,7 +47,7 @@ class Reader(ast.NodeVisitor):
 
     def __init__(self, file: Path) -> None:
         self.found: list[Written] = []
-        self._file = file.name
+        self._file = f"{file.parent.name}/{file.name}"
         # The generator's errors are of this stage unless they say another.
         self._default = "GENERATING" if file.is_relative_to(SERVICES / "generator") else None
         self._stage, self._deferred = self._default, False
@@ -107,7 +107,7 @@ def _literal() -> set[Pair]:
 
 def _of_given_pictures() -> set[Pair]:
     """The image reader's word for whatever a picture fails with, when it was given with the request."""
-    found = {one.reason for one in WRITTEN if one.file in ("guarded_fetch.py", "image_errors.py")}
+    found = {one.reason for one in WRITTEN if one.file in ("images/guarded_fetch.py", "images/errors.py")}
     return {("processing", "INVALID_INPUT" if reason == "INVALID_IMAGE" else reason) for reason in found}
 
 
@@ -157,13 +157,13 @@ def test_every_reason_that_a_service_writes_is_in_the_table() -> None:
 
 def test_only_the_image_reader_changes_the_stage_of_an_error() -> None:
     changing = {
-        file.name
+        f"{file.parent.name}/{file.name}"
         for file, tree in TREES.items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Attribute) and node.attr == "stage" and isinstance(node.ctx, ast.Store)
     }
 
-    assert changing == {"image_reader.py"}
+    assert changing == {"images/reader.py"}
 
 
 def test_a_reason_is_written_with_its_code_in_the_catalogue() -> None:
