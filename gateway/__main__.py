@@ -52,7 +52,7 @@ async def main(stop: asyncio.Event) -> None:
         may_be_free = settings.keyless_while_free and is_reached_from_here_alone
         free_use = FreeUse(partial(jobs.providers, None)) if may_be_free else None
         authenticator = Authenticator(keyring, free_use=free_use)
-        parts = Dependencies(
+        deps = Dependencies(
             jobs=jobs,
             operator=operator,
             tenants=TenantRegistrar(operator, lambda: authenticator.keyring),
@@ -60,24 +60,24 @@ async def main(stop: asyncio.Event) -> None:
             ready=ready,
             draining=stop,
         )
-        stack.push_async_callback(parts.pictures.close)
+        stack.push_async_callback(deps.pictures.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         look = partial(readiness.look, jobs, ready)
         tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
-            register = parts.tenants.run_once
+            register = deps.tenants.run_once
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
             tasks.start(run_every("tenants", register, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if free_use is not None:
             tasks.start(run_every("free_use", free_use.look, interval=LOOK_SECONDS, stop=stop), name="free use")
         if admin is not None:
             # It ends with the tasks, and they after the server below: while that drains, it can be watched.
-            scraped = server.serve(parts.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
+            scraped = server.serve(deps.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
             tasks.start(scraped, name="admin port")
             server.log_listening("admin.opened", admin)
         server.log_listening("http.opened", opened)
-        await server.serve(create_app(parts), opened, stop=stop)
+        await server.serve(create_app(deps), opened, stop=stop)
 
 
 def _keys_file(settings: Settings) -> KeysFile | None:
