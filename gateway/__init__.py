@@ -1,4 +1,4 @@
-"""The gateway translates REST to gRPC. It owns no state: everything that it returns comes from job-service.
+"""The gateway translates REST to gRPC. It stores nothing: everything that it returns comes from job-service.
 
-Clients reach it over HTTP; no other package imports it.
+Clients call it over HTTP; no other package imports it.
 """

@@ -15,7 +15,7 @@ from common.loops import run_every
 from common.tracing import tracing
 from gateway.app import create_app
 from gateway.auth.authenticator import Authenticator, is_loopback
-from gateway.auth.free_use import LOOK_SECONDS, FreeUse
+from gateway.auth.free_use import REFRESH_SECONDS, FreeUse
 from gateway.auth.keys_file import RELOAD_SECONDS, KeysFile
 from gateway.dependencies import Dependencies
 from gateway.http import server
@@ -26,12 +26,12 @@ from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
 
-#: A job brings at most 40 MiB of pictures.
-LARGEST_MESSAGE = 48 * 1024 * 1024
+#: Bytes of a gRPC message: a job has at most 40 MiB of input images, and other fields.
+MAX_MESSAGE_BYTES = 48 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Runs the gateway until `stop` is set."""
     return_large_blocks()
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="gateway", level=settings.log_level, form=settings.log_format)
@@ -44,13 +44,13 @@ async def main(stop: asyncio.Event) -> None:
         if settings.admin_listen is not None:
             admin = stack.enter_context(server.bind(settings.admin_listen, setting="CALOTYPE_ADMIN_LISTEN"))
         stack.enter_context(tracing("gateway"))
-        opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=LARGEST_MESSAGE)
+        opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=MAX_MESSAGE_BYTES)
         job_service = await stack.enter_async_context(opened_channel)
         jobs, operator = JobServiceClient(job_service), OperatorClient(job_service)
-        # By the socket, not by what the setting calls it.
-        is_reached_from_here_alone = is_loopback(opened.getsockname()[0])
-        may_be_free = settings.keyless_while_free and is_reached_from_here_alone
-        free_use = FreeUse(partial(jobs.providers, None)) if may_be_free else None
+        # The socket's address decides, not the host name in the setting.
+        listens_on_loopback = is_loopback(opened.getsockname()[0])
+        may_be_keyless = settings.keyless_while_free and listens_on_loopback
+        free_use = FreeUse(partial(jobs.providers, None)) if may_be_keyless else None
         authenticator = Authenticator(keyring, free_use=free_use)
         deps = Dependencies(
             jobs=jobs,
@@ -60,21 +60,21 @@ async def main(stop: asyncio.Event) -> None:
             ready=ready,
             draining=stop,
         )
-        stack.push_async_callback(deps.pictures.close)
+        stack.push_async_callback(deps.images.close)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        look = partial(readiness.look, jobs, ready)
-        tasks.start(run_every("job_service_watch", look, interval=1.0, stop=stop), name="job-service watch")
+        check = partial(readiness.check, jobs, ready)
+        tasks.start(run_every("job_service_watch", check, interval=1.0, stop=stop), name="job-service watch")
         if keys_file is not None:
             reload = partial(keys_file.reload, authenticator.use)
             register = deps.tenants.run_once
             tasks.start(run_every("keys", reload, interval=RELOAD_SECONDS, stop=stop), name="keys")
             tasks.start(run_every("tenants", register, interval=RELOAD_SECONDS, stop=stop), name="tenants")
         if free_use is not None:
-            tasks.start(run_every("free_use", free_use.look, interval=LOOK_SECONDS, stop=stop), name="free use")
+            tasks.start(run_every("free_use", free_use.refresh, interval=REFRESH_SECONDS, stop=stop), name="free use")
         if admin is not None:
-            # It ends with the tasks, and they after the server below: while that drains, it can be watched.
-            scraped = server.serve(deps.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
-            tasks.start(scraped, name="admin port")
+            # Stops with the tasks, after the server below, so that metrics can be scraped while that one drains.
+            admin_server = server.serve(deps.metrics.serve, admin, stop=asyncio.Event(), drain_seconds=1)
+            tasks.start(admin_server, name="admin port")
             server.log_listening("admin.opened", admin)
         server.log_listening("http.opened", opened)
         await server.serve(create_app(deps), opened, stop=stop)
@@ -84,7 +84,9 @@ def _keys_file(settings: Settings) -> KeysFile | None:
     if settings.api_keys_file is not None:
         return KeysFile(settings.api_keys_file)
     if not settings.keyless_while_free:
-        raise config.ConfigError("CALOTYPE_API_KEYS_FILE is not set: it names the keys, and nobody is let in without.")
+        raise config.ConfigError(
+            "CALOTYPE_API_KEYS_FILE is not set. Set it to the path of the keys file: every request needs a key."
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""The application: routes, the edge around them, and every error as a refusal."""
+"""The ASGI application: the routes, the middleware around them, and the handlers of all errors."""
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -10,7 +10,7 @@ from gateway.api_docs import openapi
 from gateway.auth import audit
 from gateway.dependencies import Dependencies
 from gateway.http.error_responses import respond
-from gateway.http.middleware import Edge, instance_of, request_id_of
+from gateway.http.middleware import RequestMiddleware, instance_of, request_id_of
 from gateway.problems.problem import Problem, Violation, invalid
 from gateway.routes import (
     admin,
@@ -25,7 +25,7 @@ from gateway.routes import (
     pages,
 )
 
-#: The edge traces every request; the framework's own spans would repeat it, with the query, which may hold a token.
+#: `RequestMiddleware` traces every request; FastAPI's own spans would contain the query, which may hold a token.
 _OFF: TelemetryConfig = {
     "tracing": False,
     "metrics": False,
@@ -33,8 +33,8 @@ _OFF: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-_NO_PAGE, _NO_METHOD = 404, 405
-_NOUNS = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
+_NOT_FOUND, _METHOD_NOT_ALLOWED = 404, 405
+_RESOURCES = (jobs, job_actions, events, client_tokens, catalogue, openai_images, openai_models, admin, health, pages)
 
 
 def create_app(deps: Dependencies) -> FastAPI:
@@ -48,9 +48,9 @@ def create_app(deps: Dependencies) -> FastAPI:
         telemetry=_OFF,
     )
     app.state.deps = deps
-    for noun in _NOUNS:
-        app.include_router(noun.router)
-    app.add_middleware(Edge, allowed_origin=deps.authenticator.allowed_origin, metrics=deps.metrics)
+    for resource in _RESOURCES:
+        app.include_router(resource.router)
+    app.add_middleware(RequestMiddleware, allowed_origin=deps.authenticator.allowed_origin, metrics=deps.metrics)
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
@@ -60,39 +60,43 @@ def create_app(deps: Dependencies) -> FastAPI:
 
 async def _problem(request: Request, error: Exception) -> Response:
     assert isinstance(error, Problem)
-    return _answer(request, error)
+    return _respond(request, error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """What the router says by itself: no such page, or no such method there."""
+    """Handles the errors that the router raises: unknown path, or unknown method of a path."""
     assert isinstance(error, HTTPException)
-    words = {_NO_PAGE: "There is no such page.", _NO_METHOD: f"{request.method} is not possible here."}
+    details = {
+        _NOT_FOUND: "There is no such path. GET /docs lists every call.",
+        _METHOD_NOT_ALLOWED: f"This path does not support {request.method}. See the Allow header.",
+    }
     problem = Problem(
-        reason="NOT_FOUND" if error.status_code in words else "MALFORMED",
-        detail=words.get(error.status_code, "The request cannot be served."),
+        reason="NOT_FOUND" if error.status_code in details else "MALFORMED",
+        detail=details.get(error.status_code, "The request is not valid."),
         status=error.status_code,
-        headers={"Allow": _allowed(request)} if error.status_code == _NO_METHOD else dict(error.headers or {}),
+        headers={"Allow": _allowed(request)} if error.status_code == _METHOD_NOT_ALLOWED else dict(error.headers or {}),
     )
-    return _answer(request, problem)
+    return _respond(request, problem)
 
 
 def _allowed(request: Request) -> str:
-    """Every method that the page has; the router would name those of its first route alone."""
-    routes = [*request.app.routes, *(route for noun in _NOUNS for route in noun.router.routes)]
-    found = [
+    """Returns all methods of the path; the router would name only those of its first route."""
+    routes = [*request.app.routes, *(route for resource in _RESOURCES for route in resource.router.routes)]
+    matching = [
         route for route in routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE
     ]
-    return ", ".join(sorted({method for route in found for method in route.methods or ()}))
+    return ", ".join(sorted({method for route in matching for method in route.methods or ()}))
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    wrong = [
-        Violation(field=".".join(map(str, one["loc"][1:])) or "request", message=one["msg"]) for one in error.errors()
+    violations = [
+        Violation(field=".".join(map(str, detail["loc"][1:])) or "request", message=detail["msg"])
+        for detail in error.errors()
     ]
-    return _answer(request, invalid(wrong))
+    return _respond(request, invalid(violations))
 
 
-def _answer(request: Request, problem: Problem) -> Response:
+def _respond(request: Request, problem: Problem) -> Response:
     audit.note_reason(request.scope, problem.reason)
     return respond(problem, instance=instance_of(request.scope), request_id=request_id_of(request.scope))

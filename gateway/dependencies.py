@@ -1,4 +1,4 @@
-"""What every route has at hand."""
+"""What routes depend on: the gateway's objects, the principal of a request, and JSON responses."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from gateway.job_service import quotas
 from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
-from gateway.openai_images.pictures import PictureReader
+from gateway.openai_images.pictures import PublicImageReader
 from gateway.problems.problem import Problem
 from gateway.requests.body_reader import BodyReader
 from gateway.schemas.client_tokens import TokenAction
@@ -31,41 +31,53 @@ from gateway.views.job import Renderer
 
 T = TypeVar("T")
 _JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
-#: Bodies up to this size are read between two breaths of the loop; larger ones in a thread, one at a time.
+#: Bytes. Bodies up to this size are parsed in the event loop; larger ones in a thread, one at a time.
 SMALL_BODY = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Dependencies:
-    """The gateway's parts; `draining` is set when it is about to stop."""
+    """The objects that all requests share."""
 
     jobs: JobServiceClient
+    """Calls job-service for tenants."""
     operator: OperatorClient
+    """Calls job-service for operators."""
     tenants: TenantRegistrar
+    """Sends the tenants' limits to job-service."""
     authenticator: Authenticator
+    """Finds the principal of a request."""
     ready: Readiness
+    """Conditions that `/readyz` reports."""
     draining: asyncio.Event
+    """Set when the gateway begins to stop; streams and waiting requests then end."""
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """Returns the time in UTC."""
     timeouts: StreamTimeouts = field(default_factory=StreamTimeouts)
+    """Time limits of streams and of waiting requests."""
     bodies: BodyReader = field(default_factory=BodyReader)
+    """Reads request bodies within a memory limit."""
     streams: Streams = field(default_factory=Streams)
-    pictures: PictureReader = field(default_factory=PictureReader)
+    """Counts open streams."""
+    images: PublicImageReader = field(default_factory=PublicImageReader)
+    """Downloads images for base64 responses."""
     _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a large body is parsed in a thread."""
 
     @cached_property
     def metrics(self) -> Metrics:
-        """What whoever scrapes is told of these parts."""
-        return Metrics(streams=self.streams, bodies=self.bodies, pictures=self.pictures, admission=self.jobs.admission)
+        """The metrics of these objects."""
+        return Metrics(streams=self.streams, bodies=self.bodies, images=self.images, limiter=self.jobs.limiter)
 
     async def digest(self, work: Callable[[bytes], T], raw: bytes) -> T:
-        """Do work on a body, away from the loop when it is a large one."""
+        """Returns `work(raw)`; runs it in a thread if the body is large, so that it does not block other requests."""
         if len(raw) <= SMALL_BODY:
             return work(raw)
         async with self._thread:
             return await asyncio.to_thread(work, raw)
 
     def renderer(self, request: Request, principal: Principal) -> Renderer:
-        """What renders for this client, now."""
+        """Returns the converter from jobs to views for this client and this time."""
         return Renderer(
             root=_root(request),
             now=self.clock(),
@@ -75,33 +87,36 @@ class Dependencies:
 
 
 def _root(request: Request) -> str:
-    """The address that the client used. TLS often ends at a proxy, which tells of it; only links depend on it."""
-    told = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    scheme = told if told in ("http", "https") else request.url.scheme
+    """Returns the scheme and host that the client used, for links.
+
+    TLS often ends at a proxy, so its X-Forwarded-Proto header is trusted for the scheme; only links depend on it.
+    """
+    forwarded = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    scheme = forwarded if forwarded in ("http", "https") else request.url.scheme
     return str(request.base_url.replace(scheme=scheme)).rstrip("/")
 
 
-async def _parts(request: Request) -> Dependencies:
+async def _deps(request: Request) -> Dependencies:
     deps: Dependencies = request.app.state.deps
     return deps
 
 
-DependenciesOf = Annotated[Dependencies, Depends(_parts)]
+DependenciesOf = Annotated[Dependencies, Depends(_deps)]
 
 
 async def _submitter(request: Request, deps: DependenciesOf) -> Principal:
     principal = await deps.authenticator.principal(request)
     if principal.grant is not None:
-        raise _denied("A client token is for its one job alone; this needs a key.")
+        raise _denied("A client token gives access to its own job only. Send an API key.")
     return principal
 
 
-#: Whoever has a key, before the request is counted: job-service does that, once it knows the Idempotency-Key.
+#: A principal with a key whose request is not counted yet: job-service counts it once it knows the Idempotency-Key.
 SubmitterOf = Annotated[Principal, Depends(_submitter)]
 
 
 async def _principal(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Principal:
-    await quotas.take_request(deps.jobs, principal, request.scope)
+    await quotas.count_request(deps.jobs, principal, request.scope)
     return principal
 
 
@@ -109,27 +124,29 @@ def _denied(detail: str) -> Problem:
     return Problem(reason="PERMISSION_DENIED", detail=detail)
 
 
+#: A principal with a key, whose request has been counted against the rate limit.
 PrincipalOf = Annotated[Principal, Depends(_principal)]
 
 
 async def _operator(principal: PrincipalOf) -> Principal:
     if principal.role != "operator":
-        raise _denied("Only an operator's key may do this.")
+        raise _denied("This call requires the key of an operator.")
     return principal
 
 
+#: A principal with the key of an operator.
 OperatorOf = Annotated[Principal, Depends(_operator)]
 
 
 def job_id_of(job_id: str) -> str:
-    """An id that can be one of a job. Raises `Problem` JOB_NOT_FOUND."""
+    """Returns the job id if its format is valid. Raises `Problem` JOB_NOT_FOUND."""
     if not _JOB_ID.fullmatch(job_id):
-        raise _no_such_job()
+        raise _job_not_found()
     return job_id
 
 
-def _no_such_job() -> Problem:
-    return Problem(reason="JOB_NOT_FOUND", detail="There is no such job.")
+def _job_not_found() -> Problem:
+    return Problem(reason="JOB_NOT_FOUND", detail="There is no job with this id, or it belongs to another tenant.")
 
 
 async def _job_id(job_id: str) -> str:
@@ -142,25 +159,29 @@ JobId = Annotated[str, Depends(_job_id)]
 def require_job_access(
     action: TokenAction, *, token_in_address: bool = False
 ) -> Callable[[Request, Dependencies, str], Awaitable[Principal]]:
-    """Whoever has a key, or a client token for this job and action; to look and to cancel count as requests."""
+    """Returns a dependency that requires a key, or a client token for this job and action.
+
+    Counts the request, except a retry, which job-service counts.
+    """
 
     async def check(request: Request, deps: DependenciesOf, job_id: JobId) -> Principal:
         principal = await deps.authenticator.principal(request, token_in_address=token_in_address)
         if principal.grant is not None and principal.grant.job_id != job_id:
             audit.note_hidden(request.scope)
-            raise _no_such_job()
+            raise _job_not_found()
         if principal.grant is not None and action not in principal.grant.actions:
-            raise _denied(f"The client token does not allow to {action} the job.")
+            raise _denied(f"The client token does not include the action `{action}`.")
         if action != "retry":
-            await quotas.take_request(deps.jobs, principal, request.scope)
+            await quotas.count_request(deps.jobs, principal, request.scope)
         return principal
 
     return check
 
 
+#: A principal that may read the job of the path.
 ReaderOf = Annotated[Principal, Depends(require_job_access("read"))]
 
 
 def json_response(view: BaseModel, *, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """A view as JSON."""
+    """Returns a JSON response."""
     return Response(view.model_dump_json(), status_code=status, headers=headers, media_type="application/json")

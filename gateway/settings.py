@@ -1,4 +1,4 @@
-"""What the gateway reads from its environment."""
+"""The gateway's settings, from environment variables."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,15 +9,20 @@ from common.grpc_client import ClientSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ClientSettings):
-    """One field per `CALOTYPE_...` variable."""
+    """Each field is the environment variable `CALOTYPE_<NAME>`."""
 
+    #: HOST:PORT of the HTTP API, such as 0.0.0.0:8080.
     http_listen: str
+    #: HOST:PORT of job-service's gRPC server.
     job_address: str
-    #: Where metrics are served; nowhere unless it is given.
+    #: HOST:PORT where `GET /metrics` is served; None: metrics are not served.
     admin_listen: str | None = None
+    #: The file with tenants, digests of their API keys and limits; required unless `keyless_while_free` is set.
     api_keys_file: Path | None = None
-    #: Only `calotype up` sets it: callers on this machine need no key while every provider is free. A gateway that
-    #: listens on another address than loopback asks for a key all the same.
+    #: Lets local requests without a key through while every provider is free; only `calotype up` sets it. Has no effect
+    #: on a gateway that listens on an address other than loopback.
     keyless_while_free: bool = False
+    #: Least severe level that is logged.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    #: `json` writes one JSON object per line; `text` is for people.
     log_format: Literal["text", "json"] = "json"

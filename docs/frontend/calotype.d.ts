@@ -13,13 +13,13 @@ export interface paths {
         };
         /**
          * List jobs, newest first
-         * @description A page of the tenant's jobs; pages stay right while jobs arrive.
+         * @description Returns a page of the tenant's jobs; new jobs do not shift the pages that follow.
          */
         get: operations["listJobs"];
         put?: never;
         /**
          * Submit a job
-         * @description Write a job down and answer at once; no provider is called meanwhile.
+         * @description Creates a job and responds at once; providers are called later. `Prefer: wait=N` waits up to N seconds for it.
          */
         post: operations["createJob"];
         delete?: never;
@@ -36,15 +36,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Look at a job
-         * @description The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed.
+         * Read a job
+         * @description Returns the job; `Prefer: wait=N` waits until it is final, or with `If-None-Match` until it has changed.
          */
         get: operations["getJob"];
         put?: never;
         post?: never;
         /**
          * Delete a final job
-         * @description Let go of a final job's pictures, inputs and personal data; the ledger stays.
+         * @description Deletes a final job's images, inputs and personal data; the record of its provider calls stays.
          */
         delete: operations["deleteJob"];
         options?: never;
@@ -60,8 +60,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See what was tried and what it bought
-         * @description Every claim of the job with its provider calls.
+         * List the attempts of a job
+         * @description Returns every attempt of the job with its provider calls and their cost.
          */
         get: operations["listAttempts"];
         put?: never;
@@ -83,7 +83,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel a job
-         * @description End a job that is not final; asking again of a canceled one is fine.
+         * @description Cancels an unfinished job; canceling a canceled job again changes nothing and succeeds.
          */
         post: operations["cancelJob"];
         delete?: never;
@@ -102,8 +102,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Try a failed job again
-         * @description Put a failed job back: to the upload when all its pictures are made, else to the queue.
+         * Retry a failed job
+         * @description Retries a failed job: from the upload if all its images are made, else from the queue.
          */
         post: operations["retryJob"];
         delete?: never;
@@ -121,7 +121,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description First the job as it is now, then every change; with `Last-Event-ID` exactly the later ones.
+         * @description Sends the current state of the job, then every change; with `Last-Event-ID`, only the changes after it.
          */
         get: operations["watchJob"];
         put?: never;
@@ -142,10 +142,10 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make a token for a browser
-         * @description A token with which a browser may look at one job, and cancel or retry it if you say so.
+         * Create a client token for a browser
+         * @description Creates a token with which a browser can read and follow one job, and cancel or retry it if `actions` say so.
          *
-         *     Nothing is kept of it: asking again gives another one of the same meaning, whatever the Idempotency-Key.
+         *     Tokens are not stored: every call returns a new one with the same rights, even with the same Idempotency-Key.
          */
         post: operations["createClientToken"];
         delete?: never;
@@ -163,7 +163,7 @@ export interface paths {
         };
         /**
          * List providers
-         * @description Every provider that jobs of this tenant may name.
+         * @description Returns every provider that jobs of this tenant may use.
          */
         get: operations["listProviders"];
         put?: never;
@@ -182,8 +182,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what a frontend can show
-         * @description Every state that `display` of a job can be in; the first whose condition holds is shown.
+         * List the display states
+         * @description Returns every state that the `display` of a job can have; the first whose condition holds is shown.
          */
         get: operations["listUiStates"];
         put?: never;
@@ -204,8 +204,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make pictures, in OpenAI's shape
-         * @description Submit a job and hold the request until it is final; the job goes on whatever becomes of the request.
+         * Generate images (OpenAI format)
+         * @description Creates a job and holds the request until the job is final; the job continues if the connection ends.
          */
         post: operations["generateImages"];
         delete?: never;
@@ -224,8 +224,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Make pictures from pictures, in OpenAI's shape
-         * @description The same with pictures to start from, as a multipart form: `image`, or several `image[]`, and a `mask`.
+         * Edit images (OpenAI format)
+         * @description Generates images from input images in a multipart form: one `image` or several `image[]`, and a `mask`.
          */
         post: operations["editImages"];
         delete?: never;
@@ -242,8 +242,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List providers and their models, in OpenAI's shape
-         * @description Every provider by its name, and every model that it lists as `<provider>/<model>`.
+         * List models (OpenAI format)
+         * @description Returns every provider by its name, and every model that it lists as `<provider>/<model>`.
          */
         get: operations["listModels"];
         put?: never;
@@ -262,8 +262,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Look at one of them
-         * @description A provider, or a model of one; names of models may hold slashes.
+         * Read a model (OpenAI format)
+         * @description Returns a provider or one of its models; names of models may contain slashes.
          */
         get: operations["getModel"];
         put?: never;
@@ -283,7 +283,7 @@ export interface paths {
         };
         /**
          * List dead letters
-         * @description Messages that can never be taken as they are, with the reason.
+         * @description Lists the messages that job-service can never apply, with the reason of each.
          */
         get: operations["listDeadLetters"];
         put?: never;
@@ -305,7 +305,7 @@ export interface paths {
         put?: never;
         /**
          * Replay a dead letter
-         * @description Publish a message again as it was, once what refused it is mended.
+         * @description Publishes a dead letter again, unchanged. Use it after the cause has been fixed.
          */
         post: operations["replayDeadLetter"];
         delete?: never;
@@ -322,8 +322,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See what is under way
-         * @description How many jobs wait or are worked on, of whom, and since when.
+         * Read the state of the queue
+         * @description Returns how many jobs wait or are in progress, by tenant, and since when the oldest one waits.
          */
         get: operations["getQueue"];
         put?: never;
@@ -342,8 +342,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See what is in use of each provider
-         * @description The catalogue with places taken and calls of the last minute.
+         * Read the use of each provider
+         * @description Returns each provider with its calls in progress and in the last minute.
          */
         get: operations["listProviderUse"];
         put?: never;
@@ -362,8 +362,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See a job of any tenant
-         * @description A job with its attempts, and with the words of vendors, which its tenant is not told.
+         * Read a job of any tenant
+         * @description Returns a job with its attempts and with the providers' error messages, which tenants do not see.
          */
         get: operations["getAnyJob"];
         put?: never;
@@ -382,8 +382,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * See what tenants have spent of their budgets
-         * @description The budget of each tenant that has one, and what is spent and reserved of it today and this month.
+         * List what tenants have spent of their budgets
+         * @description Returns each tenant's budget, and what it has spent and reserved today and this month (UTC).
          */
         get: operations["listSpend"];
         put?: never;
@@ -402,8 +402,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether the process lives
-         * @description The process answers; what it depends on is not asked.
+         * Check that the process is alive
+         * @description Returns 200 while the process runs; does not check its dependencies.
          */
         get: operations["isAlive"];
         put?: never;
@@ -422,8 +422,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Whether requests can be served
-         * @description Whether job-service can be reached and the gateway is not about to stop.
+         * Check that requests can be served
+         * @description Returns 200 if job-service is ready and the gateway is not stopping, else 503.
          */
         get: operations["isReady"];
         put?: never;
@@ -721,31 +721,49 @@ export interface components {
         };
         /**
          * ImageView
-         * @description One picture: its public address, or the picture itself.
+         * @description One image.
          */
         ImageView: {
-            /** Url */
+            /**
+             * Url
+             * @description Public URL of the image; null if `b64_json` is set.
+             */
             url: string | null;
-            /** B64 Json */
+            /**
+             * B64 Json
+             * @description The image file in base64; null if `url` is set.
+             */
             b64_json: string | null;
-            /** Revised Prompt */
+            /**
+             * Revised Prompt
+             * @description The prompt as the provider changed it; null if it did not say so.
+             */
             revised_prompt: string | null;
         };
         /**
          * ImagesView
-         * @description The pictures of a job.
+         * @description The images of a job.
          */
         ImagesView: {
             /**
              * Created
-             * @description Seconds since 1970.
+             * @description When the job was completed, in seconds since 1970.
              */
             created: number;
-            /** Data */
+            /**
+             * Data
+             * @description The images, in the order of their index.
+             */
             data: components["schemas"]["ImageView"][];
-            /** Output Format */
+            /**
+             * Output Format
+             * @description File format of the first image, such as `png`.
+             */
             output_format: string | null;
-            /** Size */
+            /**
+             * Size
+             * @description Width and height of the first image in pixels, such as `1024x768`.
+             */
             size: string | null;
         };
         /**
@@ -866,15 +884,19 @@ export interface components {
         };
         /**
          * ModelList
-         * @description Every provider, and every model that one lists.
+         * @description All providers, and all models that they list.
          */
         ModelList: {
             /**
              * Object
+             * @description Always `list`.
              * @constant
              */
             object: "list";
-            /** Data */
+            /**
+             * Data
+             * @description Each provider, followed by its models.
+             */
             data: components["schemas"]["OpenAIModelView"][];
         };
         /**
@@ -891,19 +913,29 @@ export interface components {
         };
         /**
          * OpenAIModelView
-         * @description A provider, or a model of one, by the name that requests use.
+         * @description A provider, or one of its models.
          */
         OpenAIModelView: {
-            /** Id */
+            /**
+             * Id
+             * @description The value for the parameter `model`: `<provider>` or `<provider>/<model>`.
+             */
             id: string;
             /**
              * Object
+             * @description Always `model`.
              * @constant
              */
             object: "model";
-            /** Created */
+            /**
+             * Created
+             * @description Always 0: the time is unknown.
+             */
             created: number;
-            /** Owned By */
+            /**
+             * Owned By
+             * @description Kind of the provider, such as `openai`.
+             */
             owned_by: string;
         };
         /**
@@ -1489,107 +1521,125 @@ export interface components {
         };
         /**
          * ImageParameters
-         * @description What both calls take; null is the same as left out.
+         * @description The parameters of both calls; null means the same as leaving a parameter out.
          */
         ImageParameters: {
-            /** Prompt */
+            /**
+             * Prompt
+             * @description What the images should show; 1 to 32,000 characters.
+             */
             prompt: string;
             /**
              * Model
-             * @description `<provider>` or `<provider>/<model>`; null: the default provider.
+             * @description `<provider>` or `<provider>/<model>`, as GET /v1/models lists them; null: the default provider.
              * @default null
              */
             model?: string | null;
             /**
              * N
+             * @description Number of images, 1 to 10; null: 1.
              * @default null
              */
             n?: number | null;
             /**
              * Size
+             * @description Width and height in pixels, such as `1024x768`; `auto` or null: the provider decides.
              * @default null
              */
             size?: string | null;
             /**
              * Quality
+             * @description A quality that the provider offers; `auto` or null: the provider decides.
              * @default null
              */
             quality?: string | null;
             /**
              * Output Format
+             * @description File format of the images; null: the provider decides.
              * @default null
              */
             output_format?: ("png" | "jpeg" | "webp") | null;
             /**
              * Background
+             * @description `transparent` or `opaque`; `auto` or null: the provider decides.
              * @default null
              */
             background?: ("transparent" | "opaque" | "auto") | null;
             /**
              * Output Compression
+             * @description Quality of jpeg and webp from 0 to 100; 100 compresses least. Null: the provider decides.
              * @default null
              */
             output_compression?: number | null;
             /**
              * Moderation
+             * @description `low` makes the provider's filter less strict; `auto` or null: its usual filter.
              * @default null
              */
             moderation?: ("auto" | "low") | null;
             /**
              * Input Fidelity
+             * @description `high` keeps the input images more closely; `low` is the default.
              * @default null
              */
             input_fidelity?: ("low" | "high") | null;
             /**
              * Response Format
-             * @description `url` unless asked otherwise; the events of a stream always bring `b64_json`.
+             * @description `url` or `b64_json`; null: `url`. A stream always sends `b64_json`.
              * @default null
              */
             response_format?: ("url" | "b64_json") | null;
             /**
              * Stream
+             * @description Whether the response is a stream of server-sent events; null: false.
              * @default null
              */
             stream?: boolean | null;
             /**
              * User
-             * @description Becomes the job's `end_user`.
+             * @description Id of your end user; becomes the job's `end_user`.
              * @default null
              */
             user?: string | null;
             /**
              * Safety Identifier
-             * @description The newer name of `user`; goes before it.
+             * @description The newer name of `user`, and used instead of it if both are sent.
              * @default null
              */
             safety_identifier?: string | null;
             /**
              * Partial Images
+             * @description Only 0 or null: this service sends no partial images.
              * @default null
              */
             partial_images?: 0 | null;
             /**
              * Style
+             * @description Not supported; only null is accepted.
              * @default null
              */
             style?: null;
             /**
              * Complexity
+             * @description Not supported; only null is accepted.
              * @default null
              */
             complexity?: null;
             /**
              * Frame Count
+             * @description Not supported; only null is accepted.
              * @default null
              */
             frame_count?: null;
             /**
              * Frame Duration Ms
+             * @description Not supported; only null is accepted.
              * @default null
              */
             frame_duration_ms?: null;
             /**
              * Svg
+             * @description Not supported; only null is accepted.
              * @default null
              */
             svg?: null;
@@ -1619,28 +1669,41 @@ export interface components {
         };
         /**
          * OpenAIError
-         * @description Why the answer is no.
+         * @description Why a request failed.
          */
         OpenAIError: {
-            /** Message */
+            /**
+             * Message
+             * @description What went wrong, for people.
+             */
             message: string;
-            /** Type */
+            /**
+             * Type
+             * @description Class of the error, such as `invalid_request_error`; OpenAI's clients read it.
+             */
             type: string;
-            /** Param */
+            /**
+             * Param
+             * @description The invalid parameter; null if the error is not about one.
+             */
             param: string | null;
-            /** Code */
+            /**
+             * Code
+             * @description Cause of the error for programs, such as `invalid_value`.
+             */
             code: string;
             /**
              * Job Id
-             * @description The job that goes on, or failed, if there is one.
+             * @description The job that is still running or has failed; null if there is none.
              */
             job_id: string | null;
         };
         /**
          * OpenAIErrorBody
-         * @description Errors of these calls.
+         * @description An error response.
          */
         OpenAIErrorBody: {
+            /** @description The error. */
             error: components["schemas"]["OpenAIError"];
         };
         /**
@@ -1797,7 +1860,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page. */
+            /** @description A page of jobs. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1880,7 +1943,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job is final already. */
+            /** @description The job, which is final already. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1889,7 +1952,7 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description The job is accepted; Location names it. */
+            /** @description The job was accepted; the Location header has its URL. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2015,7 +2078,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job as it is now. */
+            /** @description The job in its current state. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2024,7 +2087,7 @@ export interface operations {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description The job is as the client knows it. */
+            /** @description The job has not changed: the client has this version already. */
             304: {
                 headers: {
                     [name: string]: unknown;
@@ -2098,7 +2161,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Pictures, inputs and personal data go. */
+            /** @description The job's images, inputs and personal data are being deleted. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2260,7 +2323,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The canceled job; `provider_cancel` tells what becomes of open calls. */
+            /** @description The canceled job; `provider_cancel` says what happens to its calls in progress. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2361,7 +2424,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job, put back. */
+            /** @description The job, in the queue again or at the upload. */
             202: {
                 headers: {
                     [name: string]: unknown;
@@ -2497,7 +2560,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description `job` (JobView; its id is the sequence), lossy `progress` (ProgressView), heartbeats. */
+            /** @description Events `job` (a JobView; the event id is its sequence) and `progress` (a ProgressView; not all are sent), with comments as heartbeats. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2506,7 +2569,7 @@ export interface operations {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description There is nothing later, and will be nothing unless the user retries the job. */
+            /** @description The job is final and the client has its last state; only a retry can change it. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -2594,7 +2657,7 @@ export interface operations {
             };
         };
         responses: {
-            /** @description A token for one job, good until `expires_at`. */
+            /** @description A token for one job, valid until `expires_at`. */
             201: {
                 headers: {
                     [name: string]: unknown;
@@ -2704,7 +2767,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every provider and what it can do. */
+            /** @description Every provider with its capabilities. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2769,7 +2832,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every state. */
+            /** @description Every display state, in the order in which they are matched. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3130,7 +3193,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every name that `model` may have. */
+            /** @description Every value that `model` may have. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3197,7 +3260,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It is there. */
+            /** @description The model. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3267,7 +3330,7 @@ export interface operations {
             query?: {
                 page_size?: number;
                 page_token?: string;
-                /** @description Instead, messages that are tried again by themselves, and dead after a day. */
+                /** @description List parked messages instead: they are retried, and become dead letters after a day. */
                 parked?: boolean;
             };
             header?: never;
@@ -3276,7 +3339,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Messages that were refused for good, oldest first. */
+            /** @description A page of dead letters, oldest first. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3355,7 +3418,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It was published again. */
+            /** @description The message was published again. */
             204: {
                 headers: {
                     [name: string]: unknown;
@@ -3436,7 +3499,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Jobs that are not final, and what is left to do for those that are. */
+            /** @description Numbers of unfinished jobs, and of outstanding work for finished ones. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3501,7 +3564,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every provider, its health and what is in use of its limits. */
+            /** @description Every provider with its health and the use of its limits. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3568,7 +3631,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The job, whose it is, and what was tried. */
+            /** @description The job, its tenant and its attempts. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3645,7 +3708,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Tenants that have a budget, by name. */
+            /** @description A page of the tenants that have a budget, by name. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3719,7 +3782,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description It does. */
+            /** @description The process is alive. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3739,7 +3802,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description They can. */
+            /** @description Requests can be served. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -3748,7 +3811,7 @@ export interface operations {
                     "application/json": components["schemas"]["ReadyView"];
                 };
             };
-            /** @description They cannot now. */
+            /** @description Requests cannot be served now; `conditions` say why. */
             503: {
                 headers: {
                     [name: string]: unknown;

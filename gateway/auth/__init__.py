@@ -1,1 +1,1 @@
-"""Authentication and authorization: the keys file, client tokens, who the caller is, what the audit records."""
+"""Authentication and authorization: the keys file, client tokens, the principal of a request, the audit."""

@@ -1,4 +1,4 @@
-"""Who asks: the single place where the tenant of a request comes from."""
+"""Authenticates requests: the only place that decides the tenant of a request."""
 
 import ipaddress
 import math
@@ -18,30 +18,31 @@ from gateway.problems.problem import Problem, malformed
 from gateway.schemas.client_tokens import TokenAction
 
 TOKEN_PARAMETER = "access_token"  # noqa: S105 - the name of a parameter
-#: Headers by which a proxy, a load balancer or a tunnel speaks for somebody who is not on this machine; families of
-#: them by how their names begin. Not all proxies send one (nginx sends none unless it is told to), so their absence
-#: proves nothing, and what may cost money does not depend on it.
-_OF_PROXIES = frozenset({
+#: Headers that a proxy, load balancer or tunnel adds to the requests of remote clients; families of such headers by
+#: their prefix. Not all proxies add one (nginx does not by default), so their absence proves nothing, and access to
+#: anything that costs money does not depend on it.
+_PROXY_HEADERS = frozenset({
     "cdn-loop", "client-ip", "fastly-client-ip", "forwarded", "proxy-client-ip", "true-client-ip", "via",
     "wl-proxy-client-ip", "x-client-ip", "x-cluster-client-ip", "x-proxyuser-ip", "x-real-ip",
 })  # fmt: skip
-_OF_PROXIES_BEGIN = (
+_PROXY_HEADER_PREFIXES = (
     "cf-", "cloudfront-", "fly-", "ngrok-", "tailscale-", "x-amzn-", "x-appengine-", "x-azure-", "x-envoy-",
     "x-forwarded", "x-original-",
 )  # fmt: skip
 _SCOPE = "calotype.caller"
 EMBEDDED = Principal(tenant="default")
-_BEARER = "Send Authorization: Bearer KEY."
+_SEND_KEY = "Send the header Authorization: Bearer KEY."
 _HELP = (
-    f"{_BEARER} For a stack of `calotype up`, `calotype keys show` prints it, to be copied: export CALOTYPE_API_KEY=..."
+    f"{_SEND_KEY} With `calotype up`, the command `calotype keys show` prints the key as a line to copy: "
+    "export CALOTYPE_API_KEY=..."
 )
 
 
 class Authenticator:
-    """Names the caller of a request: by a key or a client token, else as `default` while that is allowed.
+    """Finds the principal of a request: by API key or client token, or `default` where no key is required.
 
-    Without `free_use` it is not: everybody needs a key. With it (as in `calotype up`, on a loopback listener),
-    somebody on this machine needs none while every provider is free. `keyring` is None where there is no keys file.
+    Without `free_use` every request needs a key. With it (as in `calotype up`, on a loopback listener), local requests
+    need none while every provider is free. `keyring` is None without a keys file.
     """
 
     def __init__(
@@ -57,136 +58,153 @@ class Authenticator:
 
     @property
     def keyring(self) -> Keyring | None:
-        """The keys that are in use."""
+        """The keys in use; None without a keys file."""
         return self._keyring
 
     def use(self, keyring: Keyring) -> None:
-        """Know these keys from now on, and no others."""
+        """Replaces the keys in use."""
         self._keyring = keyring
 
     async def principal(self, request: Request, *, token_in_address: bool = False) -> Principal:
-        """Who asks; `token_in_address` where a browser cannot set headers.
+        """Returns the principal of the request.
 
-        Raises `Problem` UNAUTHENTICATED; SERVICE_UNAVAILABLE while it is not known whether a key is needed.
+        `token_in_address` also accepts a client token in the query, as EventSource in browsers cannot set headers.
+        Raises `Problem` UNAUTHENTICATED, or SERVICE_UNAVAILABLE while it is unknown whether a key is required.
         """
-        found = await self._named(request, token_in_address=token_in_address)
-        # Noted before it is refused: the page that holds an expired token should be able to read why.
-        request.scope[_SCOPE] = found
-        if found.grant is not None and self.seconds_left(found) <= 0:
-            raise _refusal("The client token has expired; ask your backend for another.")
-        return found
+        principal = await self._find_principal(request, token_in_address=token_in_address)
+        # Noted before the expiry is checked: CORS then lets the page of an expired token read the response.
+        request.scope[_SCOPE] = principal
+        if principal.grant is not None and self.seconds_left(principal) <= 0:
+            raise _unauthenticated("The client token has expired. Request a new one from your backend.")
+        return principal
 
     def seconds_left(self, principal: Principal) -> float:
-        """How long the caller may go on: none once its key is gone or needed, else until its token expires."""
+        """Returns for how many seconds the principal keeps its access.
+
+        0 or less once its key is removed, its token has expired, or it came without a key and one is required now;
+        infinite for a key that is in use.
+        """
         if principal.key_sha256 is None and not (self._free_use is not None and self._free_use.is_free):
             return 0.0
-        if self._keyring is not None and not self._keyring.vouches(principal):
+        if self._keyring is not None and not self._keyring.is_current(principal):
             return 0.0
         return math.inf if principal.grant is None else (principal.grant.expires_at - self._clock()).total_seconds()
 
     def allowed_origin(self, origin: str) -> str | None:
-        """What is told to a page of that origin before anybody knows which tenant it asks for."""
+        """Returns the Access-Control-Allow-Origin for a preflight, whose tenant is unknown; None: not allowed."""
         return None if self._keyring is None else self._keyring.allowed_origin(origin)
 
     def client_token(
         self, principal: Principal, job_id: str, actions: Iterable[TokenAction], seconds: int
     ) -> tuple[str, Grant]:
-        """A token for a job of the caller's tenant, and what it grants. Raises `Problem` PERMISSION_DENIED."""
+        """Returns a new token for a job of the principal's tenant, and its grant.
+
+        Raises `Problem` PERMISSION_DENIED if the tenant has no key to sign it with.
+        """
         signing_key = self._signing_key(principal)
         expires_at = self._clock().replace(microsecond=0) + timedelta(seconds=seconds)
         grant = Grant(job_id=job_id, actions=frozenset(actions), expires_at=expires_at)
         return client_tokens.mint(grant, signing_key), grant
 
     def _signing_key(self, principal: Principal) -> str:
-        """Digest of the key that the caller came with; of the first key of its tenant, if it came without."""
+        """Returns the digest of the principal's key, or of its tenant's first key if it came without one."""
         owner = principal
         if principal.key_sha256 is None and self._keyring is not None:
             owner = self._keyring.of_tenant(principal.tenant) or principal
         if owner.key_sha256 is None:
-            words = f"tenant {principal.tenant} has none; give it one in CALOTYPE_API_KEYS_FILE."
             raise Problem(
-                reason="PERMISSION_DENIED", detail=f"A client token is signed with a key of its tenant, but {words}"
+                reason="PERMISSION_DENIED",
+                detail="A client token is signed with a key of its tenant, "
+                f"but tenant {principal.tenant} has no key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
             )
         return owner.key_sha256
 
-    async def _named(self, request: Request, *, token_in_address: bool) -> Principal:
+    async def _find_principal(self, request: Request, *, token_in_address: bool) -> Principal:
         header = request.headers.get("authorization")
         tokens = request.query_params.getlist(TOKEN_PARAMETER) if token_in_address else []
         if len(tokens) + (header is not None) > 1:
-            raise malformed(f"Send one key or token: as Authorization: Bearer, or as {TOKEN_PARAMETER}.")
+            raise malformed(
+                f"Send one key or token only: in the header Authorization, or in the parameter {TOKEN_PARAMETER}."
+            )
         if tokens:
-            return self._by_token(tokens[0])
+            return self._by_query_token(tokens[0])
         if header is None:
-            return await self._keyless(request, "A key is needed")
-        # Programs that cannot go without a key send any: it is taken where none is needed.
-        unknown = "The key or token is not known to this service, and one is needed"
-        return self._by_header(header) or await self._keyless(request, unknown)
+            return await self._without_key(request, "A key is needed")
+        # Some programs always send a key, even a dummy: an unknown key is accepted where none is required.
+        unknown = "This key or token is unknown to this service, and a valid one is needed"
+        return self._by_header(header) or await self._without_key(request, unknown)
 
     def _by_header(self, header: str) -> Principal | None:
         scheme, _, secret = header.partition(" ")
         if scheme.lower() != "bearer":
-            raise _refusal(_BEARER)
+            raise _unauthenticated(_SEND_KEY)
         if self._keyring is None:
             return None
         return self._keyring.by_key(secret.strip()) or self._keyring.by_token(secret.strip())
 
-    async def _keyless(self, request: Request, refused: str) -> Principal:
-        """Whoever shows no key that is known. Raises `Problem`: what is refused, why, and what to do."""
+    async def _without_key(self, request: Request, problem: str) -> Principal:
+        """Returns the principal of a request without a known key.
+
+        Raises `Problem` UNAUTHENTICATED whose detail is `problem`, the cause, and what to do.
+        """
         embedded = self._embedded()
         if self._free_use is None:
-            why = "this gateway asks everybody for one"
+            cause = "this gateway requires one for every request"
         elif not _is_local(request):
-            why = "whoever is not on this machine is asked for one"
-        elif _is_of_another_site(request, embedded):
-            why = "a page of another site asks, whose origin is not in the keys file"
-        elif not await self._free_use.ask():
-            why = "not every provider is free"
+            cause = "the request does not come from this machine"
+        elif _is_cross_site(request, embedded):
+            cause = "a page of another site sent the request, and its origin is not in the keys file"
+        elif not await self._free_use.check():
+            cause = "at least one provider is not free"
         else:
             return embedded
-        raise _refusal(f"{refused}: {why}. {_HELP}")
+        raise _unauthenticated(f"{problem}: {cause}. {_HELP}")
 
-    def _by_token(self, token: str) -> Principal:
-        """A key is not taken here: addresses end up in the logs of proxies."""
-        found = None if self._keyring is None else self._keyring.by_token(token)
-        if found is None:
-            raise _refusal(f"{TOKEN_PARAMETER} is not a client token that this service knows.")
-        return found
+    def _by_query_token(self, token: str) -> Principal:
+        """Accepts client tokens but no keys: URLs end up in the logs of proxies."""
+        principal = None if self._keyring is None else self._keyring.by_token(token)
+        if principal is None:
+            raise _unauthenticated(f"{TOKEN_PARAMETER} is not a client token of this service.")
+        return principal
 
     def _embedded(self) -> Principal:
-        """Somebody on this machine, with what the keys file says of the tenant `default`, but its role and keys."""
-        known = None if self._keyring is None else self._keyring.of_tenant(EMBEDDED.tenant)
-        return EMBEDDED if known is None else replace(known, role="tenant", key_sha256=None)
+        """Returns the principal of local requests: tenant `default` of the keys file, without its role and keys."""
+        tenant = None if self._keyring is None else self._keyring.of_tenant(EMBEDDED.tenant)
+        return EMBEDDED if tenant is None else replace(tenant, role="tenant", key_sha256=None)
 
 
-def _is_of_another_site(request: Request, principal: Principal) -> bool:
-    """Whether a page asks that may not: it could cancel jobs with a form, which needs no leave to be sent."""
+def _is_cross_site(request: Request, principal: Principal) -> bool:
+    """Returns whether a page of a site that is not allowed sent the request.
+
+    Such a page could cancel jobs with a form, which browsers send without a preflight.
+    """
     origins = request.headers.getlist("origin")
-    return any(not is_loopback(_host_of(one)) and principal.allowed_origin(one) is None for one in origins)
+    return any(not is_loopback(_host_of(origin)) and principal.allowed_origin(origin) is None for origin in origins)
 
 
 def principal_of(scope: Scope) -> Principal | None:
-    """Who asked, where that is known by now."""
-    found: Principal | None = scope.get(_SCOPE)
-    return found
+    """Returns the principal of a request; None until it has been authenticated."""
+    principal: Principal | None = scope.get(_SCOPE)
+    return principal
 
 
-def _refusal(detail: str) -> Problem:
+def _unauthenticated(detail: str) -> Problem:
     return Problem(reason="UNAUTHENTICATED", detail=detail, headers={"WWW-Authenticate": 'Bearer realm="calotype"'})
 
 
 def _is_local(request: Request) -> bool:
-    """Whether the caller sits on this machine and no proxy speaks for it.
+    """Returns whether the client runs on this machine and no proxy is in between.
 
-    The name in Host is checked too: a page that let its own name point here must not reach the service through the
-    browser of somebody on this machine.
+    The Host header is checked too, against DNS rebinding: a website whose name resolves to this machine must not reach
+    the service through the browser of a local user.
     """
-    if request.client is None or any(_is_of_a_proxy(name) for name in request.headers):
+    if request.client is None or any(_is_proxy_header(name) for name in request.headers):
         return False
     return is_loopback(request.client.host) and is_loopback(request.url.hostname or "")
 
 
-def _is_of_a_proxy(header: str) -> bool:
-    return header in _OF_PROXIES or header.startswith(_OF_PROXIES_BEGIN)
+def _is_proxy_header(name: str) -> bool:
+    return name in _PROXY_HEADERS or name.startswith(_PROXY_HEADER_PREFIXES)
 
 
 def _host_of(origin: str) -> str:
@@ -197,7 +215,7 @@ def _host_of(origin: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, by its name or address, is this machine as only this machine reaches it."""
+    """Returns whether a host name or address is a loopback one, which only this machine reaches."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:

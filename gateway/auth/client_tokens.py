@@ -1,4 +1,4 @@
-"""Client tokens: what a browser may do with one job, signed with what the keys file already holds."""
+"""Client tokens: a browser's access to one job, signed with a secret that is derived from the tenant's API key."""
 
 import hashlib
 import hmac
@@ -12,49 +12,58 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gateway.schemas.client_tokens import TokenAction
 
-LARGEST = 2048
+#: Characters of a token.
+MAX_LENGTH = 2048
 _ALGORITHM = "HS256"
-#: Binds derived keys to this use; another use of the same digest takes other words.
+#: Binds the derived secret to this use; a different use of the same digest needs a different text.
 _PURPOSE = b"calotype client token v1"
-#: Expiry is checked by the clock of whoever reads the token; the library would take the machine's.
+#: Expiry is checked by the reader of the grant, with its own clock; the library would use the system's.
 _LIBRARY_CHECKS: jwt.types.Options = {"verify_exp": False}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grant:
-    """What the holder of a token may do, and until when."""
+    """What a client token allows."""
 
     job_id: str
+    """The only job that it gives access to."""
     actions: frozenset[TokenAction]
+    """What its holder may do with the job."""
     expires_at: datetime
+    """When it expires, in UTC, in whole seconds."""
 
 
 class _Claims(BaseModel):
+    """The payload of the JWT."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    #: Id of the job.
     sub: Annotated[str, Field(min_length=1, max_length=80)]
+    #: Allowed actions.
     act: Annotated[list[TokenAction], Field(min_length=1, max_length=3)]
+    #: Expiry, in seconds since 1970.
     exp: Annotated[int, Field(gt=0, lt=2**40)]
 
 
 def ordered(actions: Iterable[TokenAction]) -> list[TokenAction]:
-    """Actions, each once, in the order of the contract."""
+    """Returns the actions without duplicates, in the order of the API's schema."""
     chosen = set(actions)
-    return [one for one in get_args(TokenAction) if one in chosen]
+    return [action for action in get_args(TokenAction) if action in chosen]
 
 
 def mint(grant: Grant, key_sha256: str) -> str:
-    """A token, signed under the key that has this digest."""
+    """Returns a token for the grant, signed with the secret of the key that has this digest."""
     claims = {"sub": grant.job_id, "act": ordered(grant.actions), "exp": int(grant.expires_at.timestamp())}
     return jwt.encode(claims, _signing_key(key_sha256), algorithm=_ALGORITHM, headers={"kid": _key_id(key_sha256)})
 
 
 def read(token: str, key_digests: Iterable[str]) -> tuple[str, Grant] | None:
-    """The digest under which a token is signed, and what it grants; None for anything that is not a token of ours.
+    """Returns the digest of the key that signed the token, and the grant; None if no key of these signed it.
 
-    Whether it has expired is for the asker to see.
+    Does not check the expiry: the caller compares `expires_at` with its clock.
     """
-    if len(token) > LARGEST or not token.isascii() or not _is_canonical(token):
+    if len(token) > MAX_LENGTH or not token.isascii() or not _is_canonical(token):
         return None
     try:
         header = jwt.get_unverified_header(token)
@@ -70,8 +79,10 @@ def read(token: str, key_digests: Iterable[str]) -> tuple[str, Grant] | None:
 
 def _verified(token: str, key_sha256: str) -> Grant | None:
     try:
-        found = jwt.decode(token, _signing_key(key_sha256), algorithms=[_ALGORITHM], options=_LIBRARY_CHECKS, leeway=0)
-        claims = _Claims.model_validate(found)
+        payload = jwt.decode(
+            token, _signing_key(key_sha256), algorithms=[_ALGORITHM], options=_LIBRARY_CHECKS, leeway=0
+        )
+        claims = _Claims.model_validate(payload)
     except (jwt.InvalidTokenError, ValidationError):
         return None
     expires_at = datetime.fromtimestamp(claims.exp, UTC)
@@ -79,7 +90,7 @@ def _verified(token: str, key_sha256: str) -> Grant | None:
 
 
 def _is_canonical(token: str) -> bool:
-    """Whether the signature, which nothing signs, is written in the one way that base64 should have."""
+    """Returns whether the base64 of the signature is canonical, so that a token has only one valid form."""
     signature = token.rpartition(".")[2]
     try:
         return jwt.utils.base64url_encode(jwt.utils.base64url_decode(signature)) == signature.encode()

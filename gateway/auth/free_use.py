@@ -1,4 +1,7 @@
-"""Whether a job can cost anything: the catalogue as job-service has it now, not as it was when the gateway started."""
+"""Decides whether requests without a key are allowed: only while no job can cost anything.
+
+Reads job-service's current catalogue of providers, not the one at the gateway's start.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -8,36 +11,36 @@ from calotype.provider.v1 import provider_pb2
 from gateway.problems.problem import Problem
 
 Catalogue = Callable[[], Awaitable[Sequence[provider_pb2.Provider]]]
-LOOK_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 
 
 class FreeUse:
-    """Says whether every provider is free; `catalogue` raises `Problem` where it cannot be read."""
+    """Tracks whether every provider is free; `catalogue` raises `Problem` if it cannot be read."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        #: As it was found last; false before it was found at all.
+        #: The last result; False until there is one.
         self.is_free = False
 
-    async def ask(self) -> bool:
-        """Whether every provider is free now. Raises `Problem` SERVICE_UNAVAILABLE while that is not known."""
+    async def check(self) -> bool:
+        """Returns whether every provider is free now. Raises `Problem` SERVICE_UNAVAILABLE if that is unknown."""
         providers = await self._catalogue()
-        self.is_free = bool(providers) and all(costs_nothing(one) for one in providers)
+        self.is_free = bool(providers) and all(costs_nothing(provider) for provider in providers)
         if not providers:
-            # Generators have not said yet what they have; none is no reason to believe that all are free.
-            detail = "Which providers there are is not known yet; ask again, or send a key."
+            # An empty catalogue means that no generator has registered its providers yet, not that all are free.
+            detail = "No provider has been registered yet. Try again in a moment, or send an API key."
             raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=1)
         return self.is_free
 
-    async def look(self) -> Mapping[str, int]:
-        """Ask for those who are let in already, such as readers of a stream; an outage changes nothing for them."""
+    async def refresh(self) -> Mapping[str, int]:
+        """Updates `is_free` for open streams; keeps the last result if job-service cannot be reached."""
         with suppress(Problem):
-            await self.ask()
+            await self.check()
         return {}
 
 
 def costs_nothing(provider: provider_pb2.Provider) -> bool:
-    """Whether no call of the provider can cost anything: its kind is free, and so is each model, with no price."""
+    """Returns whether no call of the provider can cost anything: its kind and all its models are free and unpriced."""
     return provider.capabilities.free and all(_is_free(model) for model in provider.models)
 
 

@@ -1,4 +1,4 @@
-"""Callers that are known by a key, and how one is found among them."""
+"""Principals with an API key, and how a key or client token is matched to one of them."""
 
 import hashlib
 import hmac
@@ -15,87 +15,99 @@ ANY_ORIGIN = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class TenantQuota:
-    """What a tenant may have, ask for, use and spend at most; None is no limit.
-
-    `allowed_providers` holds `provider` or `provider/model`; budgets are in millionths of a US dollar.
-    """
+    """Limits of a tenant; None means unlimited."""
 
     max_in_flight: int | None = None
+    """Jobs that generators hold at the same time; others wait in the queue."""
     max_queued: int | None = None
+    """Jobs that wait in the queue; a further one is refused."""
     requests_per_minute: int | None = None
+    """HTTP requests of any kind, evenly over a minute."""
     max_high_priority: int | None = None
+    """Jobs of high priority that are in the queue or held by generators."""
     allowed_providers: tuple[str, ...] | None = None
+    """Each `provider` or `provider/model`; None: all of them."""
     budget_micros_per_day: int | None = None
+    """Millionths of a US dollar per day in UTC."""
     budget_micros_per_month: int | None = None
+    """Millionths of a US dollar per calendar month in UTC."""
 
     @property
-    def are_told_before(self) -> bool:
-        """Whether job-service has to know of them before it takes a job, which does not bring them."""
+    def needs_registration(self) -> bool:
+        """Whether job-service must store these limits before it accepts a job, as the job does not carry them."""
         return (self.allowed_providers, self.budget_micros_per_day, self.budget_micros_per_month) != (None, None, None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Principal:
-    """Who asks, and as what: with a key, with a client token's `grant`, or from this machine with neither."""
+    """The authenticated sender of a request: with a key, with a client token, or local with neither."""
 
     tenant: str
+    """Name of the tenant that owns the jobs."""
     role: Role = "tenant"
+    """`operator` may also use `/v1/admin`."""
     limits: TenantQuota = field(default_factory=TenantQuota)
+    """Limits of the tenant."""
     cors_origins: frozenset[str] = frozenset()
-    #: Digest of the key that vouches for the caller, or for its token.
+    """Origins whose pages may read responses; `*` allows any."""
+    #: Hex SHA-256 of the API key, or of the key that signed the client token; None for a local request without a key.
     key_sha256: str | None = field(default=None, repr=False)
     grant: Grant | None = None
-    #: Of a client token: the first 8 hex digits of its SHA-256.
+    """What the client token allows; None: not restricted to one job."""
+    #: The first 8 hex digits of the client token's SHA-256, for logs; None without a token.
     token_id: str | None = None
 
     def allowed_origin(self, origin: str) -> str | None:
-        """What an answer to a page of that origin names as allowed."""
+        """Returns the Access-Control-Allow-Origin for a page of this origin; None: not allowed."""
         return _allowed(origin, self.cors_origins)
 
 
 class Keyring:
-    """All callers of a keys file, one for each key; a tenant without keys is there once, without one."""
+    """All principals of a keys file: one for each key, and one without a key for a tenant that has none."""
 
     def __init__(self, principals: Iterable[Principal] = ()) -> None:
         self._principals = tuple(principals)
-        self._origins = frozenset(origin for one in self._principals for origin in one.cors_origins)
+        self._origins = frozenset(origin for principal in self._principals for origin in principal.cors_origins)
 
     def __len__(self) -> int:
-        return sum(one.key_sha256 is not None for one in self._principals)
+        return sum(principal.key_sha256 is not None for principal in self._principals)
 
     def by_key(self, secret: str) -> Principal | None:
-        """Whose key this is."""
+        """Returns the principal of an API key; None for an unknown key."""
         digest = hashlib.sha256(secret.encode("utf-8")).hexdigest()
-        # Every key is compared, so that the time tells nothing about which one was near.
-        matches = [one for one in self._principals if hmac.compare_digest(one.key_sha256 or "", digest)]
+        # Compares with every key in constant time, so that the duration does not reveal a near match.
+        matches = [
+            principal for principal in self._principals if hmac.compare_digest(principal.key_sha256 or "", digest)
+        ]
         return matches[0] if matches else None
 
     def by_token(self, token: str) -> Principal | None:
-        """On whose behalf a client token speaks, expired or not; never as an operator."""
-        found = client_tokens.read(token, [one.key_sha256 for one in self._principals if one.key_sha256 is not None])
-        if found is None:
+        """Returns the principal of a client token, expired or not, never as an operator; None for an unknown token."""
+        digests = [principal.key_sha256 for principal in self._principals if principal.key_sha256 is not None]
+        signed = client_tokens.read(token, digests)
+        if signed is None:
             return None
-        digest, grant = found
-        owner = next(one for one in self._principals if one.key_sha256 == digest)
+        digest, grant = signed
+        owner = next(principal for principal in self._principals if principal.key_sha256 == digest)
         token_id = hashlib.sha256(token.encode("ascii")).hexdigest()[:8]
         return replace(owner, role="tenant", grant=grant, token_id=token_id)
 
     def of_tenant(self, name: str) -> Principal | None:
-        """A tenant, by the first of its keys."""
-        return next((one for one in self._principals if one.tenant == name), None)
+        """Returns the principal of a tenant's first key; None for an unknown tenant."""
+        return next((principal for principal in self._principals if principal.tenant == name), None)
 
     def tenants(self) -> dict[str, TenantQuota]:
-        """What each tenant may have, by its name."""
-        return {one.tenant: one.limits for one in self._principals}
+        """Returns the limits of each tenant by its name."""
+        return {principal.tenant: principal.limits for principal in self._principals}
 
-    def vouches(self, principal: Principal) -> bool:
-        """Whether the caller's key still belongs to its tenant; true for a caller that came without one."""
+    def is_current(self, principal: Principal) -> bool:
+        """Returns whether the principal's key still belongs to its tenant; True for a principal without a key."""
         return principal.key_sha256 is None or any(
-            one.key_sha256 == principal.key_sha256 and one.tenant == principal.tenant for one in self._principals
+            known.key_sha256 == principal.key_sha256 and known.tenant == principal.tenant for known in self._principals
         )
 
     def allowed_origin(self, origin: str) -> str | None:
-        """The same as `Principal.allowed_origin`, for whichever tenant will ask."""
+        """Returns the Access-Control-Allow-Origin if any tenant allows this origin; None: not allowed."""
         return _allowed(origin, self._origins)
 
 

@@ -1,4 +1,4 @@
-"""The keys file: tenants and the digests of their keys, read again whenever it changes."""
+"""The keys file: tenants, the digests of their API keys and their limits; reloaded when its content changes."""
 
 import asyncio
 import logging
@@ -19,50 +19,62 @@ from gateway.auth.keyring import ANY_ORIGIN, Keyring, Principal, TenantQuota
 from gateway.schemas.requests import refused
 
 _LOG = logging.getLogger(__name__)
-_WHERE = "CALOTYPE_API_KEYS_FILE"
+_SETTING = "CALOTYPE_API_KEYS_FILE"
 TENANT_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 RELOAD_SECONDS = 1.0
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://([a-z0-9_.-]+|\[[0-9a-f:]+\])(:[0-9]{1,5})?")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
-def _origin(written: str) -> str:
-    """An origin as browsers send it: they compare letter by letter."""
-    if written == ANY_ORIGIN:
-        return written
+def _origin(text: str) -> str:
+    """Accepts `*`, or an origin exactly as browsers send it, as they compare character by character."""
+    if text == ANY_ORIGIN:
+        return text
     try:
-        parts = urlsplit(written)
-        usual = parts.port is not None and parts.port == _DEFAULT_PORTS.get(parts.scheme)
+        parts = urlsplit(text)
+        has_default_port = parts.port is not None and parts.port == _DEFAULT_PORTS.get(parts.scheme)
+        is_valid = not has_default_port and _ORIGIN.fullmatch(text) is not None
     except ValueError:
-        usual = True
-    if usual or not _ORIGIN.fullmatch(written):
-        raise refused("Write an origin as browsers do: scheme://host[:port] in small letters without the usual port.")
-    return written
+        is_valid = False
+    if not is_valid:
+        raise refused(
+            "Write an origin as browsers send it: scheme://host[:port] in lower case, without a default port "
+            "(80 for http, 443 for https), such as https://app.example.com."
+        )
+    return text
 
 
 _Limit = Annotated[int, Field(ge=0)]
-#: A thousand million dollars.
+#: At most a thousand million US dollars, in millionths.
 _Budget = Annotated[int, Field(ge=0, le=10**15)]
 _Allowed = Annotated[str, StringConstraints(pattern=re.compile(r"^[a-z0-9][a-z0-9_-]{0,62}(/[!-~]{1,200})?\Z"))]
 _Digest = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-fA-F]{64}\Z"), to_lower=True)]
 
 
 class _Tenant(BaseModel):
+    """An entry of the keys file; the limits are those of `TenantQuota`."""
+
     model_config = ConfigDict(extra="forbid")
 
     name: Annotated[str, StringConstraints(pattern=re.compile(rf"^{TENANT_NAME.pattern}\Z"))]
+    #: `operator` may also use `/v1/admin`.
     role: Literal["tenant", "operator"] = "tenant"
+    #: Hex SHA-256 of each of the tenant's keys; may be empty.
     key_sha256: list[_Digest]
     max_in_flight: _Limit | None = None
     max_queued: _Limit | None = None
     requests_per_minute: _Limit | None = None
     max_high_priority: _Limit | None = None
+    #: Each `provider` or `provider/model`; None: all of them.
     allowed_providers: list[_Allowed] | None = Field(default=None, max_length=200)
+    #: Millionths of a US dollar.
     budget_micros_per_day: _Budget | None = None
     budget_micros_per_month: _Budget | None = None
+    #: Origins whose pages may read responses; `*` allows any.
     cors_origins: list[Annotated[str, AfterValidator(_origin)]] = []
 
     def principals(self) -> list[Principal]:
+        """Returns a principal for each key; one without a key if there is none."""
         limits = TenantQuota(
             max_in_flight=self.max_in_flight,
             max_queued=self.max_queued,
@@ -80,42 +92,45 @@ class _Tenant(BaseModel):
         ]
 
 
-class _KeysFile(BaseModel):
+class _Content(BaseModel):
+    """The whole file."""
+
     model_config = ConfigDict(extra="forbid")
 
     tenants: list[_Tenant]
 
 
 class KeysFile:
-    """A keys file on disk, and what it held when it was last right."""
+    """A keys file on disk that is reloaded when its content changes."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: bytes | None = None
+        #: The content that was read last, valid or not; None if it could not be read.
+        self._last_content: bytes | None = None
 
     def load(self) -> Keyring:
-        """The keys as they are now. Raises `ConfigError`."""
-        self._seen = self._read()
-        return self._parse(self._seen)
+        """Returns the keys in the file. Raises `ConfigError` if it cannot be read or is invalid."""
+        self._last_content = self._read()
+        return self._parse(self._last_content)
 
     async def reload(self, use: Callable[[Keyring], None]) -> Mapping[str, int]:
-        """Hand over the keys if the content has changed; a wrong file is told once, and what was in use stays.
+        """Calls `use` with the new keys if the content has changed; logs an invalid file once and keeps the old keys.
 
-        Content is compared, not times: Kubernetes swaps links to files of any age.
+        Compares the content, not the modification time: Kubernetes replaces links to files of any age.
         """
         content = await asyncio.to_thread(self._read)
-        if content == self._seen:
+        if content == self._last_content:
             return {}
-        self._seen = content
+        self._last_content = content
         try:
             keyring = self._parse(content)
         except ConfigError as error:
-            event(_LOG, logging.ERROR, "keys.refused", because=f"{error} The keys from before stay in use.")
-            _tell_audit("refused")
+            event(_LOG, logging.ERROR, "keys.refused", reason=f"{error} The previous keys stay in use.")
+            _record("refused")
             return {}
         use(keyring)
         event(_LOG, logging.INFO, "keys.reloaded", keys=len(keyring))
-        _tell_audit(audit.DONE)
+        _record(audit.DONE)
         return {"reloaded": 1}
 
     def _read(self) -> bytes | None:
@@ -126,30 +141,30 @@ class KeysFile:
 
     def _parse(self, content: bytes | None) -> Keyring:
         if content is None:
-            raise ConfigError(f"{_WHERE} names {self._path}, which cannot be read.")
+            raise ConfigError(f"{_SETTING} names {self._path}, but that file cannot be read.")
         try:
-            written = yaml.safe_load(content)
-        # Not all that is wrong in YAML is told by a YAMLError: a date that there is none is not, nor deep nesting.
+            document = yaml.safe_load(content)
+        # A date that does not exist raises ValueError and deep nesting RecursionError, not YAMLError.
         except (yaml.YAMLError, ValueError, RecursionError) as error:
-            raise ConfigError(f"{_WHERE}: {self._path} is not YAML.") from error
+            raise ConfigError(f"{_SETTING}: {self._path} is not valid YAML.") from error
         try:
-            file = _KeysFile.model_validate(written)
+            file = _Content.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            place = ".".join(map(str, first["loc"])) or "the file"
-            raise ConfigError(f"{_WHERE}: {self._path}: {place}: {first['msg'].rstrip('.')}.") from None
+            location = ".".join(map(str, first["loc"])) or "the file"
+            raise ConfigError(f"{_SETTING}: {self._path}: {location}: {first['msg'].rstrip('.')}.") from None
         principals = [principal for tenant in file.tenants for principal in tenant.principals()]
-        if _repeated(one.key_sha256 for one in principals if one.key_sha256 is not None):
-            raise ConfigError(f"{_WHERE}: {self._path}: the same key stands twice.")
-        if name := _repeated(one.name for one in file.tenants):
-            advice = "write all its keys into one key_sha256"
-            raise ConfigError(f"{_WHERE}: {self._path}: tenant {name} stands twice; {advice}.")
+        if _duplicate(principal.key_sha256 for principal in principals if principal.key_sha256 is not None):
+            raise ConfigError(f"{_SETTING}: {self._path}: two entries have the same key.")
+        if name := _duplicate(tenant.name for tenant in file.tenants):
+            advice = "list all its keys in one key_sha256"
+            raise ConfigError(f"{_SETTING}: {self._path}: tenant {name} occurs more than once; {advice}.")
         return Keyring(principals)
 
 
-def _tell_audit(outcome: str) -> None:
+def _record(outcome: str) -> None:
     audit.record(audit.RULES, audit.Actor(name=audit.PROCESS), action="readKeys", about=None, outcome=outcome)
 
 
-def _repeated(values: Iterable[str]) -> str | None:
+def _duplicate(values: Iterable[str]) -> str | None:
     return next((value for value, count in Counter(values).items() if count > 1), None)

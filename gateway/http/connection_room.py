@@ -1,4 +1,4 @@
-"""How many connections are open, of whom, and which one goes when another needs its place."""
+"""Limits open connections, in total and per client; closes the oldest idle one when a new one needs its place."""
 
 import ipaddress
 import time
@@ -10,106 +10,109 @@ from weakref import WeakKeyDictionary
 from uvicorn.server import ServerState
 
 
-class Guest(Protocol):
-    """A connection, as far as its place is concerned."""
+class LimitedConnection(Protocol):
+    """A connection, as far as its limits need to know it."""
 
-    #: Of how many together it may be one, and of how many of its peer that were not admitted.
-    most: int
-    most_of_strangers: int
-    #: For how long it keeps its place without a request: one may have arrived and not been read yet.
-    spared_seconds: float
+    #: Largest number of connections of the server.
+    connection_limit: int
+    #: Largest number of connections of one peer on which no request was authenticated.
+    unknown_client_limit: int
+    #: Seconds for which an idle connection is not closed: its first request may have arrived but not been read yet.
+    idle_grace_seconds: float
 
     @property
     def peer(self) -> str:
-        """Whose it is: an address of IPv4, or a /64 of IPv6, of which one client has all addresses."""
+        """The client: an IPv4 address, or a /64 of IPv6, as one client has all addresses in it."""
 
     @property
-    def is_admitted(self) -> bool:
+    def is_authenticated(self) -> bool:
         """Whether the sender of a request on it was known."""
 
-    def give_up(self) -> None:
-        """Close it; nothing is under way on it."""
+    def close_idle(self) -> None:
+        """Closes the connection, which has no request in progress."""
 
 
-class Room:
-    """The connections of one server. One without a request holds its place only until somebody else needs it."""
+class ConnectionLimits:
+    """Tracks the open connections of one server and which of them are idle."""
 
     def __init__(self) -> None:
-        self._open: set[Guest] = set()
-        self._of_peers: defaultdict[str, set[Guest]] = defaultdict(set)
-        #: Those without a request, from the one that has been so for the longest time, and since when.
-        self._idle: dict[Guest, float] = {}
+        self._open: set[LimitedConnection] = set()
+        self._of_peers: defaultdict[str, set[LimitedConnection]] = defaultdict(set)
+        #: Connections without a request, the longest idle first, with the monotonic time since when.
+        self._idle: dict[LimitedConnection, float] = {}
 
-    def enter(self, guest: Guest) -> None:
-        """Give a new connection its place; where there is none, that of the oldest idle one that is not spared."""
-        of_peer = self._of_peers[guest.peer]
-        if self._strangers(guest) >= guest.most_of_strangers:
-            self._free(one for one in self._evictable() if one in of_peer and not one.is_admitted)
-        if len(self._open) >= guest.most:
-            self._free(self._evictable())
-        self._open.add(guest)
-        self._of_peers[guest.peer].add(guest)
-        self._idle[guest] = time.monotonic()
+    def add(self, connection: LimitedConnection) -> None:
+        """Adds a new connection; over a limit, closes the oldest idle one that is past its grace period."""
+        of_peer = self._of_peers[connection.peer]
+        if self._unauthenticated(connection) >= connection.unknown_client_limit:
+            self._close_first(
+                candidate for candidate in self._closable() if candidate in of_peer and not candidate.is_authenticated
+            )
+        if len(self._open) >= connection.connection_limit:
+            self._close_first(self._closable())
+        self._open.add(connection)
+        self._of_peers[connection.peer].add(connection)
+        self._idle[connection] = time.monotonic()
 
-    def leave(self, guest: Guest) -> None:
-        """A connection is over; once more does no harm."""
-        self._open.discard(guest)
-        self._idle.pop(guest, None)
-        if of_peer := self._of_peers.get(guest.peer):
-            of_peer.discard(guest)
+    def remove(self, connection: LimitedConnection) -> None:
+        """Removes a closed connection; repeating this has no effect."""
+        self._open.discard(connection)
+        self._idle.pop(connection, None)
+        if of_peer := self._of_peers.get(connection.peer):
+            of_peer.discard(connection)
         if not of_peer:
-            self._of_peers.pop(guest.peer, None)
+            self._of_peers.pop(connection.peer, None)
 
-    def works(self, guest: Guest) -> None:
-        """A request has begun on it."""
-        self._idle.pop(guest, None)
+    def mark_busy(self, connection: LimitedConnection) -> None:
+        """Records that a request has begun to arrive."""
+        self._idle.pop(connection, None)
 
-    def rests(self, guest: Guest) -> None:
-        """Its request is answered, and the next one has not begun."""
-        if guest in self._open:
-            self._idle.pop(guest, None)
-            self._idle[guest] = time.monotonic()
+    def mark_idle(self, connection: LimitedConnection) -> None:
+        """Records that the response is complete and that no further request has begun."""
+        if connection in self._open:
+            self._idle.pop(connection, None)
+            self._idle[connection] = time.monotonic()
 
-    def has_none_for(self, guest: Guest) -> bool:
-        """Whether more are open than may be, and the guest is one too many."""
-        if len(self._open) > guest.most:
+    def is_over_limit(self, connection: LimitedConnection) -> bool:
+        """Returns whether requests on this connection must be refused, as more are open than the limits allow."""
+        if len(self._open) > connection.connection_limit:
             return True
-        return not guest.is_admitted and self._strangers(guest) > guest.most_of_strangers
+        is_over_own_limit = self._unauthenticated(connection) > connection.unknown_client_limit
+        return not connection.is_authenticated and is_over_own_limit
 
-    def _strangers(self, guest: Guest) -> int:
-        of_peer = self._of_peers.get(guest.peer, ())
-        # Counted only where it matters: a proxy has many, and nearly all were admitted.
-        if len(of_peer) < guest.most_of_strangers:
+    def _unauthenticated(self, connection: LimitedConnection) -> int:
+        of_peer = self._of_peers.get(connection.peer, ())
+        # Counted only near the limit: a proxy has many connections, and nearly all are authenticated.
+        if len(of_peer) < connection.unknown_client_limit:
             return 0
-        return sum(not one.is_admitted for one in of_peer)
+        return sum(not other.is_authenticated for other in of_peer)
 
-    def _evictable(self) -> Iterator[Guest]:
-        """Idle connections that are not spared any more, the oldest first."""
+    def _closable(self) -> Iterator[LimitedConnection]:
+        """Yields the idle connections past their grace period, the longest idle first."""
         now = time.monotonic()
-        return (guest for guest, since in self._idle.items() if now - since >= guest.spared_seconds)
+        return (connection for connection, since in self._idle.items() if now - since >= connection.idle_grace_seconds)
 
-    def _free(self, guests: Iterator[Guest]) -> None:
-        """Close the first of them, if there is one."""
-        guest = next(guests, None)
-        if guest is not None:
-            self.leave(guest)
-            guest.give_up()
-
-
-_ROOMS: WeakKeyDictionary[ServerState, Room] = WeakKeyDictionary()
+    def _close_first(self, candidates: Iterator[LimitedConnection]) -> None:
+        connection = next(candidates, None)
+        if connection is not None:
+            self.remove(connection)
+            connection.close_idle()
 
 
-def room_of(server: ServerState) -> Room:
-    """The room of a server; the same for all of its connections."""
-    return _ROOMS.setdefault(server, Room())
+_LIMITS: WeakKeyDictionary[ServerState, ConnectionLimits] = WeakKeyDictionary()
+
+
+def limits_of(server: ServerState) -> ConnectionLimits:
+    """Returns the limits that all connections of a server share."""
+    return _LIMITS.setdefault(server, ConnectionLimits())
 
 
 def peer_of(address: str) -> str:
-    """Whose an address is."""
+    """Returns the client of an IP address: the IPv4 address, or the /64 of an IPv6 address."""
     try:
-        found = ipaddress.ip_address(address.partition("%")[0])
+        parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.IPv6Network((found, 64), strict=False))
-    return str(getattr(found, "ipv4_mapped", None) or found)
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is None:
+        return str(ipaddress.IPv6Network((parsed, 64), strict=False))
+    return str(getattr(parsed, "ipv4_mapped", None) or parsed)

@@ -1,4 +1,4 @@
-"""One door for every no: in OpenAI's shape on OpenAI's paths, else as a problem."""
+"""Builds the error response: OpenAI's format under its paths, RFC 9457 elsewhere."""
 
 from fastapi.responses import Response
 
@@ -8,7 +8,7 @@ from gateway.problems.problem import Problem
 
 
 def respond(error: Problem, *, instance: str, request_id: str) -> Response:
-    """The HTTP answer; `instance` is the path as it was sent."""
+    """Returns the HTTP response; `instance` is the path of the request."""
     if errors.is_openai_path(instance):
         return errors.respond(error)
     return problem.respond(error, instance=instance, request_id=request_id)

@@ -1,18 +1,18 @@
-"""Memory: large blocks, of bodies and pictures, go back to the system when they are freed."""
+"""Makes glibc return the memory of large blocks (bodies, images) to the system when they are freed."""
 
 import ctypes
 
-#: Bytes from which on a block is the system's own, and so goes back to it.
+#: Bytes from which a block is mapped on its own, and so unmapped when it is freed.
 LARGE = 1024 * 1024
-#: glibc's name for it in `mallopt`.
+#: M_MMAP_THRESHOLD of `mallopt`.
 _MMAP_THRESHOLD = -3
 
 
 def return_large_blocks() -> None:
-    """Keep glibc from learning otherwise; other C libraries are left as they are.
+    """Fixes glibc's threshold, which otherwise grows; has no effect with other C libraries.
 
-    Once a block was freed, glibc keeps all of its size, up to 32 MiB, for itself, and small ones settle between them: a
-    process that read a few large bodies would stay large for ever.
+    After a large block is freed, glibc by default keeps all blocks up to its size, at most 32 MiB, in its heap, where
+    small blocks end up between them: a process that read a few large bodies would never become small again.
     """
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):

@@ -1,4 +1,4 @@
-"""The outermost layer: ids, trace, security headers, CORS, one access line per request, no exception that gets out."""
+"""The outermost middleware: request ids, tracing, security headers, CORS, access log, handling of all exceptions."""
 
 import logging
 import re
@@ -19,16 +19,16 @@ from gateway.http import cors
 from gateway.http.error_responses import respond
 from gateway.http.metrics import Metrics
 from gateway.job_service import quotas
-from gateway.problems.problem import Problem, malformed
+from gateway.problems.problem import INTERNAL_DETAIL, Problem, malformed
 from gateway.views import locales
 
 _LOG = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _HOST = re.compile(r"[A-Za-z0-9._:\[\]-]{1,255}")
-#: What orchestrators ask, often.
-QUIET = frozenset({"/healthz", "/readyz"})
+#: Paths that orchestrators request often; their access log lines are of level DEBUG.
+PROBES = frozenset({"/healthz", "/readyz"})
 _SERVER_FAULT = 500
-#: For every answer that does not say otherwise.
+#: Headers of every response that does not set them itself.
 SECURITY = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -40,18 +40,18 @@ SECURITY = {
 
 
 def request_id_of(scope: Scope) -> str:
-    """The id of a request that came through the edge."""
-    written: str = scope["calotype.request_id"]
-    return written
+    """Returns the id that `RequestMiddleware` gave to the request."""
+    request_id: str = scope["calotype.request_id"]
+    return request_id
 
 
 def instance_of(scope: Scope) -> str:
-    """The path as it was sent, so that nothing decoded gets into a line or a header."""
+    """Returns the path without decoding it, so that control characters cannot get into log lines or headers."""
     raw: bytes = scope.get("raw_path") or str(scope["path"]).encode("ascii", "backslashreplace")
     return raw.partition(b"?")[0].decode("ascii", "backslashreplace")[:500]
 
 
-class Edge:
+class RequestMiddleware:
     """ASGI middleware around the whole application."""
 
     def __init__(self, app: ASGIApp, *, allowed_origin: cors.AllowedOrigin, metrics: Metrics) -> None:
@@ -60,7 +60,7 @@ class Edge:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
+        """Serves one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -75,44 +75,43 @@ class Edge:
             parent=headers.get("traceparent"),
             attributes={"http.request.method": scope["method"], "url.path": path, "calotype.request_id": request_id},
         ) as span:
-            answer = _Answer(send, scope=scope, origin=headers.get("origin"), metrics=self._metrics)
+            response = _ResponseSender(send, scope=scope, origin=headers.get("origin"), metrics=self._metrics)
             try:
-                await self._serve(scope, receive, answer, headers)
+                await self._serve(scope, receive, response, headers)
             finally:
                 route = _route(scope)
                 span.update_name(f"{scope['method']} {route or 'unknown'}")
                 span.set_attribute("http.route", route)
-                span.set_attribute("http.response.status_code", answer.status)
-                if answer.status >= _SERVER_FAULT:
-                    span.set_status(Status(StatusCode.ERROR, str(answer.status)))
-                answer.log(scope["method"], path, route)
-                audit.decided(scope, status=answer.status, replayed=answer.replayed, request_id=request_id)
+                span.set_attribute("http.response.status_code", response.status)
+                if response.status >= _SERVER_FAULT:
+                    span.set_status(Status(StatusCode.ERROR, str(response.status)))
+                response.log(scope["method"], path, route)
+                audit.record_request(scope, status=response.status, replayed=response.replayed, request_id=request_id)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: "_Answer", headers: Headers) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, response: "_ResponseSender", headers: Headers) -> None:
         try:
             if not _is_host(headers.getlist("host")):
-                await _tell(malformed("The Host header is not a host."), scope, receive, answer)
+                await _send_problem(malformed("The Host header is not a valid host name."), scope, receive, response)
                 return
             app = cors.preflight(scope["method"], headers, self._allowed_origin) or self._app
-            await app(scope, receive, answer.send)
+            await app(scope, receive, response.send)
         except Exception:
-            # The one place where what nobody expected becomes an answer; its trace goes to the log.
+            # The only place that handles unexpected exceptions; the traceback goes to the log.
             _LOG.exception("request.failed", extra={"path": instance_of(scope), "request_id": request_id_of(scope)})
-            if answer.status:
+            if response.status:
                 raise
-            detail = "The service failed in a way that it should not; its log tells more."
-            await _tell(Problem(reason="INTERNAL", detail=detail), scope, receive, answer)
+            await _send_problem(Problem(reason="INTERNAL", detail=INTERNAL_DETAIL), scope, receive, response)
 
 
-async def _tell(problem: Problem, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+async def _send_problem(problem: Problem, scope: Scope, receive: Receive, response: "_ResponseSender") -> None:
     audit.note_reason(scope, problem.reason)
-    response = respond(problem, instance=instance_of(scope), request_id=request_id_of(scope))
-    await response(scope, receive, answer.send)
+    body = respond(problem, instance=instance_of(scope), request_id=request_id_of(scope))
+    await body(scope, receive, response.send)
 
 
-def _is_host(sent: Iterable[str]) -> bool:
-    """Links are built from it, so it must be one, and one only."""
-    hosts = list(sent)
+def _is_host(header_values: Iterable[str]) -> bool:
+    """Returns whether there is at most one Host header and it is valid, as links are built from it."""
+    hosts = list(header_values)
     if not hosts:
         return True
     if len(hosts) > 1 or not _HOST.fullmatch(hosts[0]):
@@ -127,8 +126,8 @@ def _route(scope: Scope) -> str:
     return getattr(scope.get("route"), "path", "")
 
 
-class _Answer:
-    """Adds headers to what is sent, counts it, and remembers the status for the access line."""
+class _ResponseSender:
+    """Adds headers to the response, records metrics, and keeps the status for the access log."""
 
     def __init__(self, send: Send, *, scope: Scope, origin: str | None, metrics: Metrics) -> None:
         self._send = send
@@ -136,7 +135,7 @@ class _Answer:
         self._origin = origin
         self._metrics = metrics
         self._request_id = request_id_of(scope)
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self.status = 0
         self.replayed = False
 
@@ -149,12 +148,12 @@ class _Answer:
                 headers.setdefault(name, value)
             headers["X-Request-Id"] = self._request_id
             principal = principal_of(self._scope)
-            locales.mark(headers, scope=self._scope)
-            cors.mark(headers, origin=self._origin, principal=principal)
-            quotas.mark(headers, scope=self._scope, principal=principal)
+            locales.add_headers(headers, scope=self._scope)
+            cors.add_headers(headers, origin=self._origin, principal=principal)
+            quotas.add_headers(headers, scope=self._scope, principal=principal)
             if (trace := tracing.traceparent()) is not None:
                 headers["traceparent"] = trace
-            self._metrics.answered(
+            self._metrics.record_response(
                 method=self._scope["method"], route=_route(self._scope), status=self.status, seconds=self._seconds()
             )
         await self._send(message)
@@ -162,7 +161,7 @@ class _Answer:
     def log(self, method: str, path: str, route: str) -> None:
         event(
             _LOG,
-            logging.DEBUG if path in QUIET else logging.INFO,
+            logging.DEBUG if path in PROBES else logging.INFO,
             "request.answered",
             method=method,
             path=path,
@@ -174,4 +173,4 @@ class _Answer:
         )
 
     def _seconds(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started_at

@@ -1,4 +1,4 @@
-"""The HTTP server: bound before anything else starts, drained before anything else stops."""
+"""The HTTP server: binds its port before anything else starts, and drains before anything else stops."""
 
 import asyncio
 import logging
@@ -13,25 +13,25 @@ from starlette.types import ASGIApp
 from common.config import ConfigError
 from common.lifecycle import StartError
 from common.logs import event
-from gateway.http.connection import MOST_CONNECTIONS, HttpConnection
+from gateway.http.connection import CONNECTION_LIMIT, HttpConnection
 
 _LOG = logging.getLogger(__name__)
-#: Seconds that open requests have when the process is told to stop; no call of theirs takes longer.
+#: Seconds that open requests have to finish when the process stops; no call to job-service takes longer.
 DRAIN_SECONDS = 15
 KEEP_ALIVE_SECONDS = 75
-#: Files that are open beside connections.
+#: Open files besides connections.
 OTHER_FILES = 256
 
 
 def bind(listen: str, *, setting: str) -> socket.socket:
-    """A socket on `host:port`, as the setting says that errors name.
+    """Returns a listening socket on `listen`, which is HOST:PORT; errors name `setting` as its source.
 
-    Raises `ConfigError` for what is no address, `StartError` for one that is taken.
+    Raises `ConfigError` if it is not an address, `StartError` if the address cannot be used.
     """
     host, _, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not host or not (port.isascii() and port.isdigit()) or int(port) > 65_535:
-        raise ConfigError(f"{setting}: {listen!r} is not HOST:PORT, such as 127.0.0.1:8080.")
+        raise ConfigError(f"{setting}: {listen!r} is not HOST:PORT. Write it like 127.0.0.1:8080.")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         opened = socket.socket(family, kind, protocol)
@@ -40,8 +40,8 @@ def bind(listen: str, *, setting: str) -> socket.socket:
     try:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind(address)
-        # Listening now, not when the server starts: until then another process could still bind the same port.
-        opened.listen(MOST_CONNECTIONS)
+        # Listens now, not when the server starts: until then another process could bind the same port.
+        opened.listen(CONNECTION_LIMIT)
     except OSError as error:
         opened.close()
         reason = f"{error.strerror}; choose another port."
@@ -51,24 +51,24 @@ def bind(listen: str, *, setting: str) -> socket.socket:
 
 
 def log_listening(name: str, opened: socket.socket) -> None:
-    """Log where a socket listens, which for port 0 nobody knows before."""
+    """Logs the address of a socket; for port 0 it is known only now."""
     host, port, *_ = opened.getsockname()
     event(_LOG, logging.INFO, name, host=host, port=port)
 
 
 def _allow_connections() -> None:
-    """Let the process have as many files open as it takes connections; systems begin with a fourth of that."""
+    """Raises the limit of open files to the number of connections; the usual default is a fourth of that."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = MOST_CONNECTIONS + OTHER_FILES
+    wanted = CONNECTION_LIMIT + OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
 
 
 class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals belong to the process, which sets `stop`."""
+        """Leaves signals to the process, which sets `stop`."""
         yield
 
 
@@ -80,7 +80,7 @@ async def serve(
     drain_seconds: int = DRAIN_SECONDS,
     protocol: type[HttpConnection] = HttpConnection,
 ) -> None:
-    """Serve until `stop` is set, or the task is canceled, and open requests are answered."""
+    """Serves until `stop` is set or the task is canceled; returns after open requests are done or `drain_seconds`."""
     _allow_connections()
     config = uvicorn.Config(
         app,
@@ -91,9 +91,9 @@ async def serve(
         log_config=None,
         access_log=False,
         server_header=False,
-        # What a proxy says of a client is looked at where it matters.
+        # Proxy headers are read only where they matter: for links, and to recognise local requests.
         proxy_headers=False,
-        backlog=MOST_CONNECTIONS,
+        backlog=CONNECTION_LIMIT,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=drain_seconds,
     )

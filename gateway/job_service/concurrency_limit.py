@@ -1,4 +1,4 @@
-"""How many calls to job-service are under way at once: a crowd waits for its turn, an outage is told at once."""
+"""Limits concurrent calls to job-service (FIFO, 32 at once); fails all waiters at once when it is unreachable."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,93 +9,99 @@ import grpc
 from common.errors import ServiceError
 from common.grpc_client import is_unavailable
 
-#: Enough to keep job-service busy; each more would only make all of them slower, until none is in time.
-PLACES = 32
-#: A crowd that is served waits no longer than this.
-LONGEST_SECONDS = 30.0
-SHORTEST_SECONDS = 0.05
-HEARING_SECONDS = 0.05
+#: Enough to keep job-service busy; more calls at once would slow down each of them until none is in time.
+SLOTS = 32
+#: Longest wait for a slot while other calls succeed.
+MAX_WAIT_SECONDS = 30.0
+MIN_CALL_SECONDS = 0.05
+#: Time in which the event loop handles responses that have arrived already.
+SETTLE_SECONDS = 0.05
 
 
 class ConcurrencyLimiter:
-    """Gives places to calls in the order in which they came.
+    """Gives slots to calls in the order of their arrival.
 
-    Whoever waits does so for as long as calls get through. Once none did for the time that a single call has, the other
-    side is away, and everybody hears it then, not one after the other.
+    A call waits for as long as other calls get responses. Once none did for the time limit of a single call,
+    job-service counts as unreachable, and all waiting calls fail at once rather than one after the other.
     """
 
-    def __init__(self, *, places: int = PLACES, longest: float = LONGEST_SECONDS) -> None:
-        self._places = asyncio.Semaphore(places)
-        self._longest = longest
-        self._got_through = float("-inf")
-        #: Calls that have a place now, and calls that wait for one.
+    def __init__(self, *, slots: int = SLOTS, max_wait_seconds: float = MAX_WAIT_SECONDS) -> None:
+        self._slots = asyncio.Semaphore(slots)
+        self._max_wait_seconds = max_wait_seconds
+        #: Loop time of the last response from job-service.
+        self._last_response_at = float("-inf")
+        #: Calls that have a slot.
         self.under_way = 0
+        #: Calls that wait for a slot.
         self.waiting = 0
 
     @asynccontextmanager
-    async def place(self, seconds: float) -> AsyncIterator[float]:
-        """Wait for a place; yields the seconds that the call may take, at most those given. Raises `ServiceError`."""
+    async def slot(self, seconds: float) -> AsyncIterator[float]:
+        """Waits for a slot; yields the time limit of the call in seconds, at most `seconds`. Raises `ServiceError`."""
         self.waiting += 1
         try:
-            came = await self._take(seconds)
+            counted_from = await self._acquire(seconds)
         finally:
             self.waiting -= 1
         self.under_way += 1
         try:
-            # When nothing gets through, the time that was spent waiting counts.
-            yield max(SHORTEST_SECONDS, self._until(came, seconds) - _now())
+            # While job-service does not respond, the time spent waiting counts towards the limit.
+            yield max(MIN_CALL_SECONDS, self._deadline(counted_from, seconds) - _now())
         except ServiceError as error:
             if not is_unavailable(error):
-                # A no is an answer, too: others need not give up.
-                self._got_through = _now()
+                # An error response shows as well that job-service is reachable.
+                self._last_response_at = _now()
             raise
         else:
-            self._got_through = _now()
+            self._last_response_at = _now()
         finally:
             self.under_way -= 1
-            self._places.release()
+            self._slots.release()
 
-    async def _take(self, seconds: float) -> float:
-        """Keeps its turn while the end of its patience moves on; returns the time from which on it counts."""
-        if not self._places.locked():
-            await self._places.acquire()
-            # In a rush this process may not come to sending before the call's time is over: what is ready goes first.
+    async def _acquire(self, seconds: float) -> float:
+        """Waits for a slot until the deadline, which moves on with each response of job-service.
+
+        Returns the loop time from which the call's time limit counts.
+        """
+        if not self._slots.locked():
+            await self._slots.acquire()
+            # Under load the loop may not send the request before its time is over: other ready tasks run first.
             try:
                 await asyncio.sleep(0)
             except BaseException:
-                # Whoever has gone meanwhile holds no place.
-                self._places.release()
+                # Canceled: a call that does not happen must not keep its slot.
+                self._slots.release()
                 raise
             return _now()
-        came = _now()
-        taking = asyncio.ensure_future(self._places.acquire())
-        is_last_look = False
+        arrived_at = _now()
+        acquiring = asyncio.ensure_future(self._slots.acquire())
+        is_last_check = False
         try:
-            while not taking.done():
-                left = min(self._until(came, seconds), came + self._longest) - _now()
-                if left <= 0 and is_last_look:
-                    raise _crowded()
-                # This process may have been too busy to hear the answers that are there: hear them first.
-                is_last_look = left <= 0
-                await asyncio.wait({taking}, timeout=max(left, HEARING_SECONDS))
+            while not acquiring.done():
+                left = min(self._deadline(arrived_at, seconds), arrived_at + self._max_wait_seconds) - _now()
+                if left <= 0 and is_last_check:
+                    raise _overloaded()
+                # Responses may have arrived that the busy loop has not handled yet: let it do so before giving up.
+                is_last_check = left <= 0
+                await asyncio.wait({acquiring}, timeout=max(left, SETTLE_SECONDS))
         except BaseException:
-            if not taking.cancel():
-                self._places.release()
+            if not acquiring.cancel():
+                self._slots.release()
             raise
-        return came
+        return arrived_at
 
-    def _until(self, came: float, seconds: float) -> float:
-        return max(came, self._got_through) + seconds
+    def _deadline(self, counted_from: float, seconds: float) -> float:
+        return max(counted_from, self._last_response_at) + seconds
 
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _crowded() -> ServiceError:
+def _overloaded() -> ServiceError:
     return ServiceError(
         status=grpc.StatusCode.UNAVAILABLE,
         reason="SERVICE_UNAVAILABLE",
-        message="The job service cannot take it at the moment; ask again.",
+        message="The job service is overloaded or cannot be reached right now. Try again.",
         retry_after_seconds=2,
     )

@@ -1,4 +1,4 @@
-"""What the gateway asks job-service for on behalf of operators."""
+"""The gateway's client of the operator services of job-service."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
@@ -18,12 +18,12 @@ from common.errors import ServiceError
 from gateway.problems.problem import from_service_error
 
 T = TypeVar("T")
-#: A page of dead letters is as many questions to the broker as it has letters.
+#: Longer than for jobs: a page of dead letters takes one broker request for each letter.
 CALL_SECONDS = 1.8
 
 
 class OperatorClient:
-    """The calls of the services for operators in `calotype.ops.v1`; all raise `Problem`."""
+    """Calls the services of `calotype.ops.v1`. All methods raise `Problem`."""
 
     def __init__(self, channel: grpc.aio.Channel, *, call_seconds: float = CALL_SECONDS) -> None:
         self._call_seconds = call_seconds
@@ -32,39 +32,42 @@ class OperatorClient:
         self._tenants = tenant_service_pb2_grpc.TenantServiceStub(channel)
 
     async def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dead.ListDeadLettersResponse:
-        """A page of them or, in their place, of what is parked; oldest first."""
-        asked = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token, parked=parked)
-        return await self._ask(self._dead.ListDeadLetters, asked)
+        """Returns a page of dead letters, oldest first; of parked messages instead if `parked`."""
+        request = dead.ListDeadLettersRequest(page_size=page_size, page_token=page_token, parked=parked)
+        return await self._call(self._dead.ListDeadLetters, request)
 
     async def replay(self, letter_id: str, *, key: str) -> bool:
-        """Publish one again; whether the key, if there is one, had done so. Asked once: a second answer may differ."""
-        asked = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
-        return (await self._ask(self._dead.ReplayDeadLetter, asked)).replayed
+        """Publishes a dead letter again; returns whether an earlier call with this key had done so already.
+
+        An empty `key` never matches. Called only once, as a repeated call could return another result.
+        """
+        request = dead.ReplayDeadLetterRequest(id=letter_id, idempotency_key=key)
+        return (await self._call(self._dead.ReplayDeadLetter, request)).replayed
 
     async def queue(self) -> queue_service_pb2.GetQueueResponse:
-        """What is under way."""
-        return await self._ask(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
+        """Returns the numbers of unfinished jobs and of outstanding work."""
+        return await self._call(self._queue.GetQueue, queue_service_pb2.GetQueueRequest())
 
     async def provider_use(self) -> list[queue_service_pb2.ProviderUse]:
-        """The catalogue with what is in use of it."""
-        answer = await self._ask(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
-        return [*answer.providers]
+        """Returns all providers with their current use."""
+        response = await self._call(self._queue.ListProviderUse, queue_service_pb2.ListProviderUseRequest())
+        return [*response.providers]
 
     async def job(self, job_id: str) -> queue_service_pb2.GetAnyJobResponse:
-        """A job of any tenant, with what vendors said of it."""
-        return await self._ask(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
+        """Returns a job of any tenant, with the providers' error messages."""
+        return await self._call(self._queue.GetAnyJob, queue_service_pb2.GetAnyJobRequest(job_id=job_id))
 
     async def set_tenant_limits(self, tenants: Sequence[tenant_service_pb2.TenantLimits]) -> None:
-        """Replace what is known of these tenants, at most 1,000; a second time changes nothing."""
-        asked = tenant_service_pb2.SetTenantLimitsRequest(tenants=tenants)
-        await self._ask(self._tenants.SetTenantLimits, asked)
+        """Replaces the stored limits of up to 1,000 tenants; repeating the call changes nothing."""
+        request = tenant_service_pb2.SetTenantLimitsRequest(tenants=tenants)
+        await self._call(self._tenants.SetTenantLimits, request)
 
     async def spend(self, *, page_size: int, page_token: str) -> tenant_service_pb2.ListSpendResponse:
-        """A page of tenants with a budget, and what they have spent of it."""
-        asked = tenant_service_pb2.ListSpendRequest(page_size=page_size, page_token=page_token)
-        return await self._ask(self._tenants.ListSpend, asked)
+        """Returns a page of the tenants that have a budget, with what they have spent."""
+        request = tenant_service_pb2.ListSpendRequest(page_size=page_size, page_token=page_token)
+        return await self._call(self._tenants.ListSpend, request)
 
-    async def _ask(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
+    async def _call(self, method: Callable[..., Awaitable[T]], request: Any) -> T:
         try:
             return await grpc_client.call(method, request, timeout=self._call_seconds)
         except ServiceError as error:

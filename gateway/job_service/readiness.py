@@ -1,4 +1,4 @@
-"""Follows whether job-service can do its work."""
+"""Tracks whether job-service is ready."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from gateway.job_service.job_client import JobServiceClient
 NAME = "job-service"
 
 
-async def look(jobs: JobServiceClient, ready: Readiness) -> Mapping[str, int]:
-    """Ask once."""
+async def check(jobs: JobServiceClient, ready: Readiness) -> Mapping[str, int]:
+    """Checks job-service once and updates the condition in `ready`."""
     try:
         serves = await jobs.serves()
     except ServiceError as error:
-        ready.set(NAME, False, f"does not answer ({error.status.name})")
+        ready.set(NAME, False, f"does not respond ({error.status.name})")
     else:
-        ready.set(NAME, serves, "is not ready itself")
+        ready.set(NAME, serves, "responds, but is not ready")
     return {}

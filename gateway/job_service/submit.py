@@ -1,4 +1,4 @@
-"""Submitting a job, whatever the shape of the call that asks for it."""
+"""Submits a job, for every API that creates jobs."""
 
 import hashlib
 
@@ -18,23 +18,24 @@ async def submit(
     jobs: JobServiceClient,
     tenants: TenantRegistrar,
     principal: Principal,
-    wanted: job_pb2.JobRequest,
+    job_request: job_pb2.JobRequest,
     *,
     key: str,
     scope: str = "",
     fingerprint: str,
     join_within_seconds: int | None = None,
 ) -> job_service_pb2.CreateJobResponse:
-    """The job, new or found; `key` is the client's or made for it, `scope` keeps the keys of a call apart.
+    """Returns the new job, or the existing one of an earlier request with this key.
 
-    Raises `Problem`; the one of a job-service that did not answer names the key to ask again with.
+    `key` is the client's Idempotency-Key or one that the gateway made; keys of different `scope` never match.
+    Raises `Problem`; when job-service did not respond, its headers name the key with which a repetition is safe.
     """
     await tenants.ensure(principal)
     try:
         created = await jobs.create(
             principal.tenant,
-            wanted,
-            # The key is the call's own; hashed, as there would be no room for both beside a long one.
+            job_request,
+            # Hashed, as the scope and a long key together would exceed the length of a key.
             key=f"{scope}:{hashlib.sha256(key.encode()).hexdigest()}" if scope else key,
             fingerprint=fingerprint,
             quota=quotas.quota_of(principal),
@@ -43,11 +44,11 @@ async def submit(
     except Problem as problem:
         quotas.note_refusal(request.scope, problem)
         if problem.reason == "SERVICE_UNAVAILABLE":
-            # The job may be written down all the same: with this key, asking again is safe.
+            # The job may exist all the same: repeating the request with this key cannot create another.
             problem.headers = {**problem.headers, IDEMPOTENCY_KEY: f'"{_quoted(key)}"'}
         raise
     if created.HasField("rate"):
-        quotas.note(request.scope, created.rate)
+        quotas.note_rate(request.scope, created.rate)
     return created
 
 

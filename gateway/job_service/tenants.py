@@ -1,4 +1,4 @@
-"""What the keys file says of providers and budgets, made known to job-service, which holds it for every job."""
+"""Sends the keys file's provider lists and budgets to job-service, which enforces them for every job."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -10,55 +10,57 @@ from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from gateway.job_service.operator_client import OperatorClient
 from gateway.problems.problem import Problem
 
-#: Tenants of one request.
+#: Tenants in one call.
 PAGE = 1000
 
 
 class TenantRegistrar:
-    """Tells job-service of the keys that are in use, whenever they change, and before a job of a tenant so bounded.
+    """Registers the tenants' limits with job-service whenever the keys change, and before a limited tenant's job.
 
-    A job does not bring these limits, as they hold for jobs that wait already, and for those of other gateways.
+    A job does not carry these limits, as they also apply to jobs in the queue and to those of other gateways.
     """
 
     def __init__(self, operator: OperatorClient, keys: Callable[[], Keyring | None]) -> None:
         self._operator = operator
         self._keys = keys
-        self._told: Keyring | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._registered: Keyring | None = None
+        self._registering: asyncio.Task[None] | None = None
 
     async def run_once(self) -> Mapping[str, int]:
-        """Tell what has not been told. Raises `DependencyUnavailable`."""
+        """Registers the current keys if that has not been done. Raises `DependencyUnavailable`."""
         try:
-            await self._until_told()
+            await self._until_registered()
         except Problem as problem:
-            raise DependencyUnavailable(f"job-service does not know of all budgets and lists: {problem}") from problem
+            raise DependencyUnavailable(
+                f"The keys file's budgets and provider lists could not be sent to job-service: {problem}"
+            ) from problem
         return {}
 
     async def ensure(self, principal: Principal) -> None:
-        """Have job-service know what the caller may use and spend, if that is bounded. Raises `Problem`."""
-        if principal.limits.are_told_before:
-            await self._until_told()
+        """Waits until job-service has the limits of the principal's tenant, if it has any. Raises `Problem`."""
+        if principal.limits.needs_registration:
+            await self._until_registered()
 
-    async def _until_told(self) -> None:
-        """Whoever waits for a try hears of its failure, so that an outage is told to a crowd at once."""
-        while (keyring := self._keys()) is not None and keyring is not self._told:
-            if self._telling is None or self._telling.done():
-                self._telling = asyncio.create_task(self._tell(keyring))
-                self._telling.add_done_callback(_look_at_its_end)
-            # It goes on without whoever asked for it and has gone.
-            await asyncio.shield(self._telling)
+    async def _until_registered(self) -> None:
+        """Joins the attempt in progress, so that its failure reaches all waiting requests at once."""
+        while (keyring := self._keys()) is not None and keyring is not self._registered:
+            if self._registering is None or self._registering.done():
+                self._registering = asyncio.create_task(self._register(keyring))
+                self._registering.add_done_callback(_retrieve_exception)
+            # The attempt continues when the request that began it is canceled.
+            await asyncio.shield(self._registering)
 
-    async def _tell(self, keyring: Keyring) -> None:
-        tenants = [_limits(name, one) for name, one in keyring.tenants().items()]
+    async def _register(self, keyring: Keyring) -> None:
+        tenants = [_limits(name, limits) for name, limits in keyring.tenants().items()]
         for start in range(0, len(tenants), PAGE):
             await self._operator.set_tenant_limits(tenants[start : start + PAGE])
-        self._told = keyring
+        self._registered = keyring
 
 
-def _look_at_its_end(telling: asyncio.Task[None]) -> None:
-    """A failure of which nobody waits to hear is no defect."""
-    if not telling.cancelled():
-        telling.exception()
+def _retrieve_exception(task: asyncio.Task[None]) -> None:
+    """Keeps asyncio from logging a failure as unhandled when no request waits for it any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _limits(tenant: str, limits: TenantQuota) -> tenant_service_pb2.TenantLimits:

@@ -1,4 +1,4 @@
-"""A finished job as OpenAI's clients read it."""
+"""Converts finished jobs and the catalogue of providers to OpenAI's response format."""
 
 import base64
 from collections.abc import Sequence
@@ -8,58 +8,58 @@ from calotype.job.v1 import job_pb2
 from calotype.provider.v1 import provider_pb2
 
 from gateway.openai_images.schemas import CompletedView, ImagesView, ImageView, ModelList, OpenAIModelView, UsageView
-from gateway.views.protobuf import given, sure_moment
+from gateway.views.protobuf import optional, required_time
 
 Completed = Literal["image_generation.completed", "image_edit.completed"]
 
 
-def images(job: job_pb2.Job, pictures: Sequence[bytes] | None = None) -> ImagesView:
-    """The pictures of a completed job: their addresses, or themselves when they are given."""
+def images(job: job_pb2.Job, contents: Sequence[bytes] | None = None) -> ImagesView:
+    """Returns the images of a completed job: in base64 if their `contents` are passed, in order; else as URLs."""
     first = job.artifacts[0] if job.artifacts else None
     return ImagesView(
-        created=int(sure_moment(job, "completed_at").timestamp()),
+        created=int(required_time(job, "completed_at").timestamp()),
         data=[
             ImageView(
-                url=artifact.url if pictures is None else None,
-                b64_json=None if pictures is None else _base64(pictures[place]),
-                revised_prompt=given(artifact.image, "revised_prompt"),
+                url=artifact.url if contents is None else None,
+                b64_json=None if contents is None else _base64(contents[index]),
+                revised_prompt=optional(artifact.image, "revised_prompt"),
             )
-            for place, artifact in enumerate(job.artifacts)
+            for index, artifact in enumerate(job.artifacts)
         ],
         output_format=None if first is None else _format(first),
         size=None if first is None else _size(first),
     )
 
 
-def completed(job: job_pb2.Job, artifact: job_pb2.PublicArtifact, picture: bytes, *, kind: Completed) -> CompletedView:
-    """The event of one picture."""
+def completed(job: job_pb2.Job, artifact: job_pb2.PublicArtifact, content: bytes, *, kind: Completed) -> CompletedView:
+    """Returns the stream event of one image."""
     return CompletedView(
         type=kind,
-        b64_json=_base64(picture),
-        created_at=int(sure_moment(job, "completed_at").timestamp()),
+        b64_json=_base64(content),
+        created_at=int(required_time(job, "completed_at").timestamp()),
         size=_size(artifact),
-        quality=given(job.request, "quality") or "auto",
-        background=given(job.request, "background") or "auto",
+        quality=optional(job.request, "quality") or "auto",
+        background=optional(job.request, "background") or "auto",
         output_format=_format(artifact),
         usage=UsageView(),
     )
 
 
 def models(providers: Sequence[provider_pb2.Provider]) -> ModelList:
-    """Every provider, which means its default model, and every model that it lists."""
-    found = [
+    """Returns every provider (its name selects its default model), and every model that it lists."""
+    views = [
         _model(name, provider)
         for provider in providers
         for name in (provider.name, *(f"{provider.name}/{model.name}" for model in provider.models))
     ]
-    return ModelList(object="list", data=found)
+    return ModelList(object="list", data=views)
 
 
 def model(providers: Sequence[provider_pb2.Provider], name: str) -> OpenAIModelView | None:
-    """One of them, or one of a provider that passes any name on."""
+    """Returns the model with this name; None if there is none. A provider that lists no models accepts any name."""
     provider_name, _, model_name = name.partition("/")
     for provider in providers:
-        listed = {one.name for one in provider.models}
+        listed = {listed_model.name for listed_model in provider.models}
         if provider.name == provider_name and (name == provider_name or (model_name and not listed)):
             return _model(name, provider)
         if provider.name == provider_name and model_name in listed:
@@ -68,12 +68,12 @@ def model(providers: Sequence[provider_pb2.Provider], name: str) -> OpenAIModelV
 
 
 def _model(name: str, provider: provider_pb2.Provider) -> OpenAIModelView:
-    # When a model came to be is not known here; clients insist on a number.
+    # The creation time of a model is unknown; clients require a number.
     return OpenAIModelView(id=name, object="model", created=0, owned_by=provider.kind)
 
 
-def _base64(picture: bytes) -> str:
-    return base64.b64encode(picture).decode("ascii")
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
 
 
 def _format(artifact: job_pb2.PublicArtifact) -> str:

@@ -1,4 +1,4 @@
-"""A no as OpenAI's clients read it: `{"error": {...}}`, with a status that their exceptions know."""
+"""Builds error responses in OpenAI's format: `{"error": {...}}`, with the statuses that its clients handle."""
 
 import math
 from types import MappingProxyType
@@ -10,17 +10,17 @@ from fastapi.responses import Response
 from gateway.openai_images.schemas import OpenAIError, OpenAIErrorBody
 from gateway.problems.problem import Problem
 from gateway.problems.reasons import entry
-from gateway.views.protobuf import given, name
+from gateway.views.protobuf import enum_name, optional
 
 JOB_HEADER = "x-calotype-job-id"
-#: Paths whose answers have this shape.
+#: Paths whose responses have OpenAI's format.
 PATHS = ("/v1/images/", "/v1/models")
-#: Reasons of this shape alone.
+#: Reasons that only these paths have.
 STILL_RUNNING, JOB_CANCELED, MODEL_NOT_FOUND = "STILL_RUNNING", "JOB_CANCELED", "MODEL_NOT_FOUND"
 _NO_RETRY = MappingProxyType({"x-should-retry": "false"})
-#: What clients know a used up budget by. They repeat a 429 unless they are told that it does not help.
+#: The code that clients know for an exhausted budget. They repeat a 429 unless x-should-retry says that it is useless.
 _OUT_OF_CREDIT = "insufficient_quota"
-#: Status and code by reason; any other has the catalogue's status and its own name as code.
+#: Status and code by reason; other reasons have the status in `REASONS`, and their name in lower case as code.
 TABLE = MappingProxyType(
     {
         "CONTENT_POLICY": (400, "content_policy_violation"),
@@ -33,29 +33,29 @@ TABLE = MappingProxyType(
         "QUOTA_EXCEEDED": (429, "rate_limit_exceeded"),
         "QUOTA_EXHAUSTED": (429, _OUT_OF_CREDIT),
         "BUDGET_EXHAUSTED": (429, _OUT_OF_CREDIT),
-        # Not the caller's mistake: the provider's entry names what its vendor does not have.
+        # Not the caller's mistake: the provider's configuration names a model or address that does not exist.
         "PROVIDER_REJECTED": (502, "provider_rejected"),
         "JOB_CANCELED": (409, "job_canceled"),
         "STILL_RUNNING": (504, "still_running"),
     }
 )
 _TYPES = MappingProxyType({401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"})
-#: Fields of a job, as these calls name them.
+#: Names of these calls for fields of a job.
 _PARAMETERS = MappingProxyType({"provider": "model", "input_images": "image", "image[]": "image", "end_user": "user"})
 _UNPROCESSABLE, _BAD, _SERVER_FAULT = 422, 400, 500
 
 
 def is_openai_path(path: str) -> bool:
-    """Whether the answers of a path have this shape."""
+    """Returns whether responses under this path have OpenAI's format."""
     return path.startswith(PATHS)
 
 
 def body(problem: Problem) -> tuple[int, OpenAIErrorBody]:
-    """The status and the body that tell of a problem."""
+    """Returns the status and body of the error response."""
     param = _param(problem)
     reason = MODEL_NOT_FOUND if param == "model" and problem.reason == "INVALID_INPUT" else problem.reason
     status, code = TABLE.get(reason) or (problem.status or entry(reason).status, reason.lower())
-    # A field that is wrong is a bad request there.
+    # OpenAI uses 400, not 422, for an invalid field.
     status = _BAD if status == _UNPROCESSABLE else status
     error = OpenAIError(
         message=problem.detail.encode("utf-8", "backslashreplace").decode(),
@@ -68,45 +68,45 @@ def body(problem: Problem) -> tuple[int, OpenAIErrorBody]:
 
 
 def respond(problem: Problem) -> Response:
-    """The HTTP answer."""
-    status, written = body(problem)
+    """Returns the HTTP response."""
+    status, content = body(problem)
     headers = dict(problem.headers)
-    if written.error.code == _OUT_OF_CREDIT:
+    if content.error.code == _OUT_OF_CREDIT:
         headers |= _NO_RETRY
     if problem.retry_after_seconds is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after_seconds)))
-    return Response(written.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
+    return Response(content.model_dump_json(), status_code=status, headers=headers, media_type="application/json")
 
 
 def problem_of_job(job: job_pb2.Job) -> Problem | None:
-    """Why a final job has no pictures to show; None when it has. Asking again would not help, so clients must not."""
+    """Returns why a final job has no images; None if it has. Its headers tell clients not to repeat the request."""
     headers = {JOB_HEADER: job.id, **_NO_RETRY}
     if job.status == job_pb2.STATUS_CANCELED:
         return Problem(reason=JOB_CANCELED, detail=f"The job {job.id} was canceled.", headers=headers)
     if job.status != job_pb2.STATUS_FAILED:
         return None
     return Problem(
-        reason=name(error_pb2.Reason, "REASON", job.failure.reason) or "UNCLASSIFIED",
+        reason=enum_name(error_pb2.Reason, "REASON", job.failure.reason) or "UNCLASSIFIED",
         detail=job.failure.message,
-        retry_after_seconds=given(job.failure, "retry_after_seconds"),
+        retry_after_seconds=optional(job.failure, "retry_after_seconds"),
         headers=headers,
     )
 
 
 def still_running(job: job_pb2.Job) -> Problem:
-    """The job takes longer than a request is held."""
+    """Returns the problem of a job that takes longer than a request is held."""
     return Problem(
         reason=STILL_RUNNING,
-        detail=f"The job {job.id} goes on; GET /v1/jobs/{job.id} shows it, and repeating this request waits for it.",
+        detail=f"The job {job.id} is still running. Repeat this request to wait for it, or read GET /v1/jobs/{job.id}.",
         headers={JOB_HEADER: job.id},
     )
 
 
 def unavailable_problem(job: job_pb2.Job) -> Problem:
-    """The gateway or job-service is about to go away; the job is not concerned."""
+    """Returns the problem of a request that cannot be held any longer, though its job is not affected."""
     return Problem(
         reason="SERVICE_UNAVAILABLE",
-        detail=f"The job {job.id} goes on, but cannot be followed here now; repeat this request to wait for it.",
+        detail=f"The job {job.id} is still running, but cannot be followed right now. Repeat this request to wait.",
         retry_after_seconds=1,
         headers={JOB_HEADER: job.id},
     )

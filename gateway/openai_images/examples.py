@@ -1,6 +1,8 @@
-"""One example for every call of OpenAI's shape."""
+"""Examples for the OpenAI paths in the API documentation."""
 
 from typing import Any
+
+from gateway.problems.problem import INTERNAL_DETAIL
 
 _ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
 
@@ -18,21 +20,36 @@ IMAGES: dict[str, Any] = {
     "size": "512x512",
 }
 _INVALID, _SERVER = "invalid_request_error", "server_error"
-#: By status: what is told, of which type, about which parameter, with which code.
+#: By status: message, type, parameter, code.
 _ERRORS = {
     "400": ("n: Input should be less than or equal to 10", _INVALID, "n", "invalid_value"),
-    "401": ("Send Authorization: Bearer KEY.", "authentication_error", None, "invalid_api_key"),
-    "403": ("A client token is for its own job and its actions alone.", "permission_error", None, "permission_denied"),
+    "401": ("Send the header Authorization: Bearer KEY.", "authentication_error", None, "invalid_api_key"),
+    "403": (
+        "A client token gives access to its own job only. Send an API key.",
+        "permission_error",
+        None,
+        "permission_denied",
+    ),
     "404": ("There is no model 'none'; GET /v1/models lists them.", _INVALID, "model", "model_not_found"),
     "409": (f"The job {_ID} was canceled.", _INVALID, None, "job_canceled"),
-    "410": ("The job that this key made was deleted.", _INVALID, None, "job_deleted"),
-    "413": ("The body is larger than 62,914,560 bytes.", _INVALID, None, "too_large"),
-    "415": ("Send Content-Type: application/json, in UTF-8.", _INVALID, None, "unsupported_media_type"),
-    "429": ("The provider asks to slow down.", "rate_limit_error", None, "rate_limit_exceeded"),
-    "500": ("A defect of the service; its log has more.", _SERVER, None, "internal"),
-    "502": ("The provider refused our credential.", _SERVER, None, "provider_auth"),
-    "503": ("The service cannot take it now; ask again.", _SERVER, None, "service_unavailable"),
-    "504": (f"The job {_ID} goes on; repeating this request waits for it.", _SERVER, None, "still_running"),
+    "410": ("The job of this Idempotency-Key was deleted.", _INVALID, None, "job_deleted"),
+    "413": ("The body is larger than 58,720,256 bytes.", _INVALID, None, "too_large"),
+    "415": (
+        "Send the header Content-Type: application/json, and UTF-8 text.",
+        _INVALID,
+        None,
+        "unsupported_media_type",
+    ),
+    "429": ("The provider's rate limit is reached.", "rate_limit_error", None, "rate_limit_exceeded"),
+    "500": (INTERNAL_DETAIL, _SERVER, None, "internal"),
+    "502": ("The provider rejected the credentials of this service.", _SERVER, None, "provider_auth"),
+    "503": ("The job service cannot be reached right now. Try again.", _SERVER, None, "service_unavailable"),
+    "504": (
+        f"The job {_ID} is still running. Repeat this request to wait for it, or read GET /v1/jobs/{_ID}.",
+        _SERVER,
+        None,
+        "still_running",
+    ),
 }
 ERRORS: dict[str, dict[str, Any]] = {
     status: {
@@ -55,7 +72,7 @@ MODELS: dict[str, Any] = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "generateImages": GENERATE_IMAGES,
-    "editImages": {**GENERATE_IMAGES, "image": "(the bytes of a picture)"},
+    "editImages": {**GENERATE_IMAGES, "image": "(the bytes of an image)"},
 }
 STREAMS: dict[str, str] = {
     "generateImages": f': {_ID}\n\nevent: image_generation.completed\ndata: {{"b64_json": "iVBOR...", ...}}\n\n',

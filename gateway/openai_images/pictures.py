@@ -1,4 +1,4 @@
-"""Pictures of finished jobs, read back from where anybody may read them."""
+"""Downloads the images of finished jobs from their public URLs, for responses in base64."""
 
 import asyncio
 import hashlib
@@ -10,17 +10,16 @@ from calotype.job.v1 import job_pb2
 
 from gateway.problems.problem import Problem
 
-#: Bytes of pictures that may lie in memory for all requests together.
-MOST_TOGETHER = 128 * 1024 * 1024
+#: Bytes of images in memory for all requests together.
+MEMORY_LIMIT = 128 * 1024 * 1024
 READ_SECONDS = 60.0
 
 
-class PictureReader:
-    """Reads public pictures without a credential: only those of jobs, as large as the job says, and checked."""
+class PublicImageReader:
+    """Downloads images of jobs without credentials; checks size and digest, and limits the memory that they take."""
 
-    def __init__(self, *, together: int = MOST_TOGETHER) -> None:
-        self._together = together
-        #: Bytes that are reserved now.
+    def __init__(self) -> None:
+        #: Bytes of images in memory now, or about to be.
         self.held = 0
         self._client = httpx.AsyncClient(
             follow_redirects=False,
@@ -31,43 +30,49 @@ class PictureReader:
         )
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Closes the connections."""
         await self._client.aclose()
 
     @asynccontextmanager
     async def read(self, artifacts: Sequence[job_pb2.PublicArtifact]) -> AsyncIterator[list[bytes]]:
-        """The pictures; they count as held until the block ends. Raises `Problem`."""
-        size = sum(one.image.size_bytes for one in artifacts)
-        if size > self._together:
-            raise Problem(reason="TOO_LARGE", detail="The pictures are too large for base64; ask for urls.")
-        if self.held + size > self._together:
-            raise _away("Too many pictures are being read; ask again.")
+        """Yields the contents of the images, which count towards the memory limit until the block ends.
+
+        Raises `Problem` TOO_LARGE or STORAGE_UNAVAILABLE.
+        """
+        size = sum(artifact.image.size_bytes for artifact in artifacts)
+        if size > MEMORY_LIMIT:
+            raise Problem(
+                reason="TOO_LARGE", detail="The images are too large for base64. Send `response_format: url` instead."
+            )
+        if self.held + size > MEMORY_LIMIT:
+            raise _unavailable("Too many images are being read right now. Try again.")
         self.held += size
         try:
-            yield await self._all(artifacts)
+            yield await self._download_all(artifacts)
         finally:
             self.held -= size
 
-    async def _all(self, artifacts: Sequence[job_pb2.PublicArtifact]) -> list[bytes]:
+    async def _download_all(self, artifacts: Sequence[job_pb2.PublicArtifact]) -> list[bytes]:
         try:
             async with asyncio.timeout(READ_SECONDS):
-                return [await self._one(artifact) for artifact in artifacts]
+                return [await self._download(artifact) for artifact in artifacts]
         except (TimeoutError, httpx.HTTPError) as error:
-            raise _away("The pictures are made, but cannot be read now; ask again.") from error
+            raise _unavailable(
+                "The images are made, but cannot be downloaded from the storage right now. Try again."
+            ) from error
 
-    async def _one(self, artifact: job_pb2.PublicArtifact) -> bytes:
-        stated = artifact.image
+    async def _download(self, artifact: job_pb2.PublicArtifact) -> bytes:
         data = bytearray()
-        async with self._client.stream("GET", artifact.url) as answer:
-            answer.raise_for_status()
-            async for part in answer.aiter_raw():
-                data += part
-                if len(data) > stated.size_bytes:
+        async with self._client.stream("GET", artifact.url) as response:
+            response.raise_for_status()
+            async for chunk in response.aiter_raw():
+                data += chunk
+                if len(data) > artifact.image.size_bytes:
                     break
-        if hashlib.sha256(data).hexdigest() != stated.sha256:
-            raise _away(f"{artifact.url} does not serve the picture that was stored there; ask for its url.")
+        if hashlib.sha256(data).hexdigest() != artifact.image.sha256:
+            raise _unavailable(f"{artifact.url} does not serve the image that was stored there. Tell the operator.")
         return bytes(data)
 
 
-def _away(detail: str) -> Problem:
+def _unavailable(detail: str) -> Problem:
     return Problem(reason="STORAGE_UNAVAILABLE", detail=detail, retry_after_seconds=2)

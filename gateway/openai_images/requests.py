@@ -1,4 +1,4 @@
-"""What an OpenAI client asks for, as a job."""
+"""Converts requests in OpenAI's format to job requests."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,42 +13,47 @@ from gateway.problems.problem import Violation, invalid
 from gateway.requests import strict_json, validation
 from gateway.schemas.requests import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUTS
 
-#: The client writes one picture as `image`, several as `image[]`.
+#: Clients send one image as `image`, several as `image[]`.
 _IMAGES = ("image", "image[]")
 _FILES = (*_IMAGES, "mask")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
-    """A job, and how its end is to be told; the fingerprint binds the path and all that was sent."""
+class ImageRequest:
+    """A request in OpenAI's format, converted."""
 
     job: job_pb2.JobRequest
+    """The job to submit."""
     fingerprint: str
+    """Hex SHA-256 of the path and everything that was sent; equal for a repeated request."""
     as_base64: bool
+    """Whether the response holds the images in base64 instead of URLs."""
     as_stream: bool
+    """Whether the response is a stream of events."""
 
 
-def generation(raw: bytes, *, path: str) -> Asked:
-    """What a JSON body asks for. Raises `Problem`."""
+def generation(raw: bytes, *, path: str) -> ImageRequest:
+    """Returns the request in a JSON body. Raises `Problem`."""
     sent = strict_json.parse(raw)
-    return _asked(sent, {}, path=path, digest=strict_json.fingerprint(sent))
+    return _image_request(sent, {}, path=path, digest=strict_json.fingerprint(sent))
 
 
-def edit(raw: bytes, *, path: str, content_type: str) -> Asked:
-    """What a form asks for. Raises `Problem`."""
+def edit(raw: bytes, *, path: str, content_type: str) -> ImageRequest:
+    """Returns the request in a multipart form. Raises `Problem`."""
     form = parse_form(raw, content_type)
-    strict_json.refuse_faults(dict(form.texts))
+    strict_json.reject_unstorable(dict(form.texts))
     _check_files(form.files)
-    return _asked(_values(form.texts), form.files, path=path, digest=_digest(form))
+    return _image_request(_values(form.texts), form.files, path=path, digest=_digest(form))
 
 
-def _asked(sent: dict[str, Any], files: dict[str, list[File]], *, path: str, digest: str) -> Asked:
+def _image_request(sent: dict[str, Any], files: dict[str, list[File]], *, path: str, digest: str) -> ImageRequest:
     body = validation.check(ImageParameters, sent)
     if body.stream and body.response_format == "url":
-        raise invalid([Violation(field="response_format", message="The events of a stream bring b64_json alone.")])
-    return Asked(
+        message = "A stream sends images as b64_json only. Leave response_format out or send b64_json."
+        raise invalid([Violation(field="response_format", message=message)])
+    return ImageRequest(
         job=_job(body, files),
-        # Hashed together, so that the same body on two paths is two requests.
+        # The path is included, so that equal bodies on two paths are different requests.
         fingerprint=hashlib.sha256(f"{path}\n{digest}".encode()).hexdigest(),
         as_base64=body.response_format == "b64_json",
         as_stream=bool(body.stream),
@@ -69,10 +74,10 @@ def _job(body: ImageParameters, files: dict[str, list[File]]) -> job_pb2.JobRequ
         background=_unless_auto(body.background),
         output_compression=body.output_compression,
         moderation=_unless_auto(body.moderation),
-        # `low` is what a client gets that asks for nothing.
+        # `low` is the default.
         input_fidelity=body.input_fidelity if body.input_fidelity != "low" else None,
-        input_images=[_picture(one) for name in _IMAGES for one in files.get(name, ())],
-        mask=_picture(mask[0]) if mask else None,
+        input_images=[_input_image(file) for name in _IMAGES for file in files.get(name, ())],
+        mask=_input_image(mask[0]) if mask else None,
         end_user=body.safety_identifier or body.user,
     )
 
@@ -81,14 +86,14 @@ def _unless_auto(value: str | None) -> str | None:
     return None if value == "auto" else value
 
 
-def _picture(file: File) -> job_pb2.InputImage:
-    # Clients that do not know a file's type say application/octet-stream; the generator looks for itself.
+def _input_image(file: File) -> job_pb2.InputImage:
+    # Clients that do not know the type send application/octet-stream; the generator detects it.
     stated = file.content_type if file.content_type.startswith("image/") else ""
     return job_pb2.InputImage(data=file.data, content_type=stated)
 
 
 def _values(texts: dict[str, str]) -> dict[str, Any]:
-    """Texts as the values that JSON would bring; what is none of its kind is refused later, under its name."""
+    """Converts form texts to the values that JSON would have; keeps other texts, which then fail validation."""
     values: dict[str, Any] = {}
     for name, text in texts.items():
         try:
@@ -99,26 +104,30 @@ def _values(texts: dict[str, str]) -> dict[str, Any]:
 
 
 def _check_files(files: dict[str, list[File]]) -> None:
-    wrong = [Violation(field=name[:100], message="There is no such file.") for name in files if name not in _FILES]
-    images = [one for name in _IMAGES for one in files.get(name, ())]
+    violations = [Violation(field=name[:100], message="Unknown file field.") for name in files if name not in _FILES]
+    images = [file for name in _IMAGES for file in files.get(name, ())]
     if not 1 <= len(images) <= MAX_INPUTS:
-        wrong.append(Violation(field="image", message=f"Send 1 to {MAX_INPUTS} files."))
+        violations.append(Violation(field="image", message=f"Send 1 to {MAX_INPUTS} files."))
     if len(files.get("mask", ())) > 1:
-        wrong.append(Violation(field="mask", message="Send one."))
-    everything = [(name, one) for name in _FILES for one in files.get(name, ())]
-    for name, one in everything:
-        if not 1 <= len(one.data) <= MAX_INPUT_BYTES:
-            wrong.append(Violation(field=name, message=f"1 to {MAX_INPUT_BYTES:,} bytes each."))
-    if sum(len(one.data) for _, one in everything) > MAX_INPUT_BYTES_TOGETHER:
-        wrong.append(Violation(field="image", message=f"At most {MAX_INPUT_BYTES_TOGETHER:,} bytes together."))
-    if wrong:
-        raise invalid(wrong)
+        violations.append(Violation(field="mask", message="Send at most one file."))
+    named_files = [(name, file) for name in _FILES for file in files.get(name, ())]
+    for name, file in named_files:
+        if not 1 <= len(file.data) <= MAX_INPUT_BYTES:
+            violations.append(Violation(field=name, message=f"Each file must have 1 to {MAX_INPUT_BYTES:,} bytes."))
+    if sum(len(file.data) for _, file in named_files) > MAX_INPUT_BYTES_TOGETHER:
+        violations.append(
+            Violation(
+                field="image", message=f"All files together must have at most {MAX_INPUT_BYTES_TOGETHER:,} bytes."
+            )
+        )
+    if violations:
+        raise invalid(violations)
 
 
 def _digest(form: Form) -> str:
-    """Of what was sent, not of how: every attempt of a client has another boundary."""
+    """Returns a digest of the fields, not of the raw body, as a client sends a new boundary with each attempt."""
     files = {
-        name: [[one.content_type, hashlib.sha256(one.data).hexdigest()] for one in found]
-        for name, found in form.files.items()
+        name: [[file.content_type, hashlib.sha256(file.data).hexdigest()] for file in named]
+        for name, named in form.files.items()
     }
     return strict_json.fingerprint({"texts": form.texts, "files": files})

@@ -1,4 +1,4 @@
-"""`stream: true`: comments while the job runs, then one event per picture, or an error."""
+"""`stream: true`: sends comments while the job runs, then one event per image, or an error event."""
 
 import asyncio
 import time
@@ -8,10 +8,10 @@ from contextlib import aclosing
 from calotype.job.v1 import job_pb2
 
 from gateway.openai_images import answers, errors
-from gateway.openai_images.pictures import PictureReader
+from gateway.openai_images.pictures import PublicImageReader
 from gateway.problems.problem import Problem
 from gateway.streams.follow import Change, StreamTimeouts, is_final
-from gateway.streams.sse import with_beats
+from gateway.streams.sse import with_heartbeats
 
 
 async def events(
@@ -19,20 +19,20 @@ async def events(
     changes: AsyncGenerator[Change, None],
     *,
     kind: answers.Completed,
-    pictures: PictureReader,
+    images: PublicImageReader,
     timeouts: StreamTimeouts,
     draining: asyncio.Event,
     seconds_left: Callable[[], float],
     until: float,
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream about a job; `until` is a time of the monotonic clock."""
+    """Yields the bytes of a job's stream; at `until`, a time of the monotonic clock, it ends with an error event."""
     yield f": {job.id}\n\n".encode()
-    async with aclosing(changes), aclosing(with_beats(changes, timeouts, draining, seconds_left)) as beats:
-        async for change in beats:
+    async with aclosing(changes), aclosing(with_heartbeats(changes, timeouts, draining, seconds_left)) as updates:
+        async for change in updates:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
             elif isinstance(change, job_pb2.Job) and is_final(change):
-                async for event in _end(change, kind, pictures):
+                async for event in _final_events(change, kind, images):
                     yield event
                 return
             if time.monotonic() > until:
@@ -41,23 +41,25 @@ async def events(
     yield _error(errors.unavailable_problem(job))
 
 
-async def _end(job: job_pb2.Job, kind: answers.Completed, pictures: PictureReader) -> AsyncGenerator[bytes, None]:
+async def _final_events(
+    job: job_pb2.Job, kind: answers.Completed, images: PublicImageReader
+) -> AsyncGenerator[bytes, None]:
     if (problem := errors.problem_of_job(job)) is not None:
         yield _error(problem)
         return
-    # One after the other: only one of them lies in memory.
+    # One after the other, so that only one image is in memory.
     for artifact in job.artifacts:
         try:
-            async with pictures.read([artifact]) as [picture]:
-                view = await asyncio.to_thread(answers.completed, job, artifact, picture, kind=kind)
-                written = await asyncio.to_thread(view.model_dump_json)
-        except Problem as refused:
-            refused.headers = {errors.JOB_HEADER: job.id}
-            yield _error(refused)
+            async with images.read([artifact]) as [content]:
+                view = await asyncio.to_thread(answers.completed, job, artifact, content, kind=kind)
+                data = await asyncio.to_thread(view.model_dump_json)
+        except Problem as problem_of_image:
+            problem_of_image.headers = {errors.JOB_HEADER: job.id}
+            yield _error(problem_of_image)
             return
-        yield f"event: {kind}\ndata: {written}\n\n".encode()
+        yield f"event: {kind}\ndata: {data}\n\n".encode()
 
 
 def _error(problem: Problem) -> bytes:
-    _, written = errors.body(problem)
-    return f'event: error\ndata: {{"type":"error","error":{written.error.model_dump_json()}}}\n\n'.encode()
+    _, body = errors.body(problem)
+    return f'event: error\ndata: {{"type":"error","error":{body.error.model_dump_json()}}}\n\n'.encode()

@@ -1,4 +1,4 @@
-"""Every answer that is a no: `application/problem+json`, from one exception and one table."""
+"""The exception for every error response, and its rendering as `application/problem+json` (RFC 9457)."""
 
 import logging
 import math
@@ -17,35 +17,46 @@ from gateway.schemas.problems import FieldProblem, ProblemView
 
 _LOG = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
-MOST_FIELDS = 50
-#: gRPC statuses that tell of the way to job-service, whatever reason they carry.
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
-_AWAY_SECONDS = 1.0
-#: Statuses by which job-service refuses the gateway, not the gateway's caller: their tenants were decided here.
-_REFUSES_US = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+#: Largest number of invalid fields that one response lists.
+FIELD_LIMIT = 50
+#: gRPC statuses which mean that job-service could not be reached in time, whatever reason they carry.
+_UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+_UNREACHABLE_RETRY_SECONDS = 1.0
+#: Statuses with which job-service refuses the gateway itself, not its caller: the gateway has checked the caller.
+_GATEWAY_REFUSED = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
+INTERNAL_DETAIL = "Internal error. Report the request id (X-Request-Id) to the operator; the log has the details."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """A field, as the client wrote it, that cannot be as it is."""
+    """An invalid field of a request."""
 
     field: str
+    """Path as the client wrote it, such as `input_images.0.url`, or the name of a header or parameter."""
     message: str
+    """What is wrong with it, or what to write instead."""
 
 
-# Not frozen: the machinery of exceptions sets attributes on what it carries.
+# Not frozen: raising an exception sets attributes on it.
 @dataclass(kw_only=True, eq=False)
 class Problem(Exception):
-    """An answer that is a no: a reason of the catalogue, words for a person, fields that are wrong."""
+    """An error response that is not rendered yet."""
 
     reason: str
+    """A key of `REASONS`, or a reason that only the OpenAI paths have."""
     detail: str
+    """What went wrong this time, for people."""
     status: int | None = None
+    """HTTP status; None: the one in the table of reasons."""
     violations: Sequence[Violation] = ()
+    """The invalid fields; empty unless the reason is about fields."""
     retry_after_seconds: float | None = None
+    """When to try again, for the Retry-After header; None: no header."""
     headers: Mapping[str, str] = field(default_factory=dict)
+    """Further headers of the response."""
     job: JobView | None = None
-    #: For programs; never shown.
+    """The job as it is now, where its state is the cause."""
+    #: Details from job-service for the gateway's own use; never sent to clients.
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -53,55 +64,63 @@ class Problem(Exception):
 
 
 def invalid(violations: Sequence[Violation]) -> Problem:
-    """A request with wrong fields; at least one."""
+    """Returns the problem of a request with invalid fields; needs at least one violation."""
     first = violations[0]
     return Problem(
-        reason="INVALID_INPUT", detail=f"{first.field}: {first.message}", violations=tuple(violations[:MOST_FIELDS])
+        reason="INVALID_INPUT", detail=f"{first.field}: {first.message}", violations=tuple(violations[:FIELD_LIMIT])
     )
 
 
 def malformed(detail: str) -> Problem:
-    """A body that cannot be read at all."""
+    """Returns the problem of a request that cannot be parsed."""
     return Problem(reason="MALFORMED", detail=detail)
 
 
 def from_service_error(error: ServiceError) -> Problem:
-    """What job-service said, for the client; nothing of the way there, and no internals."""
-    if error.status in _AWAY:
-        said = error.reason == "SERVICE_UNAVAILABLE"
+    """Returns the problem for an error of job-service, without details of the connection or of internals."""
+    if error.status in _UNREACHABLE:
+        # Only with this reason is the message written by a service of ours; any other is the gRPC library's.
+        has_own_message = error.reason == "SERVICE_UNAVAILABLE"
         return Problem(
             reason="SERVICE_UNAVAILABLE",
-            detail=error.message if said else "The job service cannot be reached at the moment; ask again.",
-            retry_after_seconds=_AWAY_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds,
+            detail=error.message if has_own_message else "The job service cannot be reached right now. Try again.",
+            retry_after_seconds=(
+                _UNREACHABLE_RETRY_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
+            ),
         )
-    if error.status in _REFUSES_US or error.reason not in REASONS or entry(error.reason).status >= 500:
+    if error.status in _GATEWAY_REFUSED or error.reason not in REASONS or entry(error.reason).status >= 500:
         event(_LOG, logging.ERROR, "job_service.failed", grpc_status=error.status.name, reason=error.reason)
-        return Problem(reason="INTERNAL", detail="The service failed in a way that it should not; its log tells more.")
+        return Problem(reason="INTERNAL", detail=INTERNAL_DETAIL)
     return Problem(
         reason=error.reason,
         detail=error.message,
-        violations=tuple(Violation(field=one.field, message=one.description) for one in error.field_violations),
+        violations=tuple(
+            Violation(field=violation.field, message=violation.description) for violation in error.field_violations
+        ),
         retry_after_seconds=error.retry_after_seconds,
         metadata=error.metadata,
     )
 
 
 def respond(problem: Problem, *, instance: str, request_id: str) -> Response:
-    """The HTTP answer."""
+    """Returns the HTTP response; `instance` is the path of the request."""
     meaning = entry(problem.reason)
     status = problem.status or meaning.status
     view = ProblemView(
         type=f"/problems/{slug(problem.reason)}",
         title=meaning.title,
         status=status,
-        detail=_writable(problem.detail),
+        detail=_encodable(problem.detail),
         instance=instance,
         code=meaning.code,
         reason=problem.reason,
         retryable=meaning.retryable,
         request_id=request_id,
         trace_id=tracing.trace_id(tracing.traceparent()) or None,
-        errors=[FieldProblem(field=_writable(one.field), message=_writable(one.message)) for one in problem.violations],
+        errors=[
+            FieldProblem(field=_encodable(violation.field), message=_encodable(violation.message))
+            for violation in problem.violations
+        ],
         job=problem.job,
     )
     headers = dict(problem.headers)
@@ -110,6 +129,6 @@ def respond(problem: Problem, *, instance: str, request_id: str) -> Response:
     return Response(view.model_dump_json(), status_code=status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def _writable(written: str) -> str:
-    """Half a surrogate pair, which a client may write in JSON, has no place in UTF-8."""
-    return written.encode("utf-8", "backslashreplace").decode()
+def _encodable(text: str) -> str:
+    """Escapes lone surrogates, which a client can write in JSON but UTF-8 cannot encode."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,25 +1,31 @@
-"""The reasons of `calotype.error.v1`, as HTTP answers and people get to know them: one table."""
+"""The reasons of `calotype.error.v1` in one table: HTTP status, title and advice for each."""
 
 from dataclasses import dataclass
 
 from gateway.schemas.jobs import Code
 
-NOTHING_HELPS = "Asking again in the same way will not help."
-ASK_AGAIN = "Ask again; it should pass by itself."
+NO_RETRY = "Repeating the same request will not help."
+RETRY_LATER = "Try again in a moment; this usually passes without any change."
+RETRY_AFTER = "Send the request again after the number of seconds in the Retry-After header."
+MAY_PAY_TWICE = 'Retry with `"on_ambiguous": "retry"` only if you accept that the images may be charged twice.'
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReasonEntry:
-    """What a reason means: its code, the HTTP status of an answer that carries it, and what to do."""
+    """What the API says about one reason."""
 
     code: Code
+    """Class of the error; it decides whether a retry can help."""
     status: int
+    """HTTP status of a response that carries this reason."""
     title: str
+    """Short summary for people, the same for every occurrence."""
     advice: str
+    """What the caller, or the operator, can do about it."""
 
     @property
     def retryable(self) -> bool:
-        """Whether the same call can succeed later."""
+        """Whether the same request can succeed later."""
         return self.code in ("TEMPORARY", "RATE_LIMIT", "TIMEOUT")
 
 
@@ -33,79 +39,174 @@ def _entries(code: Code, *rows: tuple[str, int, str, str]) -> dict[str, ReasonEn
 REASONS: dict[str, ReasonEntry] = {
     **_entries(
         "TEMPORARY",
-        ("PROVIDER_UNAVAILABLE", 503, "The provider is away", ASK_AGAIN),
-        ("WORKER_LOST", 503, "The worker vanished", ASK_AGAIN),
-        ("STORAGE_UNAVAILABLE", 503, "The object store is away", ASK_AGAIN),
-        ("FETCH_FAILED", 503, "A picture could not be fetched", "Check that the address serves the picture."),
-        ("SERVICE_UNAVAILABLE", 503, "The service is away", "Ask again after the time in Retry-After."),
+        ("PROVIDER_UNAVAILABLE", 503, "The provider is unavailable", RETRY_LATER),
+        ("WORKER_LOST", 503, "The worker stopped before the job was finished", RETRY_LATER),
+        ("STORAGE_UNAVAILABLE", 503, "The image storage is unavailable", RETRY_LATER),
+        (
+            "FETCH_FAILED",
+            503,
+            "An image could not be downloaded",
+            "Check that the URL of the image can be reached and serves the image, then try again.",
+        ),
+        ("SERVICE_UNAVAILABLE", 503, "The service is unavailable", RETRY_AFTER),
     ),
     **_entries(
         "RATE_LIMIT",
-        ("PROVIDER_RATE_LIMIT", 429, "The provider asks to slow down", "Try again later."),
-        ("PROVIDER_BUSY", 429, "The provider's limit is used up", "Wait; the job goes on when its turn comes."),
-        ("QUOTA_EXCEEDED", 429, "Your quota is spent for now", "Ask again after the time in Retry-After."),
+        ("PROVIDER_RATE_LIMIT", 429, "The provider's rate limit is reached", "Try again later."),
+        (
+            "PROVIDER_BUSY",
+            429,
+            "The limit that is configured for the provider is reached",
+            "Wait: the job stays in the queue and starts when the provider has capacity again.",
+        ),
+        ("QUOTA_EXCEEDED", 429, "Your quota is used up for now", RETRY_AFTER),
     ),
     **_entries(
         "TIMEOUT",
         (
             "PROVIDER_TIMEOUT",
             504,
-            "The provider was too slow",
-            "Try again; what it had begun is taken up, not bought anew.",
+            "The provider took too long",
+            "Try again: work that the provider has already started is continued, not bought again.",
         ),
-        ("AMBIGUOUS_OUTCOME", 504, "It is unknown what the provider did", "A retry may be charged twice."),
-        ("RESULT_LOST", 504, "A paid result can no longer be fetched", "A retry may be charged twice."),
-        ("DEADLINE_EXCEEDED", 504, "The job's deadline passed", "Give the job more time."),
-        ("PROVIDER_CANCELED", 504, "The provider stopped it", "Try again."),
-        ("STAGE_TIMEOUT", 504, "A stage took too long", "Try again."),
+        ("AMBIGUOUS_OUTCOME", 504, "It is unknown whether the provider made the images", MAY_PAY_TWICE),
+        ("RESULT_LOST", 504, "Paid images can no longer be downloaded", MAY_PAY_TWICE),
+        (
+            "DEADLINE_EXCEEDED",
+            504,
+            "The job's deadline passed",
+            "Allow more time: raise `start_within_seconds` or `finish_within_seconds`, or leave them out.",
+        ),
+        ("PROVIDER_CANCELED", 504, "The provider canceled the generation", "Try again."),
+        ("STAGE_TIMEOUT", 504, "A stage of the job took too long", "Try again."),
     ),
     **_entries(
         "AUTH_ERROR",
-        ("PROVIDER_AUTH", 502, "The provider refused our credential", "The operator must renew the provider's key."),
-        ("UNAUTHENTICATED", 401, "No valid key", "Send `Authorization: Bearer KEY` with a key of this service."),
-        ("PERMISSION_DENIED", 403, "Not allowed", "Use a key that may do this."),
-        ("STORAGE_DENIED", 502, "The object store refused us", "The operator must grant access to the bucket."),
+        (
+            "PROVIDER_AUTH",
+            502,
+            "The provider rejected the credentials of this service",
+            "Tell the operator: the provider's API key must be renewed.",
+        ),
+        (
+            "UNAUTHENTICATED",
+            401,
+            "No valid API key",
+            "Send `Authorization: Bearer KEY` with an API key of this service.",
+        ),
+        (
+            "PERMISSION_DENIED",
+            403,
+            "This key or token does not allow the request",
+            "Use a key or token that has the permission.",
+        ),
+        (
+            "STORAGE_DENIED",
+            502,
+            "The image storage denied access to this service",
+            "Tell the operator: this service needs access to the storage bucket.",
+        ),
     ),
     **_entries(
         "PERMANENT",
-        ("INVALID_INPUT", 422, "A field is wrong", "Correct the fields named in `errors`."),
-        ("CONTENT_POLICY", 422, "Refused by policy", "Change the prompt or the input pictures."),
-        ("UNSUPPORTED", 422, "The provider cannot do this", "Choose another provider or model."),
-        ("QUOTA_EXHAUSTED", 402, "The provider's account is out of credit", "The operator must top it up."),
-        ("BUDGET_EXHAUSTED", 402, "The budget is used up", "Ask again when the next day or month begins (UTC)."),
-        ("INVALID_IMAGE", 422, "Not a picture that decodes", NOTHING_HELPS),
-        ("FORBIDDEN_ADDRESS", 422, "An address that may not be fetched", "Use a public http or https address."),
-        ("TOO_LARGE", 413, "Too large", "Send less."),
-        ("PROVIDER_REJECTED", 422, "The provider does not know this", "Check model and address of the provider."),
-        ("RESULT_MISMATCH", 500, "The result does not match what was stated", NOTHING_HELPS),
-        ("JOB_NOT_FOUND", 404, "No such job", "Check the id and the key that you use."),
-        ("WRONG_STATE", 409, "The job's state does not allow this", "Look at the job's status first."),
-        ("IDEMPOTENCY_KEY_REUSED", 422, "The Idempotency-Key was used with another body", "Use a new key."),
-        ("CONSENT_REQUIRED", 409, "Consent is needed", 'Say `"on_ambiguous": "retry"` if paying again is fine.'),
-        ("JOB_DELETED", 410, "The job was deleted", "Use a new Idempotency-Key to make another."),
-        ("SEQUENCE_CHANGED", 409, "The job has changed", "Read it again and decide anew."),
-        ("PROVIDER_NOT_FOUND", 422, "No such provider", "GET /v1/providers lists them."),
-        ("MALFORMED", 400, "Not what was expected", "Send a JSON object in UTF-8."),
-        ("UNSUPPORTED_MEDIA_TYPE", 415, "Wrong content type", "Send `Content-Type: application/json`."),
-        ("LEASE_LOST", 409, "The lease is lost", NOTHING_HELPS),
-        ("ALREADY_BOUGHT", 409, "Already bought", NOTHING_HELPS),
-        ("CALL_NOT_FOUND", 404, "No such provider call", NOTHING_HELPS),
-        ("NOT_FOUND", 404, "No such page or method", "GET /docs lists what there is."),
-        ("METADATA_REMOVED", 422, "Input images were sent without their metadata", NOTHING_HELPS),
+        ("INVALID_INPUT", 422, "A field is invalid", "Correct the fields listed in `errors`."),
+        ("CONTENT_POLICY", 422, "Refused by a content policy", "Change the prompt or the input images."),
+        (
+            "UNSUPPORTED",
+            422,
+            "The provider does not support this request",
+            "Choose another provider or model; GET /v1/providers lists what each of them supports.",
+        ),
+        (
+            "QUOTA_EXHAUSTED",
+            402,
+            "The account at the provider is out of credit",
+            "Tell the operator: the account at the provider needs more credit or quota.",
+        ),
+        ("BUDGET_EXHAUSTED", 402, "Your budget is used up", "Try again when the next day or month begins (UTC)."),
+        ("INVALID_IMAGE", 422, "The result is not a valid image", NO_RETRY),
+        ("FORBIDDEN_ADDRESS", 422, "This URL may not be fetched", "Use a public http or https URL."),
+        ("TOO_LARGE", 413, "Too large", "Send a smaller request, or smaller images."),
+        (
+            "PROVIDER_REJECTED",
+            422,
+            "The provider does not know the model or the address",
+            "Choose another model, or ask the operator to check the provider's configuration.",
+        ),
+        ("RESULT_MISMATCH", 500, "The stored images do not match the reported result", NO_RETRY),
+        (
+            "JOB_NOT_FOUND",
+            404,
+            "Job not found",
+            "Check the job id, and that your key belongs to the tenant that created the job.",
+        ),
+        (
+            "WRONG_STATE",
+            409,
+            "The job's status does not allow this",
+            "Check the job's `status`: unfinished jobs can be canceled, failed jobs retried, final jobs deleted.",
+        ),
+        (
+            "IDEMPOTENCY_KEY_REUSED",
+            422,
+            "The Idempotency-Key was already used with a different body",
+            "Use a new Idempotency-Key for a different request.",
+        ),
+        (
+            "CONSENT_REQUIRED",
+            409,
+            "Your consent is required",
+            'Send `"on_ambiguous": "retry"` if you accept that the images may be charged a second time.',
+        ),
+        ("JOB_DELETED", 410, "The job was deleted", "Use a new Idempotency-Key to create another job."),
+        (
+            "SEQUENCE_CHANGED",
+            409,
+            "The job has changed since you read it",
+            "Read the job again, then decide on its new state.",
+        ),
+        ("PROVIDER_NOT_FOUND", 422, "No such provider", "Use a provider that GET /v1/providers lists."),
+        (
+            "MALFORMED",
+            400,
+            "The request cannot be read",
+            "Send a JSON object in UTF-8, or a multipart form to /v1/images/edits.",
+        ),
+        (
+            "UNSUPPORTED_MEDIA_TYPE",
+            415,
+            "Wrong Content-Type",
+            "Send `Content-Type: application/json`, or `multipart/form-data` to /v1/images/edits.",
+        ),
+        ("LEASE_LOST", 409, "The worker no longer holds the job", NO_RETRY),
+        ("ALREADY_BOUGHT", 409, "The images were already bought", NO_RETRY),
+        ("CALL_NOT_FOUND", 404, "No such provider call", NO_RETRY),
+        ("NOT_FOUND", 404, "No such path or method", "GET /docs lists every call."),
+        (
+            "METADATA_REMOVED",
+            422,
+            "Input images were sent without their metadata",
+            "This is a warning; nothing needs to be done.",
+        ),
     ),
     **_entries(
         "UNKNOWN",
-        ("UNCLASSIFIED", 500, "An answer that nobody knows", "The attempt keeps the evidence."),
-        ("INTERNAL", 500, "A defect of the service", "Tell the operator the request id."),
+        (
+            "UNCLASSIFIED",
+            500,
+            "The provider's response is not understood",
+            "GET /v1/jobs/{id}/attempts shows what the provider returned, in `provider_error`.",
+        ),
+        ("INTERNAL", 500, "Internal error", "Report the request id to the operator."),
     ),
 }
 
 
 def slug(reason: str) -> str:
-    """A reason as it stands in addresses."""
+    """Returns the reason as it is written in URLs: `JOB_NOT_FOUND` as `job-not-found`."""
     return reason.lower().replace("_", "-")
 
 
 def entry(reason: str) -> ReasonEntry:
-    """What a reason means; one of a newer sender counts as unclassified."""
+    """Returns the entry of a reason; a reason of a newer service that is unknown here counts as UNCLASSIFIED."""
     return REASONS.get(reason, REASONS["UNCLASSIFIED"])

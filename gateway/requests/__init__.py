@@ -1,1 +1,1 @@
-"""Reading a request: body, strict JSON, validation, headers, and the protobuf message that it becomes."""
+"""Reading a request: body, strict JSON, validation, headers, and conversion to protobuf."""

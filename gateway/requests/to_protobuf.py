@@ -1,4 +1,4 @@
-"""A checked body as protobuf."""
+"""Converts a validated request body to protobuf."""
 
 from calotype.job.v1 import job_pb2
 
@@ -6,8 +6,8 @@ from gateway.schemas.requests import CreateJob, InputImage
 
 
 def job_request(body: CreateJob) -> job_pb2.JobRequest:
-    """What a client asks for."""
-    written = job_pb2.JobRequest(
+    """Returns the job request; fields that the client left out stay unset."""
+    request = job_pb2.JobRequest(
         prompt=body.prompt,
         negative_prompt=body.negative_prompt,
         provider=body.provider,
@@ -23,7 +23,7 @@ def job_request(body: CreateJob) -> job_pb2.JobRequest:
         output_compression=body.output_compression,
         moderation=body.moderation,
         input_fidelity=body.input_fidelity,
-        input_images=[_image(one) for one in body.input_images],
+        input_images=[_image(image) for image in body.input_images],
         mask=None if body.mask is None else _image(body.mask),
         priority=job_pb2.Priority.Value(f"PRIORITY_{body.priority.upper()}"),
         start_within_seconds=body.start_within_seconds,
@@ -35,19 +35,19 @@ def job_request(body: CreateJob) -> job_pb2.JobRequest:
         metadata=body.metadata,
     )
     if body.provider_options:
-        written.provider_options.update(body.provider_options)
-    return written
+        request.provider_options.update(body.provider_options)
+    return request
 
 
-def on_ambiguous(named: str) -> job_pb2.OnAmbiguous.ValueType:
-    """What to do about an unknown outcome."""
-    return job_pb2.OnAmbiguous.Value(f"ON_AMBIGUOUS_{named.upper()}")
+def on_ambiguous(choice: str) -> job_pb2.OnAmbiguous.ValueType:
+    """Returns the enum value for `fail` or `retry`."""
+    return job_pb2.OnAmbiguous.Value(f"ON_AMBIGUOUS_{choice.upper()}")
 
 
 def _image(image: InputImage) -> job_pb2.InputImage:
-    written = job_pb2.InputImage(content_type=image.content_type or "")
+    message = job_pb2.InputImage(content_type=image.content_type or "")
     if image.url is not None:
-        written.url = image.url
+        message.url = image.url
     if image.data is not None:
-        written.data = image.data
-    return written
+        message.data = image.data
+    return message

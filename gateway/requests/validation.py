@@ -1,4 +1,4 @@
-"""From raw body to a checked one; errors name the field as the client wrote it."""
+"""Validates a request against its schema; errors name the field as the client wrote it."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -10,41 +10,53 @@ from gateway.requests.strict_json import join
 from gateway.schemas.requests import Body
 
 B = TypeVar("B", bound=Body)
-_WORDS = {
-    "extra_forbidden": "There is no such field.",
-    "missing": "Is required.",
+#: By pydantic's type of error, where its own message is not plain enough.
+_MESSAGES = {
+    "extra_forbidden": "Unknown field.",
+    "missing": "This field is required.",
     "int_type": "Must be a whole number.",
     "bool_type": "Must be true or false.",
-    "string_type": "Must be text.",
+    "string_type": "Must be a string.",
     "dict_type": "Must be an object.",
     "list_type": "Must be a list.",
     "model_type": "Must be an object.",
 }
+#: By the last part of a field's path, where pydantic would show a regular expression.
+_FORMATS = {
+    "size": "Write WIDTHxHEIGHT in pixels, such as 1024x768.",
+    "aspect_ratio": "Write WIDTH:HEIGHT, such as 16:9.",
+    "content_type": "Write an image type, such as image/png.",
+    "model": "Write PROVIDER or PROVIDER/MODEL, as GET /v1/models lists them.",
+}
 
 
-def check(kind: type[B], value: dict[str, Any]) -> B:
-    """The body as a value. Raises `Problem` INVALID_INPUT."""
+def check(schema: type[B], value: dict[str, Any]) -> B:
+    """Returns the validated body. Raises `Problem` INVALID_INPUT."""
     try:
-        return kind.model_validate(value)
+        return schema.model_validate(value)
     except ValidationError as error:
         raise invalid(violations(error)) from None
 
 
-def violations(error: ValidationError, *, skip: int = 0) -> list[Violation]:
-    """What pydantic found, without the values; `skip` leaves out leading parts of each place."""
-    # Input and context are left out: they repeat what the client sent, which may be a picture of megabytes.
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [Violation(field=_field(one["loc"][skip:]), message=_words(one["type"], one["msg"])) for one in found]
+def violations(error: ValidationError) -> list[Violation]:
+    """Returns pydantic's errors without the values that the client sent, which may be images of megabytes."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        Violation(field=_field(detail["loc"]), message=_message(detail["type"], detail["loc"], detail["msg"]))
+        for detail in details
+    ]
 
 
-def _field(place: Iterable[str | int]) -> str:
+def _field(location: Iterable[str | int]) -> str:
     path = ""
-    for part in place:
-        # pydantic marks an error in a key itself so.
+    for part in location:
+        # pydantic adds this part where a key itself is invalid.
         if part != "[key]":
             path = join(path, str(part))
     return path or "body"
 
 
-def _words(kind: str, message: str) -> str:
-    return _WORDS.get(kind) or message.removeprefix("Value error, ")
+def _message(error_type: str, location: tuple[str | int, ...], message: str) -> str:
+    if error_type == "string_pattern_mismatch" and location and location[-1] in _FORMATS:
+        return _FORMATS[str(location[-1])]
+    return _MESSAGES.get(error_type) or message.removeprefix("Value error, ")

@@ -1,4 +1,4 @@
-"""What operators do; every other caller is refused."""
+"""`/v1/admin`: calls for operators; other keys are refused."""
 
 from typing import Annotated
 
@@ -20,7 +20,7 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"])
     summary="List dead letters",
     response_model=DeadLetterPage,
     responses={
-        200: openapi.success("Messages that were refused for good, oldest first."),
+        200: openapi.success("A page of dead letters, oldest first."),
         **openapi.problems(422),
     },
 )
@@ -30,13 +30,14 @@ async def list_dead_letters(
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
     parked: Annotated[
-        bool, Query(description="Instead, messages that are tried again by themselves, and dead after a day.")
+        bool,
+        Query(description="List parked messages instead: they are retried, and become dead letters after a day."),
     ] = False,
 ) -> Response:
-    """Messages that can never be taken as they are, with the reason."""
+    """Lists the messages that job-service can never apply, with the reason of each."""
     page = await deps.operator.dead_letters(page_size=page_size, page_token=page_token, parked=parked)
     view = DeadLetterPage(
-        dead_letters=[admin.dead_letter(one) for one in page.dead_letters],
+        dead_letters=[admin.dead_letter(letter) for letter in page.dead_letters],
         next_page_token=page.next_page_token or None,
     )
     return json_response(view)
@@ -48,13 +49,13 @@ async def list_dead_letters(
     summary="Replay a dead letter",
     status_code=204,
     response_model=None,
-    responses={204: openapi.success("It was published again."), **openapi.problems(404, 422)},
+    responses={204: openapi.success("The message was published again."), **openapi.problems(404, 422)},
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def replay_dead_letter(
     letter_id: Annotated[str, Path(max_length=100)], request: Request, deps: DependenciesOf, operator: OperatorOf
 ) -> Response:
-    """Publish a message again as it was, once what refused it is mended."""
+    """Publishes a dead letter again, unchanged. Use it after the cause has been fixed."""
     key = idempotency_key(request) if IDEMPOTENCY_KEY in request.headers else ""
     replayed = await deps.operator.replay(letter_id, key=key)
     return Response(status_code=204, headers={"Idempotency-Replayed": "true"} if replayed else None)
@@ -63,46 +64,48 @@ async def replay_dead_letter(
 @router.get(
     "/queue",
     operation_id="getQueue",
-    summary="See what is under way",
+    summary="Read the state of the queue",
     response_model=QueueView,
     responses={
-        200: openapi.success("Jobs that are not final, and what is left to do for those that are."),
+        200: openapi.success("Numbers of unfinished jobs, and of outstanding work for finished ones."),
         **openapi.problems(),
     },
 )
 async def get_queue(deps: DependenciesOf, operator: OperatorOf) -> Response:
-    """How many jobs wait or are worked on, of whom, and since when."""
+    """Returns how many jobs wait or are in progress, by tenant, and since when the oldest one waits."""
     return json_response(admin.queue(await deps.operator.queue()))
 
 
 @router.get(
     "/providers",
     operation_id="listProviderUse",
-    summary="See what is in use of each provider",
+    summary="Read the use of each provider",
     response_model=ProviderUseList,
     responses={
-        200: openapi.success("Every provider, its health and what is in use of its limits."),
+        200: openapi.success("Every provider with its health and the use of its limits."),
         **openapi.problems(),
     },
 )
 async def list_provider_use(deps: DependenciesOf, operator: OperatorOf) -> Response:
-    """The catalogue with places taken and calls of the last minute."""
-    found = await deps.operator.provider_use()
-    return json_response(ProviderUseList(providers=[admin.provider_use(one) for one in found]))
+    """Returns each provider with its calls in progress and in the last minute."""
+    providers = await deps.operator.provider_use()
+    return json_response(ProviderUseList(providers=[admin.provider_use(provider) for provider in providers]))
 
 
 @router.get(
     "/jobs/{job_id}",
     operation_id="getAnyJob",
-    summary="See a job of any tenant",
+    summary="Read a job of any tenant",
     response_model=AnyJobView,
-    responses={200: openapi.success("The job, whose it is, and what was tried."), **openapi.problems(404)},
+    responses={200: openapi.success("The job, its tenant and its attempts."), **openapi.problems(404)},
 )
 async def get_any_job(job_id: JobId, request: Request, deps: DependenciesOf, operator: OperatorOf) -> Response:
-    """A job with its attempts, and with the words of vendors, which its tenant is not told."""
-    found, render = await deps.operator.job(job_id), deps.renderer(request, operator)
+    """Returns a job with its attempts and with the providers' error messages, which tenants do not see."""
+    response, render = await deps.operator.job(job_id), deps.renderer(request, operator)
     view = AnyJobView(
-        tenant=found.tenant, job=render.job(found.job), attempts=[attempt(one, render) for one in found.attempts]
+        tenant=response.tenant,
+        job=render.job(response.job),
+        attempts=[attempt(message, render) for message in response.attempts],
     )
     return json_response(view)
 
@@ -110,9 +113,9 @@ async def get_any_job(job_id: JobId, request: Request, deps: DependenciesOf, ope
 @router.get(
     "/spend",
     operation_id="listSpend",
-    summary="See what tenants have spent of their budgets",
+    summary="List what tenants have spent of their budgets",
     response_model=SpendPage,
-    responses={200: openapi.success("Tenants that have a budget, by name."), **openapi.problems(422)},
+    responses={200: openapi.success("A page of the tenants that have a budget, by name."), **openapi.problems(422)},
 )
 async def list_spend(
     deps: DependenciesOf,
@@ -120,7 +123,9 @@ async def list_spend(
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
 ) -> Response:
-    """The budget of each tenant that has one, and what is spent and reserved of it today and this month."""
+    """Returns each tenant's budget, and what it has spent and reserved today and this month (UTC)."""
     page = await deps.operator.spend(page_size=page_size, page_token=page_token)
-    view = SpendPage(tenants=[admin.spend(one) for one in page.tenants], next_page_token=page.next_page_token or None)
+    view = SpendPage(
+        tenants=[admin.spend(tenant) for tenant in page.tenants], next_page_token=page.next_page_token or None
+    )
     return json_response(view)

@@ -1,4 +1,4 @@
-"""What a frontend may look up: providers, and the states that it can show."""
+"""`/v1/providers` and `/v1/ui-states`: what a frontend can offer and show."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,23 +16,24 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
     operation_id="listProviders",
     summary="List providers",
     response_model=ProviderList,
-    responses={200: openapi.success("Every provider and what it can do."), **openapi.problems()},
+    responses={200: openapi.success("Every provider with its capabilities."), **openapi.problems()},
 )
 async def list_providers(deps: DependenciesOf, principal: PrincipalOf) -> Response:
-    """Every provider that jobs of this tenant may name."""
-    return json_response(ProviderList(providers=[provider(one) for one in await deps.jobs.providers(principal.tenant)]))
+    """Returns every provider that jobs of this tenant may use."""
+    providers = await deps.jobs.providers(principal.tenant)
+    return json_response(ProviderList(providers=[provider(message) for message in providers]))
 
 
 @router.get(
     "/ui-states",
     operation_id="listUiStates",
-    summary="List what a frontend can show",
+    summary="List the display states",
     response_model=UiStateList,
     responses={
-        200: openapi.success("Every state."),
+        200: openapi.success("Every display state, in the order in which they are matched."),
         **openapi.problems(),
     },
 )
 async def list_ui_states(request: Request, principal: PrincipalOf) -> Response:
-    """Every state that `display` of a job can be in; the first whose condition holds is shown."""
+    """Returns every state that the `display` of a job can have; the first whose condition holds is shown."""
     return json_response(UiStateList(states=list(locales.states(locales.locale_of(request)))))

@@ -1,4 +1,4 @@
-"""`/v1/client-tokens`: what a browser gets in place of a key."""
+"""`/v1/client-tokens`: tokens with which a browser can access one job without an API key."""
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,26 +16,26 @@ router = APIRouter(prefix="/v1/client-tokens", tags=["client tokens"])
 @router.post(
     "",
     operation_id="createClientToken",
-    summary="Make a token for a browser",
+    summary="Create a client token for a browser",
     status_code=201,
     response_model=ClientTokenView,
     responses={
-        201: openapi.success("A token for one job, good until `expires_at`."),
+        201: openapi.success("A token for one job, valid until `expires_at`."),
         **openapi.problems(400, 404, 413, 415, 422),
     },
     openapi_extra={**openapi.body(CreateClientToken), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def create_client_token(request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
-    """A token with which a browser may look at one job, and cancel or retry it if you say so.
+    """Creates a token with which a browser can read and follow one job, and cancel or retry it if `actions` say so.
 
-    Nothing is kept of it: asking again gives another one of the same meaning, whatever the Idempotency-Key.
+    Tokens are not stored: every call returns a new one with the same rights, even with the same Idempotency-Key.
     """
     idempotency_key(request)
     async with deps.bodies.read(request) as raw:
-        wanted = validation.check(CreateClientToken, await deps.digest(strict_json.parse, raw))
-    audit.note_object(request.scope, wanted.job_id)
-    job = await deps.jobs.get(principal.tenant, job_id_of(wanted.job_id))
-    token, grant = deps.authenticator.client_token(principal, job.id, wanted.actions, wanted.ttl_seconds)
+        body = validation.check(CreateClientToken, await deps.digest(strict_json.parse, raw))
+    audit.note_object(request.scope, body.job_id)
+    job = await deps.jobs.get(principal.tenant, job_id_of(body.job_id))
+    token, grant = deps.authenticator.client_token(principal, job.id, body.actions, body.ttl_seconds)
     actions = client_tokens.ordered(grant.actions)
     view = ClientTokenView(token=token, job_id=job.id, actions=actions, expires_at=grant.expires_at)
     return json_response(view, status=201)

@@ -1,4 +1,4 @@
-"""`/v1/jobs/{id}/events`: follow a job."""
+"""`/v1/jobs/{id}/events`: follows a job as server-sent events."""
 
 from functools import partial
 from typing import Annotated
@@ -10,7 +10,7 @@ from gateway.api_docs import openapi
 from gateway.auth.keyring import Principal
 from gateway.dependencies import DependenciesOf, JobId, require_job_access
 from gateway.problems.problem import Problem, Violation, invalid
-from gateway.requests.headers import sequence_of
+from gateway.requests.headers import parse_sequence
 from gateway.schemas.jobs import JobView
 from gateway.streams.follow import follow, is_final
 from gateway.streams.sse import EventStream, events
@@ -26,17 +26,18 @@ WatcherOf = Annotated[Principal, Depends(require_job_access("read", token_in_add
     summary="Follow a job",
     responses={
         200: {
-            "description": "`job` (JobView; its id is the sequence), lossy `progress` (ProgressView), heartbeats.",
+            "description": "Events `job` (a JobView; the event id is its sequence) and `progress` (a ProgressView; "
+            "not all are sent), with comments as heartbeats.",
             "content": openapi.EVENTS,
         },
-        204: {"description": "There is nothing later, and will be nothing unless the user retries the job."},
+        204: {"description": "The job is final and the client has its last state; only a retry can change it."},
         **openapi.problems(404, 422),
     },
     response_class=Response,
     openapi_extra={"parameters": [openapi.LAST_EVENT_ID, openapi.AFTER], "security": openapi.WATCHERS},
 )
 async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: WatcherOf) -> Response:
-    """First the job as it is now, then every change; with `Last-Event-ID` exactly the later ones."""
+    """Sends the current state of the job, then every change; with `Last-Event-ID`, only the changes after it."""
     after = _after(request)
     seen = await deps.jobs.get(principal.tenant, job_id)
     if after is not None and is_final(seen) and after >= seen.sequence:
@@ -44,14 +45,14 @@ async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, princ
     if deps.streams.full or deps.draining.is_set():
         raise Problem(
             reason="SERVICE_UNAVAILABLE",
-            detail="No further stream can be opened here now; poll, or ask again.",
+            detail="No further stream can be opened right now. Try again, or poll GET /v1/jobs/{id}.",
             retry_after_seconds=2,
         )
 
     def render(job: job_pb2.Job) -> JobView:
         return deps.renderer(request, principal).job(job)
 
-    locales.locale_of(request)  # Before the headers go out.
+    locales.locale_of(request)  # Stores the language before the response headers are sent.
     changes = follow(deps.jobs, seen, after=after, timeouts=deps.timeouts)
     seconds_left = partial(deps.authenticator.seconds_left, principal)
     chunks = events(changes, render=render, timeouts=deps.timeouts, draining=deps.draining, seconds_left=seconds_left)
@@ -59,10 +60,10 @@ async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, princ
 
 
 def _after(request: Request) -> int | None:
-    """The last sequence that the client has. A browser's header is newer than the address that it began with."""
+    """Returns the last sequence that the client has; a reconnecting browser's header is newer than its URL."""
     query = request.query_params.get("after")
-    after = None if query is None else sequence_of(query)
+    after = None if query is None else parse_sequence(query)
     if query is not None and after is None:
-        raise invalid([Violation(field="after", message="Must be the sequence of a job.")])
+        raise invalid([Violation(field="after", message="Must be the `sequence` of a job, a whole number.")])
     header = request.headers.get("last-event-id")
-    return after if header is None else sequence_of(header.strip())
+    return after if header is None else parse_sequence(header.strip())

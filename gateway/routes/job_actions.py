@@ -1,4 +1,4 @@
-"""What users decide about a job: cancel, retry, delete."""
+"""`/v1/jobs/{id}`: cancel, retry and delete a job."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -29,7 +29,7 @@ _CONFLICT = 409
     summary="Cancel a job",
     response_model=JobView,
     responses={
-        200: openapi.success("The canceled job; `provider_cancel` tells what becomes of open calls."),
+        200: openapi.success("The canceled job; `provider_cancel` says what happens to its calls in progress."),
         **openapi.problems(404, 409, 422),
     },
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY], "security": openapi.TOKEN_HOLDERS},
@@ -40,22 +40,22 @@ async def cancel_job(
     deps: DependenciesOf,
     principal: Annotated[Principal, Depends(require_job_access("cancel"))],
 ) -> Response:
-    """End a job that is not final; asking again of a canceled one is fine."""
+    """Cancels an unfinished job; canceling a canceled job again changes nothing and succeeds."""
     key = idempotency_key(request)
-    async with _telling_the_job(deps, request, principal, job_id):
-        done = await deps.jobs.cancel(principal.tenant, job_id, key=key)
-    headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    return job_response(done.job, request, deps, principal, headers=headers)
+    async with _adding_job_to_conflicts(deps, request, principal, job_id):
+        response = await deps.jobs.cancel(principal.tenant, job_id, key=key)
+    headers = {"Idempotency-Replayed": "true"} if response.replayed else {}
+    return job_response(response.job, request, deps, principal, headers=headers)
 
 
 @router.post(
     "/{job_id}/retry",
     operation_id="retryJob",
-    summary="Try a failed job again",
+    summary="Retry a failed job",
     status_code=202,
     response_model=JobView,
     responses={
-        202: openapi.success("The job, put back."),
+        202: openapi.success("The job, in the queue again or at the upload."),
         **openapi.problems(400, 402, 404, 409, 413, 415, 422),
     },
     openapi_extra={
@@ -70,28 +70,28 @@ async def retry_job(
     deps: DependenciesOf,
     principal: Annotated[Principal, Depends(require_job_access("retry"))],
 ) -> Response:
-    """Put a failed job back: to the upload when all its pictures are made, else to the queue."""
+    """Retries a failed job: from the upload if all its images are made, else from the queue."""
     key = idempotency_key(request)
     async with deps.bodies.read(request, may_be_empty=True) as raw:
-        wish = await deps.digest(_wish, raw)
-    asked = job_service_pb2.RetryJobRequest(
+        body = await deps.digest(_parse, raw)
+    retry_request = job_service_pb2.RetryJobRequest(
         tenant=principal.tenant,
         job_id=job_id,
         idempotency_key=key,
-        on_ambiguous=to_protobuf.on_ambiguous(wish.on_ambiguous),
-        expected_sequence=wish.expected_sequence,
+        on_ambiguous=to_protobuf.on_ambiguous(body.on_ambiguous),
+        expected_sequence=body.expected_sequence,
         quota=quotas.quota_of(principal),
     )
     await deps.tenants.ensure(principal)
-    async with _telling_the_job(deps, request, principal, job_id):
-        done = await deps.jobs.retry(asked)
-    if done.HasField("rate"):
-        quotas.note(request.scope, done.rate)
-    headers = {"Idempotency-Replayed": "true"} if done.replayed else {}
-    return job_response(done.job, request, deps, principal, status=202, headers=headers, located=True)
+    async with _adding_job_to_conflicts(deps, request, principal, job_id):
+        response = await deps.jobs.retry(retry_request)
+    if response.HasField("rate"):
+        quotas.note_rate(request.scope, response.rate)
+    headers = {"Idempotency-Replayed": "true"} if response.replayed else {}
+    return job_response(response.job, request, deps, principal, status=202, headers=headers, located=True)
 
 
-def _wish(raw: bytes) -> RetryJob:
+def _parse(raw: bytes) -> RetryJob:
     return validation.check(RetryJob, strict_json.parse(raw)) if raw else RetryJob()
 
 
@@ -100,20 +100,23 @@ def _wish(raw: bytes) -> RetryJob:
     operation_id="deleteJob",
     summary="Delete a final job",
     status_code=204,
-    responses={204: {"description": "Pictures, inputs and personal data go."}, **openapi.problems(404, 409)},
+    responses={
+        204: {"description": "The job's images, inputs and personal data are being deleted."},
+        **openapi.problems(404, 409),
+    },
 )
 async def delete_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
-    """Let go of a final job's pictures, inputs and personal data; the ledger stays."""
-    async with _telling_the_job(deps, request, principal, job_id):
+    """Deletes a final job's images, inputs and personal data; the record of its provider calls stays."""
+    async with _adding_job_to_conflicts(deps, request, principal, job_id):
         await deps.jobs.delete(principal.tenant, job_id)
     return Response(status_code=204)
 
 
 @asynccontextmanager
-async def _telling_the_job(
+async def _adding_job_to_conflicts(
     deps: Dependencies, request: Request, principal: Principal, job_id: str
 ) -> AsyncIterator[None]:
-    """Adds to a refusal for the job's state how the job stands."""
+    """Adds the current job to an error response with status 409."""
     try:
         yield
     except Problem as problem:

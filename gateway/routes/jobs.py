@@ -1,4 +1,4 @@
-"""`/v1/jobs`: submit and look."""
+"""`/v1/jobs`: submit, list and read jobs."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from gateway.dependencies import Dependencies, DependenciesOf, JobId, PrincipalO
 from gateway.job_service.submit import submit
 from gateway.problems.problem import Violation, invalid
 from gateway.requests import strict_json, to_protobuf, validation
-from gateway.requests.headers import etag, idempotency_key, knows, wait_seconds
+from gateway.requests.headers import etag, idempotency_key, matches_etag, wait_seconds
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.jobs import JobPage, JobView
 from gateway.schemas.queries import ListJobs
@@ -34,8 +34,8 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     status_code=202,
     response_model=JobView,
     responses={
-        200: openapi.success("The job is final already.", model=JobView),
-        202: openapi.success("The job is accepted; Location names it."),
+        200: openapi.success("The job, which is final already.", model=JobView),
+        202: openapi.success("The job was accepted; the Location header has its URL."),
         **openapi.problems(400, 402, 410, 413, 415, 422),
     },
     openapi_extra={
@@ -44,7 +44,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
     },
 )
 async def create_job(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
-    """Write a job down and answer at once; no provider is called meanwhile."""
+    """Creates a job and responds at once; providers are called later. `Prefer: wait=N` waits up to N seconds for it."""
     created = await _submit(request, deps, principal, key=idempotency_key(request))
     headers = {"Idempotency-Replayed": "true"} if created.replayed else {}
     job = created.job
@@ -61,15 +61,15 @@ async def create_job(request: Request, deps: DependenciesOf, principal: Submitte
 async def _submit(
     request: Request, deps: Dependencies, principal: Principal, *, key: str
 ) -> job_service_pb2.CreateJobResponse:
-    """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
+    """Runs apart from its caller, so that input images are freed while the client waits for its job."""
     async with deps.bodies.read(request) as raw:
-        wanted, fingerprint = await deps.digest(_accept, raw)
-        return await submit(request, deps.jobs, deps.tenants, principal, wanted, key=key, fingerprint=fingerprint)
+        job_request, fingerprint = await deps.digest(_parse, raw)
+        return await submit(request, deps.jobs, deps.tenants, principal, job_request, key=key, fingerprint=fingerprint)
 
 
-def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
-    sent = strict_json.parse(raw)
-    return to_protobuf.job_request(validation.check(CreateJob, sent)), strict_json.fingerprint(sent)
+def _parse(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
+    value = strict_json.parse(raw)
+    return to_protobuf.job_request(validation.check(CreateJob, value)), strict_json.fingerprint(value)
 
 
 @router.get(
@@ -77,42 +77,42 @@ def _accept(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     operation_id="listJobs",
     summary="List jobs, newest first",
     response_model=JobPage,
-    responses={200: openapi.success("A page."), **openapi.problems(422)},
+    responses={200: openapi.success("A page of jobs."), **openapi.problems(422)},
     openapi_extra={"parameters": openapi.filters()},
 )
 async def list_jobs(request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
-    """A page of the tenant's jobs; pages stay right while jobs arrive."""
+    """Returns a page of the tenant's jobs; new jobs do not shift the pages that follow."""
     page = await deps.jobs.page(_filters(_query(request), principal.tenant))
     render = deps.renderer(request, principal)
     return json_response(
-        JobPage(jobs=[render.job(one) for one in page.jobs], next_page_token=page.next_page_token or None)
+        JobPage(jobs=[render.job(job) for job in page.jobs], next_page_token=page.next_page_token or None)
     )
 
 
 def _query(request: Request) -> ListJobs:
-    given: dict[str, Any] = {"metadata": {}, "status": []}
-    wrong: list[Violation] = []
+    values: dict[str, Any] = {"metadata": {}, "status": []}
+    violations: list[Violation] = []
     for name, value in request.query_params.multi_items():
         if name == "status":
-            given["status"].append(value)
+            values["status"].append(value)
             continue
-        where, key = (
-            (given["metadata"], name.removeprefix("metadata.")) if name.startswith("metadata.") else (given, name)
-        )
-        if key in where:
-            wrong.append(Violation(field=name, message="Write metadata.KEY=VALUE, and every parameter once."))
-        where.setdefault(key, value)
+        is_metadata = name.startswith("metadata.")
+        target, key = (values["metadata"], name.removeprefix("metadata.")) if is_metadata else (values, name)
+        if key in target:
+            message = "Send each parameter once; only `status` may repeat. Metadata is written metadata.KEY=VALUE."
+            violations.append(Violation(field=name, message=message))
+        target.setdefault(key, value)
     try:
-        query = ListJobs.model_validate(given)
+        query = ListJobs.model_validate(values)
     except ValidationError as error:
-        wrong += validation.violations(error)
-    if wrong:
-        raise invalid(wrong)
+        violations += validation.violations(error)
+    if violations:
+        raise invalid(violations)
     return query
 
 
 def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
-    asked = job_service_pb2.ListJobsRequest(
+    request = job_service_pb2.ListJobsRequest(
         tenant=tenant,
         statuses=[job_pb2.Status.Value(f"STATUS_{status.upper()}") for status in query.status],
         provider=query.provider,
@@ -124,41 +124,41 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
         page_token=query.page_token,
     )
     for name in ("created_after", "created_before"):
-        if (moment := getattr(query, name)) is not None:
-            getattr(asked, name).FromDatetime(moment)
-    return asked
+        if (time := getattr(query, name)) is not None:
+            getattr(request, name).FromDatetime(time)
+    return request
 
 
 @router.get(
     "/{job_id}",
     operation_id="getJob",
-    summary="Look at a job",
+    summary="Read a job",
     response_model=JobView,
     responses={
-        200: openapi.success("The job as it is now."),
-        304: {"description": "The job is as the client knows it."},
+        200: openapi.success("The job in its current state."),
+        304: {"description": "The job has not changed: the client has this version already."},
         **openapi.problems(404),
     },
     openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH], "security": openapi.TOKEN_HOLDERS},
 )
 async def get_job(job_id: JobId, request: Request, deps: DependenciesOf, principal: ReaderOf) -> Response:
-    """The job as it is now; with `Prefer: wait`, once it is final, or with `If-None-Match`, once it has changed."""
+    """Returns the job; `Prefer: wait=N` waits until it is final, or with `If-None-Match` until it has changed."""
     job = await deps.jobs.get(principal.tenant, job_id)
-    known, headers = knows(request, job.sequence), {}
+    is_unchanged, headers = matches_etag(request, job.sequence), {}
     if (seconds := wait_seconds(request)) is not None:
         headers["Preference-Applied"] = f"wait={seconds}"
-        conditional, before = "if-none-match" in request.headers, job.sequence
-        if known or not conditional:
+        is_conditional, sequence = "if-none-match" in request.headers, job.sequence
+        if is_unchanged or not is_conditional:
             job = await wait_until(
-                (lambda now: now.sequence != before) if conditional else is_final,
+                (lambda current: current.sequence != sequence) if is_conditional else is_final,
                 deps.jobs,
                 job,
                 seconds=seconds,
                 timeouts=deps.timeouts,
                 draining=deps.draining,
             )
-            known = knows(request, job.sequence)
-    return job_response(job, request, deps, principal, status=304 if known else 200, headers=headers)
+            is_unchanged = matches_etag(request, job.sequence)
+    return job_response(job, request, deps, principal, status=304 if is_unchanged else 200, headers=headers)
 
 
 def job_response(
@@ -171,25 +171,25 @@ def job_response(
     headers: dict[str, str] | None = None,
     located: bool = False,
 ) -> Response:
-    """A job with the headers that go with it."""
+    """Returns the response for a job: its view, ETag and Retry-After, and Location if `located`."""
     audit.note_object(request.scope, job.id)
     view = deps.renderer(request, principal).job(job)
-    every = {**(headers or {}), "ETag": etag(job.sequence), **retry_after(view.display)}
+    all_headers = {**(headers or {}), "ETag": etag(job.sequence), **retry_after(view.display)}
     if located:
-        every["Location"] = view.links.self
+        all_headers["Location"] = view.links.self
     if status == 304:
-        return Response(status_code=304, headers=every)
-    return json_response(view, status=status, headers=every)
+        return Response(status_code=304, headers=all_headers)
+    return json_response(view, status=status, headers=all_headers)
 
 
 @router.get(
     "/{job_id}/attempts",
     operation_id="listAttempts",
-    summary="See what was tried and what it bought",
+    summary="List the attempts of a job",
     response_model=AttemptList,
     responses={200: openapi.success("Every attempt, oldest first."), **openapi.problems(404)},
 )
 async def list_attempts(job_id: JobId, request: Request, deps: DependenciesOf, principal: PrincipalOf) -> Response:
-    """Every claim of the job with its provider calls."""
-    found, render = await deps.jobs.attempts(principal.tenant, job_id), deps.renderer(request, principal)
-    return json_response(AttemptList(attempts=[attempt(one, render) for one in found]))
+    """Returns every attempt of the job with its provider calls and their cost."""
+    attempts, render = await deps.jobs.attempts(principal.tenant, job_id), deps.renderer(request, principal)
+    return json_response(AttemptList(attempts=[attempt(message, render) for message in attempts]))

@@ -1,4 +1,4 @@
-"""`/v1/images`: OpenAI's calls, each over a job that outlives them."""
+"""`/v1/images`: OpenAI's image calls; each creates a job, which continues when the connection ends."""
 
 import asyncio
 import time
@@ -15,7 +15,7 @@ from gateway.auth.keyring import Principal
 from gateway.dependencies import Dependencies, DependenciesOf, SubmitterOf
 from gateway.job_service.submit import submit
 from gateway.openai_images import answers, errors, requests, streaming
-from gateway.openai_images.requests import Asked
+from gateway.openai_images.requests import ImageRequest
 from gateway.openai_images.schemas import ImagesView
 from gateway.problems.problem import Problem
 from gateway.requests.headers import IDEMPOTENCY_KEY, idempotency_key
@@ -24,33 +24,39 @@ from gateway.streams.sse import EventStream, wait_for_disconnect
 from gateway.streams.wait import wait_until
 
 router = APIRouter(prefix="/v1/images", tags=["openai"])
-#: Within this time after it was last asked for, a job is joined by a client that repeats itself.
+#: Seconds after the last request for a job in which a repeated request without a key joins it.
 JOIN_SECONDS = 900
+#: Header in which OpenAI's clients count their retries.
 RETRIES = "x-stainless-retry-count"
-_GONE = 499
+_CLIENT_CLOSED_REQUEST = 499
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Call:
-    """One of the two calls, as it is being served."""
+    """A request that is being served."""
 
     request: Request
+    """The HTTP request."""
     deps: Dependencies
+    """The objects that all requests share."""
     principal: Principal
+    """The authenticated sender."""
     kind: answers.Completed
+    """Name of its stream events."""
     until: float
+    """When it is held no longer, on the monotonic clock."""
 
 
 @router.post(
     "/generations",
     operation_id="generateImages",
-    summary="Make pictures, in OpenAI's shape",
+    summary="Generate images (OpenAI format)",
     response_model=ImagesView,
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=False), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def generate_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
-    """Submit a job and hold the request until it is final; the job goes on whatever becomes of the request."""
+    """Creates a job and holds the request until the job is final; the job continues if the connection ends."""
     return await _serve(
         _call(request, deps, principal, "image_generation.completed"),
         partial(requests.generation, path=request.url.path),
@@ -61,13 +67,13 @@ async def generate_images(request: Request, deps: DependenciesOf, principal: Sub
 @router.post(
     "/edits",
     operation_id="editImages",
-    summary="Make pictures from pictures, in OpenAI's shape",
+    summary="Edit images (OpenAI format)",
     response_model=ImagesView,
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=True), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def edit_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
-    """The same with pictures to start from, as a multipart form: `image`, or several `image[]`, and a `mask`."""
+    """Generates images from input images in a multipart form: one `image` or several `image[]`, and a `mask`."""
     content_type = request.headers.get("content-type", "")
     return await _serve(
         _call(request, deps, principal, "image_edit.completed"),
@@ -82,48 +88,50 @@ def _call(request: Request, deps: Dependencies, principal: Principal, kind: answ
     )
 
 
-async def _serve(call: _Call, read: Callable[[bytes], Asked], media_type: str) -> Response:
+async def _serve(call: _Call, read: Callable[[bytes], ImageRequest], media_type: str) -> Response:
     job, as_base64, as_stream = await _submit(call, read, media_type)
     audit.note_object(call.request.scope, job.id)
     try:
-        # A job that ended already, when a client repeats itself, is told with its status, in a stream too.
+        # A final job that failed is reported by an HTTP status, even if the client requested a stream.
         if as_stream and not is_final(job):
             return _stream(call, job)
         final = await _hold(call, job)
         if final is None:
-            return Response(status_code=_GONE)
+            return Response(status_code=_CLIENT_CLOSED_REQUEST)
         if (problem := errors.problem_of_job(final)) is not None:
             raise problem
-        return _stream(call, final) if as_stream else await _told(call, final, as_base64=as_base64)
+        return _stream(call, final) if as_stream else await _images_response(call, final, as_base64=as_base64)
     except Problem as problem:
         problem.headers = {errors.JOB_HEADER: job.id, **problem.headers}
         raise
 
 
-async def _submit(call: _Call, read: Callable[[bytes], Asked], media_type: str) -> tuple[job_pb2.Job, bool, bool]:
-    """Apart from its caller, so that pictures do not lie in memory while a client waits for its job."""
+async def _submit(
+    call: _Call, read: Callable[[bytes], ImageRequest], media_type: str
+) -> tuple[job_pb2.Job, bool, bool]:
+    """Runs apart from its caller, so that input images are freed while the client waits for its job."""
     request, deps = call.request, call.deps
     async with deps.bodies.read(request, media_type=media_type) as raw:
-        asked = await deps.digest(read, raw)
-        if asked.as_stream and (deps.streams.full or deps.draining.is_set()):
-            detail = "No further stream can be opened here now; ask again."
+        image_request = await deps.digest(read, raw)
+        if image_request.as_stream and (deps.streams.full or deps.draining.is_set()):
+            detail = "No further stream can be opened right now. Try again, or leave `stream` out."
             raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
         created = await submit(
             request,
             deps.jobs,
             deps.tenants,
             call.principal,
-            asked.job,
+            image_request.job,
             key=idempotency_key(request),
             scope=request.url.path,
-            fingerprint=asked.fingerprint,
+            fingerprint=image_request.fingerprint,
             join_within_seconds=_join_within(request),
         )
-        return created.job, asked.as_base64, asked.as_stream
+        return created.job, image_request.as_base64, image_request.as_stream
 
 
 def _join_within(request: Request) -> int | None:
-    """How far back a request without a key of its client's may join a job."""
+    """Returns how many seconds back a request may join a job; None if the client sent an Idempotency-Key."""
     if IDEMPOTENCY_KEY in request.headers:
         return None
     retries = request.headers.get(RETRIES, "0")
@@ -131,33 +139,33 @@ def _join_within(request: Request) -> int | None:
 
 
 async def _hold(call: _Call, job: job_pb2.Job) -> job_pb2.Job | None:
-    """The job once it is final; None when the client has gone. Raises `Problem` when it cannot be awaited here."""
+    """Returns the final job; None if the client disconnects. Raises `Problem` if the job takes too long."""
     deps, seconds = call.deps, max(0.0, call.until - time.monotonic())
     waiting = asyncio.create_task(
         wait_until(is_final, deps.jobs, job, seconds=seconds, timeouts=deps.timeouts, draining=deps.draining)
     )
-    leaving = asyncio.create_task(wait_for_disconnect(call.request.receive))
+    disconnect = asyncio.create_task(wait_for_disconnect(call.request.receive))
     try:
-        await asyncio.wait({waiting, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             return None
         seen = waiting.result()
     finally:
-        for task in (waiting, leaving):
+        for task in (waiting, disconnect):
             task.cancel()
-        await asyncio.gather(waiting, leaving, return_exceptions=True)
+        await asyncio.gather(waiting, disconnect, return_exceptions=True)
     if is_final(seen):
         return seen
     raise errors.still_running(seen) if time.monotonic() >= call.until else errors.unavailable_problem(seen)
 
 
-async def _told(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
+async def _images_response(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
     headers = {errors.JOB_HEADER: job.id}
     if not as_base64:
         written = answers.images(job).model_dump_json()
         return Response(written, headers=headers, media_type="application/json")
-    async with call.deps.pictures.read(job.artifacts) as pictures:
-        view = await asyncio.to_thread(answers.images, job, pictures)
+    async with call.deps.images.read(job.artifacts) as contents:
+        view = await asyncio.to_thread(answers.images, job, contents)
         written = await asyncio.to_thread(view.model_dump_json)
         return Response(written, headers=headers, media_type="application/json")
 
@@ -168,7 +176,7 @@ def _stream(call: _Call, job: job_pb2.Job) -> Response:
         job,
         follow(deps.jobs, job, after=None, timeouts=deps.timeouts),
         kind=call.kind,
-        pictures=deps.pictures,
+        images=deps.images,
         timeouts=deps.timeouts,
         draining=deps.draining,
         seconds_left=partial(deps.authenticator.seconds_left, call.principal),

@@ -1,4 +1,4 @@
-"""Pages for people: the documentation, and what each problem means."""
+"""HTML pages: the API documentation, and an explanation of each problem type."""
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
@@ -10,19 +10,19 @@ from gateway.problems.reasons import REASONS, slug
 
 router = APIRouter(include_in_schema=False)
 _REASON_BY_SLUG = {slug(reason): reason for reason in REASONS}
-#: As everywhere, but for the style that the pages bring with them.
+#: The usual policy, except that these pages contain their style sheet.
 _HEADERS = {"Content-Security-Policy": f"{SECURITY['Content-Security-Policy']}; style-src 'unsafe-inline'"}
 
 
 @router.get("/docs")
 async def docs(request: Request) -> HTMLResponse:
-    """Every call, from the OpenAPI document."""
+    """Returns the documentation of every call, generated from the OpenAPI document."""
     return HTMLResponse(html.documentation(request.app.openapi()), headers=_HEADERS)
 
 
 @router.get("/problems/{name}")
 async def problem(name: str) -> HTMLResponse:
-    """What a problem's `type` means and what to do."""
+    """Explains a problem type and what to do."""
     if name not in _REASON_BY_SLUG:
-        raise Problem(reason="NOT_FOUND", detail="There is no such problem.")
+        raise Problem(reason="NOT_FOUND", detail="There is no problem type with this name.")
     return HTMLResponse(html.problem(_REASON_BY_SLUG[name]), headers=_HEADERS)

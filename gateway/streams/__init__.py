@@ -1,1 +1,1 @@
-"""Following a job: until it changes, until it is final, and as server-sent events."""
+"""Follows a job: until it changes, until it is final, and as server-sent events."""

@@ -1,4 +1,4 @@
-"""Follow a job across broken connections: whatever ends too early is opened again at the last sequence."""
+"""Follows a job across broken connections: a stream that ends early is reopened after the last sequence."""
 
 import asyncio
 import random
@@ -20,31 +20,33 @@ FINAL = frozenset({job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STAT
 
 @dataclass(frozen=True, kw_only=True)
 class StreamTimeouts:
-    """Times of streams, in seconds."""
+    """Time limits and intervals of streams, in seconds."""
 
+    #: Interval of heartbeats while nothing else is sent.
     heartbeat: float = 15.0
-    #: At most one progress event in this time.
+    #: Shortest interval between two progress events.
     progress: float = 0.5
-    #: First pause before a stream of job-service is opened again; it grows up to fivefold while that fails.
+    #: First pause before a stream of job-service is reopened; it grows up to fivefold while that fails.
     reopen: float = 1.0
-    #: Longest wait for what becomes of a cancel at the provider.
+    #: Longest wait for the provider's response to a cancellation, after the job is final.
     patience: float = 30.0
-    #: Longest time that a client may take for one event.
+    #: Longest time that a client may take to receive one event.
     send: float = 30.0
-    #: Longest time that a request in OpenAI's shape is held: its clients, who wait ten minutes, are to hear the answer.
+    #: Longest time to hold a request to the OpenAI paths; its clients give up after ten minutes and should get a
+    #: response before.
     held: float = 580.0
 
 
 async def follow(
     jobs: JobServiceClient, seen: job_pb2.Job, *, after: int | None, timeouts: StreamTimeouts
 ) -> AsyncGenerator[Change, None]:
-    """Changes of a job that was just `seen`: first as it is now, or only those after a sequence.
+    """Yields the changes of a job that was just read as `seen`: those after a sequence, or from now on for None.
 
-    Ends after the final state, and at most `pace.patience` later while the provider was not heard of a cancel; also
-    when the job is deleted. Raises `ServiceError`.
+    For None the first change is the current state. Ends after the final state, or up to `timeouts.patience` later
+    while the provider's response to a cancellation is pending; also when the job is deleted. Raises `ServiceError`.
 
-    An outage of job-service, however long, is waited for: a browser that is sent away, and told 503 when it comes back,
-    never asks again by itself.
+    Waits through any outage of job-service: a browser that is disconnected and gets 503 when it reconnects never tries
+    again by itself.
     """
     position, last, silent_since, failures = after, seen, None, 0
     while True:
@@ -54,7 +56,7 @@ async def follow(
                     silent_since, failures = None, 0
                     if isinstance(change, job_pb2.Job):
                         position, last = change.sequence, change
-                        lend_request(change, seen)
+                        _add_request(change, seen)
                     yield change
         except ServiceError as error:
             if error.reason == "JOB_NOT_FOUND":
@@ -63,21 +65,22 @@ async def follow(
                 raise
             failures += 1
         silent_since = silent_since or time.monotonic()
-        heard_all = position is not None and position >= max(seen.sequence, last.sequence)
-        if heard_all and is_final(last) and (_is_settled(last) or time.monotonic() - silent_since > timeouts.patience):
+        is_complete = position is not None and position >= max(seen.sequence, last.sequence)
+        is_over = _is_settled(last) or time.monotonic() - silent_since > timeouts.patience
+        if is_complete and is_final(last) and is_over:
             return
-        # Spread, so that thousands of streams do not fall upon a job-service that has just come back.
+        # Random pauses, so that thousands of streams do not reach a restarted job-service at the same time.
         await asyncio.sleep(timeouts.reopen * min(1 + failures, 5) * random.uniform(0.5, 1.0))  # noqa: S311
 
 
-def lend_request(change: job_pb2.Job, seen: job_pb2.Job) -> None:
-    """Changes come without the request, which never changes; every client gets jobs of one shape."""
+def _add_request(change: job_pb2.Job, seen: job_pb2.Job) -> None:
+    """Copies the request into a change, which job-service sends without it, so that all jobs have the same fields."""
     if not change.HasField("request") and seen.HasField("request"):
         change.request.CopyFrom(seen.request)
 
 
 def is_final(job: job_pb2.Job) -> bool:
-    """Whether only a user's retry can move the job."""
+    """Returns whether the job has ended, so that only a user's retry can change its status."""
     return job.status in FINAL
 
 

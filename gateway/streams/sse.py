@@ -1,4 +1,4 @@
-"""Server-sent events: a job's changes as a browser's EventSource reads them."""
+"""Server-sent events: the changes of a job in the format that EventSource in browsers reads."""
 
 import asyncio
 import logging
@@ -17,7 +17,9 @@ from gateway.streams.follow import Change, StreamTimeouts
 from gateway.views import job
 
 _LOG = logging.getLogger(__name__)
-MOST_STREAMS = 3_000
+#: Open streams of this process.
+STREAM_LIMIT = 3_000
+#: After how many milliseconds browsers reconnect.
 RETRY_MS = 2_000
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -30,29 +32,29 @@ async def events(
     draining: asyncio.Event,
     seconds_left: Callable[[], float],
 ) -> AsyncGenerator[bytes, None]:
-    """The bytes of a stream, for as long as its reader has the right to it.
+    """Yields the bytes of a stream, which ends when `seconds_left` says that the client's access is over.
 
-    One change at a time is taken, so a slow reader slows job-service's stream, not memory.
+    Reads one change at a time: a slow client slows down job-service's stream instead of filling memory.
     """
     yield f"retry: {RETRY_MS}\n\n".encode()
-    told_progress = float("-inf")
-    async with aclosing(changes), aclosing(with_beats(changes, timeouts, draining, seconds_left)) as beats:
-        async for change in beats:
+    last_progress_at = float("-inf")
+    async with aclosing(changes), aclosing(with_heartbeats(changes, timeouts, draining, seconds_left)) as updates:
+        async for change in updates:
             if isinstance(change, str):
                 yield f": {change}\n\n".encode()
             elif isinstance(change, job_pb2.Job):
                 body = render(change).model_dump_json()
                 yield f"event: job\nid: {change.sequence}\ndata: {body}\n\n".encode()
-            elif time.monotonic() - told_progress >= timeouts.progress:
-                told_progress = time.monotonic()
+            elif time.monotonic() - last_progress_at >= timeouts.progress:
+                last_progress_at = time.monotonic()
                 body = job.progress(change).model_dump_json()
                 yield f"event: progress\ndata: {body}\n\n".encode()
 
 
-async def with_beats(
+async def with_heartbeats(
     changes: AsyncIterator[Change], timeouts: StreamTimeouts, draining: asyncio.Event, seconds_left: Callable[[], float]
 ) -> AsyncGenerator[Change | str, None]:
-    """The changes, with comments between: a heartbeat when nothing happens, a last word when something ends them."""
+    """Yields the changes, and comments as text: a heartbeat while nothing changes, and the reason why a stream ends."""
     drain = asyncio.create_task(draining.wait())
     following = asyncio.create_task(_next(changes))
     try:
@@ -61,7 +63,7 @@ async def with_beats(
             pause = max(0.0, min(timeouts.heartbeat, seconds_left()))
             done, _ = await asyncio.wait(waiting, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
             if seconds_left() <= 0:
-                yield "the key or token is no longer good"
+                yield "the key or token is no longer valid"
                 return
             if following in done:
                 if (change := following.result()) is None:
@@ -69,7 +71,7 @@ async def with_beats(
                 yield change
                 following = asyncio.create_task(_next(changes))
             elif drain in done:
-                yield "the gateway restarts; reconnect"
+                yield "the gateway is restarting; reconnect"
                 return
             else:
                 yield "still here"
@@ -84,65 +86,66 @@ async def _next(changes: AsyncIterator[Change]) -> Change | None:
 
 
 class Streams:
-    """How many streams are open in this process."""
+    """Counts the open streams of this process."""
 
-    def __init__(self, *, most: int = MOST_STREAMS) -> None:
-        self._most = most
+    def __init__(self, *, limit: int = STREAM_LIMIT) -> None:
+        self._limit = limit
+        #: Streams that are open now.
         self.open = 0
 
     @property
     def full(self) -> bool:
-        """Whether one more would be too many."""
-        return self.open >= self._most
+        """Whether no further stream may be opened."""
+        return self.open >= self._limit
 
 
 class EventStream(Response):
-    """Sends a stream until it ends, the client goes, or takes nothing for too long."""
+    """Sends a stream until it ends, the client disconnects, or the client receives nothing for too long."""
 
     media_type = "text/event-stream"
 
     def __init__(self, chunks: AsyncGenerator[bytes, None], *, streams: Streams, timeouts: StreamTimeouts) -> None:
         super().__init__(headers=HEADERS)
-        # A stream's length is not known.
+        # The length of a stream is unknown.
         del self.headers["content-length"]
         self._chunks = chunks
         self._streams = streams
         self._timeouts = timeouts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve the stream."""
+        """Serves the stream."""
         self._streams.open += 1
         sending = asyncio.create_task(self._send(send))
-        leaving = asyncio.create_task(wait_for_disconnect(receive))
+        disconnect = asyncio.create_task(wait_for_disconnect(receive))
         try:
-            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self._streams.open -= 1
-            sent = sending.done()
-            for task in (sending, leaving):
+            is_done = sending.done()
+            for task in (sending, disconnect):
                 task.cancel()
-            await asyncio.gather(sending, leaving, return_exceptions=True)
-        if sent:
+            await asyncio.gather(sending, disconnect, return_exceptions=True)
+        if is_done:
             sending.result()
 
     async def _send(self, send: Send) -> None:
         start: Any = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         try:
             async with aclosing(self._chunks) as chunks:
-                await self._bounded(send, start)
+                await self._send_in_time(send, start)
                 async for chunk in chunks:
-                    await self._bounded(send, {"type": "http.response.body", "body": chunk, "more_body": True})
+                    await self._send_in_time(send, {"type": "http.response.body", "body": chunk, "more_body": True})
         except TimeoutError:
             event(_LOG, logging.INFO, "stream.abandoned", seconds=self._timeouts.send)
             return
-        await self._bounded(send, {"type": "http.response.body", "body": b"", "more_body": False})
+        await self._send_in_time(send, {"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _bounded(self, send: Send, message: Any) -> None:
+    async def _send_in_time(self, send: Send, message: Any) -> None:
         async with asyncio.timeout(self._timeouts.send):
             await send(message)
 
 
 async def wait_for_disconnect(receive: Receive) -> None:
-    """Return once the client has gone; its body must have been read."""
+    """Returns once the client has disconnected; the body of the request must have been read before."""
     while (await receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
-"""`Prefer: wait`: hold an answer until a job is final, or has changed."""
+"""`Prefer: wait`: holds a response until a job is final or has changed."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from gateway.job_service.job_client import JobServiceClient
 from gateway.problems.problem import Problem, from_service_error
 from gateway.streams.follow import StreamTimeouts, follow, is_final
 
-Enough = Callable[[job_pb2.Job], bool]
+Condition = Callable[[job_pb2.Job], bool]
 
 
 async def wait_until(
-    enough: Enough,
+    condition: Condition,
     jobs: JobServiceClient,
     seen: job_pb2.Job,
     *,
@@ -24,13 +24,13 @@ async def wait_until(
     timeouts: StreamTimeouts,
     draining: asyncio.Event,
 ) -> job_pb2.Job:
-    """The job once it is enough, or as it is when the time is over or the gateway drains.
+    """Returns the job once the condition holds, or in its current state after `seconds` or when the gateway stops.
 
-    What was seen already is an answer: a service that goes away meanwhile ends the wait, and nothing else.
+    If job-service becomes unreachable meanwhile, the wait ends and `seen` is returned. Raises `Problem`.
     """
-    if enough(seen):
+    if condition(seen):
         return seen
-    watch = asyncio.create_task(_watch(enough, jobs, seen, timeouts))
+    watch = asyncio.create_task(_watch(condition, jobs, seen, timeouts))
     drain = asyncio.create_task(draining.wait())
     try:
         await asyncio.wait({watch, drain}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -51,8 +51,8 @@ async def wait_until(
         return seen
 
 
-async def _watch(enough: Enough, jobs: JobServiceClient, seen: job_pb2.Job, timeouts: StreamTimeouts) -> None:
+async def _watch(condition: Condition, jobs: JobServiceClient, seen: job_pb2.Job, timeouts: StreamTimeouts) -> None:
     async with aclosing(follow(jobs, seen, after=seen.sequence, timeouts=timeouts)) as changes:
         async for change in changes:
-            if isinstance(change, job_pb2.Job) and (enough(change) or is_final(change)):
+            if isinstance(change, job_pb2.Job) and (condition(change) or is_final(change)):
                 return

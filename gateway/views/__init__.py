@@ -1,1 +1,1 @@
-"""What a response says: JSON views of jobs, attempts, providers and queues, and what a user interface shows."""
+"""Builds the content of responses: JSON views of jobs, attempts, providers and queues, and display states."""

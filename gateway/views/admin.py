@@ -1,4 +1,4 @@
-"""What operators see, as JSON."""
+"""Converts what operators can see to JSON views."""
 
 from calotype.ops.v1 import dead_letter_service_pb2, queue_service_pb2, tenant_service_pb2
 
@@ -11,74 +11,80 @@ from gateway.schemas.admin import (
     TenantQueueView,
     TenantSpendView,
 )
-from gateway.views.protobuf import given, moment, sure_moment
+from gateway.views.protobuf import optional, optional_time, required_time
 from gateway.views.providers import provider
 
 
-def dead_letter(one: dead_letter_service_pb2.DeadLetter) -> DeadLetterView:
-    """A message that was refused for good."""
+def dead_letter(message: dead_letter_service_pb2.DeadLetter) -> DeadLetterView:
+    """Returns the view of a dead letter, or of a parked message."""
     return DeadLetterView(
-        id=one.id,
-        died_at=sure_moment(one, "died_at"),
-        reason=one.reason,
-        subject=one.subject,
-        type=one.type or None,
-        job_id=one.job_id or None,
-        size_bytes=one.size_bytes,
-        sha256=one.sha256,
+        id=message.id,
+        died_at=required_time(message, "died_at"),
+        reason=message.reason,
+        subject=message.subject,
+        type=message.type or None,
+        job_id=message.job_id or None,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
     )
 
 
-def queue(seen: queue_service_pb2.GetQueueResponse) -> QueueView:
-    """What is under way."""
+def queue(response: queue_service_pb2.GetQueueResponse) -> QueueView:
+    """Returns the view of unfinished jobs and outstanding work."""
     return QueueView(
-        jobs=_counts(seen.jobs),
-        oldest_queued_at=moment(seen, "oldest_queued_at"),
+        jobs=_counts(response.jobs),
+        oldest_queued_at=optional_time(response, "oldest_queued_at"),
         tenants=[
-            TenantQueueView(tenant=one.tenant, jobs=_counts(one.jobs), oldest_queued_at=moment(one, "oldest_queued_at"))
-            for one in seen.tenants
+            TenantQueueView(
+                tenant=tenant.tenant,
+                jobs=_counts(tenant.jobs),
+                oldest_queued_at=optional_time(tenant, "oldest_queued_at"),
+            )
+            for tenant in response.tenants
         ],
-        unpublished_messages=seen.unpublished_messages,
-        open_settlements=seen.open_settlements,
-        open_deletions=seen.open_deletions,
-        oldest_deletion_at=moment(seen, "oldest_deletion_at"),
-        missing_objects=seen.missing_objects,
+        unpublished_messages=response.unpublished_messages,
+        open_settlements=response.open_settlements,
+        open_deletions=response.open_deletions,
+        oldest_deletion_at=optional_time(response, "oldest_deletion_at"),
+        missing_objects=response.missing_objects,
     )
 
 
-def provider_use(one: queue_service_pb2.ProviderUse) -> ProviderUseView:
-    """A provider and what is in use of it."""
+def provider_use(message: queue_service_pb2.ProviderUse) -> ProviderUseView:
+    """Returns the view of a provider with its current use."""
     return ProviderUseView(
-        provider=provider(one.provider),
-        in_use=one.in_use,
-        calls_in_last_minute=one.calls_in_last_minute,
-        registered_by=one.registered_by,
-        registered_at=sure_moment(one, "registered_at"),
+        provider=provider(message.provider),
+        in_use=message.in_use,
+        calls_in_last_minute=message.calls_in_last_minute,
+        registered_by=message.registered_by,
+        registered_at=required_time(message, "registered_at"),
     )
 
 
-def spend(one: tenant_service_pb2.TenantSpend) -> TenantSpendView:
-    """A tenant with a budget."""
-    limits = one.limits
+def spend(message: tenant_service_pb2.TenantSpend) -> TenantSpendView:
+    """Returns the view of a tenant's budget and what it has spent."""
+    limits = message.limits
     return TenantSpendView(
         tenant=limits.tenant,
         allowed_providers=list(limits.allowed_providers.entries) if limits.HasField("allowed_providers") else None,
-        budget_micros_per_day=given(limits, "budget_micros_per_day"),
-        budget_micros_per_month=given(limits, "budget_micros_per_month"),
-        day=_spend(one.day),
-        month=_spend(one.month),
+        budget_micros_per_day=optional(limits, "budget_micros_per_day"),
+        budget_micros_per_month=optional(limits, "budget_micros_per_month"),
+        day=_spend(message.day),
+        month=_spend(message.month),
     )
 
 
-def _spend(one: tenant_service_pb2.Spend) -> SpendView:
-    return SpendView(starts_on=one.starts_on, spent_micros=one.spent_micros, reserved_micros=one.reserved_micros)
+def _spend(message: tenant_service_pb2.Spend) -> SpendView:
+    return SpendView(
+        starts_on=message.starts_on, spent_micros=message.spent_micros, reserved_micros=message.reserved_micros
+    )
 
 
-def _counts(one: queue_service_pb2.JobCounts) -> JobCountsView:
+def _counts(message: queue_service_pb2.JobCounts) -> JobCountsView:
     return JobCountsView(
-        queued=one.queued,
-        waiting=one.waiting,
-        processing=one.processing,
-        generating=one.generating,
-        uploading=one.uploading,
+        queued=message.queued,
+        waiting=message.waiting,
+        processing=message.processing,
+        generating=message.generating,
+        uploading=message.uploading,
     )

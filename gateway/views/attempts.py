@@ -1,4 +1,4 @@
-"""Attempts and provider calls as JSON."""
+"""Converts attempts and provider calls to JSON views."""
 
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2
@@ -6,40 +6,40 @@ from calotype.job.v1 import job_pb2
 from gateway.schemas.attempts import AttemptView, ProviderCallView, ProviderErrorView
 from gateway.schemas.jobs import CostView
 from gateway.views.job import Renderer
-from gateway.views.protobuf import given, lower, moment
+from gateway.views.protobuf import lower_enum_name, optional, optional_time
 
 
-def attempt(one: job_pb2.Attempt, render: Renderer) -> AttemptView:
-    """One claim with the calls that were begun under it."""
-    failure = given(one, "failure")
+def attempt(message: job_pb2.Attempt, render: Renderer) -> AttemptView:
+    """Returns the view of an attempt with the provider calls that it started."""
+    failure = optional(message, "failure")
     return AttemptView(
-        number=one.number,
-        stage=lower(error_pb2.Stage, "STAGE", one.stage),
-        worker=one.worker,
-        started_at=moment(one, "started_at"),
-        ended_at=moment(one, "ended_at"),
-        outcome=one.outcome or None,
-        failure_stage=None if failure is None else lower(error_pb2.Stage, "STAGE", failure.stage),
+        number=message.number,
+        stage=lower_enum_name(error_pb2.Stage, "STAGE", message.stage),
+        worker=message.worker,
+        started_at=optional_time(message, "started_at"),
+        ended_at=optional_time(message, "ended_at"),
+        outcome=message.outcome or None,
+        failure_stage=None if failure is None else lower_enum_name(error_pb2.Stage, "STAGE", failure.stage),
         error=render.error(failure),
-        counted=one.counted,
-        provider_calls=[_call(each) for each in one.provider_calls],
+        counted=message.counted,
+        provider_calls=[_provider_call(call) for call in message.provider_calls],
     )
 
 
-def _call(one: job_pb2.ProviderCall) -> ProviderCallView:
-    micros = given(one, "cost_micros")
+def _provider_call(message: job_pb2.ProviderCall) -> ProviderCallView:
+    cost_micros = optional(message, "cost_micros")
     return ProviderCallView(
-        id=one.id,
-        provider=one.provider,
-        model=one.model,
-        phase=lower(job_pb2.CallPhase, "CALL_PHASE", one.phase) or "unknown",
-        operation_id=one.operation_id or None,
-        image_indexes=list(one.image_indexes),
-        cost=None if micros is None else CostView(amount_micros=micros, currency="USD", complete=True),
-        consent=lower(job_pb2.Consent, "CONSENT", one.consent) or "none",
-        provider_error=_provider_error(one.error) if one.HasField("error") else None,
-        created_at=moment(one, "created_at"),
-        settled_at=moment(one, "settled_at"),
+        id=message.id,
+        provider=message.provider,
+        model=message.model,
+        phase=lower_enum_name(job_pb2.CallPhase, "CALL_PHASE", message.phase) or "unknown",
+        operation_id=message.operation_id or None,
+        image_indexes=list(message.image_indexes),
+        cost=None if cost_micros is None else CostView(amount_micros=cost_micros, currency="USD", complete=True),
+        consent=lower_enum_name(job_pb2.Consent, "CONSENT", message.consent) or "none",
+        provider_error=_provider_error(message.error) if message.HasField("error") else None,
+        created_at=optional_time(message, "created_at"),
+        settled_at=optional_time(message, "settled_at"),
     )
 
 

@@ -1,4 +1,4 @@
-"""What a user should see of a job, by the table of `ui_states`; and when to ask again."""
+"""Selects the state to show for a job from the table of `ui_states`, and how soon to poll again."""
 
 import math
 from dataclasses import dataclass
@@ -10,28 +10,35 @@ from gateway.views import locales
 FINAL: frozenset[Status] = frozenset({"completed", "failed", "canceled"})
 FIRST_POLL_MS = 1_000
 LAST_POLL_MS = 10_000
-#: Seconds for which a job is young, and asked about often.
+#: Seconds after its creation or retry during which a job is polled at the shortest interval.
 YOUNG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobCondition:
-    """What decides the state that is shown."""
+    """The properties of a job that decide which state is shown."""
 
     status: Status
+    """Status of the job."""
     failure_stage: Stage | None = None
+    """Stage in which the job failed; None unless it failed."""
     code: Code | None = None
+    """Class of the failure; None unless it failed, or if only a newer service knows it."""
     reason: str | None = None
+    """Cause of the failure; None as for `code`."""
     provider_cancel: ProviderCancel | None = None
+    """Result of canceling at the provider; None unless the job was canceled during a call."""
     images_missing: bool = False
+    """Whether the job has fewer images than were requested."""
     retry_needs_consent: bool = False
+    """Whether a retry may charge again for images that may have been paid for."""
 
 
-def display(standing: JobCondition, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
-    """What to show of a job of that age, in a language of ours."""
-    state = next(one for one in locales.states(locale) if _holds(one.when, standing))
+def display(condition: JobCondition, *, age_seconds: float, locale: str = locales.SOURCE) -> DisplayView:
+    """Returns what to show for a job; `age_seconds` counts from its creation or its last retry."""
+    state = next(state for state in locales.states(locale) if _matches(state.when, condition))
     actions = list(state.actions)
-    if standing.retry_needs_consent and "retry" in actions:
+    if condition.retry_needs_consent and "retry" in actions:
         actions[actions.index("retry")] = "retry_may_charge_again"
     return DisplayView(
         key=state.key,
@@ -40,30 +47,30 @@ def display(standing: JobCondition, *, age_seconds: float, locale: str = locales
         tone=state.tone,
         percent=state.percent,
         actions=actions,
-        poll_after_ms=None if standing.status in FINAL else poll_after_ms(age_seconds),
+        poll_after_ms=None if condition.status in FINAL else poll_after_ms(age_seconds),
     )
 
 
 def poll_after_ms(age_seconds: float) -> int:
-    """How long to wait before asking again: a second while young, then half as long again each time."""
-    asked_at, pause = YOUNG_SECONDS, float(FIRST_POLL_MS)
-    while asked_at < age_seconds and pause < LAST_POLL_MS:
+    """Returns the pause before the next poll: one second at first, then 1.5 times the previous pause, up to ten."""
+    polled_at, pause = YOUNG_SECONDS, float(FIRST_POLL_MS)
+    while polled_at < age_seconds and pause < LAST_POLL_MS:
         pause = min(pause * 1.5, LAST_POLL_MS)
-        asked_at += pause / 1000
+        polled_at += pause / 1000
     return round(pause)
 
 
-def retry_after(shown: DisplayView) -> dict[str, str]:
-    """The same as a header; none for a final job."""
-    return {} if shown.poll_after_ms is None else {"Retry-After": str(math.ceil(shown.poll_after_ms / 1000))}
+def retry_after(view: DisplayView) -> dict[str, str]:
+    """Returns the pause before the next poll as a Retry-After header; no header for a final job."""
+    return {} if view.poll_after_ms is None else {"Retry-After": str(math.ceil(view.poll_after_ms / 1000))}
 
 
-def _holds(when: UiCondition, standing: JobCondition) -> bool:
-    wanted = (
-        (when.failure_stage, standing.failure_stage),
-        (when.code, standing.code),
-        (when.reason, standing.reason),
-        (when.provider_cancel, standing.provider_cancel),
-        (when.images_missing, standing.images_missing),
+def _matches(when: UiCondition, condition: JobCondition) -> bool:
+    pairs = (
+        (when.failure_stage, condition.failure_stage),
+        (when.code, condition.code),
+        (when.reason, condition.reason),
+        (when.provider_cancel, condition.provider_cancel),
+        (when.images_missing, condition.images_missing),
     )
-    return when.status == standing.status and all(need is None or need == found for need, found in wanted)
+    return when.status == condition.status and all(required is None or required == value for required, value in pairs)

@@ -1,4 +1,4 @@
-"""A job as protobuf becomes a job as JSON."""
+"""Converts a job from protobuf to its JSON view."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,34 +24,40 @@ from gateway.schemas.jobs import (
 from gateway.views.display import JobCondition, display
 from gateway.views.job_for_token import for_holder
 from gateway.views.locales import SOURCE
-from gateway.views.protobuf import given, lower, moment, name, sure_moment
+from gateway.views.protobuf import enum_name, lower_enum_name, optional, optional_time, required_time
+
+#: Fields of a request that are null in the view if the client left them out.
+_OPTIONAL_FIELDS = (
+    *("negative_prompt", "provider", "model", "size", "aspect_ratio", "seed", "quality", "output_format"),
+    *("background", "output_compression", "moderation", "input_fidelity"),
+    *("start_within_seconds", "finish_within_seconds", "callback_url", "end_user"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Renderer:
-    """Renders for one client: links begin with the address that it used; `now` decides when to poll again; words
-    are in its language.
-
-    The holder of a client token's `grant` sees what its job is and what it may do itself, and nothing that is between
-    the tenant and the service.
-    """
+    """Converts jobs for one client."""
 
     root: str
+    """Scheme and host that the client used, without a trailing slash; all links begin with it."""
     now: datetime
+    """Time of the request, from which the age of a job and so its polling interval follow."""
     grant: Grant | None = None
+    """Grant of the client token; None: the client has a key and sees the tenant's private data too."""
     locale: str = SOURCE
+    """Language of titles and messages."""
 
     def job(self, job: job_pb2.Job) -> JobView:
-        """A job, every key present."""
-        view = self._whole(job)
+        """Returns the view of a job; all keys are present, with null for missing values."""
+        view = self._complete(job)
         return view if self.grant is None else for_holder(view, self.grant)
 
-    def _whole(self, job: job_pb2.Job) -> JobView:
-        status = lower(job_pb2.Status, "STATUS", job.status)
-        failure = given(job, "failure")
-        created_at, updated_at = sure_moment(job, "created_at"), sure_moment(job, "updated_at")
-        # A job that a user retries is young again.
-        since = updated_at if job.retry_count else created_at
+    def _complete(self, job: job_pb2.Job) -> JobView:
+        status = lower_enum_name(job_pb2.Status, "STATUS", job.status)
+        failure = optional(job, "failure")
+        created_at, updated_at = required_time(job, "created_at"), required_time(job, "updated_at")
+        # A retry counts as a new start, so that the client polls often again.
+        young_since = updated_at if job.retry_count else created_at
         return JobView(
             id=job.id,
             status=status,
@@ -63,92 +69,91 @@ class Renderer:
             provider=job.provider,
             model=job.model,
             request=_request(job.request) if job.HasField("request") else None,
-            artifacts=[_artifact(one) for one in job.artifacts],
-            display=display(_standing(job, status), age_seconds=(self.now - since).total_seconds(), locale=self.locale),
-            queue_position=given(job, "queue_position"),
+            artifacts=[_artifact(artifact) for artifact in job.artifacts],
+            display=display(
+                _condition(job, status), age_seconds=(self.now - young_since).total_seconds(), locale=self.locale
+            ),
+            queue_position=optional(job, "queue_position"),
             cost=CostView(
-                amount_micros=given(job.cost, "amount_micros"),
+                amount_micros=optional(job.cost, "amount_micros"),
                 currency=job.cost.currency or "USD",
                 complete=job.cost.complete,
             ),
-            provider_cancel=lower(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
-            warnings=[_warning(one) for one in job.warnings],
+            provider_cancel=lower_enum_name(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
+            warnings=[_warning(warning) for warning in job.warnings],
             metadata=dict(sorted(job.metadata.items())),
-            end_user=given(job, "end_user"),
+            end_user=optional(job, "end_user"),
             created_at=created_at,
             updated_at=updated_at,
-            started_at=moment(job, "started_at"),
-            completed_at=moment(job, "completed_at"),
+            started_at=optional_time(job, "started_at"),
+            completed_at=optional_time(job, "completed_at"),
             links=self._links(job.id),
         )
 
     def error(self, failure: error_pb2.Failure | None) -> ErrorView | None:
-        """A failure, or nothing."""
+        """Returns the view of a failure; None for None."""
         if failure is None:
             return None
-        reason = name(error_pb2.Reason, "REASON", failure.reason) or "UNCLASSIFIED"
+        reason = enum_name(error_pb2.Reason, "REASON", failure.reason) or "UNCLASSIFIED"
         return ErrorView(
-            code=cast("Any", name(error_pb2.Code, "CODE", failure.code) or "UNKNOWN"),
+            code=cast("Any", enum_name(error_pb2.Code, "CODE", failure.code) or "UNKNOWN"),
             reason=reason,
             message=failure.message,
             retryable=failure.retryable,
-            retry_after_seconds=given(failure, "retry_after_seconds"),
+            retry_after_seconds=optional(failure, "retry_after_seconds"),
             docs_url=f"{self.root}/problems/{slug(reason)}",
         )
 
     def _links(self, job_id: str) -> LinksView:
-        itself = f"{self.root}/v1/jobs/{job_id}"
+        job_url = f"{self.root}/v1/jobs/{job_id}"
         return LinksView(
-            self=itself,
-            events=f"{itself}/events",
-            cancel=f"{itself}/cancel",
-            retry=f"{itself}/retry",
-            attempts=f"{itself}/attempts",
+            self=job_url,
+            events=f"{job_url}/events",
+            cancel=f"{job_url}/cancel",
+            retry=f"{job_url}/retry",
+            attempts=f"{job_url}/attempts",
             trace=None,
         )
 
 
-def progress(told: job_service_pb2.Progress) -> ProgressView:
-    """Live word from a provider."""
+def progress(message: job_service_pb2.Progress) -> ProgressView:
+    """Returns the view of live progress, with the percentage limited to 0 to 100."""
     return ProgressView(
-        percent=max(0.0, min(told.percent, 100.0)),
-        step=told.step or None,
-        steps=told.steps or None,
-        message=told.message or None,
+        percent=max(0.0, min(message.percent, 100.0)),
+        step=message.step or None,
+        steps=message.steps or None,
+        message=message.message or None,
     )
 
 
-def _standing(job: job_pb2.Job, status: Any) -> JobCondition:
-    failure = given(job, "failure")
+def _condition(job: job_pb2.Job, status: Any) -> JobCondition:
+    failure = optional(job, "failure")
     return JobCondition(
         status=status,
         failure_stage=_stage(failure),
-        code=None if failure is None else cast("Any", name(error_pb2.Code, "CODE", failure.code)),
-        reason=None if failure is None else name(error_pb2.Reason, "REASON", failure.reason),
-        provider_cancel=lower(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
+        code=None if failure is None else cast("Any", enum_name(error_pb2.Code, "CODE", failure.code)),
+        reason=None if failure is None else enum_name(error_pb2.Reason, "REASON", failure.reason),
+        provider_cancel=lower_enum_name(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
         images_missing=len(job.artifacts) < job.image_count,
         retry_needs_consent=job.retry_needs_consent,
     )
 
 
 def _stage(failure: error_pb2.Failure | None) -> Any:
-    return None if failure is None else lower(error_pb2.Stage, "STAGE", failure.stage)
+    return None if failure is None else lower_enum_name(error_pb2.Stage, "STAGE", failure.stage)
 
 
 def _request(request: job_pb2.JobRequest) -> RequestView:
-    optional = ("negative_prompt", "provider", "model", "size", "aspect_ratio", "seed", "quality", "output_format")
-    fine = ("background", "output_compression", "moderation", "input_fidelity")
-    more = ("start_within_seconds", "finish_within_seconds", "callback_url", "end_user")
     return RequestView(
         prompt=request.prompt,
-        **{field: given(request, field) for field in (*optional, *fine, *more)},
+        **{field: optional(request, field) for field in _OPTIONAL_FIELDS},
         fallback=list(request.fallback),
         n=request.n or 1,
-        input_images=[_input_image(one) for one in request.input_images],
+        input_images=[_input_image(image) for image in request.input_images],
         mask=_input_image(request.mask) if request.HasField("mask") else None,
         provider_options=structs.plain(request.provider_options),
-        priority=lower(job_pb2.Priority, "PRIORITY", request.priority) or "normal",
-        on_ambiguous=lower(job_pb2.OnAmbiguous, "ON_AMBIGUOUS", request.on_ambiguous) or "fail",
+        priority=lower_enum_name(job_pb2.Priority, "PRIORITY", request.priority) or "normal",
+        on_ambiguous=lower_enum_name(job_pb2.OnAmbiguous, "ON_AMBIGUOUS", request.on_ambiguous) or "fail",
         fallback_on_refusal=request.fallback_on_refusal,
         metadata=dict(sorted(request.metadata.items())),
     )
@@ -163,26 +168,26 @@ def _input_image(image: job_pb2.InputImage) -> InputImageView:
     )
 
 
-def _artifact(one: job_pb2.PublicArtifact) -> ArtifactView:
-    image = one.image
+def _artifact(artifact: job_pb2.PublicArtifact) -> ArtifactView:
+    image = artifact.image
     return ArtifactView(
-        id=one.id,
+        id=artifact.id,
         index=image.index,
-        url=one.url,
+        url=artifact.url,
         content_type=image.content_type,
         width=image.width,
         height=image.height,
         size_bytes=image.size_bytes,
         sha256=image.sha256,
         blurhash=image.blurhash,
-        seed=given(image, "seed"),
-        revised_prompt=given(image, "revised_prompt"),
+        seed=optional(image, "seed"),
+        revised_prompt=optional(image, "revised_prompt"),
     )
 
 
-def _warning(one: job_pb2.Warning) -> WarningView:
+def _warning(warning: job_pb2.Warning) -> WarningView:
     return WarningView(
-        reason=name(error_pb2.Reason, "REASON", one.reason) or "UNCLASSIFIED",
-        message=one.message,
-        image_index=given(one, "image_index"),
+        reason=enum_name(error_pb2.Reason, "REASON", warning.reason) or "UNCLASSIFIED",
+        message=warning.message,
+        image_index=optional(warning, "image_index"),
     )

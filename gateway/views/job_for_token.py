@@ -1,15 +1,15 @@
-"""A job as the holder of a client token sees it."""
+"""Reduces a job to what the holder of a client token may see."""
 
 from gateway.auth.client_tokens import Grant
 from gateway.schemas.client_tokens import TokenAction
 from gateway.schemas.jobs import Action, JobView, RequestView
 
-_NEEDS: dict[Action, TokenAction] = {"cancel": "cancel", "retry": "retry", "retry_may_charge_again": "retry"}
+_REQUIRED_ACTION: dict[Action, TokenAction] = {"cancel": "cancel", "retry": "retry", "retry_may_charge_again": "retry"}
 
 
 def for_holder(job: JobView, grant: Grant) -> JobView:
-    """The job without what is its tenant's alone: costs, labels, addresses; only the actions that are granted."""
-    actions = [action for action in job.display.actions if _NEEDS[action] in grant.actions]
+    """Returns the job without its tenant's private data (costs, labels, URLs), with only the granted actions."""
+    actions = [action for action in job.display.actions if _REQUIRED_ACTION[action] in grant.actions]
     return job.model_copy(
         update={
             "request": None if job.request is None else _request(job.request),
@@ -22,7 +22,7 @@ def for_holder(job: JobView, grant: Grant) -> JobView:
 
 
 def _request(request: RequestView) -> RequestView:
-    images = [one.model_copy(update={"url": None}) for one in request.input_images]
+    images = [image.model_copy(update={"url": None}) for image in request.input_images]
     mask = None if request.mask is None else request.mask.model_copy(update={"url": None})
     return request.model_copy(
         update={"input_images": images, "mask": mask, "callback_url": None, "metadata": {}, "end_user": None}

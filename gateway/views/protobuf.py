@@ -1,4 +1,4 @@
-"""Protobuf values as JSON has them: names of enums without prefix, absent as null, times in UTC."""
+"""Reads protobuf values for JSON: enum names without their prefix, unset fields as null, times in UTC."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -6,32 +6,32 @@ from typing import Any
 from google.protobuf.message import Message
 
 
-def name(enum: Any, prefix: str, value: int) -> str | None:
-    """The name of `PREFIX_NAME`; None when unspecified, or of a newer sender."""
+def enum_name(enum: Any, prefix: str, value: int) -> str | None:
+    """Returns the enum name without its prefix; None if unspecified, or if only a newer service knows the value."""
     try:
-        bare = str(enum.Name(value)).removeprefix(f"{prefix}_")
+        stripped = str(enum.Name(value)).removeprefix(f"{prefix}_")
     except ValueError:
         return None
-    return None if bare == "UNSPECIFIED" else bare
+    return None if stripped == "UNSPECIFIED" else stripped
 
 
-def lower(enum: Any, prefix: str, value: int) -> Any:
-    """The same in lower case."""
-    written = name(enum, prefix, value)
-    return None if written is None else written.lower()
+def lower_enum_name(enum: Any, prefix: str, value: int) -> Any:
+    """Returns the enum name without its prefix, in lower case; None as for `enum_name`."""
+    name = enum_name(enum, prefix, value)
+    return None if name is None else name.lower()
 
 
-def given(message: Message, field: str) -> Any:
-    """A field that may be absent."""
+def optional(message: Message, field: str) -> Any:
+    """Returns the value of a field; None if it is not set."""
     return getattr(message, field) if message.HasField(field) else None
 
 
-def moment(message: Message, field: str) -> Any:
-    """A time that may be absent."""
+def optional_time(message: Message, field: str) -> Any:
+    """Returns a timestamp in UTC; None if it is not set."""
     return getattr(message, field).ToDatetime(tzinfo=UTC) if message.HasField(field) else None
 
 
-def sure_moment(message: Message, field: str) -> datetime:
-    """A time that is always there."""
-    found: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
-    return found
+def required_time(message: Message, field: str) -> datetime:
+    """Returns a timestamp in UTC that is always set."""
+    time: datetime = getattr(message, field).ToDatetime(tzinfo=UTC)
+    return time

@@ -1,55 +1,25 @@
-"""What a user can see of a job: one table from where it stands to words, tone and buttons."""
+"""The table of display states: what a user sees of a job, by its status and failure."""
 
-from collections.abc import Sequence
-
-from gateway.schemas.catalogue import UiCondition, UiStateView
-from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
-
-
-def _state(
-    key: str,
-    title: str,
-    message: str,
-    *,
-    status: Status = "failed",
-    tone: Tone = "error",
-    percent: int | None = None,
-    actions: Sequence[Action] = (),
-    stage: Stage | None = None,
-    code: Code | None = None,
-    reason: str | None = None,
-    provider_cancel: ProviderCancel | None = None,
-    images_missing: bool | None = None,
-) -> UiStateView:
-    when = UiCondition(
-        status=status,
-        failure_stage=stage,
-        code=code,
-        reason=reason,
-        provider_cancel=provider_cancel,
-        images_missing=images_missing,
-    )
-    return UiStateView(
-        when=when, key=key, title=title, message=message, tone=tone, percent=percent, actions=list(actions)
-    )
-
+from gateway.schemas.catalogue import UiStateView
+from gateway.schemas.jobs import Action
+from gateway.views.ui_state_row import state
 
 _CANCEL: tuple[Action, ...] = ("cancel",)
 _RETRY: tuple[Action, ...] = ("retry",)
 _PAY: tuple[Action, ...] = ("retry_may_charge_again",)
 
-#: The first row whose condition holds is shown. What can occur, and so needs a row: `tests/support/standings.py`.
+#: The first row whose condition holds is shown. `tests/support/standings.py` lists the conditions that can occur.
 STATES: tuple[UiStateView, ...] = (
-    _state(
+    state(
         "queued",
         "In the queue",
-        "Your pictures will be made as soon as it is their turn.",
+        "Your images will be made when it is their turn.",
         status="queued",
         tone="info",
         percent=0,
         actions=_CANCEL,
     ),
-    _state(
+    state(
         "processing",
         "Getting ready",
         "Your request is being prepared.",
@@ -58,35 +28,35 @@ STATES: tuple[UiStateView, ...] = (
         percent=10,
         actions=_CANCEL,
     ),
-    _state(
+    state(
         "generating",
-        "Making your pictures",
-        "The provider is at work.",
+        "Making your images",
+        "The provider is working on them.",
         status="generating",
         tone="progress",
         percent=40,
         actions=_CANCEL,
     ),
-    _state(
+    state(
         "uploading",
-        "Saving your pictures",
-        "They are made and are being stored.",
+        "Saving your images",
+        "Your images are made and are being saved.",
         status="uploading",
         tone="progress",
         percent=90,
         actions=_CANCEL,
     ),
-    _state(
+    state(
         "completed_partly",
-        "Done in part",
-        "Some of the pictures could not be made; the warnings tell why.",
+        "Partly done",
+        "Some images could not be made; the warnings say why.",
         status="completed",
         tone="warning",
         percent=100,
         images_missing=True,
     ),
-    _state("completed", "Done", "Your pictures are ready.", status="completed", tone="success", percent=100),
-    _state(
+    state("completed", "Done", "Your images are ready.", status="completed", tone="success", percent=100),
+    state(
         "canceled_pending",
         "Canceled",
         "The provider is being asked to stop.",
@@ -94,292 +64,293 @@ STATES: tuple[UiStateView, ...] = (
         tone="info",
         provider_cancel="pending",
     ),
-    _state(
+    state(
         "canceled_too_late",
         "Canceled",
-        "The provider had finished already, and may charge for it.",
+        "The provider had already finished, and may charge for it.",
         status="canceled",
         tone="warning",
         provider_cancel="too_late",
     ),
-    _state(
+    state(
         "canceled_unsupported",
         "Canceled",
-        "The provider cannot stop what it began, and may charge for it.",
+        "The provider cannot stop what it has started, and may charge for it.",
         status="canceled",
         tone="warning",
         provider_cancel="unsupported",
     ),
-    _state("canceled", "Canceled", "Nothing more will be made.", status="canceled", tone="info"),
-    # Wherever it happened, the reason alone says what to do.
-    _state(
+    state("canceled", "Canceled", "No more images will be made.", status="canceled", tone="info"),
+    # Failures of any stage whose reason alone decides the text.
+    state(
         "failed_content_policy",
         "Not allowed",
-        "The provider refused the prompt or a picture. Change it and submit anew.",
+        "The provider refused the prompt or an image. Change it and submit a new request.",
         tone="warning",
         reason="CONTENT_POLICY",
     ),
-    _state(
+    state(
         "failed_ambiguous",
         "Outcome unknown",
-        "It is not known whether the provider made your pictures. Trying again may be charged a second time.",
+        "It is not known whether the provider made your images. If you try again, you may be charged a second time.",
         tone="warning",
         actions=_PAY,
         reason="AMBIGUOUS_OUTCOME",
     ),
-    _state(
+    state(
         "failed_result_lost",
         "Result lost",
-        "The pictures were made but can no longer be fetched. Trying again may be charged a second time.",
+        "Your images were made but can no longer be downloaded. If you try again, you may be charged a second time.",
         actions=_PAY,
         reason="RESULT_LOST",
     ),
-    _state(
+    state(
         "failed_deadline",
         "Out of time",
-        "Your request could not be finished in the time that it had. "
-        "What was begun may be charged all the same. Try again.",
+        "Your request was not finished within its time limit. Work that was started may still be charged. Try again.",
         actions=_RETRY,
         reason="DEADLINE_EXCEEDED",
     ),
-    _state(
+    state(
         "failed_quota_exhausted",
         "Provider account is empty",
-        "The account at the provider is out of credit. Whoever runs this service has to top it up; try again then.",
+        "The account at the provider is out of credit. The operator of this service has to add credit; then try again.",
         actions=_RETRY,
         reason="QUOTA_EXHAUSTED",
     ),
-    _state(
+    state(
         "failed_budget",
         "Budget is used up",
-        "The budget for this day or month does not cover your pictures. Try again when the next one begins.",
+        "The budget for this day or month does not cover your images. Try again when the next day or month begins.",
         tone="warning",
         actions=_RETRY,
         reason="BUDGET_EXHAUSTED",
     ),
-    _state(
+    state(
         "failed_provider_access",
         "No access to the provider",
-        "The provider does not let this service in. Whoever runs the service has to mend that; try again then.",
+        "The provider does not accept the key of this service. The operator has to replace it; then try again.",
         actions=_RETRY,
         reason="PROVIDER_AUTH",
     ),
-    _state(
+    state(
         "failed_provider_gone",
-        "Provider is gone",
-        "The provider of your request is no longer offered here. Choose another and submit anew, or try again later.",
+        "Provider no longer available",
+        "The provider of your request is no longer available here. "
+        "Choose another one and submit a new request, or try again later.",
         actions=_RETRY,
         reason="PROVIDER_NOT_FOUND",
     ),
-    _state(
+    state(
         "failed_provider_rejected",
         "Provider could not do it",
-        "The provider does not know the model, or failed at your request. "
-        "Choose another model and submit anew, or try again later.",
+        "The provider does not know the model, or could not process your request. "
+        "Choose another model and submit a new request, or try again later.",
         actions=_RETRY,
         reason="PROVIDER_REJECTED",
     ),
-    _state(
+    state(
         "failed_provider_stopped",
         "Stopped by the provider",
-        "The provider stopped before your pictures were done. Try again.",
+        "The provider stopped before your images were finished. Try again.",
         actions=_RETRY,
         reason="PROVIDER_CANCELED",
     ),
-    # Before a provider was asked: pictures that were given, then all else.
-    _state(
+    # Failures before the first provider call: of input images, then all others.
+    state(
         "failed_input_picture",
-        "Picture cannot be used",
-        "A picture that you gave is no PNG, JPEG or WebP that can be read. Choose another and submit anew.",
+        "Image cannot be used",
+        "One of your input images is not a readable PNG, JPEG or WebP file. "
+        "Choose another image and submit a new request.",
         tone="warning",
         stage="processing",
         reason="INVALID_INPUT",
     ),
-    _state(
+    state(
         "failed_input_size",
-        "Picture is too large",
-        "The pictures that you gave are larger than may be. Choose smaller ones and submit anew.",
+        "Image is too large",
+        "Your input images are too large. Choose smaller ones and submit a new request.",
         tone="warning",
         stage="processing",
         reason="TOO_LARGE",
     ),
-    _state(
+    state(
         "failed_input_address",
-        "Picture cannot be used",
-        "The address of a picture that you gave may not be fetched. Choose another and submit anew.",
+        "Image cannot be used",
+        "The address of one of your input images is not allowed. Choose another image and submit a new request.",
         tone="warning",
         stage="processing",
         reason="FORBIDDEN_ADDRESS",
     ),
-    _state(
+    state(
         "failed_input_fetch",
-        "Picture cannot be reached",
-        "A picture that you gave could not be fetched. See that its address is right, then try again.",
+        "Image cannot be reached",
+        "One of your input images could not be downloaded. Check its address, then try again.",
         tone="warning",
         actions=_RETRY,
         stage="processing",
         reason="FETCH_FAILED",
     ),
-    _state(
+    state(
         "failed_preparing",
         "Could not be prepared",
-        "This service could not get your request ready. Try again in a while.",
+        "This service could not prepare your request. Try again in a few minutes.",
         actions=_RETRY,
         stage="processing",
     ),
-    # While it was made: a result that did not get here, or was not kept.
-    _state(
+    # Failures during generation: results that did not arrive or could not be stored.
+    state(
         "failed_result_picture",
         "Result cannot be used",
-        "What the provider sent is no picture. It may have been charged all the same. Try again.",
+        "The provider did not return a valid image. It may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
         reason="INVALID_IMAGE",
     ),
-    _state(
+    state(
         "failed_result_size",
         "Result is too large",
-        "What the provider sent is larger than may be. It may have been charged all the same. "
-        "Ask for smaller pictures and submit anew, or try again.",
+        "The provider returned more data than this service accepts. It may still be charged. "
+        "Choose a smaller size and submit a new request, or try again.",
         actions=_RETRY,
         stage="generating",
         reason="TOO_LARGE",
     ),
-    _state(
+    state(
         "failed_result_address",
-        "Result cannot be fetched",
-        "The provider's result lies where it may not be fetched. It may have been charged all the same. "
-        "Whoever runs this service has to look into it; try again then.",
+        "Result cannot be downloaded",
+        "The provider returned an address from which this service may not download. "
+        "The images may still be charged. The operator of this service has to check that; then try again.",
         actions=_RETRY,
         stage="generating",
         reason="FORBIDDEN_ADDRESS",
     ),
-    _state(
+    state(
         "failed_result_fetch",
         "Result cannot be reached",
-        "The provider's result could not be fetched. It may have been charged all the same. Try again in a while.",
+        "The result could not be downloaded from the provider. It may still be charged. Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
         reason="FETCH_FAILED",
     ),
-    _state(
+    state(
         "failed_result_mismatch",
-        "Result did not arrive",
-        "Your pictures did not arrive as they should. They may have been charged all the same. Try again.",
+        "Result is incomplete",
+        "Your images did not arrive completely. They may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
         reason="RESULT_MISMATCH",
     ),
-    _state(
+    state(
         "failed_result_storage",
-        "Could not be kept",
-        "The place where pictures are kept could not be reached. "
-        "What was made may have been charged all the same. Try again in a while.",
+        "Could not be stored",
+        "The image storage could not be reached. Images that were made may still be charged. "
+        "Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
         reason="STORAGE_UNAVAILABLE",
     ),
-    _state(
+    state(
         "failed_result_storage_denied",
-        "Could not be kept",
-        "The place where pictures are kept does not let this service in. "
-        "What was made may have been charged all the same. "
-        "Whoever runs the service has to mend that; try again then.",
+        "Could not be stored",
+        "The image storage denied access to this service. Images that were made may still be charged. "
+        "The operator of this service has to fix that; then try again.",
         actions=_RETRY,
         stage="generating",
         reason="STORAGE_DENIED",
     ),
-    _state(
+    state(
         "failed_result_unseen",
-        "Could not be looked at",
-        "Your pictures have come, and could not be looked at. "
-        "What was made may have been charged all the same; it is kept. Try again in a while.",
+        "Could not be checked",
+        "Your images have arrived, but could not be checked. They are kept, and may still be charged. "
+        "Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
         reason="SERVICE_UNAVAILABLE",
     ),
-    _state(
+    state(
         "failed_interrupted",
         "Interrupted",
-        "Work on your pictures was interrupted. What was begun may be charged all the same. Try again.",
+        "Work on your images was interrupted. What was started may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
         reason="WORKER_LOST",
     ),
-    # After it was made.
-    _state(
+    # Failures after generation.
+    state(
         "failed_storage_denied",
         "Could not be saved",
-        "Your pictures are made, but this service is not let in where they are saved. "
-        "Whoever runs the service has to mend that; try again then: what is made is not charged anew.",
+        "Your images are made, but the storage denied access to this service. The operator has to fix that; "
+        "then try again. Images that are made are not charged again.",
         actions=_RETRY,
         stage="uploading",
         reason="STORAGE_DENIED",
     ),
-    _state(
+    state(
         "failed_storage",
         "Could not be saved",
-        "Your pictures are made, but could not be saved. Try again: what is made is not charged anew.",
+        "Your images are made, but could not be saved. Try again; images that are made are not charged again.",
         actions=_RETRY,
         stage="uploading",
     ),
-    _state(
+    state(
         "failed_recording",
-        "Could not be kept",
-        "Your pictures were made and may have been charged, but were not kept as they should be. "
-        "Try again; if that does not help, submit anew.",
+        "Could not be recorded",
+        "Your images were made and may have been charged, but were not saved correctly. Try again; "
+        "if that does not help, submit a new request.",
         actions=_RETRY,
         stage="persisting",
     ),
-    # What is left: of the provider, or of a kind that only a newer version of a service knows more of.
-    _state(
+    # All other failures: of the provider, or of a kind that only a newer version of a service knows.
+    state(
         "failed_waiting",
         "Waited too long",
-        "The provider was busy or out of order for too long. Try again later.",
+        "The provider was busy or unavailable for too long. Try again later.",
         actions=_RETRY,
         stage="queued",
     ),
-    _state(
+    state(
         "failed_rate_limit",
         "Too busy",
-        "The provider takes no more requests for now. Try again later.",
+        "The provider accepts no more requests right now. Try again later.",
         tone="warning",
         actions=_RETRY,
         code="RATE_LIMIT",
     ),
-    _state(
+    state(
         "failed_timeout",
         "Took too long",
-        "Your pictures were not finished in time. What was begun may be charged all the same. Try again.",
+        "Your images were not finished in time. Work that was started may still be charged. Try again.",
         actions=_RETRY,
         code="TIMEOUT",
     ),
-    _state(
+    state(
         "failed_temporary",
-        "Provider is away",
-        "The provider could not be reached, or could not finish this time. Try again in a while.",
+        "Provider is unavailable",
+        "The provider could not be reached, or could not finish this time. Try again in a few minutes.",
         actions=_RETRY,
         reason="PROVIDER_UNAVAILABLE",
     ),
-    _state(
+    state(
         "failed_request",
         "Cannot be made",
-        "The provider cannot make this as asked. Change the request and submit anew.",
+        "The provider does not support this request. Change it and submit a new request.",
         tone="warning",
         code="PERMANENT",
     ),
-    _state(
+    state(
         "failed_unclassified",
-        "Answer not understood",
-        "The provider answered in a way that is not understood here. It may have been charged all the same. Try again.",
+        "Response not understood",
+        "The provider returned a response that this service does not understand. "
+        "The images may still be charged. Try again.",
         actions=_RETRY,
         code="UNKNOWN",
         reason="UNCLASSIFIED",
     ),
-    _state(
+    state(
         "failed",
         "Something went wrong",
-        "The pictures could not be made. What was begun may be charged all the same. Try again.",
+        "Your images could not be made. Work that was started may still be charged. Try again.",
         actions=_RETRY,
     ),
 )

@@ -40,10 +40,10 @@ SENT = (
 @asynccontextmanager
 async def gateway(service: FakeJobService) -> AsyncIterator[httpx.AsyncClient]:
     """A gateway as `calotype up` runs it, in front of this job-service."""
-    async with serving(service) as address, assembled(address, pace=StreamTimeouts(heartbeat=0.05)) as (_, parts):
+    async with serving(service) as address, assembled(address, timeouts=StreamTimeouts(heartbeat=0.05)) as (_, parts):
         authenticator = Authenticator(None, free_use=FreeUse(partial(parts.jobs.providers, None)))
         async with (
-            assembled(address, authenticator=authenticator, pace=parts.timeouts) as (app, own),
+            assembled(address, authenticator=authenticator, timeouts=parts.timeouts) as (app, own),
             over_http(app, own) as client,
         ):
             yield client
@@ -110,7 +110,7 @@ async def test_what_was_free_is_closed_at_once_when_it_costs_streams_that_are_op
             assert (await client.get(f"/v1/jobs/{job.id}")).status_code == 401
             async with asyncio.timeout(PATIENCE):
                 told = [line async for line in stream.aiter_lines()]
-        assert ": the key or token is no longer good" in told
+        assert ": the key or token is no longer valid" in told
         service.providers = [FREE]
         assert (await client.get(f"/v1/jobs/{job.id}")).status_code == 200
 

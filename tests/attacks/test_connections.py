@@ -27,21 +27,21 @@ MOST, STRANGERS = 8, 4
 class Small(HttpConnection):
     """As in production, with fewer beside it, and time for a busy machine."""
 
-    most, most_of_strangers = MOST, MOST
-    spared_seconds = 0.0
+    connection_limit = unknown_client_limit = MOST
+    idle_grace_seconds = 0.0
     head_seconds = stalled_seconds = PATIENCE
 
 
 class Bounded(Small):
     """With fewer of one client that has shown no key."""
 
-    most_of_strangers = STRANGERS
+    unknown_client_limit = STRANGERS
 
 
 class Sparing(Bounded):
     """Closes no connection that has only just come."""
 
-    spared_seconds = PATIENCE
+    idle_grace_seconds = PATIENCE
 
 
 @asynccontextmanager

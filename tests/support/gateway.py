@@ -76,7 +76,7 @@ async def assembled(address: str, **parts: Any) -> AsyncIterator[tuple[FastAPI, 
         try:
             yield create_app(made), made
         finally:
-            await made.pictures.close()
+            await made.images.close()
 
 
 @asynccontextmanager

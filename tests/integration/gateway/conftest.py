@@ -26,7 +26,7 @@ async def gateway(service: FakeJobService) -> AsyncIterator[tuple[httpx.AsyncCli
     """A client of the gateway, and the gateway's parts."""
     async with (
         serving(service) as address,
-        assembled(address, pace=QUICK, streams=Streams(most=4)) as (app, parts),
+        assembled(address, timeouts=QUICK, streams=Streams(limit=4)) as (app, parts),
         over_http(app, parts) as client,
     ):
         yield client, parts

@@ -31,7 +31,7 @@ ACME, OTHER = _caller("acme", "acme-key"), _caller("other", "other-key")
 ALL = Keyring([ACME, OTHER])
 KEY, OTHERS_KEY = {"Authorization": "Bearer acme-key"}, {"Authorization": "Bearer other-key"}
 QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
-LAST_WORD = "the key or token is no longer good"
+LAST_WORD = "the key or token is no longer valid"
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def keyed(
     """A client of a gateway with keys."""
     async with (
         serving(service) as address,
-        assembled(address, pace=QUICK, clock=clock, authenticator=authenticator) as (app, parts),
+        assembled(address, timeouts=QUICK, clock=clock, authenticator=authenticator) as (app, parts),
         over_http(app, parts) as client,
     ):
         yield client
@@ -149,7 +149,7 @@ async def real(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator
     """A client of a gateway with keys, on the real job-service."""
     async with (
         job_service(database_url, nats_url) as address,
-        assembled(address, pace=QUICK, authenticator=Authenticator(ALL)) as (app, parts),
+        assembled(address, timeouts=QUICK, authenticator=Authenticator(ALL)) as (app, parts),
         over_http(app, parts) as client,
     ):
         yield client

@@ -41,7 +41,7 @@ async def test_a_picture_too_large_and_too_many_together_are_named(client: httpx
 
 
 async def test_a_body_too_large_is_refused_whether_its_length_is_stated_or_not(client: httpx.AsyncClient) -> None:
-    body = b'{"prompt": "' + b"a" * body_reader.LARGEST_BODY + b'"}'
+    body = b'{"prompt": "' + b"a" * body_reader.BODY_LIMIT + b'"}'
 
     async def chunks() -> AsyncIterator[bytes]:
         for begin in range(0, len(body), MIB):
@@ -53,7 +53,7 @@ async def test_a_body_too_large_is_refused_whether_its_length_is_stated_or_not(c
 
 
 async def test_bodies_of_all_requests_together_are_bounded(service: FakeJobService) -> None:
-    bodies = BodyReader(largest=1_000, together=1_500)
+    bodies = BodyReader(body_limit=1_000, memory_limit=1_500)
     async with (
         serving(service) as address,
         assembled(address, bodies=bodies) as (app, parts),

@@ -23,7 +23,7 @@ SOON = 0.3
 class Watched(HttpConnection):
     """Has fewer beside it than in production, all the time that a busy machine needs, and tells what becomes of it."""
 
-    most = 3
+    connection_limit = 3
     head_seconds = stalled_seconds = PATIENCE
     #: When a client takes too little, with what was left for it; and whether a connection has ended.
     stalls: asyncio.Queue[tuple["Watched", int]]
@@ -34,9 +34,9 @@ class Watched(HttpConnection):
         super().connection_lost(exc)
         Watched.cut.set()
 
-    def _expect_less(self, than: int) -> None:
+    def _start_stall_timer(self, than: int) -> None:
         Watched.stalls.put_nowait((self, than))
-        super()._expect_less(than)
+        super()._start_stall_timer(than)
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ async def test_a_client_that_takes_little_at_a_time_is_not_cut(gateway: httpx.As
             # The time that it has is over as soon as it has taken a little: on a clock, a busy machine would cut it.
             connection, before = await Watched.stalls.get()
             taken += await _take(taker, LARGE // 10)
-            connection._look_again(before)
+            connection._check_stall(before)
         assert not Watched.cut.is_set()
         taken += await _take(taker, 2 * LARGE)
     assert taken > LARGE

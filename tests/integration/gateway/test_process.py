@@ -132,7 +132,7 @@ async def test_a_job_service_that_is_away_is_told_before_it_is_back(tmp_path: Pa
 async def test_a_job_service_that_is_not_ready_makes_the_gateway_not_ready(tmp_path: Path) -> None:
     async with serving(FakeJobService(), ok=False) as address, running(address, tmp_path) as (_, client):
         async with asyncio.timeout(PATIENCE):
-            while (await client.get("/readyz")).json()["conditions"][0]["message"] != "is not ready itself":
+            while (await client.get("/readyz")).json()["conditions"][0]["message"] != "responds, but is not ready":
                 await pause()
 
 
@@ -147,7 +147,7 @@ async def test_told_to_stop_it_ends_streams_finishes_requests_and_exits_with_zer
             await asyncio.wait_for(service.until(lambda now: now.watching == 2), timeout=PATIENCE)
             gateway.process.send_signal(signal.SIGTERM)
             comments = [event.comment async for event in stream]
-        assert comments[-1] == "the gateway restarts; reconnect"
+        assert comments[-1] == "the gateway is restarting; reconnect"
         assert (await waiting).json()["status"] == "generating"
         assert (await gateway.end())[0] == 0
         with pytest.raises(httpx.ConnectError):

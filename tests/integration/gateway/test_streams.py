@@ -178,7 +178,7 @@ async def test_a_canceled_job_is_followed_until_the_provider_was_heard(service: 
     job = service.add()
     async with (
         serving(service) as address,
-        assembled(address, pace=StreamTimeouts(reopen=0.01, patience=PATIENCE)) as (app, parts),
+        assembled(address, timeouts=StreamTimeouts(reopen=0.01, patience=PATIENCE)) as (app, parts),
         over_http(app, parts) as client,
         client.stream("GET", f"/v1/jobs/{job.id}/events") as answer,
     ):
@@ -208,7 +208,7 @@ async def test_a_draining_gateway_ends_its_streams_with_a_comment(
         await next_job(stream)
         parts.draining.set()
         comments = [event.comment async for event in stream]
-    assert comments[-1] == "the gateway restarts; reconnect"
+    assert comments[-1] == "the gateway is restarting; reconnect"
 
 
 async def test_no_more_streams_than_the_process_can_bear(
@@ -228,7 +228,7 @@ async def test_a_reader_that_takes_nothing_is_let_go_and_misses_nothing_when_it_
     loop = asyncio.get_running_loop()
     async with serving(service) as address:
         async with (
-            assembled(address, pace=StreamTimeouts(send=0.3)) as (app, parts),
+            assembled(address, timeouts=StreamTimeouts(send=0.3)) as (app, parts),
             over_http(app, parts) as client,
         ):
             with socket.socket() as reader:

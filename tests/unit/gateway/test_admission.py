@@ -12,11 +12,11 @@ SECONDS = 1.0
 
 @in_virtual_time
 async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
-    admission, order, together = ConcurrencyLimiter(places=2), list[int](), 0
+    admission, order, together = ConcurrencyLimiter(slots=2), list[int](), 0
 
     async def ask(number: int) -> None:
         nonlocal together
-        async with admission.place(SECONDS / 4) as left:
+        async with admission.slot(SECONDS / 4) as left:
             together += 1
             assert together <= 2
             assert 0 < left < SECONDS / 4 + 0.001
@@ -31,12 +31,12 @@ async def test_a_crowd_is_served_in_turn_however_long_that_takes() -> None:
 
 @in_virtual_time
 async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
-    admission, loop = ConcurrencyLimiter(places=2), asyncio.get_running_loop()
+    admission, loop = ConcurrencyLimiter(slots=2), asyncio.get_running_loop()
     began = loop.time()
 
     async def ask() -> float:
         with pytest.raises((TimeoutError, ServiceError)):
-            async with admission.place(SECONDS) as left, asyncio.timeout(left):
+            async with admission.slot(SECONDS) as left, asyncio.timeout(left):
                 await asyncio.Event().wait()
         return loop.time() - began
 
@@ -44,24 +44,24 @@ async def test_when_nothing_gets_through_everybody_hears_it_at_once() -> None:
 
     assert max(took) < 2 * SECONDS
     # Nobody's place is lost.
-    async with admission.place(SECONDS) as left:
+    async with admission.slot(SECONDS) as left:
         assert left == pytest.approx(SECONDS)
 
 
 @in_virtual_time
 async def test_nobody_waits_for_longer_than_is_sensible() -> None:
-    admission = ConcurrencyLimiter(places=1, longest=0.2)
+    admission = ConcurrencyLimiter(slots=1, max_wait_seconds=0.2)
     served = asyncio.Event()
 
     async def keep_busy() -> None:
         while not served.is_set():
-            async with admission.place(SECONDS):
+            async with admission.slot(SECONDS):
                 await asyncio.sleep(0.5)
 
     busy = asyncio.create_task(keep_busy())
     await asyncio.sleep(0)
-    with pytest.raises(ServiceError, match="cannot take it"):
-        async with admission.place(SECONDS):
+    with pytest.raises(ServiceError, match="is overloaded"):
+        async with admission.slot(SECONDS):
             raise AssertionError("the place was taken")
     served.set()
     await busy
@@ -69,11 +69,11 @@ async def test_nobody_waits_for_longer_than_is_sensible() -> None:
 
 @in_virtual_time
 async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_it_gives_up() -> None:
-    admission, loop, answered = ConcurrencyLimiter(places=1), asyncio.get_running_loop(), asyncio.Event()
+    admission, loop, answered = ConcurrencyLimiter(slots=1), asyncio.get_running_loop(), asyncio.Event()
     assert isinstance(loop, VirtualLoop)
 
     async def ask() -> None:
-        async with admission.place(SECONDS / 4):
+        async with admission.slot(SECONDS / 4):
             await answered.wait()
             # An answer goes through several hands.
             for _ in range(5):
@@ -93,10 +93,10 @@ async def test_a_process_that_is_too_busy_to_hear_the_answers_hears_them_before_
 @pytest.mark.parametrize("turns", range(6))
 @in_virtual_time
 async def test_whoever_goes_at_any_moment_leaves_the_place_to_others(turns: int) -> None:
-    admission = ConcurrencyLimiter(places=1)
+    admission = ConcurrencyLimiter(slots=1)
 
     async def ask() -> None:
-        async with admission.place(SECONDS):
+        async with admission.slot(SECONDS):
             await asyncio.sleep(0)
 
     asking = [asyncio.create_task(ask()) for _ in range(2)]

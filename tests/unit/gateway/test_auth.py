@@ -109,7 +109,7 @@ async def test_a_refusal_says_why_and_what_to_do() -> None:
     ):
         detail = (await http.get("/v1/jobs")).json()["detail"]
 
-    assert detail.startswith("A key is needed: not every provider is free. ")
+    assert detail.startswith("A key is needed: at least one provider is not free. ")
     assert "`calotype keys show`" in detail
     assert "export CALOTYPE_API_KEY=" in detail
 

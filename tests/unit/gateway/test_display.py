@@ -78,7 +78,7 @@ def test_whoever_is_offered_no_retry_is_told_what_to_change(standing: JobConditi
     shown = display(standing, age_seconds=0)
 
     assert bool(shown.actions) == ((standing.failure_stage, standing.reason) not in OF_THE_REQUEST)
-    assert shown.actions or shown.message.endswith("submit anew.")
+    assert shown.actions or shown.message.endswith("submit a new request.")
 
 
 @pytest.mark.parametrize("standing", FAILED, ids=_said)

@@ -99,9 +99,9 @@ def test_a_tenant_may_have_several_keys_and_none(path: Path) -> None:
         ("tenants: [{name: a, key_sha256: [], allowed_providers: flux}]", "tenants.0.allowed_providers"),
         (
             f"tenants: [{{name: a, key_sha256: ['{DIGEST}']}}, {{name: b, key_sha256: ['{DIGEST}']}}]",
-            "key stands twice",
+            "two entries have the same key",
         ),
-        ("tenants: [{name: a, key_sha256: []}, {name: a, key_sha256: []}]", "tenant a stands twice"),
+        ("tenants: [{name: a, key_sha256: []}, {name: a, key_sha256: []}]", "tenant a occurs more than once"),
     ],
 )
 def test_a_bad_file_stops_the_start_with_one_line(path: Path, text: str, word: str) -> None:

@@ -56,7 +56,7 @@ def test_the_language_that_is_liked_best_is_chosen(accepted: str, locale: str) -
 
 
 def test_every_language_has_words_for_every_state_and_nothing_else() -> None:
-    for locale, words in locales._WORDS.items():
+    for locale, words in locales._TEXTS.items():
         assert set(words) == {state.key for state in STATES}, locale
 
 

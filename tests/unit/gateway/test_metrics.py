@@ -8,7 +8,7 @@ import pytest
 
 from gateway.app import create_app
 from gateway.dependencies import Dependencies
-from gateway.job_service.concurrency_limit import PLACES
+from gateway.job_service.concurrency_limit import SLOTS
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, in_process
 from tests.support.patience import PATIENCE
@@ -82,7 +82,7 @@ async def test_what_is_refused_before_a_route_is_found_is_counted_too(
 async def test_a_gauge_tells_what_is_held_when_it_is_asked(parts: Dependencies, admin: httpx.AsyncClient) -> None:
     names = ("calotype_event_streams", "calotype_request_body_bytes", "calotype_picture_bytes")
     before = await scrape(admin)
-    parts.streams.open, parts.bodies.held, parts.pictures.held = 3, 4_096, 70_000
+    parts.streams.open, parts.bodies.held, parts.images.held = 3, 4_096, 70_000
     after = await scrape(admin)
 
     assert [before.value(name) for name in names] == [0, 0, 0]
@@ -90,15 +90,15 @@ async def test_a_gauge_tells_what_is_held_when_it_is_asked(parts: Dependencies, 
 
 
 async def test_calls_to_job_service_are_under_way_or_wait(parts: Dependencies, admin: httpx.AsyncClient) -> None:
-    done, admission = asyncio.Event(), parts.jobs.admission
+    done, admission = asyncio.Event(), parts.jobs.limiter
 
     async def call() -> None:
-        async with admission.place(60.0):
+        async with admission.slot(60.0):
             await done.wait()
 
-    calls = [asyncio.create_task(call()) for _ in range(PLACES + 3)]
+    calls = [asyncio.create_task(call()) for _ in range(SLOTS + 3)]
     async with asyncio.timeout(PATIENCE):
-        while (admission.under_way, admission.waiting) != (PLACES, 3):
+        while (admission.under_way, admission.waiting) != (SLOTS, 3):
             await asyncio.to_thread(lambda: None)
     crowded = await scrape(admin)
     done.set()
@@ -106,15 +106,15 @@ async def test_calls_to_job_service_are_under_way_or_wait(parts: Dependencies, a
     empty = await scrape(admin)
 
     name = "calotype_job_service_calls"
-    assert [told.value(name, state="under_way") for told in (crowded, empty)] == [PLACES, 0]
+    assert [told.value(name, state="under_way") for told in (crowded, empty)] == [SLOTS, 0]
     assert [told.value(name, state="waiting") for told in (crowded, empty)] == [3, 0]
 
 
 async def test_a_call_that_is_given_up_is_counted_no_longer(parts: Dependencies) -> None:
-    admission = parts.jobs.admission
+    admission = parts.jobs.limiter
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            async with admission.place(60.0):
+            async with admission.slot(60.0):
                 raise TimeoutError
 
     assert (admission.under_way, admission.waiting) == (0, 0)

@@ -1,7 +1,7 @@
 import pytest
 from starlette.requests import Request
 
-from gateway.requests.headers import idempotency_key, knows, sequence_of, wait_seconds
+from gateway.requests.headers import idempotency_key, matches_etag, parse_sequence, wait_seconds
 
 
 def _request(*headers: tuple[str, str]) -> Request:
@@ -43,17 +43,17 @@ def test_preferences_may_stand_in_several_headers() -> None:
     [('W/"7"', True), ('"7"', True), ('W/"6", W/"7"', True), ("*", True), ('W/"70"', False), ("7", False), ("", False)],
 )
 def test_tags_are_compared_weakly(sent: str, known: bool) -> None:
-    assert knows(_request(("If-None-Match", sent)), 7) is known
+    assert matches_etag(_request(("If-None-Match", sent)), 7) is known
 
 
 @pytest.mark.parametrize(("sent", "sequence"), [("0", 0), ("17", 17), ("9" * 18, int("9" * 18))])
 def test_a_sequence_is_read(sent: str, sequence: int) -> None:
-    assert sequence_of(sent) == sequence
+    assert parse_sequence(sent) == sequence
 
 
 @pytest.mark.parametrize("sent", ["", "-1", "+1", "1.0", "x", "٣", "9" * 19, "1 2", "NaN"])
 def test_what_is_no_sequence_is_none(sent: str) -> None:
-    assert sequence_of(sent) is None
+    assert parse_sequence(sent) is None
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_a_problem_has_every_member() -> None:
     assert told.headers["content-type"] == "application/problem+json"
     assert json.loads(bytes(told.body)) == {
         "type": "/problems/consent-required",
-        "title": "Consent is needed",
+        "title": "Your consent is required",
         "status": 409,
         "detail": "Say so.",
         "instance": "/v1/jobs/x/retry",

@@ -1,0 +1,38 @@
+"""Builds a row of the table of display states."""
+
+from collections.abc import Sequence
+
+from gateway.schemas.catalogue import UiCondition, UiStateView
+from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
+
+
+def state(
+    key: str,
+    title: str,
+    message: str,
+    *,
+    status: Status = "failed",
+    tone: Tone = "error",
+    percent: int | None = None,
+    actions: Sequence[Action] = (),
+    stage: Stage | None = None,
+    code: Code | None = None,
+    reason: str | None = None,
+    provider_cancel: ProviderCancel | None = None,
+    images_missing: bool | None = None,
+) -> UiStateView:
+    """Returns a state: how a job is shown whose status is `status` and which has the other properties.
+
+    `stage`, `code`, `reason`, `provider_cancel` and `images_missing` are conditions; None matches every job.
+    """
+    when = UiCondition(
+        status=status,
+        failure_stage=stage,
+        code=code,
+        reason=reason,
+        provider_cancel=provider_cancel,
+        images_missing=images_missing,
+    )
+    return UiStateView(
+        when=when, key=key, title=title, message=message, tone=tone, percent=percent, actions=list(actions)
+    )
