@@ -248,3 +248,13 @@ async def test_every_wrong_field_is_named_at_once_and_no_value_repeated(client: 
 async def test_not_more_than_fifty_fields_are_named(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/jobs", json={f"x{i}": 1 for i in range(5_000)})
     assert len(answer.json()["errors"]) == 50
+
+
+async def test_a_wrong_format_is_answered_with_an_example_and_not_with_a_regular_expression(
+    client: httpx.AsyncClient,
+) -> None:
+    answer = await client.post("/v1/jobs", json={"prompt": "a", "size": "big", "input_images": [{"content_type": "x"}]})
+    assert {one["field"]: one["message"] for one in answer.json()["errors"]} == {
+        "size": "Write WIDTHxHEIGHT in pixels, such as 1024x768.",
+        "input_images.0.content_type": "Write an image type, such as image/png.",
+    }
