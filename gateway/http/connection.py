@@ -21,11 +21,11 @@ from gateway.http.framing import StrictConnection
 from gateway.http.middleware import PROBES, SECURITY, instance_of
 from gateway.problems.problem import Problem, malformed
 
-#: Requests on further connections are refused.
+#: Open connections of the server; requests on further ones are refused.
 CONNECTION_LIMIT = 4_096
-#: The same for the connections of one client on which no request was authenticated.
+#: Open connections of one client on which no request was authenticated; requests on further ones are refused.
 UNKNOWN_CLIENT_LIMIT = 512
-#: When many connections open at once, some time passes before the first request of each is read.
+#: Seconds before an idle connection may be closed: when many open at once, their first requests are read late.
 IDLE_GRACE_SECONDS = 1.0
 
 

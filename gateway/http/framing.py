@@ -10,8 +10,8 @@ import h11
 from h11._receivebuffer import ReceiveBuffer
 
 #: Bytes of a request line with its headers, or of trailers, including the empty line at the end.
-LARGEST_HEAD = 64 * 1024
-MOST_HEADERS = 100
+MAX_HEAD_BYTES = 64 * 1024
+HEADER_LIMIT = 100
 _END = b"\r\n\r\n"
 _NO_LINE_END = re.compile(rb"(?<!\r)\n|\n[ \t]")
 _VERSIONS = (b"1.0", b"1.1")
@@ -21,7 +21,7 @@ class StrictConnection(h11.Connection):
     """The server side of a connection; ambiguous input raises `h11.RemoteProtocolError`."""
 
     def __init__(self) -> None:
-        super().__init__(h11.SERVER, max_incomplete_event_size=LARGEST_HEAD)
+        super().__init__(h11.SERVER, max_incomplete_event_size=MAX_HEAD_BYTES)
         self._receive_buffer = _StrictBuffer()
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
@@ -50,11 +50,11 @@ class _StrictBuffer(ReceiveBuffer):
             start = max(0, self._multiple_lines_search - len(_END))
             end = self._data.find(_END, start)
             size = len(self._data) if end < 0 else end + len(_END)
-            if size > LARGEST_HEAD:
+            if size > MAX_HEAD_BYTES:
                 raise h11.RemoteProtocolError("head too large")
             if _NO_LINE_END.search(self._data, start, size):
                 raise h11.RemoteProtocolError("a folded line, or a line that does not end with CRLF")
         lines = super().maybe_extract_lines()
-        if lines is not None and len(lines) > 1 + MOST_HEADERS:
+        if lines is not None and len(lines) > 1 + HEADER_LIMIT:
             raise h11.RemoteProtocolError("too many headers")
         return lines

@@ -28,11 +28,11 @@ async def events(
     """Yields the bytes of a job's stream; at `until`, a time of the monotonic clock, it ends with an error event."""
     yield f": {job.id}\n\n".encode()
     async with aclosing(changes), aclosing(with_heartbeats(changes, timeouts, draining, seconds_left)) as updates:
-        async for change in updates:
-            if isinstance(change, str):
-                yield f": {change}\n\n".encode()
-            elif isinstance(change, job_pb2.Job) and is_final(change):
-                async for event in _final_events(change, kind, images):
+        async for update in updates:
+            if isinstance(update, str):
+                yield f": {update}\n\n".encode()
+            elif isinstance(update, job_pb2.Job) and is_final(update):
+                async for event in _final_events(update, kind, images):
                     yield event
                 return
             if time.monotonic() > until:

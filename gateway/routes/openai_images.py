@@ -149,25 +149,25 @@ async def _hold(call: _Call, job: job_pb2.Job) -> job_pb2.Job | None:
         await asyncio.wait({waiting, disconnect}, return_when=asyncio.FIRST_COMPLETED)
         if not waiting.done():
             return None
-        seen = waiting.result()
+        latest = waiting.result()
     finally:
         for task in (waiting, disconnect):
             task.cancel()
         await asyncio.gather(waiting, disconnect, return_exceptions=True)
-    if is_final(seen):
-        return seen
-    raise errors.still_running(seen) if time.monotonic() >= call.until else errors.unavailable_problem(seen)
+    if is_final(latest):
+        return latest
+    raise errors.still_running(latest) if time.monotonic() >= call.until else errors.unavailable_problem(latest)
 
 
 async def _images_response(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
     headers = {errors.JOB_HEADER: job.id}
     if not as_base64:
-        written = answers.images(job).model_dump_json()
-        return Response(written, headers=headers, media_type="application/json")
+        content = answers.images(job).model_dump_json()
+        return Response(content, headers=headers, media_type="application/json")
     async with call.deps.images.read(job.artifacts) as contents:
         view = await asyncio.to_thread(answers.images, job, contents)
-        written = await asyncio.to_thread(view.model_dump_json)
-        return Response(written, headers=headers, media_type="application/json")
+        content = await asyncio.to_thread(view.model_dump_json)
+        return Response(content, headers=headers, media_type="application/json")
 
 
 def _stream(call: _Call, job: job_pb2.Job) -> Response:

@@ -39,15 +39,15 @@ async def events(
     yield f"retry: {RETRY_MS}\n\n".encode()
     last_progress_at = float("-inf")
     async with aclosing(changes), aclosing(with_heartbeats(changes, timeouts, draining, seconds_left)) as updates:
-        async for change in updates:
-            if isinstance(change, str):
-                yield f": {change}\n\n".encode()
-            elif isinstance(change, job_pb2.Job):
-                body = render(change).model_dump_json()
-                yield f"event: job\nid: {change.sequence}\ndata: {body}\n\n".encode()
+        async for update in updates:
+            if isinstance(update, str):
+                yield f": {update}\n\n".encode()
+            elif isinstance(update, job_pb2.Job):
+                body = render(update).model_dump_json()
+                yield f"event: job\nid: {update.sequence}\ndata: {body}\n\n".encode()
             elif time.monotonic() - last_progress_at >= timeouts.progress:
                 last_progress_at = time.monotonic()
-                body = job.progress(change).model_dump_json()
+                body = job.progress(update).model_dump_json()
                 yield f"event: progress\ndata: {body}\n\n".encode()
 
 

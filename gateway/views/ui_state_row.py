@@ -21,9 +21,10 @@ def state(
     provider_cancel: ProviderCancel | None = None,
     images_missing: bool | None = None,
 ) -> UiStateView:
-    """Returns a state: how a job is shown whose status is `status` and which has the other properties.
+    """Returns a row of the table: the texts and buttons of a state, and the conditions under which it is shown.
 
-    `stage`, `code`, `reason`, `provider_cancel` and `images_missing` are conditions; None matches every job.
+    The conditions are `status`, `stage`, `code`, `reason`, `provider_cancel` and `images_missing`; None matches any
+    value. `percent` is the position of the progress bar; None shows no bar.
     """
     when = UiCondition(
         status=status,

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.http.framing import LARGEST_HEAD, MOST_HEADERS, StrictConnection
+from gateway.http.framing import HEADER_LIMIT, MAX_HEAD_BYTES, StrictConnection
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE
@@ -45,9 +45,9 @@ AMBIGUOUS = {
 }
 TOO_MUCH = {
     "a header of 80 kB": HEAD + b"X-A: " + b"a" * 80_000 + b"\r\n\r\n" + SECOND,
-    "one byte too many": HEAD + b"X-A: " + b"a" * (LARGEST_HEAD - len(HEAD) - 8) + b"\r\n\r\n" + SECOND,
+    "one byte too many": HEAD + b"X-A: " + b"a" * (MAX_HEAD_BYTES - len(HEAD) - 8) + b"\r\n\r\n" + SECOND,
     "an address of 80 kB": b"GET /" + b"a" * 80_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n" + SECOND,
-    "one header too many": HEAD + b"".join(b"a: b\r\n" for _ in range(MOST_HEADERS)) + b"\r\n" + SECOND,
+    "one header too many": HEAD + b"".join(b"a: b\r\n" for _ in range(HEADER_LIMIT)) + b"\r\n" + SECOND,
     "5,000 headers": HEAD + b"".join(b"a: b\r\n" for _ in range(5_000)) + b"\r\n" + SECOND,
     "5,000 trailers": POST
     + b"Transfer-Encoding: chunked\r\n\r\n0\r\n"
@@ -61,8 +61,8 @@ FINE = {
     "LF in a body": POST + b"Content-Length: 3\r\n\r\n\n \n",
     "LF in a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n3\r\n\n \n\r\n0\r\n\r\n",
     "a trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX-A: b\r\n\r\n",
-    "the largest head": HEAD + b"X-A: " + b"a" * (LARGEST_HEAD - len(HEAD) - 9) + b"\r\n\r\n",
-    "as many headers as may be": HEAD + b"".join(b"a: b\r\n" for _ in range(MOST_HEADERS - 1)) + b"\r\n",
+    "the largest head": HEAD + b"X-A: " + b"a" * (MAX_HEAD_BYTES - len(HEAD) - 9) + b"\r\n\r\n",
+    "as many headers as may be": HEAD + b"".join(b"a: b\r\n" for _ in range(HEADER_LIMIT - 1)) + b"\r\n",
 }
 
 
