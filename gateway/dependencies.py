@@ -61,7 +61,7 @@ class Dependencies:
     """Counts open streams."""
     images: PublicImageReader = field(default_factory=PublicImageReader)
     """Downloads images for base64 responses."""
-    _thread: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _parsing: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held while a large body is parsed in a thread."""
 
     @cached_property
@@ -69,12 +69,12 @@ class Dependencies:
         """The metrics of these objects."""
         return Metrics(streams=self.streams, bodies=self.bodies, images=self.images, limiter=self.jobs.limiter)
 
-    async def digest(self, work: Callable[[bytes], T], raw: bytes) -> T:
-        """Returns `work(raw)`; runs it in a thread if the body is large, so that it does not block other requests."""
+    async def parse(self, parser: Callable[[bytes], T], raw: bytes) -> T:
+        """Returns `parser(raw)`; runs it in a thread for a large body, so that it does not block other requests."""
         if len(raw) <= SMALL_BODY:
-            return work(raw)
-        async with self._thread:
-            return await asyncio.to_thread(work, raw)
+            return parser(raw)
+        async with self._parsing:
+            return await asyncio.to_thread(parser, raw)
 
     def renderer(self, request: Request, principal: Principal) -> Renderer:
         """Returns the converter from jobs to views for this client and this time."""

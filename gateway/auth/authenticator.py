@@ -29,7 +29,7 @@ _PROXY_HEADER_PREFIXES = (
     "cf-", "cloudfront-", "fly-", "ngrok-", "tailscale-", "x-amzn-", "x-appengine-", "x-azure-", "x-envoy-",
     "x-forwarded", "x-original-",
 )  # fmt: skip
-_SCOPE = "calotype.caller"
+_SCOPE = "calotype.principal"
 EMBEDDED = Principal(tenant="default")
 _SEND_KEY = "Send the header Authorization: Bearer KEY."
 _HELP = (

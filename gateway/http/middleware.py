@@ -136,7 +136,9 @@ class _ResponseSender:
         self._metrics = metrics
         self._request_id = request_id_of(scope)
         self._started_at = time.monotonic()
+        #: HTTP status of the response; 0 until it has begun.
         self.status = 0
+        #: Whether the response repeats that of an earlier request with the same Idempotency-Key.
         self.replayed = False
 
     async def send(self, message: Message) -> None:

@@ -32,7 +32,7 @@ async def create_client_token(request: Request, deps: DependenciesOf, principal:
     """
     idempotency_key(request)
     async with deps.bodies.read(request) as raw:
-        body = validation.check(CreateClientToken, await deps.digest(strict_json.parse, raw))
+        body = validation.check(CreateClientToken, await deps.parse(strict_json.parse, raw))
     audit.note_object(request.scope, body.job_id)
     job = await deps.jobs.get(principal.tenant, job_id_of(body.job_id))
     token, grant = deps.authenticator.client_token(principal, job.id, body.actions, body.ttl_seconds)

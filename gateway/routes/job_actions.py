@@ -73,7 +73,7 @@ async def retry_job(
     """Retries a failed job: from the upload if all its images are made, else from the queue."""
     key = idempotency_key(request)
     async with deps.bodies.read(request, may_be_empty=True) as raw:
-        body = await deps.digest(_parse, raw)
+        body = await deps.parse(_parse, raw)
     retry_request = job_service_pb2.RetryJobRequest(
         tenant=principal.tenant,
         job_id=job_id,

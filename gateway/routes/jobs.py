@@ -63,7 +63,7 @@ async def _submit(
 ) -> job_service_pb2.CreateJobResponse:
     """Runs apart from its caller, so that input images are freed while the client waits for its job."""
     async with deps.bodies.read(request) as raw:
-        job_request, fingerprint = await deps.digest(_parse, raw)
+        job_request, fingerprint = await deps.parse(_parse, raw)
         return await submit(request, deps.jobs, deps.tenants, principal, job_request, key=key, fingerprint=fingerprint)
 
 

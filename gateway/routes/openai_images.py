@@ -112,7 +112,7 @@ async def _submit(
     """Runs apart from its caller, so that input images are freed while the client waits for its job."""
     request, deps = call.request, call.deps
     async with deps.bodies.read(request, media_type=media_type) as raw:
-        image_request = await deps.digest(read, raw)
+        image_request = await deps.parse(read, raw)
         if image_request.as_stream and (deps.streams.full or deps.draining.is_set()):
             detail = "No further stream can be opened right now. Try again, or leave `stream` out."
             raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
