@@ -13,13 +13,13 @@ export interface paths {
         };
         /**
          * List jobs, newest first
-         * @description Returns a page of the tenant's jobs; new jobs do not shift the pages that follow.
+         * @description Returns a page of the tenant's jobs that match every filter. Jobs that arrive meanwhile neither repeat nor hide entries of later pages.
          */
         get: operations["listJobs"];
         put?: never;
         /**
          * Submit a job
-         * @description Creates a job and responds at once; providers are called later. `Prefer: wait=N` waits up to N seconds for it.
+         * @description Stores the job and responds at once; workers call the provider later. With `Prefer: wait=N` the response is held until the job is final.
          */
         post: operations["createJob"];
         delete?: never;
@@ -36,15 +36,15 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a job
-         * @description Returns the job; `Prefer: wait=N` waits until it is final, or with `If-None-Match` until it has changed.
+         * Get a job
+         * @description Returns the job as it is now; with `Prefer: wait=N` once it is final; with `If-None-Match` too, once it has changed.
          */
         get: operations["getJob"];
         put?: never;
         post?: never;
         /**
          * Delete a final job
-         * @description Deletes a final job's images, inputs and personal data; the record of its provider calls stays.
+         * @description Deletes a final job with its images, input images and personal data; the ledger of provider calls and costs stays.
          */
         delete: operations["deleteJob"];
         options?: never;
@@ -61,7 +61,7 @@ export interface paths {
         };
         /**
          * List the attempts of a job
-         * @description Returns every attempt of the job with its provider calls and their cost.
+         * @description Returns every claim of the job by a worker, with its provider calls and their costs.
          */
         get: operations["listAttempts"];
         put?: never;
@@ -83,7 +83,7 @@ export interface paths {
         put?: never;
         /**
          * Cancel a job
-         * @description Cancels an unfinished job; canceling a canceled job again changes nothing and succeeds.
+         * @description Ends a job that is not final. Canceling a canceled job again has the same response.
          */
         post: operations["cancelJob"];
         delete?: never;
@@ -103,7 +103,7 @@ export interface paths {
         put?: never;
         /**
          * Retry a failed job
-         * @description Retries a failed job: from the upload if all its images are made, else from the queue.
+         * @description Returns the job to the upload if all its images are made, else to the queue. Images that are paid for are not bought again, unless `on_ambiguous: retry` allows it for calls whose outcome is unknown.
          */
         post: operations["retryJob"];
         delete?: never;
@@ -121,7 +121,7 @@ export interface paths {
         };
         /**
          * Follow a job
-         * @description Sends the current state of the job, then every change; with `Last-Event-ID`, only the changes after it.
+         * @description Server-sent events: the job as it is now, then every change once and in order. With `Last-Event-ID` or `after`, exactly the later changes. The stream ends after the final state; a client that comes again gets 204.
          */
         get: operations["watchJob"];
         put?: never;
@@ -142,10 +142,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Create a client token for a browser
-         * @description Creates a token with which a browser can read and follow one job, and cancel or retry it if `actions` say so.
-         *
-         *     Tokens are not stored: every call returns a new one with the same rights, even with the same Idempotency-Key.
+         * Create a client token
+         * @description Creates a token with which a page in a browser reads one job, and cancels or retries it if `actions` allows that. The service does not store it: repeating the request makes another token, whatever the Idempotency-Key.
          */
         post: operations["createClientToken"];
         delete?: never;
@@ -163,7 +161,7 @@ export interface paths {
         };
         /**
          * List providers
-         * @description Returns every provider that jobs of this tenant may use.
+         * @description Returns every provider that jobs of this tenant may name, with what it supports and its health.
          */
         get: operations["listProviders"];
         put?: never;
@@ -182,8 +180,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List the display states
-         * @description Returns every state that the `display` of a job can have; the first whose condition holds is shown.
+         * List the states that a frontend shows
+         * @description Returns every state that `display` of a job can have, in order; the first one whose condition holds is shown. Texts are in the language of `Accept-Language`.
          */
         get: operations["listUiStates"];
         put?: never;
@@ -204,8 +202,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Generate images (OpenAI format)
-         * @description Creates a job and holds the request until the job is final; the job continues if the connection ends.
+         * Make images, as OpenAI's clients call it
+         * @description Submits a job and holds the request until it is final, for up to 580 s. The job goes on if the client disconnects.
          */
         post: operations["generateImages"];
         delete?: never;
@@ -224,8 +222,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Edit images (OpenAI format)
-         * @description Generates images from input images in a multipart form: one `image` or several `image[]`, and a `mask`.
+         * Make images from images, as OpenAI's clients call it
+         * @description Same as `generateImages`, with images to start from, as a multipart form.
          */
         post: operations["editImages"];
         delete?: never;
@@ -242,7 +240,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List models (OpenAI format)
+         * List models, as OpenAI's clients call it
          * @description Returns every provider by its name, and every model that it lists as `<provider>/<model>`.
          */
         get: operations["listModels"];
@@ -262,8 +260,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a model (OpenAI format)
-         * @description Returns a provider or one of its models; names of models may contain slashes.
+         * Get a model, as OpenAI's clients call it
+         * @description Returns a provider, or a model of a provider.
          */
         get: operations["getModel"];
         put?: never;
@@ -283,7 +281,7 @@ export interface paths {
         };
         /**
          * List dead letters
-         * @description Lists the messages that job-service can never apply, with the reason of each.
+         * @description Returns a page of messages that job-service could not apply, with the reason, oldest first.
          */
         get: operations["listDeadLetters"];
         put?: never;
@@ -305,7 +303,7 @@ export interface paths {
         put?: never;
         /**
          * Replay a dead letter
-         * @description Publishes a dead letter again, unchanged. Use it after the cause has been fixed.
+         * @description Publishes the message again, unchanged, after the cause of its refusal was removed.
          */
         post: operations["replayDeadLetter"];
         delete?: never;
@@ -322,8 +320,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the state of the queue
-         * @description Returns how many jobs wait or are in progress, by tenant, and since when the oldest one waits.
+         * Get the queue
+         * @description Returns how many jobs wait or are in progress, for which tenants and since when.
          */
         get: operations["getQueue"];
         put?: never;
@@ -342,8 +340,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read the use of each provider
-         * @description Returns each provider with its calls in progress and in the last minute.
+         * List the use of provider limits
+         * @description Returns every provider with its health, its calls in progress and its calls of the last minute.
          */
         get: operations["listProviderUse"];
         put?: never;
@@ -362,8 +360,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Read a job of any tenant
-         * @description Returns a job with its attempts and with the providers' error messages, which tenants do not see.
+         * Get a job of any tenant
+         * @description Returns the job, its tenant and its attempts, with the providers' own error messages.
          */
         get: operations["getAnyJob"];
         put?: never;
@@ -382,8 +380,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * List what tenants have spent of their budgets
-         * @description Returns each tenant's budget, and what it has spent and reserved today and this month (UTC).
+         * List the spend of tenants
+         * @description Returns the tenants that have a budget, with what is spent and reserved today and this month (UTC).
          */
         get: operations["listSpend"];
         put?: never;
@@ -402,8 +400,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Check that the process is alive
-         * @description Returns 200 while the process runs; does not check its dependencies.
+         * Liveness
+         * @description Responds as long as the process runs, without a check of what it depends on.
          */
         get: operations["isAlive"];
         put?: never;
@@ -422,8 +420,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Check that requests can be served
-         * @description Returns 200 if job-service is ready and the gateway is not stopping, else 503.
+         * Readiness
+         * @description Returns whether job-service can be reached and the gateway is not about to stop.
          */
         get: operations["isReady"];
         put?: never;
@@ -439,304 +437,1010 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * Action
+         * @description What the user can do with a job now.
+         *
+         *     - `cancel`: cancel it
+         *     - `retry`: retry it
+         *     - `retry_may_charge_again`: retry it with `on_ambiguous: retry`, once the user agreed to maybe pay again
+         * @enum {string}
+         */
+        Action: "cancel" | "retry" | "retry_may_charge_again";
+        /**
          * AliveView
-         * @description The process answers.
+         * @description The process answers requests.
          */
         AliveView: {
             /**
              * Status
+             * @description Always `ok`.
              * @constant
              */
             status: "ok";
         };
         /**
          * AnyJobView
-         * @description A job of any tenant and every attempt, oldest first; errors of providers in the vendors' own words.
+         * @description A job of any tenant with its attempts, which include the providers' own error messages.
          */
         AnyJobView: {
-            /** Tenant */
+            /**
+             * Tenant
+             * @description Tenant that owns the job.
+             */
             tenant: string;
+            /** @description The job. */
             job: components["schemas"]["JobView"];
-            /** Attempts */
+            /**
+             * Attempts
+             * @description Attempts, oldest first.
+             */
             attempts: components["schemas"]["AttemptView"][];
         };
         /**
          * ArtifactView
-         * @description A picture that anybody may read.
+         * @description A finished image. Anybody who knows its address can read it.
          */
         ArtifactView: {
-            /** Id */
+            /**
+             * Id
+             * @description Id of the image, `img_...`.
+             */
             id: string;
-            /** Index */
+            /**
+             * Index
+             * @description Index of the image in its job, from 0.
+             */
             index: number;
-            /** Url */
+            /**
+             * Url
+             * @description Public address of the image; needs no credential and does not change.
+             */
             url: string;
-            /** Content Type */
+            /**
+             * Content Type
+             * @description Media type of the decoded image: `image/png`, `image/jpeg` or `image/webp`.
+             */
             content_type: string;
-            /** Width */
+            /**
+             * Width
+             * @description Width in pixels.
+             */
             width: number;
-            /** Height */
+            /**
+             * Height
+             * @description Height in pixels.
+             */
             height: number;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Size of the encoded image in bytes.
+             */
             size_bytes: number;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description SHA-256 of the encoded image, 64 lower-case hexadecimal digits.
+             */
             sha256: string;
-            /** Blurhash */
+            /**
+             * Blurhash
+             * @description BlurHash placeholder, 4 x 3 components.
+             */
             blurhash: string;
-            /** Seed */
+            /**
+             * Seed
+             * @description Seed that the provider used; null if unknown. JavaScript reads a seed above 2^53-1 inexactly.
+             */
             seed: number | null;
-            /** Revised Prompt */
+            /**
+             * Revised Prompt
+             * @description The prompt as the provider rewrote it; null if it did not, or did not say so.
+             */
             revised_prompt: string | null;
         };
         /**
          * AttemptList
-         * @description Every attempt, oldest first.
+         * @description Every attempt of a job.
          */
         AttemptList: {
-            /** Attempts */
+            /**
+             * Attempts
+             * @description Attempts, oldest first.
+             */
             attempts: components["schemas"]["AttemptView"][];
         };
         /**
          * AttemptView
-         * @description One claim of the job by a worker.
+         * @description An attempt: one claim of the job by a worker.
          */
         AttemptView: {
-            /** Number */
+            /**
+             * Number
+             * @description Number of the claim, unique in the job; numbers need not be consecutive.
+             */
             number: number;
-            /** Stage */
-            stage: ("queued" | "processing" | "generating" | "uploading" | "persisting") | null;
-            /** Worker */
+            /**
+             * Stage
+             * @description `generating` for a claim by a generator, `uploading` for one by an uploader.
+             */
+            stage: components["schemas"]["Stage"] | null;
+            /**
+             * Worker
+             * @description Name of the worker.
+             */
             worker: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When the worker claimed the job.
+             */
             started_at: string | null;
-            /** Ended At */
+            /**
+             * Ended At
+             * @description When the attempt ended; null while it is in progress.
+             */
             ended_at: string | null;
             /**
              * Outcome
-             * @description Null while it lasts.
+             * @description `succeeded`, `failed`, `requeued`, `released`, `rescued` or `canceled`; null while it is in progress.
              */
             outcome: string | null;
-            /** Failure Stage */
-            failure_stage: ("queued" | "processing" | "generating" | "uploading" | "persisting") | null;
+            /**
+             * Failure Stage
+             * @description Stage in which the attempt failed; null if it did not fail.
+             */
+            failure_stage: components["schemas"]["Stage"] | null;
+            /** @description Why the attempt failed; null if it did not fail. */
             error: components["schemas"]["ErrorView"] | null;
-            /** Counted */
+            /**
+             * Counted
+             * @description True if the attempt counts in `attempt_count` of the job.
+             */
             counted: boolean;
-            /** Provider Calls */
+            /**
+             * Provider Calls
+             * @description Provider calls that began in this attempt.
+             */
             provider_calls: components["schemas"]["ProviderCallView"][];
         };
         /**
+         * Background
+         * @description Background of images.
+         *
+         *     - `transparent`: transparent; needs png or webp
+         *     - `opaque`: not transparent
+         *     - `auto`: the provider chooses
+         * @enum {string}
+         */
+        Background: "transparent" | "opaque" | "auto";
+        /**
+         * CallPhase
+         * @description State of a provider call.
+         *
+         *     - `intended`: recorded before it is sent; it may or may not have been sent
+         *     - `accepted`: the provider accepted it and named an operation
+         *     - `succeeded`: the provider made the images
+         *     - `refused`: the provider's content policy refused it
+         *     - `failed`: it ended without a result
+         *     - `canceled`: it was canceled at the provider
+         *     - `not_sent`: it never reached the provider, or the provider did not accept it
+         *     - `unknown`: it may or may not have been carried out and charged
+         * @enum {string}
+         */
+        CallPhase: "intended" | "accepted" | "succeeded" | "refused" | "failed" | "canceled" | "not_sent" | "unknown";
+        /**
          * CapabilitiesView
-         * @description What a provider can do; a request that goes beyond it is refused.
+         * @description What a provider or a model supports. A request that exceeds it is refused before any call.
          */
         CapabilitiesView: {
-            /** Max Images Per Call */
+            /**
+             * Max Images Per Call
+             * @description Most images that one provider call makes; a job of more images is split into several calls.
+             */
             max_images_per_call: number;
-            /** Sizes */
+            /**
+             * Sizes
+             * @description Accepted values of `size`; empty: any size within the limits of the sides.
+             */
             sizes: string[];
-            /** Aspect Ratios */
+            /**
+             * Aspect Ratios
+             * @description Accepted values of `aspect_ratio`; empty: none.
+             */
             aspect_ratios: string[];
-            /** Min Side */
+            /**
+             * Min Side
+             * @description Shortest side in pixels; null if `sizes` lists the sizes or a size cannot be chosen.
+             */
             min_side: number | null;
-            /** Max Side */
+            /**
+             * Max Side
+             * @description Longest side in pixels; null if `sizes` lists the sizes or a size cannot be chosen.
+             */
             max_side: number | null;
-            /** Side Multiple */
+            /**
+             * Side Multiple
+             * @description Both sides must be multiples of this number of pixels; 1: any.
+             */
             side_multiple: number;
             /**
              * Max Ratio
-             * @description The longer side may be so many times the shorter one; null: any.
+             * @description Largest ratio of the longer side to the shorter one; null: any.
              */
             max_ratio: number | null;
-            /** Output Formats */
+            /**
+             * Output Formats
+             * @description Accepted values of `output_format`; empty: none.
+             */
             output_formats: string[];
-            /** Qualities */
+            /**
+             * Qualities
+             * @description Accepted values of `quality`; empty: none.
+             */
             qualities: string[];
-            /** Backgrounds */
+            /**
+             * Backgrounds
+             * @description Accepted values of `background`; empty: none.
+             */
             backgrounds: string[];
-            /** Output Compression */
+            /**
+             * Output Compression
+             * @description True if `output_compression` is supported.
+             */
             output_compression: boolean;
-            /** Moderations */
+            /**
+             * Moderations
+             * @description Accepted values of `moderation`; empty: none.
+             */
             moderations: string[];
-            /** Input Fidelities */
+            /**
+             * Input Fidelities
+             * @description Accepted values of `input_fidelity`; empty: none.
+             */
             input_fidelities: string[];
-            /** Seed */
+            /**
+             * Seed
+             * @description True if `seed` is supported.
+             */
             seed: boolean;
-            /** Negative Prompt */
+            /**
+             * Negative Prompt
+             * @description True if `negative_prompt` is supported.
+             */
             negative_prompt: boolean;
-            /** Max Input Images */
+            /**
+             * Max Input Images
+             * @description Most input images; 0: none.
+             */
             max_input_images: number;
-            /** Mask */
+            /**
+             * Mask
+             * @description True if `mask` is supported.
+             */
             mask: boolean;
-            /** Resumable */
+            /**
+             * Resumable
+             * @description True if a call can be followed again after a crash of this service, by an id that the provider names.
+             */
             resumable: boolean;
-            /** Cancelable */
+            /**
+             * Cancelable
+             * @description True if a call in progress can be canceled at the provider.
+             */
             cancelable: boolean;
-            /** Idempotent */
+            /**
+             * Idempotent
+             * @description True if the provider never charges twice for a call that is repeated with the same key.
+             */
             idempotent: boolean;
-            /** Free */
+            /**
+             * Free
+             * @description True if a call costs nothing.
+             */
             free: boolean;
-            /** Max Prompt Characters */
+            /**
+             * Max Prompt Characters
+             * @description Longest prompt in characters; null: only the limit of this service.
+             */
             max_prompt_characters: number | null;
         };
         /**
          * ClientTokenView
-         * @description A token for one job; it is shown here and nowhere else.
+         * @description A client token for one job. The service does not store it and cannot return it again.
          */
         ClientTokenView: {
             /**
              * Token
-             * @description For `Authorization: Bearer`, or at `/events` for `?access_token=`.
+             * @description The token: send it as `Authorization: Bearer TOKEN`, or to `/events` as `?access_token=TOKEN`.
              */
             token: string;
-            /** Job Id */
+            /**
+             * Job Id
+             * @description The only job that the token gives access to.
+             */
             job_id: string;
-            /** Actions */
-            actions: ("read" | "cancel" | "retry")[];
+            /**
+             * Actions
+             * @description What the token allows.
+             */
+            actions: components["schemas"]["TokenAction"][];
             /**
              * Expires At
              * Format: date-time
+             * @description When the token expires.
              */
             expires_at: string;
         };
         /**
+         * Code
+         * @description Class of a failure, which decides whether the service retries by itself.
+         *
+         *     - `TEMPORARY`: should pass by itself
+         *     - `RATE_LIMIT`: too many requests for now
+         *     - `TIMEOUT`: too slow, or the outcome is unknown
+         *     - `AUTH_ERROR`: a credential was refused
+         *     - `PERMANENT`: the same request cannot succeed
+         *     - `UNKNOWN`: not classified, or a defect of the service
+         * @enum {string}
+         */
+        Code: "TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN";
+        /**
+         * CompletedView
+         * @description A finished image: the data of an event in a stream.
+         */
+        CompletedView: {
+            /** @description Type of the event. */
+            type: components["schemas"]["EventType"];
+            /**
+             * B64 Json
+             * @description The encoded image in base64.
+             */
+            b64_json: string;
+            /**
+             * Created At
+             * @description When the job was completed, in seconds since 1970-01-01 UTC.
+             */
+            created_at: number;
+            /**
+             * Size
+             * @description Width and height in pixels, such as `512x512`.
+             */
+            size: string;
+            /**
+             * Quality
+             * @description Quality that was requested; `auto` if none.
+             */
+            quality: string;
+            /**
+             * Background
+             * @description Background that was requested; `auto` if none.
+             */
+            background: string;
+            /**
+             * Output Format
+             * @description File format: `png`, `jpeg` or `webp`.
+             */
+            output_format: string;
+            /** @description Token counts. Always zero. */
+            usage: components["schemas"]["UsageView"];
+        };
+        /**
          * ConditionView
-         * @description One thing that readiness depends on.
+         * @description A condition of readiness.
          */
         ConditionView: {
-            /** Name */
+            /**
+             * Name
+             * @description Name of the condition, such as `job-service`.
+             */
             name: string;
-            /** Ok */
+            /**
+             * Ok
+             * @description True if the condition holds.
+             */
             ok: boolean;
-            /** Message */
+            /**
+             * Message
+             * @description Why the condition does not hold; empty if it does or if there is nothing to add.
+             */
             message: string;
         };
         /**
+         * Consent
+         * @description Who allowed a call that may pay a second time.
+         *
+         *     - `none`: no consent was needed
+         *     - `job`: the job, with `on_ambiguous: retry`
+         *     - `user`: a user's retry, with `on_ambiguous: retry`
+         * @enum {string}
+         */
+        Consent: "none" | "job" | "user";
+        /**
          * CostView
-         * @description The sum of what is known.
+         * @description Sum of the known costs of a job's provider calls.
          */
         CostView: {
             /**
              * Amount Micros
-             * @description Millionths of the currency's unit; null when no call's cost is known.
+             * @description Millionths of `currency`; null if no call's cost is known, and for holders of a client token.
              */
             amount_micros: number | null;
-            /** Currency */
+            /**
+             * Currency
+             * @description ISO 4217 code, such as `USD`.
+             */
             currency: string;
-            /** Complete */
+            /**
+             * Complete
+             * @description False while the cost of any call is unknown, in which case the sum may still grow.
+             */
             complete: boolean;
         };
         /**
+         * CreateClientToken
+         * @description What a page in a browser may do with a job.
+         */
+        CreateClientToken: {
+            /**
+             * Job Id
+             * @description The job; at most 80 characters.
+             */
+            job_id: string;
+            /**
+             * Actions
+             * @description What the token allows; 1 to 3 actions.
+             * @default [
+             *       "read"
+             *     ]
+             */
+            actions?: components["schemas"]["TokenAction"][];
+            /**
+             * Ttl Seconds
+             * @description Validity in seconds, from a minute to a day.
+             * @default 3600
+             */
+            ttl_seconds?: number;
+        };
+        /**
+         * CreateJob
+         * @description A request for images. Only `prompt` is required; null means the same as a field that is left out.
+         *
+         *     A field that the chosen provider does not support is refused; `GET /v1/providers` says what each one supports.
+         */
+        CreateJob: {
+            /**
+             * Prompt
+             * @description What to draw; 1 to 32,000 characters.
+             */
+            prompt: string;
+            /**
+             * Negative Prompt
+             * @description What not to draw; 1 to 32,000 characters.
+             * @default null
+             */
+            negative_prompt?: string | null;
+            /**
+             * Provider
+             * @description Provider, by its name in `GET /v1/providers`; null: the default provider.
+             * @default null
+             */
+            provider?: string | null;
+            /**
+             * Model
+             * @description Model of the provider; null: the provider's default model.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * Fallback
+             * @description Providers to try in this order if `provider` fails before anything was bought; at most 5.
+             * @default []
+             */
+            fallback?: string[];
+            /**
+             * N
+             * @description Number of images.
+             * @default 1
+             */
+            n?: number;
+            /**
+             * Size
+             * @description Width and height in pixels, such as `1024x768`; excludes `aspect_ratio`. Null: the provider's own choice.
+             * @default null
+             */
+            size?: string | null;
+            /**
+             * Aspect Ratio
+             * @description Ratio of width to height, such as `16:9` or `19.5:9`; excludes `size`. Null: the provider's own choice.
+             * @default null
+             */
+            aspect_ratio?: string | null;
+            /**
+             * Seed
+             * @description Seed of the first image; image `i` uses `seed + i`. Null: chosen by the service or the provider.
+             *
+             *     JavaScript represents whole numbers exactly only up to 2^53-1 (9007199254740991): `JSON.parse` and `JSON.stringify`
+             *     change a larger seed, so keep seeds of a browser below that.
+             * @default null
+             */
+            seed?: number | null;
+            /**
+             * Quality
+             * @description Quality, by the provider's own name for it (`qualities`); null: the provider's own choice.
+             * @default null
+             */
+            quality?: string | null;
+            /**
+             * Output Format
+             * @description File format of the images; null: the provider's own choice.
+             * @default null
+             */
+            output_format?: components["schemas"]["OutputFormat"] | null;
+            /**
+             * Background
+             * @description Background of the images; `transparent` needs png or webp. Null: the provider's own choice.
+             * @default null
+             */
+            background?: components["schemas"]["Background"] | null;
+            /**
+             * Output Compression
+             * @description Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Null: the provider's own choice.
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @description How strictly the provider moderates; null: the provider's own choice.
+             * @default null
+             */
+            moderation?: components["schemas"]["Moderation"] | null;
+            /**
+             * Input Fidelity
+             * @description How closely input images are preserved; needs `input_images`. Null: the provider's own choice.
+             * @default null
+             */
+            input_fidelity?: components["schemas"]["InputFidelity"] | null;
+            /**
+             * Input Images
+             * @description Images to start from, at most 16; at most 40 MiB together with the mask, and 50 million pixels each.
+             * @default []
+             */
+            input_images?: components["schemas"]["InputImage"][];
+            /**
+             * @description Mask of an edit: its transparent pixels are edited, or its white ones if none is transparent.
+             * @default null
+             */
+            mask?: components["schemas"]["InputImage"] | null;
+            /**
+             * Provider Options
+             * @description Options of the provider (`options` in `GET /v1/providers`); at most 64 KiB as JSON.
+             *
+             *     A whole number beyond 2^53 (9007199254740992) is refused; write it as text.
+             * @default {}
+             */
+            provider_options?: {
+                [key: string]: unknown;
+            };
+            /**
+             * @description Order among the tenant's own jobs.
+             * @default normal
+             */
+            priority?: components["schemas"]["Priority"];
+            /**
+             * Start Within Seconds
+             * @description Seconds from acceptance within which a generator must claim the job, or it fails; null: no such limit.
+             * @default null
+             */
+            start_within_seconds?: number | null;
+            /**
+             * Finish Within Seconds
+             * @description Seconds from acceptance within which the job must be final, or it fails; null: no such limit.
+             * @default null
+             */
+            finish_within_seconds?: number | null;
+            /**
+             * @description What to do if the outcome of a paid call is unknown: fail the job, or call again and maybe pay twice.
+             * @default fail
+             */
+            on_ambiguous?: components["schemas"]["OnAmbiguous"];
+            /**
+             * Fallback On Refusal
+             * @description True: a refusal by a provider's content policy is tried at the next fallback.
+             * @default false
+             */
+            fallback_on_refusal?: boolean;
+            /**
+             * Callback Url
+             * @description Stored with the job and returned; the service does not call it.
+             * @default null
+             */
+            callback_url?: string | null;
+            /**
+             * End User
+             * @description The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters.
+             * @default null
+             */
+            end_user?: string | null;
+            /**
+             * Metadata
+             * @description The caller's own labels, by which `GET /v1/jobs` filters; at most 16.
+             *
+             *     A key has 1 to 40 characters, a value at most 500.
+             * @default {}
+             */
+            metadata?: {
+                [key: string]: string;
+            };
+        };
+        /**
          * DeadLetterPage
-         * @description Dead letters, oldest first.
+         * @description A page of dead letters.
          */
         DeadLetterPage: {
-            /** Dead Letters */
+            /**
+             * Dead Letters
+             * @description Dead letters of this page, oldest first.
+             */
             dead_letters: components["schemas"]["DeadLetterView"][];
-            /** Next Page Token */
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
             next_page_token: string | null;
         };
         /**
          * DeadLetterView
-         * @description A message that was refused for good; its body is not shown.
+         * @description A message that job-service could not apply. Its body is not returned: it may contain a prompt.
          */
         DeadLetterView: {
-            /** Id */
+            /**
+             * Id
+             * @description Id for a replay; opaque.
+             */
             id: string;
             /**
              * Died At
              * Format: date-time
+             * @description When the message was refused, or set aside to be tried again.
              */
             died_at: string;
-            /** Reason */
+            /**
+             * Reason
+             * @description Why it could not be applied.
+             */
             reason: string;
-            /** Subject */
+            /**
+             * Subject
+             * @description NATS subject that it was published on.
+             */
             subject: string;
-            /** Type */
+            /**
+             * Type
+             * @description CloudEvents type; null if it had none.
+             */
             type: string | null;
-            /** Job Id */
+            /**
+             * Job Id
+             * @description Job that it concerns; null if it does not say.
+             */
             job_id: string | null;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Size of its body in bytes.
+             */
             size_bytes: number;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description SHA-256 of its body, 64 lower-case hexadecimal digits.
+             */
             sha256: string;
         };
         /**
          * DisplayView
-         * @description What to show to the user.
+         * @description What a frontend shows of a job; docs/ui-states.md lists every state.
          */
         DisplayView: {
-            /** Key */
-            key: string;
-            /** Title */
-            title: string;
-            /** Message */
-            message: string;
             /**
-             * Tone
-             * @enum {string}
+             * Key
+             * @description Name of the state, such as `failed_timeout`.
              */
-            tone: "info" | "progress" | "success" | "warning" | "error";
-            /** Percent */
+            key: string;
+            /**
+             * Title
+             * @description Title in the language of `Accept-Language`.
+             */
+            title: string;
+            /**
+             * Message
+             * @description One or two sentences in the language of `Accept-Language`.
+             */
+            message: string;
+            /** @description Tone, for colour and icon. */
+            tone: components["schemas"]["Tone"];
+            /**
+             * Percent
+             * @description Position of a progress bar, 0 to 100; null if the state has no bar.
+             */
             percent: number | null;
-            /** Actions */
-            actions: ("cancel" | "retry" | "retry_may_charge_again")[];
+            /**
+             * Actions
+             * @description What the user can do now; a client token restricts this to the actions that it grants.
+             */
+            actions: components["schemas"]["Action"][];
             /**
              * Poll After Ms
-             * @description Milliseconds after which polling makes sense; null when final.
+             * @description Milliseconds after which to poll again; null for a final job, which need not be polled.
              */
             poll_after_ms: number | null;
         };
         /**
+         * EditImages
+         * @description A form with the parameters of an image call, and the images to start from.
+         */
+        EditImages: {
+            /** @description Images to start from (PNG, JPEG or WebP), at most 16, 20 MiB each and 40 MiB together with the mask; repeat the field for several. The name `image[]` is accepted too. */
+            image: string[];
+            /**
+             * Format: binary
+             * @description Mask: its transparent pixels are edited, or its white ones if none is transparent.
+             */
+            mask?: string;
+            /** @description What to draw; 1 to 32,000 characters. */
+            prompt: string;
+            /** @description `<provider>` for its default model, or `<provider>/<model>`; left out: the default provider. */
+            model?: string;
+            /** @description Number of images; left out: 1. */
+            n?: number;
+            /** @description Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice. */
+            size?: string;
+            /** @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice. */
+            quality?: string;
+            /** @description File format of the images; left out: the provider's own choice. */
+            output_format?: components["schemas"]["OutputFormat"];
+            /** @description Background of the images; `transparent` needs png or webp. Left out or `auto`: the provider's own choice. */
+            background?: components["schemas"]["Background"];
+            /** @description Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Left out: the provider's own choice. */
+            output_compression?: number;
+            /** @description How strictly the provider moderates; left out or `auto`: the provider's own choice. */
+            moderation?: components["schemas"]["Moderation"];
+            /** @description How closely input images are preserved; left out or `low`: the provider's own choice. */
+            input_fidelity?: components["schemas"]["InputFidelity"];
+            /** @description `url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`. */
+            response_format?: components["schemas"]["ResponseFormat"];
+            /** @description True: the response is a stream with one event for each image; left out: false. */
+            stream?: boolean;
+            /** @description Your own user, stored as `end_user` of the job; at most 128 characters. */
+            user?: string;
+            /** @description Newer name of `user`, which it overrides; at most 128 characters. */
+            safety_identifier?: string;
+            /**
+             * @description Must be 0 or left out: images are sent only when they are finished.
+             * @constant
+             */
+            partial_images?: 0;
+        };
+        /**
          * ErrorView
-         * @description Why a job or an attempt did not succeed.
+         * @description Why a job or an attempt failed.
          */
         ErrorView: {
+            /** @description Class of the failure. */
+            code: components["schemas"]["Code"];
             /**
-             * Code
-             * @enum {string}
+             * Reason
+             * @description Reason within the class, from the catalogue in docs/errors.md, such as `CONTENT_POLICY`.
              */
-            code: "TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN";
-            /** Reason */
             reason: string;
-            /** Message */
+            /**
+             * Message
+             * @description What happened and what to do, in one or two sentences for people.
+             */
             message: string;
-            /** Retryable */
+            /**
+             * Retryable
+             * @description True if the same request can succeed later.
+             */
             retryable: boolean;
-            /** Retry After Seconds */
+            /**
+             * Retry After Seconds
+             * @description Seconds after which a retry makes sense; null if neither provider nor service named a time.
+             */
             retry_after_seconds: number | null;
-            /** Docs Url */
+            /**
+             * Docs Url
+             * @description Address of the page that explains the reason.
+             */
             docs_url: string;
         };
         /**
+         * EventType
+         * @description Type of an event in a stream of images.
+         *
+         *     - `image_generation.completed`: an image of `POST /v1/images/generations`
+         *     - `image_edit.completed`: an image of `POST /v1/images/edits`
+         * @enum {string}
+         */
+        EventType: "image_generation.completed" | "image_edit.completed";
+        /**
+         * FieldProblem
+         * @description A wrong field of the request.
+         */
+        FieldProblem: {
+            /**
+             * Field
+             * @description Path of the field as the client wrote it, such as `input_images.0.url`.
+             */
+            field: string;
+            /**
+             * Message
+             * @description What is wrong, for people.
+             */
+            message: string;
+        };
+        /**
+         * HealthStatus
+         * @description Health of a provider.
+         *
+         *     - `ok`: every model gets jobs
+         *     - `degraded`: some models get no jobs
+         *     - `down`: the default model gets no jobs
+         * @enum {string}
+         */
+        HealthStatus: "ok" | "degraded" | "down";
+        /**
          * HealthView
-         * @description How a provider does, by its calls of late; `down` means that its default model gets no jobs.
+         * @description Health of a provider, measured by its recent calls.
          */
         HealthView: {
+            /** @description `ok`; `degraded`: some models get no jobs; `down`: the default model gets no jobs. */
+            status: components["schemas"]["HealthStatus"];
             /**
-             * Status
-             * @enum {string}
+             * Outages
+             * @description Models that get no jobs for now; empty if all do.
              */
-            status: "ok" | "degraded" | "down";
-            /** Outages */
             outages: components["schemas"]["OutageView"][];
         };
         /**
+         * ImageParameters
+         * @description Parameters of both image calls. Only `prompt` is required; null means the same as a field that is left out.
+         */
+        ImageParameters: {
+            /**
+             * Prompt
+             * @description What to draw; 1 to 32,000 characters.
+             */
+            prompt: string;
+            /**
+             * Model
+             * @description `<provider>` for its default model, or `<provider>/<model>`; left out: the default provider.
+             * @default null
+             */
+            model?: string | null;
+            /**
+             * N
+             * @description Number of images; left out: 1.
+             * @default null
+             */
+            n?: number | null;
+            /**
+             * Size
+             * @description Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            size?: string | null;
+            /**
+             * Quality
+             * @description Quality, by the provider's own name for it; left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            quality?: string | null;
+            /**
+             * Output Format
+             * @description File format of the images; left out: the provider's own choice.
+             * @default null
+             */
+            output_format?: components["schemas"]["OutputFormat"] | null;
+            /**
+             * Background
+             * @description Background of the images; `transparent` needs png or webp. Left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            background?: components["schemas"]["Background"] | null;
+            /**
+             * Output Compression
+             * @description Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Left out: the provider's own choice.
+             * @default null
+             */
+            output_compression?: number | null;
+            /**
+             * Moderation
+             * @description How strictly the provider moderates; left out or `auto`: the provider's own choice.
+             * @default null
+             */
+            moderation?: components["schemas"]["Moderation"] | null;
+            /**
+             * Input Fidelity
+             * @description How closely input images are preserved; left out or `low`: the provider's own choice.
+             * @default null
+             */
+            input_fidelity?: components["schemas"]["InputFidelity"] | null;
+            /**
+             * Response Format
+             * @description `url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`.
+             * @default null
+             */
+            response_format?: components["schemas"]["ResponseFormat"] | null;
+            /**
+             * Stream
+             * @description True: the response is a stream with one event for each image; left out: false.
+             * @default null
+             */
+            stream?: boolean | null;
+            /**
+             * User
+             * @description Your own user, stored as `end_user` of the job; at most 128 characters.
+             * @default null
+             */
+            user?: string | null;
+            /**
+             * Safety Identifier
+             * @description Newer name of `user`, which it overrides; at most 128 characters.
+             * @default null
+             */
+            safety_identifier?: string | null;
+            /**
+             * Partial Images
+             * @description Must be 0 or left out: images are sent only when they are finished.
+             * @default null
+             */
+            partial_images?: 0 | null;
+            /**
+             * Style
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            style?: null;
+            /**
+             * Complexity
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            complexity?: null;
+            /**
+             * Frame Count
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            frame_count?: null;
+            /**
+             * Frame Duration Ms
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            frame_duration_ms?: null;
+            /**
+             * Svg
+             * @description Not supported; must be null or left out.
+             * @default null
+             */
+            svg?: null;
+        };
+        /**
          * ImageView
-         * @description One image.
+         * @description An image: either its address or its bytes.
          */
         ImageView: {
             /**
              * Url
-             * @description Public URL of the image; null if `b64_json` is set.
+             * @description Public address of the image; null with `b64_json`.
              */
             url: string | null;
             /**
              * B64 Json
-             * @description The image file in base64; null if `url` is set.
+             * @description The encoded image in base64; null with `url`.
              */
             b64_json: string | null;
             /**
              * Revised Prompt
-             * @description The prompt as the provider changed it; null if it did not say so.
+             * @description The prompt as the provider rewrote it; null if it did not, or did not say so.
              */
             revised_prompt: string | null;
         };
@@ -747,53 +1451,113 @@ export interface components {
         ImagesView: {
             /**
              * Created
-             * @description When the job was completed, in seconds since 1970.
+             * @description When the job was completed, in seconds since 1970-01-01 UTC.
              */
             created: number;
             /**
              * Data
-             * @description The images, in the order of their index.
+             * @description The images, by index.
              */
             data: components["schemas"]["ImageView"][];
             /**
              * Output Format
-             * @description File format of the first image, such as `png`.
+             * @description File format of the images: `png`, `jpeg` or `webp`.
              */
             output_format: string | null;
             /**
              * Size
-             * @description Width and height of the first image in pixels, such as `1024x768`.
+             * @description Width and height of the first image in pixels, such as `512x512`.
              */
             size: string | null;
         };
         /**
+         * InputFidelity
+         * @description How closely input images are preserved.
+         *
+         *     - `low`: loosely
+         *     - `high`: closely
+         * @enum {string}
+         */
+        InputFidelity: "low" | "high";
+        /**
+         * InputImage
+         * @description An image that the caller sends: either `url` or `data`.
+         */
+        InputImage: {
+            /**
+             * Url
+             * @description Public http or https address of the image, without user name and password. A generator fetches it.
+             * @default null
+             */
+            url?: string | null;
+            /**
+             * Data
+             * @description The encoded image (PNG, JPEG or WebP) in base64; at most 20 MiB decoded.
+             * @default null
+             */
+            data?: string | null;
+            /**
+             * Content Type
+             * @description Media type, such as `image/png`; null: detected from the data.
+             * @default null
+             */
+            content_type?: string | null;
+        };
+        /**
          * InputImageView
-         * @description An input picture: its address, or the digest of what was sent.
+         * @description An input image as the service stored it; its bytes are never returned.
          */
         InputImageView: {
-            /** Url */
+            /**
+             * Url
+             * @description Address that the caller gave; null for an image that was sent as bytes, and for holders of a client token.
+             */
             url: string | null;
-            /** Sha256 */
+            /**
+             * Sha256
+             * @description SHA-256 of the encoded image, 64 lower-case hexadecimal digits; null until known.
+             */
             sha256: string | null;
-            /** Content Type */
+            /**
+             * Content Type
+             * @description Media type that the caller stated, such as `image/png`; null if none.
+             */
             content_type: string | null;
-            /** Size Bytes */
+            /**
+             * Size Bytes
+             * @description Size of the encoded image in bytes; null until known.
+             */
             size_bytes: number | null;
         };
         /**
          * JobCountsView
-         * @description Jobs that are not final; `waiting` ones sit in the queue until a pause is over.
+         * @description Number of jobs that are not final, by state.
          */
         JobCountsView: {
-            /** Queued */
+            /**
+             * Queued
+             * @description Jobs in the queue that a worker can claim now.
+             */
             queued: number;
-            /** Waiting */
+            /**
+             * Waiting
+             * @description Jobs in the queue that are not due yet: they wait after a failure, or for a limit.
+             */
             waiting: number;
-            /** Processing */
+            /**
+             * Processing
+             * @description Jobs that a generator has claimed and not sent to a provider yet.
+             */
             processing: number;
-            /** Generating */
+            /**
+             * Generating
+             * @description Jobs at a provider.
+             */
             generating: number;
-            /** Uploading */
+            /**
+             * Uploading
+             * @description Jobs whose images are uploaded or wait for an uploader.
+             */
             uploading: number;
         };
         /**
@@ -801,90 +1565,177 @@ export interface components {
          * @description A page of jobs, newest first.
          */
         JobPage: {
-            /** Jobs */
+            /**
+             * Jobs
+             * @description Jobs of this page, newest first.
+             */
             jobs: components["schemas"]["JobView"][];
-            /** Next Page Token */
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
             next_page_token: string | null;
         };
         /**
+         * JobStatus
+         * @description State of a job.
+         *
+         *     - `queued`: waits for a worker
+         *     - `processing`: a worker has claimed it and has not sent anything to a provider
+         *     - `generating`: a provider call is recorded and may be in progress
+         *     - `uploading`: the images are made and are copied to their public addresses
+         *     - `completed`: the images are public (final)
+         *     - `failed`: `failure_stage` and `error` say where and why (final, unless a user retries it)
+         *     - `canceled`: a user canceled it (final)
+         * @enum {string}
+         */
+        JobStatus: "queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled";
+        /**
          * JobView
-         * @description One request for pictures and all that became of it, as of `sequence`.
+         * @description A request for images and its state, as of `sequence`. Every key is present.
          */
         JobView: {
-            /** Id */
-            id: string;
             /**
-             * Status
-             * @enum {string}
+             * Id
+             * @description Id of the job, `job_...`; opaque, at most 80 characters.
              */
-            status: "queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled";
-            /** Failure Stage */
-            failure_stage: ("queued" | "processing" | "generating" | "uploading" | "persisting") | null;
+            id: string;
+            /** @description State of the job. `completed`, `failed` and `canceled` are final; only a retry leaves `failed`. */
+            status: components["schemas"]["JobStatus"];
+            /**
+             * Failure Stage
+             * @description Stage in which the job failed; null unless `status` is `failed`.
+             */
+            failure_stage: components["schemas"]["Stage"] | null;
+            /** @description Why the job failed; null unless `status` is `failed`. */
             error: components["schemas"]["ErrorView"] | null;
-            /** Attempt Count */
+            /**
+             * Attempt Count
+             * @description Attempts that count against the limit of automatic retries.
+             */
             attempt_count: number;
-            /** Retry Count */
+            /**
+             * Retry Count
+             * @description Retries that a user requested.
+             */
             retry_count: number;
-            /** Sequence */
+            /**
+             * Sequence
+             * @description Version of the job: grows by 1 with every change, without a gap. The ETag and the id of `job` events.
+             */
             sequence: number;
-            /** Provider */
+            /**
+             * Provider
+             * @description Provider that the job is routed to; changes if a fallback takes over.
+             */
             provider: string;
-            /** Model */
+            /**
+             * Model
+             * @description Model that the job is routed to.
+             */
             model: string;
+            /** @description The request as accepted; null in every `job` event of a stream after the first one. */
             request: components["schemas"]["RequestView"] | null;
-            /** Artifacts */
+            /**
+             * Artifacts
+             * @description Finished images by index; empty until the job is completed.
+             */
             artifacts: components["schemas"]["ArtifactView"][];
+            /** @description What a frontend shows of the job. */
             display: components["schemas"]["DisplayView"];
-            /** Queue Position */
+            /**
+             * Queue Position
+             * @description Position among the tenant's queued jobs, from 1; null if the job is not queued.
+             */
             queue_position: number | null;
+            /** @description Known cost of the job. */
             cost: components["schemas"]["CostView"];
-            /** Provider Cancel */
-            provider_cancel: ("not_needed" | "pending" | "confirmed" | "unsupported" | "too_late") | null;
-            /** Warnings */
+            /**
+             * Provider Cancel
+             * @description Result of the cancellation at the provider; null unless `status` is `canceled`.
+             */
+            provider_cancel: components["schemas"]["ProviderCancel"] | null;
+            /**
+             * Warnings
+             * @description Problems that did not stop the job.
+             */
             warnings: components["schemas"]["WarningView"][];
-            /** Metadata */
+            /**
+             * Metadata
+             * @description The caller's own labels; empty for holders of a client token.
+             */
             metadata: {
                 [key: string]: string;
             };
-            /** End User */
+            /**
+             * End User
+             * @description The caller's own user; null if not given, and for holders of a client token.
+             */
             end_user: string | null;
             /**
              * Created At
              * Format: date-time
+             * @description When the job was accepted.
              */
             created_at: string;
             /**
              * Updated At
              * Format: date-time
+             * @description When `sequence` was written.
              */
             updated_at: string;
-            /** Started At */
+            /**
+             * Started At
+             * @description When a worker first claimed the job since its last retry by a user; null before.
+             */
             started_at: string | null;
-            /** Completed At */
+            /**
+             * Completed At
+             * @description When the job became final; null before.
+             */
             completed_at: string | null;
+            /** @description Addresses for this job. */
             links: components["schemas"]["LinksView"];
         };
         /**
          * LinksView
-         * @description Where to go on.
+         * @description Absolute addresses for this job.
          */
         LinksView: {
-            /** Self */
+            /**
+             * Self
+             * @description The job.
+             */
             self: string;
-            /** Events */
+            /**
+             * Events
+             * @description The job's event stream.
+             */
             events: string;
-            /** Cancel */
+            /**
+             * Cancel
+             * @description Cancels the job (POST).
+             */
             cancel: string;
-            /** Retry */
+            /**
+             * Retry
+             * @description Retries the job after a failure (POST).
+             */
             retry: string;
-            /** Attempts */
+            /**
+             * Attempts
+             * @description The job's attempts and provider calls.
+             */
             attempts: string;
-            /** Trace */
+            /**
+             * Trace
+             * @description Trace of the job; always null today.
+             */
             trace: string | null;
         };
         /**
          * ModelList
-         * @description All providers, and all models that they list.
+         * @description Every provider that the tenant may use, and every model that one of them lists.
          */
         ModelList: {
             /**
@@ -895,30 +1746,93 @@ export interface components {
             object: "list";
             /**
              * Data
-             * @description Each provider, followed by its models.
+             * @description The providers and their models.
              */
             data: components["schemas"]["OpenAIModelView"][];
         };
         /**
          * ModelView
-         * @description One model of a provider.
+         * @description A model of a provider.
          */
         ModelView: {
-            /** Name */
+            /**
+             * Name
+             * @description Value of `model` in a request.
+             */
             name: string;
-            /** Price Micros Per Image */
+            /**
+             * Price Micros Per Image
+             * @description Price of one image in millionths of a US dollar; null if unknown.
+             */
             price_micros_per_image: number | null;
-            /** @description Null: those of its provider. */
+            /** @description What the model supports; null: the same as its provider. */
             capabilities: components["schemas"]["CapabilitiesView"] | null;
         };
         /**
+         * Moderation
+         * @description How strictly the provider moderates.
+         *
+         *     - `auto`: the provider's default
+         *     - `low`: less strictly
+         * @enum {string}
+         */
+        Moderation: "auto" | "low";
+        /**
+         * OnAmbiguous
+         * @description What to do if the outcome of a paid call is unknown.
+         *
+         *     - `fail`: fail the job; never pay twice
+         *     - `retry`: call again, which may be charged twice
+         * @enum {string}
+         */
+        OnAmbiguous: "fail" | "retry";
+        /**
+         * OpenAIError
+         * @description What went wrong.
+         */
+        OpenAIError: {
+            /**
+             * Message
+             * @description What went wrong and what to do, for people.
+             */
+            message: string;
+            /**
+             * Type
+             * @description Class of the error, by which OpenAI's clients choose an exception, such as `invalid_request_error`.
+             */
+            type: string;
+            /**
+             * Param
+             * @description The wrong parameter; null if the error concerns none.
+             */
+            param: string | null;
+            /**
+             * Code
+             * @description Name of the error, such as `model_not_found`.
+             */
+            code: string;
+            /**
+             * Job Id
+             * @description The job that the error is about, which may still be in progress; null if there is none.
+             */
+            job_id: string | null;
+        };
+        /**
+         * OpenAIErrorBody
+         * @description Error response of the OpenAI-compatible calls.
+         */
+        OpenAIErrorBody: {
+            /** @description The error. */
+            error: components["schemas"]["OpenAIError"];
+        };
+        /**
          * OpenAIModelView
-         * @description A provider, or one of its models.
+         * @description A provider, or a model of a provider.
          */
         OpenAIModelView: {
             /**
              * Id
-             * @description The value for the parameter `model`: `<provider>` or `<provider>/<model>`.
+             * @description Value of `model` in a request: `<provider>` or `<provider>/<model>`.
              */
             id: string;
             /**
@@ -929,40 +1843,49 @@ export interface components {
             object: "model";
             /**
              * Created
-             * @description Always 0: the time is unknown.
+             * @description Always 0: the service does not know when a model was published.
              */
             created: number;
             /**
              * Owned By
-             * @description Kind of the provider, such as `openai`.
+             * @description Kind of the provider.
              */
             owned_by: string;
         };
         /**
          * OptionRuleView
-         * @description Values that a job may give for one option in `provider_options`.
+         * @description The values that a job may give for one option in `provider_options`.
          */
         OptionRuleView: {
             /**
              * Path
-             * @description Its name; with dots, where objects are nested.
+             * @description Name of the option, with dots between the names of nested objects.
              */
             path: string;
             /**
              * Type
-             * @description `integer`, `number`, `boolean`, `string` or `any`.
+             * @description Type of the value: `integer`, `number`, `boolean`, `string` or `any`.
              */
             type: string;
-            /** Minimum */
+            /**
+             * Minimum
+             * @description Smallest number; null: no limit.
+             */
             minimum: number | null;
-            /** Maximum */
+            /**
+             * Maximum
+             * @description Largest number; null: no limit.
+             */
             maximum: number | null;
             /**
              * Values
-             * @description Empty: any string.
+             * @description Accepted strings; empty: any string.
              */
             values: string[];
-            /** Max Characters */
+            /**
+             * Max Characters
+             * @description Longest string in characters; null: no limit.
+             */
             max_characters: number | null;
         };
         /**
@@ -970,889 +1893,961 @@ export interface components {
          * @description A model that gets no jobs for now, because its calls keep failing.
          */
         OutageView: {
-            /** Model */
-            model: string;
             /**
-             * Code
-             * @enum {string}
+             * Model
+             * @description Name of the model.
              */
-            code: "TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN";
-            /** Reason */
+            model: string;
+            /** @description Class of the last failure. */
+            code: components["schemas"]["Code"];
+            /**
+             * Reason
+             * @description Reason of the last failure, from the catalogue in docs/errors.md.
+             */
             reason: string;
-            /** Since */
+            /**
+             * Since
+             * @description Start of the outage.
+             */
             since: string | null;
-            /** Next Try At */
+            /**
+             * Next Try At
+             * @description When one job is sent to the model again, to test it.
+             */
             next_try_at: string | null;
         };
         /**
+         * OutputFormat
+         * @description File format of images.
+         *
+         *     - `png`: `image/png`
+         *     - `jpeg`: `image/jpeg`
+         *     - `webp`: `image/webp`
+         * @enum {string}
+         */
+        OutputFormat: "png" | "jpeg" | "webp";
+        /**
+         * Priority
+         * @description Order among the tenant's own jobs.
+         *
+         *     - `high`: before all others
+         *     - `normal`: the default
+         *     - `low`: after all others
+         * @enum {string}
+         */
+        Priority: "high" | "normal" | "low";
+        /**
+         * ProblemView
+         * @description Error response: what went wrong and what to do.
+         */
+        ProblemView: {
+            /**
+             * Type
+             * @description Path of the page that explains the reason, relative to this service.
+             * @example /problems/invalid-input
+             */
+            type: string;
+            /**
+             * Title
+             * @description Short title of the reason.
+             */
+            title: string;
+            /**
+             * Status
+             * @description HTTP status of the response.
+             */
+            status: number;
+            /**
+             * Detail
+             * @description What went wrong in this request, for people.
+             */
+            detail: string;
+            /**
+             * Instance
+             * @description Path of the request.
+             */
+            instance: string;
+            /** @description Class of the reason. */
+            code: components["schemas"]["Code"];
+            /**
+             * Reason
+             * @description Reason within the class, from the catalogue in docs/errors.md, such as `INVALID_INPUT`.
+             */
+            reason: string;
+            /**
+             * Retryable
+             * @description True if the same request can succeed later; `Retry-After` says when to repeat it.
+             */
+            retryable: boolean;
+            /**
+             * Request Id
+             * @description Id of the request, which is also in the header `X-Request-Id` and in the service's log.
+             */
+            request_id: string;
+            /**
+             * Trace Id
+             * @description Trace of the request, 32 hexadecimal digits; null if the request was not traced.
+             */
+            trace_id: string | null;
+            /**
+             * Errors
+             * @description Every wrong field, at most 50; empty if the reason concerns no field.
+             */
+            errors: components["schemas"]["FieldProblem"][];
+            /** @description The job as it is now, if its state is the reason; null otherwise. */
+            job: components["schemas"]["JobView"] | null;
+        };
+        /**
+         * ProgressView
+         * @description Live progress of a provider call: the data of a `progress` event. Such events may be lost.
+         */
+        ProgressView: {
+            /**
+             * Percent
+             * @description Progress of the call, 0 to 100.
+             */
+            percent: number;
+            /**
+             * Step
+             * @description Step that the provider is at, from 1; null if unknown.
+             */
+            step: number | null;
+            /**
+             * Steps
+             * @description Number of steps; null if unknown.
+             */
+            steps: number | null;
+            /**
+             * Message
+             * @description Message of the provider; null if none.
+             */
+            message: string | null;
+        };
+        /**
          * ProviderCallView
-         * @description One row of the ledger: something that a provider was, or was to be, asked to make.
+         * @description A provider call: one row of the ledger, written before the request is sent.
          */
         ProviderCallView: {
-            /** Id */
+            /**
+             * Id
+             * @description Id of the call, `call_...`.
+             */
             id: string;
-            /** Provider */
+            /**
+             * Provider
+             * @description Provider that is called.
+             */
             provider: string;
-            /** Model */
+            /**
+             * Model
+             * @description Model that is called.
+             */
             model: string;
+            /** @description State of the call. */
+            phase: components["schemas"]["CallPhase"];
             /**
-             * Phase
-             * @enum {string}
+             * Operation Id
+             * @description The provider's id of the operation; null until the provider named one.
              */
-            phase: "intended" | "accepted" | "succeeded" | "refused" | "failed" | "canceled" | "not_sent" | "unknown";
-            /** Operation Id */
             operation_id: string | null;
-            /** Image Indexes */
-            image_indexes: number[];
-            /** @description Null when unknown. */
-            cost: components["schemas"]["CostView"] | null;
             /**
-             * Consent
-             * @enum {string}
+             * Image Indexes
+             * @description Indexes of the job's images that the call buys.
              */
-            consent: "none" | "job" | "user";
+            image_indexes: number[];
+            /** @description Cost of the call; null if unknown. */
+            cost: components["schemas"]["CostView"] | null;
+            /** @description Who allowed a call that may pay a second time. */
+            consent: components["schemas"]["Consent"];
+            /** @description The provider's own error; null if there was none. */
             provider_error: components["schemas"]["ProviderErrorView"] | null;
-            /** Created At */
+            /**
+             * Created At
+             * @description When the call was recorded, which is before it was sent.
+             */
             created_at: string | null;
-            /** Settled At */
+            /**
+             * Settled At
+             * @description When the end of the call was recorded; null before.
+             */
             settled_at: string | null;
         };
         /**
+         * ProviderCancel
+         * @description Result of the cancellation at the provider.
+         *
+         *     - `not_needed`: no provider call was in progress
+         *     - `pending`: a call is being canceled, or followed to its end
+         *     - `confirmed`: the provider stopped the call
+         *     - `unsupported`: the provider cannot cancel; the call ends by itself and may be charged
+         *     - `too_late`: the call had ended before; it may be charged
+         * @enum {string}
+         */
+        ProviderCancel: "not_needed" | "pending" | "confirmed" | "unsupported" | "too_late";
+        /**
          * ProviderErrorView
-         * @description What the vendor said. `message` and `request_id` are told to operators alone, at `/v1/admin/jobs/{job_id}`.
+         * @description The provider's own error. `message` and `request_id` are returned to operators only.
          */
         ProviderErrorView: {
-            /** Http Status */
+            /**
+             * Http Status
+             * @description HTTP status of the provider's response; null if there was none.
+             */
             http_status: number | null;
-            /** Code */
+            /**
+             * Code
+             * @description The provider's own error code; null if none.
+             */
             code: string | null;
-            /** Message */
+            /**
+             * Message
+             * @description The provider's own message, at most 2,000 characters; null if none, and always null for tenants.
+             */
             message: string | null;
-            /** Request Id */
+            /**
+             * Request Id
+             * @description The provider's id of the request, for its support; null if none, and always null for tenants.
+             */
             request_id: string | null;
         };
         /**
          * ProviderList
-         * @description The catalogue; empty until a generator has registered.
+         * @description The catalogue of providers.
          */
         ProviderList: {
-            /** Providers */
+            /**
+             * Providers
+             * @description Providers that the tenant may use; empty until a generator has registered its providers.
+             */
             providers: components["schemas"]["ProviderView"][];
         };
         /**
          * ProviderUseList
-         * @description The catalogue with what is in use of it, by name.
+         * @description Every provider and the use of its limits.
          */
         ProviderUseList: {
-            /** Providers */
+            /**
+             * Providers
+             * @description Providers by name.
+             */
             providers: components["schemas"]["ProviderUseView"][];
         };
         /**
          * ProviderUseView
-         * @description A provider and what is in use of it.
+         * @description A provider and the use of its limits.
          */
         ProviderUseView: {
+            /** @description The provider as the catalogue describes it. */
             provider: components["schemas"]["ProviderView"];
             /**
              * In Use
-             * @description Places that are taken, of `max_concurrency`.
+             * @description Calls in progress; `max_concurrency` is their limit.
              */
             in_use: number;
             /**
              * Calls In Last Minute
-             * @description Of `requests_per_minute`.
+             * @description Calls of the last minute; `requests_per_minute` is their limit.
              */
             calls_in_last_minute: number;
-            /** Registered By */
+            /**
+             * Registered By
+             * @description Generator that registered the provider last.
+             */
             registered_by: string;
             /**
              * Registered At
              * Format: date-time
+             * @description When the provider was registered last.
              */
             registered_at: string;
         };
         /**
          * ProviderView
-         * @description One provider that jobs may name.
+         * @description A provider that jobs can name.
          */
         ProviderView: {
-            /** Name */
+            /**
+             * Name
+             * @description Value of `provider` in a request.
+             */
             name: string;
-            /** Kind */
+            /**
+             * Kind
+             * @description Kind of the provider, such as `procedural` or `replicate`.
+             */
             kind: string;
-            /** Is Default */
+            /**
+             * Is Default
+             * @description True for the provider of jobs that name none.
+             */
             is_default: boolean;
-            /** Default Model */
+            /**
+             * Default Model
+             * @description Model of jobs that name none.
+             */
             default_model: string;
             /**
              * Models
-             * @description Empty: the default model alone.
+             * @description Models that jobs can name; empty: only the default model.
              */
             models: components["schemas"]["ModelView"][];
+            /** @description What the provider supports. */
             capabilities: components["schemas"]["CapabilitiesView"];
-            /** Max Concurrency */
+            /**
+             * Max Concurrency
+             * @description Most calls in progress at once, over all generators; null: no limit.
+             */
             max_concurrency: number | null;
-            /** Requests Per Minute */
+            /**
+             * Requests Per Minute
+             * @description Most calls per minute, over all generators; null: no limit.
+             */
             requests_per_minute: number | null;
-            /** Timeout Seconds */
+            /**
+             * Timeout Seconds
+             * @description Longest time of one call in seconds.
+             */
             timeout_seconds: number;
             /**
              * Options
-             * @description Options that a job may set, all others are refused; null: any may be set.
+             * @description Options that a job may set in `provider_options`; any other is refused. Null: any option may be set.
              */
             options: components["schemas"]["OptionRuleView"][] | null;
+            /** @description Health of the provider. */
             health: components["schemas"]["HealthView"];
         };
         /**
          * QueueView
-         * @description What is under way; `tenants` are those with most jobs, at most 100.
+         * @description Work in progress: jobs that are not final, and what is left to do for jobs that are.
          */
         QueueView: {
+            /** @description Jobs of all tenants that are not final. */
             jobs: components["schemas"]["JobCountsView"];
-            /** Oldest Queued At */
+            /**
+             * Oldest Queued At
+             * @description When the oldest queued job entered the queue; null if none is queued.
+             */
             oldest_queued_at: string | null;
-            /** Tenants */
+            /**
+             * Tenants
+             * @description The tenants with most jobs, at most 100, in descending order.
+             */
             tenants: components["schemas"]["TenantQueueView"][];
             /**
              * Unpublished Messages
-             * @description Decided upon, and not told yet: more than a few mean that the broker is away.
+             * @description Messages that are stored and not published yet; more than a few mean that NATS is unavailable.
              */
             unpublished_messages: number;
             /**
              * Open Settlements
-             * @description Calls of final jobs whose end at the provider is not known yet.
+             * @description Provider calls of final jobs whose end at the provider is not known yet.
              */
             open_settlements: number;
             /**
              * Open Deletions
-             * @description Folders whose pictures are still to be deleted.
+             * @description Folders in the object store whose images are still to be deleted.
              */
             open_deletions: number;
             /**
              * Oldest Deletion At
-             * @description Since when the oldest of them waits.
+             * @description When the oldest of these deletions was requested; null if there is none.
              */
             oldest_deletion_at: string | null;
             /**
              * Missing Objects
-             * @description Pictures of completed jobs that are not in the public bucket, by the last look at all of it.
+             * @description Images of completed jobs that are not in the public bucket, found by the last check of the whole bucket.
              */
             missing_objects: number;
         };
         /**
+         * ReadyStatus
+         * @description Readiness of the gateway.
+         *
+         *     - `ok`: it can serve requests
+         *     - `unavailable`: it cannot serve requests now
+         * @enum {string}
+         */
+        ReadyStatus: "ok" | "unavailable";
+        /**
          * ReadyView
-         * @description Whether requests can be served now.
+         * @description Whether the gateway can serve requests now.
          */
         ReadyView: {
+            /** @description `ok` if every condition holds. */
+            status: components["schemas"]["ReadyStatus"];
             /**
-             * Status
-             * @enum {string}
+             * Conditions
+             * @description Every condition of readiness.
              */
-            status: "ok" | "unavailable";
-            /** Conditions */
             conditions: components["schemas"]["ConditionView"][];
         };
         /**
          * RequestView
-         * @description The request as accepted.
+         * @description The request as it was accepted. A field that the caller left out is null or has its default.
          */
         RequestView: {
-            /** Prompt */
+            /**
+             * Prompt
+             * @description What to draw.
+             */
             prompt: string;
-            /** Negative Prompt */
+            /**
+             * Negative Prompt
+             * @description What not to draw.
+             */
             negative_prompt: string | null;
-            /** Provider */
+            /**
+             * Provider
+             * @description Provider that the caller named; null for the default provider.
+             */
             provider: string | null;
-            /** Model */
+            /**
+             * Model
+             * @description Model that the caller named; null for the provider's default model.
+             */
             model: string | null;
-            /** Fallback */
+            /**
+             * Fallback
+             * @description Providers to try in this order if `provider` fails before anything was bought.
+             */
             fallback: string[];
-            /** N */
+            /**
+             * N
+             * @description Number of images, 1 to 10.
+             */
             n: number;
-            /** Size */
+            /**
+             * Size
+             * @description Width and height in pixels, such as `1024x768`; null if not given.
+             */
             size: string | null;
-            /** Aspect Ratio */
+            /**
+             * Aspect Ratio
+             * @description Ratio of width to height, such as `16:9`; null if not given.
+             */
             aspect_ratio: string | null;
-            /** Seed */
+            /**
+             * Seed
+             * @description Seed that the caller gave, 0 to 2^63-1; null if not given. JavaScript reads a seed above 2^53-1 inexactly.
+             */
             seed: number | null;
-            /** Quality */
+            /**
+             * Quality
+             * @description Quality, by the provider's own name for it.
+             */
             quality: string | null;
-            /** Output Format */
+            /**
+             * Output Format
+             * @description `png`, `jpeg` or `webp`; null for the provider's own choice.
+             */
             output_format: string | null;
-            /** Background */
+            /**
+             * Background
+             * @description `transparent`, `opaque` or `auto`; null for the provider's own choice.
+             */
             background: string | null;
-            /** Output Compression */
+            /**
+             * Output Compression
+             * @description Quality of jpeg and webp, 0 to 100 (least compressed); null for the provider's own choice.
+             */
             output_compression: number | null;
-            /** Moderation */
+            /**
+             * Moderation
+             * @description How strictly the provider moderates, `auto` or `low`; null for the provider's own choice.
+             */
             moderation: string | null;
-            /** Input Fidelity */
+            /**
+             * Input Fidelity
+             * @description How closely input images are preserved, `low` or `high`; null for the provider's own choice.
+             */
             input_fidelity: string | null;
-            /** Input Images */
+            /**
+             * Input Images
+             * @description Images to start from.
+             */
             input_images: components["schemas"]["InputImageView"][];
+            /** @description Mask of an edit; null if none. */
             mask: components["schemas"]["InputImageView"] | null;
-            /** Provider Options */
+            /**
+             * Provider Options
+             * @description Options that were passed to the provider.
+             */
             provider_options: {
                 [key: string]: unknown;
             };
+            /** @description Order among the tenant's own jobs. */
+            priority: components["schemas"]["Priority"];
             /**
-             * Priority
-             * @enum {string}
+             * Start Within Seconds
+             * @description Seconds from acceptance within which work must begin; null for no such limit.
              */
-            priority: "high" | "normal" | "low";
-            /** Start Within Seconds */
             start_within_seconds: number | null;
-            /** Finish Within Seconds */
-            finish_within_seconds: number | null;
             /**
-             * On Ambiguous
-             * @enum {string}
+             * Finish Within Seconds
+             * @description Seconds from acceptance within which the job must be final; null for no such limit.
              */
-            on_ambiguous: "fail" | "retry";
-            /** Fallback On Refusal */
+            finish_within_seconds: number | null;
+            /** @description What to do if the outcome of a paid call is unknown. */
+            on_ambiguous: components["schemas"]["OnAmbiguous"];
+            /**
+             * Fallback On Refusal
+             * @description True if a refusal by a provider's content policy may be tried at the next fallback.
+             */
             fallback_on_refusal: boolean;
-            /** Callback Url */
+            /**
+             * Callback Url
+             * @description Address that the caller gave; the service does not call it. Null for holders of a client token.
+             */
             callback_url: string | null;
-            /** End User */
+            /**
+             * End User
+             * @description The caller's own user; null if not given, and for holders of a client token.
+             */
             end_user: string | null;
-            /** Metadata */
+            /**
+             * Metadata
+             * @description The caller's own labels; empty for holders of a client token.
+             */
             metadata: {
                 [key: string]: string;
             };
         };
         /**
+         * ResponseFormat
+         * @description How images are returned.
+         *
+         *     - `url`: as public addresses
+         *     - `b64_json`: as base64
+         * @enum {string}
+         */
+        ResponseFormat: "url" | "b64_json";
+        /**
+         * RetryJob
+         * @description How to retry a failed job; every field is optional.
+         */
+        RetryJob: {
+            /**
+             * @description `retry` consents to pay again for images whose paid call has an unknown outcome.
+             * @default fail
+             */
+            on_ambiguous?: components["schemas"]["OnAmbiguous"];
+            /**
+             * Expected Sequence
+             * @description Refuse the retry unless the job still has this `sequence`; null: retry in any case.
+             *
+             *     Sequences are small numbers; one above 2^53-1 would not survive `JSON.stringify` in JavaScript.
+             * @default null
+             */
+            expected_sequence?: number | null;
+        };
+        /**
          * SpendPage
-         * @description Tenants that have a budget, by name.
+         * @description A page of tenants that have a budget.
          */
         SpendPage: {
-            /** Tenants */
+            /**
+             * Tenants
+             * @description Tenants of this page, by name.
+             */
             tenants: components["schemas"]["TenantSpendView"][];
-            /** Next Page Token */
+            /**
+             * Next Page Token
+             * @description Value of `page_token` for the next page; null on the last page.
+             */
             next_page_token: string | null;
         };
         /**
          * SpendView
-         * @description What was spent in a day or a month (UTC), in millionths of a US dollar.
+         * @description Spend of one day or one month (UTC), in millionths of a US dollar.
          */
         SpendView: {
-            /** Starts On */
+            /**
+             * Starts On
+             * @description First day of the period, such as `2026-01-31`.
+             */
             starts_on: string;
             /**
              * Spent Micros
-             * @description By calls whose end is known.
+             * @description Cost of calls whose end is known.
              */
             spent_micros: number;
             /**
              * Reserved Micros
-             * @description For calls that are under way, and those of which nobody knows the end.
+             * @description Reserved for calls in progress, and for calls whose outcome is unknown.
              */
             reserved_micros: number;
         };
         /**
+         * Stage
+         * @description Stage in which a failure happened.
+         *
+         *     - `queued`: while the job waited for a worker, a limit or a deadline
+         *     - `processing`: while a worker prepared the provider call, such as input images
+         *     - `generating`: while a provider was called, or its result fetched, decoded or stored
+         *     - `uploading`: while images were copied to their public addresses
+         *     - `persisting`: while a result was recorded
+         * @enum {string}
+         */
+        Stage: "queued" | "processing" | "generating" | "uploading" | "persisting";
+        /**
          * TenantQueueView
-         * @description What one tenant has under way.
+         * @description Number of jobs of one tenant.
          */
         TenantQueueView: {
-            /** Tenant */
+            /**
+             * Tenant
+             * @description Name of the tenant.
+             */
             tenant: string;
+            /** @description Number of the tenant's jobs that are not final. */
             jobs: components["schemas"]["JobCountsView"];
-            /** Oldest Queued At */
+            /**
+             * Oldest Queued At
+             * @description When the oldest queued job of the tenant entered the queue; null if none is queued.
+             */
             oldest_queued_at: string | null;
         };
         /**
          * TenantSpendView
-         * @description A tenant with a budget, and what it has spent of it.
+         * @description A tenant with a budget, and its spend.
          */
         TenantSpendView: {
-            /** Tenant */
+            /**
+             * Tenant
+             * @description Name of the tenant.
+             */
             tenant: string;
-            /** Allowed Providers */
+            /**
+             * Allowed Providers
+             * @description Providers (`name` or `name/model`) that the tenant may use; null: every provider.
+             */
             allowed_providers: string[] | null;
-            /** Budget Micros Per Day */
+            /**
+             * Budget Micros Per Day
+             * @description Budget of a day in millionths of a US dollar; null: no limit.
+             */
             budget_micros_per_day: number | null;
-            /** Budget Micros Per Month */
+            /**
+             * Budget Micros Per Month
+             * @description Budget of a month in millionths of a US dollar; null: no limit.
+             */
             budget_micros_per_month: number | null;
+            /** @description Spend of today (UTC). */
             day: components["schemas"]["SpendView"];
+            /** @description Spend of this month (UTC). */
             month: components["schemas"]["SpendView"];
         };
         /**
+         * TokenAction
+         * @description What a client token allows.
+         *
+         *     - `read`: read and follow the job
+         *     - `cancel`: cancel the job
+         *     - `retry`: retry the job, with the consent to maybe pay again
+         * @enum {string}
+         */
+        TokenAction: "read" | "cancel" | "retry";
+        /**
+         * TokenDetailsView
+         * @description Token counts of the input. Always zero.
+         */
+        TokenDetailsView: {
+            /**
+             * Text Tokens
+             * @description Always 0.
+             * @default 0
+             */
+            text_tokens: number;
+            /**
+             * Image Tokens
+             * @description Always 0.
+             * @default 0
+             */
+            image_tokens: number;
+        };
+        /**
+         * Tone
+         * @description Tone of a state, for colour and icon.
+         *
+         *     - `info`: neutral
+         *     - `progress`: work in progress
+         *     - `success`: done
+         *     - `warning`: needs attention
+         *     - `error`: failed
+         * @enum {string}
+         */
+        Tone: "info" | "progress" | "success" | "warning" | "error";
+        /**
          * UiCondition
-         * @description When a state is shown; null means any.
+         * @description The condition under which a state is shown. Null matches any value.
          */
         UiCondition: {
+            /** @description State of the job. */
+            status: components["schemas"]["JobStatus"];
             /**
-             * Status
-             * @enum {string}
+             * Failure Stage
+             * @description Stage in which the job failed; null: any.
              */
-            status: "queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled";
-            /** Failure Stage */
-            failure_stage: ("queued" | "processing" | "generating" | "uploading" | "persisting") | null;
-            /** Code */
-            code: ("TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN") | null;
-            /** Reason */
+            failure_stage: components["schemas"]["Stage"] | null;
+            /**
+             * Code
+             * @description Class of the failure; null: any.
+             */
+            code: components["schemas"]["Code"] | null;
+            /**
+             * Reason
+             * @description Reason of the failure; null: any.
+             */
             reason: string | null;
-            /** Provider Cancel */
-            provider_cancel: ("not_needed" | "pending" | "confirmed" | "unsupported" | "too_late") | null;
-            /** Images Missing */
+            /**
+             * Provider Cancel
+             * @description Result of the cancellation at the provider; null: any.
+             */
+            provider_cancel: components["schemas"]["ProviderCancel"] | null;
+            /**
+             * Images Missing
+             * @description True: a completed job has fewer images than requested; null: any.
+             */
             images_missing: boolean | null;
         };
         /**
          * UiStateList
-         * @description Every state; the first whose condition holds is shown.
+         * @description Every state that a frontend can show.
          */
         UiStateList: {
-            /** States */
+            /**
+             * States
+             * @description States in order: the first one whose condition holds is shown.
+             */
             states: components["schemas"]["UiStateView"][];
         };
         /**
          * UiStateView
-         * @description One state that a frontend can show.
+         * @description A state that a frontend can show.
          */
         UiStateView: {
+            /** @description Condition under which the state is shown. */
             when: components["schemas"]["UiCondition"];
-            /** Key */
-            key: string;
-            /** Title */
-            title: string;
-            /** Message */
-            message: string;
             /**
-             * Tone
-             * @enum {string}
+             * Key
+             * @description Name of the state.
              */
-            tone: "info" | "progress" | "success" | "warning" | "error";
-            /** Percent */
+            key: string;
+            /**
+             * Title
+             * @description Title in the language of `Accept-Language`.
+             */
+            title: string;
+            /**
+             * Message
+             * @description One or two sentences in the language of `Accept-Language`.
+             */
+            message: string;
+            /** @description Tone, for colour and icon. */
+            tone: components["schemas"]["Tone"];
+            /**
+             * Percent
+             * @description Position of a progress bar, 0 to 100; null: no bar.
+             */
             percent: number | null;
-            /** Actions */
-            actions: ("cancel" | "retry" | "retry_may_charge_again")[];
+            /**
+             * Actions
+             * @description What the user can do.
+             */
+            actions: components["schemas"]["Action"][];
+        };
+        /**
+         * UsageView
+         * @description Token counts. Always zero: providers count differently, and the job has its cost.
+         */
+        UsageView: {
+            /**
+             * Input Tokens
+             * @description Always 0.
+             * @default 0
+             */
+            input_tokens: number;
+            /**
+             * Output Tokens
+             * @description Always 0.
+             * @default 0
+             */
+            output_tokens: number;
+            /**
+             * Total Tokens
+             * @description Always 0.
+             * @default 0
+             */
+            total_tokens: number;
+            /**
+             * @description Always zero.
+             * @default {
+             *       "text_tokens": 0,
+             *       "image_tokens": 0
+             *     }
+             */
+            input_tokens_details: components["schemas"]["TokenDetailsView"];
         };
         /**
          * WarningView
-         * @description Something that went less than perfectly in a job that went on.
+         * @description A problem that did not stop the job.
          */
         WarningView: {
-            /** Reason */
+            /**
+             * Reason
+             * @description Reason from the catalogue in docs/errors.md.
+             */
             reason: string;
-            /** Message */
-            message: string;
-            /** Image Index */
-            image_index: number | null;
-        };
-        /**
-         * CreateClientToken
-         * @description What a browser shall be able to do with a job.
-         */
-        CreateClientToken: {
-            /** Job Id */
-            job_id: string;
-            /**
-             * Actions
-             * @description `read` is to look and to follow; `retry` includes the consent to pay again.
-             * @default [
-             *       "read"
-             *     ]
-             */
-            actions?: ("read" | "cancel" | "retry")[];
-            /**
-             * Ttl Seconds
-             * @default 3600
-             */
-            ttl_seconds?: number;
-        };
-        /**
-         * CreateJob
-         * @description What is wanted; only `prompt` is required.
-         */
-        CreateJob: {
-            /** Prompt */
-            prompt: string;
-            /**
-             * Negative Prompt
-             * @default null
-             */
-            negative_prompt?: string | null;
-            /**
-             * Provider
-             * @description Null: the default provider.
-             * @default null
-             */
-            provider?: string | null;
-            /**
-             * Model
-             * @description Null: the provider's default.
-             * @default null
-             */
-            model?: string | null;
-            /**
-             * Fallback
-             * @description Providers to try in order when surely nothing was bought.
-             * @default []
-             */
-            fallback?: string[];
-            /**
-             * N
-             * @default 1
-             */
-            n?: number;
-            /**
-             * Size
-             * @description Pixels; excludes `aspect_ratio`.
-             * @default null
-             */
-            size?: string | null;
-            /**
-             * Aspect Ratio
-             * @default null
-             */
-            aspect_ratio?: string | null;
-            /**
-             * Seed
-             * @default null
-             */
-            seed?: number | null;
-            /**
-             * Quality
-             * @default null
-             */
-            quality?: string | null;
-            /**
-             * Output Format
-             * @default null
-             */
-            output_format?: ("png" | "jpeg" | "webp") | null;
-            /**
-             * Background
-             * @description `transparent` needs png or webp.
-             * @default null
-             */
-            background?: ("transparent" | "opaque" | "auto") | null;
-            /**
-             * Output Compression
-             * @description How well jpeg and webp are kept; 100 is least compressed.
-             * @default null
-             */
-            output_compression?: number | null;
-            /**
-             * Moderation
-             * @default null
-             */
-            moderation?: ("auto" | "low") | null;
-            /**
-             * Input Fidelity
-             * @description How closely input images are kept; for jobs that have some.
-             * @default null
-             */
-            input_fidelity?: ("low" | "high") | null;
-            /**
-             * Input Images
-             * @description At most 40 MiB together with the mask.
-             * @default []
-             */
-            input_images?: components["schemas"]["InputImage"][];
-            /**
-             * @description What is transparent in it is to be edited; what is white, where nothing is transparent.
-             * @default null
-             */
-            mask?: components["schemas"]["InputImage"] | null;
-            /**
-             * Provider Options
-             * @default {}
-             */
-            provider_options?: {
-                [key: string]: unknown;
-            };
-            /**
-             * Priority
-             * @default normal
-             * @enum {string}
-             */
-            priority?: "high" | "normal" | "low";
-            /**
-             * Start Within Seconds
-             * @default null
-             */
-            start_within_seconds?: number | null;
-            /**
-             * Finish Within Seconds
-             * @default null
-             */
-            finish_within_seconds?: number | null;
-            /**
-             * On Ambiguous
-             * @description What to do when a paid call's outcome is unknown.
-             * @default fail
-             * @enum {string}
-             */
-            on_ambiguous?: "fail" | "retry";
-            /**
-             * Fallback On Refusal
-             * @default false
-             */
-            fallback_on_refusal?: boolean;
-            /**
-             * Callback Url
-             * @default null
-             */
-            callback_url?: string | null;
-            /**
-             * End User
-             * @default null
-             */
-            end_user?: string | null;
-            /**
-             * Metadata
-             * @default {}
-             */
-            metadata?: {
-                [key: string]: string;
-            };
-        };
-        /**
-         * FieldProblem
-         * @description A field that cannot be as it is.
-         */
-        FieldProblem: {
-            /**
-             * Field
-             * @description As the client wrote it, e.g. `input_images.0.url`.
-             */
-            field: string;
-            /** Message */
-            message: string;
-        };
-        /**
-         * ImageParameters
-         * @description The parameters of both calls; null means the same as leaving a parameter out.
-         */
-        ImageParameters: {
-            /**
-             * Prompt
-             * @description What the images should show; 1 to 32,000 characters.
-             */
-            prompt: string;
-            /**
-             * Model
-             * @description `<provider>` or `<provider>/<model>`, as GET /v1/models lists them; null: the default provider.
-             * @default null
-             */
-            model?: string | null;
-            /**
-             * N
-             * @description Number of images, 1 to 10; null: 1.
-             * @default null
-             */
-            n?: number | null;
-            /**
-             * Size
-             * @description Width and height in pixels, such as `1024x768`; `auto` or null: the provider decides.
-             * @default null
-             */
-            size?: string | null;
-            /**
-             * Quality
-             * @description A quality that the provider offers; `auto` or null: the provider decides.
-             * @default null
-             */
-            quality?: string | null;
-            /**
-             * Output Format
-             * @description File format of the images; null: the provider decides.
-             * @default null
-             */
-            output_format?: ("png" | "jpeg" | "webp") | null;
-            /**
-             * Background
-             * @description `transparent` or `opaque`; `auto` or null: the provider decides.
-             * @default null
-             */
-            background?: ("transparent" | "opaque" | "auto") | null;
-            /**
-             * Output Compression
-             * @description Quality of jpeg and webp from 0 to 100; 100 compresses least. Null: the provider decides.
-             * @default null
-             */
-            output_compression?: number | null;
-            /**
-             * Moderation
-             * @description `low` makes the provider's filter less strict; `auto` or null: its usual filter.
-             * @default null
-             */
-            moderation?: ("auto" | "low") | null;
-            /**
-             * Input Fidelity
-             * @description `high` keeps the input images more closely; `low` is the default.
-             * @default null
-             */
-            input_fidelity?: ("low" | "high") | null;
-            /**
-             * Response Format
-             * @description `url` or `b64_json`; null: `url`. A stream always sends `b64_json`.
-             * @default null
-             */
-            response_format?: ("url" | "b64_json") | null;
-            /**
-             * Stream
-             * @description Whether the response is a stream of server-sent events; null: false.
-             * @default null
-             */
-            stream?: boolean | null;
-            /**
-             * User
-             * @description Id of your end user; becomes the job's `end_user`.
-             * @default null
-             */
-            user?: string | null;
-            /**
-             * Safety Identifier
-             * @description The newer name of `user`, and used instead of it if both are sent.
-             * @default null
-             */
-            safety_identifier?: string | null;
-            /**
-             * Partial Images
-             * @description Only 0 or null: this service sends no partial images.
-             * @default null
-             */
-            partial_images?: 0 | null;
-            /**
-             * Style
-             * @description Not supported; only null is accepted.
-             * @default null
-             */
-            style?: null;
-            /**
-             * Complexity
-             * @description Not supported; only null is accepted.
-             * @default null
-             */
-            complexity?: null;
-            /**
-             * Frame Count
-             * @description Not supported; only null is accepted.
-             * @default null
-             */
-            frame_count?: null;
-            /**
-             * Frame Duration Ms
-             * @description Not supported; only null is accepted.
-             * @default null
-             */
-            frame_duration_ms?: null;
-            /**
-             * Svg
-             * @description Not supported; only null is accepted.
-             * @default null
-             */
-            svg?: null;
-        };
-        /**
-         * InputImage
-         * @description A picture that the caller brings: its address or its bytes, not both.
-         */
-        InputImage: {
-            /**
-             * Url
-             * @description Fetched by the generator; http or https, without credentials.
-             * @default null
-             */
-            url?: string | null;
-            /**
-             * Data
-             * @description The encoded picture in base64, at most 20 MiB decoded.
-             * @default null
-             */
-            data?: string | null;
-            /**
-             * Content Type
-             * @default null
-             */
-            content_type?: string | null;
-        };
-        /**
-         * OpenAIError
-         * @description Why a request failed.
-         */
-        OpenAIError: {
             /**
              * Message
-             * @description What went wrong, for people.
+             * @description What happened, for people.
              */
             message: string;
             /**
-             * Type
-             * @description Class of the error, such as `invalid_request_error`; OpenAI's clients read it.
+             * Image Index
+             * @description Index of the image that it concerns, from 0; null if it concerns the whole job.
              */
-            type: string;
-            /**
-             * Param
-             * @description The invalid parameter; null if the error is not about one.
-             */
-            param: string | null;
-            /**
-             * Code
-             * @description Cause of the error for programs, such as `invalid_value`.
-             */
-            code: string;
-            /**
-             * Job Id
-             * @description The job that is still running or has failed; null if there is none.
-             */
-            job_id: string | null;
-        };
-        /**
-         * OpenAIErrorBody
-         * @description An error response.
-         */
-        OpenAIErrorBody: {
-            /** @description The error. */
-            error: components["schemas"]["OpenAIError"];
-        };
-        /**
-         * ProblemView
-         * @description Why the answer is no, and what to do.
-         */
-        ProblemView: {
-            /**
-             * Type
-             * @example /problems/invalid-input
-             */
-            type: string;
-            /** Title */
-            title: string;
-            /** Status */
-            status: number;
-            /** Detail */
-            detail: string;
-            /** Instance */
-            instance: string;
-            /**
-             * Code
-             * @enum {string}
-             */
-            code: "TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN";
-            /** Reason */
-            reason: string;
-            /** Retryable */
-            retryable: boolean;
-            /** Request Id */
-            request_id: string;
-            /** Trace Id */
-            trace_id: string | null;
-            /** Errors */
-            errors: components["schemas"]["FieldProblem"][];
-            /** @description The job as it is now, where its state is the reason. */
-            job: components["schemas"]["JobView"] | null;
-        };
-        /**
-         * ProgressView
-         * @description Live word from a provider.
-         */
-        ProgressView: {
-            /** Percent */
-            percent: number;
-            /** Step */
-            step: number | null;
-            /** Steps */
-            steps: number | null;
-            /** Message */
-            message: string | null;
-        };
-        /**
-         * RetryJob
-         * @description How to try a failed job again; all optional.
-         */
-        RetryJob: {
-            /**
-             * On Ambiguous
-             * @description `retry` consents to pay again where an outcome is unknown.
-             * @default fail
-             * @enum {string}
-             */
-            on_ambiguous?: "fail" | "retry";
-            /**
-             * Expected Sequence
-             * @description Refuse unless the job is still at this sequence.
-             * @default null
-             */
-            expected_sequence?: number | null;
+            image_index: number | null;
         };
     };
     responses: never;
     parameters: never;
     requestBodies: never;
-    headers: never;
+    headers: {
+        /** @description Address of the job. */
+        Location: string;
+        /** @description Version of the job, `W/"SEQUENCE"`. */
+        ETag: string;
+        /** @description Seconds after which to repeat the request, or to poll the job again. */
+        "Retry-After": number;
+        /** @description `true` if an earlier request with the same Idempotency-Key did the work; absent otherwise. */
+        "Idempotency-Replayed": string;
+        /** @description `wait=N` if the request had `Prefer: wait`; N is at most 60. */
+        "Preference-Applied": string;
+        /** @description Requests left and seconds until all are available again, `"requests";r=599;t=1`; present if the tenant has `requests_per_minute`. */
+        RateLimit: string;
+        /** @description Quota of requests and its window in seconds, `"requests";q=600;w=60`; present if the tenant has `requests_per_minute`. */
+        "RateLimit-Policy": string;
+        /** @description `Bearer`: send a key or token. */
+        "WWW-Authenticate": string;
+        /** @description Id of the request: the caller's `X-Request-Id` if it sent a valid one, or a new one. */
+        "X-Request-Id": string;
+        /** @description Id of the job that made the images. */
+        "x-calotype-job-id": string;
+    };
     pathItems: never;
 }
+export type Action = components['schemas']['Action'];
 export type AliveView = components['schemas']['AliveView'];
 export type AnyJobView = components['schemas']['AnyJobView'];
 export type ArtifactView = components['schemas']['ArtifactView'];
 export type AttemptList = components['schemas']['AttemptList'];
 export type AttemptView = components['schemas']['AttemptView'];
+export type Background = components['schemas']['Background'];
+export type CallPhase = components['schemas']['CallPhase'];
 export type CapabilitiesView = components['schemas']['CapabilitiesView'];
 export type ClientTokenView = components['schemas']['ClientTokenView'];
+export type Code = components['schemas']['Code'];
+export type CompletedView = components['schemas']['CompletedView'];
 export type ConditionView = components['schemas']['ConditionView'];
+export type Consent = components['schemas']['Consent'];
 export type CostView = components['schemas']['CostView'];
+export type CreateClientToken = components['schemas']['CreateClientToken'];
+export type CreateJob = components['schemas']['CreateJob'];
 export type DeadLetterPage = components['schemas']['DeadLetterPage'];
 export type DeadLetterView = components['schemas']['DeadLetterView'];
 export type DisplayView = components['schemas']['DisplayView'];
+export type EditImages = components['schemas']['EditImages'];
 export type ErrorView = components['schemas']['ErrorView'];
+export type EventType = components['schemas']['EventType'];
+export type FieldProblem = components['schemas']['FieldProblem'];
+export type HealthStatus = components['schemas']['HealthStatus'];
 export type HealthView = components['schemas']['HealthView'];
+export type ImageParameters = components['schemas']['ImageParameters'];
 export type ImageView = components['schemas']['ImageView'];
 export type ImagesView = components['schemas']['ImagesView'];
+export type InputFidelity = components['schemas']['InputFidelity'];
+export type InputImage = components['schemas']['InputImage'];
 export type InputImageView = components['schemas']['InputImageView'];
 export type JobCountsView = components['schemas']['JobCountsView'];
 export type JobPage = components['schemas']['JobPage'];
+export type JobStatus = components['schemas']['JobStatus'];
 export type JobView = components['schemas']['JobView'];
 export type LinksView = components['schemas']['LinksView'];
 export type ModelList = components['schemas']['ModelList'];
 export type ModelView = components['schemas']['ModelView'];
+export type Moderation = components['schemas']['Moderation'];
+export type OnAmbiguous = components['schemas']['OnAmbiguous'];
+export type OpenAiError = components['schemas']['OpenAIError'];
+export type OpenAiErrorBody = components['schemas']['OpenAIErrorBody'];
 export type OpenAiModelView = components['schemas']['OpenAIModelView'];
 export type OptionRuleView = components['schemas']['OptionRuleView'];
 export type OutageView = components['schemas']['OutageView'];
+export type OutputFormat = components['schemas']['OutputFormat'];
+export type Priority = components['schemas']['Priority'];
+export type ProblemView = components['schemas']['ProblemView'];
+export type ProgressView = components['schemas']['ProgressView'];
 export type ProviderCallView = components['schemas']['ProviderCallView'];
+export type ProviderCancel = components['schemas']['ProviderCancel'];
 export type ProviderErrorView = components['schemas']['ProviderErrorView'];
 export type ProviderList = components['schemas']['ProviderList'];
 export type ProviderUseList = components['schemas']['ProviderUseList'];
 export type ProviderUseView = components['schemas']['ProviderUseView'];
 export type ProviderView = components['schemas']['ProviderView'];
 export type QueueView = components['schemas']['QueueView'];
+export type ReadyStatus = components['schemas']['ReadyStatus'];
 export type ReadyView = components['schemas']['ReadyView'];
 export type RequestView = components['schemas']['RequestView'];
+export type ResponseFormat = components['schemas']['ResponseFormat'];
+export type RetryJob = components['schemas']['RetryJob'];
 export type SpendPage = components['schemas']['SpendPage'];
 export type SpendView = components['schemas']['SpendView'];
+export type Stage = components['schemas']['Stage'];
 export type TenantQueueView = components['schemas']['TenantQueueView'];
 export type TenantSpendView = components['schemas']['TenantSpendView'];
+export type TokenAction = components['schemas']['TokenAction'];
+export type TokenDetailsView = components['schemas']['TokenDetailsView'];
+export type Tone = components['schemas']['Tone'];
 export type UiCondition = components['schemas']['UiCondition'];
 export type UiStateList = components['schemas']['UiStateList'];
 export type UiStateView = components['schemas']['UiStateView'];
+export type UsageView = components['schemas']['UsageView'];
 export type WarningView = components['schemas']['WarningView'];
-export type CreateClientToken = components['schemas']['CreateClientToken'];
-export type CreateJob = components['schemas']['CreateJob'];
-export type FieldProblem = components['schemas']['FieldProblem'];
-export type ImageParameters = components['schemas']['ImageParameters'];
-export type InputImage = components['schemas']['InputImage'];
-export type OpenAiError = components['schemas']['OpenAIError'];
-export type OpenAiErrorBody = components['schemas']['OpenAIErrorBody'];
-export type ProblemView = components['schemas']['ProblemView'];
-export type ProgressView = components['schemas']['ProgressView'];
-export type RetryJob = components['schemas']['RetryJob'];
+export type HeaderLocation = components['headers']['Location'];
+export type HeaderETag = components['headers']['ETag'];
+export type HeaderRetryAfter = components['headers']['Retry-After'];
+export type HeaderIdempotencyReplayed = components['headers']['Idempotency-Replayed'];
+export type HeaderPreferenceApplied = components['headers']['Preference-Applied'];
+export type HeaderRateLimit = components['headers']['RateLimit'];
+export type HeaderRateLimitPolicy = components['headers']['RateLimit-Policy'];
+export type HeaderWwwAuthenticate = components['headers']['WWW-Authenticate'];
+export type HeaderXRequestId = components['headers']['X-Request-Id'];
+export type HeaderXCalotypeJobId = components['headers']['x-calotype-job-id'];
 export type $defs = Record<string, never>;
 export interface operations {
     listJobs: {
         parameters: {
             query?: {
-                /** @description Any of these; may repeat. */
-                status?: ("queued" | "processing" | "generating" | "uploading" | "completed" | "failed" | "canceled")[];
+                /** @description Jobs in any of these states; repeat the parameter for several. */
+                status?: components["schemas"]["JobStatus"][];
+                /** @description Jobs that are routed to this provider. */
                 provider?: string;
-                failure_stage?: ("queued" | "processing" | "generating" | "uploading" | "persisting") | null;
-                code?: ("TEMPORARY" | "RATE_LIMIT" | "TIMEOUT" | "AUTH_ERROR" | "PERMANENT" | "UNKNOWN") | null;
+                /** @description Jobs that failed in this stage. */
+                failure_stage?: components["schemas"]["Stage"] | null;
+                /** @description Jobs that failed with this class of failure. */
+                code?: components["schemas"]["Code"] | null;
+                /** @description Jobs of this `end_user`. */
                 end_user?: string;
+                /** @description Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B`). */
                 created_after?: string | null;
+                /** @description Jobs accepted before this time (RFC 3339). */
                 created_before?: string | null;
-                /** @description Jobs whose metadata holds this value under KEY; may be given for up to 16 keys. */
-                "metadata.KEY"?: string;
+                /** @description Jobs per page. */
                 page_size?: number;
-                /** @description `next_page_token` of the page before; valid for the same filters only. */
+                /** @description `next_page_token` of the page before; only valid with the same filters. Left out: the first page. */
                 page_token?: string;
+                /** @description Jobs whose metadata has this value for the key `KEY`; repeat the parameter for up to 16 keys. */
+                "metadata.KEY"?: string;
             };
             header?: never;
             path?: never;
@@ -1863,24 +2858,32 @@ export interface operations {
             /** @description A page of jobs. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1890,15 +2893,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1908,15 +2918,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1929,9 +2946,9 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
-                /** @description `wait=N` holds the answer for up to N seconds, 1 to 60. */
+                /** @description `wait=N` holds the response for up to N seconds (1 to 60) until the job is final. */
                 Prefer?: string;
             };
             path?: never;
@@ -1943,18 +2960,34 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job, which is final already. */
+            /** @description The job is final. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    Location: components["headers"]["Location"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description The job was accepted; the Location header has its URL. */
+            /** @description The job is accepted; `Location` is its address. */
             202: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    Location: components["headers"]["Location"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -1964,33 +2997,45 @@ export interface operations {
             /** @description The request cannot be read. */
             400: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's budget does not cover it; Retry-After tells when the next day or month begins. */
+            /** @description The tenant's budget does not cover the job; `Retry-After` is the start of the next day or month. */
             402: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2000,6 +3045,9 @@ export interface operations {
             /** @description The job that the Idempotency-Key made was deleted. */
             410: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2009,15 +3057,21 @@ export interface operations {
             /** @description The body is too large. */
             413: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The body is not of the type that the call takes. */
+            /** @description The media type of the body is not supported. */
             415: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2027,15 +3081,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2045,15 +3106,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2066,64 +3134,89 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description `wait=N` holds the answer for up to N seconds, 1 to 60. */
+                /** @description `wait=N` holds the response for up to N seconds (1 to 60) until the job is final. */
                 Prefer?: string;
-                /** @description The ETag that the client has; 304 if current. */
+                /** @description ETag of the job that the client has: the response is 304 if it is current. With `Prefer: wait=N` the response is held until the job changes. */
                 "If-None-Match"?: string;
             };
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The job in its current state. */
+            /** @description The job as it is now. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description The job has not changed: the client has this version already. */
+            /** @description The job has not changed since the ETag of `If-None-Match`. */
             304: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Preference-Applied": components["headers"]["Preference-Applied"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2133,15 +3226,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2155,58 +3255,77 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The job's images, inputs and personal data are being deleted. */
+            /** @description The job is deleted; its images are deleted shortly after. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The job's state does not allow this; `job` tells how it stands. */
+            /** @description The state of the job does not allow this; `job` is the job as it is now. */
             409: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2216,15 +3335,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2238,6 +3364,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
@@ -2247,42 +3374,57 @@ export interface operations {
             /** @description Every attempt, oldest first. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AttemptList"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2292,15 +3434,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2313,55 +3462,72 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The canceled job; `provider_cancel` says what happens to its calls in progress. */
+            /** @description The canceled job; `provider_cancel` says what happens to provider calls in progress. */
             200: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["JobView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The job's state does not allow this; `job` tells how it stands. */
+            /** @description The state of the job does not allow this; `job` is the job as it is now. */
             409: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2371,15 +3537,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2389,15 +3562,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2410,10 +3590,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
@@ -2424,9 +3605,16 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The job, in the queue again or at the upload. */
+            /** @description The job, which is no longer failed. */
             202: {
                 headers: {
+                    ETag: components["headers"]["ETag"];
+                    Location: components["headers"]["Location"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2436,51 +3624,69 @@ export interface operations {
             /** @description The request cannot be read. */
             400: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's budget does not cover it; Retry-After tells when the next day or month begins. */
+            /** @description The tenant's budget does not cover the job; `Retry-After` is the start of the next day or month. */
             402: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The job's state does not allow this; `job` tells how it stands. */
+            /** @description The state of the job does not allow this; `job` is the job as it is now. */
             409: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2490,15 +3696,21 @@ export interface operations {
             /** @description The body is too large. */
             413: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The body is not of the type that the call takes. */
+            /** @description The media type of the body is not supported. */
             415: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2508,15 +3720,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2526,15 +3745,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2546,57 +3772,72 @@ export interface operations {
     watchJob: {
         parameters: {
             query?: {
-                /** @description The same, where headers cannot be set. */
+                /** @description Same as `Last-Event-ID`, for clients that cannot set headers. */
                 after?: number;
             };
             header?: {
-                /** @description The last id that was received. */
+                /** @description `sequence` of the last `job` event that the client received: only later changes follow. Overrides `after`. */
                 "Last-Event-ID"?: string;
             };
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description Events `job` (a JobView; the event id is its sequence) and `progress` (a ProgressView; not all are sent), with comments as heartbeats. */
+            /** @description Events `job` (JobView; the id is its `sequence`) and `progress` (ProgressView, without id, at most two a second, some may be lost), and a comment every 15 s. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "text/event-stream": unknown;
                 };
             };
-            /** @description The job is final and the client has its last state; only a retry can change it. */
+            /** @description The job is final and the client has its last change. */
             204: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2606,15 +3847,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2624,15 +3872,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2645,7 +3900,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -2660,6 +3915,9 @@ export interface operations {
             /** @description A token for one job, valid until `expires_at`. */
             201: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2669,33 +3927,44 @@ export interface operations {
             /** @description The request cannot be read. */
             400: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2705,15 +3974,21 @@ export interface operations {
             /** @description The body is too large. */
             413: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The body is not of the type that the call takes. */
+            /** @description The media type of the body is not supported. */
             415: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2723,15 +3998,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2741,15 +4023,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2767,36 +4056,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every provider with its capabilities. */
+            /** @description The providers. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ProviderList"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2806,15 +4107,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2832,36 +4140,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every display state, in the order in which they are matched. */
+            /** @description The states. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["UiStateList"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2871,15 +4191,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2892,7 +4219,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -2904,9 +4231,13 @@ export interface operations {
             };
         };
         responses: {
-            /** @description The pictures, with the job in `x-calotype-job-id`; with `stream` one event for each. */
+            /** @description The images of the job; with `stream` one event for each. */
             200: {
                 headers: {
+                    "x-calotype-job-id": components["headers"]["x-calotype-job-id"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2917,42 +4248,56 @@ export interface operations {
             /** @description The request cannot be read. */
             400: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The job's state does not allow this; `job` tells how it stands. */
+            /** @description The state of the job does not allow this; `job` is the job as it is now. */
             409: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2962,6 +4307,9 @@ export interface operations {
             /** @description The job that the Idempotency-Key made was deleted. */
             410: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2971,24 +4319,34 @@ export interface operations {
             /** @description The body is too large. */
             413: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The body is not of the type that the call takes. */
+            /** @description The media type of the body is not supported. */
             415: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -2998,33 +4356,46 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The provider refuses what the operator has set up. */
+            /** @description The provider refuses what the operator configured. */
             502: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The job takes longer than a request is held, and goes on; or it failed as its provider was too slow. */
+            /** @description The job takes longer than a request is held, and goes on; or it failed because its provider was too slow. */
             504: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3037,7 +4408,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path?: never;
@@ -3045,19 +4416,17 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "multipart/form-data": components["schemas"]["ImageParameters"] & ({
-                    /** Format: binary */
-                    image?: string;
-                    "image[]"?: string[];
-                    /** Format: binary */
-                    mask?: string;
-                } & (unknown | unknown));
+                "multipart/form-data": components["schemas"]["EditImages"];
             };
         };
         responses: {
-            /** @description The pictures, with the job in `x-calotype-job-id`; with `stream` one event for each. */
+            /** @description The images of the job; with `stream` one event for each. */
             200: {
                 headers: {
+                    "x-calotype-job-id": components["headers"]["x-calotype-job-id"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3068,42 +4437,56 @@ export interface operations {
             /** @description The request cannot be read. */
             400: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The job's state does not allow this; `job` tells how it stands. */
+            /** @description The state of the job does not allow this; `job` is the job as it is now. */
             409: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3113,6 +4496,9 @@ export interface operations {
             /** @description The job that the Idempotency-Key made was deleted. */
             410: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3122,24 +4508,34 @@ export interface operations {
             /** @description The body is too large. */
             413: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The body is not of the type that the call takes. */
+            /** @description The media type of the body is not supported. */
             415: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3149,33 +4545,46 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The provider refuses what the operator has set up. */
+            /** @description The provider refuses what the operator configured. */
             502: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The job takes longer than a request is held, and goes on; or it failed as its provider was too slow. */
+            /** @description The job takes longer than a request is held, and goes on; or it failed because its provider was too slow. */
             504: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3196,33 +4605,45 @@ export interface operations {
             /** @description Every value that `model` may have. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ModelList"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3232,15 +4653,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3254,51 +4682,67 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description `<provider>` or `<provider>/<model>`; a model name may contain slashes. */
                 model: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The model. */
+            /** @description The model exists. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIModelView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3308,15 +4752,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OpenAIErrorBody"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3328,9 +4779,11 @@ export interface operations {
     listDeadLetters: {
         parameters: {
             query?: {
+                /** @description Entries per page. */
                 page_size?: number;
+                /** @description `next_page_token` of the page before; left out: the first page. */
                 page_token?: string;
-                /** @description List parked messages instead: they are retried, and become dead letters after a day. */
+                /** @description True: list messages that are still tried again, for a day, instead of dead letters. */
                 parked?: boolean;
             };
             header?: never;
@@ -3339,27 +4792,35 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of dead letters, oldest first. */
+            /** @description A page of dead letters. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["DeadLetterPage"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3369,15 +4830,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3387,15 +4855,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3408,10 +4883,11 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare. */
+                /** @description Makes repetitions safe: the same key with the same body has the same result, another body is refused. 1 to 255 visible ASCII characters, quoted or not. */
                 "Idempotency-Key"?: string;
             };
             path: {
+                /** @description Id of the dead letter. */
                 letter_id: string;
             };
             cookie?: never;
@@ -3421,31 +4897,43 @@ export interface operations {
             /** @description The message was published again. */
             204: {
                 headers: {
+                    "Idempotency-Replayed": components["headers"]["Idempotency-Replayed"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content?: never;
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3455,15 +4943,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3473,15 +4968,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3499,36 +5001,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Numbers of unfinished jobs, and of outstanding work for finished ones. */
+            /** @description Jobs that are not final, and what is left to do for jobs that are. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["QueueView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3538,15 +5052,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3564,36 +5085,48 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Every provider with its health and the use of its limits. */
+            /** @description Every provider and the use of its limits. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ProviderUseList"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3603,15 +5136,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3625,6 +5165,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description Id of the job, `job_...`; at most 80 characters. */
                 job_id: string;
             };
             cookie?: never;
@@ -3634,42 +5175,57 @@ export interface operations {
             /** @description The job, its tenant and its attempts. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["AnyJobView"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not there, or another tenant's. */
+            /** @description It does not exist, or belongs to another tenant. */
             404: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3679,15 +5235,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3699,7 +5262,9 @@ export interface operations {
     listSpend: {
         parameters: {
             query?: {
+                /** @description Entries per page. */
                 page_size?: number;
+                /** @description `next_page_token` of the page before; left out: the first page. */
                 page_token?: string;
             };
             header?: never;
@@ -3708,27 +5273,35 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description A page of the tenants that have a budget, by name. */
+            /** @description A page of tenants, by name. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["SpendPage"];
                 };
             };
-            /** @description No key or token, or one that is not known or has expired. */
+            /** @description There is no key or token, or it is unknown or has expired. */
             401: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    "WWW-Authenticate": components["headers"]["WWW-Authenticate"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description Not this caller's to do; a client token is for its job and its actions alone. */
+            /** @description The caller may not do this. A client token allows only its own job and actions. */
             403: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3738,15 +5311,22 @@ export interface operations {
             /** @description A field is wrong; `errors` names each. */
             422: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again. */
+            /** @description The tenant's quota is used up; `Retry-After` says when to repeat the request. */
             429: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3756,15 +5336,22 @@ export interface operations {
             /** @description A defect of the service. */
             500: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["ProblemView"];
                 };
             };
-            /** @description The service cannot take it now; ask again after Retry-After. */
+            /** @description The service cannot serve the request now; `Retry-After` says when to repeat it. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    "Retry-After": components["headers"]["Retry-After"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3782,9 +5369,10 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The process is alive. */
+            /** @description The process runs. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
@@ -3802,18 +5390,20 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description Requests can be served. */
+            /** @description The gateway can serve requests. */
             200: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["ReadyView"];
                 };
             };
-            /** @description Requests cannot be served now; `conditions` say why. */
+            /** @description The gateway cannot serve requests now. */
             503: {
                 headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
                     [name: string]: unknown;
                 };
                 content: {

@@ -1,9 +1,13 @@
-"""One example for every call, shown in the documentation and checked against the shapes."""
+"""One example of every body and response; a test checks that each fits its schema."""
 
+import json
 from typing import Any
 
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
+from gateway.schemas.jobs import ProviderCancel, Status
+from gateway.views.display import JobCondition, display
+from gateway.views.ui_states import STATES
 
 _ROOT = "http://127.0.0.1:8080"
 _ID = "job_0193a6b0c1d27e6f8a9b0c1d2e3f4a5b"
@@ -14,6 +18,12 @@ _NONE = dict.fromkeys(
         *("background", "output_compression", "moderation", "input_fidelity"),
     )
 )
+
+
+def _display(status: Status, provider_cancel: ProviderCancel | None = None) -> dict[str, Any]:
+    shown = display(JobCondition(status=status, provider_cancel=provider_cancel), age_seconds=0)
+    return shown.model_dump(mode="json")
+
 
 CREATE_JOB: dict[str, Any] = {
     "prompt": "A harbour at dawn, calotype print",
@@ -61,15 +71,7 @@ JOB: dict[str, Any] = {
             "revised_prompt": None,
         }
     ],
-    "display": {
-        "key": "completed",
-        "title": "Done",
-        "message": "Your pictures are ready.",
-        "tone": "success",
-        "percent": 100,
-        "actions": [],
-        "poll_after_ms": None,
-    },
+    "display": _display("completed"),
     "queue_position": None,
     "cost": {"amount_micros": 0, "currency": "USD", "complete": True},
     "provider_cancel": None,
@@ -95,15 +97,7 @@ QUEUED_JOB: dict[str, Any] = {
     "attempt_count": 0,
     "sequence": 1,
     "artifacts": [],
-    "display": {
-        "key": "queued",
-        "title": "In the queue",
-        "message": "Your pictures will be made as soon as it is their turn.",
-        "tone": "info",
-        "percent": 0,
-        "actions": ["cancel"],
-        "poll_after_ms": 1000,
-    },
+    "display": _display("queued"),
     "queue_position": 1,
     "cost": {"amount_micros": None, "currency": "USD", "complete": True},
     "updated_at": "2026-01-31T12:00:00.000000Z",
@@ -115,15 +109,7 @@ CANCELED_JOB: dict[str, Any] = {
     "status": "canceled",
     "artifacts": [],
     "provider_cancel": "not_needed",
-    "display": {
-        "key": "canceled",
-        "title": "Canceled",
-        "message": "Nothing more will be made.",
-        "tone": "info",
-        "percent": None,
-        "actions": [],
-        "poll_after_ms": None,
-    },
+    "display": _display("canceled", "not_needed"),
     "cost": {"amount_micros": None, "currency": "USD", "complete": True},
 }
 JOB_PAGE: dict[str, Any] = {"jobs": [JOB], "next_page_token": None}
@@ -198,29 +184,32 @@ PROVIDERS: dict[str, Any] = {
     ]
 }
 EVENTS = (
-    'retry: 2000\n\nevent: job\nid: 1\ndata: {...}\n\nevent: progress\ndata: {"percent": 40.0, ...}\n\n: still here\n\n'
+    "retry: 2000\n\n"
+    f"event: job\nid: 1\ndata: {json.dumps(QUEUED_JOB)}\n\n"
+    f"event: progress\ndata: {json.dumps({'percent': 40.0, 'step': None, 'steps': None, 'message': None})}\n\n"
+    ": still here\n\n"
 )
 _TOO_MANY = "Input should be less than or equal to 10"
-#: One reason for each status, and what it says.
+#: One reason for each status, with a detail.
 _REASONS = (
     ("MALFORMED", "The body is not JSON: line 1, column 12."),
     ("UNAUTHENTICATED", "Send Authorization: Bearer KEY."),
     (
         "BUDGET_EXHAUSTED",
-        "The tenant's budget for the day does not cover this; the next day begins at 2026-02-01T00:00:00Z.",
+        "The tenant's budget for the day does not cover the job; the next day begins at 2026-02-01T00:00:00Z.",
     ),
-    ("PERMISSION_DENIED", "A client token is for its own job and its actions alone."),
+    ("PERMISSION_DENIED", "A client token allows only its own job and actions."),
     ("JOB_NOT_FOUND", f"There is no job {_ID}."),
     ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
     ("JOB_DELETED", "The job that this key made was deleted."),
     ("TOO_LARGE", "The body is larger than 62,914,560 bytes."),
     ("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json, in UTF-8."),
     ("INVALID_INPUT", f"n: {_TOO_MANY}"),
-    ("QUOTA_EXCEEDED", "600 requests per minute are allowed; ask again in 3 s."),
+    ("QUOTA_EXCEEDED", "600 requests per minute are allowed; repeat it in 3 s."),
     ("INTERNAL", "A defect of the service; its log has more under this request_id."),
-    ("SERVICE_UNAVAILABLE", "The service cannot take it now; ask again."),
+    ("SERVICE_UNAVAILABLE", "The service cannot serve it now; repeat the request."),
 )
-#: By status.
+#: Problem details by HTTP status.
 PROBLEMS: dict[str, dict[str, Any]] = {
     str(entry(reason).status): {
         "type": f"/problems/{slug(reason)}",
@@ -239,26 +228,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
     for reason, detail in _REASONS
 }
 READY: dict[str, Any] = {"status": "ok", "conditions": [{"name": "job-service", "ok": True, "message": ""}]}
-UI_STATES: dict[str, Any] = {
-    "states": [
-        {
-            "when": {
-                "status": "queued",
-                "failure_stage": None,
-                "code": None,
-                "reason": None,
-                "provider_cancel": None,
-                "images_missing": None,
-            },
-            "key": "queued",
-            "title": "In the queue",
-            "message": "Your pictures will be made as soon as it is their turn.",
-            "tone": "info",
-            "percent": 0,
-            "actions": ["cancel"],
-        }
-    ]
-}
+UI_STATES: dict[str, Any] = {"states": [STATES[0].model_dump(mode="json")]}
 CREATE_CLIENT_TOKEN: dict[str, Any] = {"job_id": _ID, "actions": ["read", "cancel"], "ttl_seconds": 3600}
 CLIENT_TOKEN: dict[str, Any] = {
     "token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjlmODZkMDgxIiwidHlwIjoiSldUIn0.e30.c2lnbmF0dXJl",
@@ -266,19 +236,21 @@ CLIENT_TOKEN: dict[str, Any] = {
     "actions": ["read", "cancel"],
     "expires_at": "2026-01-31T13:00:00.000000Z",
 }
+#: Request bodies by operation.
 BODIES: dict[str, dict[str, Any]] = {
     "createJob": CREATE_JOB,
     "retryJob": RETRY_JOB,
     "createClientToken": CREATE_CLIENT_TOKEN,
     **openai.BODIES,
 }
+#: Event streams by operation.
 STREAMS: dict[str, str] = {"watchJob": EVENTS, **openai.STREAMS}
 DEAD_LETTERS: dict[str, Any] = {
     "dead_letters": [
         {
             "id": "17",
             "died_at": "2026-01-31T12:00:00.250000Z",
-            "reason": "The body is no fact: it cannot be decoded.",
+            "reason": "The body cannot be decoded.",
             "subject": "calotype.fact.generation.images_generated",
             "type": "calotype.fact.images_generated",
             "job_id": _ID,
@@ -345,8 +317,8 @@ SPEND: dict[str, Any] = {
     ],
     "next_page_token": None,
 }
-#: By operation and status.
-ANSWERS: dict[tuple[str, str], Any] = {
+#: Responses by operation and HTTP status.
+RESPONSES: dict[tuple[str, str], Any] = {
     ("createJob", "200"): JOB,
     ("createJob", "202"): QUEUED_JOB,
     ("listJobs", "200"): JOB_PAGE,
@@ -367,6 +339,6 @@ ANSWERS: dict[tuple[str, str], Any] = {
     ("isReady", "200"): READY,
     ("isReady", "503"): {
         "status": "unavailable",
-        "conditions": [{"name": "job-service", "ok": False, "message": "does not answer (UNAVAILABLE)"}],
+        "conditions": [{"name": "job-service", "ok": False, "message": "cannot be reached (UNAVAILABLE)"}],
     },
 }

@@ -1,212 +1,217 @@
-"""The OpenAPI document: what the routes declare, and what FastAPI cannot derive from strictly read bodies."""
+"""What routes declare of themselves for the OpenAPI document: parameters, bodies, responses and who may call them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
 
-from gateway.api_docs import examples
+from gateway.api_docs import assembly
+from gateway.api_docs.assembly import REF
 from gateway.auth.authenticator import TOKEN_PARAMETER
-from gateway.openai_images import examples as openai_examples
-from gateway.openai_images.schemas import ImageParameters, OpenAIErrorBody
+from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAIErrorBody
 from gateway.problems.problem import MEDIA_TYPE
-from gateway.schemas.jobs import ProgressView
+from gateway.schemas.jobs import JobView, ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
-from gateway.schemas.requests import MAX_INPUTS, ONE_LINE, CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.requests import ONE_LINE
 
-#: Of the contract, not of the program.
+#: Version of the contract, which changes less often than that of the program.
 CONTRACT_VERSION = "1.0.0"
-_REF = "#/components/schemas/{model}"
+_DESCRIPTION = """\
+A job makes 1 to 10 images with one provider. `POST /v1/jobs` stores the job before it responds, so the job survives \
+every crash, and no image is paid for twice unless the caller agrees.
+
+- **Keys**: send `Authorization: Bearer KEY`. A page in a browser gets a client token for one job instead.
+- **Idempotency**: send an `Idempotency-Key` with each POST. The same key with the same body gives the same job.
+- **Results**: hold the request (`Prefer: wait`), poll after `display.poll_after_ms`, or follow the event stream.
+- **Errors**: `application/problem+json` (RFC 9457); `reason` says why, and `type` is a page that explains it.
+- **Times** are UTC in RFC 3339. **Money** is in millionths (`..._micros`). Every key of a response is present; null \
+means that there is no value.
+"""
+_TAGS = {
+    "jobs": "Submit, read, follow, cancel, retry and delete jobs.",
+    "client tokens": "Tokens with which a page in a browser reads one job.",
+    "catalogue": "Providers that jobs can name, and the states that a frontend shows.",
+    "openai": "Images and models as OpenAI's clients call them.",
+    "admin": "For operators: the queue, dead letters, provider limits, spend, jobs of any tenant.",
+    "health": "Liveness and readiness of the gateway; needs no key.",
+}
 _PURPOSE = {
     400: "The request cannot be read.",
-    401: "No key or token, or one that is not known or has expired.",
-    402: "The tenant's budget does not cover it; Retry-After tells when the next day or month begins.",
-    403: "Not this caller's to do; a client token is for its job and its actions alone.",
-    404: "Not there, or another tenant's.",
-    409: "The job's state does not allow this; `job` tells how it stands.",
+    401: "There is no key or token, or it is unknown or has expired.",
+    402: "The tenant's budget does not cover the job; `Retry-After` is the start of the next day or month.",
+    403: "The caller may not do this. A client token allows only its own job and actions.",
+    404: "It does not exist, or belongs to another tenant.",
+    409: "The state of the job does not allow this; `job` is the job as it is now.",
     410: "The job that the Idempotency-Key made was deleted.",
     413: "The body is too large.",
-    415: "The body is not of the type that the call takes.",
+    415: "The media type of the body is not supported.",
     422: "A field is wrong; `errors` names each.",
-    429: "The tenant's quota is used up; RateLimit tells of the rate, Retry-After when to ask again.",
+    429: "The tenant's quota is used up; `Retry-After` says when to repeat the request.",
     500: "A defect of the service.",
-    503: "The service cannot take it now; ask again after Retry-After.",
-    502: "The provider refuses what the operator has set up.",
-    504: "The job takes longer than a request is held, and goes on; or it failed as its provider was too slow.",
+    502: "The provider refuses what the operator configured.",
+    503: "The service cannot serve the request now; `Retry-After` says when to repeat it.",
+    504: "The job takes longer than a request is held, and goes on; or it failed because its provider was too slow.",
 }
+#: Statuses of every call that needs a key.
+_ALWAYS = (401, 403, 429, 500, 503)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Responses that are a no, as a route declares them; every call may answer 401, 403, 429, 500 and 503 too."""
-    shape = {"schema": {"$ref": _REF.format(model=ProblemView.__name__)}}
-    return {
-        status: {"description": _PURPOSE[status], "content": {MEDIA_TYPE: shape}}
-        for status in sorted({*statuses, 401, 403, 429, 500, 503})
-    }
+    """Error responses of a route: problem details with these statuses, and those of every call that needs a key."""
+    return _errors(ProblemView, MEDIA_TYPE, statuses)
 
 
 def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The same in OpenAI's shape."""
-    shape = {"schema": {"$ref": _REF.format(model=OpenAIErrorBody.__name__)}}
+    """Error responses of an OpenAI-compatible route: these statuses, and those of every call that needs a key."""
+    return _errors(OpenAIErrorBody, "application/json", statuses)
+
+
+def _errors(model: type[BaseModel], media_type: str, statuses: tuple[int, ...]) -> dict[int | str, dict[str, Any]]:
     return {
-        status: {"description": _PURPOSE[status], "content": {"application/json": shape}}
-        for status in sorted({*statuses, 401, 403, 429, 500, 503})
+        status: {"description": _PURPOSE[status], "content": {media_type: {"schema": _ref(model)}}}
+        for status in sorted({*statuses, *_ALWAYS})
     }
 
 
-#: Not called a string, as readers of documents take the schema of a stream for that of each event.
-EVENTS: dict[str, Any] = {"text/event-stream": {"schema": {"description": "Server-sent events."}}}
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": REF.format(model=model.__name__)}
+
+
+def _stream(events: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
+    """Content of an event stream. OpenAPI 3.1 has no schema for events, so they are in `x-events`, by their names.
+
+    The stream's schema has no type: tools read it as the schema of each event.
+    """
+    schema = {"description": "Server-sent events; `x-events` has the schema of their data, by event name."}
+    return {"text/event-stream": {"schema": schema, "x-events": {name: _ref(model) for name, model in events.items()}}}
+
+
+#: The event stream of a job.
+EVENTS = _stream({"job": JobView, "progress": ProgressView})
 
 
 def openai_answers() -> dict[int | str, dict[str, Any]]:
-    """What the calls for pictures answer."""
-    told = "The pictures, with the job in `x-calotype-job-id`; with `stream` one event for each."
-    return {200: {"description": told, "content": EVENTS}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
+    """Responses of the calls that make images."""
+    events = {"image_generation.completed": CompletedView, "image_edit.completed": CompletedView}
+    made = success("The images of the job; with `stream` one event for each.", headers=("x-calotype-job-id",))
+    return {200: made | {"content": _stream(events)}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
 
 
 def openai_body(*, form: bool) -> dict[str, Any]:
-    """The body of the calls for pictures: JSON, or a form that has files too."""
-    shape: dict[str, Any] = {"schema": {"$ref": _REF.format(model=ImageParameters.__name__)}}
+    """Request body of the calls that make images: JSON, or a form with files."""
     if form:
-        file = {"type": "string", "format": "binary", "minLength": 1}
-        several = {"type": "array", "items": file, "minItems": 1, "maxItems": MAX_INPUTS}
-        files = {"image": file, "image[]": several, "mask": file}
-        given = [{"required": ["image"]}, {"required": ["image[]"]}]
-        shape = {"schema": {"allOf": [shape["schema"], {"type": "object", "properties": files, "oneOf": given}]}}
-    return {
-        "requestBody": {"required": True, "content": {"multipart/form-data" if form else "application/json": shape}}
-    }
+        content = {"multipart/form-data": {"schema": {"$ref": REF.format(model=assembly.EDIT_FORM)}}}
+    else:
+        content = {"application/json": {"schema": _ref(ImageParameters)}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
-def success(description: str, *, model: type[BaseModel] | None = None) -> dict[str, Any]:
-    """A response that is a yes; `model` for one that is not the route's main one."""
-    return {"description": description} if model is None else {"description": description, "model": model}
+def success(description: str, *, model: type[BaseModel] | None = None, headers: tuple[str, ...] = ()) -> dict[str, Any]:
+    """A successful response; `model` if it is not the route's response model, `headers` of `assembly.HEADERS`."""
+    written: dict[str, Any] = {"description": description}
+    if model is not None:
+        written["model"] = model
+    if headers:
+        written["headers"] = {name: assembly.header(name) for name in headers}
+    return written
 
 
 def body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """A request body that the route reads itself."""
-    shape = {"schema": {"$ref": _REF.format(model=model.__name__)}}
-    return {"requestBody": {"required": required, "content": {"application/json": shape}}}
+    """A JSON request body that the route reads itself."""
+    return {"requestBody": {"required": required, "content": {"application/json": {"schema": _ref(model)}}}}
 
 
 def parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
-    """A parameter that the route reads itself."""
+    """An optional parameter that the route reads itself; `where` is `query` or `header`."""
     return {"name": name, "in": where, "required": False, "description": description, "schema": schema}
 
 
 IDEMPOTENCY_KEY = parameter(
     "Idempotency-Key",
     "header",
-    "The same key and body give the same job. 1 to 255 visible ASCII characters, quoted or bare.",
+    "Makes repetitions safe: the same key with the same body has the same result, another body is refused. "
+    "1 to 255 visible ASCII characters, quoted or not.",
     type="string",
     pattern=r'^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$',
 )
-PREFER = parameter("Prefer", "header", "`wait=N` holds the answer for up to N seconds, 1 to 60.", type="string")
-IF_NONE_MATCH = parameter("If-None-Match", "header", "The ETag that the client has; 304 if current.", type="string")
-LAST_EVENT_ID = parameter("Last-Event-ID", "header", "The last id that was received.", type="string")
+PREFER = parameter(
+    "Prefer",
+    "header",
+    "`wait=N` holds the response for up to N seconds (1 to 60) until the job is final.",
+    type="string",
+)
+IF_NONE_MATCH = parameter(
+    "If-None-Match",
+    "header",
+    "ETag of the job that the client has: the response is 304 if it is current. With `Prefer: wait=N` the response "
+    "is held until the job changes.",
+    type="string",
+)
+LAST_EVENT_ID = parameter(
+    "Last-Event-ID",
+    "header",
+    "`sequence` of the last `job` event that the client received: only later changes follow. Overrides `after`.",
+    type="string",
+)
+AFTER = parameter(
+    "after",
+    "query",
+    "Same as `Last-Event-ID`, for clients that cannot set headers.",
+    type="integer",
+    minimum=0,
+    maximum=10**18 - 1,
+)
 _SCHEMES = {
-    "key": {"type": "http", "scheme": "bearer", "description": "A key of a tenant or an operator."},
+    "key": {"type": "http", "scheme": "bearer", "description": "Key of a tenant or an operator."},
     "clientToken": {
         "type": "http",
         "scheme": "bearer",
         "bearerFormat": "JWT",
-        "description": "A client token, for one job.",
+        "description": "Client token for one job.",
     },
     "clientTokenInAddress": {
         "type": "apiKey",
         "in": "query",
         "name": TOKEN_PARAMETER,
-        "description": "The same, for a browser's EventSource, which cannot set headers.",
+        "description": "Client token for one job, for a browser's `EventSource`, which cannot set headers.",
     },
 }
-#: `calotype up` needs no key on the machine itself while every provider is free (docs/access.md).
+# `calotype up` needs no key on the machine itself while every provider is free (docs/access.md): hence the `{}`.
 _CALLERS: list[dict[str, list[str]]] = [{"key": []}, {}]
 TOKEN_HOLDERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {}]
 WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clientTokenInAddress": []}, {}]
-AFTER = parameter(
-    "after", "query", "The same, where headers cannot be set.", type="integer", minimum=0, maximum=10**18 - 1
-)
 
 
 def filters() -> list[dict[str, Any]]:
     """The query parameters of the list of jobs."""
-    schema = ListJobs.model_json_schema()
-    written = []
-    for name, shape in schema["properties"].items():
-        described = str(shape.pop("description", ""))
-        if name == "metadata":
-            words = "Jobs whose metadata holds this value under KEY; may be given for up to 16 keys."
-            written.append(parameter("metadata.KEY", "query", words, type="string", maxLength=500, pattern=ONE_LINE))
-        else:
-            written.append(parameter(name, "query", described, **shape))
-    return written
+    properties = ListJobs.model_json_schema()["properties"]
+    metadata = str(properties.pop("metadata")["description"])
+    return [
+        *(parameter(name, "query", str(schema.pop("description")), **schema) for name, schema in properties.items()),
+        parameter("metadata.KEY", "query", metadata, type="string", maxLength=500, pattern=ONE_LINE),
+    ]
 
 
 def document(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """What makes the app's document, once."""
+    """Returns the function that makes the app's document, once."""
 
     def make() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _complete(
-                get_openapi(
-                    title="Calotype",
-                    version=CONTRACT_VERSION,
-                    summary="Image-generation jobs that are paid for once and never lost.",
-                    routes=app.routes,
-                )
+            written = get_openapi(
+                title="Calotype",
+                version=CONTRACT_VERSION,
+                summary="Image-generation jobs that are paid for once and never lost.",
+                description=_DESCRIPTION,
+                contact={"name": "The operator of this service"},
+                license_info={"name": "Apache 2.0", "identifier": "Apache-2.0"},
+                servers=[{"url": "/", "description": "The gateway that serves this document."}],
+                tags=[{"name": name, "description": about} for name, about in _TAGS.items()],
+                routes=app.routes,
             )
+            app.openapi_schema = assembly.complete(written, security_schemes=_SCHEMES, default_security=_CALLERS)
         return app.openapi_schema
 
     return make
-
-
-def _complete(written: dict[str, Any]) -> dict[str, Any]:
-    _, definitions = models_json_schema(
-        [
-            (CreateJob, "validation"),
-            (RetryJob, "validation"),
-            (CreateClientToken, "validation"),
-            (ImageParameters, "validation"),
-            (ProblemView, "serialization"),
-            (ProgressView, "serialization"),
-            (OpenAIErrorBody, "serialization"),
-        ],
-        ref_template=_REF,
-    )
-    components = written.setdefault("components", {})
-    components.setdefault("schemas", {}).update(definitions["$defs"])
-    components["securitySchemes"] = _SCHEMES
-    # FastAPI adds its own shape of a 422 where a route names none; no route answers so.
-    for own in ("HTTPValidationError", "ValidationError"):
-        components["schemas"].pop(own, None)
-    for path, operations in written["paths"].items():
-        for operation in operations.values():
-            _complete_operation(operation, keyed=path.startswith("/v1/"))
-    return written
-
-
-def _complete_operation(operation: dict[str, Any], *, keyed: bool) -> None:
-    if keyed:
-        operation.setdefault("security", _CALLERS)
-    responses = operation["responses"]
-    if "application/json" in responses.get("422", {}).get("content", ()):
-        del responses["422"]
-    name = operation["operationId"]
-    for shape in operation.get("requestBody", {}).get("content", {}).values():
-        shape["example"] = examples.BODIES[name]
-    for status, told in responses.items():
-        for kind, shape in told.get("content", {}).items():
-            shape["example"] = _example(operation, status, kind)
-
-
-def _example(operation: dict[str, Any], status: str, kind: str) -> Any:
-    name = operation["operationId"]
-    if kind == MEDIA_TYPE:
-        return examples.PROBLEMS[status]
-    if "openai" in operation.get("tags", ()) and status >= "400":
-        return openai_examples.ERRORS[status]
-    return examples.STREAMS[name] if kind == "text/event-stream" else examples.ANSWERS[name, status]

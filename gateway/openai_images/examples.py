@@ -1,5 +1,6 @@
 """Examples for the OpenAI paths in the API documentation."""
 
+import json
 from typing import Any
 
 from gateway.problems.problem import INTERNAL_DETAIL
@@ -72,11 +73,28 @@ MODELS: dict[str, Any] = {
 }
 BODIES: dict[str, dict[str, Any]] = {
     "generateImages": GENERATE_IMAGES,
-    "editImages": {**GENERATE_IMAGES, "image": "(the bytes of an image)"},
+    "editImages": {**GENERATE_IMAGES, "image": ["(the bytes of an image)"]},
 }
+
+
+def _stream(kind: str) -> str:
+    usage = {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}
+    data = {
+        "type": kind,
+        "b64_json": "iVBORw0KGgo=",
+        "created_at": 1_769_860_802,
+        "size": "512x512",
+        "quality": "auto",
+        "background": "auto",
+        "output_format": "png",
+        "usage": usage | {"input_tokens_details": {"text_tokens": 0, "image_tokens": 0}},
+    }
+    return f": {_ID}\n\nevent: {kind}\ndata: {json.dumps(data)}\n\n"
+
+
 STREAMS: dict[str, str] = {
-    "generateImages": f': {_ID}\n\nevent: image_generation.completed\ndata: {{"b64_json": "iVBOR...", ...}}\n\n',
-    "editImages": f': {_ID}\n\nevent: image_edit.completed\ndata: {{"b64_json": "iVBOR...", ...}}\n\n',
+    "generateImages": _stream("image_generation.completed"),
+    "editImages": _stream("image_edit.completed"),
 }
 #: By operation and status.
 ANSWERS: dict[tuple[str, str], Any] = {

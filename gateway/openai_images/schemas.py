@@ -1,4 +1,4 @@
-"""Schemas of OpenAI's Images and Models API: the fields that this service reads and returns."""
+"""Requests and responses of OpenAI's Images and Models API, with the fields that this service supports."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
@@ -21,11 +21,11 @@ from gateway.schemas.wire import View
 
 
 def _default(*defaults: Any) -> BeforeValidator:
-    """Returns a validator for a parameter without effect here: it accepts only null and these neutral values."""
+    """Accepts null and these neutral values of a parameter that this service does not support, and refuses others."""
 
     def check(value: Any) -> Any:
         if value is not None and (isinstance(value, bool) or value not in defaults):
-            raise refused("This service does not support it. Leave it out.")
+            raise refused("This service does not support it; leave it out.")
         return value
 
     return BeforeValidator(check)
@@ -35,82 +35,84 @@ def _one_line() -> StringConstraints:
     return StringConstraints(min_length=1, max_length=128, pattern=ONE_LINE)
 
 
-_Unsupported = Annotated[None, _default()]
+_Nothing = Annotated[None, _default()]
+ResponseFormat = Literal["url", "b64_json"]
+EventType = Literal["image_generation.completed", "image_edit.completed"]
 
 
 class ImageParameters(Body):
-    """The parameters of both calls; null means the same as leaving a parameter out."""
+    """Parameters of both image calls. Only `prompt` is required; null means the same as a field that is left out."""
 
     prompt: Prompt
-    """What the images should show; 1 to 32,000 characters."""
+    """What to draw; 1 to 32,000 characters."""
     model: (
         Annotated[str, StringConstraints(max_length=300, pattern=r"^[^/\s\x00-\x1f\x7f]+(/[^\x00-\x1f\x7f]+)?$")] | None
     ) = None
-    """`<provider>` or `<provider>/<model>`, as GET /v1/models lists them; null: the default provider."""
+    """`<provider>` for its default model, or `<provider>/<model>`; left out: the default provider."""
     n: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
-    """Number of images, 1 to 10; null: 1."""
+    """Number of images; left out: 1."""
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
-    """Width and height in pixels, such as `1024x768`; `auto` or null: the provider decides."""
+    """Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice."""
     quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ONE_LINE)] | None = None
-    """A quality that the provider offers; `auto` or null: the provider decides."""
+    """Quality, by the provider's own name for it; left out or `auto`: the provider's own choice."""
     output_format: OutputFormat | None = None
-    """File format of the images; null: the provider decides."""
+    """File format of the images; left out: the provider's own choice."""
     background: Background | None = None
-    """`transparent` or `opaque`; `auto` or null: the provider decides."""
+    """Background of the images; `transparent` needs png or webp. Left out or `auto`: the provider's own choice."""
     output_compression: Compression | None = None
-    """Quality of jpeg and webp from 0 to 100; 100 compresses least. Null: the provider decides."""
+    """Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Left out: the provider's own choice."""
     moderation: Moderation | None = None
-    """`low` makes the provider's filter less strict; `auto` or null: its usual filter."""
+    """How strictly the provider moderates; left out or `auto`: the provider's own choice."""
     input_fidelity: InputFidelity | None = None
-    """`high` keeps the input images more closely; `low` is the default."""
-    response_format: Literal["url", "b64_json"] | None = None
-    """`url` or `b64_json`; null: `url`. A stream always sends `b64_json`."""
+    """How closely input images are preserved; left out or `low`: the provider's own choice."""
+    response_format: ResponseFormat | None = None
+    """`url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`."""
     stream: bool | None = None
-    """Whether the response is a stream of server-sent events; null: false."""
+    """True: the response is a stream with one event for each image; left out: false."""
     user: Annotated[str, _one_line()] | None = None
-    """Id of your end user; becomes the job's `end_user`."""
+    """Your own user, stored as `end_user` of the job; at most 128 characters."""
     safety_identifier: Annotated[str, _one_line()] | None = None
-    """The newer name of `user`, and used instead of it if both are sent."""
+    """Newer name of `user`, which it overrides; at most 128 characters."""
     partial_images: Annotated[Literal[0] | None, _default(0)] = None
-    """Only 0 or null: this service sends no partial images."""
-    style: _Unsupported = None
-    """Not supported; only null is accepted."""
-    complexity: _Unsupported = None
-    """Not supported; only null is accepted."""
-    frame_count: _Unsupported = None
-    """Not supported; only null is accepted."""
-    frame_duration_ms: _Unsupported = None
-    """Not supported; only null is accepted."""
-    svg: _Unsupported = None
-    """Not supported; only null is accepted."""
+    """Must be 0 or left out: images are sent only when they are finished."""
+    style: _Nothing = None
+    """Not supported; must be null or left out."""
+    complexity: _Nothing = None
+    """Not supported; must be null or left out."""
+    frame_count: _Nothing = None
+    """Not supported; must be null or left out."""
+    frame_duration_ms: _Nothing = None
+    """Not supported; must be null or left out."""
+    svg: _Nothing = None
+    """Not supported; must be null or left out."""
 
 
 class ImageView(View):
-    """One image."""
+    """An image: either its address or its bytes."""
 
     url: str | None
-    """Public URL of the image; null if `b64_json` is set."""
+    """Public address of the image; null with `b64_json`."""
     b64_json: str | None
-    """The image file in base64; null if `url` is set."""
+    """The encoded image in base64; null with `url`."""
     revised_prompt: str | None
-    """The prompt as the provider changed it; null if it did not say so."""
+    """The prompt as the provider rewrote it; null if it did not, or did not say so."""
 
 
 class ImagesView(View):
     """The images of a job."""
 
     created: int
-    """When the job was completed, in seconds since 1970."""
+    """When the job was completed, in seconds since 1970-01-01 UTC."""
     data: list[ImageView]
-    """The images, in the order of their index."""
+    """The images, by index."""
     output_format: str | None
-    """File format of the first image, such as `png`."""
+    """File format of the images: `png`, `jpeg` or `webp`."""
     size: str | None
-    """Width and height of the first image in pixels, such as `1024x768`."""
+    """Width and height of the first image in pixels, such as `512x512`."""
 
 
 class TokenDetailsView(View):
-    """Always zero, as for `UsageView`."""
+    """Token counts of the input. Always zero."""
 
     text_tokens: int = 0
     """Always 0."""
@@ -119,7 +121,7 @@ class TokenDetailsView(View):
 
 
 class UsageView(View):
-    """Always zero, as not all providers count tokens; the cost of a job is in GET /v1/jobs/{id}."""
+    """Token counts. Always zero: providers count differently, and the job has its cost."""
 
     input_tokens: int = 0
     """Always 0."""
@@ -128,75 +130,75 @@ class UsageView(View):
     total_tokens: int = 0
     """Always 0."""
     input_tokens_details: TokenDetailsView = TokenDetailsView()
-    """All values are 0."""
+    """Always zero."""
 
 
 class CompletedView(View):
-    """The event of one image in a stream."""
+    """A finished image: the data of an event in a stream."""
 
-    type: Literal["image_generation.completed", "image_edit.completed"]
-    """Name of the event."""
+    type: EventType
+    """Type of the event."""
     b64_json: str
-    """The image file in base64."""
+    """The encoded image in base64."""
     created_at: int
-    """When the job was completed, in seconds since 1970."""
+    """When the job was completed, in seconds since 1970-01-01 UTC."""
     size: str
-    """Width and height in pixels, such as `1024x768`."""
+    """Width and height in pixels, such as `512x512`."""
     quality: str
-    """As requested; `auto` if not."""
+    """Quality that was requested; `auto` if none."""
     background: str
-    """As requested; `auto` if not."""
+    """Background that was requested; `auto` if none."""
     output_format: str
-    """File format, such as `png`."""
+    """File format: `png`, `jpeg` or `webp`."""
     usage: UsageView
-    """All values are 0."""
+    """Token counts. Always zero."""
 
 
 class OpenAIModelView(View):
-    """A provider, or one of its models."""
+    """A provider, or a model of a provider."""
 
     id: str
-    """The value for the parameter `model`: `<provider>` or `<provider>/<model>`."""
+    """Value of `model` in a request: `<provider>` or `<provider>/<model>`."""
     object: Literal["model"]
     """Always `model`."""
     created: int
-    """Always 0: the time is unknown."""
+    """Always 0: the service does not know when a model was published."""
     owned_by: str
-    """Kind of the provider, such as `openai`."""
+    """Kind of the provider."""
 
 
 class ModelList(View):
-    """All providers, and all models that they list."""
+    """Every provider that the tenant may use, and every model that one of them lists."""
 
     object: Literal["list"]
     """Always `list`."""
     data: list[OpenAIModelView]
-    """Each provider, followed by its models."""
+    """The providers and their models."""
 
 
 class OpenAIError(View):
-    """Why a request failed."""
+    """What went wrong."""
 
     message: str
-    """What went wrong, for people."""
+    """What went wrong and what to do, for people."""
     type: str
-    """Class of the error, such as `invalid_request_error`; OpenAI's clients read it."""
+    """Class of the error, by which OpenAI's clients choose an exception, such as `invalid_request_error`."""
     param: str | None
-    """The invalid parameter; null if the error is not about one."""
+    """The wrong parameter; null if the error concerns none."""
     code: str
-    """Cause of the error for programs, such as `invalid_value`."""
+    """Name of the error, such as `model_not_found`."""
     job_id: str | None
-    """The job that is still running or has failed; null if there is none."""
+    """The job that the error is about, which may still be in progress; null if there is none."""
 
 
 class OpenAIErrorBody(View):
-    """An error response."""
+    """Error response of the OpenAI-compatible calls."""
 
     error: OpenAIError
     """The error."""
 
 
-#: How the texts of a form are converted before they are validated like JSON; others stay text.
+#: Converts the text of a form field to the value that JSON has; all other fields stay text.
 FORM_KINDS: dict[str, Callable[[str], Any]] = {
     "n": int,
     "output_compression": int,

@@ -18,9 +18,10 @@ router = APIRouter(prefix="/v1/admin", tags=["admin"])
     "/dead",
     operation_id="listDeadLetters",
     summary="List dead letters",
+    description="Returns a page of messages that job-service could not apply, with the reason, oldest first.",
     response_model=DeadLetterPage,
     responses={
-        200: openapi.success("A page of dead letters, oldest first."),
+        200: openapi.success("A page of dead letters."),
         **openapi.problems(422),
     },
 )
@@ -30,8 +31,7 @@ async def list_dead_letters(
     page_size: Annotated[int, Query(ge=1, le=100)] = 20,
     page_token: Annotated[str, Query(max_length=100)] = "",
     parked: Annotated[
-        bool,
-        Query(description="List parked messages instead: they are retried, and become dead letters after a day."),
+        bool, Query(description="True: list messages that are still tried again, for a day, instead of dead letters.")
     ] = False,
 ) -> Response:
     """Lists the messages that job-service can never apply, with the reason of each."""
@@ -47,9 +47,13 @@ async def list_dead_letters(
     "/dead/{letter_id}/replay",
     operation_id="replayDeadLetter",
     summary="Replay a dead letter",
+    description="Publishes the message again, unchanged, after the cause of its refusal was removed.",
     status_code=204,
     response_model=None,
-    responses={204: openapi.success("The message was published again."), **openapi.problems(404, 422)},
+    responses={
+        204: openapi.success("The message was published again.", headers=("Idempotency-Replayed",)),
+        **openapi.problems(404, 422),
+    },
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def replay_dead_letter(
@@ -64,10 +68,11 @@ async def replay_dead_letter(
 @router.get(
     "/queue",
     operation_id="getQueue",
-    summary="Read the state of the queue",
+    summary="Get the queue",
+    description="Returns how many jobs wait or are in progress, for which tenants and since when.",
     response_model=QueueView,
     responses={
-        200: openapi.success("Numbers of unfinished jobs, and of outstanding work for finished ones."),
+        200: openapi.success("Jobs that are not final, and what is left to do for jobs that are."),
         **openapi.problems(),
     },
 )
@@ -79,10 +84,11 @@ async def get_queue(deps: DependenciesOf, operator: OperatorOf) -> Response:
 @router.get(
     "/providers",
     operation_id="listProviderUse",
-    summary="Read the use of each provider",
+    summary="List the use of provider limits",
+    description="Returns every provider with its health, its calls in progress and its calls of the last minute.",
     response_model=ProviderUseList,
     responses={
-        200: openapi.success("Every provider with its health and the use of its limits."),
+        200: openapi.success("Every provider and the use of its limits."),
         **openapi.problems(),
     },
 )
@@ -95,7 +101,8 @@ async def list_provider_use(deps: DependenciesOf, operator: OperatorOf) -> Respo
 @router.get(
     "/jobs/{job_id}",
     operation_id="getAnyJob",
-    summary="Read a job of any tenant",
+    summary="Get a job of any tenant",
+    description="Returns the job, its tenant and its attempts, with the providers' own error messages.",
     response_model=AnyJobView,
     responses={200: openapi.success("The job, its tenant and its attempts."), **openapi.problems(404)},
 )
@@ -113,9 +120,10 @@ async def get_any_job(job_id: JobId, request: Request, deps: DependenciesOf, ope
 @router.get(
     "/spend",
     operation_id="listSpend",
-    summary="List what tenants have spent of their budgets",
+    summary="List the spend of tenants",
+    description="Returns the tenants that have a budget, with what is spent and reserved today and this month (UTC).",
     response_model=SpendPage,
-    responses={200: openapi.success("A page of the tenants that have a budget, by name."), **openapi.problems(422)},
+    responses={200: openapi.success("A page of tenants, by name."), **openapi.problems(422)},
 )
 async def list_spend(
     deps: DependenciesOf,

@@ -15,8 +15,9 @@ router = APIRouter(prefix="/v1", tags=["catalogue"])
     "/providers",
     operation_id="listProviders",
     summary="List providers",
+    description="Returns every provider that jobs of this tenant may name, with what it supports and its health.",
     response_model=ProviderList,
-    responses={200: openapi.success("Every provider with its capabilities."), **openapi.problems()},
+    responses={200: openapi.success("The providers."), **openapi.problems()},
 )
 async def list_providers(deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """Returns every provider that jobs of this tenant may use."""
@@ -27,10 +28,12 @@ async def list_providers(deps: DependenciesOf, principal: PrincipalOf) -> Respon
 @router.get(
     "/ui-states",
     operation_id="listUiStates",
-    summary="List the display states",
+    summary="List the states that a frontend shows",
+    description="Returns every state that `display` of a job can have, in order; the first one whose condition holds "
+    "is shown. Texts are in the language of `Accept-Language`.",
     response_model=UiStateList,
     responses={
-        200: openapi.success("Every display state, in the order in which they are matched."),
+        200: openapi.success("The states."),
         **openapi.problems(),
     },
 )

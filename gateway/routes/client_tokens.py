@@ -16,7 +16,10 @@ router = APIRouter(prefix="/v1/client-tokens", tags=["client tokens"])
 @router.post(
     "",
     operation_id="createClientToken",
-    summary="Create a client token for a browser",
+    summary="Create a client token",
+    description="Creates a token with which a page in a browser reads one job, and cancels or retries it if `actions` "
+    "allows that. The service does not store it: repeating the request makes another token, whatever the "
+    "Idempotency-Key.",
     status_code=201,
     response_model=ClientTokenView,
     responses={

@@ -24,13 +24,15 @@ WatcherOf = Annotated[Principal, Depends(require_job_access("read", token_in_add
     "/{job_id}/events",
     operation_id="watchJob",
     summary="Follow a job",
+    description="Server-sent events: the job as it is now, then every change once and in order. With `Last-Event-ID` "
+    "or `after`, exactly the later changes. The stream ends after the final state; a client that comes again gets 204.",
     responses={
         200: {
-            "description": "Events `job` (a JobView; the event id is its sequence) and `progress` (a ProgressView; "
-            "not all are sent), with comments as heartbeats.",
+            "description": "Events `job` (JobView; the id is its `sequence`) and `progress` (ProgressView, without id, "
+            "at most two a second, some may be lost), and a comment every 15 s.",
             "content": openapi.EVENTS,
         },
-        204: {"description": "The job is final and the client has its last state; only a retry can change it."},
+        204: {"description": "The job is final and the client has its last change."},
         **openapi.problems(404, 422),
     },
     response_class=Response,

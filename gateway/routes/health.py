@@ -12,9 +12,10 @@ router = APIRouter(tags=["health"])
 @router.get(
     "/healthz",
     operation_id="isAlive",
-    summary="Check that the process is alive",
+    summary="Liveness",
+    description="Responds as long as the process runs, without a check of what it depends on.",
     response_model=AliveView,
-    responses={200: openapi.success("The process is alive.")},
+    responses={200: openapi.success("The process runs.")},
 )
 async def is_alive() -> Response:
     """Returns 200 while the process runs; does not check its dependencies."""
@@ -24,11 +25,12 @@ async def is_alive() -> Response:
 @router.get(
     "/readyz",
     operation_id="isReady",
-    summary="Check that requests can be served",
+    summary="Readiness",
+    description="Returns whether job-service can be reached and the gateway is not about to stop.",
     response_model=ReadyView,
     responses={
-        200: openapi.success("Requests can be served."),
-        503: openapi.success("Requests cannot be served now; `conditions` say why.", model=ReadyView),
+        200: openapi.success("The gateway can serve requests."),
+        503: openapi.success("The gateway cannot serve requests now.", model=ReadyView),
     },
 )
 async def is_ready(deps: DependenciesOf) -> Response:

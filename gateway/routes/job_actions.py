@@ -27,9 +27,13 @@ _CONFLICT = 409
     "/{job_id}/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
+    description="Ends a job that is not final. Canceling a canceled job again has the same response.",
     response_model=JobView,
     responses={
-        200: openapi.success("The canceled job; `provider_cancel` says what happens to its calls in progress."),
+        200: openapi.success(
+            "The canceled job; `provider_cancel` says what happens to provider calls in progress.",
+            headers=("ETag", "Idempotency-Replayed"),
+        ),
         **openapi.problems(404, 409, 422),
     },
     openapi_extra={"parameters": [openapi.IDEMPOTENCY_KEY], "security": openapi.TOKEN_HOLDERS},
@@ -52,10 +56,15 @@ async def cancel_job(
     "/{job_id}/retry",
     operation_id="retryJob",
     summary="Retry a failed job",
+    description="Returns the job to the upload if all its images are made, else to the queue. Images that are paid for "
+    "are not bought again, unless `on_ambiguous: retry` allows it for calls whose outcome is unknown.",
     status_code=202,
     response_model=JobView,
     responses={
-        202: openapi.success("The job, in the queue again or at the upload."),
+        202: openapi.success(
+            "The job, which is no longer failed.",
+            headers=("ETag", "Location", "Retry-After", "Idempotency-Replayed"),
+        ),
         **openapi.problems(400, 402, 404, 409, 413, 415, 422),
     },
     openapi_extra={
@@ -99,9 +108,11 @@ def _parse(raw: bytes) -> RetryJob:
     "/{job_id}",
     operation_id="deleteJob",
     summary="Delete a final job",
+    description="Deletes a final job with its images, input images and personal data; the ledger of provider calls and "
+    "costs stays.",
     status_code=204,
     responses={
-        204: {"description": "The job's images, inputs and personal data are being deleted."},
+        204: openapi.success("The job is deleted; its images are deleted shortly after."),
         **openapi.problems(404, 409),
     },
 )

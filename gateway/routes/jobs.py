@@ -25,17 +25,21 @@ from gateway.views.attempts import attempt
 from gateway.views.display import retry_after
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+_SHOWN = ("ETag", "Retry-After", "Preference-Applied")
+_SUBMITTED = (*_SHOWN, "Location", "Idempotency-Replayed")
 
 
 @router.post(
     "",
     operation_id="createJob",
     summary="Submit a job",
+    description="Stores the job and responds at once; workers call the provider later. With `Prefer: wait=N` the "
+    "response is held until the job is final.",
     status_code=202,
     response_model=JobView,
     responses={
-        200: openapi.success("The job, which is final already.", model=JobView),
-        202: openapi.success("The job was accepted; the Location header has its URL."),
+        200: openapi.success("The job is final.", model=JobView, headers=_SUBMITTED),
+        202: openapi.success("The job is accepted; `Location` is its address.", headers=_SUBMITTED),
         **openapi.problems(400, 402, 410, 413, 415, 422),
     },
     openapi_extra={
@@ -76,6 +80,8 @@ def _parse(raw: bytes) -> tuple[job_pb2.JobRequest, str]:
     "",
     operation_id="listJobs",
     summary="List jobs, newest first",
+    description="Returns a page of the tenant's jobs that match every filter. Jobs that arrive meanwhile neither "
+    "repeat nor hide entries of later pages.",
     response_model=JobPage,
     responses={200: openapi.success("A page of jobs."), **openapi.problems(422)},
     openapi_extra={"parameters": openapi.filters()},
@@ -132,11 +138,13 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
 @router.get(
     "/{job_id}",
     operation_id="getJob",
-    summary="Read a job",
+    summary="Get a job",
+    description="Returns the job as it is now; with `Prefer: wait=N` once it is final; with `If-None-Match` too, once "
+    "it has changed.",
     response_model=JobView,
     responses={
-        200: openapi.success("The job in its current state."),
-        304: {"description": "The job has not changed: the client has this version already."},
+        200: openapi.success("The job as it is now.", headers=_SHOWN),
+        304: openapi.success("The job has not changed since the ETag of `If-None-Match`.", headers=_SHOWN),
         **openapi.problems(404),
     },
     openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH], "security": openapi.TOKEN_HOLDERS},
@@ -186,6 +194,7 @@ def job_response(
     "/{job_id}/attempts",
     operation_id="listAttempts",
     summary="List the attempts of a job",
+    description="Returns every claim of the job by a worker, with its provider calls and their costs.",
     response_model=AttemptList,
     responses={200: openapi.success("Every attempt, oldest first."), **openapi.problems(404)},
 )

@@ -50,7 +50,9 @@ class _Call:
 @router.post(
     "/generations",
     operation_id="generateImages",
-    summary="Generate images (OpenAI format)",
+    summary="Make images, as OpenAI's clients call it",
+    description="Submits a job and holds the request until it is final, for up to 580 s. The job goes on if the client "
+    "disconnects.",
     response_model=ImagesView,
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=False), "parameters": [openapi.IDEMPOTENCY_KEY]},
@@ -67,7 +69,8 @@ async def generate_images(request: Request, deps: DependenciesOf, principal: Sub
 @router.post(
     "/edits",
     operation_id="editImages",
-    summary="Edit images (OpenAI format)",
+    summary="Make images from images, as OpenAI's clients call it",
+    description="Same as `generateImages`, with images to start from, as a multipart form.",
     response_model=ImagesView,
     responses=openapi.openai_answers(),
     openapi_extra={**openapi.openai_body(form=True), "parameters": [openapi.IDEMPOTENCY_KEY]},

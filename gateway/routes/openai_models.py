@@ -16,7 +16,8 @@ router = APIRouter(prefix="/v1/models", tags=["openai"])
 @router.get(
     "",
     operation_id="listModels",
-    summary="List models (OpenAI format)",
+    summary="List models, as OpenAI's clients call it",
+    description="Returns every provider by its name, and every model that it lists as `<provider>/<model>`.",
     response_model=ModelList,
     responses={200: openapi.success("Every value that `model` may have."), **openapi.openai_errors()},
 )
@@ -28,9 +29,10 @@ async def list_models(deps: DependenciesOf, principal: PrincipalOf) -> Response:
 @router.get(
     "/{model:path}",
     operation_id="getModel",
-    summary="Read a model (OpenAI format)",
+    summary="Get a model, as OpenAI's clients call it",
+    description="Returns a provider, or a model of a provider.",
     response_model=OpenAIModelView,
-    responses={200: openapi.success("The model."), **openapi.openai_errors(404)},
+    responses={200: openapi.success("The model exists."), **openapi.openai_errors(404)},
 )
 async def get_model(
     model: Annotated[str, Path(max_length=300)], deps: DependenciesOf, principal: PrincipalOf

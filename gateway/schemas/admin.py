@@ -7,110 +7,147 @@ from gateway.schemas.wire import Moment, View
 
 
 class DeadLetterView(View):
-    """A message that was refused for good; its body is not shown."""
+    """A message that job-service could not apply. Its body is not returned: it may contain a prompt."""
 
     id: str
+    """Id for a replay; opaque."""
     died_at: Moment
+    """When the message was refused, or set aside to be tried again."""
     reason: str
+    """Why it could not be applied."""
     subject: str
+    """NATS subject that it was published on."""
     type: str | None
+    """CloudEvents type; null if it had none."""
     job_id: str | None
+    """Job that it concerns; null if it does not say."""
     size_bytes: int
+    """Size of its body in bytes."""
     sha256: str
+    """SHA-256 of its body, 64 lower-case hexadecimal digits."""
 
 
 class DeadLetterPage(View):
-    """Dead letters, oldest first."""
+    """A page of dead letters."""
 
     dead_letters: list[DeadLetterView]
+    """Dead letters of this page, oldest first."""
     next_page_token: str | None
+    """Value of `page_token` for the next page; null on the last page."""
 
 
 class JobCountsView(View):
-    """Jobs that are not final; `waiting` ones sit in the queue until a pause is over."""
+    """Number of jobs that are not final, by state."""
 
     queued: int
+    """Jobs in the queue that a worker can claim now."""
     waiting: int
+    """Jobs in the queue that are not due yet: they wait after a failure, or for a limit."""
     processing: int
+    """Jobs that a generator has claimed and not sent to a provider yet."""
     generating: int
+    """Jobs at a provider."""
     uploading: int
+    """Jobs whose images are uploaded or wait for an uploader."""
 
 
 class TenantQueueView(View):
-    """What one tenant has under way."""
+    """Number of jobs of one tenant."""
 
     tenant: str
+    """Name of the tenant."""
     jobs: JobCountsView
+    """Number of the tenant's jobs that are not final."""
     oldest_queued_at: Moment | None
+    """When the oldest queued job of the tenant entered the queue; null if none is queued."""
 
 
 class QueueView(View):
-    """What is under way; `tenants` are those with most jobs, at most 100."""
+    """Work in progress: jobs that are not final, and what is left to do for jobs that are."""
 
     jobs: JobCountsView
+    """Jobs of all tenants that are not final."""
     oldest_queued_at: Moment | None
+    """When the oldest queued job entered the queue; null if none is queued."""
     tenants: list[TenantQueueView]
+    """The tenants with most jobs, at most 100, in descending order."""
     unpublished_messages: int
-    """Decided upon, and not told yet: more than a few mean that the broker is away."""
+    """Messages that are stored and not published yet; more than a few mean that NATS is unavailable."""
     open_settlements: int
-    """Calls of final jobs whose end at the provider is not known yet."""
+    """Provider calls of final jobs whose end at the provider is not known yet."""
     open_deletions: int
-    """Folders whose pictures are still to be deleted."""
+    """Folders in the object store whose images are still to be deleted."""
     oldest_deletion_at: Moment | None
-    """Since when the oldest of them waits."""
+    """When the oldest of these deletions was requested; null if there is none."""
     missing_objects: int
-    """Pictures of completed jobs that are not in the public bucket, by the last look at all of it."""
+    """Images of completed jobs that are not in the public bucket, found by the last check of the whole bucket."""
 
 
 class ProviderUseView(View):
-    """A provider and what is in use of it."""
+    """A provider and the use of its limits."""
 
     provider: ProviderView
+    """The provider as the catalogue describes it."""
     in_use: int
-    """Places that are taken, of `max_concurrency`."""
+    """Calls in progress; `max_concurrency` is their limit."""
     calls_in_last_minute: int
-    """Of `requests_per_minute`."""
+    """Calls of the last minute; `requests_per_minute` is their limit."""
     registered_by: str
+    """Generator that registered the provider last."""
     registered_at: Moment
+    """When the provider was registered last."""
 
 
 class ProviderUseList(View):
-    """The catalogue with what is in use of it, by name."""
+    """Every provider and the use of its limits."""
 
     providers: list[ProviderUseView]
+    """Providers by name."""
 
 
 class AnyJobView(View):
-    """A job of any tenant and every attempt, oldest first; errors of providers in the vendors' own words."""
+    """A job of any tenant with its attempts, which include the providers' own error messages."""
 
     tenant: str
+    """Tenant that owns the job."""
     job: JobView
+    """The job."""
     attempts: list[AttemptView]
+    """Attempts, oldest first."""
 
 
 class SpendView(View):
-    """What was spent in a day or a month (UTC), in millionths of a US dollar."""
+    """Spend of one day or one month (UTC), in millionths of a US dollar."""
 
     starts_on: str
+    """First day of the period, such as `2026-01-31`."""
     spent_micros: int
-    """By calls whose end is known."""
+    """Cost of calls whose end is known."""
     reserved_micros: int
-    """For calls that are under way, and those of which nobody knows the end."""
+    """Reserved for calls in progress, and for calls whose outcome is unknown."""
 
 
 class TenantSpendView(View):
-    """A tenant with a budget, and what it has spent of it."""
+    """A tenant with a budget, and its spend."""
 
     tenant: str
+    """Name of the tenant."""
     allowed_providers: list[str] | None
+    """Providers (`name` or `name/model`) that the tenant may use; null: every provider."""
     budget_micros_per_day: int | None
+    """Budget of a day in millionths of a US dollar; null: no limit."""
     budget_micros_per_month: int | None
+    """Budget of a month in millionths of a US dollar; null: no limit."""
     day: SpendView
+    """Spend of today (UTC)."""
     month: SpendView
+    """Spend of this month (UTC)."""
 
 
 class SpendPage(View):
-    """Tenants that have a budget, by name."""
+    """A page of tenants that have a budget."""
 
     tenants: list[TenantSpendView]
+    """Tenants of this page, by name."""
     next_page_token: str | None
+    """Value of `page_token` for the next page; null on the last page."""

@@ -1,4 +1,4 @@
-"""Client tokens, as they are handed out."""
+"""Client tokens: what a page in a browser gets in place of a key."""
 
 from typing import Literal
 
@@ -10,10 +10,13 @@ LONGEST_SECONDS = 86_400
 
 
 class ClientTokenView(View):
-    """A token for one job; it is shown here and nowhere else."""
+    """A client token for one job. The service does not store it and cannot return it again."""
 
     token: str
-    """For `Authorization: Bearer`, or at `/events` for `?access_token=`."""
+    """The token: send it as `Authorization: Bearer TOKEN`, or to `/events` as `?access_token=TOKEN`."""
     job_id: str
+    """The only job that the token gives access to."""
     actions: list[TokenAction]
+    """What the token allows."""
     expires_at: Moment
+    """When the token expires."""

@@ -1,4 +1,4 @@
-"""A job, as the REST contract shows it."""
+"""A job as the REST API returns it."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,161 +6,257 @@ from pydantic import Field
 
 from gateway.schemas.wire import Moment, View
 
+# The meanings of these values are in `gateway/api_docs/enums.py`, from which the document gets its named enums.
 Status = Literal["queued", "processing", "generating", "uploading", "completed", "failed", "canceled"]
 Stage = Literal["queued", "processing", "generating", "uploading", "persisting"]
 Code = Literal["TEMPORARY", "RATE_LIMIT", "TIMEOUT", "AUTH_ERROR", "PERMANENT", "UNKNOWN"]
 Tone = Literal["info", "progress", "success", "warning", "error"]
 Action = Literal["cancel", "retry", "retry_may_charge_again"]
 ProviderCancel = Literal["not_needed", "pending", "confirmed", "unsupported", "too_late"]
+Priority = Literal["high", "normal", "low"]
+OnAmbiguous = Literal["fail", "retry"]
 
 
 class ErrorView(View):
-    """Why a job or an attempt did not succeed."""
+    """Why a job or an attempt failed."""
 
     code: Code
+    """Class of the failure."""
     reason: str
+    """Reason within the class, from the catalogue in docs/errors.md, such as `CONTENT_POLICY`."""
     message: str
+    """What happened and what to do, in one or two sentences for people."""
     retryable: bool
+    """True if the same request can succeed later."""
     retry_after_seconds: float | None
+    """Seconds after which a retry makes sense; null if neither provider nor service named a time."""
     docs_url: str
+    """Address of the page that explains the reason."""
 
 
 class InputImageView(View):
-    """An input picture: its address, or the digest of what was sent."""
+    """An input image as the service stored it; its bytes are never returned."""
 
     url: str | None
+    """Address that the caller gave; null for an image that was sent as bytes, and for holders of a client token."""
     sha256: str | None
+    """SHA-256 of the encoded image, 64 lower-case hexadecimal digits; null until known."""
     content_type: str | None
+    """Media type that the caller stated, such as `image/png`; null if none."""
     size_bytes: int | None
+    """Size of the encoded image in bytes; null until known."""
 
 
 class RequestView(View):
-    """The request as accepted."""
+    """The request as it was accepted. A field that the caller left out is null or has its default."""
 
     prompt: str
+    """What to draw."""
     negative_prompt: str | None
+    """What not to draw."""
     provider: str | None
+    """Provider that the caller named; null for the default provider."""
     model: str | None
+    """Model that the caller named; null for the provider's default model."""
     fallback: list[str]
+    """Providers to try in this order if `provider` fails before anything was bought."""
     n: int
+    """Number of images, 1 to 10."""
     size: str | None
+    """Width and height in pixels, such as `1024x768`; null if not given."""
     aspect_ratio: str | None
+    """Ratio of width to height, such as `16:9`; null if not given."""
     seed: int | None
+    """Seed that the caller gave, 0 to 2^63-1; null if not given. JavaScript reads a seed above 2^53-1 inexactly."""
     quality: str | None
+    """Quality, by the provider's own name for it."""
     output_format: str | None
+    """`png`, `jpeg` or `webp`; null for the provider's own choice."""
     background: str | None
+    """`transparent`, `opaque` or `auto`; null for the provider's own choice."""
     output_compression: int | None
+    """Quality of jpeg and webp, 0 to 100 (least compressed); null for the provider's own choice."""
     moderation: str | None
+    """How strictly the provider moderates, `auto` or `low`; null for the provider's own choice."""
     input_fidelity: str | None
+    """How closely input images are preserved, `low` or `high`; null for the provider's own choice."""
     input_images: list[InputImageView]
+    """Images to start from."""
     mask: InputImageView | None
+    """Mask of an edit; null if none."""
     provider_options: dict[str, Any]
-    priority: Literal["high", "normal", "low"]
+    """Options that were passed to the provider."""
+    priority: Priority
+    """Order among the tenant's own jobs."""
     start_within_seconds: int | None
+    """Seconds from acceptance within which work must begin; null for no such limit."""
     finish_within_seconds: int | None
-    on_ambiguous: Literal["fail", "retry"]
+    """Seconds from acceptance within which the job must be final; null for no such limit."""
+    on_ambiguous: OnAmbiguous
+    """What to do if the outcome of a paid call is unknown."""
     fallback_on_refusal: bool
+    """True if a refusal by a provider's content policy may be tried at the next fallback."""
     callback_url: str | None
+    """Address that the caller gave; the service does not call it. Null for holders of a client token."""
     end_user: str | None
+    """The caller's own user; null if not given, and for holders of a client token."""
     metadata: dict[str, str]
+    """The caller's own labels; empty for holders of a client token."""
 
 
 class ArtifactView(View):
-    """A picture that anybody may read."""
+    """A finished image. Anybody who knows its address can read it."""
 
     id: str
+    """Id of the image, `img_...`."""
     index: int
+    """Index of the image in its job, from 0."""
     url: str
+    """Public address of the image; needs no credential and does not change."""
     content_type: str
+    """Media type of the decoded image: `image/png`, `image/jpeg` or `image/webp`."""
     width: int
+    """Width in pixels."""
     height: int
+    """Height in pixels."""
     size_bytes: int
+    """Size of the encoded image in bytes."""
     sha256: str
+    """SHA-256 of the encoded image, 64 lower-case hexadecimal digits."""
     blurhash: str
+    """BlurHash placeholder, 4 x 3 components."""
     seed: int | None
+    """Seed that the provider used; null if unknown. JavaScript reads a seed above 2^53-1 inexactly."""
     revised_prompt: str | None
+    """The prompt as the provider rewrote it; null if it did not, or did not say so."""
 
 
 class DisplayView(View):
-    """What to show to the user."""
+    """What a frontend shows of a job; docs/ui-states.md lists every state."""
 
     key: str
+    """Name of the state, such as `failed_timeout`."""
     title: str
+    """Title in the language of `Accept-Language`."""
     message: str
+    """One or two sentences in the language of `Accept-Language`."""
     tone: Tone
+    """Tone, for colour and icon."""
     percent: Annotated[int | None, Field(ge=0, le=100)]
+    """Position of a progress bar, 0 to 100; null if the state has no bar."""
     actions: list[Action]
+    """What the user can do now; a client token restricts this to the actions that it grants."""
     poll_after_ms: int | None
-    """Milliseconds after which polling makes sense; null when final."""
+    """Milliseconds after which to poll again; null for a final job, which need not be polled."""
 
 
 class CostView(View):
-    """The sum of what is known."""
+    """Sum of the known costs of a job's provider calls."""
 
     amount_micros: int | None
-    """Millionths of the currency's unit; null when no call's cost is known."""
+    """Millionths of `currency`; null if no call's cost is known, and for holders of a client token."""
     currency: str
+    """ISO 4217 code, such as `USD`."""
     complete: bool
+    """False while the cost of any call is unknown, in which case the sum may still grow."""
 
 
 class WarningView(View):
-    """Something that went less than perfectly in a job that went on."""
+    """A problem that did not stop the job."""
 
     reason: str
+    """Reason from the catalogue in docs/errors.md."""
     message: str
+    """What happened, for people."""
     image_index: int | None
+    """Index of the image that it concerns, from 0; null if it concerns the whole job."""
 
 
 class LinksView(View):
-    """Where to go on."""
+    """Absolute addresses for this job."""
 
     self: str
+    """The job."""
     events: str
+    """The job's event stream."""
     cancel: str
+    """Cancels the job (POST)."""
     retry: str
+    """Retries the job after a failure (POST)."""
     attempts: str
+    """The job's attempts and provider calls."""
     trace: str | None
+    """Trace of the job; always null today."""
 
 
 class JobView(View):
-    """One request for pictures and all that became of it, as of `sequence`."""
+    """A request for images and its state, as of `sequence`. Every key is present."""
 
     id: str
+    """Id of the job, `job_...`; opaque, at most 80 characters."""
     status: Status
+    """State of the job. `completed`, `failed` and `canceled` are final; only a retry leaves `failed`."""
     failure_stage: Stage | None
+    """Stage in which the job failed; null unless `status` is `failed`."""
     error: ErrorView | None
+    """Why the job failed; null unless `status` is `failed`."""
     attempt_count: int
+    """Attempts that count against the limit of automatic retries."""
     retry_count: int
+    """Retries that a user requested."""
     sequence: int
+    """Version of the job: grows by 1 with every change, without a gap. The ETag and the id of `job` events."""
     provider: str
+    """Provider that the job is routed to; changes if a fallback takes over."""
     model: str
+    """Model that the job is routed to."""
     request: RequestView | None
+    """The request as accepted; null in every `job` event of a stream after the first one."""
     artifacts: list[ArtifactView]
+    """Finished images by index; empty until the job is completed."""
     display: DisplayView
+    """What a frontend shows of the job."""
     queue_position: int | None
+    """Position among the tenant's queued jobs, from 1; null if the job is not queued."""
     cost: CostView
+    """Known cost of the job."""
     provider_cancel: ProviderCancel | None
+    """Result of the cancellation at the provider; null unless `status` is `canceled`."""
     warnings: list[WarningView]
+    """Problems that did not stop the job."""
     metadata: dict[str, str]
+    """The caller's own labels; empty for holders of a client token."""
     end_user: str | None
+    """The caller's own user; null if not given, and for holders of a client token."""
     created_at: Moment
+    """When the job was accepted."""
     updated_at: Moment
+    """When `sequence` was written."""
     started_at: Moment | None
+    """When a worker first claimed the job since its last retry by a user; null before."""
     completed_at: Moment | None
+    """When the job became final; null before."""
     links: LinksView
+    """Addresses for this job."""
 
 
 class JobPage(View):
     """A page of jobs, newest first."""
 
     jobs: list[JobView]
+    """Jobs of this page, newest first."""
     next_page_token: str | None
+    """Value of `page_token` for the next page; null on the last page."""
 
 
 class ProgressView(View):
-    """Live word from a provider."""
+    """Live progress of a provider call: the data of a `progress` event. Such events may be lost."""
 
     percent: float
+    """Progress of the call, 0 to 100."""
     step: int | None
+    """Step that the provider is at, from 1; null if unknown."""
     steps: int | None
+    """Number of steps; null if unknown."""
     message: str | None
+    """Message of the provider; null if none."""

@@ -7,52 +7,60 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from gateway.schemas.jobs import Code, Stage, Status
-from gateway.schemas.requests import ONE_LINE, refused, told
+from gateway.schemas.requests import ONE_LINE, documented_pattern, refused
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 
 
-def _rfc3339(written: Any) -> Any:
-    if not isinstance(written, str) or not _TIME.fullmatch(written):
-        raise refused("Write a time as 2026-01-31T12:00:00Z; a + in an address is written %2B.")
-    return written
+def _rfc3339(text: Any) -> Any:
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        raise refused("Write a time as 2026-01-31T12:00:00Z; write + as %2B in a URL.")
+    return text
 
 
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
     except OverflowError:
-        raise refused("In UTC it must be a time of the years 1 to 9999.") from None
+        raise refused("Must be in the years 1 to 9999 in UTC.") from None
 
 
-def _plain(written: str) -> str:
-    if any(ord(character) < 32 or ord(character) == 127 for character in written):
-        raise refused("Holds a control character.")
-    return written
+def _plain(text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise refused("Contains a control character.")
+    return text
 
 
-_Text = Annotated[str, AfterValidator(_plain), told(ONE_LINE)]
+_Text = Annotated[str, AfterValidator(_plain), documented_pattern(ONE_LINE)]
 _Key = Annotated[_Text, StringConstraints(min_length=1, max_length=40)]
 _Value = Annotated[_Text, StringConstraints(max_length=500)]
 _Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 
 
 class ListJobs(BaseModel):
-    """Filters of a list of jobs; all given ones must hold."""
+    """Filters and page of a list of jobs; a job must match every filter."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     status: Annotated[list[Status], Field(max_length=20)] = []
-    """Any of these; may repeat."""
+    """Jobs in any of these states; repeat the parameter for several."""
     provider: Annotated[_Text, StringConstraints(max_length=100)] = ""
+    """Jobs that are routed to this provider."""
     failure_stage: Stage | None = None
+    """Jobs that failed in this stage."""
     code: Code | None = None
+    """Jobs that failed with this class of failure."""
     end_user: Annotated[_Text, StringConstraints(max_length=128)] = ""
+    """Jobs of this `end_user`."""
     created_after: _Time | None = None
+    """Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B`)."""
     created_before: _Time | None = None
+    """Jobs accepted before this time (RFC 3339)."""
     metadata: Annotated[dict[_Key, _Value], Field(max_length=16)] = {}
+    """Jobs whose metadata has this value for the key `KEY`; repeat the parameter for up to 16 keys."""
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
+    """Jobs per page."""
     page_token: Annotated[_Text, StringConstraints(max_length=2048)] = ""
-    """`next_page_token` of the page before; valid for the same filters only."""
+    """`next_page_token` of the page before; only valid with the same filters. Left out: the first page."""

@@ -1,4 +1,4 @@
-"""What comes in: strict types, unknown fields refused, every string and list bounded."""
+"""Request bodies: strict types, no unknown fields, a bound on every string and list."""
 
 import base64
 import binascii
@@ -21,102 +21,108 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from gateway.schemas.client_tokens import LONGEST_SECONDS, TokenAction
+from gateway.schemas.jobs import OnAmbiguous, Priority
 
+#: Longest prompt in characters.
 MAX_PROMPT = 32_000
+#: Most input images of a job.
 MAX_INPUTS = 16
+#: Largest input image, decoded from base64, in bytes.
 MAX_INPUT_BYTES = 20 * 1024 * 1024
+#: Largest sum of all input images and the mask, decoded from base64, in bytes.
 MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
+#: Largest `provider_options` as JSON, in bytes.
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_INT32 = 2**31 - 1
-#: Larger whole numbers would lose digits on their way, as JSON numbers travel as doubles.
+#: `provider_options` travel as protobuf doubles, in which larger whole numbers lose digits.
 MAX_EXACT = 2**53
 
 
 def refused(message: str) -> PydanticCustomError:
-    """A validator's no, in words that are shown as they are."""
+    """Returns the error for a validator to raise; the client gets the message unchanged."""
     return PydanticCustomError("refused", "{text}", {"text": message})
 
 
-def _whole(written: Any) -> Any:
-    # JSON has one kind of number: 2.0 is the whole number 2.
-    return int(written) if isinstance(written, float) and written.is_integer() else written
+def _whole(value: Any) -> Any:
+    # JSON has one type of number: 2.0 is the whole number 2.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _one_line(written: str) -> str:
-    if any(character in written for character in "\t\n\r"):
+def _one_line(text: str) -> str:
+    if any(character in text for character in "\t\n\r"):
         raise refused("Must be one line.")
-    return written
+    return text
 
 
-def _web_address(written: str) -> str:
+def _web_address(text: str) -> str:
     try:
-        parts = urlsplit(written)
+        parts = urlsplit(text)
         _ = parts.port
     except ValueError:
         raise refused("Not a valid address.") from None
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise refused("Must be an http or https address.")
     if "@" in parts.netloc:
-        raise refused("Must not hold a user name or password.")
-    if any(character.isspace() for character in written):
-        raise refused("Must not hold spaces.")
-    return written
+        raise refused("Must not contain a user name or password.")
+    if any(character.isspace() for character in text):
+        raise refused("Must not contain spaces.")
+    return text
 
 
-def _decoded(written: Any) -> bytes:
-    if not isinstance(written, str):
+def _decoded(text: Any) -> bytes:
+    if not isinstance(text, str):
         raise refused("Must be base64 text.")
     try:
-        data = base64.b64decode(written, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise refused("Is not base64 that decodes.") from None
+        raise refused("Is not valid base64.") from None
     if not data:
         raise refused("Must not be empty.")
     if len(data) > MAX_INPUT_BYTES:
-        raise refused(f"At most {MAX_INPUT_BYTES:,} bytes, decoded.")
+        raise refused(f"Must be at most {MAX_INPUT_BYTES:,} bytes, decoded.")
     return data
 
 
 def _options(options: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(options)) > MAX_OPTIONS_BYTES:
-        raise refused(f"At most {MAX_OPTIONS_BYTES:,} bytes.")
+        raise refused(f"Must be at most {MAX_OPTIONS_BYTES:,} bytes.")
     _refuse_inexact(options)
     return options
 
 
 def _refuse_inexact(value: Any) -> None:
     if isinstance(value, int) and abs(value) > MAX_EXACT:
-        raise refused("Holds a whole number beyond 2^53; write it as text.")
+        raise refused("Contains a whole number beyond 2^53; write it as text.")
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         _refuse_inexact(inner)
 
 
-def told(pattern: str) -> Any:
-    """A pattern for the document; the check itself is made elsewhere, in better words."""
+def documented_pattern(pattern: str) -> Any:
+    """Adds a pattern to the OpenAPI document only; another validator makes the check, with a better message."""
     return Field(json_schema_extra={"pattern": pattern})
 
 
 WHOLE = BeforeValidator(_whole)
-#: What `strict_json` lets through, in one line and in several.
+#: Text that `strict_json` accepts: one line, and several lines.
 ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line), told(ONE_LINE)]
+_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line), documented_pattern(ONE_LINE)]
 _Provider = Annotated[_Line, StringConstraints(max_length=100)]
 _Key = Annotated[_Line, StringConstraints(max_length=40)]
-_Value = Annotated[str, StringConstraints(max_length=500), told(LINES)]
-#: Whole numbers, or a decimal one such as in 19.5:9.
+_Value = Annotated[str, StringConstraints(max_length=500), documented_pattern(LINES)]
+#: Width to height in whole numbers or with up to two decimals, such as 16:9 and 19.5:9.
 RATIO = r"^[1-9][0-9]{0,4}(\.[0-9]{1,2})?:[1-9][0-9]{0,4}(\.[0-9]{1,2})?$"
 OutputFormat = Literal["png", "jpeg", "webp"]
 Background = Literal["transparent", "opaque", "auto"]
 Moderation = Literal["auto", "low"]
 InputFidelity = Literal["low", "high"]
 Compression = Annotated[int, Field(ge=0, le=100), WHOLE]
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), told(LINES)]
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), documented_pattern(LINES)]
 _Address = Annotated[
     str,
     StringConstraints(max_length=2048),
     AfterValidator(_web_address),
-    told(r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"),
+    documented_pattern(r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"),
 ]
 _Seconds = Annotated[int, Field(ge=1, le=MAX_INT32), WHOLE]
 _Data = Annotated[
@@ -125,19 +131,20 @@ _Data = Annotated[
 
 
 class Body(BaseModel):
-    """A JSON object that a client sends."""
+    """Base of all request bodies: a JSON object without unknown keys."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class InputImage(Body):
-    """A picture that the caller brings: its address or its bytes, not both."""
+    """An image that the caller sends: either `url` or `data`."""
 
     url: _Address | None = None
-    """Fetched by the generator; http or https, without credentials."""
+    """Public http or https address of the image, without user name and password. A generator fetches it."""
     data: _Data | None = None
-    """The encoded picture in base64, at most 20 MiB decoded."""
+    """The encoded image (PNG, JPEG or WebP) in base64; at most 20 MiB decoded."""
     content_type: Annotated[str, StringConstraints(pattern=r"^image/[a-z0-9][a-z0-9.+-]{0,62}$")] | None = None
+    """Media type, such as `image/png`; null: detected from the data."""
 
     @model_validator(mode="after")
     def _has_one_source(self) -> Self:
@@ -147,63 +154,92 @@ class InputImage(Body):
 
 
 class CreateJob(Body):
-    """What is wanted; only `prompt` is required."""
+    """A request for images. Only `prompt` is required; null means the same as a field that is left out.
+
+    A field that the chosen provider does not support is refused; `GET /v1/providers` says what each one supports.
+    """
 
     prompt: Prompt
+    """What to draw; 1 to 32,000 characters."""
     negative_prompt: Prompt | None = None
+    """What not to draw; 1 to 32,000 characters."""
     provider: _Provider | None = None
-    """Null: the default provider."""
+    """Provider, by its name in `GET /v1/providers`; null: the default provider."""
     model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
-    """Null: the provider's default."""
+    """Model of the provider; null: the provider's default model."""
     fallback: Annotated[list[_Provider], Field(max_length=5)] = []
-    """Providers to try in order when surely nothing was bought."""
+    """Providers to try in this order if `provider` fails before anything was bought; at most 5."""
     n: Annotated[int, Field(ge=1, le=10), WHOLE] = 1
+    """Number of images."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
-    """Pixels; excludes `aspect_ratio`."""
+    """Width and height in pixels, such as `1024x768`; excludes `aspect_ratio`. Null: the provider's own choice."""
     aspect_ratio: Annotated[str, StringConstraints(pattern=RATIO)] | None = None
+    """Ratio of width to height, such as `16:9` or `19.5:9`; excludes `size`. Null: the provider's own choice."""
     seed: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
+    """Seed of the first image; image `i` uses `seed + i`. Null: chosen by the service or the provider.
+
+    JavaScript represents whole numbers exactly only up to 2^53-1 (9007199254740991): `JSON.parse` and `JSON.stringify`
+    change a larger seed, so keep seeds of a browser below that.
+    """
     quality: Annotated[_Line, StringConstraints(max_length=64)] | None = None
+    """Quality, by the provider's own name for it (`qualities`); null: the provider's own choice."""
     output_format: OutputFormat | None = None
+    """File format of the images; null: the provider's own choice."""
     background: Background | None = None
-    """`transparent` needs png or webp."""
+    """Background of the images; `transparent` needs png or webp. Null: the provider's own choice."""
     output_compression: Compression | None = None
-    """How well jpeg and webp are kept; 100 is least compressed."""
+    """Quality of jpeg and webp files: 0 is smallest, 100 is least compressed. Null: the provider's own choice."""
     moderation: Moderation | None = None
+    """How strictly the provider moderates; null: the provider's own choice."""
     input_fidelity: InputFidelity | None = None
-    """How closely input images are kept; for jobs that have some."""
+    """How closely input images are preserved; needs `input_images`. Null: the provider's own choice."""
     input_images: Annotated[list[InputImage], Field(max_length=MAX_INPUTS)] = []
-    """At most 40 MiB together with the mask."""
+    """Images to start from, at most 16; at most 40 MiB together with the mask, and 50 million pixels each."""
     mask: InputImage | None = None
-    """What is transparent in it is to be edited; what is white, where nothing is transparent."""
+    """Mask of an edit: its transparent pixels are edited, or its white ones if none is transparent."""
     provider_options: Annotated[dict[str, Any], AfterValidator(_options)] = {}
-    priority: Literal["high", "normal", "low"] = "normal"
+    """Options of the provider (`options` in `GET /v1/providers`); at most 64 KiB as JSON.
+
+    A whole number beyond 2^53 (9007199254740992) is refused; write it as text.
+    """
+    priority: Priority = "normal"
+    """Order among the tenant's own jobs."""
     start_within_seconds: _Seconds | None = None
+    """Seconds from acceptance within which a generator must claim the job, or it fails; null: no such limit."""
     finish_within_seconds: _Seconds | None = None
-    on_ambiguous: Literal["fail", "retry"] = "fail"
-    """What to do when a paid call's outcome is unknown."""
+    """Seconds from acceptance within which the job must be final, or it fails; null: no such limit."""
+    on_ambiguous: OnAmbiguous = "fail"
+    """What to do if the outcome of a paid call is unknown: fail the job, or call again and maybe pay twice."""
     fallback_on_refusal: bool = False
+    """True: a refusal by a provider's content policy is tried at the next fallback."""
     callback_url: _Address | None = None
+    """Stored with the job and returned; the service does not call it."""
     end_user: Annotated[_Line, StringConstraints(max_length=128)] | None = None
+    """The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters."""
     metadata: Annotated[
         dict[_Key, _Value], Field(max_length=16, json_schema_extra={"additionalProperties": False})
     ] = {}
+    """The caller's own labels, by which `GET /v1/jobs` filters; at most 16.
+
+    A key has 1 to 40 characters, a value at most 500.
+    """
 
     @field_validator("aspect_ratio")
     @classmethod
     def _excludes_size(cls, ratio: str | None, info: ValidationInfo) -> str | None:
         if ratio is not None and info.data.get("size") is not None:
-            raise refused("Name a size or an aspect ratio, not both.")
+            raise refused("Give either size or aspect_ratio.")
         return ratio
 
     @field_validator("input_images")
     @classmethod
-    def _fit_together(cls, images: list[InputImage]) -> list[InputImage]:
+    def _bound_inputs(cls, images: list[InputImage]) -> list[InputImage]:
         _refuse_heavy(images)
         return images
 
     @field_validator("mask")
     @classmethod
-    def _fits_too(cls, mask: InputImage | None, info: ValidationInfo) -> InputImage | None:
+    def _bound_inputs_with_mask(cls, mask: InputImage | None, info: ValidationInfo) -> InputImage | None:
         if mask is not None:
             _refuse_heavy([mask, *info.data.get("input_images", ())])
         return mask
@@ -211,22 +247,27 @@ class CreateJob(Body):
 
 def _refuse_heavy(images: list[InputImage]) -> None:
     if sum(len(image.data or b"") for image in images) > MAX_INPUT_BYTES_TOGETHER:
-        raise refused(f"At most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
+        raise refused(f"Must be at most {MAX_INPUT_BYTES_TOGETHER:,} bytes together.")
 
 
 class RetryJob(Body):
-    """How to try a failed job again; all optional."""
+    """How to retry a failed job; every field is optional."""
 
-    on_ambiguous: Literal["fail", "retry"] = "fail"
-    """`retry` consents to pay again where an outcome is unknown."""
+    on_ambiguous: OnAmbiguous = "fail"
+    """`retry` consents to pay again for images whose paid call has an unknown outcome."""
     expected_sequence: Annotated[int, Field(ge=0, le=2**63 - 1), WHOLE] | None = None
-    """Refuse unless the job is still at this sequence."""
+    """Refuse the retry unless the job still has this `sequence`; null: retry in any case.
+
+    Sequences are small numbers; one above 2^53-1 would not survive `JSON.stringify` in JavaScript.
+    """
 
 
 class CreateClientToken(Body):
-    """What a browser shall be able to do with a job."""
+    """What a page in a browser may do with a job."""
 
-    job_id: Annotated[str, StringConstraints(max_length=80), told(LINES)]
+    job_id: Annotated[str, StringConstraints(max_length=80), documented_pattern(LINES)]
+    """The job; at most 80 characters."""
     actions: Annotated[list[TokenAction], Field(min_length=1, max_length=3)] = ["read"]
-    """`read` is to look and to follow; `retry` includes the consent to pay again."""
+    """What the token allows; 1 to 3 actions."""
     ttl_seconds: Annotated[int, Field(ge=60, le=LONGEST_SECONDS), WHOLE] = 3600
+    """Validity in seconds, from a minute to a day."""

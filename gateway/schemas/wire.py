@@ -1,4 +1,4 @@
-"""What all shapes share."""
+"""What all response models share."""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,9 +7,15 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 
 class View(BaseModel):
-    """Something that goes out: every key present, null when empty."""
+    """Base of all response models: every key is present, with null where there is no value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        # A key with a default is present too.
+        json_schema_serialization_defaults_required=True,
+    )
 
 
 def _rfc3339(moment: datetime) -> str:
@@ -21,4 +27,4 @@ Moment = Annotated[
     PlainSerializer(_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
-"""A time in UTC, written with Z."""
+"""A time in UTC as RFC 3339 with microseconds and `Z`, such as `2026-01-31T12:00:00.000000Z`."""

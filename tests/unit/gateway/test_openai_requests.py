@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from calotype.job.v1 import job_pb2
 
-from gateway.api_docs import openapi
 from gateway.openai_images import requests
 from gateway.problems.problem import Problem
 
@@ -84,9 +83,3 @@ def test_a_job_that_names_none_of_the_newer_fields_is_joined_as_before() -> None
         requests.generation(body, path=GENERATIONS).fingerprint
         == "d71d6744adfc05a843cf3833d2b019cfdc5b8def8a19e67e4075c96723c0cd62"
     )
-
-
-def test_the_document_says_how_many_images_a_form_brings() -> None:
-    content = openapi.openai_body(form=True)["requestBody"]["content"]["multipart/form-data"]
-
-    assert content["schema"]["allOf"][1]["properties"]["image[]"]["maxItems"] == 16

@@ -1,23 +1,29 @@
+import json
 import re
+from collections.abc import Iterator
+from html import unescape
 from typing import Any
 
 import httpx
+import jsonschema_rs
 import pytest
 from pydantic import TypeAdapter
 
-from gateway.api_docs import examples
+from gateway.api_docs import enums, examples
 from gateway.openai_images import examples as openai_examples
-from gateway.openai_images.schemas import ImageParameters, ImagesView, ModelList, OpenAIErrorBody
+from gateway.openai_images.schemas import CompletedView, ImageParameters, ImagesView, ModelList, OpenAIErrorBody
 from gateway.problems.reasons import REASONS, slug
 from gateway.schemas.attempts import AttemptList
 from gateway.schemas.catalogue import ProviderList, UiStateList
 from gateway.schemas.client_tokens import ClientTokenView
 from gateway.schemas.health import ReadyView
-from gateway.schemas.jobs import JobPage, JobView
+from gateway.schemas.jobs import JobPage, JobView, ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 from gateway.views.ui_states import STATES
 
+#: Models of the data of server-sent events, by component.
+EVENT_MODELS = {"JobView": JobView, "ProgressView": ProgressView, "CompletedView": CompletedView}
 METHODS = ("get", "post", "delete", "patch", "put")
 
 
@@ -38,11 +44,124 @@ async def test_the_document_is_openapi_3_1(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
 
 
-async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
-    named = set(re.findall(r"#/components/schemas/(\w+)", str(document)))
-    assert named <= set(document["components"]["schemas"])
-    assert {"CreateJob", "JobView", "ProblemView"} <= named
-    assert "HTTPValidationError" not in document["components"]["schemas"]
+async def test_every_component_is_used_and_every_reference_leads_to_one(document: dict[str, Any]) -> None:
+    used = set(re.findall(r"#/components/(\w+)/([\w-]+)", str(document)))
+    declared = {(kind, name) for kind in ("schemas", "headers") for name in document["components"][kind]}
+    assert used == declared
+    assert {"CreateJob", "JobView", "ProblemView", "ProgressView"} <= {name for _, name in used}
+
+
+def _nodes(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Every object of the document except examples, with its path."""
+    if isinstance(node, dict):
+        yield path, node
+        for key, inner in node.items():
+            if key != "example":
+                yield from _nodes(inner, (*path, key))
+    elif isinstance(node, list):
+        for index, inner in enumerate(node):
+            yield from _nodes(inner, (*path, str(index)))
+
+
+def _undescribed(document: dict[str, Any]) -> list[str]:
+    """Properties, parameters, headers, components, operations, responses, tags and servers without description."""
+    described: dict[str, dict[str, Any]] = {}
+    for path, node in _nodes(document):
+        where = "/".join(path)
+        described |= {f"{where}/{name}": one for name, one in node.get("properties", {}).items()}
+        if path[:1] == ("components",) and len(path) == 3 and path[1] != "parameters":
+            described[where] = node
+        if path[:1] == ("paths",) and len(path) == 3:
+            described[where] = node
+            described |= {f"{where} {one['name']}": one for one in node.get("parameters", ())}
+            described |= {f"{where} {status}": one for status, one in node["responses"].items()}
+    described |= {f"tag {tag['name']}": tag for tag in document["tags"]}
+    described |= {f"server {server['url']}": server for server in document["servers"]}
+    described["info"] = document["info"]
+    assert len(described) > 500
+    return [where for where, one in described.items() if not str(one.get("description", "")).strip()]
+
+
+async def test_everything_is_described(document: dict[str, Any]) -> None:
+    assert _undescribed(document) == []
+
+
+async def test_an_undescribed_field_is_found(document: dict[str, Any]) -> None:
+    del document["components"]["schemas"]["CreateJob"]["properties"]["seed"]["description"]
+    document["paths"]["/v1/jobs"]["get"]["parameters"][0]["description"] = " "
+    assert len(_undescribed(document)) == 2
+
+
+async def test_enums_are_components(document: dict[str, Any]) -> None:
+    for path, node in _nodes(document):
+        if "enum" in node:
+            assert path == ("components", "schemas", path[-1])
+    schemas = document["components"]["schemas"]
+    assert set(enums.components()) == {name for name, schema in schemas.items() if "enum" in schema}
+    assert {"JobStatus", "Stage", "Code", "Tone", "Action", "ProviderCancel", "Priority"} <= set(schemas)
+    for schema in enums.components().values():
+        assert re.findall(r"^- `(\w+(?:\.\w+)?)`: .", schema["description"], re.MULTILINE) == schema["enum"]
+
+
+async def test_tags_are_declared_and_used(document: dict[str, Any]) -> None:
+    assert {tag["name"] for tag in document["tags"]} == {tag for one in _operations(document) for tag in one["tags"]}
+
+
+async def test_seeds_say_what_javascript_does_to_large_ones(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    for path, node in _nodes(schemas):
+        if "seed" in node.get("properties", {}) and path[0] != "CapabilitiesView":
+            assert "JavaScript" in node["properties"]["seed"]["description"], path
+    assert "2^53" in schemas["CreateJob"]["properties"]["provider_options"]["description"]
+
+
+async def test_a_form_can_be_sent_by_generated_clients(document: dict[str, Any]) -> None:
+    operation = document["paths"]["/v1/images/edits"]["post"]
+    [(media_type, content)] = operation["requestBody"]["content"].items()
+    form = document["components"]["schemas"][content["schema"]["$ref"].rpartition("/")[2]]
+    assert (media_type, form["type"]) == ("multipart/form-data", "object")
+    # Generators make identifiers of the names: two that differ in punctuation alone would be one.
+    assert all(name.isidentifier() for name in form["properties"])
+    assert set(ImageParameters.model_fields) >= set(form["properties"]) - {"image", "mask"}
+    assert form["properties"]["image"]["maxItems"] == 16
+    assert form["properties"]["image"]["items"]["format"] == form["properties"]["mask"]["format"] == "binary"
+
+
+def _fits(document: dict[str, Any], schema: dict[str, Any], example: Any) -> None:
+    jsonschema_rs.Draft202012Validator(schema | {"components": document["components"]}, validate_formats=True).validate(
+        example
+    )
+
+
+async def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
+    checked = 0
+    for operation in _operations(document):
+        for one in (operation.get("requestBody", {}), *operation["responses"].values()):
+            for content in one.get("content", {}).values():
+                _fits(document, content["schema"], content["example"])
+                checked += 1
+    assert checked > 100
+    with pytest.raises(jsonschema_rs.ValidationError):
+        _fits(document, document["components"]["schemas"]["CreateJob"], {"prompt": ""})
+
+
+async def test_events_of_example_streams_fit_their_schemas(document: dict[str, Any]) -> None:
+    streams = [
+        content
+        for operation in _operations(document)
+        for response in operation["responses"].values()
+        for media_type, content in response.get("content", {}).items()
+        if media_type == "text/event-stream"
+    ]
+    assert len(streams) == 3
+    for content in streams:
+        events = re.findall(r"^event: (\S+)\n(?:id: \d+\n)?data: (.*)$", content["example"], re.MULTILINE)
+        assert events
+        assert {name for name, _ in events} <= set(content["x-events"])
+        for name, data in events:
+            schema = content["x-events"][name]
+            _fits(document, schema, json.loads(data))
+            EVENT_MODELS[schema["$ref"].rpartition("/")[2]].model_validate_json(data)
 
 
 async def test_every_call_has_a_tidy_name_and_examples(document: dict[str, Any]) -> None:
@@ -68,9 +187,9 @@ async def test_it_is_told_who_may_call_what(document: dict[str, Any]) -> None:
     assert schemes["clientTokenInAddress"]["name"] == "access_token"
     by_scheme: dict[str, set[str]] = {}
     for operation in _operations(document):
-        if "security" in operation:
+        if operation["security"]:
             assert {"401", "403"} <= set(operation["responses"]), operation["operationId"]
-        for requirement in operation.get("security", ()):
+        for requirement in operation["security"]:
             for scheme in requirement:
                 by_scheme.setdefault(scheme, set()).add(operation["operationId"])
     assert by_scheme["clientToken"] == {"getJob", "watchJob", "cancelJob", "retryJob"}
@@ -118,7 +237,55 @@ async def test_the_documentation_is_a_page_that_needs_nothing_else(client: httpx
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "/v1/jobs/{job_id}/events" in answer.text
-    assert not re.search(r"<script|https?://(?!127\.0\.0\.1|images\.example)", answer.text)
+    assert not re.search(r"<script|<link|<img|https?://(?!127\.0\.0\.1|images\.example)", answer.text)
+
+
+async def test_the_documentation_shows_every_field_of_every_operation(
+    client: httpx.AsyncClient, document: dict[str, Any]
+) -> None:
+    page = (await client.get("/docs")).text
+    schemas = document["components"]["schemas"]
+    sections = dict(re.findall(r'<details id="(\w+)">(.*?)</details>', page, re.DOTALL))
+    types = dict(re.findall(r'<h3 id="(\w+)">(.*?)(?=<h3|</body>)', page, re.DOTALL))
+    assert set(types) == set(schemas)
+    for operation in _operations(document):
+        section = sections[operation["operationId"]]
+        assert _text(operation["description"]) in _text(section)
+        for one in operation.get("parameters", ()):
+            assert f"<code>{one['name']}</code><br><small>{one['in']}</small>" in section
+            assert _text(one["description"]) in _text(section)
+        for content in operation.get("requestBody", {}).get("content", {}).values():
+            _shows_fields(section, schemas[content["schema"]["$ref"].rpartition("/")[2]])
+    for name, schema in schemas.items():
+        assert _text(schema["description"]) in _text(types[name])
+        _shows_fields(types[name], schema)
+
+
+def _shows_fields(section: str, schema: dict[str, Any]) -> None:
+    for name, field in schema.get("properties", {}).items():
+        assert f"<code>{name}</code>" in section
+        assert _text(field["description"]) in _text(section)
+
+
+def _text(written: str) -> str:
+    """What a reader sees of Markdown or HTML: without marks, tags and line breaks."""
+    plain = unescape(re.sub(r"<[^>]+>", " ", written)) if "</" in written else re.sub(r"^- ", "", written, flags=re.M)
+    return re.sub(r"[\s`*]+", "", plain)
+
+
+async def test_a_row_of_the_documentation_has_type_bounds_default_and_description(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    cells = ("<code>n</code>", "integer", "1 to 10", "<code>1</code>", "<p>Number of images.</p>")
+    assert f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>" in page
+    words = ("<code>on_ambiguous</code>", '<a href="#OnAmbiguous">OnAmbiguous</a>', "one of <code>fail</code>, ")
+    assert f"<tr><td>{words[0]}</td><td>{words[1]}</td><td>{words[2]}" in page
+    # Code of descriptions is rendered; examples are shown as they are.
+    assert "`" not in re.sub(r"<pre>.*?</pre>", "", page, flags=re.DOTALL)
+
+
+async def test_links_of_the_documentation_lead_to_its_sections(client: httpx.AsyncClient) -> None:
+    page = (await client.get("/docs")).text
+    assert set(re.findall(r'href="#([^"]+)"', page)) <= set(re.findall(r'id="([^"]+)"', page))
 
 
 @pytest.mark.parametrize("reason", REASONS)
