@@ -60,12 +60,12 @@ _ALWAYS = (401, 403, 429, 500, 503)
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Error responses of a route: problem details with these statuses, and those of every call that needs a key."""
+    """Returns the problem details that a route declares: these statuses, and those of every call that needs a key."""
     return _errors(ProblemView, MEDIA_TYPE, statuses)
 
 
 def openai_errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Error responses of an OpenAI-compatible route: these statuses, and those of every call that needs a key."""
+    """Returns the errors that an OpenAI-compatible route declares: these statuses, and those of every keyed call."""
     return _errors(OpenAIErrorBody, "application/json", statuses)
 
 
@@ -81,7 +81,7 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def _stream(events: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
-    """Content of an event stream. OpenAPI 3.1 has no schema for events, so they are in `x-events`, by their names.
+    """Returns the content of an event stream. OpenAPI 3.1 has no schema for events: `x-events` has them, by name.
 
     The stream's schema has no type: tools read it as the schema of each event.
     """
@@ -94,14 +94,14 @@ EVENTS = _stream({"job": JobView, "progress": ProgressView})
 
 
 def openai_answers() -> dict[int | str, dict[str, Any]]:
-    """Responses of the calls that make images."""
+    """Returns the responses of the calls that make images."""
     events = {"image_generation.completed": CompletedView, "image_edit.completed": CompletedView}
     made = success("The images of the job; with `stream` one event for each.", headers=("x-calotype-job-id",))
     return {200: made | {"content": _stream(events)}, **openai_errors(400, 404, 409, 410, 413, 415, 502, 504)}
 
 
 def openai_body(*, form: bool) -> dict[str, Any]:
-    """Request body of the calls that make images: JSON, or a form with files."""
+    """Returns the request body of the calls that make images: JSON, or a form with files."""
     if form:
         content = {"multipart/form-data": {"schema": {"$ref": REF.format(model=assembly.EDIT_FORM)}}}
     else:
@@ -110,7 +110,7 @@ def openai_body(*, form: bool) -> dict[str, Any]:
 
 
 def success(description: str, *, model: type[BaseModel] | None = None, headers: tuple[str, ...] = ()) -> dict[str, Any]:
-    """A successful response; `model` if it is not the route's response model, `headers` of `assembly.HEADERS`."""
+    """Returns a successful response; `model` if it is not the route's, `headers` are names in `assembly.HEADERS`."""
     written: dict[str, Any] = {"description": description}
     if model is not None:
         written["model"] = model
@@ -120,12 +120,12 @@ def success(description: str, *, model: type[BaseModel] | None = None, headers: 
 
 
 def body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """A JSON request body that the route reads itself."""
+    """Returns a JSON request body that the route reads itself."""
     return {"requestBody": {"required": required, "content": {"application/json": {"schema": _ref(model)}}}}
 
 
 def parameter(name: str, where: str, description: str, **schema: Any) -> dict[str, Any]:
-    """An optional parameter that the route reads itself; `where` is `query` or `header`."""
+    """Returns an optional parameter that the route reads itself; `where` is `query` or `header`."""
     return {"name": name, "in": where, "required": False, "description": description, "schema": schema}
 
 
@@ -186,7 +186,7 @@ WATCHERS: list[dict[str, list[str]]] = [{"key": []}, {"clientToken": []}, {"clie
 
 
 def filters() -> list[dict[str, Any]]:
-    """The query parameters of the list of jobs."""
+    """Returns the query parameters of the list of jobs."""
     properties = ListJobs.model_json_schema()["properties"]
     metadata = str(properties.pop("metadata")["description"])
     return [

@@ -1,7 +1,8 @@
 """A page of another origin, in a real browser, follows a job and cancels one; see docs/frontend."""
 
+import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -38,7 +39,8 @@ follow(`${api}/v1/jobs/${id}/events`, token, {
       fetch(`${api}/v1/jobs/${id}/cancel`, { method: "POST", headers: { Authorization: `Bearer ${token}` } })
         .then((answer) => tell("canceled", answer.status), (error) => tell("not canceled", String(error)));
   },
-  end: () => tell("end", null),
+  trouble: (reason) => tell("trouble", reason),
+  end: (reason) => tell("end", reason),
 });
 </script>
 """
@@ -97,7 +99,7 @@ def test_a_page_follows_a_job_over_a_cut_and_asks_nothing_after_its_end(
     assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
     assert seen[-1]["display"]["poll_after_ms"] is None
     [artifact] = seen[-1]["artifacts"]
-    assert told == {"picture": [artifact["width"], artifact["height"]], "end": None}
+    assert told == {"picture": [artifact["width"], artifact["height"]], "end": "done"}
     assert proxy.last_sent < quiet_since
     assert page.told.empty()
     # From its cut connection, and once to be told that this was all.
@@ -116,14 +118,15 @@ def test_a_page_that_is_told_that_the_service_is_away_comes_back(
         # The stream that the browser opens again, and the question why it was refused.
         proxy.refusals = 2
         proxy.cut_open()
-        _until(lambda: proxy.refusals <= 0)
+        assert _told(page, "trouble") == "network"
+        assert _told(page, "trouble") is None
         books.finish.set()
         while seen[-1]["status"] != "completed":
             seen.append(_told(page, "job"))
         told = dict(page.told.get(timeout=PATIENCE) for _ in range(2))
 
     assert [one["sequence"] for one in seen] == list(range(seen[0]["sequence"], seen[-1]["sequence"] + 1))
-    assert "end" in told
+    assert told["end"] == "done"
 
 
 def test_a_page_whose_token_has_expired_is_told_the_end(
@@ -132,7 +135,34 @@ def test_a_page_whose_token_has_expired_is_told_the_end(
     job = client.submit("for yesterday", size="64x64")["id"]
     wanted = {"api": stack.http, "job": job, "token": expired_token(job, stack.api_key)}
     with browsing(f"{page.origin}/#{urlencode(wanted)}", tmp_path):
-        assert _told(page, "end") is None
+        assert _told(page, "end") == "token"
+
+
+def test_a_page_whose_token_is_for_another_job_is_told_the_end(
+    stack: StackState, client: Client, page: Site, tmp_path: Path
+) -> None:
+    job, other = (client.submit(prompt, size="64x64")["id"] for prompt in ("for a page", "for another page"))
+    address = _address(page, stack.http, client, job).replace(f"job={job}", f"job={other}")
+    with browsing(address, tmp_path):
+        assert _told(page, "end") == "gone"
+
+
+@pytest.mark.parametrize("cause", ["unknown token", "origin that is not allowed", "service that is away"])
+def test_a_page_that_may_not_read_responses_says_so(
+    stack: StackState, client: Client, page: Site, tmp_path: Path, cause: str
+) -> None:
+    job = client.submit("for a page that sees nothing", size="64x64")["id"]
+    with site({"/": PAGE, "/follow.js": FOLLOW}) as strange, socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        shown = strange if cause.startswith("origin") else page
+        api = f"http://127.0.0.1:{closed.getsockname()[1]}" if cause.startswith("service") else stack.http
+        address = _address(shown, api, client, job)
+        if cause == "unknown token":
+            wrong = expired_token(job, "a key of another service")
+            address = f"{shown.origin}/#{urlencode({'api': api, 'job': job, 'token': wrong})}"
+        with browsing(address, tmp_path):
+            assert _told(shown, "trouble") == "unreachable"
+    assert shown.told.empty()
 
 
 def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy: CuttingProxy, tmp_path: Path) -> None:
@@ -145,10 +175,3 @@ def test_a_page_cancels_its_job(client: Client, books: Books, page: Site, proxy:
 
     assert ["canceled", 200] in told
     assert [value["display"]["key"] for name, value in told if name == "job"][-1].startswith("canceled")
-
-
-def _until(holds: Callable[[], bool], *, seconds: float = PATIENCE) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -20,10 +20,11 @@ from gateway.schemas.health import ReadyView
 from gateway.schemas.jobs import JobPage, JobView, ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.wire import View
 from gateway.views.ui_states import STATES
 
 #: Models of the data of server-sent events, by component.
-EVENT_MODELS = {"JobView": JobView, "ProgressView": ProgressView, "CompletedView": CompletedView}
+EVENT_MODELS: dict[str, type[View]] = {"JobView": JobView, "ProgressView": ProgressView, "CompletedView": CompletedView}
 METHODS = ("get", "post", "delete", "patch", "put")
 
 
