@@ -1211,11 +1211,8 @@ export interface components {
             user?: string;
             /** @description Newer name of `user`, which it overrides; at most 128 characters. */
             safety_identifier?: string;
-            /**
-             * @description Must be 0 or left out: images are sent only when they are finished.
-             * @constant
-             */
-            partial_images?: 0;
+            /** @description Must be 0 or left out: images are sent only when they are finished. */
+            partial_images?: number;
         };
         /**
          * ErrorView
@@ -1391,7 +1388,7 @@ export interface components {
              * @description Must be 0 or left out: images are sent only when they are finished.
              * @default null
              */
-            partial_images?: 0 | null;
+            partial_images?: number | null;
             /**
              * Style
              * @description Not supported; must be null or left out.

@@ -73,7 +73,7 @@ class ImageParameters(Body):
     """Your own user, stored as `end_user` of the job; at most 128 characters."""
     safety_identifier: Annotated[str, _one_line()] | None = None
     """Newer name of `user`, which it overrides; at most 128 characters."""
-    partial_images: Annotated[Literal[0] | None, _default(0)] = None
+    partial_images: Annotated[Annotated[int, Field(ge=0, le=0)] | None, _default(0)] = None
     """Must be 0 or left out: images are sent only when they are finished."""
     style: _Nothing = None
     """Not supported; must be null or left out."""
