@@ -139,8 +139,8 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
     "/{job_id}",
     operation_id="getJob",
     summary="Get a job",
-    description="Returns the job as it is now; with `Prefer: wait=N` once it is final; with `If-None-Match` too, once "
-    "it has changed.",
+    description="Returns the job as it is now. With `Prefer: wait=N` the response is held until the job is final, or, "
+    "with `If-None-Match` too, until it has changed.",
     response_model=JobView,
     responses={
         200: openapi.success("The job as it is now.", headers=_SHOWN),
