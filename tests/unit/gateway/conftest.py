@@ -1,6 +1,7 @@
 """The gateway in this process, on a fake job-service that is reached by real gRPC."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -43,3 +44,12 @@ def spans() -> Iterator[InMemorySpanExporter]:
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     yield exporter
     exporter.shutdown()
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> dict[str, Any]:
+    """The OpenAPI document as it is served."""
+    answer = await client.get("/openapi.json")
+    assert answer.status_code == 200
+    written: dict[str, Any] = answer.json()
+    return written
