@@ -130,7 +130,7 @@ def _edit_form(parameters: dict[str, Any]) -> dict[str, Any]:
 def _form_field(schema: dict[str, Any]) -> dict[str, Any] | None:
     """The schema without null and default; None for a field that must be null."""
     field = {key: value for key, value in deepcopy(schema).items() if key not in ("anyOf", "default", "title")}
-    values = [one for one in schema.get("anyOf", ()) if one.get("type") != "null"]
+    values = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
     if schema.get("type") == "null":
         return None
     return field | (deepcopy(values[0]) if values else {})

@@ -51,8 +51,8 @@ def fields(schema: Schema) -> str:
 def parameters(declared: list[Schema]) -> str:
     """Returns the table of an operation's parameters."""
     rows = [
-        (one["name"], one["schema"] | {"description": one["description"]}, one.get("required", False), one["in"])
-        for one in declared
+        (item["name"], item["schema"] | {"description": item["description"]}, item.get("required", False), item["in"])
+        for item in declared
     ]
     return _table(rows)
 
@@ -81,7 +81,7 @@ def type_of(schema: Schema) -> str:
         name = escape(schema["$ref"].removeprefix(_REF))
         return f'<a href="#{name}">{name}</a>'
     if "anyOf" in schema:
-        return " or ".join(type_of(one) for one in schema["anyOf"])
+        return " or ".join(type_of(option) for option in schema["anyOf"])
     if schema.get("type") == "array":
         return f"list of {type_of(schema['items'])}"
     if schema.get("type") == "object":
@@ -101,7 +101,7 @@ def bounds(schema: Schema) -> str:
     if (pattern := schema.get("pattern")) is not None:
         # Every text excludes control characters; only the pattern of one line is worth showing.
         found.append({LINES: "", ONE_LINE: "one line"}.get(pattern, f"pattern <code>{escape(pattern)}</code>"))
-    found += [bounds(one) for one in schema.get("anyOf", ())]
+    found += [bounds(option) for option in schema.get("anyOf", ())]
     if "items" in schema and (of_items := bounds(schema["items"])):
         found.append(f"each: {of_items}")
     return "; ".join(bound for bound in found if bound)

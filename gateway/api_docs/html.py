@@ -78,7 +78,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], schemas: dict[
         f"<h4>Body ({required}): <code>{escape(media_type)}</code></h4>{_content(content, schemas)}"
         for media_type, content in body.get("content", {}).items()
     )
-    responses = "".join(_response(status, one, schemas) for status, one in operation["responses"].items())
+    responses = "".join(_response(status, response, schemas) for status, response in operation["responses"].items())
     name, verb = escape(operation["operationId"]), escape(method.upper())
     return (
         f'<details id="{name}"><summary><span class="method">{verb}</span><code>{escape(path)}</code> '
@@ -93,7 +93,7 @@ def _response(status: str, response: dict[str, Any], schemas: dict[str, Any]) ->
     if status >= "400":
         # Every error has the same type, which is explained once.
         return head + "".join(_types([content[media_type]["schema"]]) for media_type in content)
-    return head + "".join(_content(one, schemas) for one in content.values()) + _headers(response.get("headers", {}))
+    return head + "".join(_content(body, schemas) for body in content.values()) + _headers(response.get("headers", {}))
 
 
 def _headers(headers: Iterable[str]) -> str:
@@ -111,7 +111,7 @@ def _content(content: dict[str, Any], schemas: dict[str, Any]) -> str:
     schema = schemas.get(content["schema"].get("$ref", "").removeprefix(_REF), content["schema"])
     table = field_tables.fields(schema) if "properties" in schema else ""
     names = "".join(
-        f"<li><code>{escape(name)}</code>: {field_tables.type_of(one)}</li>" for name, one in events.items()
+        f"<li><code>{escape(name)}</code>: {field_tables.type_of(event)}</li>" for name, event in events.items()
     )
     shown = f"<p>Events</p><ul>{names}</ul>" if events else _types([content["schema"]])
     return shown + table + _example(content["example"])

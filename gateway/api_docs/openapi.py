@@ -93,7 +93,7 @@ def _stream(events: Mapping[str, type[BaseModel]]) -> dict[str, Any]:
 EVENTS = _stream({"job": JobView, "progress": ProgressView})
 
 
-def openai_answers() -> dict[int | str, dict[str, Any]]:
+def openai_responses() -> dict[int | str, dict[str, Any]]:
     """Returns the responses of the calls that make images."""
     events = {"image_generation.completed": CompletedView, "image_edit.completed": CompletedView}
     made = success("The images of the job; with `stream` one event for each.", headers=("x-calotype-job-id",))

@@ -54,7 +54,7 @@ class _Call:
     description="Submits a job and holds the request until it is final, for up to 580 s. The job goes on if the client "
     "disconnects.",
     response_model=ImagesView,
-    responses=openapi.openai_answers(),
+    responses=openapi.openai_responses(),
     openapi_extra={**openapi.openai_body(form=False), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def generate_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
@@ -72,7 +72,7 @@ async def generate_images(request: Request, deps: DependenciesOf, principal: Sub
     summary="Make images from images, as OpenAI's clients call it",
     description="Same as `generateImages`, with images to start from, as a multipart form.",
     response_model=ImagesView,
-    responses=openapi.openai_answers(),
+    responses=openapi.openai_responses(),
     openapi_extra={**openapi.openai_body(form=True), "parameters": [openapi.IDEMPOTENCY_KEY]},
 )
 async def edit_images(request: Request, deps: DependenciesOf, principal: SubmitterOf) -> Response:
