@@ -37,7 +37,7 @@ export interface paths {
         };
         /**
          * Get a job
-         * @description Returns the job as it is now; with `Prefer: wait=N` once it is final; with `If-None-Match` too, once it has changed.
+         * @description Returns the job as it is now. With `Prefer: wait=N` the response is held until the job is final, or, with `If-None-Match` too, until it has changed.
          */
         get: operations["getJob"];
         put?: never;
