@@ -95,7 +95,7 @@ class JobDesk:
         join: int | None = None,
         pictures: Mapping[int, bytes] | None = None,
         **request: Any,
-    ) -> submission.Done:
+    ) -> submission.ActionResult:
         """What job-service makes of a wish for pictures."""
         new = submission.NewJob(
             tenant=tenant,

@@ -35,7 +35,7 @@ class ApplyResult:
     late: int = 0
     unknown: int = 0
     #: Jobs may be waiting for a place that a call has left.
-    frees_a_place: bool = False
+    frees_slot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +48,13 @@ class _Move:
 def apply_facts(connection: Connection, facts: Sequence[JobFact], *, limits: StageTimeouts) -> ApplyResult:
     """Fold facts in the order of the stream, in waves of at most one fact per job."""
     applied = ApplyResult()
-    settled: list[calls.Settled] = []
+    settled: list[calls.SettledCall] = []
     for wave in waves(facts):
         settled += _apply_wave(connection, wave, applied, limits=limits)
     spending.settle(connection, settled)
     # After the last wave: whoever holds a breaker locks no job any more.
     provider_limits.record_outcomes(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
-    applied.frees_a_place = provider_limits.frees_a_place(connection, settled)
+    applied.frees_slot = provider_limits.frees_slot(connection, settled)
     return applied
 
 
@@ -73,7 +73,7 @@ def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
 
 def _apply_wave(
     connection: Connection, wave: Sequence[JobFact], applied: ApplyResult, *, limits: StageTimeouts
-) -> Sequence[calls.Settled]:
+) -> Sequence[calls.SettledCall]:
     held, now = jobs.lock(connection, [fact.job_id for fact in wave])
     applied.unknown += sum(fact.job_id not in held for fact in wave)
     known = [(fact, held[fact.job_id]) for fact in wave if fact.job_id in held]
@@ -91,7 +91,7 @@ def _apply_wave(
     return settled
 
 
-def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> list[calls.Settled]:
+def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> list[calls.SettledCall]:
     """The effect that no fence guards. Returns the calls that changed."""
     for fact in wave:
         match fact:
@@ -138,9 +138,9 @@ def _may_move(fact: JobFact, job: Job) -> bool:
             return False
 
 
-def _late(fact: JobFact, job: Job) -> ledger.Late:
+def _late(fact: JobFact, job: Job) -> ledger.LateReport:
     word = fact.provider_cancel if isinstance(fact, CallSettled) else None
-    return ledger.Late(job=job, known=_known(fact) or Known(), word=word)
+    return ledger.LateReport(job=job, known=_known(fact) or Known(), word=word)
 
 
 def _decide_all(

@@ -21,16 +21,16 @@ HELD_SECONDS = 120.0
 PAGE_PAUSE, PASS_PAUSE = 5.0, 600.0
 #: What belongs to no job at all is told as an alarm, and waits so long (seconds): a database that was brought back from
 #: a copy, or the bucket of another installation, is noticed before anything is lost.
-UNKNOWN_PATIENCE = 7 * 24 * 3600.0
+UNKNOWN_FOLDER_SECONDS = 7 * 24 * 3600.0
 _JOB_OF = {"public": object_names.job_of_public, "staging": object_names.job_of_staged}
 _BEHIND_ALL = "~"
 _OVER = {"public": {State.CANCELED}, "staging": {State.CANCELED, State.COMPLETED}}
 #: Missing objects that an alarm names.
-MOST_NAMED = 10
+MAX_NAMED_OBJECTS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
-class Compared:
+class SweepResult:
     """Folders that are to go now, and objects that should be there."""
 
     to_go: int = 0
@@ -42,13 +42,13 @@ def claim_page(connection: Connection, bucket: str, token: UUID) -> str | None:
     return sweeps.claim(connection, bucket, token, seconds=HELD_SECONDS)
 
 
-def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence[str], is_end: bool) -> Compared:
+def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence[str], is_end: bool) -> SweepResult:
     """Take what a page has for what the bucket has there; a page that is another's by now is left to him."""
     if len(names) > PAGE or any(one >= following for one, following in pairwise(names)):
         raise Refusal("INVALID_INPUT", f"names: at most {PAGE}, in order.")
     page = sweeps.lock(connection, bucket, token)
     if page is None:
-        return Compared()
+        return SweepResult()
     # An empty page that is not the last one cannot be; it is taken for the last rather than read for ever.
     reached = None if is_end or not names else names[-1]
     missing: list[str] = []
@@ -57,10 +57,10 @@ def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence
     here = [name for name in names if reached is None or name <= reached]
     to_go = _let_go(connection, bucket, here)
     if missing:
-        event(_LOG, logging.ERROR, "objects.missing", count=len(missing), names=missing[:MOST_NAMED])
+        event(_LOG, logging.ERROR, "objects.missing", count=len(missing), names=missing[:MAX_NAMED_OBJECTS])
     pause = PASS_PAUSE if reached is None else PAGE_PAUSE
     sweeps.turn_page(connection, bucket, reached=reached, missing=len(missing), pause=pause)
-    return Compared(to_go=to_go, missing=len(missing))
+    return SweepResult(to_go=to_go, missing=len(missing))
 
 
 def _missing(
@@ -88,7 +88,7 @@ def _let_go(connection: Connection, bucket: str, names: Sequence[str]) -> int:
     unknown = folders - set(known)
     if unknown:
         event(_LOG, logging.ERROR, "objects.of_no_job", bucket=bucket, count=len(unknown), job_id=min(unknown))
-    deletions.add_found(connection, bucket, unknown, delay=UNKNOWN_PATIENCE)
+    deletions.add_found(connection, bucket, unknown, delay=UNKNOWN_FOLDER_SECONDS)
     to_go = deletions.add_found(connection, bucket, over, delay=0.0)
     if to_go:
         event(_LOG, logging.WARNING, "objects.left_behind", bucket=bucket, count=to_go)

@@ -33,11 +33,11 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
         job_writer.write(connection, [change])
     else:
         job_writer.write(
-            connection, ledger.news(connection, [ledger.Late(job=job, known=known)], before, settled, now=now)
+            connection, ledger.news(connection, [ledger.LateReport(job=job, known=known)], before, settled, now=now)
         )
     spending.settle(connection, settled)
     provider_limits.record_outcomes(connection, known.calls, settled)
-    return provider_limits.frees_a_place(connection, settled)
+    return provider_limits.frees_slot(connection, settled)
 
 
 def _put_back(job: Job, *, now: datetime) -> Change:

@@ -21,11 +21,11 @@ from services.job.store import artifacts, attempts, breakers, calls, due_jobs, j
 from services.job.store.lanes import Lane
 
 MOST_AT_ONCE = 64
-MOST_RENEWALS = 256
+MAX_RENEWALS = 256
 #: Tenants that are looked at beyond one for each job: some jobs may be locked, and some lanes be empty.
 SPARE_TENANTS = 16
 #: Looks of one claim, each at four times as many lanes, while those that it saw were empty.
-MOST_LOOKS = 4
+MAX_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ def renew_settlements(
 
 
 def _refuse_too_many(leases: Sequence[object]) -> None:
-    if len(leases) > MOST_RENEWALS:
-        raise Refusal("TOO_LARGE", f"At most {MOST_RENEWALS} leases in one renewal.")
+    if len(leases) > MAX_RENEWALS:
+        raise Refusal("TOO_LARGE", f"At most {MAX_RENEWALS} leases in one renewal.")
 
 
 def _choose(
@@ -117,7 +117,7 @@ def _choose(
     """Due jobs, locked, and the lanes that were looked at: more of them while those at hand turn out to be empty."""
     lanes.wake(connection)
     tenants = most + SPARE_TENANTS
-    for _ in range(MOST_LOOKS):
+    for _ in range(MAX_ROUNDS):
         seen = lanes.find(connection, tenants=tenants, mine=mine, capacity=admitted)
         due = due_jobs.lock_due_jobs(connection, seen, most=most) if seen else []
         if len(due) == most or not lanes.tidy(connection, seen):
@@ -144,7 +144,7 @@ def _sort_tokens(
     """Jobs that are held under these tokens, for a whole lease from now, and the tokens that were never used."""
     if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
         raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
-    due_jobs.wait_for_the_same(connection, tokens)
+    due_jobs.lock_tokens(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
     fences = [Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token) for one in used]
     renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds) if fences else set()

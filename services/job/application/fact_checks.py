@@ -9,7 +9,7 @@ from services.job.application import call_tokens
 from services.job.application.call_tokens import CallTokens
 from services.job.domain.facts import ImagesStored, JobFact
 from services.job.domain.jobs import Artifact, Fence
-from services.job.domain.proofs import Checked, FactMessage, named_calls, policy, without_hearsay
+from services.job.domain.proofs import CheckedProof, FactMessage, named_calls, refusal_reason, without_unknowable
 from services.job.domain.refusals import Refusal
 from services.job.store import artifacts, attempts, calls
 
@@ -34,12 +34,12 @@ def admit(connection: Connection, told: Sequence[FactMessage]) -> list[JobFact |
         if isinstance(one.fact, ImagesStored):
             reason = _other_name(one.fact, stored[one.fact.job_id])
         else:
-            reason = policy(one, checked, standings)
-        admitted.append(without_hearsay(one.fact, checked, standings) if reason is None else Refused(reason=reason))
+            reason = refusal_reason(one, checked, standings)
+        admitted.append(without_unknowable(one.fact, checked, standings) if reason is None else Refused(reason=reason))
     return admitted
 
 
-def refuse_strangers(connection: Connection, *, job_id: str, call_id: str, token: bytes) -> None:
+def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, token: bytes) -> None:
     """Raises `Refusal` INVALID_INPUT unless whoever asks about a call shows its token, where it has to."""
     standing = calls.standings(connection, {call_id}).get(call_id)
     is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
@@ -47,7 +47,7 @@ def refuse_strangers(connection: Connection, *, job_id: str, call_id: str, token
         raise Refusal("INVALID_INPUT", f"call_token: is not that of {call_id[:80]!r}.")
 
 
-def _check(told: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> Checked:
+def _check(told: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> CheckedProof:
     shown: Mapping[str, bytes] = told.proof.tokens if tokens is not None else {}
     right = {
         call_id
@@ -56,7 +56,7 @@ def _check(told: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> 
     }
     fence = told.proof.fence
     is_its_own = fence is not None and fence.job_id == told.fact.job_id and fence in claims
-    return Checked(
+    return CheckedProof(
         claim_number=fence.claim_number if fence is not None and is_its_own else None,
         right=frozenset(right),
         wrong=frozenset(shown.keys() - right),

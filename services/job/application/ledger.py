@@ -14,7 +14,9 @@ from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, calls, deletions, erasure, job_writer
 
 
-def settle(connection: Connection, told: Sequence[tuple[str, Known]], held: Mapping[str, Job]) -> list[calls.Settled]:
+def settle(
+    connection: Connection, told: Sequence[tuple[str, Known]], held: Mapping[str, Job]
+) -> list[calls.SettledCall]:
     """Settle calls and stage images of locked jobs, by job id; returns the calls that changed.
 
     What comes for a job that is over is shown to nobody: its bytes must not stay behind, nor a vendor's words.
@@ -45,7 +47,7 @@ def own(connection: Connection, fence: Fence, known: Known) -> Known:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Late:
+class LateReport:
     """What was told of a job that it does not move; `word` is what became of the wish to cancel, if that was told."""
 
     job: Job
@@ -55,9 +57,9 @@ class Late:
 
 def news(
     connection: Connection,
-    told: Sequence[Late],
+    told: Sequence[LateReport],
     before: Mapping[str, Snapshot],
-    settled: Sequence[calls.Settled],
+    settled: Sequence[calls.SettledCall],
     *,
     now: datetime,
 ) -> list[Change]:
@@ -68,7 +70,7 @@ def news(
     """
     told = [late for late in told if late.job.deleted_at is None]
     jobs = [late.job for late in told]
-    after, wishes = job_writer.snapshots(connection, jobs), provider_cancel.ends_of_wishes(connection, jobs)
+    after, wishes = job_writer.snapshots(connection, jobs), provider_cancel.cancels_ended(connection, jobs)
     changed = {one.call_id for one in settled}
     changes = []
     for late in told:

@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from services.job.application import call_tokens, ledger, spending
-from services.job.application.fact_checks import refuse_strangers
-from services.job.application.provider_limits import frees_a_place, record_outcomes, refuse_beyond_limits
+from services.job.application.fact_checks import refuse_without_token
+from services.job.application.provider_limits import frees_slot, record_outcomes, refuse_beyond_limits
 from services.job.domain import transitions
 from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
 from services.job.domain.circuit_breakers import Route
@@ -39,15 +39,15 @@ class Purchase:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Begun:
+class BegunCall:
     """A call that may leave, with its token; and whether jobs may be waiting for a place that another call has left."""
 
     call: ProviderCall
     token: bytes = field(repr=False)
-    frees_a_place: bool = False
+    frees_slot: bool = False
 
 
-def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
+def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall:
     """Write a call down and move its job to GENERATING, once the ledger knows what the worker knows.
 
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, BUDGET_EXHAUSTED, PROVIDER_BUSY, PROVIDER_NOT_FOUND,
@@ -95,7 +95,7 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> Begun:
 
 def resend_provider_call(
     connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
-) -> Begun:
+) -> BegunCall:
     """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
@@ -118,7 +118,7 @@ def resend_provider_call(
 
 def follow_provider_call(
     connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
-) -> Begun:
+) -> BegunCall:
     """Move a job to GENERATING whose worker fetches what an earlier claim bought; nothing is bought.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
@@ -143,7 +143,7 @@ def record_operation(
         raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
     if (call := calls.get(connection, call_id)) is None:
         raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
-    refuse_strangers(connection, job_id=call.job_id, call_id=call_id, token=token)
+    refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
     job, now = jobs.lock_one(connection, call.job_id)
@@ -151,7 +151,9 @@ def record_operation(
     late = [job] if job is not None and job.is_final else []
     before = job_writer.snapshots(connection, late)
     calls.name_operation(connection, call_id, operation_id=operation_id, state=state)
-    job_writer.write(connection, ledger.news(connection, [ledger.Late(job=one) for one in late], before, (), now=now))
+    job_writer.write(
+        connection, ledger.news(connection, [ledger.LateReport(job=one) for one in late], before, (), now=now)
+    )
 
 
 def _begins_at(job: Job, now: datetime) -> datetime:
@@ -159,23 +161,23 @@ def _begins_at(job: Job, now: datetime) -> datetime:
     return now if job.consented_at is None else max(now, job.consented_at)
 
 
-def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.Settled]:
+def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.SettledCall]:
     settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
     spending.settle(connection, settled)
     return settled
 
 
 def _begun(
-    connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.Settled]
-) -> Begun:
+    connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.SettledCall]
+) -> BegunCall:
     job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
     # Last of all: whoever holds a breaker locks nothing more.
     record_outcomes(connection, known.calls, settled)
-    return replace(_with_token(connection, call), frees_a_place=frees_a_place(connection, settled))
+    return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
 
 
-def _with_token(connection: Connection, call: ProviderCall) -> Begun:
-    return Begun(call=call, token=call_tokens.read(connection).of(job_id=call.job_id, call_id=call.id))
+def _with_token(connection: Connection, call: ProviderCall) -> BegunCall:
+    return BegunCall(call=call, token=call_tokens.read(connection).of(job_id=call.job_id, call_id=call.id))
 
 
 def _call_of(connection: Connection, job: Job, call_id: str) -> ProviderCall:

@@ -11,9 +11,9 @@ from services.job.domain.jobs import Job
 from services.job.domain.offering import merge
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
-from services.job.domain.routing import MANY, ClaimCapacity
+from services.job.domain.routing import UNLIMITED, ClaimCapacity
 from services.job.store import breakers, jobs, provider_usage, providers
-from services.job.store.calls import Settled
+from services.job.store.calls import SettledCall
 
 
 def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
@@ -33,8 +33,8 @@ def capacity(connection: Connection) -> ClaimCapacity:
     return ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
-        places={name: _places(one, used) for name, one in catalogue.items()},
-        breakers=breakers.all_of_them(connection),
+        slots={name: _places(one, used) for name, one in catalogue.items()},
+        breakers=breakers.all_breakers(connection),
     )
 
 
@@ -47,17 +47,19 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
         return
     provider_usage.lock_provider_calls(connection, provider.name)
     # Later statements than the lock: they count what others began while it was waited for.
-    if (most := provider.max_concurrency) and provider_usage.places_of_others(
+    if (most := provider.max_concurrency) and provider_usage.slots_used_by_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
     ) >= most:
         raise Refusal("PROVIDER_BUSY", f"{provider.name} has as many calls under way as it may ({most}).")
-    if (most := provider.requests_per_minute) and (at := provider_usage.room_at(connection, provider.name, most=most)):
+    if (most := provider.requests_per_minute) and (
+        at := provider_usage.next_free_at(connection, provider.name, most=most)
+    ):
         wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
         message = f"{provider.name} was asked as often as it may be within a minute ({most})."
         raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
 
 
-def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[Settled]) -> None:
+def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[SettledCall]) -> None:
     """Let breakers learn from calls that ended. They are locked here: lock no job after it."""
     told = {outcome.call_id: outcome for outcome in outcomes}
     news: dict[Route, list[CallOutcome]] = defaultdict(list)
@@ -65,12 +67,12 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
         news[Route(provider=one.provider, model=one.model)].append(told[one.call_id])
     if not news:
         return
-    known = breakers.all_of_them(connection)
+    known = breakers.all_breakers(connection)
     # Nearly always a call went well at a provider that is well: nothing is locked for that.
     ill = [
         route
         for route, ended in news.items()
-        if route in known or any(health_of(one) in (Health.ILL, Health.REFUSED) for one in ended)
+        if route in known or any(health_of(one) in (Health.FAILURE, Health.REFUSED) for one in ended)
     ]
     if not ill:
         return
@@ -79,7 +81,7 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
     breakers.write(connection, [next_state(breaker, news[route], now=now) for route, breaker in locked.items()])
 
 
-def frees_a_place(connection: Connection, settled: Sequence[Settled]) -> bool:
+def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
     """Whether jobs may be waiting for what these calls held."""
     if not settled:
         return False
@@ -90,7 +92,7 @@ def frees_a_place(connection: Connection, settled: Sequence[Settled]) -> bool:
 
 
 def _places(provider: Provider, used: provider_usage.Load) -> int:
-    free = MANY
+    free = UNLIMITED
     if provider.max_concurrency:
         free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))
     if provider.requests_per_minute:

@@ -17,7 +17,7 @@ from services.job.store.listing import Filters
 
 DEFAULT_PAGE = 20
 LARGEST_PAGE = 100
-MOST_STATES = 20
+MAX_STATES = 20
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
@@ -114,7 +114,7 @@ def list_final_events(
     found = feed.after(connection, place, since=earliest, most=size + 1)
     shown = found[:size]
     token = tokens.seal((shown[-1][1] if shown else place).isoformat())
-    is_end = len(found) <= size and placed < feed.MOST_PLACED
+    is_end = len(found) <= size and placed < feed.MAX_POSITIONED
     return FinalEvents(seen=[seen for seen, _ in shown], next_page_token="" if is_end else token, resume_token=token)
 
 
@@ -127,8 +127,8 @@ def _out_of_bounds(filters: Filters) -> Iterator[Violation]:
     yield from line("provider", filters.provider, longest=MAX_PROVIDER, shortest=0)
     yield from line("end_user", filters.end_user, longest=MAX_END_USER, shortest=0)
     yield from labels("metadata", filters.metadata)
-    if len(filters.states) > MOST_STATES:
-        yield Violation(field="statuses", message=f"At most {MOST_STATES}.")
+    if len(filters.states) > MAX_STATES:
+        yield Violation(field="statuses", message=f"At most {MAX_STATES}.")
 
 
 def _wrong(field: str, message: str) -> Refusal:

@@ -24,7 +24,7 @@ def admit_job(connection: Connection, tenant: str, quota: Quota | None, *, prior
     return take_request(connection, tenant, quota.requests_per_minute)
 
 
-def refuse_early(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> None:
+def precheck_quota(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> None:
     """Refuse what would be refused by now, and take nothing: asked before work that would be in vain.
 
     Nobody is waited for, so that only `admit_job` tells for sure. Raises `Refusal` QUOTA_EXCEEDED.

@@ -11,7 +11,7 @@ from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.spending import TenantSpending
 from services.job.store import spending as store
-from services.job.store.calls import Settled
+from services.job.store.calls import SettledCall
 from services.job.store.spending import Move
 
 
@@ -21,7 +21,7 @@ def refuse_unpriced(standing: TenantSpending, ways: Mapping[str, tuple[Provider,
     Raises `Refusal` INVALID_INPUT.
     """
     if standing.allowance.has_budget:
-        bounds.check(spending.without_price(ways))
+        bounds.check(spending.unpriced(ways))
 
 
 def refuse_uncovered(standing: TenantSpending, ways: Iterable[tuple[Provider, str]], *, images: int) -> None:
@@ -52,13 +52,13 @@ def reserve(connection: Connection, standing: TenantSpending, call: ProviderCall
     return replace(call, billed_to=standing.tenant, billed_on=standing.today, reserved_micros=price)
 
 
-def settle(connection: Connection, settled: Sequence[Settled]) -> None:
+def settle(connection: Connection, settled: Sequence[SettledCall]) -> None:
     """Count what calls cost that have just ended, in place of what was reserved for them. Lock no job after it."""
     if moves := _moves(settled):
         store.move(connection, moves)
 
 
-def _moves(settled: Sequence[Settled]) -> list[Move]:
+def _moves(settled: Sequence[SettledCall]) -> list[Move]:
     moves = []
     for one in settled:
         if one.billed_to is None or one.billed_on is None or one.reserved_micros is None:

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection
 
 from services.job.domain import claim_end, retry_policy, transitions
-from services.job.domain.calls import ProviderCall, has_open_calls, may_still_bring
-from services.job.domain.circuit_breakers import AUTH_PATIENCE, Breaker
+from services.job.domain.calls import ProviderCall, has_open_calls, may_still_deliver
+from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS, Breaker
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.routing import blocking_breaker
@@ -48,7 +48,7 @@ def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageT
     now = jobs.clock(connection)
     ids = [job.id for job in free]
     ledger, staged = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
-    catalogue, open_breakers = providers.catalogue(connection), breakers.all_of_them(connection)
+    catalogue, open_breakers = providers.catalogue(connection), breakers.all_breakers(connection)
     changes: list[Change] = []
     ends: list[attempts.End] = []
     for job in free:
@@ -76,7 +76,7 @@ def judge(
 ) -> Change | None:
     """What the rules say about a job, or None when it is not stale."""
     indexes = {image.image_index for image in staged}
-    is_paid_for = may_still_bring(calls, set(range(job.image_count)) - indexes)
+    is_paid_for = may_still_deliver(calls, set(range(job.image_count)) - indexes)
     if (late := _waited_too_long(job, blocked_by, limits, now, is_paid_for=is_paid_for)) is not None:
         return claim_end.give_up(job, late, staged=indexes, now=now)
     expired = job.lease is not None and job.lease.expires_at <= now
@@ -175,7 +175,7 @@ def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
     """Whether a credential has been refused for so long that nobody should wait for it."""
     if blocked_by.code is not Code.AUTH_ERROR or job.queued_at is None or blocked_by.opened_at is None:
         return False
-    return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > AUTH_PATIENCE
+    return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > MAX_AUTH_OUTAGE_SECONDS
 
 
 def _is_past_a_deadline(job: Job, limits: StageTimeouts, now: datetime) -> bool:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
 from services.job.application import spending
-from services.job.application.quotas import admit_job, refuse_early
+from services.job.application.quotas import admit_job, precheck_quota
 from services.job.domain import transitions
 from services.job.domain.jobs import Snapshot
 from services.job.domain.providers import Provider
@@ -41,7 +41,7 @@ class NewJob:
     join_within_seconds: int | None = None
 
 
-class Done(NamedTuple):
+class ActionResult(NamedTuple):
     """What came of a wish; `replayed` says that its key was known, or a job was joined, and nothing was done."""
 
     seen: Snapshot
@@ -49,7 +49,7 @@ class Done(NamedTuple):
     rate: Rate | None = None
 
 
-def create_job(connection: Connection, new: NewJob) -> Done:
+def create_job(connection: Connection, new: NewJob) -> ActionResult:
     """Write a job down, or find the one that the key stands for.
 
     Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, BUDGET_EXHAUSTED, QUOTA_EXCEEDED, or whatever is wrong with
@@ -66,7 +66,7 @@ def create_job(connection: Connection, new: NewJob) -> Done:
         return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
     provider, model = _way(connection, new)
     if new.pictures:
-        refuse_early(connection, new.tenant, new.quota, priority=new.request.priority)
+        precheck_quota(connection, new.tenant, new.quota, priority=new.request.priority)
         # Before anything that others of the tenant wait for: this may take seconds.
         inputs.add(connection, job_id, new.pictures)
     rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
@@ -79,13 +79,13 @@ def create_job(connection: Connection, new: NewJob) -> Done:
         traceparent=new.traceparent,
         now=jobs.clock(connection),
     )
-    return Done(job_writer.write_new(connection, job), rate=rate)
+    return ActionResult(job_writer.write_new(connection, job), rate=rate)
 
 
 def _way(connection: Connection, new: NewJob) -> tuple[Provider, str]:
     """Where the job goes: of what its tenant may use, and by what its budget covers now."""
     offered, standing, request = providers.offered(connection), standing_of(connection, new.tenant), new.request
-    mine, around = standing.allowance.narrow(offered), standing.allowance.ways_around(offered)
+    mine, around = standing.allowance.narrow(offered), standing.allowance.fallback_providers(offered)
     if offered and not mine:
         raise Refusal("PROVIDER_NOT_FOUND", "No provider is offered to this tenant.")
     provider, model = choose(request, mine, fallbacks=around)
@@ -102,12 +102,12 @@ def _joined(connection: Connection, new: NewJob) -> str | None:
         return None
     # Until this transaction ends: a repetition sees what the request before it wrote, however slow that was.
     idempotency.lock_fingerprint(connection, new.tenant, SCOPE, new.fingerprint)
-    return idempotency.last_asked(
+    return idempotency.newest_job_of_fingerprint(
         connection, new.tenant, SCOPE, new.fingerprint, within_seconds=new.join_within_seconds
     )
 
 
-def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> Done:
+def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> ActionResult:
     """The job that a key stands for, as it is now. Raises `Refusal` for another body or a job that is gone."""
     if taken.fingerprint != fingerprint:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
@@ -115,7 +115,7 @@ def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str)
     job, _ = jobs.lock_one(connection, taken.job_id)
     if job is None or job.deleted_at is not None:
         raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
-    return Done(job_writer.snapshots(connection, [job])[job.id], replayed=True)
+    return ActionResult(job_writer.snapshots(connection, [job])[job.id], replayed=True)
 
 
 def fingerprint_of(*parts: bytes) -> str:

@@ -6,11 +6,11 @@ from sqlalchemy import Connection
 
 from services.job.application import spending
 from services.job.application.quotas import admit_job
-from services.job.application.submission import Done, replayed
+from services.job.application.submission import ActionResult, replayed
 from services.job.domain import claim_end, transitions
 from services.job.domain.calls import needs_consent
 from services.job.domain.jobs import Job, ProviderCancel
-from services.job.domain.provider_cancel import wish_of
+from services.job.domain.provider_cancel import cancel_requested
 from services.job.domain.quotas import Quota
 from services.job.domain.refusals import Refusal, job_not_found
 from services.job.domain.routing import candidate_routes
@@ -32,7 +32,7 @@ class UserRetry:
     quota: Quota | None = None
 
 
-def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_key: str = "") -> Done:
+def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_key: str = "") -> ActionResult:
     """End a job; asked again of a canceled one, answers the same. Raises `Refusal` WRONG_STATE when otherwise final."""
     job = _lock(connection, tenant, job_id)
     if idempotency_key:
@@ -41,21 +41,21 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
         if taken is not None:
             return replayed(connection, taken, "")
     if job.state is State.CANCELED:
-        return Done(job_writer.snapshots(connection, [job])[job.id])
+        return ActionResult(job_writer.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
         raise Refusal("WRONG_STATE", f"The job is {job.state} already.")
-    wish = wish_of(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
-    change = transitions.cancel(job, wish=wish, now=jobs.clock(connection))
+    wish = cancel_requested(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
+    change = transitions.cancel(job, provider_cancel=wish, now=jobs.clock(connection))
     if job.lease is not None:
         attempts.end(connection, [attempts.End(job_id=job.id, claim_number=job.claim_number, outcome="canceled")])
     if wish is ProviderCancel.NOT_NEEDED:
         deletions.add_staging(connection, [job.id])
     if job.state is State.UPLOADING:
         deletions.add_public(connection, job.id)
-    return Done(job_writer.write(connection, [change])[job.id])
+    return ActionResult(job_writer.write(connection, [change])[job.id])
 
 
-def retry_job(connection: Connection, retry: UserRetry) -> Done:
+def retry_job(connection: Connection, retry: UserRetry) -> ActionResult:
     """Put a failed job back.
 
     Raises `Refusal`: JOB_NOT_FOUND, WRONG_STATE, SEQUENCE_CHANGED, CONSENT_REQUIRED, IDEMPOTENCY_KEY_REUSED,
@@ -72,7 +72,7 @@ def retry_job(connection: Connection, retry: UserRetry) -> Done:
     if job.state is not State.FAILED:
         raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.")
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    wanted = claim_end.wanted_again(job, staged=staged)
+    wanted = claim_end.images_to_retry(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     if needs_consent(job, calls=ledger, missing=wanted) and not retry.consents:
         message = "A paid call's outcome is unknown; say on_ambiguous: retry to accept that it may be charged twice."
@@ -81,7 +81,7 @@ def retry_job(connection: Connection, retry: UserRetry) -> Done:
         _refuse_uncovered(connection, job, images=len(wanted))
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
     change = transitions.user_retry(job, resume_upload=not wanted, consents=retry.consents, now=jobs.clock(connection))
-    return Done(job_writer.write(connection, [change])[job.id], rate=rate)
+    return ActionResult(job_writer.write(connection, [change])[job.id], rate=rate)
 
 
 def _refuse_uncovered(connection: Connection, job: Job, *, images: int) -> None:

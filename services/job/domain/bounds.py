@@ -1,4 +1,4 @@
-"""Bounds of what callers write, whichever protocol brings it."""
+"""Size bounds of what callers send, for every protocol."""
 
 import json
 import math
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.requests import InputImage, JobRequest
 
+#: Characters, and numbers of entries, unless the name says otherwise.
 MAX_PROMPT = 32_000
 MAX_IMAGES = 10
 MAX_FALLBACKS = 5
@@ -27,9 +28,9 @@ MAX_ADDRESS = 2048
 #: Bytes of provider options as JSON in ASCII, and levels of nesting.
 MAX_OPTIONS_BYTES = 64 * 1024
 MAX_OPTIONS_DEPTH = 24
-#: A status with more of them would not fit into the 8 KiB that gRPC has for it.
-MOST_VIOLATIONS = 16
-#: Characters of the one-line names among a request's fields.
+#: A gRPC status with more violations would exceed the 8 KiB that gRPC allows for it.
+MAX_VIOLATIONS = 16
+#: Longest value in characters of each one-line field of a request.
 LONGEST = {
     "provider": MAX_PROVIDER,
     "model": 200,
@@ -48,14 +49,14 @@ _IMAGE_TYPE = re.compile(r"image/[a-z0-9][a-z0-9.+-]{0,62}")
 
 
 def check(violations: Iterable[Violation]) -> None:
-    """Raises `Refusal` INVALID_INPUT that names the fields of the first of them; nothing for none."""
-    found = tuple(islice(violations, MOST_VIOLATIONS))
-    if found:
-        raise Refusal("INVALID_INPUT", f"{found[0].field}: {found[0].message}", violations=found)
+    """Raises `Refusal` INVALID_INPUT with the first violations, if there are any."""
+    reported = tuple(islice(violations, MAX_VIOLATIONS))
+    if reported:
+        raise Refusal("INVALID_INPUT", f"{reported[0].field}: {reported[0].message}", violations=reported)
 
 
 def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
-    """Every field that no provider could be asked for."""
+    """Yields a violation for every field that is invalid at any provider."""
     yield from _prompts_out_of_bounds(request)
     for name, longest in LONGEST.items():
         if (value := getattr(request, name)) is not None:
@@ -64,8 +65,8 @@ def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
     yield from _contradictions(request)
     if len(request.fallback) > MAX_FALLBACKS:
         yield Violation(field="fallback", message=f"At most {MAX_FALLBACKS}.")
-    for place, name in enumerate(request.fallback[:MAX_FALLBACKS]):
-        yield from line(f"fallback.{place}", name, longest=MAX_PROVIDER)
+    for index, name in enumerate(request.fallback[:MAX_FALLBACKS]):
+        yield from line(f"fallback.{index}", name, longest=MAX_PROVIDER)
     if request.callback_url is not None:
         yield from _address_faults("callback_url", request.callback_url)
     yield from labels("metadata", request.metadata)
@@ -74,25 +75,25 @@ def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
 
 
 def line(field: str, value: str, *, longest: int, shortest: int = 1) -> Iterator[Violation]:
-    """What keeps a value from being one line of so many characters."""
+    """Yields a violation unless the value is one line of `shortest` to `longest` characters."""
     if not shortest <= len(value) <= longest:
         yield Violation(field=field, message=f"{shortest} to {longest} characters.")
     elif _NOT_ONE_LINE.search(value):
         yield Violation(field=field, message="Must be one line without control characters.")
 
 
-def labels(field: str, given: Mapping[str, str]) -> Iterator[Violation]:
-    """What keeps these from being metadata of a job."""
-    if len(given) > MAX_METADATA:
+def labels(field: str, metadata: Mapping[str, str]) -> Iterator[Violation]:
+    """Yields a violation for each entry that cannot be metadata of a job."""
+    if len(metadata) > MAX_METADATA:
         yield Violation(field=field, message=f"At most {MAX_METADATA} entries.")
         return
-    for key, value in given.items():
+    for key, value in metadata.items():
         name = f"{field}.{key[:MAX_METADATA_KEY]!r}" if _NOT_ONE_LINE.search(key) else f"{field}.{key[:40]}"
         if not 1 <= len(key) <= MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
             message = f"Keys 1 to {MAX_METADATA_KEY}, values up to {MAX_METADATA_VALUE} characters."
             yield Violation(field=name, message=message)
         elif _NOT_ONE_LINE.search(key) or _UNSTORABLE.search(value):
-            yield Violation(field=name, message="Holds a control character.")
+            yield Violation(field=name, message="Contains a control character.")
 
 
 def _prompts_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
@@ -102,7 +103,7 @@ def _prompts_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
         if not 1 <= len(text) <= MAX_PROMPT:
             yield Violation(field=name, message=f"1 to {MAX_PROMPT:,} characters.")
         elif _UNSTORABLE.search(text):
-            yield Violation(field=name, message="Holds a control character.")
+            yield Violation(field=name, message="Contains a control character.")
 
 
 def _numbers_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
@@ -119,20 +120,20 @@ def _numbers_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
 
 
 def _contradictions(request: JobRequest) -> Iterator[Violation]:
-    """Fields that make no sense together, whoever is asked."""
+    """Yields a violation for each field that contradicts another one, at any provider."""
     if request.size is not None and request.aspect_ratio is not None:
         yield Violation(field="aspect_ratio", message="Name a size or an aspect ratio, not both.")
     if request.background == "transparent" and request.output_format == "jpeg":
-        yield Violation(field="background", message="jpeg has no transparency: name png or webp.")
+        yield Violation(field="background", message="jpeg has no transparency: use png or webp.")
     if request.output_compression is not None and request.output_format == "png":
-        yield Violation(field="output_compression", message="png is never compressed with loss: name jpeg or webp.")
+        yield Violation(field="output_compression", message="png has no lossy compression: use jpeg or webp.")
     for name in ("mask", "input_fidelity"):
         if getattr(request, name) is not None and not request.input_images:
-            yield Violation(field=name, message="It is for jobs with input_images.")
+            yield Violation(field=name, message="Needs input_images.")
 
 
 def _options_out_of_bounds(options: Mapping[str, Any]) -> Iterator[Violation]:
-    # Walked first: the walk is bounded in depth, and what it lets through can be written as JSON.
+    # Checked first: the check is bounded in depth, and accepts only values that can be written as JSON.
     message = _options_fault(dict(options), 1)
     if message is None and len(json.dumps(dict(options))) > MAX_OPTIONS_BYTES:
         message = f"At most {MAX_OPTIONS_BYTES:,} bytes."
@@ -141,22 +142,22 @@ def _options_out_of_bounds(options: Mapping[str, Any]) -> Iterator[Violation]:
 
 
 def _options_fault(value: Any, depth: int) -> str | None:
-    """The first thing in a value of JSON that no option can be."""
+    """Returns what is wrong with a JSON value at this level of nesting; None for nothing."""
     if depth > MAX_OPTIONS_DEPTH:
         return f"At most {MAX_OPTIONS_DEPTH} levels."
     if isinstance(value, str):
-        return "Holds a control character." if _UNSTORABLE.search(value) else None
+        return "Contains a control character." if _UNSTORABLE.search(value) else None
     if isinstance(value, float):
-        return None if math.isfinite(value) else "Holds a number that is not finite."
+        return None if math.isfinite(value) else "Contains a number that is not finite."
     inner = [*value.keys(), *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return next((fault for one in inner if (fault := _options_fault(one, depth + 1)) is not None), None)
+    return next((fault for item in inner if (fault := _options_fault(item, depth + 1)) is not None), None)
 
 
 def _inputs_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
     if len(request.input_images) > MAX_INPUTS:
         yield Violation(field="input_images", message=f"At most {MAX_INPUTS}.")
         return
-    named = [(f"input_images.{place}", image) for place, image in enumerate(request.input_images)]
+    named = [(f"input_images.{index}", image) for index, image in enumerate(request.input_images)]
     if request.mask is not None:
         named.append(("mask", request.mask))
     for name, image in named:
@@ -169,26 +170,27 @@ def _input_faults(name: str, image: InputImage) -> Iterator[Violation]:
     if image.url is not None:
         yield from _address_faults(f"{name}.url", image.url)
     elif image.size_bytes == 0:
-        yield Violation(field=name, message="A url or data is needed.")
+        yield Violation(field=name, message="Needs a url or data.")
     if image.size_bytes > MAX_INPUT_BYTES:
         yield Violation(field=name, message=f"At most {MAX_INPUT_BYTES:,} bytes.")
     if image.content_type and not _IMAGE_TYPE.fullmatch(image.content_type):
         yield Violation(field=f"{name}.content_type", message="Write it as image/png.")
 
 
-def _address_faults(field: str, written: str) -> Iterator[Violation]:
-    if len(written) > MAX_ADDRESS:
+def _address_faults(field: str, url: str) -> Iterator[Violation]:
+    if len(url) > MAX_ADDRESS:
         yield Violation(field=field, message=f"At most {MAX_ADDRESS:,} characters.")
-    elif not _is_web_address(written):
+    elif not _is_web_address(url):
         yield Violation(field=field, message="Must be an http or https address without credentials or spaces.")
 
 
-def _is_web_address(written: str) -> bool:
+def _is_web_address(url: str) -> bool:
     try:
-        parts = urlsplit(written)
+        parts = urlsplit(url)
+        # Raises for a port that is no number of 0 to 65535.
         _ = parts.port
     except ValueError:
         return False
-    if _NOT_ONE_LINE.search(written) or any(character.isspace() for character in written) or "@" in parts.netloc:
+    if _NOT_ONE_LINE.search(url) or any(character.isspace() for character in url) or "@" in parts.netloc:
         return False
     return parts.scheme in ("http", "https") and bool(parts.hostname)

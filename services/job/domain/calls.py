@@ -1,4 +1,4 @@
-"""The ledger of provider calls: phases, what covers an image, and when an image may be bought again."""
+"""The ledger of provider calls: phases, which calls cover an image, and when an image may be bought again."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,123 +12,166 @@ from services.job.domain.requests import OnAmbiguous
 
 
 class Phase(StrEnum):
-    """Where a provider call stands; meanings in `calotype.job.v1.CallPhase`."""
+    """Phase of a provider call, as in `calotype.job.v1.CallPhase`."""
 
+    #: Recorded before it is sent; it may have reached the provider.
     INTENDED = "intended"
+    #: The provider named an operation id.
     ACCEPTED = "accepted"
+    #: It made images.
     SUCCEEDED = "succeeded"
+    #: The provider refused the request, and made nothing.
     REFUSED = "refused"
+    #: It ended without images.
     FAILED = "failed"
+    #: The provider confirmed that it stopped.
     CANCELED = "canceled"
+    #: It surely never left the worker.
     NOT_SENT = "not_sent"
+    #: It may have been charged, and its result was lost.
     UNKNOWN = "unknown"
 
 
+#: Phases of calls that have not ended.
 OPEN = frozenset({Phase.INTENDED, Phase.ACCEPTED})
 #: Phases in which an image may have been bought.
 MAY_HAVE_BOUGHT = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.SUCCEEDED, Phase.UNKNOWN})
-#: What a later word may still change: an open call, and one of which nobody knew the end.
+#: Phases that a later report may still change.
 UNCERTAIN = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.UNKNOWN})
 
 
 class Consent(StrEnum):
-    """Who allowed a call that may pay a second time."""
+    """Source of the consent to a call that may pay a second time."""
 
+    #: No consent was given or needed.
     NONE = "none"
+    #: The request says `on_ambiguous: retry`.
     JOB = "job"
+    #: The user's retry says so.
     USER = "user"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderError:
-    """What the vendor said, with secrets removed."""
+    """The provider's own error, with secrets removed."""
 
+    #: HTTP status; 0 when there was no HTTP response.
     http_status: int = 0
+    #: The provider's error code, up to 200 characters; "" when it named none.
     code: str = ""
+    #: The provider's text, up to 2,000 characters.
     message: str = ""
+    #: The provider's id of the request, for its support; up to 200 characters.
     request_id: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProviderCall:
-    """One row of the ledger."""
+    """One row of the ledger: a call of a provider."""
 
+    #: `call_` and 32 hex digits; chosen by the worker.
     id: str
     job_id: str
+    #: `Job.claim_number` of the claim that sent it, or that sent it again.
     claim_number: int
+    #: Name of the provider.
     provider: str
+    #: Model that was called.
     model: str
     phase: Phase
+    #: Images that it buys, by index in the job.
     image_indexes: tuple[int, ...]
+    #: Key that is sent to the provider; the call's id.
     idempotency_key: str
+    #: SHA-256 of the request to the provider, 64 hex digits.
     request_digest: str
+    #: Consent under which it may pay again.
     consent: Consent
+    #: The provider's id of the operation; None before acceptance, and at providers without operations.
     operation_id: str | None = None
+    #: What the adapter needs to follow the operation, such as URLs.
     operation_state: Mapping[str, str] = field(default_factory=dict)
+    #: Reported cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
+    #: The provider's own error; None without one, and once the job is deleted.
     provider_error: ProviderError | None = None
+    #: Longest duration, as the provider was configured when the call began.
     timeout_seconds: float
-    #: Whether its result can be fetched by operation id, by whoever asks: as the provider was when it was asked.
+    #: Whether its result can be fetched by operation id, as the provider was configured when the call began.
     resumable: bool = False
-    #: Whether whoever was given it last shows its token when speaking of it.
+    #: Whether facts about it must carry its token: its last worker is of a version that sends tokens.
     token_required: bool = False
+    #: Time at which it was recorded, before it was sent.
     created_at: datetime
+    #: Time at which the provider's acceptance was recorded; None before it.
     accepted_at: datetime | None = None
+    #: Time at which its end was recorded; None while it is open.
     settled_at: datetime | None = None
-    #: Whose budget it counts against, in which day, and what was reserved for it; None where it counts against none.
+    #: Tenant whose budget it counts against; None when it counts against none.
     billed_to: str | None = None
+    #: Day (UTC) on which it counts; None when it counts against no budget.
     billed_on: date | None = None
+    #: Reserved amount in millionths of a US dollar; None when it counts against no budget.
     reserved_micros: int | None = None
 
     @property
     def can_be_followed(self) -> bool:
-        """Whether asking for its result buys nothing."""
+        """Whether its result can be fetched without buying anything."""
         return self.resumable and self.operation_id is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallOutcome:
-    """How a call ended, as a worker states it; `code` and `reason` are its error's, where it had one."""
+    """The end of a call, as a worker reports it."""
 
     call_id: str
+    #: A phase that is not open.
     phase: Phase
+    #: Class of its failure; None without one.
     code: Code | None = None
+    #: Name of its failure's reason in `calotype.error.v1.Reason`; None without one.
     reason: str | None = None
+    #: The provider's id of the operation; None when it named none.
     operation_id: str | None = None
+    #: Cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
+    #: The provider's own error; None without one.
     provider_error: ProviderError | None = None
-    #: Whether the provider surely does nothing more for it, where the worker says so.
+    #: Whether the provider surely works on it no more; None when the worker does not report that.
     is_over: bool | None = None
 
     @property
-    def keeps_its_place(self) -> bool:
-        """Whether the provider may be at it still, so that its place is not another's yet."""
+    def keeps_slot(self) -> bool:
+        """Whether the provider may still work on it, so that it still counts against the concurrency limit."""
         return self.phase is Phase.UNKNOWN if self.is_over is None else not self.is_over
 
 
-def takes(phase: Phase, told: Phase) -> bool:
-    """Whether a call in a phase takes the word that it ended so: what is settled for certain stays.
+def takes(phase: Phase, reported: Phase) -> bool:
+    """Whether a report that a call ended changes a call in a phase.
 
-    An open call takes any word, an unknown one takes a certain one; `services.job.store.calls.settle` says the same.
+    An open call takes any report, an unknown one takes a certain end, and a certain end stays. The statement of
+    `services.job.store.calls.settle` has the same rule.
     """
-    return phase in OPEN or (phase is Phase.UNKNOWN and told is not Phase.UNKNOWN)
+    return phase in OPEN or (phase is Phase.UNKNOWN and reported is not Phase.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What a worker knows of a job's calls and images, and the ledger may not know yet."""
+    """A worker's report on calls and images of its job, which the ledger may not have yet."""
 
+    #: Calls that ended.
     calls: tuple[CallOutcome, ...] = ()
+    #: Images that were staged.
     images: tuple[Artifact, ...] = ()
 
 
 def has_open_calls(calls: Iterable[ProviderCall]) -> bool:
-    """Whether a provider may still be at work."""
+    """Whether a provider may still work on a call."""
     return any(call.phase in OPEN for call in calls)
 
 
-def may_still_bring(calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
-    """Whether a missing image may yet come of what was paid for: a call is open, or its result can be fetched."""
+def may_still_deliver(calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
+    """Whether a call may still deliver a missing image: it is open, or its result can be fetched."""
     return any(
         call.phase in OPEN
         or (call.phase in MAY_HAVE_BOUGHT and call.can_be_followed and not set(missing).isdisjoint(call.image_indexes))
@@ -137,10 +180,10 @@ def may_still_bring(calls: Iterable[ProviderCall], missing: Collection[int]) -> 
 
 
 def consent_for(job: Job, index: int, *, calls: Iterable[ProviderCall]) -> Consent:
-    """Whose consent allows to pay again for an image of which nobody knows whether it was bought.
+    """Returns the consent that allows paying again for an image that may already be paid for.
 
-    A consent serves one purchase of each image: it is used up by a call that may have bought the image under it, and
-    not by one that surely bought nothing.
+    A consent covers one purchase per image. A call under it that may have bought the image uses it up; a call that
+    surely bought nothing does not.
     """
     used = [call for call in calls if call.phase in MAY_HAVE_BOUGHT and index in call.image_indexes]
     if job.user_consents and not any(call.consent is Consent.USER and _is_since(call, job) for call in used):
@@ -152,23 +195,23 @@ def consent_for(job: Job, index: int, *, calls: Iterable[ProviderCall]) -> Conse
 
 
 def may_pay_again(job: Job, *, calls: Collection[ProviderCall], staged: Collection[int]) -> bool:
-    """Whether an image that is missing may be paid for again."""
+    """Whether any missing image may be paid for again."""
     missing = set(range(job.image_count)) - set(staged)
     return any(consent_for(job, index, calls=calls) is not Consent.NONE for index in missing)
 
 
 def _is_since(call: ProviderCall, job: Job) -> bool:
-    """Whether the call was begun under the user's present consent; without a time it counts as such."""
+    """Whether the call began under the user's current consent; a consent without a time covers every call."""
     return job.consented_at is None or call.created_at >= job.consented_at
 
 
 def check_purchase(
     job: Job, *, indexes: Collection[int], calls: Collection[ProviderCall], staged: Collection[int]
 ) -> tuple[Consent, tuple[str, ...]]:
-    """Decide whether the indexes may be bought now.
+    """Checks that the images may be bought now.
 
-    Returns the consent under which, and the ids of calls whose cover that consent lifts.
-    Raises `Refusal`: INVALID_INPUT for indexes that the job has not, ALREADY_BOUGHT, CONSENT_REQUIRED.
+    Returns the consent under which they are bought, and the ids of earlier calls that no longer block these images.
+    Raises `Refusal`: INVALID_INPUT for indexes outside the job, ALREADY_BOUGHT, CONSENT_REQUIRED.
     """
     wanted = set(indexes)
     if not wanted or not wanted <= set(range(job.image_count)):
@@ -179,14 +222,14 @@ def check_purchase(
     if not covering:
         return Consent.NONE, ()
     for call in covering:
-        # A succeeded call whose images are nowhere is as lost as an unknown one: same consent.
+        # A succeeded call whose images were lost needs the same consent as an unknown one.
         if call.phase in OPEN:
-            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} may still bring the same image.")
+            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is open and may still deliver this image.")
     covered = {index for call in covering for index in call.image_indexes} & wanted
     consents = {consent_for(job, index, calls=calls) for index in covered}
     if Consent.NONE in consents:
         raise Refusal(
-            "CONSENT_REQUIRED", f"Call {covering[0].id} may have been charged; nobody consented to pay again."
+            "CONSENT_REQUIRED", f"Call {covering[0].id} may have been charged, and there is no consent to pay again."
         )
     return Consent.USER if Consent.USER in consents else Consent.JOB, tuple(call.id for call in covering)
 
@@ -196,9 +239,9 @@ def _covers(call: ProviderCall, wanted: set[int]) -> bool:
 
 
 def needs_consent(job: Job, *, calls: Iterable[ProviderCall], missing: Collection[int]) -> bool:
-    """Whether a missing image may have been paid for, so that another try may pay again.
+    """Whether a retry needs consent: a missing image may be paid for already, so that another call may pay again.
 
-    A call whose result can be fetched needs none, until the fetch has shown that the result is gone.
+    A call whose result can be fetched needs no consent, until a fetch has shown that the result is gone.
     """
     wanted = set(missing)
     lost = (Phase.UNKNOWN, Phase.SUCCEEDED)
@@ -207,7 +250,7 @@ def needs_consent(job: Job, *, calls: Iterable[ProviderCall], missing: Collectio
 
 
 def cost_of(calls: Iterable[ProviderCall]) -> Cost:
-    """Add up what is known. Calls that surely cost nothing are known; open and unknown ones are not."""
+    """Returns the sum of the known costs. A call that was not sent costs nothing; other calls need a reported cost."""
     free_ends = (Phase.NOT_SENT,)
     known: list[int] = []
     complete = True

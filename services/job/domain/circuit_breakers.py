@@ -1,4 +1,4 @@
-"""Circuit breaker of one (provider, model): which results of calls open and close it."""
+"""Circuit breaker of one provider and model: which ends of calls open and close it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -8,90 +8,104 @@ from enum import StrEnum
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Code, Failure, Stage
 
-#: Failures in a row that open a breaker; a refused credential opens it at once.
+#: Consecutive failures that open a breaker; a refused credential opens it at once.
 FAILURES_TO_OPEN = 5
-#: First and longest time in seconds until one job tries again; each failed try doubles it.
+#: First and longest seconds until a probe; each failed probe doubles the pause.
 FIRST_PAUSE, LONGEST_PAUSE = 30.0, 300.0
-#: Jobs that wait for a refused credential alone are failed after this many seconds.
-AUTH_PATIENCE = 300.0
+#: Seconds after which jobs that wait only for a refused credential are failed.
+MAX_AUTH_OUTAGE_SECONDS = 300.0
 _CAUSES = {
     Code.AUTH_ERROR: "{provider} refuses the credential that is configured for it.",
-    Code.TIMEOUT: "{provider} has not been answering in time.",
+    Code.TIMEOUT: "{provider} has not been responding in time.",
 }
 
 
 class Health(StrEnum):
-    """What the end of a call says of its provider."""
+    """What the end of a call says about its provider's health."""
 
-    WELL = "well"
-    ILL = "ill"
+    #: The provider responded; a refusal of the content counts, too.
+    SUCCESS = "success"
+    #: The provider was unavailable or timed out.
+    FAILURE = "failure"
+    #: The provider refused the credential.
     REFUSED = "refused"
-    SILENT = "silent"
+    #: Nothing.
+    IGNORED = "ignored"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Route:
-    """A provider and the model that it is asked for."""
+    """A provider and one of its models."""
 
+    #: Name of the provider.
     provider: str
+    #: Name of the model.
     model: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Breaker:
-    """Failures in a row of one route. Open it lets no job pass, but one now and then that tries."""
+    """Circuit breaker of one route; while open, a single probe is claimed at a time (half-open)."""
 
+    #: Name of the provider.
     provider: str
+    #: Name of the model.
     model: str
+    #: Consecutive failures.
     failures: int = 0
+    #: Class of the last failure.
     code: Code = Code.TEMPORARY
+    #: Reason of the last failure.
     reason: str = "PROVIDER_UNAVAILABLE"
+    #: Time at which it opened; None while closed.
     opened_at: datetime | None = None
+    #: Time of the next probe; None while closed.
     open_until: datetime | None = None
+    #: Time until which a probe runs; None without one.
     probe_until: datetime | None = None
 
     @property
     def route(self) -> Route:
-        """What it guards."""
+        """The route that it guards."""
         return Route(provider=self.provider, model=self.model)
 
     def is_open(self, now: datetime) -> bool:
-        """Whether no job may pass now, or somebody is trying already."""
+        """Whether no job may use the route now: its pause goes on, or a probe runs."""
         return any(until is not None and until > now for until in (self.open_until, self.probe_until))
 
     def cause(self) -> Failure:
-        """Why jobs wait, as they are told when they have waited for too long."""
-        words = _CAUSES.get(self.code, "{provider} has been failing.")
+        """Returns the failure of a job that waited for this route too long."""
+        message = _CAUSES.get(self.code, "{provider} has been failing.")
         return Failure(
             stage=Stage.QUEUED,
             code=self.code,
             reason=self.reason,
-            message=words.format(provider=self.provider),
+            message=message.format(provider=self.provider),
             retryable=True,
         )
 
 
 def health_of(outcome: CallOutcome) -> Health:
-    """What the end of a call says of its provider; a refusal of the picture is an answer like any other."""
+    """Returns what the end of a call says about its provider; a refusal of the content counts as a success."""
     if outcome.phase in (Phase.SUCCEEDED, Phase.REFUSED):
-        return Health.WELL
+        return Health.SUCCESS
     if outcome.reason == "PROVIDER_AUTH":
         return Health.REFUSED
     if outcome.reason in ("PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT"):
-        return Health.ILL
-    return Health.SILENT
+        return Health.FAILURE
+    return Health.IGNORED
 
 
 def next_state(breaker: Breaker, outcomes: Sequence[CallOutcome], *, now: datetime) -> Breaker:
-    """The breaker after calls ended, in their order; without failures it has nothing to say any more."""
+    """Returns the breaker after calls ended, in their order; one without failures may be forgotten."""
     for outcome in outcomes:
         match health_of(outcome):
-            case Health.WELL:
+            case Health.SUCCESS:
                 breaker = Breaker(provider=breaker.provider, model=breaker.model)
-            case Health.ILL | Health.REFUSED:
+            case Health.FAILURE | Health.REFUSED:
                 breaker = _after_failure(breaker, outcome, now=now)
-            case Health.SILENT:
-                # Whoever tried has learned nothing; another may.
+            case Health.IGNORED:
+                # If this call was the probe, it showed nothing: another may begin.
                 breaker = replace(breaker, probe_until=None)
     return breaker
 
@@ -104,7 +118,7 @@ def _after_failure(breaker: Breaker, outcome: CallOutcome, *, now: datetime) -> 
     if failures < opens and breaker.opened_at is None:
         return failed
     if breaker.open_until is not None and breaker.open_until > now:
-        # Calls that were under way when it opened say nothing new.
+        # Calls that were open when the breaker opened do not prolong its pause.
         return failed
     pause = min(FIRST_PAUSE * 2.0 ** min(max(failures - opens, 0), 10), LONGEST_PAUSE)
     return replace(failed, opened_at=breaker.opened_at or now, open_until=now + timedelta(seconds=pause))

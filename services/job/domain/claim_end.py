@@ -1,11 +1,11 @@
-"""What the end of a claim means for its job: close the stage, try again, or give up."""
+"""Decides what the end of a claim means for its job: the stage is done, another try, or a failure."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 from services.job.domain import retry_policy, transitions
-from services.job.domain.calls import ProviderCall, may_still_bring
+from services.job.domain.calls import ProviderCall, may_still_deliver
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State
@@ -13,17 +13,17 @@ from services.job.domain.transitions import Change
 
 
 def close_generating(job: Job, *, staged: Collection[int], warnings: tuple[JobWarning, ...], now: datetime) -> Change:
-    """The generating stage says it is done: at least one image goes on, none fails the job."""
+    """Ends the generating stage: the job is uploaded with at least one image, and fails without any."""
     missing = sorted(set(range(job.image_count)) - set(staged))
     if not staged:
-        nothing = Failure(
+        no_images = Failure(
             stage=Stage.PERSISTING,
             code=Code.PERMANENT,
             reason="RESULT_MISMATCH",
             message="The generator reported success, but no image was staged.",
             retryable=False,
         )
-        return transitions.fail(job, nothing, now=now)
+        return transitions.fail(job, no_images, now=now)
     return transitions.generated(job, warnings=_one_per_index(missing, warnings), now=now)
 
 
@@ -38,7 +38,10 @@ def end_of_claim(
     jitter: float,
     now: datetime,
 ) -> Change:
-    """A claim ended with a failure: requeue within the budget, else give up."""
+    """Decides after a claim that failed: requeue within the retry budget, else give up.
+
+    `deferred` says that a provider's limit held the job back; `jitter` is a random number in [0, 1).
+    """
     if job.state is State.UPLOADING:
         return _end_of_upload(job, failure, max_attempts=max_attempts, jitter=jitter, now=now)
     if deferred:
@@ -53,9 +56,9 @@ def end_of_claim(
         )
     decision = retry_policy.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, retry_policy.Requeue):
-        # What is paid for and can be had is followed, whatever the hour.
+        # A paid image that can still be fetched is fetched, even after the deadline.
         is_lost = failure.reason == "RESULT_LOST"
-        is_paid_for = not is_lost and may_still_bring(calls, set(range(job.image_count)) - set(staged))
+        is_paid_for = not is_lost and may_still_deliver(calls, set(range(job.image_count)) - set(staged))
         if is_paid_for or not _is_out_of_time(job, decision.delay_seconds, now):
             return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
         failure = _out_of_time(failure)
@@ -70,10 +73,10 @@ def give_up(
     counts: Mapping[str, int] | None = None,
     now: datetime,
 ) -> Change:
-    """The end of a job's generating, whatever ended it: budget, deadline or limit.
+    """Ends the generating stage for good, because of a spent retry budget, a deadline or a limit.
 
-    What is staged is kept, with a warning for each image that is missing; without any the job fails. A call that is
-    still open then is followed as settle work, and its images are staged for the user's retry.
+    Staged images are kept, with a warning for each missing one; without any the job fails. A call that is still open
+    is followed as settle work, and its images are staged for a retry by the user.
     """
     if not staged:
         return transitions.fail(job, failure, counts=counts, now=now)
@@ -89,12 +92,12 @@ def _end_of_upload(job: Job, failure: Failure, *, max_attempts: int, jitter: flo
 
 
 def _is_out_of_time(job: Job, delay_seconds: float, now: datetime) -> bool:
-    """Whether another try would begin after the job should be finished."""
+    """Whether another try would begin after the job's deadline."""
     return job.finish_by is not None and job.finish_by <= now + timedelta(seconds=delay_seconds)
 
 
 def _out_of_time(failure: Failure) -> Failure:
-    message = "The job could not be finished in the time that it was given."
+    message = "The job could not be finished before its deadline."
     if failure.reason != "DEADLINE_EXCEEDED":
         message += f" Before that: {failure.message}"
     return replace(
@@ -107,10 +110,10 @@ def _out_of_time(failure: Failure) -> Failure:
     )
 
 
-def wanted_again(job: Job, *, staged: Collection[int]) -> frozenset[int]:
-    """Images that a user's retry of a failed job makes anew.
+def images_to_retry(job: Job, *, staged: Collection[int]) -> frozenset[int]:
+    """Returns the indexes of images that a user's retry of a failed job generates.
 
-    None when its upload failed: the generating stage was closed by then, so more than is staged could not be had.
+    Empty when its upload failed: the generating stage had ended by then, and could not obtain more than is staged.
     """
     if staged and job.failure is not None and job.failure.stage is Stage.UPLOADING:
         return frozenset()
@@ -120,7 +123,7 @@ def wanted_again(job: Job, *, staged: Collection[int]) -> frozenset[int]:
 def _one_per_index(missing: list[int], warnings: tuple[JobWarning, ...]) -> tuple[JobWarning, ...]:
     named = {warning.image_index for warning in warnings}
     unnamed = tuple(
-        JobWarning(reason="RESULT_LOST", message=f"Image {index} could not be had.", image_index=index)
+        JobWarning(reason="RESULT_LOST", message=f"Image {index} could not be obtained.", image_index=index)
         for index in missing
         if index not in named
     )

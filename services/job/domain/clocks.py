@@ -1,4 +1,4 @@
-"""Two clocks that should go alike: the database's, which leases are measured by, and this process's own."""
+"""Compares the database's clock, by which leases expire, with this process's monotonic clock."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -9,17 +9,20 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class _Reading:
-    """The database's clock less our own is within these bounds, as its answer was under way for a while."""
+    """Bounds of the difference between the clocks; the query's duration makes it uncertain."""
 
+    #: Time of the reading by the process's clock, in seconds.
     at: float
-    least: float
-    most: float
+    #: Smallest possible difference (database minus process), in seconds.
+    minimum: float
+    #: Largest possible difference, in seconds.
+    maximum: float
 
 
 class ClockWatch:
-    """Notices when the database's clock is set, or another database answers whose clock differs.
+    """Detects steps of the database's clock, as by an administrator or a failover to another server.
 
-    `tolerance` and `window` in seconds: how far the clocks may part, within how long.
+    `tolerance` is the largest drift in seconds that is not a step, within `window` seconds.
     """
 
     def __init__(self, *, tolerance: float, window: float) -> None:
@@ -27,18 +30,21 @@ class ClockWatch:
         self._window = window
         self._readings: deque[_Reading] = deque()
 
-    def has_stepped(self, told: datetime, *, asked_at: float, answered_at: float) -> bool:
-        """Whether the clocks parted since an earlier reading, by more than an answer's time on the way explains."""
-        seconds = (told - _EPOCH).total_seconds()
-        reading = _Reading(at=answered_at, least=seconds - answered_at, most=seconds - asked_at)
+    def has_stepped(self, database_time: datetime, *, asked_at: float, answered_at: float) -> bool:
+        """Whether the difference changed since an earlier reading by more than the query's duration explains.
+
+        `asked_at` and `answered_at` are the process's clock in seconds, before and after the query.
+        """
+        seconds = (database_time - _EPOCH).total_seconds()
+        reading = _Reading(at=answered_at, minimum=seconds - answered_at, maximum=seconds - asked_at)
         while self._readings and self._readings[0].at < answered_at - self._window:
             self._readings.popleft()
-        stepped = any(self._parted(reading, earlier) for earlier in self._readings)
+        stepped = any(self._differ(reading, earlier) for earlier in self._readings)
         if stepped:
-            # Told once: from here on the new time is the right one.
+            # Reported once: later readings are compared with the new time.
             self._readings.clear()
         self._readings.append(reading)
         return stepped
 
-    def _parted(self, one: _Reading, other: _Reading) -> bool:
-        return max(one.least - other.most, other.least - one.most) > self._tolerance
+    def _differ(self, reading: _Reading, earlier: _Reading) -> bool:
+        return max(reading.minimum - earlier.maximum, earlier.minimum - reading.maximum) > self._tolerance

@@ -1,4 +1,4 @@
-"""Options of a job that its provider does not let jobs set: `provider_options` is deny by default."""
+"""Checks `provider_options` against the provider's rules; an option without a rule is refused."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -7,14 +7,14 @@ from typing import Any
 from services.job.domain.providers import OptionRule, OptionRules
 from services.job.domain.refusals import Violation
 
-#: Objects within objects deeper than this are refused.
+#: Levels of nested objects that are searched for options; a deeper object is one option.
 MAX_DEPTH = 8
-#: Violations that are named, and characters of the names that one lists.
+#: Violations that are reported, and characters of the names that one of them lists.
 MAX_NAMED, LONGEST_LIST = 8, 300
 
 
 def violations(options: Mapping[str, Any], rules: OptionRules | None, *, provider: str) -> Iterator[Violation]:
-    """Each option that no rule allows, by its path. Nothing where the provider's generator does not say its rules."""
+    """Yields each option that no rule allows, by its path; nothing when `rules` is None, as they are not known."""
     if rules is None or rules.any:
         return
     known = {rule.path: rule for rule in rules.rules}
@@ -23,26 +23,27 @@ def violations(options: Mapping[str, Any], rules: OptionRules | None, *, provide
             return
         rule = known.get(path)
         if rule is None:
-            takes = f"It takes {_shortened(', '.join(known))}." if known else "It takes none."
-            yield Violation(field=f"provider_options.{path[:100]}", message=f"{provider} takes no such option. {takes}")
+            accepts = f"It accepts {_shortened(', '.join(known))}." if known else "It accepts none."
+            message = f"{provider} accepts no such option. {accepts}"
+            yield Violation(field=f"provider_options.{path[:100]}", message=message)
         elif not _allows(rule, value):
             yield Violation(field=f"provider_options.{path}", message=f"Must be {_described(rule)}.")
 
 
 def _paths(options: Mapping[str, Any], known: Mapping[str, OptionRule]) -> Iterator[tuple[str, Any]]:
-    """Path and value of each option; an object is entered unless a rule names it, or it is nested too deeply."""
-    left: list[tuple[tuple[str, ...], Any]] = [((name,), value) for name, value in options.items()]
-    while left:
-        path, value = left.pop()
-        named = ".".join(path)
-        if isinstance(value, Mapping) and named not in known and len(path) < MAX_DEPTH:
-            left.extend(((*path, name), inner) for name, inner in value.items())
+    """Yields path and value of each option; enters an object unless a rule names it or it is nested too deeply."""
+    pending: list[tuple[tuple[str, ...], Any]] = [((name,), value) for name, value in options.items()]
+    while pending:
+        parts, value = pending.pop()
+        path = ".".join(parts)
+        if isinstance(value, Mapping) and path not in known and len(parts) < MAX_DEPTH:
+            pending.extend(((*parts, name), inner) for name, inner in value.items())
         else:
-            yield named, value
+            yield path, value
 
 
 def _shortened(names: str) -> str:
-    """All violations together have to fit into the status of a gRPC call."""
+    """Cuts a list of names, so that all violations together fit into the status of a gRPC call."""
     return names if len(names) <= LONGEST_LIST else f"{names[:LONGEST_LIST]} ..."
 
 
@@ -55,7 +56,7 @@ def _allows(rule: OptionRule, value: Any) -> bool:
         case "string":
             known = not rule.values or value in rule.values
             return isinstance(value, str) and known and len(value) <= (rule.max_characters or math.inf)
-    # `any`; a type that a later version knows is checked by its generator.
+    # `any`, or a type of a later version, which its generator checks.
     return True
 
 
@@ -64,17 +65,17 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_within(rule: OptionRule, value: float) -> bool:
-    least = -math.inf if rule.minimum is None else rule.minimum
-    most = math.inf if rule.maximum is None else rule.maximum
-    return least <= value <= most
+    minimum = -math.inf if rule.minimum is None else rule.minimum
+    maximum = math.inf if rule.maximum is None else rule.maximum
+    return minimum <= value <= maximum
 
 
 def _described(rule: OptionRule) -> str:
     if rule.type in ("integer", "number"):
         kind = "a whole number" if rule.type == "integer" else "a number"
-        least = "" if rule.minimum is None else f" from {rule.minimum:g}"
-        most = "" if rule.maximum is None else f" to {rule.maximum:g}"
-        return f"{kind}{least}{most}"
+        minimum = "" if rule.minimum is None else f" from {rule.minimum:g}"
+        maximum = "" if rule.maximum is None else f" to {rule.maximum:g}"
+        return f"{kind}{minimum}{maximum}"
     if rule.values:
         return f"one of {_shortened(', '.join(rule.values))}"
     return "true or false" if rule.type == "boolean" else f"a string of at most {rule.max_characters:,} characters"

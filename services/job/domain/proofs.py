@@ -1,4 +1,4 @@
-"""Whether the sender of a fact may speak of the calls that it names."""
+"""Decides whether the sender of a fact may report on the calls that the fact names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -11,46 +11,53 @@ from services.job.domain.jobs import Fence
 
 @dataclass(frozen=True, kw_only=True)
 class Proof:
-    """What a fact shows for its sender: the claim it was made under, tokens by call id, and a settlement's token."""
+    """The evidence in a fact that its sender may report on the calls it names."""
 
+    #: Claim under which it was sent; None when the fact has none.
     fence: Fence | None = None
+    #: Call tokens by call id.
     tokens: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    #: Token of the settlement that the sender holds; None without one.
     settlement: UUID | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class FactMessage:
-    """A fact as it came: nothing of it counts before its proof was checked."""
+    """A fact as received; it may be applied only after its proof was checked."""
 
     fact: JobFact
+    #: Its evidence.
     proof: Proof = field(default_factory=Proof)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallRecord:
-    """What the ledger has of a call that somebody speaks of."""
+    """The ledger's data on a call that a fact names."""
 
+    #: Job of the call.
     job_id: str
+    #: Claim that sent it last.
     claim_number: int
-    #: Whoever was given it last shows tokens, or it is too old for anybody else to speak of it.
+    #: Whether a fact must carry its token: its last worker sends tokens, or the call is too old for any other worker.
     token_required: bool
-    #: Token of the settlement that held it last.
+    #: Token of the last settlement that held it; None when there was none.
     settle_token: UUID | None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """Which parts of a proof are true."""
+class CheckedProof:
+    """The parts of a proof that were found valid."""
 
-    #: The fence's claim, if a generator made it.
+    #: Claim number of the fence if it is a generator's claim of the job; None otherwise.
     claim_number: int | None
-    #: Calls whose token is right, and those whose token is not.
+    #: Ids of calls with a valid token.
     right: frozenset[str]
+    #: Ids of calls with an invalid token.
     wrong: frozenset[str]
 
 
 def named_calls(fact: JobFact) -> Iterator[tuple[str, Phase | None]]:
-    """Calls that a fact speaks of, with the phase in which it says that they ended."""
+    """Yields the id of each call that a fact names, with its reported phase; None when it reports no end."""
     match fact:
         case ImagesStored():
             return
@@ -64,43 +71,43 @@ def named_calls(fact: JobFact) -> Iterator[tuple[str, Phase | None]]:
             yield from ((image.call_id, None) for image in fact.images)
 
 
-def policy(told: FactMessage, checked: Checked, standings: Mapping[str, CallRecord]) -> str | None:
-    """Why nothing of a fact may be taken; None where it shows its right to speak of each call that it names."""
-    for call_id, phase in named_calls(told.fact):
-        standing, name = standings.get(call_id), call_id[:80]
-        if standing is None:
-            # Whoever got no answer to BeginProviderCall says that it was not sent, though it may not be written down.
+def refusal_reason(message: FactMessage, checked: CheckedProof, records: Mapping[str, CallRecord]) -> str | None:
+    """Returns why a fact must be refused; None when it proves its right to report on each call that it names."""
+    for call_id, phase in named_calls(message.fact):
+        record, name = records.get(call_id), call_id[:80]
+        if record is None:
+            # A worker without a response to BeginProviderCall reports its call as not sent, recorded or not.
             if phase is Phase.NOT_SENT:
                 continue
             return f"it names {name!r}, and there is no such call"
-        if standing.job_id != told.fact.job_id:
+        if record.job_id != message.fact.job_id:
             return f"it names {name!r}, which is a call of another job"
         if call_id in checked.wrong:
             return f"its token is not that of {name!r}"
-        if not _may_speak_of(call_id, phase, standing, told.proof, checked):
+        if not _may_report(call_id, phase, record, message.proof, checked):
             return f"it does not show that its sender was given {name!r}"
     return None
 
 
-def _may_speak_of(call_id: str, phase: Phase | None, standing: CallRecord, proof: Proof, checked: Checked) -> bool:
-    if call_id in checked.right or not standing.token_required:
+def _may_report(call_id: str, phase: Phase | None, record: CallRecord, proof: Proof, checked: CheckedProof) -> bool:
+    if call_id in checked.right or not record.token_required:
         return True
-    if proof.settlement is not None and proof.settlement == standing.settle_token:
+    if proof.settlement is not None and proof.settlement == record.settle_token:
         return True
     if checked.claim_number is None:
         return False
-    # A claim was given the calls before it, and began its own.
-    return phase is Phase.NOT_SENT or standing.claim_number <= checked.claim_number
+    # A claim receives the calls of earlier claims, and begins its own.
+    return phase is Phase.NOT_SENT or record.claim_number <= checked.claim_number
 
 
-def without_hearsay(fact: JobFact, checked: Checked, standings: Mapping[str, CallRecord]) -> JobFact:
-    """The fact without what it cannot know: that a call never left which a later claim has sent again."""
+def without_unknowable(fact: JobFact, checked: CheckedProof, records: Mapping[str, CallRecord]) -> JobFact:
+    """Returns the fact without NOT_SENT reports on calls that a later claim has sent again: its claim cannot know."""
     if isinstance(fact, CallAccepted | CallSettled | ImagesStored) or checked.claim_number is None:
         return fact
 
     def is_known(outcome: CallOutcome) -> bool:
-        standing = standings.get(outcome.call_id)
-        return standing is None or standing.claim_number <= (checked.claim_number or 0)
+        record = records.get(outcome.call_id)
+        return record is None or record.claim_number <= (checked.claim_number or 0)
 
-    kept = tuple(one for one in fact.calls if one.phase is not Phase.NOT_SENT or is_known(one))
+    kept = tuple(outcome for outcome in fact.calls if outcome.phase is not Phase.NOT_SENT or is_known(outcome))
     return replace(fact, calls=kept)

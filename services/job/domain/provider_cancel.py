@@ -1,4 +1,4 @@
-"""The wish to cancel at the provider: what is said of it at once, and how it ends with the last open call."""
+"""Canceling at the provider: the result at the time of the cancel, and after the last open call has ended."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,7 +6,7 @@ from services.job.domain.calls import OPEN, Phase, ProviderCall
 from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.providers import Provider
 
-#: Of several calls that end after a cancel, the worst is told: what may be charged comes last.
+#: Of several calls that end after a cancel, the worst result counts: the one that may be charged.
 _WORST_LAST = (
     ProviderCancel.NOT_NEEDED,
     ProviderCancel.CONFIRMED,
@@ -15,18 +15,18 @@ _WORST_LAST = (
 )
 
 
-def wish_of(calls: Sequence[ProviderCall], catalogue: Mapping[str, Provider]) -> ProviderCancel:
-    """What a cancel means for the job's calls. Who cannot stop is not said to be asked."""
-    asked = [catalogue.get(call.provider) for call in calls if call.phase in OPEN]
-    if not asked:
+def cancel_requested(calls: Sequence[ProviderCall], catalogue: Mapping[str, Provider]) -> ProviderCancel:
+    """Returns the result at the time of the cancel: UNSUPPORTED when no provider of an open call can cancel."""
+    at_work = [catalogue.get(call.provider) for call in calls if call.phase in OPEN]
+    if not at_work:
         return ProviderCancel.NOT_NEEDED
-    if any(provider is None or provider.capabilities.cancelable for provider in asked):
+    if any(provider is None or provider.capabilities.cancelable for provider in at_work):
         return ProviderCancel.PENDING
     return ProviderCancel.UNSUPPORTED
 
 
-def end_of_wish(job: Job, calls: Sequence[ProviderCall]) -> ProviderCancel | None:
-    """How a canceled job's wish ended, once its last open call has; None while it has not, or when that is no news."""
+def cancel_ended(job: Job, calls: Sequence[ProviderCall]) -> ProviderCancel | None:
+    """Returns the result once the canceled job's last open call has ended; None before that or without a change."""
     if job.provider_cancel not in (ProviderCancel.PENDING, ProviderCancel.UNSUPPORTED):
         return None
     if job.completed_at is None or any(call.phase in OPEN for call in calls):

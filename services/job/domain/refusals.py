@@ -6,17 +6,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """One field that cannot be as it is."""
+    """One invalid field of a request."""
 
+    #: Path of the field, such as `metadata.KEY` or `fallback.0`.
     field: str
+    #: What is wrong, or what is allowed; one sentence.
     message: str
 
 
 class Refusal(Exception):
-    """A request that is answered with no.
+    """A refused request.
 
-    `reason` is of the catalogue; `metadata` is for programs.
-    `hides` says, to the audit alone, that what was asked for is there and another tenant's.
+    `reason` is a name in `calotype.error.v1.Reason`, without its prefix; `message` is for people, `metadata` for
+    programs. `hides` tells only the audit that the requested object exists and is another tenant's.
     """
 
     def __init__(
@@ -39,5 +41,5 @@ class Refusal(Exception):
 
 
 def job_not_found(job_id: str, *, hides: bool = False) -> Refusal:
-    """The same words for a job that never was and for another tenant's."""
+    """Builds the refusal for a job that does not exist; another tenant's job gets the same message."""
     return Refusal("JOB_NOT_FOUND", f"There is no job {job_id[:80]!r}.", hides=hides)

@@ -1,4 +1,4 @@
-"""Where a job is sent: whether the chosen provider, and each fallback, can do all that is asked."""
+"""Chooses the provider of a new job, and checks that it and each fallback can do what the request says."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,25 +16,27 @@ _PAIR = re.compile(r"^([1-9][0-9]{0,4})[x:]([1-9][0-9]{0,4})$")
 def choose(
     request: JobRequest, catalogue: Mapping[str, Provider], *, fallbacks: Mapping[str, Provider] | None = None
 ) -> tuple[Provider, str]:
-    """Route a request: the provider and the model that it will be sent to; `fallbacks` where not each may be one.
+    """Returns the provider and the model for a request.
 
-    Raises `Refusal` when there is no catalogue yet, or when a field goes beyond what the provider can do.
+    `catalogue` are the providers by name; `fallbacks` are those that may be fallbacks, None for all of them.
+    Raises `Refusal`: SERVICE_UNAVAILABLE for an empty catalogue, PROVIDER_NOT_FOUND, INVALID_INPUT with each field
+    that the provider or a fallback does not support.
     """
     if not catalogue:
         raise Refusal("SERVICE_UNAVAILABLE", "No generator offers a provider now.", retry_after_seconds=2)
     provider = _provider(request, catalogue)
     model = request.model or provider.default_model
     provider = provider.as_model(model)
-    around = catalogue if fallbacks is None else fallbacks
-    ways_around = {name: one.as_model(one.default_model) for name, one in around.items()}
+    allowed = catalogue if fallbacks is None else fallbacks
+    as_fallbacks = {name: fallback.as_model(fallback.default_model) for name, fallback in allowed.items()}
     bounds.check(
         chain(
             bounds.out_of_bounds(request),
-            _unknown_names(request, provider, ways_around),
-            _beyond(request, provider),
-            _options_beyond(request, provider, catalogue),
+            _unknown_names(request, provider, as_fallbacks),
+            _unsupported(request, provider),
+            _unsupported_options(request, provider, catalogue),
             option_rules.violations(request.provider_options, provider.option_rules, provider=provider.name),
-            _beyond_fallbacks(request, ways_around),
+            _unsupported_by_fallbacks(request, as_fallbacks),
         )
     )
     return provider, model
@@ -42,7 +44,7 @@ def choose(
 
 def _provider(request: JobRequest, catalogue: Mapping[str, Provider]) -> Provider:
     if request.provider is None:
-        default = next((one for one in catalogue.values() if one.is_default), None)
+        default = next((provider for provider in catalogue.values() if provider.is_default), None)
         return default or catalogue[min(catalogue)]
     if request.provider not in catalogue:
         known = ", ".join(sorted(catalogue))
@@ -55,17 +57,17 @@ def _unknown_names(request: JobRequest, provider: Provider, fallbacks: Mapping[s
     names = [model.name for model in provider.models] or [provider.default_model]
     if request.model is not None and request.model not in names:
         yield Violation(field="model", message=f"{provider.name} has: {', '.join(names)}.")
-    for place, name in enumerate(request.fallback):
+    for index, name in enumerate(request.fallback):
         if name not in fallbacks:
-            yield Violation(field=f"fallback.{place}", message="No generator offers such a provider.")
+            yield Violation(field=f"fallback.{index}", message="No generator offers a provider of this name.")
 
 
-def _beyond(request: JobRequest, provider: Provider) -> Iterator[Violation]:
-    """Name every field that the provider cannot honour; nothing is dropped silently."""
+def _unsupported(request: JobRequest, provider: Provider) -> Iterator[Violation]:
+    """Yields every field that the provider cannot honour; no field is dropped silently."""
     able = provider.capabilities
     longest = able.max_prompt_characters
     if longest and len(request.prompt) > longest:
-        yield Violation(field="prompt", message=f"{provider.name} takes at most {longest:,} characters.")
+        yield Violation(field="prompt", message=f"{provider.name} accepts at most {longest:,} characters.")
     switches = (
         ("negative_prompt", request.negative_prompt is not None and not able.negative_prompt),
         ("seed", request.seed is not None and not able.seed),
@@ -73,9 +75,9 @@ def _beyond(request: JobRequest, provider: Provider) -> Iterator[Violation]:
     )
     for name, refused in switches:
         if refused:
-            yield Violation(field=name, message=f"{provider.name} does not take one.")
+            yield Violation(field=name, message=f"{provider.name} does not support it.")
     if len(request.input_images) > able.max_input_images:
-        yield Violation(field="input_images", message=f"{provider.name} takes at most {able.max_input_images}.")
+        yield Violation(field="input_images", message=f"{provider.name} accepts at most {able.max_input_images}.")
     yield from _not_listed("output_format", request.output_format, able.output_formats, provider)
     yield from _not_listed("quality", request.quality, able.qualities, provider)
     yield from _not_listed("aspect_ratio", request.aspect_ratio, able.aspect_ratios, provider)
@@ -83,20 +85,21 @@ def _beyond(request: JobRequest, provider: Provider) -> Iterator[Violation]:
         yield from _wrong_size(request.size, provider)
 
 
-def _beyond_fallbacks(request: JobRequest, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
-    """A fallback has to be able to do all that the provider can be asked for."""
+def _unsupported_by_fallbacks(request: JobRequest, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
+    """Yields the first problem of each fallback: it must support the whole request."""
     if request.fallback and request.provider_options:
-        yield Violation(field="provider_options", message="Leave them out with fallback: they are of one provider.")
-    for place, name in enumerate(request.fallback):
+        message = "Leave them out with fallback: they belong to one provider."
+        yield Violation(field="provider_options", message=message)
+    for index, name in enumerate(request.fallback):
         if name not in catalogue:
             continue
-        able = catalogue[name]
-        for problem in [*_beyond(request, able), *_options_beyond(request, able, catalogue)][:1]:
-            yield Violation(field=f"fallback.{place}", message=f"{problem.field}: {problem.message}")
+        fallback = catalogue[name]
+        for problem in [*_unsupported(request, fallback), *_unsupported_options(request, fallback, catalogue)][:1]:
+            yield Violation(field=f"fallback.{index}", message=f"{problem.field}: {problem.message}")
 
 
 def lost_options(request: JobRequest, able: Capabilities) -> tuple[str, ...]:
-    """Fields of a request that say how a picture is drawn, and that a provider would drop."""
+    """Returns the names of given output options that these capabilities do not honour."""
     honoured: Mapping[str, tuple[Any, bool]] = {
         "background": (request.background, request.background in able.backgrounds),
         "output_compression": (request.output_compression, able.output_compression),
@@ -106,19 +109,20 @@ def lost_options(request: JobRequest, able: Capabilities) -> tuple[str, ...]:
     return tuple(name for name, (value, is_honoured) in honoured.items() if value is not None and not is_honoured)
 
 
-def _options_beyond(request: JobRequest, provider: Provider, catalogue: Mapping[str, Provider]) -> Iterator[Violation]:
+def _unsupported_options(
+    request: JobRequest, provider: Provider, catalogue: Mapping[str, Provider]
+) -> Iterator[Violation]:
     for name in lost_options(request, provider.capabilities):
-        able = [one.name for one in catalogue.values() if name not in lost_options(request, one.capabilities)]
-        there = f"These do: {', '.join(sorted(able))}." if able else "No provider here does."
-        yield Violation(
-            field=name, message=f"{provider.name} does not take {str(getattr(request, name))[:64]}. {there}"
-        )
+        able = [other.name for other in catalogue.values() if name not in lost_options(request, other.capabilities)]
+        others = f"These do: {', '.join(sorted(able))}." if able else "No provider here does."
+        value = str(getattr(request, name))[:64]
+        yield Violation(field=name, message=f"{provider.name} does not support {value}. {others}")
 
 
 def _not_listed(name: str, value: str | None, listed: Sequence[str], provider: Provider) -> Iterator[Violation]:
     if value is not None and value not in listed:
-        can = ", ".join(listed) or "none that can be chosen"
-        yield Violation(field=name, message=f"{provider.name} takes: {can}.")
+        accepted = ", ".join(listed) or "no value"
+        yield Violation(field=name, message=f"{provider.name} accepts: {accepted}.")
 
 
 def _wrong_size(size: str, provider: Provider) -> Iterator[Violation]:
@@ -130,13 +134,13 @@ def _wrong_size(size: str, provider: Provider) -> Iterator[Violation]:
         yield from _not_listed("size", size, able.sizes, provider)
     elif not able.max_side:
         instead = f" Name an aspect_ratio: {', '.join(able.aspect_ratios)}." if able.aspect_ratios else ""
-        yield Violation(field="size", message=f"{provider.name} does not let its size be chosen.{instead}")
+        yield Violation(field="size", message=f"{provider.name} has no size to choose.{instead}")
     else:
         multiple = max(able.side_multiple, 1)
         width, height = map(int, sides.groups())
         if any(not able.min_side <= side <= able.max_side or side % multiple for side in (width, height)):
-            message = f"{provider.name} takes sides of {able.min_side} to {able.max_side} pixels"
+            message = f"{provider.name} accepts sides of {able.min_side} to {able.max_side} pixels"
             yield Violation(field="size", message=f"{message}, multiples of {multiple}.")
         elif able.max_ratio and max(width, height) > able.max_ratio * min(width, height):
-            message = f"{provider.name} takes a longer side of at most {able.max_ratio:g} times the shorter one."
+            message = f"{provider.name} accepts a longer side of at most {able.max_ratio:g} times the shorter one."
             yield Violation(field="size", message=message)

@@ -1,4 +1,4 @@
-"""Which provider serves a job: its own or a fallback, as breakers and limits allow."""
+"""Chooses the provider that serves a job: its own or a fallback, as circuit breakers and limits allow."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,38 +9,46 @@ from services.job.domain.jobs import Job
 from services.job.domain.providers import Provider
 from services.job.domain.request_validation import lost_options
 
-#: No limit.
-MANY = 1_000_000
+#: Free slots of a provider without limits.
+UNLIMITED = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClaimCapacity:
-    """What may be claimed now: places per provider, and breakers by route."""
+    """What generators may claim now."""
 
+    #: The database's time.
     now: datetime
+    #: Every known provider by name.
     catalogue: Mapping[str, Provider]
-    places: Mapping[str, int]
+    #: Free slots by provider: further jobs that its limits allow.
+    slots: Mapping[str, int]
+    #: Breakers that have counted failures, by route.
     breakers: Mapping[Route, Breaker]
 
     def routes(self, job: Job) -> list[Route]:
-        """The job's routes that are not barred, in order."""
-        return [route for route in candidate_routes(job, self.catalogue) if not self._is_barred(route)]
+        """Returns the job's routes without an open breaker, in order."""
+        return [route for route in candidate_routes(job, self.catalogue) if not self._is_blocked(route)]
 
     def probes(self) -> list[Breaker]:
-        """Breakers that one job may try now."""
-        return [one for one in self.breakers.values() if one.opened_at is not None and not one.is_open(self.now)]
+        """Returns open breakers whose pause is over: one job each may be the probe."""
+        return [
+            breaker
+            for breaker in self.breakers.values()
+            if breaker.opened_at is not None and not breaker.is_open(self.now)
+        ]
 
-    def barred(self) -> list[Breaker]:
-        """Breakers that let nobody pass."""
-        return [one for one in self.breakers.values() if one.is_open(self.now)]
+    def blocking(self) -> list[Breaker]:
+        """Returns breakers whose routes no job may use."""
+        return [breaker for breaker in self.breakers.values() if breaker.is_open(self.now)]
 
-    def _is_barred(self, route: Route) -> bool:
+    def _is_blocked(self, route: Route) -> bool:
         breaker = self.breakers.get(route)
         return breaker is not None and breaker.is_open(self.now)
 
 
 def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Route]:
-    """Where a job may go, in order: its provider, then its fallbacks with the models that they use by default."""
+    """Yields the routes of a job in order: its provider, then its fallbacks with their default models."""
     yield Route(provider=job.provider, model=job.model)
     for name in job.fallback:
         provider = catalogue.get(name)
@@ -49,14 +57,14 @@ def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Ro
 
 
 def _would_lose(job: Job, provider: Provider) -> bool:
-    """Whether a provider's file has changed since its default model was found able to do all that the job asks."""
+    """Whether the provider would drop options of the job: its file may have changed since the job was validated."""
     able = provider.as_model(provider.default_model).capabilities
     return job.request is not None and bool(lost_options(job.request, able))
 
 
 def blocking_breaker(job: Job, catalogue: Mapping[str, Provider], breakers: Mapping[Route, Breaker]) -> Breaker | None:
-    """The breaker for which a job waits: that of its own provider, when it has no way around."""
-    found = [breakers.get(step) for step in candidate_routes(job, catalogue)]
-    if any(one is None or one.opened_at is None for one in found):
+    """Returns the breaker of the job's own provider if the breakers of all its routes are open; None otherwise."""
+    on_routes = [breakers.get(route) for route in candidate_routes(job, catalogue)]
+    if any(breaker is None or breaker.opened_at is None for breaker in on_routes):
         return None
-    return found[0]
+    return on_routes[0]

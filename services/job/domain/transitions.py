@@ -1,7 +1,7 @@
-"""Each transition as a pure function from a job to the job after it.
+"""Each transition as a pure function from a job to the changed job.
 
-Every function raises `IllegalTransition` when the table in `states` does not allow it. Time comes in as `now`, read
-from the database under the job's lock.
+Every function raises `IllegalTransition` when the table in `states` does not allow it. `now` is the database's time,
+read while the job is locked.
 """
 
 from collections.abc import Mapping
@@ -14,11 +14,11 @@ from services.job.domain import retry_policy
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
-from services.job.domain.states import State, Transition, is_legal
+from services.job.domain.states import FINAL, State, Transition, is_legal
 
 
 class IllegalTransition(Exception):
-    """The job's state does not allow it."""
+    """The job's state does not allow the transition."""
 
     def __init__(self, transition: Transition, job: Job, target: State) -> None:
         super().__init__(f"{transition}: {job.state} -> {target} is not allowed for {job.id}.")
@@ -26,16 +26,19 @@ class IllegalTransition(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """A transition that was decided: the job before and after it, and the work that is due now."""
+    """A decided transition, to be written by `services.job.store.job_writer`."""
 
     transition: Transition
+    #: The job that was decided upon; its state and sequence guard the write.
     before: Job
+    #: The changed job.
     after: Job
+    #: Wake-up to publish: `generate`, `upload`, `settle` or `delete`; None for none.
     wake: str | None = None
 
 
 def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: datetime) -> Change:
-    """A generator takes a queued job."""
+    """Claims a queued job for a generator."""
     return _move(
         Transition.CLAIM,
         job,
@@ -52,13 +55,13 @@ def claim(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: date
 
 
 def begin_call(job: Job, *, now: datetime) -> Change:
-    """A provider call is about to leave, or an earlier one is followed."""
+    """Records that a worker begins a provider call, or follows an earlier one."""
     counts = {name: count for name, count in job.failure_counts.items() if name != retry_policy.DEFERRALS}
     return _move(Transition.BEGIN_CALL, job, State.GENERATING, now=now, deferral=None, failure_counts=counts)
 
 
 def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> Change:
-    """Every image that can be had is staged."""
+    """Moves a job to the upload stage: every image that could be obtained is staged."""
     return _move(
         Transition.GENERATED,
         job,
@@ -76,7 +79,7 @@ def generated(job: Job, *, warnings: tuple[JobWarning, ...], now: datetime) -> C
 
 
 def claim_upload(job: Job, *, worker: str, token: UUID, lease_seconds: float, now: datetime) -> Change:
-    """An uploader takes a job; its state stays."""
+    """Claims a job for an uploader; its state stays."""
     return _move(
         Transition.CLAIM_UPLOAD,
         job,
@@ -88,7 +91,7 @@ def claim_upload(job: Job, *, worker: str, token: UUID, lease_seconds: float, no
 
 
 def stored(job: Job, *, now: datetime) -> Change:
-    """Every image is public."""
+    """Completes a job: every image is public."""
     return _move(Transition.STORED, job, State.COMPLETED, now=now, wake="delete")
 
 
@@ -101,9 +104,10 @@ def requeue(
     deferral: Failure | None = None,
     now: datetime,
 ) -> Change:
-    """A generator's claim ended without its result, and another may follow; an uncounted one gives its attempt back.
+    """Puts a job back into the queue after a generator's claim without a result.
 
-    `deferral` is the limit that put it back.
+    With `counted` False the attempt is subtracted again. `deferral` is the failure by which a provider's limit put the
+    job back; None keeps the earlier one.
     """
     return _move(
         Transition.REQUEUE,
@@ -122,7 +126,7 @@ def requeue(
 
 
 def requeue_upload(job: Job, *, delay_seconds: float, counts: Mapping[str, int], now: datetime) -> Change:
-    """An uploader's claim ended without its result; the images stay staged, only the copy is tried again."""
+    """Ends an uploader's claim without a result; the images stay staged, and only the copy is tried again."""
     return _move(
         Transition.REQUEUE_UPLOAD,
         job,
@@ -136,7 +140,7 @@ def requeue_upload(job: Job, *, delay_seconds: float, counts: Mapping[str, int],
 
 
 def fail(job: Job, failure: Failure, *, counts: Mapping[str, int] | None = None, now: datetime) -> Change:
-    """Give up; the failure names the stage that it came from."""
+    """Fails a job; the failure names the stage in which it was caught. `counts` replace `failure_counts`."""
     return _move(
         Transition.FAIL,
         job,
@@ -147,14 +151,14 @@ def fail(job: Job, failure: Failure, *, counts: Mapping[str, int] | None = None,
     )
 
 
-def cancel(job: Job, *, wish: ProviderCancel, now: datetime) -> Change:
-    """A user ends the job; calls that are open become settle work, unless the wish to cancel them is not needed."""
-    wake = "delete" if wish is ProviderCancel.NOT_NEEDED else "settle"
-    return _move(Transition.CANCEL, job, State.CANCELED, now=now, wake=wake, provider_cancel=wish)
+def cancel(job: Job, *, provider_cancel: ProviderCancel, now: datetime) -> Change:
+    """Cancels a job; unless `provider_cancel` is NOT_NEEDED, its open calls become settle work."""
+    wake = "delete" if provider_cancel is ProviderCancel.NOT_NEEDED else "settle"
+    return _move(Transition.CANCEL, job, State.CANCELED, now=now, wake=wake, provider_cancel=provider_cancel)
 
 
 def user_retry(job: Job, *, resume_upload: bool, consents: bool, now: datetime) -> Change:
-    """A user wants a failed job tried again; it goes on at the stage that failed, with budgets anew."""
+    """Retries a failed job for a user, from the stage that failed, with reset retry budgets and no deadlines."""
     since: dict[str, Any] = {"uploading_since": now} if resume_upload else {"queued_at": now, "queued_seconds": 0.0}
     return _move(
         Transition.USER_RETRY,
@@ -178,7 +182,10 @@ def user_retry(job: Job, *, resume_upload: bool, consents: bool, now: datetime) 
 
 
 def settle(job: Job, *, outcome: ProviderCancel | None, now: datetime) -> Change:
-    """What others see of a job changes by what became of a call; its state stays."""
+    """Records that the end of a call changed what clients see of the job; its state stays.
+
+    `outcome` is the result of canceling at the provider; it counts only for a job that has one.
+    """
     if job.provider_cancel is None or outcome is None:
         return _move(Transition.SETTLE, job, job.state, now=now)
     return _move(Transition.SETTLE, job, job.state, now=now, provider_cancel=outcome)
@@ -194,7 +201,7 @@ def submit(
     traceparent: str | None,
     now: datetime,
 ) -> Job:
-    """A new job, as its first event has it."""
+    """Returns a new job at sequence 1."""
     return Job(
         id=job_id,
         tenant=tenant,
@@ -219,13 +226,13 @@ def submit(
 
 
 def lease_ran_out(job: Job) -> Failure:
-    """The failure of a claim whose worker vanished; its stage is where the job stood."""
+    """Returns the failure of a claim whose lease expired; its stage is that of the job's state."""
     stage = {State.UPLOADING: Stage.UPLOADING, State.GENERATING: Stage.GENERATING}.get(job.state, Stage.PROCESSING)
     return Failure(
         stage=stage,
         code=Code.TEMPORARY,
         reason="WORKER_LOST",
-        message="The worker that held this job stopped answering.",
+        message="The worker that held this job stopped responding.",
         retryable=True,
     )
 
@@ -235,7 +242,7 @@ def _move(
 ) -> Change:
     if not is_legal(transition, job.state, target):
         raise IllegalTransition(transition, job, target)
-    if target is not job.state and target in (State.COMPLETED, State.FAILED, State.CANCELED):
+    if target is not job.state and target in FINAL:
         changes |= {
             "lease": None,
             "queued_at": None,

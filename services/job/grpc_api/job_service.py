@@ -54,7 +54,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     ) -> job_service_pb2.CreateJobResponse:
         """Write a job down and answer at once."""
 
-        async def work() -> submission.Done:
+        async def work() -> submission.ActionResult:
             check_names(request.tenant, request.idempotency_key)
             check_fingerprint(request.fingerprint)
             new = submission.NewJob(
@@ -67,7 +67,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 quota=from_protobuf.quota(request),
                 join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
-            pool = Pool.PICTURES if new.pictures else Pool.WRITES
+            pool = Pool.INPUTS if new.pictures else Pool.WRITES
             return await self._database.run(lambda connection: submission.create_job(connection, new), pool=pool)
 
         done = await answer(work)
@@ -180,7 +180,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             offered = providers.offered(connection)
             if request.HasField("tenant"):
                 offered = standing_of(connection, request.tenant).allowance.narrow(offered)
-            return list(offered.values()), list(breakers.all_of_them(connection).values())
+            return list(offered.values()), list(breakers.all_breakers(connection).values())
 
         known, ill = await self._read(work)
         return job_service_pb2.ListProvidersResponse(providers=[to_protobuf.provider(one, ill) for one in known])

@@ -82,7 +82,7 @@ def _counts(one: queue.Counts) -> queue_service_pb2.JobCounts:
 
 
 def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
-    known, opened = providers.catalogue(connection), [*breakers.all_of_them(connection).values()]
+    known, opened = providers.catalogue(connection), [*breakers.all_breakers(connection).values()]
     registered, used = providers.registrations(connection), provider_usage.of_providers(connection, known)
     return [
         queue_service_pb2.ProviderUse(

@@ -166,7 +166,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.ReportSweepResponse:
         """Compare a page."""
 
-        def work(connection: Connection) -> bucket_sweep.Compared:
+        def work(connection: Connection) -> bucket_sweep.SweepResult:
             token = from_protobuf.token(request.lease_token)
             names = list(request.names)
             return bucket_sweep.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
@@ -189,7 +189,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 raise Refusal("INVALID_INPUT", f"Job {fence.job_id} has no input image {request.index}.")
             return data
 
-        data = await self._ask(work, pool=Pool.PICTURES)
+        data = await self._ask(work, pool=Pool.INPUTS)
         for start in range(0, len(data), CHUNK_BYTES):
             yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + CHUNK_BYTES])
 
@@ -198,7 +198,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.BeginProviderCallResponse:
         """Write a call down before it leaves."""
 
-        def work(connection: Connection) -> provider_calls.Begun:
+        def work(connection: Connection) -> provider_calls.BegunCall:
             fence = from_protobuf.fence(request.lease)
             known, shows = from_protobuf.known(request, now=jobs.clock(connection)), request.shows_call_tokens
             if earlier := request.resend_call_id:
@@ -218,7 +218,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return provider_calls.begin_provider_call(connection, purchase)
 
         begun = await self._ask(work)
-        if begun.frees_a_place:
+        if begun.frees_slot:
             await self._relay.wake_generators()
         return worker_service_pb2.BeginProviderCallResponse(call=to_protobuf.call(begun.call), call_token=begun.token)
 

@@ -25,7 +25,7 @@ from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Code, Failure
 from services.job.domain.proofs import FactMessage
 from services.job.domain.timeouts import StageTimeouts
-from services.job.loops.fact_verdicts import held_up, later, verdict_on, words
+from services.job.loops.fact_verdicts import blocked_verdict, later, verdict_on, words
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages.from_protobuf import Undecodable, Untrue, claim_of, job_fact
 from services.job.messages.subjects import may_come_on
@@ -39,7 +39,7 @@ TOGETHER_SECONDS, ALONE_SECONDS = 1.0, 0.25
 #: What a job says whose worker's statement could not be taken.
 PUT_ASIDE = "What its worker stated cannot be stored; an operator finds it among the dead letters."
 #: So many facts in a row for which the database is not there are no matter of facts any more.
-MOST_UNANSWERED = 3
+MAX_DATABASE_FAILURES = 3
 
 
 def facts_consumer(limits: StageTimeouts) -> ConsumerSpec:
@@ -118,7 +118,7 @@ class FactConsumer:
                 unanswered = 0
             except Exception as error:  # noqa: BLE001 - what a fact does to the fold decides about that fact alone
                 unanswered = unanswered + 1 if isinstance(error, DatabaseUnavailable) else 0
-                away = unanswered >= MOST_UNANSWERED and not isinstance(error, LockTimeout)
+                away = unanswered >= MAX_DATABASE_FAILURES and not isinstance(error, LockTimeout)
                 if away or await self._is_away(error):
                     self.may_fetch = False
                     verdict = Retry(1.0)
@@ -180,7 +180,7 @@ class FactConsumer:
         for message, one in zip(messages, read, strict=True):
             if isinstance(one, FactMessage):
                 if one.fact.job_id in locked:
-                    verdicts.append(held_up(message, "somebody holds a lock on its job"))
+                    verdicts.append(blocked_verdict(message, "somebody holds a lock on its job"))
                     continue
                 fact = next(admitted)
                 if isinstance(fact, Refused):
@@ -198,7 +198,7 @@ class FactConsumer:
 
     def _apply_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
         applied = apply_facts.apply_facts(connection, facts, limits=self._limits)
-        self._frees_a_place |= applied.frees_a_place
+        self._frees_a_place |= applied.frees_slot
         if applied.late or applied.unknown:
             event(_LOG, logging.INFO, "facts.late", late=applied.late, unknown=applied.unknown)
 

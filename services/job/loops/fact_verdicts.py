@@ -22,7 +22,7 @@ _OF_VALUES = ("21", "22", "23", "54")
 def verdict_on(message: Message, error: Exception) -> Verdict:
     """The verdict on a fact whose fold failed by itself, while the database was there."""
     if _is_in_its_way(error):
-        return held_up(message, words(error))
+        return blocked_verdict(message, words(error))
     event(
         _LOG, logging.ERROR, "fact.refused", subject=message.subject, error=words(error), deliveries=message.delivered
     )
@@ -36,7 +36,7 @@ def verdict_on(message: Message, error: Exception) -> Verdict:
     return Park(f"folding it breaks: {words(error)}")
 
 
-def held_up(message: Message, reason: str) -> Verdict:
+def blocked_verdict(message: Message, reason: str) -> Verdict:
     """The verdict on a fact that something else is in the way of."""
     if message.delivered < _most(message, HELD_UP_DELIVERIES):
         return later(message)

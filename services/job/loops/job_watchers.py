@@ -16,7 +16,7 @@ from services.job.store import events
 
 #: Changes that wait for one slow reader; later ones wait in the database. Word of progress waits nowhere: a stream that
 #: has no room for it is ended, and its reader resumes by its last sequence.
-MOST_BEHIND = 256
+MAX_WAITING_CHANGES = 256
 #: Changes that are read at once, of all watched jobs; what is beyond them is read right after.
 MOST_AT_ONCE = 1_000
 #: All watched jobs are looked at so often (seconds), whatever messages were lost.
@@ -55,7 +55,12 @@ class Watchers:
     """Everybody who follows a job through this process."""
 
     def __init__(
-        self, database: Database, broker: JetStream, *, most_at_once: int = MOST_AT_ONCE, most_behind: int = MOST_BEHIND
+        self,
+        database: Database,
+        broker: JetStream,
+        *,
+        most_at_once: int = MOST_AT_ONCE,
+        most_behind: int = MAX_WAITING_CHANGES,
     ) -> None:
         self._database = database
         self._broker = broker

@@ -21,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 #: Rows of one transaction: few, so that nobody waits for its locks.
 BATCH = 100
 #: Transactions of one kind in one run; what is left waits for the next.
-MOST_BATCHES = 50
+MAX_BATCHES = 50
 INTERVAL_SECONDS = 60.0
 #: A folder that nobody has emptied for so long is an alarm: workers are away, refused by the store, or too few.
 LONGEST_WAIT_SECONDS = 600.0
@@ -60,7 +60,7 @@ class Purger:
 
     async def _repeat(self, purge: Callable[[Connection], int]) -> int:
         purged = 0
-        for _ in range(MOST_BATCHES):
+        for _ in range(MAX_BATCHES):
             found = await self._database.run(purge)
             purged += found
             if found < BATCH:
@@ -73,7 +73,7 @@ def give_up_calls(connection: Connection, *, limits: StageTimeouts, most: int) -
 
     Its provider may be gone from every generator, and a job with an open call is never purged.
     """
-    lost = settlements.given_up(connection, most=most)
+    lost = settlements.abandoned_calls(connection, most=most)
     told = [
         CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in lost

@@ -24,7 +24,7 @@ from services.job.store import jobs
 _LOG = logging.getLogger(__name__)
 #: Leases for which facts that were told are waited for. One whose job somebody holds a lock on may stand in the way for
 #: longer; what it says is kept in the ledger however late, so that acting without it loses nothing.
-MOST_LEASES_OF_PATIENCE = 10
+MAX_LEASES_WAITED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class StaleJobMonitor:
         The note is kept meanwhile: one made anew at each tick would never be reached while facts keep coming.
         """
         noted = self._noted
-        if noted is None or self._clock() - noted.at > MOST_LEASES_OF_PATIENCE * self._limits.lease_seconds:
+        if noted is None or self._clock() - noted.at > MAX_LEASES_WAITED * self._limits.lease_seconds:
             return False
         return floor < noted.last_fact <= last
 

@@ -61,7 +61,7 @@ WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NU
 """
 
 
-def all_of_them(connection: Connection) -> dict[Route, Breaker]:
+def all_breakers(connection: Connection) -> dict[Route, Breaker]:
     """Every breaker that has something to say, by what it guards."""
     found = connection.execute(text(READ)).mappings()
     breakers = [rows.from_json(Breaker, dict(row)) for row in found]

@@ -82,7 +82,7 @@ LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settled:
+class SettledCall:
     """A call that has just ended, whom it asked, and what it counts for against a budget."""
 
     call_id: str
@@ -166,13 +166,13 @@ def name_operation(connection: Connection, call_id: str, *, operation_id: str, s
     connection.execute(text(NAME_OPERATION), parameters)
 
 
-def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Settled]:
+def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[SettledCall]:
     """Write down how calls ended; returns those that changed. Late and repeated words change nothing."""
     if not outcomes:
         return []
-    told = rows.as_parameter([rows.to_json(one) | {"keeps_its_place": one.keeps_its_place} for one in outcomes])
+    told = rows.as_parameter([rows.to_json(one) | {"keeps_its_place": one.keeps_slot} for one in outcomes])
     found = connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()
-    return [Settled(**{**row, "phase": Phase(row["phase"])}) for row in found]
+    return [SettledCall(**{**row, "phase": Phase(row["phase"])}) for row in found]
 
 
 def _from_row(row: RowMapping) -> ProviderCall:

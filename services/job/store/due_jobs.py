@@ -111,7 +111,7 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 """
 
 
-def wait_for_the_same(connection: Connection, tokens: Sequence[UUID]) -> None:
+def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
     """Let a claim that was asked twice at once be two claims, one after the other."""
     connection.execute(text(WAIT_FOR_THE_SAME_TOKENS), {"tokens": [str(token) for token in tokens]})
 

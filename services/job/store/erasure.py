@@ -10,7 +10,7 @@ WHERE id = :id
 """
 # A vendor's words may repeat the prompt, and an operation's addresses lead to its pictures; an open call still needs
 # them, and loses them when it ends.
-ERASE_VENDORS_WORDS = """
+ERASE_PROVIDER_MESSAGES = """
 UPDATE provider_calls AS call SET provider_error = NULL, operation_state = '{}'
 FROM jobs WHERE jobs.id = call.job_id AND jobs.deleted_at IS NOT NULL
     AND call.job_id = ANY(:ids) AND call.phase NOT IN ('intended', 'accepted')
@@ -31,7 +31,7 @@ UPDATE job_events SET snapshot = jsonb_set(
     '{job,failure,message}', '""', false)
 WHERE job_id = :id
 """
-ERASE_PARTS = (
+ERASE_RELATED = (
     FORGET_EVENTS,
     ERASE_EVENTS,
     "DELETE FROM job_inputs WHERE job_id = :id",
@@ -43,11 +43,11 @@ ERASE_PARTS = (
 def erase(connection: Connection, job_id: str) -> None:
     """Erase a locked job."""
     connection.execute(text(ERASE_JOB), {"id": job_id})
-    for statement in ERASE_PARTS:
+    for statement in ERASE_RELATED:
         connection.execute(text(statement), {"id": job_id})
     erase_provider_messages(connection, [job_id])
 
 
 def erase_provider_messages(connection: Connection, job_ids: Collection[str]) -> None:
     """Erase what vendors said of calls that have ended, of those jobs that are deleted."""
-    connection.execute(text(ERASE_VENDORS_WORDS), {"ids": sorted(job_ids)})
+    connection.execute(text(ERASE_PROVIDER_MESSAGES), {"ids": sorted(job_ids)})

@@ -12,7 +12,7 @@ from services.job.domain.jobs import Snapshot
 from services.job.store import rows
 
 #: Events that get their place at once.
-MOST_PLACED = 1_000
+MAX_POSITIONED = 1_000
 
 LOCK_FEED = "SELECT last_time FROM final_event_feed FOR UPDATE SKIP LOCKED"
 
@@ -46,7 +46,7 @@ ORDER BY feed_time LIMIT :most
 """
 
 
-def extend(connection: Connection, *, most: int = MOST_PLACED) -> int:
+def extend(connection: Connection, *, most: int = MAX_POSITIONED) -> int:
     """Give the oldest events that have no place theirs; how many. None while another transaction does the same."""
     if connection.execute(text(LOCK_FEED)).first() is None:
         return 0

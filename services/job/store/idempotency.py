@@ -110,7 +110,7 @@ def lock_fingerprint(connection: Connection, tenant: str, scope: str, fingerprin
     connection.execute(text(TAKE_TURN), {"tenant": tenant, "scope": scope, "fingerprint": fingerprint})
 
 
-def last_asked(
+def newest_job_of_fingerprint(
     connection: Connection, tenant: str, scope: str, fingerprint: str, *, within_seconds: float
 ) -> str | None:
     """The newest job that somebody asked for with this fingerprint so lately, unless it is deleted."""

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from common.ids import new_uuid7
 from services.job.domain.calls import cost_of, needs_consent
-from services.job.domain.claim_end import wanted_again
+from services.job.domain.claim_end import images_to_retry
 from services.job.domain.jobs import Job, Snapshot
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change
@@ -42,7 +42,7 @@ def snapshots(connection: Connection, of: Sequence[Job]) -> dict[str, Snapshot]:
     found = {}
     for job in of:
         staged = {artifact.image_index for artifact in images[job.id]}
-        wanted = wanted_again(job, staged=staged)
+        wanted = images_to_retry(job, staged=staged)
         found[job.id] = Snapshot(
             job=job,
             artifacts=tuple(images[job.id]) if job.state is State.COMPLETED else (),

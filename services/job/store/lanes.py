@@ -18,7 +18,7 @@ from services.job.domain.routing import ClaimCapacity
 from services.job.store import rows
 
 #: Lanes whose time has come, in one claim.
-MOST_WOKEN = 1_000
+MAX_WOKEN = 1_000
 
 # Ways are found by hopping through the index. The first step that no breaker bars serves a way, if this generator can
 # go it. Tenants with nothing at a generator come first, who had no turn for longest at their head; the others are
@@ -167,12 +167,12 @@ def find(connection: Connection, *, tenants: int, mine: Collection[str], capacit
         {
             "provider": name,
             "default_model": one.default_model,
-            "places": capacity.places.get(name, 0),
+            "places": capacity.slots.get(name, 0),
             "is_mine": name in mine,
         }
         for name, one in capacity.catalogue.items()
     ]
-    gates = [_gate(one, 0) for one in capacity.barred()] + [_gate(one, 1) for one in capacity.probes()]
+    gates = [_gate(one, 0) for one in capacity.blocking()] + [_gate(one, 1) for one in capacity.probes()]
     told = {"known": rows.as_parameter(known), "gates": rows.as_parameter(gates), "tenants": tenants}
     return [Lane(**row) for row in connection.execute(text(FIND_LANES), told).mappings()]
 
@@ -183,7 +183,7 @@ def _gate(breaker: Breaker, places: int) -> dict[str, object]:
 
 def wake(connection: Connection) -> None:
     """Let lanes be found again in which a job has become due."""
-    connection.execute(text(WAKE_LANES), {"most": MOST_WOKEN})
+    connection.execute(text(WAKE_LANES), {"most": MAX_WOKEN})
 
 
 def tidy(connection: Connection, seen: Sequence[Lane]) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from services.job.store import rows
 
 #: Rows of one job that are published at once; a job that has more does not keep others waiting.
-MOST_OF_A_JOB = 16
+MAX_ROWS_PER_JOB = 16
 
 # A job is held by its first row: whoever holds that one may publish the later ones too, and nobody else may. The walk
 # goes from job to job, however many rows each has, and ends as soon as it has locked enough of them.
@@ -88,7 +88,7 @@ def claim(connection: Connection, *, after: str = "", most: int, seconds: float)
     if not firsts:
         return []
     connection.execute(text(HOLD), {"ids": [str(row.id) for row in firsts], "seconds": seconds})
-    asked = {"job_ids": [row.job_id for row in firsts], "most_of_each": MOST_OF_A_JOB}
+    asked = {"job_ids": [row.job_id for row in firsts], "most_of_each": MAX_ROWS_PER_JOB}
     found = connection.execute(text(ROWS_OF_JOBS), asked).mappings()
     return [Due(**row) for row in found]
 

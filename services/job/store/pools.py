@@ -17,9 +17,9 @@ class Pool(StrEnum):
     #: What clients want changed.
     WRITES = "writes"
     #: What carries input pictures, up to 40 MiB, in or out.
-    PICTURES = "pictures"
+    INPUTS = "pictures"
 
 
-POOLS: dict[str, int] = {Pool.CLAIMS: 2, Pool.LEASES: 2, Pool.READS: 2, Pool.LISTS: 2, Pool.WRITES: 3, Pool.PICTURES: 2}
+POOLS: dict[str, int] = {Pool.CLAIMS: 2, Pool.LEASES: 2, Pool.READS: 2, Pool.LISTS: 2, Pool.WRITES: 3, Pool.INPUTS: 2}
 #: Those of the pools, and one for each loop.
 CONNECTIONS = sum(POOLS.values()) + 6

@@ -89,13 +89,13 @@ def lock_provider_calls(connection: Connection, provider: str) -> None:
     connection.execute(text(ONE_AT_A_TIME), {"provider": provider})
 
 
-def places_of_others(connection: Connection, provider: str, *, job_id: str, claim_number: int, resent: str) -> int:
+def slots_used_by_others(connection: Connection, provider: str, *, job_id: str, claim_number: int, resent: str) -> int:
     """Calls that hold a place, but for those of this claim and the one that it sends again ("" for none)."""
     named = {"provider": provider, "job_id": job_id, "claim_number": claim_number, "resent": resent}
     return int(connection.execute(text(PLACES_OF_OTHERS), named).scalar_one())
 
 
-def room_at(connection: Connection, provider: str, *, most: int) -> datetime | None:
+def next_free_at(connection: Connection, provider: str, *, most: int) -> datetime | None:
     """When another call may begin under so many a minute; None for now."""
     found: datetime | None = connection.execute(
         text(ROOM_AT), {"provider": provider, "most": most, "window": WINDOW}

@@ -6,7 +6,7 @@ from datetime import datetime
 from sqlalchemy import Connection, text
 
 #: Tenants that are told of.
-MOST_TENANTS = 100
+MAX_TENANTS = 100
 
 # Each of the four parts reads the partial index of its state.
 COUNT_BY_TENANT = """
@@ -67,7 +67,7 @@ def count(connection: Connection) -> Queue:
     rows = [dict(row) for row in connection.execute(text(COUNT_BY_TENANT)).mappings()]
     by_tenant = {row.pop("tenant"): Counts(**row) for row in rows}
     rest = connection.execute(text(COUNT_THE_REST)).mappings().one()
-    return Queue(everybody=_sum(list(by_tenant.values())), tenants=dict([*by_tenant.items()][:MOST_TENANTS]), **rest)
+    return Queue(everybody=_sum(list(by_tenant.values())), tenants=dict([*by_tenant.items()][:MAX_TENANTS]), **rest)
 
 
 def _sum(every: list[Counts]) -> Counts:

@@ -15,7 +15,7 @@ LONGEST_SECONDS = 24 * 3600.0
 #: Who could still look at a call of that age has had this time for it; then job-service settles it by itself.
 GRACE_SECONDS = 600.0
 #: Calls of one provider in the hands of one worker: looks that a vendor leaves unanswered take no more slots.
-MOST_OF_A_PROVIDER = 8
+MAX_PER_PROVIDER = 8
 #: Waits between looks, in seconds; each is longer than the one before by this factor.
 SHORTEST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 60.0, 1.2
 
@@ -114,7 +114,7 @@ def claim(
         "providers": list(providers),
         "seconds": seconds,
         "longest": LONGEST_SECONDS,
-        "most_of_a_provider": MOST_OF_A_PROVIDER,
+        "most_of_a_provider": MAX_PER_PROVIDER,
     }
     found = connection.execute(text(CLAIM_OPEN_CALLS), parameters).all()
     held = []
@@ -154,7 +154,7 @@ def renew(connection: Connection, tokens: Sequence[UUID], *, seconds: float) -> 
     return {str(token) for token in connection.execute(text(RENEW_SETTLEMENTS), parameters).scalars()}
 
 
-def given_up(connection: Connection, *, most: int) -> list[tuple[str, str]]:
+def abandoned_calls(connection: Connection, *, most: int) -> list[tuple[str, str]]:
     """Job and call ids of calls that are past their day, and that nobody is looking at."""
     found = connection.execute(text(FIND_GIVEN_UP), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "most": most})
     return [(row.job_id, row.id) for row in found]

@@ -10,7 +10,7 @@ from datetime import date
 
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.spending import Allowance, Period, TenantSpending, Used
+from services.job.domain.spending import Allowance, Period, PeriodSpending, TenantSpending
 from services.job.store import rows
 
 #: Sums are kept for so many days since their period began: longer than calls are followed.
@@ -131,11 +131,11 @@ def set_limits(connection: Connection, told: Mapping[str, Allowance]) -> None:
         connection.execute(text(LIFT_LIMITS), {"tenants": free})
 
 
-def reserve(connection: Connection, tenant: str, day: date, micros: int) -> dict[Period, Used]:
+def reserve(connection: Connection, tenant: str, day: date, micros: int) -> dict[Period, PeriodSpending]:
     """Add to what is reserved for a day and its month; returns both sums, which are locked until commit."""
     named = {"tenant": tenant, "day": day, "month": Period.MONTH.start(day), "micros": micros}
     return {
-        Period(row["period"]): Used(spent_micros=row["spent_micros"], reserved_micros=row["reserved_micros"])
+        Period(row["period"]): PeriodSpending(spent_micros=row["spent_micros"], reserved_micros=row["reserved_micros"])
         for row in connection.execute(text(RESERVE), named).mappings()
     }
 
@@ -163,7 +163,7 @@ def _standing(tenant: str, row: RowMapping) -> TenantSpending:
             per_month=row["budget_micros_per_month"],
         ),
         used={
-            Period.DAY: Used(spent_micros=row["day_spent"], reserved_micros=row["day_reserved"]),
-            Period.MONTH: Used(spent_micros=row["month_spent"], reserved_micros=row["month_reserved"]),
+            Period.DAY: PeriodSpending(spent_micros=row["day_spent"], reserved_micros=row["day_reserved"]),
+            Period.MONTH: PeriodSpending(spent_micros=row["month_spent"], reserved_micros=row["month_reserved"]),
         },
     )

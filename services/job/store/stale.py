@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from sqlalchemy import Connection, text
 
-from services.job.domain.circuit_breakers import AUTH_PATIENCE
+from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS
 from services.job.domain.jobs import Job
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store.jobs import from_row
@@ -53,7 +53,9 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 
 def find(connection: Connection, limits: StageTimeouts, *, most: int) -> list[tuple[str, int]]:
     """Id and sequence of jobs that break a rule of the monitor, at most so many of each rule."""
-    found = connection.execute(text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": AUTH_PATIENCE})
+    found = connection.execute(
+        text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": MAX_AUTH_OUTAGE_SECONDS}
+    )
     return [(row.id, row.sequence) for row in found]
 
 

@@ -8,7 +8,7 @@ from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.failures import Code
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from services.job.store.breakers import all_of_them
+from services.job.store.breakers import all_breakers
 from tests.support.jobs import FREE, PAID, JobDesk, failed, not_sent, succeeded
 
 OTHER = replace(PAID, name="other")
@@ -56,7 +56,7 @@ def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobDesk) -> None
 
     desk.begin(claimed.job, provider="other", known=[refused])
 
-    [breaker] = desk.run(all_of_them).values()
+    [breaker] = desk.run(all_breakers).values()
     assert (breaker.provider, breaker.opened_at is None) == ("paid", False)
 
 

@@ -72,7 +72,7 @@ def test_each_image_has_a_purchase_of_its_own(desk: JobDesk, whose: str) -> None
     first = desk.begin(claimed.job, 0)
     second = desk.begin(claimed.job, 1, known=[unknown(first)])
 
-    with pytest.raises(Refusal, match="nobody consented"):
+    with pytest.raises(Refusal, match="no consent to pay again"):
         desk.begin(claimed.job, 0, known=[unknown(second)])
 
 
@@ -82,7 +82,7 @@ def test_a_clock_that_is_set_back_makes_no_second_purchase_of_one_consent(desk: 
     desk.sql("UPDATE jobs SET consented_at = consented_at + interval '1 hour'")
     again = desk.begin(claimed.job, 0)
 
-    with pytest.raises(Refusal, match="nobody consented"):
+    with pytest.raises(Refusal, match="no consent to pay again"):
         desk.begin(claimed.job, 0, known=[unknown(again)])
 
 

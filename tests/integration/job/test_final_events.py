@@ -180,7 +180,7 @@ def test_behind_a_long_history_without_places_the_latest_are_found(desk: JobDesk
         """INSERT INTO job_events
         SELECT job_id, sequence + number, type, state, occurred_at - interval '1 day', snapshot
         FROM job_events, generate_series(1, :many) AS number WHERE type = 'job.canceled'""",
-        many=2 * feed.MOST_PLACED,
+        many=2 * feed.MAX_POSITIONED,
     )
     since = desk.job(old).updated_at
     latest = canceled(desk)

@@ -58,14 +58,14 @@ async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any)
 
 
 async def test_no_more_tenants_are_told_of_than_a_page_holds(desk: JobDesk, service: Any) -> None:
-    for number in range(store.MOST_TENANTS + 3):
+    for number in range(store.MAX_TENANTS + 3):
         desk.create(tenant=f"t{number}")
     desk.create(tenant="t7")
     seen = await get(service)
 
-    assert len(seen.tenants) == store.MOST_TENANTS
+    assert len(seen.tenants) == store.MAX_TENANTS
     assert seen.tenants[0].tenant == "t7"
-    assert seen.jobs.queued == store.MOST_TENANTS + 4
+    assert seen.jobs.queued == store.MAX_TENANTS + 4
 
 
 async def test_what_is_left_to_do_for_final_jobs_is_counted(desk: JobDesk, service: Any) -> None:

@@ -9,7 +9,7 @@ from calotype.job.v1 import worker_service_pb2 as worker
 
 from common.grpc_client import call
 from services.job.application import bucket_sweep
-from services.job.application.bucket_sweep import PAGE, PAGE_PAUSE, PASS_PAUSE, UNKNOWN_PATIENCE, Compared
+from services.job.application.bucket_sweep import PAGE, PAGE_PAUSE, PASS_PAUSE, UNKNOWN_FOLDER_SECONDS, SweepResult
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
@@ -28,12 +28,14 @@ def begin(desk: JobDesk, bucket: str = "public") -> tuple[UUID, str] | None:
     return None if after is None else (token, after)
 
 
-def tell(desk: JobDesk, token: UUID, names: Sequence[str], *, bucket: str = "public", is_end: bool = True) -> Compared:
+def tell(
+    desk: JobDesk, token: UUID, names: Sequence[str], *, bucket: str = "public", is_end: bool = True
+) -> SweepResult:
     """Say what a page has."""
     return desk.run(lambda c: bucket_sweep.compare(c, bucket, token, names=names, is_end=is_end))
 
 
-def compare(desk: JobDesk, *names: str, bucket: str = "public", is_end: bool = True) -> Compared:
+def compare(desk: JobDesk, *names: str, bucket: str = "public", is_end: bool = True) -> SweepResult:
     """Hold a page, and say what it has."""
     held = begin(desk, bucket)
     assert held is not None
@@ -71,7 +73,7 @@ def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobDesk) -> Non
     for bucket in ("public", "staging"):
         above = "jobs/" if bucket == "public" else ""
         seen = compare(desk, *(f"{above}{job.id}/{at}" for job in (canceled, deleted) for at in "01"), bucket=bucket)
-        assert seen == Compared(to_go=2)
+        assert seen == SweepResult(to_go=2)
 
     assert to_go(desk) == sorted(f"{above}{job.id}/" for job in (canceled, deleted) for above in ("", "jobs/"))
 
@@ -79,8 +81,8 @@ def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobDesk) -> Non
 def test_what_a_completed_job_has_in_staging_is_to_go_and_its_pictures_stay(desk: JobDesk) -> None:
     job = completed(desk)
 
-    assert compare(desk, public(job.id)) == Compared()
-    assert compare(desk, f"{job.id}/call_1/0", bucket="staging") == Compared(to_go=1)
+    assert compare(desk, public(job.id)) == SweepResult()
+    assert compare(desk, f"{job.id}/call_1/0", bucket="staging") == SweepResult(to_go=1)
     assert to_go(desk) == [f"{job.id}/"]
 
 
@@ -90,8 +92,8 @@ def test_what_a_job_may_still_need_is_left_alone_however_it_stands(desk: JobDesk
     desk.fold(failed(broken, retryable=False))
     under_way += [broken, desk.create().job]
 
-    assert compare(desk, *(public(job.id) for job in under_way)) == Compared()
-    assert compare(desk, *(f"{job.id}/call_1/0" for job in under_way), bucket="staging") == Compared()
+    assert compare(desk, *(public(job.id) for job in under_way)) == SweepResult()
+    assert compare(desk, *(f"{job.id}/call_1/0" for job in under_way), bucket="staging") == SweepResult()
     assert desk.sql("SELECT 1 FROM deletions") == []
 
 
@@ -102,7 +104,7 @@ def test_what_belongs_to_no_job_is_an_alarm_and_goes_after_a_week(
     at_once = to_go(desk)
     desk.sql(
         "UPDATE deletions SET due_at = due_at - make_interval(secs => :week), asked_at = '2020-01-01'",
-        week=UNKNOWN_PATIENCE,
+        week=UNKNOWN_FOLDER_SECONDS,
     )
 
     assert (at_once, to_go(desk)) == ([], [f"jobs/{UNKNOWN}/"])
@@ -131,7 +133,7 @@ def test_a_picture_that_is_missing_is_an_alarm_and_changes_nothing(
     before = desk.get(gone.id)
     seen = compare(desk, public(here.id))
 
-    assert seen == Compared(missing=1)
+    assert seen == SweepResult(missing=1)
     [alarm] = [one for one in caplog.records if one.message == "objects.missing"]
     assert (alarm.levelno, vars(alarm)["names"]) == (logging.ERROR, [public(gone.id)])
     assert desk.run(queue.count).missing_objects == 1
@@ -152,7 +154,7 @@ def test_a_picture_that_came_after_the_bucket_was_read_is_not_missed(desk: JobDe
     assert held is not None
     completed(desk)
 
-    assert tell(desk, held[0], []) == Compared()
+    assert tell(desk, held[0], []) == SweepResult()
 
 
 def test_a_deleted_jobs_picture_is_not_missed(desk: JobDesk) -> None:
@@ -173,7 +175,7 @@ def test_a_pass_goes_on_where_the_last_page_ended_whoever_reads_it(desk: JobDesk
     seen = tell(desk, held[0], [public(second.id)])
 
     assert (too_soon, at_the_same_time) == (None, None)
-    assert (held[1], seen) == (public(first.id), Compared())
+    assert (held[1], seen) == (public(first.id), SweepResult())
 
 
 def test_a_page_whose_reader_died_is_read_by_another_and_the_late_word_is_nothing(desk: JobDesk) -> None:
@@ -184,8 +186,8 @@ def test_a_page_whose_reader_died_is_read_by_another_and_the_late_word_is_nothin
     assert late is not None
     assert again is not None
 
-    assert tell(desk, late[0], []) == Compared()
-    assert tell(desk, again[0], [public(job.id)]) == Compared()
+    assert tell(desk, late[0], []) == SweepResult()
+    assert tell(desk, again[0], [public(job.id)]) == SweepResult()
 
 
 def test_a_pass_begins_anew_some_time_after_its_end(desk: JobDesk) -> None:

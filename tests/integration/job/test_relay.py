@@ -180,8 +180,8 @@ async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Datab
 
 
 async def test_a_job_with_many_changes_is_published_whole(broker: JetStream, database: Database, desk: JobDesk) -> None:
-    job, changes = desk.create().job, 2 * outbox.MOST_OF_A_JOB + 1
-    for _ in range(outbox.MOST_OF_A_JOB):
+    job, changes = desk.create().job, 2 * outbox.MAX_ROWS_PER_JOB + 1
+    for _ in range(outbox.MAX_ROWS_PER_JOB):
         [claimed] = desk.claim()
         desk.release(claimed.job)
         desk.sql("UPDATE jobs SET run_at = clock_timestamp()")

@@ -17,7 +17,7 @@ from services.job.domain.jobs import Job
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.outbox_relay import OutboxRelay
-from services.job.loops.stale_job_monitor import MOST_LEASES_OF_PATIENCE, StaleJobMonitor
+from services.job.loops.stale_job_monitor import MAX_LEASES_WAITED, StaleJobMonitor
 from tests.support.clocks import DatabaseClock
 from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
 
@@ -383,7 +383,7 @@ async def test_a_fact_that_cannot_be_folded_does_not_stop_the_monitor_for_ever(d
     held(desk)
     desk.sql(EXPIRE)
     watch.broker.told = 1
-    ticks = int(MOST_LEASES_OF_PATIENCE * desk.limits.lease_seconds / INTERVAL)
+    ticks = int(MAX_LEASES_WAITED * desk.limits.lease_seconds / INTERVAL)
     quiet = [await watch.tick() for _ in range(ticks)]
 
     assert not any(quiet)

@@ -273,7 +273,7 @@ def test_a_provider_that_would_lose_a_field_by_now_is_sent_nothing(desk: JobDesk
     [claimed] = desk.claim()
     desk.register(FREE, PAID)
 
-    with pytest.raises(Refusal, match="paid does not take moderation") as refusal:
+    with pytest.raises(Refusal, match="paid does not support moderation") as refusal:
         desk.begin(claimed.job)
     assert refusal.value.reason == "UNSUPPORTED"
     assert desk.sql("SELECT count(*) FROM provider_calls") == [(0,)]

@@ -182,7 +182,7 @@ def test_what_a_provider_said_to_a_cancel_is_remembered(desk: JobDesk) -> None:
 
 def test_who_has_yet_to_be_asked_to_stop_comes_first(desk: JobDesk) -> None:
     # More than the provider's share, which they must not use up before it.
-    for _ in range(settlements.MOST_OF_A_PROVIDER):
+    for _ in range(settlements.MAX_PER_PROVIDER):
         desk.fold(failed(desk.job(accepted(desk).job_id), retryable=False))
     asked = accepted(desk)
     desk.cancel(asked.job_id)
@@ -198,13 +198,13 @@ def test_who_has_yet_to_be_asked_to_stop_comes_first(desk: JobDesk) -> None:
 def test_no_providers_calls_take_all_of_a_workers_slots(desk: JobDesk) -> None:
     other = replace(PAID, name="other")
     desk.register(FREE, PAID, other)
-    for _ in range(settlements.MOST_OF_A_PROVIDER + 3):
+    for _ in range(settlements.MAX_PER_PROVIDER + 3):
         desk.cancel(accepted(desk).job_id)
     of_paid = claim(desk, 64, providers=("paid", "other"))
     well = accepted(desk, "other")
     desk.fold(failed(desk.job(well.job_id), retryable=False))
 
-    assert len(of_paid) == settlements.MOST_OF_A_PROVIDER
+    assert len(of_paid) == settlements.MAX_PER_PROVIDER
     assert [one.call.id for one in claim(desk, 64, providers=("paid", "other"))] == [well.id]
     # Another generator takes its own share.
     assert len(claim(desk, 64, worker="v")) == 3

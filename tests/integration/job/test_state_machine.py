@@ -366,7 +366,7 @@ class JobMachine(RuleBasedStateMachine):
         except Refusal as refusal:
             assert refusal.reason in REFUSALS[what], refusal
             return None
-        if isinstance(answer, provider_calls.Begun) and answer.call.id not in self.tokens:
+        if isinstance(answer, provider_calls.BegunCall) and answer.call.id not in self.tokens:
             self.calls.append(answer.call)
             self.tokens[answer.call.id] = answer.token
         return answer

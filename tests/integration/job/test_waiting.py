@@ -18,7 +18,7 @@ from tests.support.jobs import FREE, JobDesk, open_transaction
 from tests.support.patience import PATIENCE
 
 BOUNDED = Quota(max_in_flight=4, max_queued=9, max_high_priority=9, requests_per_minute=99)
-PICTURES = {0: b"a picture"}
+INPUTS = {0: b"a picture"}
 #: Whoever writes pictures waits.
 NO_PICTURES = text("LOCK TABLE job_inputs IN EXCLUSIVE MODE")
 
@@ -44,7 +44,7 @@ def test_submits_of_a_tenant_wait_for_each_other_only_where_they_are_counted(des
 def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: JobDesk) -> None:
     with ThreadPoolExecutor(2) as threads:
         with open_transaction(desk, lambda c: c.execute(NO_PICTURES)):
-            large = threads.submit(desk.submit, quota=BOUNDED, pictures=PICTURES)
+            large = threads.submit(desk.submit, quota=BOUNDED, pictures=INPUTS)
             desk.await_blocked()
             threads.submit(desk.submit, quota=BOUNDED).result(PATIENCE)
         job = large.result(PATIENCE).seen.job
@@ -55,7 +55,7 @@ def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: Jo
 @pytest.mark.parametrize("quota", [Quota(max_queued=0), Quota(requests_per_minute=0)])
 def test_no_pictures_are_written_for_a_job_that_is_one_too_many(desk: JobDesk, quota: Quota) -> None:
     with ThreadPoolExecutor(1) as threads, open_transaction(desk, lambda c: c.execute(NO_PICTURES)):
-        refused = threads.submit(desk.submit, quota=quota, pictures=PICTURES).exception(PATIENCE)
+        refused = threads.submit(desk.submit, quota=quota, pictures=INPUTS).exception(PATIENCE)
 
     assert isinstance(refused, Refusal)
     assert refused.reason == "QUOTA_EXCEEDED"
@@ -76,7 +76,7 @@ def test_a_claim_that_tries_a_breaker_does_not_wait_for_who_writes_it(desk: JobD
         " ('paid', 'flux', 5, 'TEMPORARY', 'PROVIDER_UNAVAILABLE', clock_timestamp(), clock_timestamp())"
     )
     desk.create(provider="paid")
-    [route] = desk.run(breakers.all_of_them)
+    [route] = desk.run(breakers.all_breakers)
     with ThreadPoolExecutor(1) as threads, open_transaction(desk, lambda c: breakers.lock(c, [route])):
         assert len(threads.submit(desk.claim).result(PATIENCE)) == 1
 
@@ -99,7 +99,7 @@ async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: Jo
             for _ in range(CONNECTIONS)
             for one in (api.claim(), api.create(input_images=[picture]), api.cancel(locked))
         ]
-        await asyncio.to_thread(desk.await_blocked, POOLS[Pool.CLAIMS] + POOLS[Pool.PICTURES] + POOLS[Pool.WRITES])
+        await asyncio.to_thread(desk.await_blocked, POOLS[Pool.CLAIMS] + POOLS[Pool.INPUTS] + POOLS[Pool.WRITES])
         assert (await api.get(held)).status == job_pb2.STATUS_PROCESSING
         assert (await api.page()).jobs
         renewal = worker_service_pb2.RenewLeasesRequest(leases=[lease])

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, event
 
 from common.postgres import Database
 from services.job.domain.jobs import Snapshot
-from services.job.loops.job_watchers import MOST_BEHIND, Watchers
+from services.job.loops.job_watchers import MAX_WAITING_CHANGES, Watchers
 from tests.support.job_api import Api, refusal_of
 from tests.support.jobs import JobDesk, failed, stored
 from tests.support.patience import PATIENCE
@@ -185,7 +185,7 @@ async def test_a_watcher_that_falls_too_far_behind_is_let_go_and_misses_nothing_
     async with asyncio.timeout(PATIENCE), aclosing(api.watching.follow("acme", job.id, after=0)) as changes:
         first = await anext(changes)
         progress = job_service_pb2.Progress(percent=1).SerializeToString()
-        for _ in range(MOST_BEHIND + 1):
+        for _ in range(MAX_WAITING_CHANGES + 1):
             await api.broker.publish_core(streams.progress_subject(tenant="acme", job_id=job.id), progress)
         desk.cancel(job.id)
         await let_them_look(api, desk)

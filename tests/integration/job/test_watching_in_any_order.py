@@ -22,7 +22,7 @@ from tests.support.published import Published
 T = TypeVar("T")
 JOBS = 2
 #: Few, so that reads are cut off and readers fall behind.
-MOST_AT_ONCE, MOST_BEHIND = 4, 3
+MOST_AT_ONCE, MAX_WAITING_CHANGES = 4, 3
 #: Far more looks than any story needs: who looks so often looks for ever.
 MANY_LOOKS = 500
 PICK = st.integers(0, JOBS * 10)
@@ -76,7 +76,7 @@ class Story:
         self.jobs = [desk.create() for _ in range(JOBS)]
         self._desk = desk
         self._database = database
-        self._watchers = Watchers(database, Published(), most_at_once=MOST_AT_ONCE, most_behind=MOST_BEHIND)
+        self._watchers = Watchers(database, Published(), most_at_once=MOST_AT_ONCE, most_behind=MAX_WAITING_CHANGES)
         self._reading: asyncio.Task[object] | None = None
 
     async def go_on(self, step: str, pick: int) -> None:
@@ -130,7 +130,7 @@ class Story:
 
     async def others(self) -> None:
         """Let everybody do what they can without another read."""
-        for _ in range(10 * (MOST_BEHIND + len(self.readers))):
+        for _ in range(10 * (MAX_WAITING_CHANGES + len(self.readers))):
             await asyncio.sleep(0)
 
     async def rest(self) -> None:

@@ -152,7 +152,7 @@ def test_whoever_asks_for_what_a_provider_would_drop_is_told_which_do_not() -> N
     other = replace(ALL_ROUND, name="other", is_default=False)
     with pytest.raises(Refusal) as refusal:
         choose(asking(provider="poor", background="transparent"), CATALOGUE | {"other": other})
-    assert refusal.value.message == "background: poor does not take transparent. These do: all, other."
+    assert refusal.value.message == "background: poor does not support transparent. These do: all, other."
 
     with pytest.raises(Refusal, match="No provider here does"):
         choose(asking(provider="poor", background="opaque"), CATALOGUE)
@@ -187,7 +187,7 @@ def test_a_fallback_is_asked_for_what_its_default_model_can_do() -> None:
 def test_who_names_a_size_where_there_are_ratios_alone_is_told_to_name_one() -> None:
     shaped = replace(ALL_ROUND, capabilities=replace(ABLE, sizes=(), max_side=0, aspect_ratios=("1:1", "16:9")))
 
-    with pytest.raises(Refusal, match=r"does not let its size be chosen. Name an aspect_ratio: 1:1, 16:9\."):
+    with pytest.raises(Refusal, match=r"has no size to choose. Name an aspect_ratio: 1:1, 16:9\."):
         choose(asking(size="512x512"), {"all": shaped})
 
 

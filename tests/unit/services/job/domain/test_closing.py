@@ -68,7 +68,7 @@ def test_what_would_be_tried_again_too_late_is_not(finish_by: datetime) -> None:
         stage=Stage.GENERATING,
         code=Code.TIMEOUT,
         reason="DEADLINE_EXCEEDED",
-        message="The job could not be finished in the time that it was given. Before that: It was away.",
+        message="The job could not be finished before its deadline. Before that: It was away.",
         retryable=True,
     )
 

@@ -19,15 +19,15 @@ from services.job.domain.failures import Code
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSED = Breaker(provider="paid", model="flux")
-WELL = CallOutcome(call_id="c", phase=Phase.SUCCEEDED)
-ILL = CallOutcome(call_id="c", phase=Phase.FAILED, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE")
+SUCCESS = CallOutcome(call_id="c", phase=Phase.SUCCEEDED)
+FAILURE = CallOutcome(call_id="c", phase=Phase.FAILED, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE")
 REFUSED_KEY = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
 LIMITED = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT")
 
 
 def test_failures_in_a_row_open_it() -> None:
-    nearly = next_state(CLOSED, [ILL] * (FAILURES_TO_OPEN - 1), now=NOW)
-    opened = next_state(nearly, [ILL], now=NOW)
+    nearly = next_state(CLOSED, [FAILURE] * (FAILURES_TO_OPEN - 1), now=NOW)
+    opened = next_state(nearly, [FAILURE], now=NOW)
 
     assert (nearly.is_open(NOW), nearly.opened_at) == (False, None)
     assert (opened.is_open(NOW), opened.opened_at) == (True, NOW)
@@ -35,7 +35,7 @@ def test_failures_in_a_row_open_it() -> None:
 
 
 def test_one_that_goes_well_starts_the_count_anew() -> None:
-    assert next_state(CLOSED, [*[ILL] * (FAILURES_TO_OPEN - 1), WELL, ILL], now=NOW).failures == 1
+    assert next_state(CLOSED, [*[FAILURE] * (FAILURES_TO_OPEN - 1), SUCCESS, FAILURE], now=NOW).failures == 1
 
 
 def test_a_refused_credential_opens_it_at_once() -> None:
@@ -66,13 +66,13 @@ def test_each_try_that_fails_doubles_the_pause_up_to_the_longest() -> None:
 
 
 def test_calls_that_were_under_way_when_it_opened_prolong_nothing() -> None:
-    opened = next_state(CLOSED, [ILL] * FAILURES_TO_OPEN, now=NOW)
+    opened = next_state(CLOSED, [FAILURE] * FAILURES_TO_OPEN, now=NOW)
 
-    assert next_state(opened, [ILL], now=NOW + timedelta(seconds=5)).open_until == opened.open_until
+    assert next_state(opened, [FAILURE], now=NOW + timedelta(seconds=5)).open_until == opened.open_until
 
 
 def test_a_try_that_goes_well_closes_it() -> None:
-    assert next_state(next_state(CLOSED, [REFUSED_KEY], now=NOW), [WELL], now=NOW) == CLOSED
+    assert next_state(next_state(CLOSED, [REFUSED_KEY], now=NOW), [SUCCESS], now=NOW) == CLOSED
 
 
 def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
@@ -84,15 +84,15 @@ def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
 @pytest.mark.parametrize(
     ("phase", "reason", "says"),
     [
-        (Phase.SUCCEEDED, None, Health.WELL),
-        (Phase.REFUSED, "CONTENT_POLICY", Health.WELL),
-        (Phase.UNKNOWN, "PROVIDER_TIMEOUT", Health.ILL),
-        (Phase.FAILED, "PROVIDER_UNAVAILABLE", Health.ILL),
+        (Phase.SUCCEEDED, None, Health.SUCCESS),
+        (Phase.REFUSED, "CONTENT_POLICY", Health.SUCCESS),
+        (Phase.UNKNOWN, "PROVIDER_TIMEOUT", Health.FAILURE),
+        (Phase.FAILED, "PROVIDER_UNAVAILABLE", Health.FAILURE),
         (Phase.NOT_SENT, "PROVIDER_AUTH", Health.REFUSED),
-        (Phase.NOT_SENT, "PROVIDER_RATE_LIMIT", Health.SILENT),
-        (Phase.NOT_SENT, "INVALID_INPUT", Health.SILENT),
-        (Phase.CANCELED, None, Health.SILENT),
-        (Phase.NOT_SENT, None, Health.SILENT),
+        (Phase.NOT_SENT, "PROVIDER_RATE_LIMIT", Health.IGNORED),
+        (Phase.NOT_SENT, "INVALID_INPUT", Health.IGNORED),
+        (Phase.CANCELED, None, Health.IGNORED),
+        (Phase.NOT_SENT, None, Health.IGNORED),
     ],
 )
 def test_what_the_end_of_a_call_says_of_its_provider(phase: Phase, reason: str | None, says: Health) -> None:

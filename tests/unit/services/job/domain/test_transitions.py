@@ -28,7 +28,7 @@ ACTS: dict[Transition, Any] = {
     Transition.REQUEUE: lambda job: transitions.requeue(job, delay_seconds=5, counts={"a": 1}, now=LATER),
     Transition.REQUEUE_UPLOAD: lambda job: transitions.requeue_upload(job, delay_seconds=5, counts={}, now=LATER),
     Transition.FAIL: lambda job: transitions.fail(job, FAILURE, now=LATER),
-    Transition.CANCEL: lambda job: transitions.cancel(job, wish=ProviderCancel.PENDING, now=LATER),
+    Transition.CANCEL: lambda job: transitions.cancel(job, provider_cancel=ProviderCancel.PENDING, now=LATER),
     Transition.USER_RETRY: lambda job: transitions.user_retry(job, resume_upload=False, consents=False, now=LATER),
     Transition.SETTLE: lambda job: transitions.settle(job, outcome=ProviderCancel.CONFIRMED, now=LATER),
 }
