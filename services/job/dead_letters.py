@@ -34,12 +34,12 @@ class DeadLetters:
         self._broker = broker
         self._database = database
 
-    async def page(self, *, first: int, most: int, parked: bool = False) -> DeadLetterPage:
+    async def page(self, *, first: int, limit: int, parked: bool = False) -> DeadLetterPage:
         """At most so many from a sequence on; or of what is parked. Raises `BrokerUnavailable`."""
         found: list[StoredMessage] = []
         stream, subjects = PARKED if parked else DEAD
         while (message := await self._broker.stored(stream, first, subject=subjects)) is not None:
-            if len(found) == most:
+            if len(found) == limit:
                 return DeadLetterPage(messages=found, next_sequence=message.sequence)
             found.append(message)
             first = message.sequence + 1

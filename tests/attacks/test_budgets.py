@@ -526,7 +526,7 @@ def test_sums_of_months_long_over_are_forgotten_and_what_is_told_of_them_does_no
     desk.sql("UPDATE tenant_spend SET starts_on = starts_on - 100")
     desk.sql("UPDATE provider_calls SET billed_on = billed_on - 100")
     begin(desk)
-    forgotten = desk.run(lambda c: spending.forget(c, most=100))
+    forgotten = desk.run(lambda c: spending.forget(c, limit=100))
     settle(desk, job, ended(call, Phase.SUCCEEDED))
 
     assert forgotten == 2

@@ -83,7 +83,7 @@ class JobDesk:
 
     def create(self, *, tenant: str = "acme", key: str = "", fingerprint: str = "", **request: Any) -> Snapshot:
         """A new job, or the one of the key, or one that is joined."""
-        return self.submit(tenant=tenant, key=key, fingerprint=fingerprint, **request).seen
+        return self.submit(tenant=tenant, key=key, fingerprint=fingerprint, **request).snapshot
 
     def submit(
         self,
@@ -103,7 +103,7 @@ class JobDesk:
             fingerprint=fingerprint,
             request=JobRequest(**({"prompt": "a harbour"} | request)),
             traceparent="00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-            pictures=pictures or {},
+            input_bytes=pictures or {},
             quota=quota,
             join_within_seconds=join,
         )
@@ -138,7 +138,7 @@ class JobDesk:
 
     def cancel(self, job_id: str, *, tenant: str = "acme", key: str = "") -> Snapshot:
         """Cancel as a user."""
-        return self.run(lambda c: user_actions.cancel_job(c, tenant, job_id, idempotency_key=key)).seen
+        return self.run(lambda c: user_actions.cancel_job(c, tenant, job_id, idempotency_key=key)).snapshot
 
     def delete(self, job_id: str) -> None:
         """Delete as a user."""
@@ -163,7 +163,7 @@ class JobDesk:
             expected_sequence=expected,
             quota=quota,
         )
-        return self.run(lambda c: user_actions.retry_job(c, wish)).seen
+        return self.run(lambda c: user_actions.retry_job(c, wish)).snapshot
 
     def release(self, job: Job, *known: CallOutcome) -> None:
         """Hand a job back, with what is known of its calls."""

@@ -59,10 +59,10 @@ class WatchedWorkerService(WorkerService):
             idempotency_key="",
             fingerprint="",
             request=from_protobuf.request(wanted),
-            pictures=from_protobuf.pictures(wanted),
+            input_bytes=from_protobuf.input_bytes(wanted),
             traceparent=f"00-{TRACE_ID}-b7ad6b7169203331-01",
         )
-        return self.jobs.run(lambda c: submission.create_job(c, new)).seen.job.id
+        return self.jobs.run(lambda c: submission.create_job(c, new)).snapshot.job.id
 
     def rescue(self, job_id: str) -> None:
         """Its lease ran out, the monitor saw it, and it is due again."""

@@ -1,4 +1,4 @@
-"""Fold facts: each settles its own calls and images, however late; it moves its job only if its fence holds."""
+"""Applies facts: each settles its calls and images, however late; it changes its job only while its claim is held."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -29,87 +29,97 @@ from services.job.store import artifacts, attempts, calls, deletions, job_writer
 
 @dataclass(kw_only=True)
 class ApplyResult:
-    """What a fold did, in counts: facts that moved their job, and those that were late or repeated."""
+    """Numbers of applied facts."""
 
+    #: Facts that changed their job.
     moved: int = 0
+    #: Facts that were late or repeated, and changed nothing that clients see.
     late: int = 0
+    #: Facts of jobs without a row.
     unknown: int = 0
-    #: Jobs may be waiting for a place that a call has left.
+    #: Whether a provider's slot was freed, for which jobs may wait.
     frees_slot: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Move:
+    """A change of a job with the rows that are written beside it."""
+
     change: Change
+    #: End of the attempt; None for none.
     end: attempts.End | None = None
+    #: Public object names to record, by image index.
     public_names: Mapping[int, str] = field(default_factory=dict)
 
 
 def apply_facts(connection: Connection, facts: Sequence[JobFact], *, limits: StageTimeouts) -> ApplyResult:
-    """Fold facts in the order of the stream, in waves of at most one fact per job."""
+    """Applies facts in their order, in waves of at most one fact per job."""
     applied = ApplyResult()
     settled: list[calls.SettledCall] = []
     for wave in waves(facts):
         settled += _apply_wave(connection, wave, applied, limits=limits)
     spending.settle(connection, settled)
-    # After the last wave: whoever holds a breaker locks no job any more.
+    # After the last wave: a transaction that has locked a breaker must lock no job.
     provider_limits.record_outcomes(connection, [outcome for fact in facts for outcome in _outcomes(fact)], settled)
     applied.frees_slot = provider_limits.frees_slot(connection, settled)
     return applied
 
 
 def waves(facts: Sequence[JobFact]) -> list[list[JobFact]]:
-    """Split facts so that no wave has two of one job, and each job's keep their order."""
+    """Splits facts so that no wave has two facts of one job, and each job's facts keep their order."""
     split: list[list[JobFact]] = []
-    depth: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for fact in facts:
-        place = depth.get(fact.job_id, 0)
-        depth[fact.job_id] = place + 1
-        if place == len(split):
+        wave = counts.get(fact.job_id, 0)
+        counts[fact.job_id] = wave + 1
+        if wave == len(split):
             split.append([])
-        split[place].append(fact)
+        split[wave].append(fact)
     return split
 
 
 def _apply_wave(
     connection: Connection, wave: Sequence[JobFact], applied: ApplyResult, *, limits: StageTimeouts
 ) -> Sequence[calls.SettledCall]:
-    held, now = jobs.lock(connection, [fact.job_id for fact in wave])
-    applied.unknown += sum(fact.job_id not in held for fact in wave)
-    known = [(fact, held[fact.job_id]) for fact in wave if fact.job_id in held]
-    # A fact that moves its job no more may still change what others see of it.
+    locked, now = jobs.lock(connection, [fact.job_id for fact in wave])
+    applied.unknown += sum(fact.job_id not in locked for fact in wave)
+    known = [(fact, locked[fact.job_id]) for fact in wave if fact.job_id in locked]
+    # A fact that cannot change its job's state may still change what clients see.
     late = [(fact, job) for fact, job in known if not _may_move(fact, job)]
     before = job_writer.snapshots(connection, [job for _, job in late])
-    settled = _settle_ledger(connection, wave, held)
+    settled = _settle_ledger(connection, wave, locked)
     moving = [(fact, job) for fact, job in known if _may_move(fact, job)]
     moves = _decide_all(connection, moving, limits=limits, now=now)
     _write(connection, moves)
-    news = ledger.news(connection, [_late(fact, job) for fact, job in late], before, settled, now=now)
-    job_writer.write(connection, news)
-    applied.moved += len(moves) + len(news)
-    applied.late += len(late) - len(news)
+    reports = [_late_report(fact, job) for fact, job in late]
+    visible = ledger.visible_changes(connection, reports, before, settled, now=now)
+    job_writer.write(connection, visible)
+    applied.moved += len(moves) + len(visible)
+    applied.late += len(late) - len(visible)
     return settled
 
 
-def _settle_ledger(connection: Connection, wave: Sequence[JobFact], held: Mapping[str, Job]) -> list[calls.SettledCall]:
-    """The effect that no fence guards. Returns the calls that changed."""
+def _settle_ledger(
+    connection: Connection, wave: Sequence[JobFact], locked: Mapping[str, Job]
+) -> list[calls.SettledCall]:
+    """Writes what facts say about calls and images, which needs no valid claim. Returns the calls that changed."""
     for fact in wave:
         match fact:
             case CallAccepted():
-                named, state = fact.operation_id, fact.operation_state
-                if not calls.accept(connection, fact.call_id, operation_id=named, state=state):
-                    calls.name_operation(connection, fact.call_id, operation_id=named, state=state)
+                operation, state = fact.operation_id, fact.operation_state
+                if not calls.accept(connection, fact.call_id, operation_id=operation, state=state):
+                    calls.name_operation(connection, fact.call_id, operation_id=operation, state=state)
             case ImagesStored():
-                job = held.get(fact.job_id)
+                job = locked.get(fact.job_id)
                 if job is not None and (job.state is State.CANCELED or job.deleted_at is not None):
                     # A copy that ended after the folder was emptied must not stay public.
                     deletions.add_public(connection, job.id)
-    told = [(fact.job_id, known) for fact in wave if (known := _known(fact)) is not None]
-    return ledger.settle(connection, told, held)
+    reports = [(fact.job_id, known) for fact in wave if (known := _known(fact)) is not None]
+    return ledger.settle(connection, reports, locked)
 
 
 def _known(fact: JobFact) -> Known | None:
-    """What the ledger learns by this fact, whatever becomes of its job."""
+    """Returns the fact's report on calls and images; None for a fact without one."""
     match fact:
         case CallSettled():
             return Known(calls=(fact.outcome,), images=fact.images)
@@ -120,13 +130,13 @@ def _known(fact: JobFact) -> Known | None:
 
 
 def _outcomes(fact: JobFact) -> tuple[CallOutcome, ...]:
-    """How calls ended, by this fact."""
+    """Returns the ends of calls that the fact reports."""
     known = _known(fact)
     return known.calls if known else ()
 
 
 def _may_move(fact: JobFact, job: Job) -> bool:
-    """Whether the fact's fence holds, in a state that it is about."""
+    """Whether the fact's claim is held, in a state that such a fact can end."""
     match fact:
         case ImagesGenerated():
             return job.is_held_by(fact.fence) and job.state in AT_GENERATOR
@@ -138,19 +148,19 @@ def _may_move(fact: JobFact, job: Job) -> bool:
             return False
 
 
-def _late(fact: JobFact, job: Job) -> ledger.LateReport:
-    word = fact.provider_cancel if isinstance(fact, CallSettled) else None
-    return ledger.LateReport(job=job, known=_known(fact) or Known(), word=word)
+def _late_report(fact: JobFact, job: Job) -> ledger.LateReport:
+    outcome = fact.provider_cancel if isinstance(fact, CallSettled) else None
+    return ledger.LateReport(job=job, known=_known(fact) or Known(), provider_cancel=outcome)
 
 
 def _decide_all(
     connection: Connection, moving: Sequence[tuple[JobFact, Job]], *, limits: StageTimeouts, now: datetime
 ) -> list[_Move]:
     ids = [job.id for _, job in moving]
-    # Later statements than the settling: they see what it wrote.
+    # In statements after the ledger was written: they see the new rows.
     staged = artifacts.of_jobs(connection, ids)
-    left = calls.of_jobs(connection, [job.id for fact, job in moving if isinstance(fact, StageFailed)])
-    return [_decide(fact, job, staged[job.id], left[job.id], limits=limits, now=now) for fact, job in moving]
+    ledgers = calls.of_jobs(connection, [job.id for fact, job in moving if isinstance(fact, StageFailed)])
+    return [_decide(fact, job, staged[job.id], ledgers[job.id], limits=limits, now=now) for fact, job in moving]
 
 
 def _decide(

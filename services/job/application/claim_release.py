@@ -1,4 +1,4 @@
-"""A worker hands a job back before its stage ended."""
+"""Releases jobs that a worker returns before their stage ended."""
 
 from datetime import datetime
 
@@ -15,15 +15,16 @@ from services.job.store import attempts, job_writer, jobs
 
 
 def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
-    """Put the job back as if it had not been claimed, once the ledger knows what its worker knows.
+    """Puts a job back as if it had not been claimed, after its worker's report was written to the ledger.
 
-    A lease that is another's already moves nothing. Tells whether jobs may be waiting for a place that a call has left.
+    A lease that is no longer held changes nothing but the ledger. Returns whether a provider's slot was freed, for
+    which other jobs may wait.
     """
     job, now = jobs.lock_one(connection, fence.job_id)
     if job is None:
         return False
     before = job_writer.snapshots(connection, [job])
-    settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, known))], {job.id: job})
     if job.is_held_by(fence):
         change = _put_back(job, now=now)
         attempts.end(
@@ -32,9 +33,8 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
         )
         job_writer.write(connection, [change])
     else:
-        job_writer.write(
-            connection, ledger.news(connection, [ledger.LateReport(job=job, known=known)], before, settled, now=now)
-        )
+        late = ledger.LateReport(job=job, known=known)
+        job_writer.write(connection, ledger.visible_changes(connection, [late], before, settled, now=now))
     spending.settle(connection, settled)
     provider_limits.record_outcomes(connection, known.calls, settled)
     return provider_limits.frees_slot(connection, settled)

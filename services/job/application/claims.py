@@ -1,4 +1,4 @@
-"""Hand out work: each job to one worker, and the same jobs again to whoever asks again with the same tokens."""
+"""Claims jobs for workers: each job for one worker; a repeated claim with the same tokens returns the same jobs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,70 +20,77 @@ from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, breakers, calls, due_jobs, job_writer, jobs, lanes, settlements
 from services.job.store.lanes import Lane
 
-MOST_AT_ONCE = 64
+#: Lease tokens of one claim.
+MAX_TOKENS = 64
+#: Leases of one renewal.
 MAX_RENEWALS = 256
-#: Tenants that are looked at beyond one for each job: some jobs may be locked, and some lanes be empty.
+#: Tenants that are checked beyond one per job: some jobs may be locked, and some lanes empty.
 SPARE_TENANTS = 16
-#: Looks of one claim, each at four times as many lanes, while those that it saw were empty.
+#: Searches of one claim, each over four times as many tenants, while the lanes found are empty.
 MAX_ROUNDS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claimed:
-    """A job in a worker's hands, with all that earlier claims left of it."""
+    """A job held by a worker, with its calls and images from earlier claims."""
 
     job: Job
+    #: All calls of the job, oldest first.
     calls: Sequence[ProviderCall]
+    #: Staged images, by index.
     images: Sequence[Artifact]
-    #: Where it may go, in order; empty for an upload.
+    #: Routes to try, in order; empty for an upload.
     routes: Sequence[Route] = ()
 
     @property
     def may_pay_again(self) -> bool:
-        """Whether somebody consented to repeat a call whose outcome is unknown."""
+        """Whether there is consent to repeat a call whose outcome is unknown."""
         return may_pay_again(self.job, calls=self.calls, staged={image.image_index for image in self.images})
 
 
 def claim_jobs(
     connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], limits: StageTimeouts
 ) -> list[Claimed]:
-    """Give a generator at most as many due jobs as it sent tokens."""
+    """Claims due jobs for a generator, at most one per token. Raises `Refusal` INVALID_INPUT for invalid tokens."""
 
     def decide(job: Job, token: UUID, now: datetime) -> Change:
         return transitions.claim(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
 
     held, fresh = _sort_tokens(connection, tokens, limits=limits)
-    # Fetching buys nothing, so it goes first and waits for no turn; who is given some asks for more by itself.
-    due = due_jobs.lock_jobs_to_follow(connection, most=len(fresh), mine=providers) if fresh else []
-    if followed := _take(connection, due, fresh, decide, stage=Stage.GENERATING):
+    # Fetching a result buys nothing, so such jobs come first and without the lock; the worker claims again by itself.
+    due = due_jobs.lock_jobs_to_follow(connection, limit=len(fresh), served_by=providers) if fresh else []
+    if followed := _claim(connection, due, fresh, decide, stage=Stage.GENERATING):
         return _with_routes(connection, held + followed, provider_limits.capacity(connection))
-    # From here on nothing may wait: everybody's claims wait for this one.
+    # From here on this claim must not wait: all other claims wait for it.
     due_jobs.lock_claiming(connection)
-    admitted = provider_limits.capacity(connection)
-    due, seen = _choose(connection, admitted, most=len(fresh), mine=providers) if fresh else ([], [])
-    taken = _take(connection, due, fresh, decide, stage=Stage.GENERATING)
-    _note_probes(connection, taken, admitted, limits=limits)
+    capacity = provider_limits.capacity(connection)
+    due, seen = _choose(connection, capacity, limit=len(fresh), served_by=providers) if fresh else ([], [])
+    claimed = _claim(connection, due, fresh, decide, stage=Stage.GENERATING)
+    _record_probes(connection, claimed, capacity, limits=limits)
     lanes.tidy(connection, seen)
-    if taken:
-        lanes.remember_served(connection, [job.tenant for job in taken])
-    return _with_routes(connection, held + taken, admitted)
+    if claimed:
+        lanes.remember_served(connection, [job.tenant for job in claimed])
+    return _with_routes(connection, held + claimed, capacity)
 
 
 def claim_uploads(
     connection: Connection, *, worker: str, tokens: Sequence[UUID], limits: StageTimeouts
 ) -> list[Claimed]:
-    """Give an uploader at most as many jobs with staged images as it sent tokens."""
+    """Claims jobs for an uploader, at most one per token. Raises `Refusal` INVALID_INPUT for invalid tokens."""
 
     def decide(job: Job, token: UUID, now: datetime) -> Change:
         return transitions.claim_upload(job, worker=worker, token=token, lease_seconds=limits.lease_seconds, now=now)
 
     held, fresh = _sort_tokens(connection, tokens, limits=limits)
-    due = due_jobs.lock_due_uploads(connection, most=len(fresh)) if fresh else []
-    return _with_ledger(connection, held + _take(connection, due, fresh, decide, stage=Stage.UPLOADING))
+    due = due_jobs.lock_due_uploads(connection, limit=len(fresh)) if fresh else []
+    return _with_ledger(connection, held + _claim(connection, due, fresh, decide, stage=Stage.UPLOADING))
 
 
 def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: StageTimeouts) -> list[tuple[str, str]]:
-    """Prolong leases; answers per token, in the order asked, `renewed`, `lost` or `canceled`."""
+    """Renews leases; returns (token, outcome) in the given order, with outcome `renewed`, `lost` or `canceled`.
+
+    Raises `Refusal` TOO_LARGE.
+    """
     _refuse_too_many(fences)
     renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds)
     lost = [fence.job_id for fence in fences if str(fence.lease_token) not in renewed]
@@ -100,7 +107,10 @@ def renew_leases(connection: Connection, fences: Sequence[Fence], *, limits: Sta
 def renew_settlements(
     connection: Connection, tokens: Sequence[UUID], *, limits: StageTimeouts
 ) -> list[tuple[str, str]]:
-    """Prolong settlements; answers per token, in the order asked, `renewed` or `lost`."""
+    """Renews settlements; returns (token, outcome) in the given order, with outcome `renewed` or `lost`.
+
+    Raises `Refusal` TOO_LARGE.
+    """
     _refuse_too_many(tokens)
     renewed = settlements.renew(connection, tokens, seconds=limits.lease_seconds) if tokens else set()
     return [(str(token), "renewed" if str(token) in renewed else "lost") for token in tokens]
@@ -112,48 +122,51 @@ def _refuse_too_many(leases: Sequence[object]) -> None:
 
 
 def _choose(
-    connection: Connection, admitted: ClaimCapacity, *, most: int, mine: Sequence[str]
+    connection: Connection, capacity: ClaimCapacity, *, limit: int, served_by: Sequence[str]
 ) -> tuple[list[Job], list[Lane]]:
-    """Due jobs, locked, and the lanes that were looked at: more of them while those at hand turn out to be empty."""
+    """Locks due jobs; returns them with the lanes that were searched, in further rounds while lanes are empty."""
     lanes.wake(connection)
-    tenants = most + SPARE_TENANTS
+    tenants = limit + SPARE_TENANTS
     for _ in range(MAX_ROUNDS):
-        seen = lanes.find(connection, tenants=tenants, mine=mine, capacity=admitted)
-        due = due_jobs.lock_due_jobs(connection, seen, most=most) if seen else []
-        if len(due) == most or not lanes.tidy(connection, seen):
+        seen = lanes.find(connection, tenants=tenants, served_by=served_by, capacity=capacity)
+        due = due_jobs.lock_due_jobs(connection, seen, limit=limit) if seen else []
+        if len(due) == limit or not lanes.tidy(connection, seen):
             break
         tenants *= 4
     return due, seen
 
 
-def _note_probes(
-    connection: Connection, taken: Sequence[Job], admitted: ClaimCapacity, *, limits: StageTimeouts
+def _record_probes(
+    connection: Connection, claimed: Sequence[Job], capacity: ClaimCapacity, *, limits: StageTimeouts
 ) -> None:
-    """A job that goes where a breaker was open tries it for all others."""
-    tried = {one.route for one in admitted.probes()}
-    for job in taken:
-        for route in admitted.routes(job)[:1]:
-            if route in tried:
-                longest = admitted.catalogue[route.provider].timeout_seconds + limits.lease_seconds
+    """Records jobs whose first route has an open breaker as its probe."""
+    probed = {breaker.route for breaker in capacity.probes()}
+    for job in claimed:
+        for route in capacity.routes(job)[:1]:
+            if route in probed:
+                longest = capacity.catalogue[route.provider].timeout_seconds + limits.lease_seconds
                 breakers.probe(connection, route, by=job, seconds=longest)
 
 
 def _sort_tokens(
     connection: Connection, tokens: Sequence[UUID], *, limits: StageTimeouts
 ) -> tuple[list[Job], list[UUID]]:
-    """Jobs that are held under these tokens, for a whole lease from now, and the tokens that were never used."""
-    if not 1 <= len(tokens) <= MOST_AT_ONCE or len(set(tokens)) != len(tokens):
-        raise Refusal("INVALID_INPUT", f"Send 1 to {MOST_AT_ONCE} different lease tokens.")
+    """Returns the jobs that are held under these tokens, with their leases renewed, and the tokens never used."""
+    if not 1 <= len(tokens) <= MAX_TOKENS or len(set(tokens)) != len(tokens):
+        raise Refusal("INVALID_INPUT", f"Send 1 to {MAX_TOKENS} different lease tokens.")
     due_jobs.lock_tokens(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
-    fences = [Fence(job_id=one.job_id, claim_number=one.claim_number, lease_token=one.lease_token) for one in used]
+    fences = [
+        Fence(job_id=attempt.job_id, claim_number=attempt.claim_number, lease_token=attempt.lease_token)
+        for attempt in used
+    ]
     renewed = due_jobs.renew(connection, fences, seconds=limits.lease_seconds) if fences else set()
-    held = jobs.get_many(connection, [one.job_id for one in fences if str(one.lease_token) in renewed])
+    held = jobs.get_many(connection, [fence.job_id for fence in fences if str(fence.lease_token) in renewed])
     known = {attempt.lease_token for attempt in used}
     return held, [token for token in tokens if token not in known]
 
 
-def _take(
+def _claim(
     connection: Connection,
     due: Sequence[Job],
     tokens: Sequence[UUID],
@@ -181,15 +194,18 @@ def _attempt(job: Job, stage: Stage) -> Attempt:
     )
 
 
-def _with_routes(connection: Connection, held: Sequence[Job], admitted: ClaimCapacity) -> list[Claimed]:
+def _with_routes(connection: Connection, held: Sequence[Job], capacity: ClaimCapacity) -> list[Claimed]:
+    # A job to follow may have no open route: it gets its own.
     return [
-        replace(one, routes=admitted.routes(one.job) or [next(candidate_routes(one.job, admitted.catalogue))])
-        for one in _with_ledger(connection, held)
+        replace(
+            claimed, routes=capacity.routes(claimed.job) or [next(candidate_routes(claimed.job, capacity.catalogue))]
+        )
+        for claimed in _with_ledger(connection, held)
     ]
 
 
 def _with_ledger(connection: Connection, held: Sequence[Job]) -> list[Claimed]:
-    # A statement of its own, after every lock: it sees what was settled while a lock was waited for.
+    # In statements after every lock: they see the calls that were settled while a lock was waited for.
     ids = [job.id for job in held]
     ledger, images = calls.of_jobs(connection, ids), artifacts.of_jobs(connection, ids)
     return [Claimed(job=job, calls=ledger[job.id], images=images[job.id]) for job in held]

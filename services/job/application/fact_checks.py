@@ -1,4 +1,4 @@
-"""Admit facts to the fold: each shows that its sender was given the calls it speaks of, and names its own objects."""
+"""Checks facts before they are applied: the sender was given the calls that it names, and names its own objects."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,55 +16,61 @@ from services.job.store import artifacts, attempts, calls
 
 @dataclass(frozen=True, kw_only=True)
 class Refused:
-    """A fact of which nothing may be taken."""
+    """A fact that must not be applied."""
 
+    #: Why, for the dead letter.
     reason: str
 
 
-def admit(connection: Connection, told: Sequence[FactMessage]) -> list[JobFact | Refused]:
-    """Check facts whose jobs are locked; in their order, each as it may be folded, or why it may not."""
-    standings = calls.standings(connection, {call_id for one in told for call_id, _ in named_calls(one.fact)})
-    fences = {one.proof.fence for one in told if one.proof.fence is not None and any(named_calls(one.fact))}
+def admit(connection: Connection, messages: Sequence[FactMessage]) -> list[JobFact | Refused]:
+    """Checks facts of locked jobs; returns in their order the facts to apply, or why they are refused."""
+    records = calls.records(connection, {call_id for message in messages for call_id, _ in named_calls(message.fact)})
+    fences = {
+        message.proof.fence
+        for message in messages
+        if message.proof.fence is not None and any(named_calls(message.fact))
+    }
     claims = attempts.generators_claims(connection, fences)
-    tokens = call_tokens.read(connection) if any(one.proof.tokens for one in told) else None
-    stored = artifacts.of_jobs(connection, {one.fact.job_id for one in told if isinstance(one.fact, ImagesStored)})
+    tokens = call_tokens.read(connection) if any(message.proof.tokens for message in messages) else None
+    uploaded = {message.fact.job_id for message in messages if isinstance(message.fact, ImagesStored)}
+    artifacts_of = artifacts.of_jobs(connection, uploaded)
     admitted: list[JobFact | Refused] = []
-    for one in told:
-        checked = _check(one, claims, tokens)
-        if isinstance(one.fact, ImagesStored):
-            reason = _other_name(one.fact, stored[one.fact.job_id])
+    for message in messages:
+        fact, checked = message.fact, _check(message, claims, tokens)
+        if isinstance(fact, ImagesStored):
+            reason = _wrong_name(fact, artifacts_of[fact.job_id])
         else:
-            reason = refusal_reason(one, checked, standings)
-        admitted.append(without_unknowable(one.fact, checked, standings) if reason is None else Refused(reason=reason))
+            reason = refusal_reason(message, checked, records)
+        admitted.append(without_unknowable(fact, checked, records) if reason is None else Refused(reason=reason))
     return admitted
 
 
 def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, token: bytes) -> None:
-    """Raises `Refusal` INVALID_INPUT unless whoever asks about a call shows its token, where it has to."""
-    standing = calls.standings(connection, {call_id}).get(call_id)
+    """Raises `Refusal` INVALID_INPUT for a wrong call token, and for none where the call requires one."""
+    record = calls.records(connection, {call_id}).get(call_id)
     is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
-    if not is_right and (token or standing is None or standing.token_required):
+    if not is_right and (token or record is None or record.token_required):
         raise Refusal("INVALID_INPUT", f"call_token: is not that of {call_id[:80]!r}.")
 
 
-def _check(told: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> CheckedProof:
-    shown: Mapping[str, bytes] = told.proof.tokens if tokens is not None else {}
+def _check(message: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> CheckedProof:
+    given: Mapping[str, bytes] = message.proof.tokens if tokens is not None else {}
     right = {
         call_id
-        for call_id, token in shown.items()
-        if tokens is not None and tokens.fits(token, job_id=told.fact.job_id, call_id=call_id)
+        for call_id, token in given.items()
+        if tokens is not None and tokens.fits(token, job_id=message.fact.job_id, call_id=call_id)
     }
-    fence = told.proof.fence
-    is_its_own = fence is not None and fence.job_id == told.fact.job_id and fence in claims
+    fence = message.proof.fence
+    is_claim = fence is not None and fence.job_id == message.fact.job_id and fence in claims
     return CheckedProof(
-        claim_number=fence.claim_number if fence is not None and is_its_own else None,
+        claim_number=fence.claim_number if fence is not None and is_claim else None,
         right=frozenset(right),
-        wrong=frozenset(shown.keys() - right),
+        wrong=frozenset(given.keys() - right),
     )
 
 
-def _other_name(fact: ImagesStored, stored: Sequence[Artifact]) -> str | None:
-    """Why a fact of public images is wrong: they have other names."""
+def _wrong_name(fact: ImagesStored, stored: Sequence[Artifact]) -> str | None:
+    """Returns why a fact of public images is refused: it names another object; None if all names are right."""
     for image in stored:
         if fact.names.get(image.image_index, image.own_public_name) != image.own_public_name:
             return f"it names another object than image {image.image_index} has"

@@ -1,4 +1,4 @@
-"""Write down what workers know of calls and images: no fence guards it, so nothing that was bought is forgotten."""
+"""Writes workers' reports on calls and images to the ledger, with or without a valid lease: no purchase is lost."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,69 +15,74 @@ from services.job.store import artifacts, attempts, calls, deletions, erasure, j
 
 
 def settle(
-    connection: Connection, told: Sequence[tuple[str, Known]], held: Mapping[str, Job]
+    connection: Connection, reports: Sequence[tuple[str, Known]], locked: Mapping[str, Job]
 ) -> list[calls.SettledCall]:
-    """Settle calls and stage images of locked jobs, by job id; returns the calls that changed.
+    """Settles calls and stages images by (job id, report); returns the calls that changed.
 
-    What comes for a job that is over is shown to nobody: its bytes must not stay behind, nor a vendor's words.
+    `locked` are the jobs by id; a report on a job that is not there settles its calls only. Images for a job that is
+    over are deleted, and providers' messages for a deleted job are erased.
     """
-    settled = calls.settle(connection, [outcome for _, known in told for outcome in known.calls])
-    jobs = [held[job_id] for job_id, _ in told if job_id in held]
+    settled = calls.settle(connection, [outcome for _, known in reports for outcome in known.calls])
+    jobs = [locked[job_id] for job_id, _ in reports if job_id in locked]
     if deleted := [job.id for job in jobs if job.deleted_at is not None]:
         erasure.erase_provider_messages(connection, deleted)
-    images = [image for job_id, known in told if job_id in held for image in known.images]
-    artifacts.stage(connection, [image for image in images if held[image.job_id].wants(image)])
+    images = [image for job_id, known in reports if job_id in locked for image in known.images]
+    artifacts.stage(connection, [image for image in images if locked[image.job_id].wants(image)])
     deletions.add_staging(connection, {job.id for job in jobs if job.is_over})
     return settled
 
 
-def own(connection: Connection, fence: Fence, known: Known) -> Known:
-    """Of what an asker knows that which it can know: calls of its job, and of its own claim that they never left.
+def within_claim(connection: Connection, fence: Fence, known: Known) -> Known:
+    """Returns the part of a worker's report that its claim can know.
 
-    Who shows no claim of a generator, present or past, can know nothing.
+    That is calls of its job, NOT_SENT only for calls of its own claim, and images of those calls. A fence that is no
+    generator's claim, current or past, can know nothing.
     """
     if not (known.calls or known.images) or not attempts.generators_claims(connection, [fence]):
         return Known()
     claims = {call.id: call.claim_number for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]}
-    mine = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}
+    own = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}
     return Known(
-        calls=tuple(one for one in known.calls if one.call_id in (mine if one.phase is Phase.NOT_SENT else claims)),
+        calls=tuple(call for call in known.calls if call.call_id in (own if call.phase is Phase.NOT_SENT else claims)),
         images=tuple(image for image in known.images if image.call_id in claims),
     )
 
 
 @dataclass(frozen=True, kw_only=True)
 class LateReport:
-    """What was told of a job that it does not move; `word` is what became of the wish to cancel, if that was told."""
+    """A report on a job that no longer changes the job's state."""
 
     job: Job
+    #: Reported calls and images.
     known: Known = field(default_factory=Known)
-    word: ProviderCancel | None = None
+    #: Reported result of canceling at the provider; None when the report has none.
+    provider_cancel: ProviderCancel | None = None
 
 
-def news(
+def visible_changes(
     connection: Connection,
-    told: Sequence[LateReport],
+    reports: Sequence[LateReport],
     before: Mapping[str, Snapshot],
     settled: Sequence[calls.SettledCall],
     *,
     now: datetime,
 ) -> list[Change]:
-    """A change for each job that others see otherwise than before, although no transition moves it.
+    """Returns a SETTLE change for each job that clients now see differently, although its state stays.
 
-    So what a client sees is a function of the job and its sequence. A final job tells of every call that ended, a
-    canceled one what became of the wish to cancel; a deleted one tells nothing.
+    So a client's view is a function of the job and its sequence. A final job also changes with every call that ended,
+    a canceled one with the result of canceling at the provider; a deleted one never changes. `before` are the jobs'
+    snapshots from before the reports were written.
     """
-    told = [late for late in told if late.job.deleted_at is None]
-    jobs = [late.job for late in told]
-    after, wishes = job_writer.snapshots(connection, jobs), provider_cancel.cancels_ended(connection, jobs)
-    changed = {one.call_id for one in settled}
+    reports = [late for late in reports if late.job.deleted_at is None]
+    jobs = [late.job for late in reports]
+    after, ended = job_writer.snapshots(connection, jobs), provider_cancel.cancels_ended(connection, jobs)
+    changed = {call.call_id for call in settled}
     changes = []
-    for late in told:
-        job, word = late.job, late.word or wishes.get(late.job.id)
-        is_news = after[job.id] != before[job.id]
-        is_news |= word is not None and job.provider_cancel not in (None, word)
-        is_news |= job.is_final and any(outcome.call_id in changed for outcome in late.known.calls)
-        if is_news:
-            changes.append(transitions.settle(job, outcome=word, now=now))
+    for late in reports:
+        job, outcome = late.job, late.provider_cancel or ended.get(late.job.id)
+        is_visible = after[job.id] != before[job.id]
+        is_visible |= outcome is not None and job.provider_cancel not in (None, outcome)
+        is_visible |= job.is_final and any(call.call_id in changed for call in late.known.calls)
+        if is_visible:
+            changes.append(transitions.settle(job, outcome=outcome, now=now))
     return changes

@@ -1,4 +1,4 @@
-"""Tokens by which lists go on: sealed, so that only what this service wrote is read back."""
+"""Page tokens of lists, authenticated so that only tokens of this service are read."""
 
 import base64
 import binascii
@@ -14,19 +14,19 @@ _MAC_BYTES = hashlib.sha256().digest_size
 
 
 class PageTokens:
-    """Tokens of one list: a position in words, behind an HMAC over it and over what the list shows."""
+    """Tokens of one list: a position with an HMAC-SHA256 over it and over the list's filters (`of`)."""
 
     def __init__(self, key: bytes, *, of: str) -> None:
         self._key = key
         self._of = of
 
     def seal(self, *position: str) -> str:
-        """The token of a position."""
+        """Returns the token of a position."""
         body = json.dumps(position).encode()
         return base64.urlsafe_b64encode(self._mac(body) + body).decode().rstrip("=")
 
     def open(self, token: str) -> list[str]:
-        """The position in a token. Raises `Refusal` INVALID_INPUT for a token that was not sealed for this list."""
+        """Returns the position in a token. Raises `Refusal` INVALID_INPUT for a token of another list."""
         try:
             sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError) as error:
@@ -43,7 +43,7 @@ class PageTokens:
 
 
 def _not_of_this_list() -> Refusal:
-    message = "Not one that this list gave for the same filters, or one of an older version; begin again without it."
+    message = "Not a token of this list with these filters, or of an older version; start again without it."
     return Refusal(
         "INVALID_INPUT", f"page_token: {message}", violations=(Violation(field="page_token", message=message),)
     )

@@ -1,4 +1,4 @@
-"""The ledger's side of a provider call: allowed before it leaves, told its operation after."""
+"""Records provider calls: each is allowed and recorded before it is sent, and its operation id afterwards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,49 +23,56 @@ from services.job.store.spending import standing_of
 
 @dataclass(frozen=True, kw_only=True)
 class Purchase:
-    """What a generator wants to buy."""
+    """A generator's request for a new provider call."""
 
+    #: The claim under which it is sent.
     fence: Fence
-    #: Chosen by the worker, so that asking again after a lost answer gives the same call.
+    #: Chosen by the worker, so that a repeated request after a lost response returns the same call.
     call_id: str
+    #: Name of the provider.
     provider: str
+    #: Name of the model.
     model: str
+    #: Images to buy, by index in the job.
     image_indexes: tuple[int, ...]
+    #: SHA-256 of the request to the provider, 64 hex digits.
     request_digest: str
-    #: What its worker knows of earlier calls: settled before the decision.
+    #: The worker's report on earlier calls, which is written first.
     known: Known = field(default_factory=Known)
-    #: Whether its worker shows the call's token with each fact about it.
+    #: Whether the worker adds call tokens to its facts.
     shows_tokens: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class BegunCall:
-    """A call that may leave, with its token; and whether jobs may be waiting for a place that another call has left."""
+    """A call that may be sent."""
 
     call: ProviderCall
+    #: Its call token, 32 bytes.
     token: bytes = field(repr=False)
+    #: Whether an earlier call of the report freed a slot, for which jobs may wait.
     frees_slot: bool = False
 
 
 def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall:
-    """Write a call down and move its job to GENERATING, once the ledger knows what the worker knows.
+    """Records a new call and moves its job to GENERATING, after the worker's report was written to the ledger.
 
     Raises `Refusal`: LEASE_LOST, ALREADY_BOUGHT, CONSENT_REQUIRED, BUDGET_EXHAUSTED, PROVIDER_BUSY, PROVIDER_NOT_FOUND,
     UNSUPPORTED, INVALID_INPUT.
     """
     job = _held(connection, purchase.fence)
-    if (asked_before := calls.get(connection, purchase.call_id)) is not None:
-        return _with_token(connection, _same_call(job, asked_before))
-    settled = _learn(connection, job, purchase.fence, purchase.known)
+    if (repeated := calls.get(connection, purchase.call_id)) is not None:
+        return _with_token(connection, _same_call(job, repeated))
+    settled = _settle(connection, job, purchase.fence, purchase.known)
     provider = _provider(connection, purchase.provider)
-    standing = standing_of(connection, job.tenant)
-    if not standing.allowance.allows(Route(provider=provider.name, model=purchase.model)):
+    tenant = standing_of(connection, job.tenant)
+    if not tenant.allowance.allows(Route(provider=provider.name, model=purchase.model)):
         raise _no_provider(provider.name)
     if provider.name not in (job.provider, *job.fallback):
         raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
     if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
-        raise Refusal("UNSUPPORTED", f"{provider.name} does not take {', '.join(lost)}.")
-    # Later statements than the lock: see `services.job.store.jobs.lock`.
+        raise Refusal("UNSUPPORTED", f"{provider.name} does not support {', '.join(lost)}.")
+    # In statements after the lock: see `services.job.store.jobs.lock`.
     known = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=known, staged=staged)
@@ -83,11 +90,11 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
         timeout_seconds=provider.timeout_seconds,
         resumable=provider.capabilities.resumable,
         token_required=purchase.shows_tokens,
-        created_at=standing.now,
+        created_at=tenant.now,
     )
-    call = spending.reserve(connection, standing, call, provider)
+    call = spending.reserve(connection, tenant, call, provider)
     refuse_beyond_limits(connection, provider, job)
-    # Not the time from before: the limits count the requests of the last minute, and others were waited for.
+    # A new time: the limits count the calls of the last minute, and the lock may have taken a while.
     call = replace(call, created_at=_begins_at(job, jobs.clock(connection)))
     calls.add(connection, call, lifts=lifts)
     return _begun(connection, job, call, purchase.known, settled)
@@ -96,19 +103,19 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
 def resend_provider_call(
     connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
 ) -> BegunCall:
-    """Allow an open call of an earlier claim to be sent again under its own key: only where that costs nothing.
+    """Allows an open call of an earlier claim to be sent again with its own key, where a repetition costs nothing.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
     """
     job = _held(connection, fence)
-    settled = _learn(connection, job, fence, known)
+    settled = _settle(connection, job, fence, known)
     call = _call_of(connection, job, call_id)
     provider = _provider(connection, call.provider)
     able = provider.capabilities
     if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
         raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
     if call.claim_number == job.claim_number:
-        # Asked again after a lost answer.
+        # A repeated request after a lost response.
         return _with_token(connection, call)
     refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
@@ -119,12 +126,12 @@ def resend_provider_call(
 def follow_provider_call(
     connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
 ) -> BegunCall:
-    """Move a job to GENERATING whose worker fetches what an earlier claim bought; nothing is bought.
+    """Moves a job to GENERATING whose worker fetches the result of an earlier claim's call; nothing is bought.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
     """
     job = _held(connection, fence)
-    settled = _learn(connection, job, fence, known)
+    settled = _settle(connection, job, fence, known)
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
         raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
@@ -135,8 +142,9 @@ def follow_provider_call(
 def record_operation(
     connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str], token: bytes = b""
 ) -> None:
-    """Write down the provider's operation id: no fence, as it only adds to the ledger, but its token. Twice is fine.
+    """Records the provider's operation id; a repetition changes nothing.
 
+    It needs the call's token but no valid claim, as it only adds to the ledger.
     Raises `Refusal`: INVALID_INPUT, CALL_NOT_FOUND.
     """
     if not operation_id:
@@ -147,22 +155,21 @@ def record_operation(
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
     job, now = jobs.lock_one(connection, call.job_id)
-    # Of a failed job it says that the result can be fetched after all.
-    late = [job] if job is not None and job.is_final else []
-    before = job_writer.snapshots(connection, late)
+    # A failed job's result can be fetched after all, so that its retry may need no consent.
+    final = [job] if job is not None and job.is_final else []
+    before = job_writer.snapshots(connection, final)
     calls.name_operation(connection, call_id, operation_id=operation_id, state=state)
-    job_writer.write(
-        connection, ledger.news(connection, [ledger.LateReport(job=one) for one in late], before, (), now=now)
-    )
+    reports = [ledger.LateReport(job=job) for job in final]
+    job_writer.write(connection, ledger.visible_changes(connection, reports, before, (), now=now))
 
 
 def _begins_at(job: Job, now: datetime) -> datetime:
-    """Not before the consent under which it may be, though the database's clock was set back since."""
+    """Returns the call's time: never before the consent that allows it, even if the database's clock was set back."""
     return now if job.consented_at is None else max(now, job.consented_at)
 
 
-def _learn(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.SettledCall]:
-    settled = ledger.settle(connection, [(job.id, ledger.own(connection, fence, known))], {job.id: job})
+def _settle(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.SettledCall]:
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, known))], {job.id: job})
     spending.settle(connection, settled)
     return settled
 
@@ -171,7 +178,7 @@ def _begun(
     connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.SettledCall]
 ) -> BegunCall:
     job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
-    # Last of all: whoever holds a breaker locks nothing more.
+    # Last of all: a transaction that has locked a breaker must lock nothing more.
     record_outcomes(connection, known.calls, settled)
     return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
 
@@ -196,7 +203,7 @@ def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
 def _held(connection: Connection, fence: Fence) -> Job:
     job = jobs.hold(connection, fence.job_id)
     if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
-        raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held; begin nothing more for it.")
+        raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held; begin no call for it.")
     return job
 
 
@@ -208,5 +215,5 @@ def _provider(connection: Connection, name: str) -> Provider:
 
 
 def _no_provider(name: str) -> Refusal:
-    """The same words for a provider that is not there and for one that the tenant may not use."""
+    """Builds the refusal for an unknown provider; one that the tenant may not use gets the same message."""
     return Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name[:80]!r}.")

@@ -1,4 +1,4 @@
-"""See what became of the wish to cancel, whoever it was that settled a canceled job's last call."""
+"""Finds the result of canceling at the provider once a canceled job's last call has ended, whichever way it ended."""
 
 from collections.abc import Collection
 
@@ -11,7 +11,7 @@ from services.job.store import calls
 
 
 def cancels_ended(connection: Connection, locked: Collection[Job]) -> dict[str, ProviderCancel]:
-    """What the canceled ones among locked jobs have to tell now, by id; a deleted one tells nothing."""
+    """Returns new results of canceled jobs by id; deleted jobs and those without a change are left out."""
     canceled = [job for job in locked if job.state is State.CANCELED and job.deleted_at is None]
     ledger = calls.of_jobs(connection, [job.id for job in canceled]) if canceled else {}
     ends = {job.id: cancel_ended(job, ledger.get(job.id, [])) for job in canceled}

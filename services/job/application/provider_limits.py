@@ -1,4 +1,4 @@
-"""Hold limits and breakers: what may be claimed, whether a call may begin, and what its end says of its provider."""
+"""Applies provider limits and circuit breakers: what may be claimed, which calls may begin, what their ends mean."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,81 +17,85 @@ from services.job.store.calls import SettledCall
 
 
 def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
-    """Offer what the workers offer together; one that starts may have the credential that was missing."""
+    """Records what a worker offers, and writes the merged catalogue.
+
+    `is_starting` marks a worker's first registration: it may bring a corrected credential, so that breakers which a
+    refused credential opened allow a probe at once.
+    """
     providers.lock_catalogue(connection)
     providers.register(connection, worker, known, is_starting=is_starting)
     providers.write(connection, merge(providers.live(connection)))
     if is_starting:
-        breakers.try_again(connection, [one.name for one in known])
+        breakers.try_again(connection, [provider.name for provider in known])
 
 
 def capacity(connection: Connection) -> ClaimCapacity:
-    """How many jobs each provider takes now. Right as long as nobody else claims: see `claims.one_at_a_time`."""
+    """Returns what may be claimed now; valid while no other claim runs, see `due_jobs.lock_claiming`."""
     catalogue = providers.catalogue(connection)
-    limited = [name for name, one in catalogue.items() if one.max_concurrency or one.requests_per_minute]
+    limited = [name for name, known in catalogue.items() if known.max_concurrency or known.requests_per_minute]
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
     return ClaimCapacity(
         now=jobs.clock(connection),
         catalogue=catalogue,
-        slots={name: _places(one, used) for name, one in catalogue.items()},
+        slots={name: _free_slots(provider, used) for name, provider in catalogue.items()},
         breakers=breakers.all_breakers(connection),
     )
 
 
 def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *, resent: str = "") -> None:
-    """Let a request leave only where the provider's limits have room. Raises `Refusal` PROVIDER_BUSY.
+    """Checks that the provider's limits allow another call, until commit. Raises `Refusal` PROVIDER_BUSY.
 
-    `resent` is the call that is sent again, which has its place already.
+    `resent` is the id of a call that is sent again and holds its slot already; "" for a new call.
     """
     if not (provider.max_concurrency or provider.requests_per_minute):
         return
     provider_usage.lock_provider_calls(connection, provider.name)
-    # Later statements than the lock: they count what others began while it was waited for.
-    if (most := provider.max_concurrency) and provider_usage.slots_used_by_others(
+    # In statements after the lock: they count the calls that began while this one waited for it.
+    if (limit := provider.max_concurrency) and provider_usage.slots_used_by_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
-    ) >= most:
-        raise Refusal("PROVIDER_BUSY", f"{provider.name} has as many calls under way as it may ({most}).")
-    if (most := provider.requests_per_minute) and (
-        at := provider_usage.next_free_at(connection, provider.name, most=most)
+    ) >= limit:
+        raise Refusal("PROVIDER_BUSY", f"{provider.name} has reached its limit of {limit} concurrent calls.")
+    if (limit := provider.requests_per_minute) and (
+        at := provider_usage.next_free_at(connection, provider.name, limit=limit)
     ):
         wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
-        message = f"{provider.name} was asked as often as it may be within a minute ({most})."
+        message = f"{provider.name} has reached its limit of {limit} calls within a minute."
         raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[SettledCall]) -> None:
-    """Let breakers learn from calls that ended. They are locked here: lock no job after it."""
-    told = {outcome.call_id: outcome for outcome in outcomes}
-    news: dict[Route, list[CallOutcome]] = defaultdict(list)
-    for one in settled:
-        news[Route(provider=one.provider, model=one.model)].append(told[one.call_id])
-    if not news:
+    """Updates the circuit breakers with calls that ended. It locks breakers: lock no job after it."""
+    by_id = {outcome.call_id: outcome for outcome in outcomes}
+    ended: dict[Route, list[CallOutcome]] = defaultdict(list)
+    for call in settled:
+        ended[Route(provider=call.provider, model=call.model)].append(by_id[call.call_id])
+    if not ended:
         return
     known = breakers.all_breakers(connection)
-    # Nearly always a call went well at a provider that is well: nothing is locked for that.
-    ill = [
+    # Nearly every call succeeds at a healthy provider, and changes no breaker: no lock for those.
+    affected = [
         route
-        for route, ended in news.items()
-        if route in known or any(health_of(one) in (Health.FAILURE, Health.REFUSED) for one in ended)
+        for route, calls in ended.items()
+        if route in known or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
     ]
-    if not ill:
+    if not affected:
         return
-    locked = breakers.lock(connection, ill)
+    locked = breakers.lock(connection, affected)
     now = jobs.clock(connection)
-    breakers.write(connection, [next_state(breaker, news[route], now=now) for route, breaker in locked.items()])
+    breakers.write(connection, [next_state(breaker, ended[route], now=now) for route, breaker in locked.items()])
 
 
 def frees_slot(connection: Connection, settled: Sequence[SettledCall]) -> bool:
-    """Whether jobs may be waiting for what these calls held."""
+    """Whether the ended calls freed slots of a provider with a concurrency limit, for which jobs may wait."""
     if not settled:
         return False
     catalogue = providers.catalogue(connection)
     return any(
-        (provider := catalogue.get(one.provider)) is not None and provider.max_concurrency > 0 for one in settled
+        (provider := catalogue.get(call.provider)) is not None and provider.max_concurrency > 0 for call in settled
     )
 
 
-def _places(provider: Provider, used: provider_usage.Load) -> int:
+def _free_slots(provider: Provider, used: provider_usage.Load) -> int:
     free = UNLIMITED
     if provider.max_concurrency:
         free = min(free, provider.max_concurrency - used.in_use.get(provider.name, 0))

@@ -1,4 +1,4 @@
-"""Look at jobs, without changing them; each look is a transaction of its own, of one moment."""
+"""Reads jobs; each query is one transaction that sees one moment."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,27 +15,30 @@ from services.job.domain.states import State
 from services.job.store import attempts, calls, feed, job_writer, jobs, listing, rows, secrets
 from services.job.store.listing import Filters
 
+#: Jobs of a page without `page_size`.
 DEFAULT_PAGE = 20
+#: Jobs of the largest page.
 LARGEST_PAGE = 100
+#: States in a filter.
 MAX_STATES = 20
 BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
-    """One job of the tenant. Raises `Refusal` JOB_NOT_FOUND, for another tenant's job too."""
+    """Returns one job of the tenant. Raises `Refusal` JOB_NOT_FOUND, also for another tenant's job."""
     jobs.at_one_moment(connection)
-    return _seen(connection, find(connection, tenant, job_id))
+    return _snapshot(connection, find(connection, tenant, job_id))
 
 
-def _seen(connection: Connection, job: Job) -> Snapshot:
-    seen = job_writer.snapshots(connection, [job])[job.id]
+def _snapshot(connection: Connection, job: Job) -> Snapshot:
+    snapshot = job_writer.snapshots(connection, [job])[job.id]
     if job.state is State.QUEUED:
-        return replace(seen, queue_position=listing.queue_position(connection, job))
-    return seen
+        return replace(snapshot, queue_position=listing.queue_position(connection, job))
+    return snapshot
 
 
 def find(connection: Connection, tenant: str, job_id: str) -> Job:
-    """One job of the tenant, unlocked."""
+    """Returns one job of the tenant, unlocked. Raises `Refusal` JOB_NOT_FOUND."""
     job = jobs.get(connection, job_id)
     if job is None or job.tenant != tenant or job.deleted_at is not None:
         raise job_not_found(job_id, hides=job is not None and job.tenant != tenant)
@@ -45,27 +48,28 @@ def find(connection: Connection, tenant: str, job_id: str) -> Job:
 def list_jobs(
     connection: Connection, filters: Filters, *, page_size: int, page_token: str
 ) -> tuple[list[Snapshot], str]:
-    """A page of jobs, newest first, and the token of the next page ("" at the end).
+    """Returns a page of jobs, newest first, and the token of the next page ("" at the end).
 
-    The token binds the filters; pages stay right while jobs arrive, as they continue after the last job seen.
-    Raises `Refusal` INVALID_INPUT for filters that no job can fit, and for a token that this list did not give.
+    The token is valid only for the same filters. New jobs do not shift pages, as each continues after the last job of
+    the one before. `page_size` 0 means 20; at most 100 are returned. Raises `Refusal` INVALID_INPUT for invalid
+    filters, and for a token of another list.
     """
     if page_size < 0:
-        raise _wrong("page_size", "1 to 100.")
+        raise _invalid("page_size", "1 to 100.")
     check(_out_of_bounds(filters))
     jobs.at_one_moment(connection)
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
     tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of=rows.as_json(rows.to_json(filters)))
     after = _position(tokens.open(page_token)) if page_token else None
     found = listing.page(connection, filters, after=after, size=size + 1)
-    shown = found[:size]
-    seen = job_writer.snapshots(connection, shown)
-    token = tokens.seal(shown[-1].created_at.isoformat(), shown[-1].id) if len(found) > size else ""
-    return [seen[job.id] for job in shown], token
+    page = found[:size]
+    snapshots = job_writer.snapshots(connection, page)
+    token = tokens.seal(page[-1].created_at.isoformat(), page[-1].id) if len(found) > size else ""
+    return [snapshots[job.id] for job in page], token
 
 
 def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:
-    """Every claim of a job with the calls that were begun under it, oldest first."""
+    """Returns every claim of a job with the calls that it sent, oldest first. Raises `Refusal` JOB_NOT_FOUND."""
     jobs.at_one_moment(connection)
     find(connection, tenant, job_id)
     return _attempts(connection, job_id)
@@ -80,46 +84,52 @@ def _attempts(connection: Connection, job_id: str) -> list[tuple[Attempt, Sequen
 
 
 def get_any_job(connection: Connection, job_id: str) -> tuple[Snapshot, list[tuple[Attempt, Sequence[ProviderCall]]]]:
-    """A job, whosever it is, with every claim of it. Raises `Refusal` JOB_NOT_FOUND."""
+    """Returns a job of any tenant, with all its claims. Raises `Refusal` JOB_NOT_FOUND."""
     jobs.at_one_moment(connection)
     job = jobs.get(connection, job_id)
     if job is None or job.deleted_at is not None:
         raise job_not_found(job_id)
-    return _seen(connection, job), _attempts(connection, job_id)
+    return _snapshot(connection, job), _attempts(connection, job_id)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinalEvents:
-    """A page of final events; the token of the next one is "" at the end, and the one to come back with never is."""
+    """A page of final events."""
 
-    seen: Sequence[Snapshot]
+    #: Jobs as they were at their final events, in the order of the feed.
+    snapshots: Sequence[Snapshot]
+    #: Token of the next page; "" at the end.
     next_page_token: str
+    #: Token by which a later call continues after this page; never "".
     resume_token: str
 
 
 def list_final_events(
     connection: Connection, *, since: datetime | None, page_size: int, page_token: str
 ) -> FinalEvents:
-    """Final events in the order of the feed, those that occurred after a time, behind the place of a token.
+    """Returns final events in the order of the feed: those after the token's position that occurred after `since`.
 
-    Whatever is committed by now has its place afterwards, so that whoever comes back with a token misses nothing.
+    Every event that is committed by now gets its position here, so that a reader with a token misses none.
+    `page_size` 0 means 100; at most 1,000 are returned. Raises `Refusal` INVALID_INPUT.
     """
     if page_size < 0:
-        raise _wrong("page_size", "1 to 1,000.")
+        raise _invalid("page_size", "1 to 1,000.")
     size, earliest = min(page_size or 100, 1000), since or BEFORE_ALL
     tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of="final events")
-    # No place is earlier than its event.
-    place = datetime.fromisoformat(tokens.open(page_token)[0]) if page_token else earliest
-    placed = feed.extend(connection)
-    found = feed.after(connection, place, since=earliest, most=size + 1)
-    shown = found[:size]
-    token = tokens.seal((shown[-1][1] if shown else place).isoformat())
-    is_end = len(found) <= size and placed < feed.MAX_POSITIONED
-    return FinalEvents(seen=[seen for seen, _ in shown], next_page_token="" if is_end else token, resume_token=token)
+    # No position is earlier than its event.
+    position = datetime.fromisoformat(tokens.open(page_token)[0]) if page_token else earliest
+    positioned = feed.extend(connection)
+    found = feed.after(connection, position, since=earliest, limit=size + 1)
+    page = found[:size]
+    token = tokens.seal((page[-1][1] if page else position).isoformat())
+    is_end = len(found) <= size and positioned < feed.MAX_POSITIONED
+    return FinalEvents(
+        snapshots=[snapshot for snapshot, _ in page], next_page_token="" if is_end else token, resume_token=token
+    )
 
 
-def _position(words: Sequence[str]) -> tuple[datetime, str]:
-    created_at, job_id = words
+def _position(parts: Sequence[str]) -> tuple[datetime, str]:
+    created_at, job_id = parts
     return datetime.fromisoformat(created_at), job_id
 
 
@@ -131,5 +141,5 @@ def _out_of_bounds(filters: Filters) -> Iterator[Violation]:
         yield Violation(field="statuses", message=f"At most {MAX_STATES}.")
 
 
-def _wrong(field: str, message: str) -> Refusal:
+def _invalid(field: str, message: str) -> Refusal:
     return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))

@@ -1,4 +1,4 @@
-"""Let in what a tenant's quota has room for. Asked after the key: a replay takes nothing."""
+"""Enforces tenants' quotas, after the idempotency key: a replay counts against none."""
 
 from collections.abc import Mapping
 
@@ -11,60 +11,61 @@ from services.job.store import quotas
 
 
 def admit_job(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> Rate | None:
-    """Make sure that there is room for one more job. Raises `Refusal` QUOTA_EXCEEDED.
+    """Checks that the quota allows one more job, and counts the request; returns the tenant's rate.
 
-    Without a quota nothing is asked and nothing changed: what bounds the tenant's claims stays as it is.
+    None as quota checks and changes nothing, so that the stored limit of jobs at generators stays.
+    Raises `Refusal` QUOTA_EXCEEDED.
     """
     if quota is None:
         return None
     if quota.max_queued is not None or (quota.max_high_priority is not None and priority == Priority.HIGH):
         quotas.lock_tenant_quota(connection, tenant)
     _refuse_if_full(connection, tenant, quota, priority=priority)
-    quotas.set_in_flight(connection, tenant, most=quota.max_in_flight)
+    quotas.set_in_flight(connection, tenant, limit=quota.max_in_flight)
     return take_request(connection, tenant, quota.requests_per_minute)
 
 
 def precheck_quota(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> None:
-    """Refuse what would be refused by now, and take nothing: asked before work that would be in vain.
+    """Checks the quota without counting the request, before work that a refusal would waste.
 
-    Nobody is waited for, so that only `admit_job` tells for sure. Raises `Refusal` QUOTA_EXCEEDED.
+    It takes no lock, so that only `admit_job` decides. Raises `Refusal` QUOTA_EXCEEDED.
     """
     if quota is None:
         return
     _refuse_if_full(connection, tenant, quota, priority=priority)
     per_minute = quota.requests_per_minute
     if per_minute is not None and (seconds := wait(per_minute, full_in=quotas.full_in(connection, tenant))) > 0:
-        raise _used_up(per_minute, seconds)
+        raise _rate_exceeded(per_minute, seconds)
 
 
 def take_request(connection: Connection, tenant: str, per_minute: int | None) -> Rate | None:
-    """Count one request of a tenant. Raises `Refusal` QUOTA_EXCEEDED."""
+    """Counts one request of a tenant; returns its rate, None without a limit. Raises `Refusal` QUOTA_EXCEEDED."""
     if per_minute is None:
         return None
     full_in = quotas.take_one(connection, tenant, share=WINDOW / per_minute, window=WINDOW) if per_minute else None
     if full_in is None:
-        raise _used_up(per_minute, wait(per_minute, full_in=quotas.full_in(connection, tenant)))
+        raise _rate_exceeded(per_minute, wait(per_minute, full_in=quotas.full_in(connection, tenant)))
     return rate(per_minute, full_in=full_in)
 
 
 def _refuse_if_full(connection: Connection, tenant: str, quota: Quota, *, priority: int) -> None:
     queued, high = quota.max_queued, quota.max_high_priority if priority == Priority.HIGH else None
-    if queued is not None and quotas.queued(connection, tenant, most=queued) >= queued:
-        raise _full("max_queued", f"{queued} jobs wait already, which is as many as may.")
-    if high is not None and quotas.of_high_priority(connection, tenant, high=priority, most=high) >= high:
-        raise _full("max_high_priority", f"{high} jobs of high priority are under way, which is as many as may.")
+    if queued is not None and quotas.queued(connection, tenant, limit=queued) >= queued:
+        raise _full("max_queued", f"The tenant's limit of {queued} queued jobs is reached.")
+    if high is not None and quotas.of_high_priority(connection, tenant, high=priority, limit=high) >= high:
+        raise _full("max_high_priority", f"The tenant's limit of {high} unfinished high-priority jobs is reached.")
 
 
-def _used_up(per_minute: int, seconds: float) -> Refusal:
-    message = f"{per_minute} requests a minute are allowed, and are used up."
+def _rate_exceeded(per_minute: int, seconds: float) -> Refusal:
+    message = f"The tenant's limit of {per_minute} requests a minute is reached."
     return Refusal(
-        "QUOTA_EXCEEDED", message, metadata=_of("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)
+        "QUOTA_EXCEEDED", message, metadata=_named("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)
     )
 
 
 def _full(name: str, message: str) -> Refusal:
-    return Refusal("QUOTA_EXCEEDED", message, metadata=_of(name), retry_after_seconds=FULL_SECONDS)
+    return Refusal("QUOTA_EXCEEDED", message, metadata=_named(name), retry_after_seconds=FULL_SECONDS)
 
 
-def _of(name: str) -> Mapping[str, str]:
-    return {"quota": name}
+def _named(quota: str) -> Mapping[str, str]:
+    return {"quota": quota}

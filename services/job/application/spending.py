@@ -1,4 +1,4 @@
-"""Hold budgets: what a job may cost is looked at when it is submitted, what a call may cost reserved when it begins."""
+"""Enforces budgets: a job's price is checked when it is submitted, a call's price is reserved when it begins."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,55 +15,55 @@ from services.job.store.calls import SettledCall
 from services.job.store.spending import Move
 
 
-def refuse_unpriced(standing: TenantSpending, ways: Mapping[str, tuple[Provider, str]]) -> None:
-    """Refuse a bounded tenant's job for each way, by the field that names it, whose price nobody knows.
+def refuse_unpriced(tenant: TenantSpending, routes: Mapping[str, tuple[Provider, str]]) -> None:
+    """Refuses a job of a tenant with a budget whose routes have no price; keys are the fields that name the routes.
 
     Raises `Refusal` INVALID_INPUT.
     """
-    if standing.allowance.has_budget:
-        bounds.check(spending.unpriced(ways))
+    if tenant.allowance.has_budget:
+        bounds.check(spending.unpriced(routes))
 
 
-def refuse_uncovered(standing: TenantSpending, ways: Iterable[tuple[Provider, str]], *, images: int) -> None:
-    """Refuse a job none of whose ways the budget covers by now; a way without a price counts as none.
+def refuse_uncovered(tenant: TenantSpending, routes: Iterable[tuple[Provider, str]], *, images: int) -> None:
+    """Refuses a job if the budget covers none of its routes now; a route without a price is ignored.
 
-    Nothing is reserved: only the beginning of a call tells for sure. Raises `Refusal` BUDGET_EXHAUSTED.
+    Nothing is reserved: only the beginning of a call decides. Raises `Refusal` BUDGET_EXHAUSTED.
     """
-    if not standing.allowance.has_budget:
+    if not tenant.allowance.has_budget:
         return
-    prices = [spending.price_of(provider, model, images=images) for provider, model in ways]
-    least = min((price for price in prices if price is not None), default=0)
-    spending.check(standing, price=least, totals={period: used.total + least for period, used in standing.used.items()})
+    prices = [spending.price_of(provider, model, images=images) for provider, model in routes]
+    lowest = min((price for price in prices if price is not None), default=0)
+    spending.check(tenant, price=lowest, totals={period: used.total + lowest for period, used in tenant.used.items()})
 
 
-def reserve(connection: Connection, standing: TenantSpending, call: ProviderCall, provider: Provider) -> ProviderCall:
-    """The call with what is reserved for it.
+def reserve(connection: Connection, tenant: TenantSpending, call: ProviderCall, provider: Provider) -> ProviderCall:
+    """Reserves the price of a call; returns the call with its reservation.
 
-    Raises `Refusal`: BUDGET_EXHAUSTED, UNSUPPORTED for a price that nobody knows.
+    Raises `Refusal`: BUDGET_EXHAUSTED, UNSUPPORTED for an unknown price.
     """
-    if not standing.allowance.has_budget or provider.as_model(call.model).capabilities.free:
+    if not tenant.allowance.has_budget or provider.as_model(call.model).capabilities.free:
         return call
     price = spending.price_of(provider, call.model, images=len(call.image_indexes))
     if price is None:
         raise Refusal("UNSUPPORTED", f"{provider.name} names no price for {call.model}, and the tenant has a budget.")
-    # The refusal takes back what is added here.
-    used = store.reserve(connection, standing.tenant, standing.today, price)
-    spending.check(standing, price=price, totals={period: one.total for period, one in used.items()})
-    return replace(call, billed_to=standing.tenant, billed_on=standing.today, reserved_micros=price)
+    # A refusal rolls this back.
+    sums = store.reserve(connection, tenant.tenant, tenant.today, price)
+    spending.check(tenant, price=price, totals={period: used.total for period, used in sums.items()})
+    return replace(call, billed_to=tenant.tenant, billed_on=tenant.today, reserved_micros=price)
 
 
 def settle(connection: Connection, settled: Sequence[SettledCall]) -> None:
-    """Count what calls cost that have just ended, in place of what was reserved for them. Lock no job after it."""
+    """Replaces the reservations of calls that just ended by their costs. It locks sums: lock no job after it."""
     if moves := _moves(settled):
         store.move(connection, moves)
 
 
 def _moves(settled: Sequence[SettledCall]) -> list[Move]:
     moves = []
-    for one in settled:
-        if one.billed_to is None or one.billed_on is None or one.reserved_micros is None:
+    for call in settled:
+        if call.billed_to is None or call.billed_on is None or call.reserved_micros is None:
             continue
-        cost = spending.charge(one.phase, reserved=one.reserved_micros, cost=one.cost_micros)
+        cost = spending.charge(call.phase, reserved=call.reserved_micros, cost=call.cost_micros)
         if cost is not None:
-            moves.append(Move(tenant=one.billed_to, day=one.billed_on, spent=cost, reserved=-one.reserved_micros))
+            moves.append(Move(tenant=call.billed_to, day=call.billed_on, spent=cost, reserved=-call.reserved_micros))
     return moves

@@ -1,7 +1,7 @@
-"""The stale-job monitor's rules: what to do with a job that nobody moves any more.
+"""Rules of the stale-job monitor: what to do with jobs that no worker or deadline moves in time.
 
-Each candidate is noted with the sequence at which it was seen, and judged again under its lock: a job that moved
-meanwhile is left alone.
+Each candidate is noted with its sequence, and judged again while it is locked: a job that changed meanwhile is left
+alone.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,28 +21,30 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, breakers, calls, job_writer, jobs, providers, stale
 
+#: Key in `Job.failure_counts`: rescues of the job while a call was open.
 RECOVERIES = "recoveries"
-#: Jobs of one rule that are looked at together.
+#: Jobs of one rule that are judged together.
 PAGE = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A job that looked stale at a sequence and claim."""
+    """A job that looked stale."""
 
     job_id: str
+    #: `Job.sequence` at that time.
     sequence: int
 
 
-def candidates(connection: Connection, limits: StageTimeouts, *, most: int = PAGE) -> list[Candidate]:
-    """Jobs that break a rule now, at most so many of each rule."""
+def candidates(connection: Connection, limits: StageTimeouts, *, limit: int = PAGE) -> list[Candidate]:
+    """Returns jobs that break a rule now, at most `limit` of each rule."""
     return [
-        Candidate(job_id=job_id, sequence=sequence) for job_id, sequence in stale.find(connection, limits, most=most)
+        Candidate(job_id=job_id, sequence=sequence) for job_id, sequence in stale.find(connection, limits, limit=limit)
     ]
 
 
 def rescue(connection: Connection, noted: Sequence[Candidate], *, limits: StageTimeouts) -> dict[str, int]:
-    """Act on candidates that are still stale and have not moved since; returns counts by what was done."""
+    """Acts on candidates that are still stale, unchanged and not locked; returns counts by `Transition` value."""
     seen = {candidate.job_id: candidate.sequence for candidate in noted}
     free = stale.lock_free(connection, list(seen))
     now = jobs.clock(connection)
@@ -74,7 +76,10 @@ def judge(
     limits: StageTimeouts,
     now: datetime,
 ) -> Change | None:
-    """What the rules say about a job, or None when it is not stale."""
+    """Returns the change that the rules demand; None for a job that is not stale.
+
+    `blocked_by` is the open circuit breaker that the job waits for, if any.
+    """
     indexes = {image.image_index for image in staged}
     is_paid_for = may_still_deliver(calls, set(range(job.image_count)) - indexes)
     if (late := _waited_too_long(job, blocked_by, limits, now, is_paid_for=is_paid_for)) is not None:
@@ -94,7 +99,7 @@ def _end_generating(
     recoveries = job.failure_counts.get(RECOVERIES, 0)
     open_call = has_open_calls(calls)
     if open_call and recoveries < retry_policy.MAX_RECOVERIES:
-        # The claimer decides about the open call; a rescue as such costs nothing.
+        # The next claim decides about the open call; the rescue itself counts as no failure.
         counts: Mapping[str, int] = {**job.failure_counts, RECOVERIES: recoveries + 1}
         return transitions.requeue(job, delay_seconds=0, counts=counts, now=now)
     if not open_call and staged == set(range(job.image_count)):
@@ -103,12 +108,12 @@ def _end_generating(
 
 
 def _judge_upload(job: Job, *, expired: bool, limits: StageTimeouts, now: datetime) -> Change | None:
-    """A try that ended or takes too long is counted; to wait for an uploader is no try, and has a limit of its own."""
+    """Counts an upload claim that expired or takes too long; waiting for an uploader has its own limit."""
     if expired or (job.lease is not None and _is_over(job.lease.locked_at, limits.max_uploading_seconds, limits, now)):
         failure = transitions.lease_ran_out(job) if expired else _too_long(job)
         return _end_of_claim(job, failure, calls=(), staged=set(), limits=limits, now=now)
-    waits_since = job.uploading_since or job.run_at
-    if job.lease is None and now - waits_since > timedelta(seconds=limits.max_queued_seconds):
+    waiting_since = job.uploading_since or job.run_at
+    if job.lease is None and now - waiting_since > timedelta(seconds=limits.max_queued_seconds):
         return transitions.fail(job, _too_long(job), now=now)
     return None
 
@@ -134,7 +139,7 @@ def _claim_is_too_long(job: Job, limits: StageTimeouts, now: datetime) -> bool:
 
 
 def _is_over(since: datetime, longest: float, limits: StageTimeouts, now: datetime) -> bool:
-    """Whether a worker that renews its lease has had the time that it was told of, and a lease more to end itself."""
+    """Whether a worker has used its time, and the duration of one more lease to stop by itself."""
     return now - since > timedelta(seconds=longest + limits.lease_seconds)
 
 
@@ -143,7 +148,7 @@ def _too_long(job: Job) -> Failure:
         stage=Stage(job.state),
         code=Code.TIMEOUT,
         reason="STAGE_TIMEOUT",
-        message=f"The job was {job.state} for longer than any job may.",
+        message=f"The job was {job.state} for longer than the limit of this stage.",
         retryable=True,
     )
 
@@ -154,7 +159,7 @@ def _waited_too_long(
     if job.state is not State.QUEUED:
         return None
     if is_paid_for and _seconds_waited(job, now) <= limits.max_queued_seconds:
-        # What was paid for and can be had is followed by whoever claims the job next, past its deadlines.
+        # The next claim fetches a paid result, even after the job's deadlines.
         return None
     if blocked_by is not None and _is_hopeless(job, blocked_by, now):
         return blocked_by.cause()
@@ -166,13 +171,13 @@ def _waited_too_long(
         stage=Stage.QUEUED,
         code=Code.TIMEOUT,
         reason="DEADLINE_EXCEEDED",
-        message="The job waited for longer than it was allowed to.",
+        message="The job waited longer than its deadline or the limit allows.",
         retryable=True,
     )
 
 
 def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
-    """Whether a credential has been refused for so long that nobody should wait for it."""
+    """Whether the provider has refused the credential for too long to wait for it."""
     if blocked_by.code is not Code.AUTH_ERROR or job.queued_at is None or blocked_by.opened_at is None:
         return False
     return (now - max(job.queued_at, blocked_by.opened_at)).total_seconds() > MAX_AUTH_OUTAGE_SECONDS

@@ -1,4 +1,4 @@
-"""Accept a job: once per key, whatever is repeated."""
+"""Creates jobs, once per idempotency key."""
 
 import hashlib
 from collections.abc import Mapping
@@ -20,40 +20,46 @@ from services.job.domain.requests import JobRequest
 from services.job.store import idempotency, inputs, job_writer, jobs, providers
 from services.job.store.spending import standing_of
 
+#: Scope of the idempotency keys of new jobs.
 SCOPE = "jobs"
 
 
 @dataclass(frozen=True, kw_only=True)
 class NewJob:
-    """What a caller asks for; `pictures` are input images that came as bytes, by index (-1 is the mask).
-
-    `join_within_seconds`: how long ago a job of the same fingerprint may last have been asked for to be joined; None
-    for callers that never join.
-    """
+    """A request for a new job."""
 
     tenant: str
+    #: The caller's key; "" for none.
     idempotency_key: str
+    #: Digest of the request by which repetitions are compared.
     fingerprint: str
     request: JobRequest
-    pictures: Mapping[int, bytes] = field(default_factory=dict)
+    #: Input images that were sent as bytes, by index; -1 is the mask.
+    input_bytes: Mapping[int, bytes] = field(default_factory=dict)
+    #: W3C trace context; None without tracing.
     traceparent: str | None = None
+    #: Quota of the tenant; None when the caller knows none.
     quota: Quota | None = None
+    #: Age in seconds up to which a request with the same fingerprint is joined instead; None to never join.
     join_within_seconds: int | None = None
 
 
 class ActionResult(NamedTuple):
-    """What came of a wish; `replayed` says that its key was known, or a job was joined, and nothing was done."""
+    """Result of a client's action on a job."""
 
-    seen: Snapshot
+    #: The job after the action.
+    snapshot: Snapshot
+    #: Whether nothing was changed, as the key was known or an earlier job was joined.
     replayed: bool = False
+    #: The tenant's request rate after the action; None without such a quota.
     rate: Rate | None = None
 
 
 def create_job(connection: Connection, new: NewJob) -> ActionResult:
-    """Write a job down, or find the one that the key stands for.
+    """Creates a job, or returns the one of the key or the joined one.
 
-    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, BUDGET_EXHAUSTED, QUOTA_EXCEEDED, or whatever is wrong with
-    the request.
+    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED, JOB_DELETED, BUDGET_EXHAUSTED, QUOTA_EXCEEDED, or those of
+    `request_validation.choose`.
     """
     joined = _joined(connection, new)
     job_id = joined or prefixed("job", new_uuid7())
@@ -61,14 +67,14 @@ def create_job(connection: Connection, new: NewJob) -> ActionResult:
         key = idempotency.Key(tenant=new.tenant, scope=SCOPE, key=new.idempotency_key)
         taken = idempotency.take(connection, key, fingerprint=new.fingerprint, job_id=job_id)
         if taken is not None:
-            return replayed(connection, taken, new.fingerprint)
+            return replay(connection, taken, new.fingerprint)
     if joined is not None:
-        return replayed(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
-    provider, model = _way(connection, new)
-    if new.pictures:
+        return replay(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
+    provider, model = _route(connection, new)
+    if new.input_bytes:
         precheck_quota(connection, new.tenant, new.quota, priority=new.request.priority)
-        # Before anything that others of the tenant wait for: this may take seconds.
-        inputs.add(connection, job_id, new.pictures)
+        # Before the lock that other requests of the tenant wait for: this may take seconds.
+        inputs.add(connection, job_id, new.input_bytes)
     rate = admit_job(connection, new.tenant, new.quota, priority=new.request.priority)
     job = transitions.submit(
         job_id=job_id,
@@ -82,36 +88,40 @@ def create_job(connection: Connection, new: NewJob) -> ActionResult:
     return ActionResult(job_writer.write_new(connection, job), rate=rate)
 
 
-def _way(connection: Connection, new: NewJob) -> tuple[Provider, str]:
-    """Where the job goes: of what its tenant may use, and by what its budget covers now."""
-    offered, standing, request = providers.offered(connection), standing_of(connection, new.tenant), new.request
-    mine, around = standing.allowance.narrow(offered), standing.allowance.fallback_providers(offered)
-    if offered and not mine:
+def _route(connection: Connection, new: NewJob) -> tuple[Provider, str]:
+    """Returns provider and model of the job: of those that its tenant may use, within its budget."""
+    offered, tenant, request = providers.offered(connection), standing_of(connection, new.tenant), new.request
+    allowed, fallbacks = tenant.allowance.narrow(offered), tenant.allowance.fallback_providers(offered)
+    if offered and not allowed:
         raise Refusal("PROVIDER_NOT_FOUND", "No provider is offered to this tenant.")
-    provider, model = choose(request, mine, fallbacks=around)
-    ways = {"model" if request.model else "provider": (provider, model)}
-    ways |= {f"fallback.{i}": (around[name], around[name].default_model) for i, name in enumerate(request.fallback)}
-    spending.refuse_unpriced(standing, ways)
-    spending.refuse_uncovered(standing, ways.values(), images=request.n)
+    provider, model = choose(request, allowed, fallbacks=fallbacks)
+    routes = {"model" if request.model else "provider": (provider, model)}
+    for index, name in enumerate(request.fallback):
+        routes[f"fallback.{index}"] = (fallbacks[name], fallbacks[name].default_model)
+    spending.refuse_unpriced(tenant, routes)
+    spending.refuse_uncovered(tenant, routes.values(), images=request.n)
     return provider, model
 
 
 def _joined(connection: Connection, new: NewJob) -> str | None:
-    """The job that a caller without a key repeats itself about."""
+    """Returns the id of the job that a repeated request without a key joins; None for none."""
     if new.join_within_seconds is None:
         return None
-    # Until this transaction ends: a repetition sees what the request before it wrote, however slow that was.
+    # Held until this transaction ends: a repetition sees what the earlier request wrote, however slow that was.
     idempotency.lock_fingerprint(connection, new.tenant, SCOPE, new.fingerprint)
     return idempotency.newest_job_of_fingerprint(
         connection, new.tenant, SCOPE, new.fingerprint, within_seconds=new.join_within_seconds
     )
 
 
-def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> ActionResult:
-    """The job that a key stands for, as it is now. Raises `Refusal` for another body or a job that is gone."""
+def replay(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> ActionResult:
+    """Returns the current state of a key's job.
+
+    Raises `Refusal`: IDEMPOTENCY_KEY_REUSED for another body, JOB_DELETED.
+    """
     if taken.fingerprint != fingerprint:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
-    # Locked, so that what is read of it afterwards is of the same moment.
+    # Locked, so that its images and calls are read at the same moment.
     job, _ = jobs.lock_one(connection, taken.job_id)
     if job is None or job.deleted_at is not None:
         raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
@@ -119,7 +129,7 @@ def replayed(connection: Connection, taken: idempotency.Taken, fingerprint: str)
 
 
 def fingerprint_of(*parts: bytes) -> str:
-    """Digest by which replays are compared."""
+    """Returns a SHA-256 digest in hex of the parts, each with its length."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

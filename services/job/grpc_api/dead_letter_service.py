@@ -37,8 +37,8 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
 
         async def work() -> dead.ListDeadLettersResponse:
             first = _sequence(request.page_token, "page_token") if request.page_token else 1
-            most = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
-            page = await self._letters.page(first=first, most=most, parked=request.parked)
+            limit = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
+            page = await self._letters.page(first=first, limit=limit, parked=request.parked)
             following = "" if page.next_sequence is None else str(page.next_sequence)
             return dead.ListDeadLettersResponse(
                 dead_letters=[_letter(one) for one in page.messages], next_page_token=following

@@ -62,18 +62,18 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 idempotency_key=request.idempotency_key,
                 fingerprint=request.fingerprint or _fingerprint(request.request),
                 request=from_protobuf.request(request.request),
-                pictures=from_protobuf.pictures(request.request),
+                input_bytes=from_protobuf.input_bytes(request.request),
                 traceparent=traceparent(),
                 quota=from_protobuf.quota(request),
                 join_within_seconds=(request.join_within_seconds if request.HasField("join_within_seconds") else None),
             )
-            pool = Pool.INPUTS if new.pictures else Pool.WRITES
+            pool = Pool.INPUTS if new.input_bytes else Pool.WRITES
             return await self._database.run(lambda connection: submission.create_job(connection, new), pool=pool)
 
         done = await answer(work)
         self._relay.wake()
         return job_service_pb2.CreateJobResponse(
-            job=self._job(done.seen), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
+            job=self._job(done.snapshot), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
         )
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
@@ -103,7 +103,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             lambda connection: user_actions.cancel_job(connection, tenant, job_id, idempotency_key=key)
         )
         self._relay.wake()
-        return job_service_pb2.CancelJobResponse(job=self._job(done.seen), replayed=done.replayed)
+        return job_service_pb2.CancelJobResponse(job=self._job(done.snapshot), replayed=done.replayed)
 
     async def RetryJob(
         self, request: job_service_pb2.RetryJobRequest, context: Context
@@ -124,7 +124,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         done = await self._write(lambda connection: user_actions.retry_job(connection, retry))
         self._relay.wake()
         return job_service_pb2.RetryJobResponse(
-            job=self._job(done.seen), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
+            job=self._job(done.snapshot), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
         )
 
     async def TakeRequest(
@@ -157,7 +157,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             pool=Pool.LISTS,
         )
         return job_service_pb2.ListFinalEventsResponse(
-            jobs=[self._job(one) for one in found.seen],
+            jobs=[self._job(one) for one in found.snapshots],
             next_page_token=found.next_page_token,
             resume_token=found.resume_token,
         )

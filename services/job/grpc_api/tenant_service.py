@@ -51,18 +51,19 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
         self, request: tenant_service_pb2.ListSpendRequest, context: Any
     ) -> tenant_service_pb2.ListSpendResponse:
         """Tell what tenants with a budget have spent of it; a page begins behind the tenant that its token names."""
-        most = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
+        limit = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
 
         async def work() -> list[TenantSpending]:
-            if most < 1:
+            if limit < 1:
                 raise _wrong("page_size", f"1 to {LARGEST_PAGE}.")
             return await self._database.run(
-                lambda connection: spending.standings(connection, after=request.page_token, most=most), pool=Pool.LISTS
+                lambda connection: spending.standings(connection, after=request.page_token, limit=limit),
+                pool=Pool.LISTS,
             )
 
         found = await answer(work)
         return tenant_service_pb2.ListSpendResponse(
-            tenants=[_spend(one) for one in found], next_page_token=found[-1].tenant if len(found) == most else ""
+            tenants=[_spend(one) for one in found], next_page_token=found[-1].tenant if len(found) == limit else ""
         )
 
 

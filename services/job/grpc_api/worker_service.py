@@ -95,7 +95,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Give open calls of final jobs."""
 
         def work(connection: Connection) -> tuple[list[settlements.Settlement], CallTokens]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MOST_AT_ONCE]]
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MAX_TOKENS]]
             held = settlements.claim(
                 connection,
                 worker=request.worker,
@@ -132,8 +132,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Take note of folders that are empty, and give others to empty."""
 
         def work(connection: Connection) -> list[deletions.Deletion]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MOST_AT_ONCE]]
-            seen = [(one.id, from_protobuf.token(one.lease_token)) for one in request.emptied[: claims.MOST_AT_ONCE]]
+            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MAX_TOKENS]]
+            seen = [(one.id, from_protobuf.token(one.lease_token)) for one in request.emptied[: claims.MAX_TOKENS]]
             deletions.note_empty(connection, seen)
             bucket = BUCKETS.get(request.bucket, "staging")
             return deletions.claim(connection, bucket=bucket, tokens=tokens, limits=self._limits)
@@ -172,7 +172,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return bucket_sweep.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
 
         seen = await self._ask(work)
-        return worker_service_pb2.ReportSweepResponse(to_go=seen.to_go, missing=seen.missing)
+        return worker_service_pb2.ReportSweepResponse(to_go=seen.to_delete, missing=seen.missing)
 
     async def GetJobInput(
         self, request: worker_service_pb2.GetJobInputRequest, context: Context

@@ -116,11 +116,11 @@ class Watchers:
         }
         if not positions:
             return {}
-        most = self._most_at_once
+        limit = self._most_at_once
         found, gone = await self._database.run(
-            lambda connection: (events.later(connection, positions, most=most), events.gone(connection, positions))
+            lambda connection: (events.later(connection, positions, limit=limit), events.gone(connection, positions))
         )
-        if len(found) == most:
+        if len(found) == limit:
             self._read_the_rest(list(positions), found[-1].job.id)
         for job_id, read in groupby(found, key=lambda seen: seen.job.id):
             self._offer(job_id, tuple(read), after=positions[job_id])

@@ -66,7 +66,7 @@ class OutboxRelay:
         counts = {"published": 0, "kept": 0}
         while self._broker.is_connected:
             behind, self._behind = self._behind, ""
-            due = await self._database.run(partial(outbox.claim, after=behind, most=BATCH, seconds=HELD_SECONDS))
+            due = await self._database.run(partial(outbox.claim, after=behind, limit=BATCH, seconds=HELD_SECONDS))
             if not due:
                 if behind:
                     continue

@@ -47,15 +47,15 @@ class Purger:
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
-        await self._repeat(lambda c: idempotency.replace_keys(c, most=BATCH))
+        await self._repeat(lambda c: idempotency.replace_keys(c, limit=BATCH))
         return {
-            "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, most=BATCH)),
-            "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, most=BATCH)),
-            "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, most=BATCH)),
+            "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, limit=BATCH)),
+            "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, limit=BATCH)),
+            "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, limit=BATCH)),
             "tombstones": await self._repeat(
-                lambda c: retention.forget_tombstones(c, seconds=self._key_retention, most=BATCH)
+                lambda c: retention.forget_tombstones(c, seconds=self._key_retention, limit=BATCH)
             ),
-            "sums": await self._repeat(lambda c: spending.forget(c, most=BATCH)),
+            "sums": await self._repeat(lambda c: spending.forget(c, limit=BATCH)),
         }
 
     async def _repeat(self, purge: Callable[[Connection], int]) -> int:
@@ -68,12 +68,12 @@ class Purger:
         return purged
 
 
-def give_up_calls(connection: Connection, *, limits: StageTimeouts, most: int) -> int:
+def give_up_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
     """Settle as unknown what is open for more than its day, as a worker's last look does; how many.
 
     Its provider may be gone from every generator, and a job with an open call is never purged.
     """
-    lost = settlements.abandoned_calls(connection, most=most)
+    lost = settlements.abandoned_calls(connection, limit=limit)
     told = [
         CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in lost
@@ -82,9 +82,9 @@ def give_up_calls(connection: Connection, *, limits: StageTimeouts, most: int) -
     return len(lost)
 
 
-def purge_jobs(connection: Connection, *, seconds: float, most: int) -> int:
+def purge_jobs(connection: Connection, *, seconds: float, limit: int) -> int:
     """Delete the oldest jobs that have been final for so long, as a user's deletion does; how many."""
-    due = retention.lock_jobs_over_for(connection, seconds=seconds, most=most)
+    due = retention.lock_jobs_over_for(connection, seconds=seconds, limit=limit)
     for job_id in due:
         user_actions.erase_job(connection, job_id)
     return len(due)

@@ -122,7 +122,7 @@ class StaleJobMonitor:
 
     def _look(self, connection: Connection) -> Sequence[stale_jobs.Candidate]:
         self._mind_the_clock(connection)
-        return stale_jobs.candidates(connection, self._limits, most=self._page)
+        return stale_jobs.candidates(connection, self._limits, limit=self._page)
 
     def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
         # In the transaction that judges by this clock: between two ticks it may have been set.

@@ -122,7 +122,7 @@ def input_image(image: job_pb2.InputImage) -> InputImage:
     )
 
 
-def pictures(wanted: job_pb2.JobRequest) -> dict[int, bytes]:
+def input_bytes(wanted: job_pb2.JobRequest) -> dict[int, bytes]:
     """Input pictures that came as bytes, by index."""
     named = [*enumerate(wanted.input_images), *([(MASK, wanted.mask)] if wanted.HasField("mask") else [])]
     return {index: image.data for index, image in named if image.WhichOneof("source") == "data"}

@@ -35,7 +35,7 @@ RETURNING call.id AS call_id, call.provider, call.model, call.phase, call.cost_m
     call.billed_to, call.billed_on, call.reserved_micros
 """
 
-STANDINGS = """
+CALL_RECORDS = """
 SELECT id, job_id, claim_number, settle_token,
     token_required IS TRUE OR created_at < clock_timestamp() - make_interval(secs => :seconds) AS token_required
 FROM provider_calls WHERE id = ANY(:ids)
@@ -110,14 +110,14 @@ def get(connection: Connection, call_id: str) -> ProviderCall | None:
     return _from_row(row) if row else None
 
 
-def standings(connection: Connection, ids: Collection[str]) -> dict[str, CallRecord]:
+def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecord]:
     """What decides who may speak of these calls, by id; of those that are there, whichever job they belong to."""
     if not ids:
         return {}
     parameters = {"ids": list(ids), "seconds": LONGEST_WITHOUT_TOKEN}
     return {
         row.pop("id"): CallRecord(**row)
-        for row in map(dict, connection.execute(text(STANDINGS), parameters).mappings())
+        for row in map(dict, connection.execute(text(CALL_RECORDS), parameters).mappings())
     }
 
 

@@ -61,15 +61,15 @@ SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
 # What waits at the provider only has to be fetched: an operation under way, or a result that is missing here.
 LOCK_JOBS_TO_FOLLOW = """
 SELECT jobs.* FROM jobs
-WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND provider = ANY(:mine)
+WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND provider = ANY(:served_by)
     AND EXISTS (
         SELECT FROM provider_calls AS call
-        WHERE call.job_id = jobs.id AND call.provider = ANY(:mine) AND call.operation_id IS NOT NULL
+        WHERE call.job_id = jobs.id AND call.provider = ANY(:served_by) AND call.operation_id IS NOT NULL
             AND (call.phase = 'accepted' OR call.phase IN ('succeeded', 'unknown') AND EXISTS (
                 SELECT FROM unnest(call.image_indexes) AS bought (index)
                 WHERE NOT EXISTS (
                     SELECT FROM artifacts WHERE artifacts.job_id = jobs.id AND artifacts.image_index = bought.index))))
-ORDER BY run_at, id LIMIT :most
+ORDER BY run_at, id LIMIT :limit
 FOR UPDATE OF jobs SKIP LOCKED
 """
 
@@ -77,14 +77,14 @@ LOCK_DUE_JOBS = """
 SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, place)
 JOIN jobs ON jobs.id = chosen.id
 WHERE jobs.state = 'queued' AND jobs.run_at <= clock_timestamp()
-ORDER BY chosen.place LIMIT :most
+ORDER BY chosen.place LIMIT :limit
 FOR UPDATE OF jobs SKIP LOCKED
 """
 
 LOCK_DUE_UPLOADS = """
 SELECT * FROM jobs
 WHERE state = 'uploading' AND lease_token IS NULL AND run_at <= clock_timestamp()
-ORDER BY run_at, id LIMIT :most
+ORDER BY run_at, id LIMIT :limit
 FOR UPDATE SKIP LOCKED
 """
 
@@ -121,27 +121,27 @@ def lock_claiming(connection: Connection) -> None:
     connection.execute(text(ONE_AT_A_TIME))
 
 
-def lock_jobs_to_follow(connection: Connection, *, most: int, mine: Collection[str]) -> list[Job]:
+def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> list[Job]:
     """Lock at most so many due jobs for which these providers are at work already: no limit or breaker bars them."""
-    return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"most": most, "mine": list(mine)})
+    return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
 
-def lock_due_jobs(connection: Connection, seen: Sequence[Lane], *, most: int) -> list[Job]:
+def lock_due_jobs(connection: Connection, seen: Sequence[Lane], *, limit: int) -> list[Job]:
     """Lock at most so many due jobs of these lanes, in the order in which they are to be served."""
     told = {
         "lanes": rows.as_parameter([asdict(one) for one in seen]),
         "priorities": PRIORITIES,
         # Somebody may hold a few of them, to cancel or rescue them.
-        "per_lane": most + 4,
-        "candidates": 4 * most + 16,
+        "per_lane": limit + 4,
+        "candidates": 4 * limit + 16,
     }
     chosen = connection.execute(text(CHOOSE_DUE_JOBS), told).scalars()
-    return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "most": most})
+    return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "limit": limit})
 
 
-def lock_due_uploads(connection: Connection, *, most: int) -> list[Job]:
+def lock_due_uploads(connection: Connection, *, limit: int) -> list[Job]:
     """Lock at most so many jobs whose images wait to be copied."""
-    return _lock(connection, LOCK_DUE_UPLOADS, {"most": most})
+    return _lock(connection, LOCK_DUE_UPLOADS, {"limit": limit})
 
 
 def renew(connection: Connection, fences: Sequence[Fence], *, seconds: float) -> set[str]:

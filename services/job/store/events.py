@@ -15,7 +15,7 @@ SELECT event.snapshot
 FROM unnest(CAST(:job_ids AS text[]), CAST(:sequences AS bigint[])) WITH ORDINALITY AS seen (job_id, sequence, turn)
 JOIN job_events AS event ON event.job_id = seen.job_id AND event.sequence > seen.sequence
 ORDER BY seen.turn, event.sequence
-LIMIT :most
+LIMIT :limit
 """
 
 
@@ -38,9 +38,9 @@ def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]
     )
 
 
-def later(connection: Connection, positions: Mapping[str, int], *, most: int) -> list[Snapshot]:
+def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -> list[Snapshot]:
     """Events after the given sequence of each job, per job in order, all jobs in one query and in the given order."""
-    parameters = {"job_ids": list(positions), "sequences": list(positions.values()), "most": most}
+    parameters = {"job_ids": list(positions), "sequences": list(positions.values()), "limit": limit}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 

@@ -21,7 +21,7 @@ PLACE_WHAT_IS_COMMITTED = """
 WITH pending AS (
     SELECT job_id, sequence, occurred_at FROM job_events
     WHERE feed_time IS NULL AND type IN ('job.completed', 'job.failed', 'job.canceled', 'job.settled')
-    ORDER BY occurred_at, job_id, sequence LIMIT :most
+    ORDER BY occurred_at, job_id, sequence LIMIT :limit
     FOR NO KEY UPDATE SKIP LOCKED
 ), numbered AS (
     SELECT *, row_number() OVER (ORDER BY occurred_at, job_id, sequence) AS number FROM pending
@@ -42,18 +42,18 @@ RETURNING newest.placed
 FINAL_EVENTS = """
 SELECT snapshot, feed_time FROM job_events
 WHERE feed_time > :place AND occurred_at > :since AND state IN ('completed', 'failed', 'canceled')
-ORDER BY feed_time LIMIT :most
+ORDER BY feed_time LIMIT :limit
 """
 
 
-def extend(connection: Connection, *, most: int = MAX_POSITIONED) -> int:
+def extend(connection: Connection, *, limit: int = MAX_POSITIONED) -> int:
     """Give the oldest events that have no place theirs; how many. None while another transaction does the same."""
     if connection.execute(text(LOCK_FEED)).first() is None:
         return 0
-    return connection.execute(text(PLACE_WHAT_IS_COMMITTED), {"most": most}).scalar() or 0
+    return connection.execute(text(PLACE_WHAT_IS_COMMITTED), {"limit": limit}).scalar() or 0
 
 
-def after(connection: Connection, place: datetime, *, since: datetime, most: int) -> list[tuple[Snapshot, datetime]]:
+def after(connection: Connection, place: datetime, *, since: datetime, limit: int) -> list[tuple[Snapshot, datetime]]:
     """The next events behind a place that occurred after a time, each with its place."""
-    found = connection.execute(text(FINAL_EVENTS), {"place": place, "since": since, "most": most}).mappings()
+    found = connection.execute(text(FINAL_EVENTS), {"place": place, "since": since, "limit": limit}).mappings()
     return [(rows.from_json(Snapshot, row["snapshot"]), row["feed_time"]) for row in found]

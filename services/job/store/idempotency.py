@@ -36,7 +36,7 @@ SET key = 'sha256 ' || encode(sha256(convert_to(tenant || E'\\n' || scope || E'\
 WHERE (tenant, scope, key) IN (
     SELECT tenant, scope, key FROM idempotency_keys
     WHERE key NOT LIKE 'sha256 %' AND (SELECT min(since) FROM idempotency_digests) <= clock_timestamp()
-    ORDER BY created_at LIMIT :most
+    ORDER BY created_at LIMIT :limit
     FOR UPDATE SKIP LOCKED)
 """
 
@@ -96,9 +96,9 @@ def is_taken(connection: Connection, key: Key) -> bool:
     return connection.execute(text(READ_KEY), _where(key)).first() is not None
 
 
-def replace_keys(connection: Connection, *, most: int) -> int:
+def replace_keys(connection: Connection, *, limit: int) -> int:
     """Replace keys as they were sent by their digests, once no version looks for the former any more; how many."""
-    return connection.execute(text(REPLACE_KEYS), {"most": most}).rowcount
+    return connection.execute(text(REPLACE_KEYS), {"limit": limit}).rowcount
 
 
 def _where(key: Key) -> dict[str, str]:

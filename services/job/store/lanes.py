@@ -95,7 +95,7 @@ GROUP BY lanes.tenant, way.provider, way.model, way.fallback, way.by_provider, w
 WAKE_LANES = """
 UPDATE lanes SET wakes_at = NULL WHERE id IN (
     SELECT id FROM lanes WHERE wakes_at <= clock_timestamp()
-    ORDER BY wakes_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY wakes_at LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
 )
 """
 
@@ -161,14 +161,14 @@ class Lane:
     max_in_flight: int
 
 
-def find(connection: Connection, *, tenants: int, mine: Collection[str], capacity: ClaimCapacity) -> list[Lane]:
+def find(connection: Connection, *, tenants: int, served_by: Collection[str], capacity: ClaimCapacity) -> list[Lane]:
     """Lanes that these providers may serve now, of as many tenants per way, least served first."""
     known = [
         {
             "provider": name,
             "default_model": one.default_model,
             "places": capacity.slots.get(name, 0),
-            "is_mine": name in mine,
+            "is_mine": name in served_by,
         }
         for name, one in capacity.catalogue.items()
     ]
@@ -183,7 +183,7 @@ def _gate(breaker: Breaker, places: int) -> dict[str, object]:
 
 def wake(connection: Connection) -> None:
     """Let lanes be found again in which a job has become due."""
-    connection.execute(text(WAKE_LANES), {"most": MAX_WOKEN})
+    connection.execute(text(WAKE_LANES), {"limit": MAX_WOKEN})
 
 
 def tidy(connection: Connection, seen: Sequence[Lane]) -> int:

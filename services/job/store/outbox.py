@@ -28,7 +28,7 @@ FROM first CROSS JOIN LATERAL (
     SELECT id, job_id FROM outbox
     WHERE outbox.id = first.id AND (claimed_until IS NULL OR claimed_until < clock_timestamp())
     FOR UPDATE SKIP LOCKED) AS free
-LIMIT :most
+LIMIT :limit
 """
 
 HOLD = """
@@ -41,7 +41,7 @@ SELECT entry.id, entry.job_id, entry.sequence, entry.wake, entry.traceparent,
     event.type, event.state, event.occurred_at, jobs.tenant
 FROM unnest(CAST(:job_ids AS text[])) AS held (job_id)
 CROSS JOIN LATERAL (
-    SELECT * FROM outbox WHERE outbox.job_id = held.job_id ORDER BY outbox.sequence LIMIT :most_of_each) AS entry
+    SELECT * FROM outbox WHERE outbox.job_id = held.job_id ORDER BY outbox.sequence LIMIT :rows_per_job) AS entry
 JOIN job_events AS event ON event.job_id = entry.job_id AND event.sequence = entry.sequence
 JOIN jobs ON jobs.id = entry.job_id
 ORDER BY entry.job_id, entry.sequence
@@ -82,13 +82,13 @@ def add(connection: Connection, entries: Sequence[OutboxMessage]) -> None:
     rows.insert(connection, "outbox", [rows.to_json(entry) for entry in entries])
 
 
-def claim(connection: Connection, *, after: str = "", most: int, seconds: float) -> list[Due]:
+def claim(connection: Connection, *, after: str = "", limit: int, seconds: float) -> list[Due]:
     """Hold so many jobs behind one for so many seconds, in the order of their ids; their first rows, in order."""
-    firsts = connection.execute(text(LOCK_FIRST_ROWS), {"after": after, "most": most}).all()
+    firsts = connection.execute(text(LOCK_FIRST_ROWS), {"after": after, "limit": limit}).all()
     if not firsts:
         return []
     connection.execute(text(HOLD), {"ids": [str(row.id) for row in firsts], "seconds": seconds})
-    asked = {"job_ids": [row.job_id for row in firsts], "most_of_each": MAX_ROWS_PER_JOB}
+    asked = {"job_ids": [row.job_id for row in firsts], "rows_per_job": MAX_ROWS_PER_JOB}
     found = connection.execute(text(ROWS_OF_JOBS), asked).mappings()
     return [Due(**row) for row in found]
 

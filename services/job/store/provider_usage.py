@@ -63,7 +63,7 @@ SELECT sent_at + make_interval(secs => :window) FROM (
     UNION ALL
     SELECT sent_at FROM resends
     WHERE provider = :provider AND sent_at > clock_timestamp() - make_interval(secs => :window)
-) AS sent ORDER BY sent_at DESC OFFSET :most - 1 LIMIT 1
+) AS sent ORDER BY sent_at DESC OFFSET :limit - 1 LIMIT 1
 """
 
 
@@ -95,9 +95,9 @@ def slots_used_by_others(connection: Connection, provider: str, *, job_id: str, 
     return int(connection.execute(text(PLACES_OF_OTHERS), named).scalar_one())
 
 
-def next_free_at(connection: Connection, provider: str, *, most: int) -> datetime | None:
+def next_free_at(connection: Connection, provider: str, *, limit: int) -> datetime | None:
     """When another call may begin under so many a minute; None for now."""
     found: datetime | None = connection.execute(
-        text(ROOM_AT), {"provider": provider, "most": most, "window": WINDOW}
+        text(ROOM_AT), {"provider": provider, "limit": limit, "window": WINDOW}
     ).scalar()
     return found

@@ -7,7 +7,7 @@ SELECT pg_advisory_xact_lock(hashtextextended('tenant ' || :tenant, 0))
 """
 
 COUNT_QUEUED = """
-SELECT count(*) FROM (SELECT FROM jobs WHERE tenant = :tenant AND state = 'queued' LIMIT :most) AS queued
+SELECT count(*) FROM (SELECT FROM jobs WHERE tenant = :tenant AND state = 'queued' LIMIT :limit) AS queued
 """
 
 COUNT_HIGH_PRIORITY = """
@@ -15,7 +15,7 @@ SELECT count(*) FROM (
     SELECT FROM jobs WHERE tenant = :tenant AND state = 'queued' AND priority = :high
     UNION ALL
     SELECT FROM jobs WHERE tenant = :tenant AND state IN ('processing', 'generating') AND priority = :high
-    LIMIT :most
+    LIMIT :limit
 ) AS high
 """
 
@@ -24,7 +24,7 @@ SELECT max_in_flight FROM tenant_load WHERE tenant = :tenant
 """
 
 SET_IN_FLIGHT = """
-INSERT INTO tenant_load (tenant, max_in_flight) VALUES (:tenant, :most)
+INSERT INTO tenant_load (tenant, max_in_flight) VALUES (:tenant, :limit)
 ON CONFLICT (tenant) DO UPDATE SET max_in_flight = excluded.max_in_flight
 """
 
@@ -47,20 +47,20 @@ def lock_tenant_quota(connection: Connection, tenant: str) -> None:
     connection.execute(text(ONE_AT_A_TIME), {"tenant": tenant})
 
 
-def set_in_flight(connection: Connection, tenant: str, *, most: int | None) -> None:
+def set_in_flight(connection: Connection, tenant: str, *, limit: int | None) -> None:
     """Bound how many jobs of a tenant are claimed at once. Only a change is written: a row that is, is locked."""
-    if connection.execute(text(MAX_IN_FLIGHT), {"tenant": tenant}).scalar() != most:
-        connection.execute(text(SET_IN_FLIGHT), {"tenant": tenant, "most": most})
+    if connection.execute(text(MAX_IN_FLIGHT), {"tenant": tenant}).scalar() != limit:
+        connection.execute(text(SET_IN_FLIGHT), {"tenant": tenant, "limit": limit})
 
 
-def queued(connection: Connection, tenant: str, *, most: int) -> int:
-    """Jobs of a tenant that wait, counted no further than to `most`."""
-    return int(connection.execute(text(COUNT_QUEUED), {"tenant": tenant, "most": most}).scalar_one())
+def queued(connection: Connection, tenant: str, *, limit: int) -> int:
+    """Jobs of a tenant that wait, counted no further than to `limit`."""
+    return int(connection.execute(text(COUNT_QUEUED), {"tenant": tenant, "limit": limit}).scalar_one())
 
 
-def of_high_priority(connection: Connection, tenant: str, *, high: int, most: int) -> int:
-    """Jobs of a tenant that wait or are at a generator with that priority, counted no further than to `most`."""
-    named = {"tenant": tenant, "high": high, "most": most}
+def of_high_priority(connection: Connection, tenant: str, *, high: int, limit: int) -> int:
+    """Jobs of a tenant that wait or are at a generator with that priority, counted no further than to `limit`."""
+    named = {"tenant": tenant, "high": high, "limit": limit}
     return int(connection.execute(text(COUNT_HIGH_PRIORITY), named).scalar_one())
 
 

@@ -46,7 +46,7 @@ in_turn AS (
 ),
 chosen AS (
     SELECT call.id FROM in_turn JOIN provider_calls AS call USING (id)
-    WHERE {_DUE} AND in_turn.turn <= :most_of_a_provider
+    WHERE {_DUE} AND in_turn.turn <= :max_per_provider
     ORDER BY is_to_be_stopped DESC, turn, due_at, id LIMIT cardinality(CAST(:tokens AS uuid[]))
     FOR UPDATE OF call SKIP LOCKED
 ),
@@ -84,7 +84,7 @@ FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
 WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
     AND call.created_at < clock_timestamp() - make_interval(secs => :seconds)
     AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
-ORDER BY call.id LIMIT :most
+ORDER BY call.id LIMIT :limit
 """
 
 
@@ -114,7 +114,7 @@ def claim(
         "providers": list(providers),
         "seconds": seconds,
         "longest": LONGEST_SECONDS,
-        "most_of_a_provider": MAX_PER_PROVIDER,
+        "max_per_provider": MAX_PER_PROVIDER,
     }
     found = connection.execute(text(CLAIM_OPEN_CALLS), parameters).all()
     held = []
@@ -154,7 +154,7 @@ def renew(connection: Connection, tokens: Sequence[UUID], *, seconds: float) -> 
     return {str(token) for token in connection.execute(text(RENEW_SETTLEMENTS), parameters).scalars()}
 
 
-def abandoned_calls(connection: Connection, *, most: int) -> list[tuple[str, str]]:
+def abandoned_calls(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
     """Job and call ids of calls that are past their day, and that nobody is looking at."""
-    found = connection.execute(text(FIND_GIVEN_UP), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "most": most})
+    found = connection.execute(text(FIND_GIVEN_UP), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "limit": limit})
     return [(row.job_id, row.id) for row in found]

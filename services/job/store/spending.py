@@ -34,7 +34,7 @@ STANDINGS = (
     + """
 WHERE limits.tenant > :after
     AND (limits.budget_micros_per_day IS NOT NULL OR limits.budget_micros_per_month IS NOT NULL)
-ORDER BY limits.tenant LIMIT :most
+ORDER BY limits.tenant LIMIT :limit
 """
 )
 
@@ -86,7 +86,7 @@ FORGET_SUMS = """
 DELETE FROM tenant_spend WHERE (tenant, period, starts_on) IN (
     SELECT tenant, period, starts_on FROM tenant_spend
     WHERE starts_on < (clock_timestamp() AT TIME ZONE 'UTC')::date - CAST(:days AS integer)
-    ORDER BY starts_on LIMIT :most
+    ORDER BY starts_on LIMIT :limit
     FOR UPDATE SKIP LOCKED)
 """
 
@@ -106,9 +106,9 @@ def standing_of(connection: Connection, tenant: str) -> TenantSpending:
     return _standing(tenant, connection.execute(text(STANDING_OF), {"tenant": tenant}).mappings().one())
 
 
-def standings(connection: Connection, *, after: str, most: int) -> list[TenantSpending]:
+def standings(connection: Connection, *, after: str, limit: int) -> list[TenantSpending]:
     """Tenants with a budget that come after a name, by name."""
-    found = connection.execute(text(STANDINGS), {"after": after, "most": most}).mappings()
+    found = connection.execute(text(STANDINGS), {"after": after, "limit": limit}).mappings()
     return [_standing(row["tenant"], row) for row in found]
 
 
@@ -147,9 +147,9 @@ def move(connection: Connection, moves: Sequence[Move]) -> None:
     connection.execute(text(MOVE_SUMS), told)
 
 
-def forget(connection: Connection, *, most: int) -> int:
+def forget(connection: Connection, *, limit: int) -> int:
     """Delete sums of periods that are long over; how many."""
-    return connection.execute(text(FORGET_SUMS), {"days": KEPT_DAYS, "most": most}).rowcount
+    return connection.execute(text(FORGET_SUMS), {"days": KEPT_DAYS, "limit": limit}).rowcount
 
 
 def _standing(tenant: str, row: RowMapping) -> TenantSpending:

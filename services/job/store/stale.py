@@ -22,28 +22,28 @@ WHERE state IN ('processing', 'generating') AND (
     OR state = 'processing'
         AND generating_since < clock_timestamp() - make_interval(secs => :max_processing_seconds + :lease_seconds)
     OR generating_since < clock_timestamp() - make_interval(secs => :max_generating_seconds + :lease_seconds))
-LIMIT :most)
+LIMIT :limit)
 UNION ALL
 (SELECT id, sequence FROM jobs
 WHERE state = 'uploading' AND (
     lease_expires_at <= clock_timestamp()
     OR locked_at < clock_timestamp() - make_interval(secs => :max_uploading_seconds + :lease_seconds)
     OR lease_token IS NULL AND uploading_since < clock_timestamp() - make_interval(secs => :max_queued_seconds))
-LIMIT :most)
+LIMIT :limit)
 UNION ALL
 (SELECT id, sequence FROM jobs
 WHERE state = 'queued' AND (
     finish_by <= clock_timestamp() AND {_NOTHING_OPEN}
     OR (start_by <= clock_timestamp() AND started_at IS NULL)
     OR queued_at < clock_timestamp() - make_interval(secs => greatest(:max_queued_seconds - queued_seconds, 0)))
-LIMIT :most)
+LIMIT :limit)
 UNION ALL
 (SELECT jobs.id, jobs.sequence FROM jobs
 JOIN breakers ON breakers.provider = jobs.provider AND breakers.model = jobs.model
 WHERE jobs.state = 'queued' AND breakers.code = 'AUTH_ERROR'
     AND greatest(breakers.opened_at, jobs.queued_at) < clock_timestamp() - make_interval(secs => :auth_patience)
     AND {_NOTHING_OPEN}
-LIMIT :most)
+LIMIT :limit)
 """  # noqa: S608
 
 LOCK_FREE = """
@@ -51,10 +51,10 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 """
 
 
-def find(connection: Connection, limits: StageTimeouts, *, most: int) -> list[tuple[str, int]]:
+def find(connection: Connection, limits: StageTimeouts, *, limit: int) -> list[tuple[str, int]]:
     """Id and sequence of jobs that break a rule of the monitor, at most so many of each rule."""
     found = connection.execute(
-        text(FIND_STALE_JOBS), asdict(limits) | {"most": most, "auth_patience": MAX_AUTH_OUTAGE_SECONDS}
+        text(FIND_STALE_JOBS), asdict(limits) | {"limit": limit, "auth_patience": MAX_AUTH_OUTAGE_SECONDS}
     )
     return [(row.id, row.sequence) for row in found]
 

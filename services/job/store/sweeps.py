@@ -25,7 +25,7 @@ SELECT artifact.public_name FROM artifacts AS artifact JOIN jobs ON jobs.id = ar
 WHERE artifact.job_id >= :first AND artifact.job_id <= :last
     AND artifact.public_name COLLATE "C" > :after AND (:is_end OR artifact.public_name COLLATE "C" <= :reached)
     AND jobs.state = 'completed' AND jobs.deleted_at IS NULL AND artifact.stored_at < :before
-ORDER BY artifact.job_id, artifact.public_name COLLATE "C" LIMIT :most
+ORDER BY artifact.job_id, artifact.public_name COLLATE "C" LIMIT :limit
 """
 
 TURN_PAGE = """
@@ -66,7 +66,7 @@ def lock(connection: Connection, bucket: str, token: UUID) -> SweepPage | None:
 
 
 def stored_names(
-    connection: Connection, *, first: str, last: str, after: str, reached: str | None, before: datetime, most: int
+    connection: Connection, *, first: str, last: str, after: str, reached: str | None, before: datetime, limit: int
 ) -> list[str]:
     """Objects of completed jobs within names (`reached` None: to the end) that were stored before a time, in order.
 
@@ -79,7 +79,7 @@ def stored_names(
         "is_end": reached is None,
         "reached": reached or "",
         "before": before,
-        "most": most,
+        "limit": limit,
     }
     return list(connection.execute(text(STORED_NAMES), told).scalars())
 

@@ -163,7 +163,7 @@ def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:
         lambda c: user_actions.cancel_job(c, "acme", claimed.job.id),
     )
 
-    assert canceled.result().seen.job.provider_cancel == "pending"
+    assert canceled.result().snapshot.job.provider_cancel == "pending"
 
 
 def test_a_call_that_waits_for_a_cancel_is_not_made(desk: JobDesk) -> None:

@@ -59,7 +59,7 @@ def page(desk: JobDesk, token: str = "", *, since: datetime | None = None, size:
 
 def ids(found: queries.FinalEvents) -> list[str]:
     """The jobs of a page."""
-    return [seen.job.id for seen in found.seen]
+    return [seen.job.id for seen in found.snapshots]
 
 
 def to_the_end(desk: JobDesk, *, since: datetime | None = None) -> list[str]:
@@ -168,7 +168,7 @@ def test_the_end_of_a_deleted_job_is_told_without_what_was_its_users(desk: JobDe
     job = desk.upload(prompt="a secret", end_user="somebody", metadata={"order": "7"})
     desk.fold(stored(job))
     desk.delete(job.id)
-    [seen] = page(desk).seen
+    [seen] = page(desk).snapshots
 
     assert (seen.job.id, seen.job.state, seen.job.sequence) == (job.id, State.COMPLETED, 6)
     assert (seen.job.request, seen.job.end_user, seen.job.metadata, seen.artifacts) == (None, None, {}, ())

@@ -114,10 +114,10 @@ def test_a_key_that_the_version_before_wrote_is_found(mixed: JobDesk) -> None:
 def test_keys_are_replaced_once_no_version_before_can_look_for_them(mixed: JobDesk) -> None:
     job = mixed.create(key="k", fingerprint="f").job
 
-    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 0
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, limit=10)) == 0
     _no_more_mixed(mixed)
-    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 1
-    assert mixed.run(lambda connection: idempotency.replace_keys(connection, most=10)) == 0
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, limit=10)) == 1
+    assert mixed.run(lambda connection: idempotency.replace_keys(connection, limit=10)) == 0
     assert _keys(mixed) == [idempotency.digest(idempotency.Key(tenant="acme", scope="jobs", key="k"))]
     assert mixed.create(key="k", fingerprint="f").job.id == job.id
 

@@ -87,7 +87,7 @@ def test_a_repetition_waits_for_a_first_request_that_is_still_being_written(desk
             done = submission.create_job(connection, new)
             waiting.append(thread.submit(_ask, desk, "b"))
             desk.await_blocked()
-            return done.seen.job.id
+            return done.snapshot.job.id
 
         waiting: list[object] = []
         first = desk.run(slow)

@@ -129,7 +129,7 @@ def test_a_replay_takes_nothing_and_is_never_refused(desk: JobDesk) -> None:
 
     assert again.replayed
     assert again.rate is None
-    assert again.seen.job.id == first.seen.job.id
+    assert again.snapshot.job.id == first.snapshot.job.id
 
 
 def test_a_refused_job_leaves_its_key_free_and_takes_no_request(desk: JobDesk) -> None:

@@ -73,7 +73,7 @@ def test_what_a_canceled_or_deleted_job_still_has_is_to_go(desk: JobDesk) -> Non
     for bucket in ("public", "staging"):
         above = "jobs/" if bucket == "public" else ""
         seen = compare(desk, *(f"{above}{job.id}/{at}" for job in (canceled, deleted) for at in "01"), bucket=bucket)
-        assert seen == SweepResult(to_go=2)
+        assert seen == SweepResult(to_delete=2)
 
     assert to_go(desk) == sorted(f"{above}{job.id}/" for job in (canceled, deleted) for above in ("", "jobs/"))
 
@@ -82,7 +82,7 @@ def test_what_a_completed_job_has_in_staging_is_to_go_and_its_pictures_stay(desk
     job = completed(desk)
 
     assert compare(desk, public(job.id)) == SweepResult()
-    assert compare(desk, f"{job.id}/call_1/0", bucket="staging") == SweepResult(to_go=1)
+    assert compare(desk, f"{job.id}/call_1/0", bucket="staging") == SweepResult(to_delete=1)
     assert to_go(desk) == [f"{job.id}/"]
 
 

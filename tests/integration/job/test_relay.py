@@ -81,7 +81,7 @@ async def test_a_row_whose_job_another_relay_holds_waits_for_it(
     broker: JetStream, database: Database, desk: JobDesk
 ) -> None:
     job = desk.create().job
-    desk.run(lambda c: outbox.claim(c, most=10, seconds=30))
+    desk.run(lambda c: outbox.claim(c, limit=10, seconds=30))
     desk.claim()
     counts = await OutboxRelay(database, broker).run_once()
 
@@ -122,22 +122,22 @@ async def test_a_wiped_broker_is_set_up_again_and_nothing_unpublished_is_lost(
 
 def test_jobs_that_another_relay_holds_take_no_place_of_others(desk: JobDesk) -> None:
     held = [desk.create().job.id for _ in range(3)]
-    desk.run(lambda c: outbox.claim(c, most=3, seconds=30))
+    desk.run(lambda c: outbox.claim(c, limit=3, seconds=30))
     waiting = desk.create().job.id
     for job_id in held:
         desk.cancel(job_id)
     newcomer = desk.create().job.id
 
-    assert [row.job_id for row in desk.run(lambda c: outbox.claim(c, most=3, seconds=30))] == [waiting, newcomer]
+    assert [row.job_id for row in desk.run(lambda c: outbox.claim(c, limit=3, seconds=30))] == [waiting, newcomer]
 
 
 def test_a_claim_waits_for_nobody_and_leaves_out_what_another_is_just_taking(desk: JobDesk) -> None:
     first, second = (desk.create().job.id for _ in range(2))
 
     def claim_both(connection: Connection) -> tuple[list[outbox.Due], list[outbox.Due]]:
-        mine = outbox.claim(connection, most=1, seconds=30)
+        mine = outbox.claim(connection, limit=1, seconds=30)
         desk.cancel(first)
-        return mine, desk.run(lambda c: outbox.claim(c, most=1, seconds=30))
+        return mine, desk.run(lambda c: outbox.claim(c, limit=1, seconds=30))
 
     mine, others = desk.run(claim_both)
 
@@ -148,7 +148,7 @@ async def test_what_a_dead_relay_held_is_published_by_the_next(
     broker: JetStream, database: Database, desk: JobDesk
 ) -> None:
     job = desk.create().job
-    desk.run(lambda c: outbox.claim(c, most=10, seconds=-1))
+    desk.run(lambda c: outbox.claim(c, limit=10, seconds=-1))
     desk.cancel(job.id)
     await OutboxRelay(database, broker).run_once()
 
@@ -176,7 +176,7 @@ async def test_what_the_broker_did_not_confirm_is_let_go_at_once(database: Datab
     counts = await OutboxRelay(database, Published(refuse_from=2)).run_once()
 
     assert counts == {"published": 1, "kept": 1}
-    assert [row.sequence for row in desk.run(lambda c: outbox.claim(c, most=1, seconds=30))] == [2]
+    assert [row.sequence for row in desk.run(lambda c: outbox.claim(c, limit=1, seconds=30))] == [2]
 
 
 async def test_a_job_with_many_changes_is_published_whole(broker: JetStream, database: Database, desk: JobDesk) -> None:

@@ -231,7 +231,7 @@ def test_many_crashes_do_not_keep_a_deadline_waiting(desk: JobDesk) -> None:
     desk.sql(EXPIRE)
     late = desk.create(start_within_seconds=60).job
     desk.sql("UPDATE jobs SET start_by = clock_timestamp() - interval '1 s' WHERE state = 'queued'")
-    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits, most=2))
+    noted = desk.run(lambda c: stale_jobs.candidates(c, desk.limits, limit=2))
 
     assert late.id in {one.job_id for one in noted}
     assert len(noted) == 4

@@ -170,7 +170,7 @@ def test_the_oldest_go_first_and_few_at_a_time(desk: JobDesk) -> None:
     made = [desk.cancel(desk.create().job.id).job.id for _ in range(3)]
     age(desk, 91)
 
-    assert desk.run(lambda connection: purge_jobs(connection, seconds=86_400, most=2)) == 2
+    assert desk.run(lambda connection: purge_jobs(connection, seconds=86_400, limit=2)) == 2
     assert [desk.job(job_id).deleted_at is None for job_id in made] == [False, False, True]
 
 

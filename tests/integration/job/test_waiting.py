@@ -47,7 +47,7 @@ def test_pictures_are_written_before_what_others_of_the_tenant_wait_for(desk: Jo
             large = threads.submit(desk.submit, quota=BOUNDED, pictures=INPUTS)
             desk.await_blocked()
             threads.submit(desk.submit, quota=BOUNDED).result(PATIENCE)
-        job = large.result(PATIENCE).seen.job
+        job = large.result(PATIENCE).snapshot.job
 
     assert [row.job_id for row in desk.sql("SELECT job_id FROM job_inputs")] == [job.id]
 
