@@ -1,4 +1,4 @@
-"""OperationsService, which every service offers to its operators: status, drain, log level."""
+"""OperationsService, which every service offers to operators: status, drain, log level."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -18,8 +18,8 @@ from common.logs import LEVELS, set_level
 class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
     """Serves `calotype.ops.v1.OperationsService`.
 
-    `work` is what a drain stops claiming; None for a service that claims nothing. `counters` returns the numbers that
-    the status shows besides the busy slots.
+    `work` stops claiming when the service is drained; None for a service that claims nothing. `counters` returns the
+    numbers that the status shows besides `slots_busy`.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         self._counters = counters
 
     def served(self) -> Served:
-        """This service, as a server offers it."""
+        """Returns this service for `common.grpc_server.serve`."""
         return Served(
             name="calotype.ops.v1.OperationsService",
             add=operations_service_pb2_grpc.add_OperationsServiceServicer_to_server,
@@ -44,25 +44,28 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         )
 
     async def GetStatus(self, request: ops.GetStatusRequest, context: Any) -> ops.GetStatusResponse:
-        """Return version, readiness and counters."""
+        """Returns version, readiness and counters."""
         slots = {} if self._work is None else {"slots_busy": self._work.busy}
         return ops.GetStatusResponse(
             service=self._service,
             version=calotype.__version__,
             ready=self._ready.ok,
-            conditions=[ops.Condition(name=one.name, ok=one.ok, message=one.message) for one in self._ready.report()],
+            conditions=[
+                ops.Condition(name=condition.name, ok=condition.ok, message=condition.message)
+                for condition in self._ready.report()
+            ],
             draining=self._work is not None and self._work.draining,
             counters={**slots, **self._counters()},
         )
 
     async def Drain(self, request: ops.DrainRequest, context: Any) -> ops.DrainResponse:
-        """Claim no more work; work in hand goes on."""
+        """Stops claiming work; work already claimed goes on."""
         if self._work is not None:
             self._work.draining = True
         return ops.DrainResponse()
 
     async def SetLogLevel(self, request: ops.SetLogLevelRequest, context: Any) -> ops.SetLogLevelResponse:
-        """Change the level of logging."""
+        """Changes the log level; returns the previous one. Raises `ServiceError` INVALID_INPUT."""
         if request.level not in LEVELS:
             raise ServiceError(
                 status=grpc.StatusCode.INVALID_ARGUMENT,

@@ -1,4 +1,4 @@
-"""job-service: owns jobs, their states, their leases and the ledger of provider calls, in PostgreSQL.
+"""job-service: owns jobs, their states and leases, and the ledger of provider calls, in PostgreSQL.
 
-Clients reach it through `JobService`, workers through `WorkerService`; nobody else reads its tables.
+Clients use it through `JobService`, workers through `WorkerService`; no other service reads its tables.
 """

@@ -34,12 +34,12 @@ from services.job.settings import Settings
 from services.job.store.pools import CONNECTIONS, POOLS
 from services.operations_service import OperationsService
 
-#: A job brings at most 40 MiB of pictures.
+#: Bytes of the largest CreateJob request: at most 40 MiB of input images, and the other fields.
 LARGEST_JOB = 48 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Runs job-service until `stop` is set."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="job", level=settings.log_level, form=settings.log_format)
     own_security = server_security(
@@ -56,7 +56,7 @@ async def main(stop: asyncio.Event) -> None:
             password=settings.nats_password,
             tls=tls,
             streams=[StreamSpec(**stream, replicas=settings.stream_replicas) for stream in streams.STREAMS],
-            consumers=[ConsumerSpec(**one) for one in streams.WAKE_CONSUMERS],
+            consumers=[ConsumerSpec(**consumer) for consumer in streams.WAKE_CONSUMERS],
             ready=ready,
             stop=stop,
         )
@@ -75,13 +75,13 @@ async def main(stop: asyncio.Event) -> None:
         operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
         for_operators = (operations, dead_letters, queue, TenantService(database))
-        for_clients = [one.served() for one in (clients, *for_operators)]
-        opened = partial(serve, ready=ready, security=own_security)
+        for_clients = [service.served() for service in (clients, *for_operators)]
+        listen = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        await stack.enter_async_context(opened(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
-        await stack.enter_async_context(opened(settings.worker_listen, [workers.served()]))
-        look = partial(consumer.watch_database, ready)
-        tasks.start(run_every("database_watch", look, interval=1.0, stop=stop), name="database watch")
+        await stack.enter_async_context(listen(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
+        await stack.enter_async_context(listen(settings.worker_listen, [workers.served()]))
+        watch = partial(consumer.watch_database, ready)
+        tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")
         for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_security):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         await stop.wait()

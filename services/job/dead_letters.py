@@ -1,4 +1,4 @@
-"""Dead letters: what the consumer refused for good, listed and replayed."""
+"""Dead letters: messages that the fact consumer refused for good; listed and replayed by operators."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,23 @@ from common.postgres import Database
 from services.job.domain.refusals import Refusal
 from services.job.store import idempotency
 
-#: Streams of what is put aside, and their subjects.
+#: Stream and subjects of dead letters.
 DEAD = streams.DEAD_LETTERS["name"], f"{streams.DEAD}.>"
+#: Stream and subjects of parked facts.
 PARKED = streams.PARKED_FACTS["name"], f"{streams.PARKED}.>"
-#: Where a replayed message may go: to those who fold facts, and nowhere else.
+#: Prefix of the subjects to which a message may be replayed: the fact consumer's alone.
 REPLAYABLE = "calotype.fact."
-#: Headers that the burial added.
+#: Prefixes of headers that were added when the message was set aside.
 ADDED = ("Calotype-Dead-", "Calotype-Parked-", "Nats-")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetterPage:
-    """Dead letters from the oldest on, and the sequence to go on with; None at the end."""
+    """A page of dead letters."""
 
+    #: Oldest first.
     messages: Sequence[StoredMessage]
+    #: Sequence of the next page's first message; None at the end.
     next_sequence: int | None
 
 
@@ -35,7 +38,7 @@ class DeadLetters:
         self._database = database
 
     async def page(self, *, first: int, limit: int, parked: bool = False) -> DeadLetterPage:
-        """At most so many from a sequence on; or of what is parked. Raises `BrokerUnavailable`."""
+        """Returns up to `limit` dead letters or parked facts from a sequence on. Raises `BrokerUnavailable`."""
         found: list[StoredMessage] = []
         stream, subjects = PARKED if parked else DEAD
         while (message := await self._broker.stored(stream, first, subject=subjects)) is not None:
@@ -46,10 +49,10 @@ class DeadLetters:
         return DeadLetterPage(messages=found, next_sequence=None)
 
     async def replay(self, sequence: int, *, idempotency_key: str = "") -> bool:
-        """Publish one again, then forget it; whether the key had done so before.
+        """Publishes a dead letter again and deletes it; returns whether its key was used for that before.
 
-        The message id is the letter's own, so that two who replay it at once publish it once; later, whoever folds it
-        finds its fact known. The key is written down first: once it is, the letter goes, with this call or the next.
+        The message id is the dead letter's own, so that two calls at once publish it once; a later repetition is a fact
+        that is applied already. The key is recorded first: from then on the letter is deleted by this call or the next.
         Raises `Refusal` NOT_FOUND, `BrokerUnavailable`, `DatabaseUnavailable`.
         """
         key = idempotency.Key(tenant="", scope=f"dead/{sequence}/replay", key=idempotency_key)

@@ -1,4 +1,4 @@
-"""What job-service reads from its environment."""
+"""Settings of job-service, read from its environment."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -34,7 +34,7 @@ class Settings(ServerSettings, BrokerSettings):
 
     @property
     def limits(self) -> StageTimeouts:
-        """The limits as the domain takes them."""
+        """The time limits as the domain uses them."""
         return StageTimeouts(
             lease_seconds=self.lease_seconds,
             max_processing_seconds=self.max_processing_seconds,

@@ -1,1 +1,1 @@
-"""The gRPC services: clients and workers ask, the application answers."""
+"""The gRPC services: translate calls of clients, workers and operators for the application."""

@@ -1,4 +1,4 @@
-"""DeadLetterService: translates."""
+"""DeadLetterService: lists and replays dead letters, for operators."""
 
 from hashlib import sha256
 from typing import Any
@@ -12,9 +12,10 @@ from common.grpc_server import Served
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
 from services.job.domain.refusals import Refusal, Violation
-from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_key
 
+#: Dead letters of a page without `page_size`, and of the largest page.
 PAGE_SIZE, LARGEST_PAGE = 20, 100
 
 
@@ -33,7 +34,7 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
         )
 
     async def ListDeadLetters(self, request: dead.ListDeadLettersRequest, context: Any) -> dead.ListDeadLettersResponse:
-        """A page, oldest first."""
+        """Returns a page of dead letters or parked facts, oldest first."""
 
         async def work() -> dead.ListDeadLettersResponse:
             first = _sequence(request.page_token, "page_token") if request.page_token else 1
@@ -41,15 +42,15 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
             page = await self._letters.page(first=first, limit=limit, parked=request.parked)
             following = "" if page.next_sequence is None else str(page.next_sequence)
             return dead.ListDeadLettersResponse(
-                dead_letters=[_letter(one) for one in page.messages], next_page_token=following
+                dead_letters=[_letter(message) for message in page.messages], next_page_token=following
             )
 
-        return await answer(lambda: _with_broker(work))
+        return await translate_errors(lambda: _with_broker(work))
 
     async def ReplayDeadLetter(
         self, request: dead.ReplayDeadLetterRequest, context: Any
     ) -> dead.ReplayDeadLetterResponse:
-        """Publish one again."""
+        """Publishes a dead letter again."""
 
         async def work() -> dead.ReplayDeadLetterResponse:
             check_key(request.idempotency_key)
@@ -57,20 +58,21 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
             replayed = await self._letters.replay(sequence, idempotency_key=request.idempotency_key)
             return dead.ReplayDeadLetterResponse(replayed=replayed)
 
-        return await answer(lambda: _with_broker(work))
+        return await translate_errors(lambda: _with_broker(work))
 
 
 async def _with_broker(work: Any) -> Any:
     try:
         return await work()
     except BrokerUnavailable as error:
-        raise Refusal("SERVICE_UNAVAILABLE", "The message broker is away; ask again.", retry_after_seconds=1) from error
+        message = "The message broker is unavailable; try again."
+        raise Refusal("SERVICE_UNAVAILABLE", message, retry_after_seconds=1) from error
 
 
 def _sequence(written: str, field: str) -> int:
     if not written.isascii() or not written.isdigit() or not 0 < int(written[:19]) < 2**63 or len(written) > 19:
-        wrong = Violation(field=field, message="Is none that this service gave.")
-        raise Refusal("INVALID_INPUT", f"{field}: {wrong.message}", violations=(wrong,))
+        violation = Violation(field=field, message="Not a value of this service.")
+        raise Refusal("INVALID_INPUT", f"{field}: {violation.message}", violations=(violation,))
     return int(written)
 
 

@@ -1,4 +1,4 @@
-"""JobService: clients ask, the application answers."""
+"""JobService: jobs, events and the catalogue, for clients."""
 
 from collections.abc import AsyncIterator, Callable
 from enum import StrEnum
@@ -18,7 +18,7 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
-from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_fingerprint, check_names
 from services.job.loops.job_watchers import Watchers
 from services.job.loops.outbox_relay import OutboxRelay
@@ -52,7 +52,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def CreateJob(
         self, request: job_service_pb2.CreateJobRequest, context: Context
     ) -> job_service_pb2.CreateJobResponse:
-        """Write a job down and answer at once."""
+        """Creates a job and returns it without waiting for its work."""
 
         async def work() -> submission.ActionResult:
             check_names(request.tenant, request.idempotency_key)
@@ -70,33 +70,35 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             pool = Pool.INPUTS if new.input_bytes else Pool.WRITES
             return await self._database.run(lambda connection: submission.create_job(connection, new), pool=pool)
 
-        done = await answer(work)
+        done = await translate_errors(work)
         self._relay.wake()
         return job_service_pb2.CreateJobResponse(
             job=self._job(done.snapshot), replayed=done.replayed, rate=to_protobuf.rate(done.rate)
         )
 
     async def GetJob(self, request: job_service_pb2.GetJobRequest, context: Context) -> job_service_pb2.GetJobResponse:
-        """Return a job as it is now."""
-        seen = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
-        return job_service_pb2.GetJobResponse(job=self._job(seen))
+        """Returns a job."""
+        snapshot = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
+        return job_service_pb2.GetJobResponse(job=self._job(snapshot))
 
     async def ListJobs(
         self, request: job_service_pb2.ListJobsRequest, context: Context
     ) -> job_service_pb2.ListJobsResponse:
-        """Return a page of jobs, newest first."""
-        seen, token = await self._read(
+        """Returns a page of jobs, newest first."""
+        snapshots, token = await self._read(
             lambda connection: queries.list_jobs(
                 connection, _filters(request), page_size=request.page_size, page_token=request.page_token
             ),
             pool=Pool.LISTS,
         )
-        return job_service_pb2.ListJobsResponse(jobs=[self._job(one) for one in seen], next_page_token=token)
+        return job_service_pb2.ListJobsResponse(
+            jobs=[self._job(snapshot) for snapshot in snapshots], next_page_token=token
+        )
 
     async def CancelJob(
         self, request: job_service_pb2.CancelJobRequest, context: Context
     ) -> job_service_pb2.CancelJobResponse:
-        """End a job that is not final."""
+        """Cancels a job that is not final."""
         check_names(request.tenant, request.idempotency_key)
         tenant, job_id, key = request.tenant, request.job_id, request.idempotency_key
         done = await self._write(
@@ -108,7 +110,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def RetryJob(
         self, request: job_service_pb2.RetryJobRequest, context: Context
     ) -> job_service_pb2.RetryJobResponse:
-        """Put a failed job back."""
+        """Retries a failed job."""
         check_names(request.tenant, request.idempotency_key)
         consents = request.on_ambiguous == job_pb2.ON_AMBIGUOUS_RETRY
         expected = request.expected_sequence if request.HasField("expected_sequence") else None
@@ -130,7 +132,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def TakeRequest(
         self, request: job_service_pb2.TakeRequestRequest, context: Context
     ) -> job_service_pb2.TakeRequestResponse:
-        """Count a request against its tenant's rate."""
+        """Counts a request against its tenant's rate."""
         check_names(request.tenant, "")
         tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
         rate = await self._write(lambda connection: quotas.take_request(connection, tenant, per_minute))
@@ -139,14 +141,14 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def DeleteJob(
         self, request: job_service_pb2.DeleteJobRequest, context: Context
     ) -> job_service_pb2.DeleteJobResponse:
-        """Remove a final job's pictures, inputs and personal data."""
+        """Deletes a final job's images, inputs and personal data."""
         await self._write(lambda connection: user_actions.delete_job(connection, request.tenant, request.job_id))
         return job_service_pb2.DeleteJobResponse()
 
     async def ListFinalEvents(
         self, request: job_service_pb2.ListFinalEventsRequest, context: Context
     ) -> job_service_pb2.ListFinalEventsResponse:
-        """Return final events since a time, oldest first."""
+        """Returns final events since a time, in the order of the feed."""
         found = await self._read(
             lambda connection: queries.list_final_events(
                 connection,
@@ -157,7 +159,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
             pool=Pool.LISTS,
         )
         return job_service_pb2.ListFinalEventsResponse(
-            jobs=[self._job(one) for one in found.snapshots],
+            jobs=[self._job(snapshot) for snapshot in found.snapshots],
             next_page_token=found.next_page_token,
             resume_token=found.resume_token,
         )
@@ -165,7 +167,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListAttempts(
         self, request: job_service_pb2.ListAttemptsRequest, context: Context
     ) -> job_service_pb2.ListAttemptsResponse:
-        """Return every claim of a job."""
+        """Returns every claim of a job."""
         found = await self._read(lambda connection: queries.list_attempts(connection, request.tenant, request.job_id))
         return job_service_pb2.ListAttemptsResponse(
             attempts=[to_protobuf.attempt(attempt, ledger, to_protobuf.call_for_clients) for attempt, ledger in found]
@@ -174,7 +176,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
     async def ListProviders(
         self, request: job_service_pb2.ListProvidersRequest, context: Context
     ) -> job_service_pb2.ListProvidersResponse:
-        """Return what can be asked for now, by whoever is named."""
+        """Returns the providers that jobs may use now; with a tenant, those that it may use."""
 
         def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
             offered = providers.offered(connection)
@@ -182,21 +184,23 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 offered = standing_of(connection, request.tenant).allowance.narrow(offered)
             return list(offered.values()), list(breakers.all_breakers(connection).values())
 
-        known, ill = await self._read(work)
-        return job_service_pb2.ListProvidersResponse(providers=[to_protobuf.provider(one, ill) for one in known])
+        known, failing = await self._read(work)
+        return job_service_pb2.ListProvidersResponse(
+            providers=[to_protobuf.provider(provider, failing) for provider in known]
+        )
 
     async def WatchJob(
         self, request: job_service_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[job_service_pb2.WatchJobResponse]:
-        """Stream a job's changes until the final one."""
-        seen = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
-        # Before the first change, which may be long in coming: the client knows that it is heard.
+        """Streams a job's changes until the final one."""
+        snapshot = await self._read(lambda connection: queries.get_job(connection, request.tenant, request.job_id))
+        # Sent at once, as the first change may take long: the client learns that the stream is open.
         await context.send_initial_metadata(())
         after = request.after_sequence if request.HasField("after_sequence") else None
-        if after is None or after > seen.job.sequence:
-            yield job_service_pb2.WatchJobResponse(job=self._job(seen))
-            after = seen.job.sequence
-        if seen.job.is_final and after >= seen.job.sequence:
+        if after is None or after > snapshot.job.sequence:
+            yield job_service_pb2.WatchJobResponse(job=self._job(snapshot))
+            after = snapshot.job.sequence
+        if snapshot.job.is_final and after >= snapshot.job.sequence:
             return
         async for change in self._watchers.follow(request.tenant, request.job_id, after=after):
             if isinstance(change, job_service_pb2.Progress):
@@ -205,25 +209,25 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
                 yield job_service_pb2.WatchJobResponse(job=self._job(change))
 
     async def _read(self, work: Callable[[Connection], T], *, pool: Pool = Pool.READS) -> T:
-        return await answer(lambda: self._database.run(work, pool=pool))
+        return await translate_errors(lambda: self._database.run(work, pool=pool))
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
-        return await answer(lambda: self._database.run(work, pool=Pool.WRITES))
+        return await translate_errors(lambda: self._database.run(work, pool=Pool.WRITES))
 
-    def _job(self, seen: Snapshot) -> job_pb2.Job:
-        return to_protobuf.job(seen, public_base_url=self._public_base_url)
+    def _job(self, snapshot: Snapshot) -> job_pb2.Job:
+        return to_protobuf.job(snapshot, public_base_url=self._public_base_url)
 
 
 def _state(status: int) -> State:
     state = member(State, job_pb2.Status, "STATUS", status)
     if state is None:
-        # Left out it would filter nothing, and the caller would take every job for one of this state.
+        # Ignored, it would filter nothing, and the caller would take every job for one of this status.
         raise Refusal("INVALID_INPUT", f"statuses: there is no status {status}.")
     return state
 
 
-def _given_member(kind: type[E], enum: Any, field: str, prefix: str, value: int) -> str:
-    """The domain's word for a number, "" for none. Raises `Refusal` INVALID_INPUT, as for a status."""
+def _member_or_empty(kind: type[E], enum: Any, field: str, prefix: str, value: int) -> str:
+    """Returns the domain's name of an enum number, "" for 0. Raises `Refusal` INVALID_INPUT for an unknown one."""
     found = member(kind, enum, prefix, value)
     if found is None and value:
         raise Refusal("INVALID_INPUT", f"{field}: there is no {value}.")
@@ -239,8 +243,8 @@ def _filters(request: job_service_pb2.ListJobsRequest) -> Filters:
         tenant=request.tenant,
         states=tuple(_state(status) for status in request.statuses),
         provider=request.provider,
-        failure_stage=_given_member(Stage, error_pb2.Stage, "failure_stage", "STAGE", request.failure_stage),
-        failure_code=_given_member(Code, error_pb2.Code, "code", "CODE", request.code),
+        failure_stage=_member_or_empty(Stage, error_pb2.Stage, "failure_stage", "STAGE", request.failure_stage),
+        failure_code=_member_or_empty(Code, error_pb2.Code, "code", "CODE", request.code),
         end_user=request.end_user,
         created_after=from_protobuf.moment(request, "created_after"),
         created_before=from_protobuf.moment(request, "created_before"),

@@ -1,4 +1,4 @@
-"""QueueService: translates."""
+"""QueueService: unfinished work, use of providers and jobs of any tenant, for operators."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection
 from common.grpc_server import Served
 from common.postgres import Database
 from services.job.application import queries
-from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.status_codes import translate_errors
 from services.job.messages import to_protobuf
 from services.job.store import breakers, provider_usage, providers, queue
 from services.job.store.pools import Pool
@@ -32,65 +32,67 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
     async def GetQueue(
         self, request: queue_service_pb2.GetQueueRequest, context: Any
     ) -> queue_service_pb2.GetQueueResponse:
-        """Count what is under way."""
-        seen = await answer(lambda: self._database.run(queue.count, pool=Pool.LISTS))
+        """Returns the numbers of unfinished jobs and other work."""
+        work = await translate_errors(lambda: self._database.run(queue.count, pool=Pool.LISTS))
         return queue_service_pb2.GetQueueResponse(
-            jobs=_counts(seen.everybody),
-            oldest_queued_at=to_protobuf.timestamp(seen.everybody.oldest_queued_at),
+            jobs=_counts(work.total),
+            oldest_queued_at=to_protobuf.timestamp(work.total.oldest_queued_at),
             tenants=[
                 queue_service_pb2.TenantQueue(
-                    tenant=tenant, jobs=_counts(one), oldest_queued_at=to_protobuf.timestamp(one.oldest_queued_at)
+                    tenant=tenant,
+                    jobs=_counts(counts),
+                    oldest_queued_at=to_protobuf.timestamp(counts.oldest_queued_at),
                 )
-                for tenant, one in seen.tenants.items()
+                for tenant, counts in work.tenants.items()
             ],
-            unpublished_messages=seen.unpublished_messages,
-            open_settlements=seen.open_settlements,
-            open_deletions=seen.open_deletions,
-            oldest_deletion_at=to_protobuf.timestamp(seen.oldest_deletion_at),
-            missing_objects=int(seen.missing_objects),
+            unpublished_messages=work.unpublished_messages,
+            open_settlements=work.open_settlements,
+            open_deletions=work.open_deletions,
+            oldest_deletion_at=to_protobuf.timestamp(work.oldest_deletion_at),
+            missing_objects=int(work.missing_objects),
         )
 
     async def ListProviderUse(
         self, request: queue_service_pb2.ListProviderUseRequest, context: Any
     ) -> queue_service_pb2.ListProviderUseResponse:
-        """Tell what is in use of each provider."""
-        found = await answer(lambda: self._database.run(_use, pool=Pool.LISTS))
+        """Returns the current use of each provider."""
+        found = await translate_errors(lambda: self._database.run(_use, pool=Pool.LISTS))
         return queue_service_pb2.ListProviderUseResponse(providers=found)
 
     async def GetAnyJob(
         self, request: queue_service_pb2.GetAnyJobRequest, context: Any
     ) -> queue_service_pb2.GetAnyJobResponse:
-        """Return a job of any tenant, with what vendors said of it."""
-        seen, attempts = await answer(
+        """Returns a job of any tenant with its attempts, including the providers' messages."""
+        snapshot, attempts = await translate_errors(
             lambda: self._database.run(lambda c: queries.get_any_job(c, request.job_id), pool=Pool.LISTS)
         )
         return queue_service_pb2.GetAnyJobResponse(
-            tenant=seen.job.tenant,
-            job=to_protobuf.job(seen, public_base_url=self._public_base_url),
-            attempts=[to_protobuf.attempt(one, ledger, to_protobuf.call) for one, ledger in attempts],
+            tenant=snapshot.job.tenant,
+            job=to_protobuf.job(snapshot, public_base_url=self._public_base_url),
+            attempts=[to_protobuf.attempt(attempt, ledger, to_protobuf.call) for attempt, ledger in attempts],
         )
 
 
-def _counts(one: queue.Counts) -> queue_service_pb2.JobCounts:
+def _counts(counts: queue.Counts) -> queue_service_pb2.JobCounts:
     return queue_service_pb2.JobCounts(
-        queued=one.queued,
-        waiting=one.waiting,
-        processing=one.processing,
-        generating=one.generating,
-        uploading=one.uploading,
+        queued=counts.queued,
+        waiting=counts.waiting,
+        processing=counts.processing,
+        generating=counts.generating,
+        uploading=counts.uploading,
     )
 
 
 def _use(connection: Connection) -> list[queue_service_pb2.ProviderUse]:
-    known, opened = providers.catalogue(connection), [*breakers.all_breakers(connection).values()]
+    known, failing = providers.catalogue(connection), [*breakers.all_breakers(connection).values()]
     registered, used = providers.registrations(connection), provider_usage.of_providers(connection, known)
     return [
         queue_service_pb2.ProviderUse(
-            provider=to_protobuf.provider(one, opened),
+            provider=to_protobuf.provider(provider, failing),
             in_use=used.in_use.get(name, 0),
             calls_in_last_minute=used.begun.get(name, 0),
             registered_by=registered[name].by,
             registered_at=to_protobuf.timestamp(registered[name].at),
         )
-        for name, one in known.items()
+        for name, provider in known.items()
     ]

@@ -1,4 +1,4 @@
-"""The one table by which a refusal becomes a gRPC status."""
+"""The table of gRPC statuses by reason of refusal, and the translation of errors."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -35,8 +35,8 @@ STATUS = {
 }
 
 
-async def answer(work: Callable[[], Awaitable[T]]) -> T:
-    """Do the work; raises `ServiceError` for every no that the domain or the database says."""
+async def translate_errors(work: Callable[[], Awaitable[T]]) -> T:
+    """Runs the work; raises `ServiceError` for each refusal of the domain or the database."""
     try:
         return await work()
     except Refusal as refusal:
@@ -44,28 +44,28 @@ async def answer(work: Callable[[], Awaitable[T]]) -> T:
     except IllegalTransition as error:
         raise to_service_error(Refusal("WRONG_STATE", str(error))) from error
     except IntegrityError as error:
-        # The database's own refusal of a second purchase; the domain says it first, this is the wall behind it.
+        # The database's last guard against a second purchase; `domain.calls.check_purchase` refuses it before.
         if constraint(error) != "an_image_is_bought_once":
             raise
         raise to_service_error(Refusal("ALREADY_BOUGHT", "Another call covers one of these images.")) from error
     except DataError as error:
-        unstorable = Refusal(
-            "INVALID_INPUT", "A value is out of its range, or holds a character that cannot be stored."
-        )
+        unstorable = Refusal("INVALID_INPUT", "A value is out of range, or contains a character that cannot be stored.")
         raise to_service_error(unstorable) from error
     except DatabaseUnavailable as error:
-        away = Refusal("SERVICE_UNAVAILABLE", "The job store is away; ask again.", retry_after_seconds=1)
-        raise to_service_error(away) from error
+        unavailable = Refusal("SERVICE_UNAVAILABLE", "The job store is unavailable; try again.", retry_after_seconds=1)
+        raise to_service_error(unavailable) from error
 
 
 def to_service_error(refusal: Refusal) -> ServiceError:
-    """The refusal as a gRPC error."""
+    """Returns the gRPC error of a refusal."""
     return ServiceError(
         status=STATUS[refusal.reason],
         reason=refusal.reason,
         message=refusal.message,
         retry_after_seconds=refusal.retry_after_seconds,
-        field_violations=tuple(FieldViolation(field=one.field, description=one.message) for one in refusal.violations),
+        field_violations=tuple(
+            FieldViolation(field=violation.field, description=violation.message) for violation in refusal.violations
+        ),
         metadata=refusal.metadata,
         hides=refusal.hides,
     )

@@ -1,4 +1,4 @@
-"""TenantService: translates."""
+"""TenantService: allowances and spending of tenants, for the gateway and operators."""
 
 from typing import Any
 
@@ -8,12 +8,14 @@ from common.grpc_server import Served
 from common.postgres import Database
 from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.spending import Allowance, Period, TenantSpending
-from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.status_codes import translate_errors
 from services.job.grpc_api.validation import check_names
 from services.job.store import spending
 from services.job.store.pools import Pool
 
-MOST_AT_ONCE = 1000
+#: Tenants of one SetTenantLimits call.
+MAX_TENANTS = 1000
+#: Tenants of a page without `page_size`, and of the largest page.
 PAGE_SIZE, LARGEST_PAGE = 20, 100
 
 
@@ -34,69 +36,70 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
     async def SetTenantLimits(
         self, request: tenant_service_pb2.SetTenantLimitsRequest, context: Any
     ) -> tenant_service_pb2.SetTenantLimitsResponse:
-        """Replace what the named tenants may use and spend."""
-        for one in request.tenants:
-            check_names(one.tenant, "")
+        """Replaces the allowances of the named tenants."""
+        for limits in request.tenants:
+            check_names(limits.tenant, "")
 
         async def work() -> None:
-            told = {one.tenant: _allowance(one) for one in request.tenants}
-            if len(told) != len(request.tenants) or len(told) > MOST_AT_ONCE:
-                raise _wrong("tenants", f"At most {MOST_AT_ONCE:,}, each once.")
-            await self._database.run(lambda connection: spending.set_limits(connection, told), pool=Pool.WRITES)
+            allowances = {limits.tenant: _allowance(limits) for limits in request.tenants}
+            if len(allowances) != len(request.tenants) or len(allowances) > MAX_TENANTS:
+                raise _invalid("tenants", f"At most {MAX_TENANTS:,}, each once.")
+            await self._database.run(lambda connection: spending.set_limits(connection, allowances), pool=Pool.WRITES)
 
-        await answer(work)
+        await translate_errors(work)
         return tenant_service_pb2.SetTenantLimitsResponse()
 
     async def ListSpend(
         self, request: tenant_service_pb2.ListSpendRequest, context: Any
     ) -> tenant_service_pb2.ListSpendResponse:
-        """Tell what tenants with a budget have spent of it; a page begins behind the tenant that its token names."""
+        """Returns the spending of tenants with a budget, by name; a page token is the last tenant of a page."""
         limit = min(request.page_size or PAGE_SIZE, LARGEST_PAGE)
 
         async def work() -> list[TenantSpending]:
             if limit < 1:
-                raise _wrong("page_size", f"1 to {LARGEST_PAGE}.")
+                raise _invalid("page_size", f"1 to {LARGEST_PAGE}.")
             return await self._database.run(
-                lambda connection: spending.standings(connection, after=request.page_token, limit=limit),
+                lambda connection: spending.list_spending(connection, after=request.page_token, limit=limit),
                 pool=Pool.LISTS,
             )
 
-        found = await answer(work)
+        found = await translate_errors(work)
         return tenant_service_pb2.ListSpendResponse(
-            tenants=[_spend(one) for one in found], next_page_token=found[-1].tenant if len(found) == limit else ""
+            tenants=[_spend(tenant) for tenant in found],
+            next_page_token=found[-1].tenant if len(found) == limit else "",
         )
 
 
-def _allowance(told: tenant_service_pb2.TenantLimits) -> Allowance:
-    per_day = told.budget_micros_per_day if told.HasField("budget_micros_per_day") else None
-    per_month = told.budget_micros_per_month if told.HasField("budget_micros_per_month") else None
+def _allowance(limits: tenant_service_pb2.TenantLimits) -> Allowance:
+    per_day = limits.budget_micros_per_day if limits.HasField("budget_micros_per_day") else None
+    per_month = limits.budget_micros_per_month if limits.HasField("budget_micros_per_month") else None
     if min(per_day or 0, per_month or 0) < 0:
-        raise _wrong("tenants", f"A budget of {told.tenant} is below zero.")
-    allowed = tuple(told.allowed_providers.entries) if told.HasField("allowed_providers") else None
+        raise _invalid("tenants", f"A budget of {limits.tenant} is below zero.")
+    allowed = tuple(limits.allowed_providers.entries) if limits.HasField("allowed_providers") else None
     return Allowance(providers=allowed, per_day=per_day, per_month=per_month)
 
 
-def _spend(one: TenantSpending) -> tenant_service_pb2.TenantSpend:
-    allowed = one.allowance.providers
+def _spend(tenant: TenantSpending) -> tenant_service_pb2.TenantSpend:
+    allowed = tenant.allowance.providers
     return tenant_service_pb2.TenantSpend(
         limits=tenant_service_pb2.TenantLimits(
-            tenant=one.tenant,
+            tenant=tenant.tenant,
             allowed_providers=None if allowed is None else tenant_service_pb2.AllowedProviders(entries=allowed),
-            budget_micros_per_day=one.allowance.per_day,
-            budget_micros_per_month=one.allowance.per_month,
+            budget_micros_per_day=tenant.allowance.per_day,
+            budget_micros_per_month=tenant.allowance.per_month,
         ),
-        day=_period(one, Period.DAY),
-        month=_period(one, Period.MONTH),
+        day=_period(tenant, Period.DAY),
+        month=_period(tenant, Period.MONTH),
     )
 
 
-def _period(one: TenantSpending, period: Period) -> tenant_service_pb2.Spend:
+def _period(tenant: TenantSpending, period: Period) -> tenant_service_pb2.Spend:
     return tenant_service_pb2.Spend(
-        starts_on=period.start(one.today).isoformat(),
-        spent_micros=one.used[period].spent_micros,
-        reserved_micros=one.used[period].reserved_micros,
+        starts_on=period.start(tenant.today).isoformat(),
+        spent_micros=tenant.used[period].spent_micros,
+        reserved_micros=tenant.used[period].reserved_micros,
     )
 
 
-def _wrong(field: str, message: str) -> Refusal:
+def _invalid(field: str, message: str) -> Refusal:
     return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))

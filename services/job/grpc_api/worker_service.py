@@ -1,8 +1,9 @@
-"""WorkerService: workers ask, the application decides."""
+"""WorkerService: claims, provider calls and cleanup, for generators and uploaders."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
+from uuid import UUID
 
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from sqlalchemy import Connection
@@ -15,7 +16,7 @@ from services.job.application.call_tokens import CallTokens
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
-from services.job.grpc_api.status_codes import answer
+from services.job.grpc_api.status_codes import translate_errors
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages import from_protobuf, to_protobuf
 from services.job.store import deletions, inputs, jobs, settlements
@@ -23,6 +24,7 @@ from services.job.store.pools import Pool
 
 Context = Any
 T = TypeVar("T")
+#: Bytes of one message of a streamed input image.
 CHUNK_BYTES = 1024 * 1024
 BUCKETS = {worker_service_pb2.BUCKET_STAGING: "staging", worker_service_pb2.BUCKET_PUBLIC: "public"}
 
@@ -46,9 +48,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def RegisterProviders(
         self, request: worker_service_pb2.RegisterProvidersRequest, context: Context
     ) -> worker_service_pb2.RegisterProvidersResponse:
-        """Replace what is known of the named providers."""
-        known = [from_protobuf.provider(one) for one in request.providers]
-        await self._ask(
+        """Replaces what the worker offers."""
+        known = [from_protobuf.provider(provider) for provider in request.providers]
+        await self._run(
             lambda connection: provider_limits.register(
                 connection, request.worker, known, is_starting=request.is_starting
             )
@@ -58,10 +60,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ClaimJobs(
         self, request: worker_service_pb2.ClaimJobsRequest, context: Context
     ) -> worker_service_pb2.ClaimJobsResponse:
-        """Give due jobs, or the same again."""
+        """Claims due jobs; a repetition with the same tokens returns the same jobs."""
 
         def work(connection: Connection) -> list[claims.Claimed]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens]
+            tokens = _tokens(request.lease_tokens)
             return claims.claim_jobs(
                 connection,
                 worker=request.worker,
@@ -70,32 +72,32 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 limits=self._limits,
             )
 
-        claimed = await self._ask(work, pool=Pool.CLAIMS)
+        claimed = await self._run(work, pool=Pool.CLAIMS)
         return worker_service_pb2.ClaimJobsResponse(
-            jobs=[to_protobuf.claimed_job(one, self._limits) for one in claimed]
+            jobs=[to_protobuf.claimed_job(job, self._limits) for job in claimed]
         )
 
     async def ClaimUploads(
         self, request: worker_service_pb2.ClaimUploadsRequest, context: Context
     ) -> worker_service_pb2.ClaimUploadsResponse:
-        """Give jobs whose images wait to be copied, or the same again."""
+        """Claims jobs whose images are to be copied; a repetition with the same tokens returns the same jobs."""
 
         def work(connection: Connection) -> list[claims.Claimed]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens]
+            tokens = _tokens(request.lease_tokens)
             return claims.claim_uploads(connection, worker=request.worker, tokens=tokens, limits=self._limits)
 
-        claimed = await self._ask(work)
+        claimed = await self._run(work)
         return worker_service_pb2.ClaimUploadsResponse(
-            uploads=[to_protobuf.claimed_upload(one, self._limits) for one in claimed]
+            uploads=[to_protobuf.claimed_upload(job, self._limits) for job in claimed]
         )
 
     async def ClaimSettlements(
         self, request: worker_service_pb2.ClaimSettlementsRequest, context: Context
     ) -> worker_service_pb2.ClaimSettlementsResponse:
-        """Give open calls of final jobs."""
+        """Claims open calls of final jobs."""
 
         def work(connection: Connection) -> tuple[list[settlements.Settlement], CallTokens]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MAX_TOKENS]]
+            tokens = _tokens(request.lease_tokens[: claims.MAX_TOKENS])
             held = settlements.claim(
                 connection,
                 worker=request.worker,
@@ -105,58 +107,64 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             )
             return held, call_tokens.read(connection)
 
-        held, given = await self._ask(work)
+        held, tokens = await self._run(work)
         return worker_service_pb2.ClaimSettlementsResponse(
             settlements=[
-                to_protobuf.settlement(one, self._limits, token=given.of(job_id=one.call.job_id, call_id=one.call.id))
-                for one in held
+                to_protobuf.settlement(
+                    settlement,
+                    self._limits,
+                    token=tokens.of(job_id=settlement.call.job_id, call_id=settlement.call.id),
+                )
+                for settlement in held
             ]
         )
 
     async def PostponeSettlement(
         self, request: worker_service_pb2.PostponeSettlementRequest, context: Context
     ) -> worker_service_pb2.PostponeSettlementResponse:
-        """Take an open call back until its next look."""
+        """Releases an open call until its next poll."""
 
         def work(connection: Connection) -> bool:
             token = from_protobuf.token(request.lease_token, "lease_token")
             answer = from_protobuf.provider_cancel(request.provider_cancel)
             return settlements.postpone(connection, token, answer=answer, pause=request.shortest_pause_seconds)
 
-        await self._ask(work)
+        await self._run(work)
         return worker_service_pb2.PostponeSettlementResponse()
 
     async def ClaimDeletions(
         self, request: worker_service_pb2.ClaimDeletionsRequest, context: Context
     ) -> worker_service_pb2.ClaimDeletionsResponse:
-        """Take note of folders that are empty, and give others to empty."""
+        """Records folders that were emptied, and claims others."""
 
         def work(connection: Connection) -> list[deletions.Deletion]:
-            tokens = [from_protobuf.token(one, "lease_tokens") for one in request.lease_tokens[: claims.MAX_TOKENS]]
-            seen = [(one.id, from_protobuf.token(one.lease_token)) for one in request.emptied[: claims.MAX_TOKENS]]
-            deletions.note_empty(connection, seen)
+            tokens = _tokens(request.lease_tokens[: claims.MAX_TOKENS])
+            emptied = request.emptied[: claims.MAX_TOKENS]
+            deletions.note_empty(
+                connection, [(folder.id, from_protobuf.token(folder.lease_token)) for folder in emptied]
+            )
             bucket = BUCKETS.get(request.bucket, "staging")
             return deletions.claim(connection, bucket=bucket, tokens=tokens, limits=self._limits)
 
-        found = await self._ask(work)
+        found = await self._run(work)
         return worker_service_pb2.ClaimDeletionsResponse(
             deletions=[
-                worker_service_pb2.Deletion(id=one.id, prefix=one.prefix, lease_token=str(one.lease_token))
-                for one in found
+                worker_service_pb2.Deletion(id=folder.id, prefix=folder.prefix, lease_token=str(folder.lease_token))
+                for folder in found
             ]
         )
 
     async def ClaimSweep(
         self, request: worker_service_pb2.ClaimSweepRequest, context: Context
     ) -> worker_service_pb2.ClaimSweepResponse:
-        """Give a page of a bucket to be compared."""
+        """Claims the next page of a bucket's sweep."""
 
         def work(connection: Connection) -> str | None:
             return bucket_sweep.claim_page(
                 connection, _bucket(request.bucket), from_protobuf.token(request.lease_token)
             )
 
-        after = await self._ask(work)
+        after = await self._run(work)
         return worker_service_pb2.ClaimSweepResponse(
             is_due=after is not None, after=after or "", most=bucket_sweep.PAGE
         )
@@ -164,20 +172,20 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReportSweep(
         self, request: worker_service_pb2.ReportSweepRequest, context: Context
     ) -> worker_service_pb2.ReportSweepResponse:
-        """Compare a page."""
+        """Compares a page of a bucket with the database."""
 
         def work(connection: Connection) -> bucket_sweep.SweepResult:
             token = from_protobuf.token(request.lease_token)
             names = list(request.names)
             return bucket_sweep.compare(connection, _bucket(request.bucket), token, names=names, is_end=request.is_end)
 
-        seen = await self._ask(work)
-        return worker_service_pb2.ReportSweepResponse(to_go=seen.to_delete, missing=seen.missing)
+        result = await self._run(work)
+        return worker_service_pb2.ReportSweepResponse(to_go=result.to_delete, missing=result.missing)
 
     async def GetJobInput(
         self, request: worker_service_pb2.GetJobInputRequest, context: Context
     ) -> AsyncIterator[worker_service_pb2.GetJobInputResponse]:
-        """Stream an input image of a held job."""
+        """Streams the bytes of an input image of a held job."""
 
         def work(connection: Connection) -> bytes:
             fence = from_protobuf.fence(request.lease)
@@ -189,14 +197,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 raise Refusal("INVALID_INPUT", f"Job {fence.job_id} has no input image {request.index}.")
             return data
 
-        data = await self._ask(work, pool=Pool.INPUTS)
+        data = await self._run(work, pool=Pool.INPUTS)
         for start in range(0, len(data), CHUNK_BYTES):
             yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + CHUNK_BYTES])
 
     async def BeginProviderCall(
         self, request: worker_service_pb2.BeginProviderCallRequest, context: Context
     ) -> worker_service_pb2.BeginProviderCallResponse:
-        """Write a call down before it leaves."""
+        """Records a provider call before it is sent."""
 
         def work(connection: Connection) -> provider_calls.BegunCall:
             fence = from_protobuf.fence(request.lease)
@@ -217,7 +225,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             )
             return provider_calls.begin_provider_call(connection, purchase)
 
-        begun = await self._ask(work)
+        begun = await self._run(work)
         if begun.frees_slot:
             await self._relay.wake_generators()
         return worker_service_pb2.BeginProviderCallResponse(call=to_protobuf.call(begun.call), call_token=begun.token)
@@ -225,8 +233,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def RecordOperation(
         self, request: worker_service_pb2.RecordOperationRequest, context: Context
     ) -> worker_service_pb2.RecordOperationResponse:
-        """Write down the provider's operation id."""
-        await self._ask(
+        """Records the provider's operation id of a call."""
+        await self._run(
             lambda connection: provider_calls.record_operation(
                 connection,
                 request.call_id,
@@ -240,17 +248,17 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def RenewLeases(
         self, request: worker_service_pb2.RenewLeasesRequest, context: Context
     ) -> worker_service_pb2.RenewLeasesResponse:
-        """Prolong leases, and tell which were lost or canceled."""
+        """Renews leases and settlements; returns which were lost or canceled."""
 
         def work(connection: Connection) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
             fences = [from_protobuf.fence(lease) for lease in request.leases]
-            tokens = [from_protobuf.token(one, "settlement_tokens") for one in request.settlement_tokens]
+            tokens = _tokens(request.settlement_tokens, field="settlement_tokens")
             return (
                 claims.renew_leases(connection, fences, limits=self._limits),
                 claims.renew_settlements(connection, tokens, limits=self._limits),
             )
 
-        leases, settled = await self._ask(work)
+        leases, settled = await self._run(work)
         return worker_service_pb2.RenewLeasesResponse(
             renewals=[to_protobuf.renewal(token, outcome, self._limits) for token, outcome in leases],
             settlement_renewals=[to_protobuf.renewal(token, outcome, self._limits) for token, outcome in settled],
@@ -259,33 +267,37 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     async def ReleaseJob(
         self, request: worker_service_pb2.ReleaseJobRequest, context: Context
     ) -> worker_service_pb2.ReleaseJobResponse:
-        """Take a job back before its stage ended."""
+        """Releases a job before its stage ended."""
 
         def work(connection: Connection) -> bool:
             known = from_protobuf.known(request, now=jobs.clock(connection))
-            unsent = tuple(CallOutcome(call_id=one, phase=Phase.NOT_SENT) for one in request.not_sent_call_ids)
+            unsent = tuple(CallOutcome(call_id=call_id, phase=Phase.NOT_SENT) for call_id in request.not_sent_call_ids)
             return claim_release.release_job(
                 connection, from_protobuf.fence(request.lease), replace(known, calls=known.calls + unsent)
             )
 
-        if await self._ask(work):
+        if await self._run(work):
             await self._relay.wake_generators()
         return worker_service_pb2.ReleaseJobResponse()
 
-    async def _ask(self, work: Callable[[Connection], T], *, pool: Pool = Pool.LEASES) -> T:
-        answered = await answer(lambda: self._database.run(work, pool=pool))
+    async def _run(self, work: Callable[[Connection], T], *, pool: Pool = Pool.LEASES) -> T:
+        result = await translate_errors(lambda: self._database.run(work, pool=pool))
         self._relay.wake()
-        return answered
+        return result
 
 
-def _bucket(told: worker_service_pb2.Bucket.ValueType) -> str:
-    if told not in BUCKETS:
-        raise Refusal("INVALID_INPUT", "bucket: one of the two.")
-    return BUCKETS[told]
+def _tokens(tokens: Sequence[str], *, field: str = "lease_tokens") -> list[UUID]:
+    return [from_protobuf.token(token, field) for token in tokens]
 
 
-def _call_id(written: str) -> str:
+def _bucket(number: worker_service_pb2.Bucket.ValueType) -> str:
+    if number not in BUCKETS:
+        raise Refusal("INVALID_INPUT", "bucket: must be staging or public.")
+    return BUCKETS[number]
+
+
+def _call_id(call_id: str) -> str:
     try:
-        return prefixed("call", parse("call", written))
+        return prefixed("call", parse("call", call_id))
     except ValueError as error:
         raise Refusal("INVALID_INPUT", "call_id: must be call_ and 32 hex digits.") from error

@@ -1,4 +1,4 @@
-"""Reads facts and folds them: many in one transaction, acknowledged after its commit."""
+"""Consumes facts and applies them: many in one transaction, acknowledged after its commit."""
 
 import asyncio
 import logging
@@ -25,27 +25,27 @@ from services.job.domain.facts import JobFact, StageFailed
 from services.job.domain.failures import Code, Failure
 from services.job.domain.proofs import FactMessage
 from services.job.domain.timeouts import StageTimeouts
-from services.job.loops.fact_verdicts import blocked_verdict, later, verdict_on, words
+from services.job.loops.fact_verdicts import blocked_verdict, error_text, retry_later, verdict_on
 from services.job.loops.outbox_relay import OutboxRelay
 from services.job.messages.from_protobuf import Undecodable, Untrue, claim_of, job_fact
 from services.job.messages.subjects import may_come_on
 from services.job.store import deletions, jobs
 
 _LOG = logging.getLogger(__name__)
-#: Seconds in which a batch is surely folded when all is well.
+#: Seconds within which a batch is normally applied.
 SHORTEST_ACK_WAIT = 2.0
-#: Longest wait for a lock, of a batch and of a fact that is folded alone. A locked job is not waited for at all.
+#: Longest seconds to wait for a lock with a batch, and with a single fact. Locked jobs are skipped without waiting.
 TOGETHER_SECONDS, ALONE_SECONDS = 1.0, 0.25
-#: What a job says whose worker's statement could not be taken.
-PUT_ASIDE = "What its worker stated cannot be stored; an operator finds it among the dead letters."
-#: So many facts in a row for which the database is not there are no matter of facts any more.
+#: Failure message of a job whose worker's fact was refused.
+PUT_ASIDE = "The worker's report cannot be stored; an operator finds it among the dead letters."
+#: Consecutive facts without a database after which the database counts as unavailable.
 MAX_DATABASE_FAILURES = 3
 
 
 def facts_consumer(limits: StageTimeouts) -> ConsumerSpec:
-    """How facts are read: what a dead replica had in its hands comes again after a lease.
+    """Returns the consumer of facts: a crashed replica's facts are delivered again after the duration of a lease.
 
-    The monitor rescues nobody before that, as the fact may be of the very job.
+    The stale-job monitor waits for them before it rescues a job, as one may be about that job.
     """
     return ConsumerSpec(
         stream=streams.FACTS["name"],
@@ -56,7 +56,7 @@ def facts_consumer(limits: StageTimeouts) -> ConsumerSpec:
 
 
 class FactConsumer:
-    """Folds what workers state. Whatever a fact says, it harms only itself."""
+    """Applies workers' facts. A faulty fact affects no other fact."""
 
     def __init__(self, database: Database, broker: JetStream, relay: OutboxRelay, limits: StageTimeouts) -> None:
         self._database = database
@@ -64,13 +64,13 @@ class FactConsumer:
         self._relay = relay
         self._limits = limits
         self._spec = facts_consumer(limits)
-        #: Jobs may be waiting for a place at a provider that a folded fact has left.
-        self._frees_a_place = False
-        #: False while the database is known to be away.
+        #: Whether an applied fact freed a provider's slot, for which jobs may wait.
+        self._frees_slot = False
+        #: False while the database is known to be unavailable.
         self.may_fetch = True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Fold until told to stop; nothing is fetched while the database is away."""
+        """Applies facts until `stop` is set; fetches none while the database is unavailable."""
         await consume(
             self._broker,
             self._spec,
@@ -82,27 +82,30 @@ class FactConsumer:
         )
 
     async def handle(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Fold a batch in one transaction; if that fails, whatever it fails by, one by one."""
+        """Applies a batch in one transaction; if that fails for any reason, one fact at a time."""
         try:
-            verdicts = await self._apply(messages, patience=TOGETHER_SECONDS)
-        except Exception as error:  # noqa: BLE001 - the facts are folded alone, where each shows what it does
-            if await self._is_away(error):
+            verdicts = await self._apply(messages, lock_seconds=TOGETHER_SECONDS)
+        except Exception as error:  # noqa: BLE001 - each fact is applied alone, which shows the faulty one
+            if await self._is_database_away(error):
                 return [Retry(1.0) for _ in messages]
             if len(messages) > 1:
-                event(_LOG, logging.WARNING, "facts.folded_alone", facts=len(messages), error=words(error))
+                reason = error_text(error)
+                event(_LOG, logging.WARNING, "facts.applied_separately", facts=len(messages), reason=reason)
             verdicts = await self._apply_each(messages)
-        verdicts = [await self._ended(*one) for one in zip(messages, verdicts, strict=True)]
+        verdicts = [
+            await self._end_refused(message, verdict) for message, verdict in zip(messages, verdicts, strict=True)
+        ]
         self._relay.wake()
-        if self._frees_a_place:
-            self._frees_a_place = False
+        if self._frees_slot:
+            self._frees_slot = False
             await self._relay.wake_generators()
         return verdicts
 
     async def _apply_each(self, messages: Sequence[Message]) -> list[Verdict]:
-        """Fold one by one, for no longer than the broker waits for an answer."""
+        """Applies facts one by one, for at most half of the broker's wait for acknowledgements."""
         verdicts: list[Verdict] = []
         waiting: set[str] = set()
-        until, unanswered = time.monotonic() + self._spec.ack_wait_seconds / 2, 0
+        until, failures = time.monotonic() + self._spec.ack_wait_seconds / 2, 0
         for message in messages:
             if not self.may_fetch or time.monotonic() > until:
                 verdicts.append(Retry(1.0))
@@ -111,15 +114,15 @@ class FactConsumer:
             try:
                 job_id = _job_of(message)
                 if job_id in waiting:
-                    # It must not overtake an earlier fact, whose own verdict ends the wait.
-                    verdict: Verdict = later(message)
+                    # It must not overtake an earlier fact of its job that waits.
+                    verdict: Verdict = retry_later(message)
                 else:
-                    [verdict] = await self._apply([message], patience=ALONE_SECONDS)
-                unanswered = 0
-            except Exception as error:  # noqa: BLE001 - what a fact does to the fold decides about that fact alone
-                unanswered = unanswered + 1 if isinstance(error, DatabaseUnavailable) else 0
-                away = unanswered >= MAX_DATABASE_FAILURES and not isinstance(error, LockTimeout)
-                if away or await self._is_away(error):
+                    [verdict] = await self._apply([message], lock_seconds=ALONE_SECONDS)
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - the failure of a fact decides about that fact alone
+                failures = failures + 1 if isinstance(error, DatabaseUnavailable) else 0
+                is_away = failures >= MAX_DATABASE_FAILURES and not isinstance(error, LockTimeout)
+                if is_away or await self._is_database_away(error):
                     self.may_fetch = False
                     verdict = Retry(1.0)
                 else:
@@ -129,11 +132,11 @@ class FactConsumer:
             verdicts.append(verdict)
         return verdicts
 
-    async def _ended(self, message: Message, verdict: Verdict) -> Verdict:
-        """The verdict, once the job of a fact that is refused for good has ended: nobody would tell its end again.
+    async def _end_refused(self, message: Message, verdict: Verdict) -> Verdict:
+        """Fails the job of a fact that is refused for good, and returns the verdict.
 
-        A worker that stated it holds its claim no more, and each that comes after it would state the same. One that is
-        parked will be folded yet.
+        The worker that sent the fact has ended its claim, and each later one would send the same fact. A parked fact
+        will be applied later.
         """
         claim = claim_of(message.body, subject=message.subject) if isinstance(verdict, Reject) else None
         if claim is None:
@@ -142,19 +145,19 @@ class FactConsumer:
         failure = Failure(stage=stage, code=Code.UNKNOWN, reason="INTERNAL", message=PUT_ASIDE, retryable=False)
 
         def end(connection: Connection) -> None:
-            _be_patient(connection, ALONE_SECONDS)
+            _set_lock_timeout(connection, ALONE_SECONDS)
             self._apply_facts(connection, [StageFailed(fence=fence, failure=failure)])
 
         try:
             await self._database.run(end)
         except DatabaseUnavailable:
             return Retry(1.0)
-        except Exception as error:  # noqa: BLE001 - it is put aside all the same, and its lease runs out
-            event(_LOG, logging.ERROR, "fact.job_not_ended", job_id=fence.job_id, error=words(error))
+        except Exception as error:  # noqa: BLE001 - the fact is refused all the same, and the job's lease expires
+            event(_LOG, logging.ERROR, "fact.job_not_ended", job_id=fence.job_id, reason=error_text(error))
         return verdict
 
-    async def _is_away(self, error: Exception) -> bool:
-        """Whether the fold failed because there is no database, rather than for what a fact says or somebody locks."""
+    async def _is_database_away(self, error: Exception) -> bool:
+        """Whether facts failed because the database is unavailable, rather than because of a fact or a lock."""
         if not isinstance(error, DatabaseUnavailable) or isinstance(error, LockTimeout):
             return False
         try:
@@ -164,33 +167,34 @@ class FactConsumer:
             return True
         return False
 
-    async def _apply(self, messages: Sequence[Message], *, patience: float) -> list[Verdict]:
-        return await self._database.run(lambda connection: self._apply_all(connection, messages, patience))
+    async def _apply(self, messages: Sequence[Message], *, lock_seconds: float) -> list[Verdict]:
+        return await self._database.run(lambda connection: self._apply_all(connection, messages, lock_seconds))
 
-    def _apply_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
-        _be_patient(connection, patience)
+    def _apply_all(self, connection: Connection, messages: Sequence[Message], lock_seconds: float) -> list[Verdict]:
+        _set_lock_timeout(connection, lock_seconds)
         now = jobs.clock(connection)
-        read = [_read(message, now) for message in messages]
-        # All of them at once, so that no job is skipped for one of its facts and free for the next.
-        locked = jobs.lock_free(connection, [one.fact.job_id for one in read if isinstance(one, FactMessage)])
-        free = [one for one in read if isinstance(one, FactMessage) and one.fact.job_id not in locked]
+        contents = [_read(message, now) for message in messages]
+        # All at once, so that no job is skipped for one of its facts and free for the next.
+        job_facts = [content for content in contents if isinstance(content, FactMessage)]
+        locked = jobs.lock_free(connection, [content.fact.job_id for content in job_facts])
+        free = [content for content in job_facts if content.fact.job_id not in locked]
         admitted = iter(fact_checks.admit(connection, free))
         verdicts: list[Verdict] = []
         facts: list[JobFact] = []
-        for message, one in zip(messages, read, strict=True):
-            if isinstance(one, FactMessage):
-                if one.fact.job_id in locked:
-                    verdicts.append(blocked_verdict(message, "somebody holds a lock on its job"))
+        for message, content in zip(messages, contents, strict=True):
+            if isinstance(content, FactMessage):
+                if content.fact.job_id in locked:
+                    verdicts.append(blocked_verdict(message, "another transaction holds a lock on its job"))
                     continue
                 fact = next(admitted)
                 if isinstance(fact, Refused):
                     verdicts.append(Reject(fact.reason))
                     continue
                 facts.append(fact)
-            elif isinstance(one, fact_pb2.ObjectsDeleted):
-                deletions.note_empty(connection, [(one.deletion_id, UUID(one.lease_token))])
+            elif isinstance(content, fact_pb2.ObjectsDeleted):
+                deletions.note_empty(connection, [(content.deletion_id, UUID(content.lease_token))])
             else:
-                verdicts.append(one)
+                verdicts.append(content)
                 continue
             verdicts.append(Ack())
         self._apply_facts(connection, facts)
@@ -198,12 +202,12 @@ class FactConsumer:
 
     def _apply_facts(self, connection: Connection, facts: Sequence[JobFact]) -> None:
         applied = apply_facts.apply_facts(connection, facts, limits=self._limits)
-        self._frees_a_place |= applied.frees_slot
+        self._frees_slot |= applied.frees_slot
         if applied.late or applied.unknown:
             event(_LOG, logging.INFO, "facts.late", late=applied.late, unknown=applied.unknown)
 
     async def watch_database(self, ready: Readiness) -> None:
-        """Look whether the database answers and has our schema: readiness says so, fetching goes on when it does."""
+        """Checks whether the database is available with a current schema; sets readiness and `may_fetch`."""
         try:
             behind = await self._database.run(migrations.is_behind)
         except DatabaseUnavailable as error:
@@ -215,31 +219,31 @@ class FactConsumer:
             ready.set("schema", not behind, "The schema is older than this program: run calotype migrate.")
 
 
-def _be_patient(connection: Connection, seconds: float) -> None:
-    """Wait for a lock no longer than that, until the end of the transaction."""
+def _set_lock_timeout(connection: Connection, seconds: float) -> None:
+    """Limits the wait for each lock of this transaction."""
     connection.execute(text(f"SET LOCAL lock_timeout = {int(seconds * 1000)}"))
 
 
 def _job_of(message: Message) -> str:
-    """The job that a fact is about, or ""."""
-    one = _read(message, datetime.now(UTC))
-    return one.fact.job_id if isinstance(one, FactMessage) else ""
+    """Returns the id of the job that a message is about; "" for none."""
+    content = _read(message, datetime.now(UTC))
+    return content.fact.job_id if isinstance(content, FactMessage) else ""
 
 
 def _read(message: Message, now: datetime) -> FactMessage | fact_pb2.ObjectsDeleted | Verdict:
-    """What a message says, or what is to become of one that says nothing to us."""
+    """Returns the content of a message, or the verdict on one that cannot be read."""
     try:
-        told = fact_pb2.Fact.FromString(message.body)
-        match told.WhichOneof("fact"):
+        fact = fact_pb2.Fact.FromString(message.body)
+        match fact.WhichOneof("fact"):
             case None:
                 return Park("no version here knows this type of fact yet")
             case kind if not may_come_on(message.subject, kind):
                 return Reject(f"{kind} may not come on {message.subject[:100]}")
             case "objects_deleted":
-                UUID(told.objects_deleted.lease_token)
-                return told.objects_deleted
+                UUID(fact.objects_deleted.lease_token)
+                return fact.objects_deleted
             case _:
-                return job_fact(told, now=now)
+                return job_fact(fact, now=now)
     except Untrue as error:
         return Reject(str(error))
     except (DecodeError, Undecodable, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Watchers of jobs: woken by events, fed from the database, one query per tick for all of them."""
+"""Watchers of jobs: woken by events, and fed from the database by one query for all of them."""
 
 import asyncio
 from collections import defaultdict
@@ -14,21 +14,25 @@ from common.postgres import Database
 from services.job.domain.jobs import Snapshot
 from services.job.store import events
 
-#: Changes that wait for one slow reader; later ones wait in the database. Word of progress waits nowhere: a stream that
-#: has no room for it is ended, and its reader resumes by its last sequence.
+#: Changes that are queued for a slow reader; later ones are read from the database when its queue is empty. Progress is
+#: not stored: a stream whose queue is full then is ended, and its reader resumes after its last sequence.
 MAX_WAITING_CHANGES = 256
-#: Changes that are read at once, of all watched jobs; what is beyond them is read right after.
-MOST_AT_ONCE = 1_000
-#: All watched jobs are looked at so often (seconds), whatever messages were lost.
+#: Changes of all watched jobs that one query reads; the next query follows at once.
+MAX_READ = 1_000
+#: Seconds between two polls of all watched jobs, in case messages were lost.
 SLOW_POLL = 5.0
 
 
 @dataclass(eq=False)
 class _Watcher:
+    """One reader of a job's changes."""
+
     job_id: str
+    #: Sequence of the last change in its queue.
     after: int
+    #: Changes to read; None ends the stream.
     queue: "asyncio.Queue[Snapshot | job_service_pb2.Progress | None]"
-    # Its queue was full: what follows stays in the database until it has emptied that.
+    #: Whether its queue was full, so that later changes stay in the database until it is empty.
     lags: bool = False
 
     def offer(self, change: Snapshot | job_service_pb2.Progress) -> None:
@@ -52,30 +56,30 @@ class _Watcher:
 
 
 class Watchers:
-    """Everybody who follows a job through this process."""
+    """All readers of jobs in this process."""
 
     def __init__(
         self,
         database: Database,
         broker: JetStream,
         *,
-        most_at_once: int = MOST_AT_ONCE,
-        most_behind: int = MAX_WAITING_CHANGES,
+        max_read: int = MAX_READ,
+        max_waiting: int = MAX_WAITING_CHANGES,
     ) -> None:
         self._database = database
         self._broker = broker
-        self._most_at_once = most_at_once
-        self._most_behind = most_behind
+        self._max_read = max_read
+        self._max_waiting = max_waiting
         self._by_job: dict[str, set[_Watcher]] = defaultdict(set)
-        # In the order in which they are read.
+        # Ids of jobs to read, in this order.
         self._changed: dict[str, None] = {}
         self._woken = asyncio.Event()
 
     async def follow(
         self, tenant: str, job_id: str, *, after: int
     ) -> AsyncIterator[Snapshot | job_service_pb2.Progress]:
-        """Every change after a sequence, in order; ends after a final one, or when the reader is too slow."""
-        watcher = _Watcher(job_id=job_id, after=after, queue=asyncio.Queue(maxsize=self._most_behind))
+        """Yields every change after a sequence, in order; ends after a final one, or when the reader is too slow."""
+        watcher = _Watcher(job_id=job_id, after=after, queue=asyncio.Queue(maxsize=self._max_waiting))
         self._by_job[job_id].add(watcher)
         self._wake(job_id)
         is_final = False
@@ -87,7 +91,7 @@ class Watchers:
                 yield change
                 if isinstance(change, Snapshot):
                     is_final = change.job.is_final
-                # Word of progress may stand behind the last change.
+                # Progress may follow the last change in the queue.
                 if is_final and watcher.queue.empty():
                     return
         finally:
@@ -96,9 +100,9 @@ class Watchers:
                 del self._by_job[job_id]
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Feed watchers until told to stop."""
-        await self._broker.subscribe_core("calotype.event.*.*", self._hear_event)
-        await self._broker.subscribe_core("calotype.progress.*.*", self._hear_progress)
+        """Feeds watchers until `stop` is set."""
+        await self._broker.subscribe_core("calotype.event.*.*", self._on_event)
+        await self._broker.subscribe_core("calotype.progress.*.*", self._on_progress)
         poll = asyncio.create_task(run_every("watch_poll", self._wake_all, interval=SLOW_POLL, stop=stop))
         await run_every("watchers", self.run_once, interval=SLOW_POLL, wake=self._woken, stop=stop)
         await poll
@@ -107,43 +111,43 @@ class Watchers:
                 watcher.end()
 
     async def run_once(self) -> Mapping[str, int]:
-        """Read what changed of the watched jobs, for all their watchers at once."""
+        """Reads the changes of watched jobs, for all their watchers at once; returns their number."""
         changed, self._changed = self._changed, {}
         positions = {
-            job_id: min(places)
+            job_id: min(sequences)
             for job_id in changed
-            if (places := [watcher.after for watcher in self._by_job.get(job_id, ()) if not watcher.lags])
+            if (sequences := [watcher.after for watcher in self._by_job.get(job_id, ()) if not watcher.lags])
         }
         if not positions:
             return {}
-        limit = self._most_at_once
+        limit = self._max_read
         found, gone = await self._database.run(
             lambda connection: (events.later(connection, positions, limit=limit), events.gone(connection, positions))
         )
         if len(found) == limit:
             self._read_the_rest(list(positions), found[-1].job.id)
-        for job_id, read in groupby(found, key=lambda seen: seen.job.id):
-            self._offer(job_id, tuple(read), after=positions[job_id])
+        for job_id, snapshots in groupby(found, key=lambda snapshot: snapshot.job.id):
+            self._offer(job_id, tuple(snapshots), after=positions[job_id])
         for job_id in gone:
             for watcher in tuple(self._by_job.get(job_id, ())):
                 watcher.end()
         return {"changes": len(found)}
 
-    def _offer(self, job_id: str, read: Sequence[Snapshot], *, after: int) -> None:
-        """Tell watchers what was read after a sequence. One that is further back joined meanwhile, and is read for."""
+    def _offer(self, job_id: str, snapshots: Sequence[Snapshot], *, after: int) -> None:
+        """Queues changes after a sequence for watchers. A watcher further back joined meanwhile: it is read again."""
         for watcher in tuple(self._by_job.get(job_id, ())):
             if watcher.lags:
                 continue
             if watcher.after < after:
                 self._wake(job_id)
                 continue
-            for seen in read:
-                watcher.offer(seen)
+            for snapshot in snapshots:
+                watcher.offer(snapshot)
 
-    def _read_the_rest(self, job_ids: Sequence[str], cut: str) -> None:
-        """Go on where a read was cut off: first the jobs behind that one, so that none is always the last."""
-        behind = job_ids[job_ids.index(cut) + 1 :]
-        self._changed = dict.fromkeys([*behind, *self._changed, cut])
+    def _read_the_rest(self, job_ids: Sequence[str], last: str) -> None:
+        """Continues after a full query: first the jobs after the last one read, so that none is always the last."""
+        following = job_ids[job_ids.index(last) + 1 :]
+        self._changed = dict.fromkeys([*following, *self._changed, last])
         self._woken.set()
 
     def _wake(self, job_id: str) -> None:
@@ -154,12 +158,12 @@ class Watchers:
         for job_id in tuple(self._by_job):
             self._wake(job_id)
 
-    async def _hear_event(self, subject: str, body: bytes) -> None:
+    async def _on_event(self, subject: str, body: bytes) -> None:
         job_id = subject.rpartition(".")[2]
         if job_id in self._by_job:
             self._wake(job_id)
 
-    async def _hear_progress(self, subject: str, body: bytes) -> None:
+    async def _on_progress(self, subject: str, body: bytes) -> None:
         watchers = self._by_job.get(subject.rpartition(".")[2])
         if watchers:
             progress = job_service_pb2.Progress.FromString(body)

@@ -1,4 +1,4 @@
-"""The outbox relay: publishes what transactions left behind, in each job's order, until the broker has confirmed it."""
+"""The outbox relay: publishes events and wake-ups of committed transactions, in each job's order, until confirmed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,61 +26,66 @@ WAKE_SUBJECTS = {
     "settle": streams.WAKE_SETTLE,
     "delete": streams.WAKE_DELETE,
 }
+#: CloudEvents source of all messages.
 SOURCE = "calotype/job"
-#: Jobs at a time, and how long they are held in seconds: a relay that dies leaves them to the next after that.
+#: Jobs that are held at a time.
 BATCH = 256
+#: Seconds for which they are held; then another relay may publish a crashed one's rows.
 HELD_SECONDS = 5.0
-#: Holds are renewed so often (seconds) while publishing goes on.
+#: Seconds between renewals of the holds while publishing takes longer.
 RENEWAL_SECONDS = HELD_SECONDS / 3
 
 
 class OutboxRelay:
-    """Publishes outbox rows; woken in-process after each commit, with a slow poll behind that."""
+    """Publishes outbox rows; woken in-process after each commit, and by a slow poll."""
 
     def __init__(self, database: Database, broker: JetStream, *, renewal_seconds: float = RENEWAL_SECONDS) -> None:
         self._database = database
         self._broker = broker
         self._renewal_seconds = renewal_seconds
-        # Where the next claim goes on, so that every job has its turn; all that is there begins with the first.
-        self._behind = ""
+        # Job id after which the next claim continues, so that every job has its turn; "" for the first job.
+        self._last_job = ""
         self._woken = asyncio.Event()
 
     def wake(self) -> None:
-        """Say that a transaction was committed."""
+        """Signals that a transaction was committed."""
         self._woken.set()
 
     async def wake_generators(self) -> None:
-        """Say that jobs may go on which waited for a place. Losing the word costs them a poll's time."""
-        told = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
+        """Wakes generators after a slot was freed. A lost wake-up delays jobs until the next poll."""
+        wake_headers = headers(event_id=str(new_uuid7()), source=SOURCE, kind="calotype.work.due", subject="generate")
         with suppress(BrokerUnavailable):
             await self._broker.publish(
-                streams.WAKE_GENERATE, event_pb2.WakeUp().SerializeToString(), message_id=told["ce-id"], headers=told
+                streams.WAKE_GENERATE,
+                event_pb2.WakeUp().SerializeToString(),
+                message_id=wake_headers["ce-id"],
+                headers=wake_headers,
             )
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Publish until told to stop."""
+        """Publishes until `stop` is set."""
         await run_every("outbox_relay", self.run_once, interval=0.5, wake=self._woken, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Publish everything that is due; returns counts of rows published and kept."""
+        """Publishes all rows; returns counts of rows published and kept."""
         counts = {"published": 0, "kept": 0}
         while self._broker.is_connected:
-            behind, self._behind = self._behind, ""
-            due = await self._database.run(partial(outbox.claim, after=behind, limit=BATCH, seconds=HELD_SECONDS))
+            after, self._last_job = self._last_job, ""
+            due = await self._database.run(partial(outbox.claim, after=after, limit=BATCH, seconds=HELD_SECONDS))
             if not due:
-                if behind:
+                if after:
                     continue
                 break
             by_job = [list(rows) for _, rows in groupby(due, key=lambda row: row.job_id)]
             if len(by_job) == BATCH:
-                self._behind = due[-1].job_id
+                self._last_job = due[-1].job_id
             firsts = [rows[0].id for rows in by_job]
             async with self._holding(firsts):
                 results = await asyncio.gather(*(self._publish_in_order(rows) for rows in by_job))
-            published = {one for confirmed in results for one in confirmed}
+            published = {id_ for confirmed in results for id_ in confirmed}
             kept = len(due) - len(published)
             await self._database.run(
-                partial(_finish, published=sorted(published), kept=[one for one in firsts if one not in published])
+                partial(_finish, published=sorted(published), kept=[id_ for id_ in firsts if id_ not in published])
             )
             counts["published"] += len(published)
             counts["kept"] += kept
@@ -90,7 +95,7 @@ class OutboxRelay:
 
     @asynccontextmanager
     async def _holding(self, firsts: Sequence[UUID]) -> AsyncIterator[None]:
-        """Hold jobs for as long as the block takes."""
+        """Renews the holds on jobs, by the ids of their first rows, until the block ends."""
         done = asyncio.Event()
         renewing = asyncio.create_task(self._renew(firsts, done))
         try:
@@ -101,12 +106,12 @@ class OutboxRelay:
 
     async def _renew(self, firsts: Sequence[UUID], done: asyncio.Event) -> None:
         while not await pause_until(done, seconds=self._renewal_seconds):
-            # A hold that runs out costs repetitions; each job's order holds all the same.
+            # A hold that expires causes repeated messages; each job's order stays.
             with suppress(DatabaseUnavailable):
                 await self._database.run(lambda connection: outbox.renew(connection, firsts, seconds=HELD_SECONDS))
 
     async def _publish_in_order(self, rows: Sequence[Due]) -> list[UUID]:
-        """Publish one job's rows; stops at the first that the broker does not confirm."""
+        """Publishes one job's rows until one is not confirmed; returns the ids of the confirmed ones."""
         confirmed: list[UUID] = []
         for row in rows:
             try:
@@ -135,17 +140,17 @@ class OutboxRelay:
 
 
 def _headers(row: Due, kind: str) -> dict[str, str]:
-    """The trace is the job's rather than the relay's."""
-    told = headers(
+    """Returns a message's CloudEvents headers, with the job's trace instead of the relay's."""
+    common = headers(
         event_id=str(row.id), source=SOURCE, kind=f"calotype.{kind}", subject=row.job_id, parent=row.traceparent
     )
-    return told | {"ce-sequence": str(row.sequence), "ce-time": row.occurred_at.isoformat()}
+    return common | {"ce-sequence": str(row.sequence), "ce-time": row.occurred_at.isoformat()}
 
 
 def _timestamp(row: Due) -> Timestamp:
-    written = Timestamp()
-    written.FromDatetime(row.occurred_at)
-    return written
+    timestamp = Timestamp()
+    timestamp.FromDatetime(row.occurred_at)
+    return timestamp
 
 
 def _finish(connection: Connection, *, published: Sequence[UUID], kept: Sequence[UUID]) -> None:

@@ -1,4 +1,4 @@
-"""Parked facts: those that could not be folded when they came, tried again while they are young."""
+"""Parked facts: facts that this version could not apply; tried again for a day."""
 
 import asyncio
 import logging
@@ -16,32 +16,33 @@ from services.job.messages.from_protobuf import is_known
 
 _LOG = logging.getLogger(__name__)
 STREAM, SUBJECTS = PARKED
-#: How often (seconds) they are looked at, and how long they may wait for a version that knows them.
+#: Seconds between two checks.
 INTERVAL = 60.0
+#: Time for which a fact may wait for a version that knows it.
 PATIENCE = timedelta(days=1)
 
 
 class ParkedFacts:
-    """Brings parked facts back to where they came from; runs in every replica, as each step may be done twice."""
+    """Returns parked facts to their subjects; runs in every replica, as each step may be repeated."""
 
     def __init__(self, broker: JetStream) -> None:
         self._broker = broker
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look at once, as this version may know what the last did not, and then again and again."""
+        """Checks at once, as this version may know more types than the one before, then every `INTERVAL`."""
         await run_every("parked_facts", self.run_once, interval=INTERVAL, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Look at every one; returns counts. Raises `BrokerUnavailable`."""
-        counts, sequence, oldest = {"brought_back": 0, "buried": 0, "waiting": 0}, 1, timedelta()
+        """Checks every parked fact; returns counts. Raises `BrokerUnavailable`."""
+        counts, sequence, oldest = {"returned": 0, "buried": 0, "waiting": 0}, 1, timedelta()
         while (message := await self._broker.stored(STREAM, sequence, subject=SUBJECTS)) is not None:
             sequence, age = message.sequence + 1, datetime.now(UTC) - _since(message)
             if age > PATIENCE or not message.headers.get(PARKED_SUBJECT, "").startswith(REPLAYABLE):
                 await self._bury(message)
                 counts["buried"] += 1
             elif is_known(message.body):
-                await self._bring_back(message)
-                counts["brought_back"] += 1
+                await self._return(message)
+                counts["returned"] += 1
             else:
                 counts["waiting"] += 1
                 oldest = max(oldest, age)
@@ -55,8 +56,8 @@ class ParkedFacts:
             )
         return counts
 
-    async def _bring_back(self, message: StoredMessage) -> None:
-        # It keeps saying since when it has waited: one that is parked again has its day only once.
+    async def _return(self, message: StoredMessage) -> None:
+        # The time of parking stays: a fact that is parked again has one day in all.
         kept = {
             name: value
             for name, value in passed_on(message.headers).items()
@@ -72,7 +73,7 @@ class ParkedFacts:
             message.body,
             message.headers,
             subject=message.headers.get(PARKED_SUBJECT, ""),
-            reason=f"it waited in vain: {message.headers.get(PARKED_REASON, '')}",
+            reason=f"it was parked for too long: {message.headers.get(PARKED_REASON, '')}",
             to=streams.DEAD_FACT,
             message_id=f"dead-{STREAM}-{message.sequence}-{message.stored_at.timestamp()}",
         )
@@ -80,9 +81,9 @@ class ParkedFacts:
 
 
 def _since(message: StoredMessage) -> datetime:
-    """When it was parked first."""
+    """Returns the time at which the fact was first parked."""
     try:
-        told = datetime.fromisoformat(message.headers.get(PARKED_AT, ""))
+        parked_at = datetime.fromisoformat(message.headers.get(PARKED_AT, ""))
     except ValueError:
         return message.stored_at
-    return told if told.tzinfo else message.stored_at
+    return parked_at if parked_at.tzinfo else message.stored_at

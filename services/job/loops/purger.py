@@ -1,4 +1,4 @@
-"""The purger: gives up what nobody will tell, and deletes what was kept for long enough, a few rows at a time."""
+"""The purger: settles abandoned calls, and deletes rows whose retention has ended, a few at a time."""
 
 import asyncio
 import logging
@@ -18,17 +18,17 @@ from services.job.store import deletions, idempotency, retention, settlements, s
 
 _LOG = logging.getLogger(__name__)
 
-#: Rows of one transaction: few, so that nobody waits for its locks.
+#: Rows of one transaction: few, so that its locks are short.
 BATCH = 100
-#: Transactions of one kind in one run; what is left waits for the next.
+#: Transactions of one kind in one run.
 MAX_BATCHES = 50
 INTERVAL_SECONDS = 60.0
-#: A folder that nobody has emptied for so long is an alarm: workers are away, refused by the store, or too few.
+#: Age of an unfinished deletion that is an alarm: workers are missing, too few, or refused by the object store.
 LONGEST_WAIT_SECONDS = 600.0
 
 
 class Purger:
-    """Runs in every replica without a leader: rows that another holds are passed by."""
+    """Purges in every replica without a leader: rows that another replica has locked are skipped."""
 
     def __init__(
         self, database: Database, limits: StageTimeouts, *, retention: timedelta, key_retention: timedelta
@@ -39,11 +39,11 @@ class Purger:
         self._key_retention = key_retention.total_seconds()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Purge until told to stop."""
+        """Purges until `stop` is set."""
         await run_every("purger", self.run_once, interval=INTERVAL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Purge what is due; returns counts of calls given up, jobs, keys, tombstones and sums."""
+        """Purges once; returns counts of settled calls, deleted jobs, keys, tombstones and sums."""
         waits = await self._database.run(deletions.oldest_waits)
         if waits > LONGEST_WAIT_SECONDS:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
@@ -69,21 +69,21 @@ class Purger:
 
 
 def give_up_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
-    """Settle as unknown what is open for more than its day, as a worker's last look does; how many.
+    """Settles open calls older than a day as UNKNOWN, as a worker's last poll would; returns their number.
 
-    Its provider may be gone from every generator, and a job with an open call is never purged.
+    Their provider may no longer be offered by any generator, and a job with an open call is never purged.
     """
-    lost = settlements.abandoned_calls(connection, limit=limit)
-    told = [
+    abandoned = settlements.abandoned_calls(connection, limit=limit)
+    facts = [
         CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
-        for job_id, call_id in lost
+        for job_id, call_id in abandoned
     ]
-    apply_facts.apply_facts(connection, told, limits=limits)
-    return len(lost)
+    apply_facts.apply_facts(connection, facts, limits=limits)
+    return len(abandoned)
 
 
 def purge_jobs(connection: Connection, *, seconds: float, limit: int) -> int:
-    """Delete the oldest jobs that have been final for so long, as a user's deletion does; how many."""
+    """Deletes the oldest jobs that have been final for `seconds`, as a user would; returns their number."""
     due = retention.lock_jobs_over_for(connection, seconds=seconds, limit=limit)
     for job_id in due:
         user_actions.erase_job(connection, job_id)

@@ -1,4 +1,4 @@
-"""The stale-job monitor: notes what looks stale, and acts on a later tick, once every fact told by then is folded."""
+"""The stale-job monitor: notes stale jobs, and acts on them in a later run, when all facts of that time are applied."""
 
 import asyncio
 import logging
@@ -22,20 +22,24 @@ from services.job.loops.outbox_relay import OutboxRelay
 from services.job.store import jobs
 
 _LOG = logging.getLogger(__name__)
-#: Leases for which facts that were told are waited for. One whose job somebody holds a lock on may stand in the way for
-#: longer; what it says is kept in the ledger however late, so that acting without it loses nothing.
+#: Durations of a lease for which the monitor waits for facts. A fact whose job is locked may take longer; as the ledger
+#: accepts it however late, acting without it loses nothing.
 MAX_LEASES_WAITED = 10
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Noted:
+    """Candidates of one run."""
+
     candidates: Sequence[stale_jobs.Candidate]
+    #: Sequence of the last fact in the stream at that time.
     last_fact: int
+    #: Time of the run by the process's clock, in seconds.
     at: float
 
 
 class StaleJobMonitor:
-    """Rescues jobs that nobody moves; runs in every replica without a leader."""
+    """Rescues jobs that nothing moves any more; runs in every replica without a leader."""
 
     def __init__(
         self,
@@ -58,15 +62,15 @@ class StaleJobMonitor:
         self._noted: _Noted | None = None
         self._last_tick: float | None = None
         self._quiet_until = 0.0
-        # A lease is renewed each third of it: a smaller step takes nothing from anybody.
+        # A lease is renewed every third of its duration: a smaller step of the clock expires none.
         self._clocks = ClockWatch(tolerance=limits.lease_seconds / 3, window=limits.lease_seconds)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Tick until told to stop."""
+        """Runs until `stop` is set."""
         await run_every("stale_job_monitor", self.run_once, interval=self._interval, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Tick once, and again for as long as it helps and more is waiting; returns counts of what was done."""
+        """Acts on noted jobs and notes new ones, again while full pages are acted on; returns counts by transition."""
         counts: Counter[str] = Counter()
         while acted := await self._tick():
             counts.update(acted)
@@ -75,25 +79,25 @@ class StaleJobMonitor:
         return counts
 
     async def _tick(self) -> dict[str, int]:
-        self._mind_the_gap(self._clock())
+        self._check_for_pause(self._clock())
         counts: dict[str, int] = {}
         try:
             floor = await self._broker.ack_floor(streams.FACTS["name"], streams.FACTS_CONSUMER)
             first, last = await self._broker.sequences(streams.FACTS["name"])
             if first <= floor <= last:
-                # A broker that could not write keeps what was acknowledged, until somebody takes it away. A stream that
-                # ends before the floor is another one, begun anew meanwhile.
+                # A broker that could not write keeps acknowledged facts until they are deleted. A stream that ends
+                # before the acknowledged sequence is another one, which was created meanwhile.
                 await self._broker.delete_up_to(streams.FACTS["name"], floor)
                 event(_LOG, logging.INFO, "facts.cleared", up_to=floor)
             if self._is_waiting_for_facts(floor, last):
                 return counts
             counts = await self._act()
-            found = await self._database.run(self._look)
-            # Read after the candidates: whoever was one may have told before that.
+            found = await self._database.run(self._find)
+            # Read after the candidates: a candidate's worker may have sent a fact before that.
             _, last = await self._broker.sequences(streams.FACTS["name"])
         except (*FAILURES, DatabaseUnavailable) as error:
-            # Nothing is taken from anybody while it is not known what they told.
-            event(_LOG, logging.WARNING, "monitor.blind", error=type(error).__name__)
+            # No lease is taken while the monitor cannot know which facts were sent.
+            event(_LOG, logging.WARNING, "monitor.paused", reason=type(error).__name__)
             self._quiet_until = self._clock() + self._limits.lease_seconds
             self._noted = None
             return counts
@@ -101,9 +105,10 @@ class StaleJobMonitor:
         return counts
 
     def _is_waiting_for_facts(self, floor: int, last: int) -> bool:
-        """Whether what was told by the noting tick is not all folded; a stream that begins anew is not waited for.
+        """Whether facts that were in the stream when the candidates were noted are not all applied yet.
 
-        The note is kept meanwhile: one made anew at each tick would never be reached while facts keep coming.
+        The candidates are kept meanwhile: new ones in each run would wait forever while facts keep coming. A stream
+        that was created anew is not waited for.
         """
         noted = self._noted
         if noted is None or self._clock() - noted.at > MAX_LEASES_WAITED * self._limits.lease_seconds:
@@ -120,28 +125,28 @@ class StaleJobMonitor:
             self._relay.wake()
         return counts
 
-    def _look(self, connection: Connection) -> Sequence[stale_jobs.Candidate]:
-        self._mind_the_clock(connection)
+    def _find(self, connection: Connection) -> Sequence[stale_jobs.Candidate]:
+        self._has_clock_stepped(connection)
         return stale_jobs.candidates(connection, self._limits, limit=self._page)
 
     def _rescue(self, connection: Connection, *, noted: _Noted) -> dict[str, int]:
-        # In the transaction that judges by this clock: between two ticks it may have been set.
-        if self._mind_the_clock(connection):
+        # In the transaction that judges by this clock: it may have been set since the last run.
+        if self._has_clock_stepped(connection):
             return {}
         return stale_jobs.rescue(connection, noted.candidates, limits=self._limits)
 
-    def _mind_the_clock(self, connection: Connection) -> bool:
-        """After a step of the database's clock every lease looks older or younger than it is, until it is renewed."""
+    def _has_clock_stepped(self, connection: Connection) -> bool:
+        """Whether the database's clock stepped; then nothing is rescued until every lease has been renewed."""
         asked_at = self._clock()
-        told = jobs.clock(connection)
-        if not self._clocks.has_stepped(told, asked_at=asked_at, answered_at=self._clock()):
+        now = jobs.clock(connection)
+        if not self._clocks.has_stepped(now, asked_at=asked_at, answered_at=self._clock()):
             return False
         event(_LOG, logging.WARNING, "monitor.clock_stepped", quiet_seconds=self._limits.lease_seconds)
         self._quiet_until = self._clock() + self._limits.lease_seconds
         return True
 
-    def _mind_the_gap(self, now: float) -> None:
-        """At the start, and after a pause of the process, workers first get the time of a lease to renew."""
+    def _check_for_pause(self, now: float) -> None:
+        """Gives workers the duration of a lease to renew, at the start and after a pause of this process."""
         if self._last_tick is None or now - self._last_tick > 2 * self._interval + 1:
             self._quiet_until = now + self._limits.lease_seconds
         self._last_tick = now

@@ -1,4 +1,4 @@
-"""The database schema of job-service, as Alembic migrations that only ever expand it."""
+"""The database schema of job-service, as Alembic migrations that only expand it."""
 
 from functools import cache
 from pathlib import Path
@@ -12,15 +12,15 @@ from common.postgres import driver_url
 
 
 def upgrade(database_url: str) -> None:
-    """Bring the database to the newest schema; safe to run twice and beside a running service."""
+    """Migrates the database to the newest schema; safe to run twice and beside a running service."""
     command.upgrade(_config(database_url), "head")
 
 
 def is_behind(connection: Connection) -> bool:
-    """Whether the database lacks what this program needs; what a newer one has added does no harm."""
+    """Whether the schema is older than this program needs; a newer schema is compatible."""
     if connection.execute(text("SELECT to_regclass('alembic_version')")).scalar() is None:
         return True
-    # Revisions are numbered in their order.
+    # Revisions are numbered in order, so that their names can be compared.
     return (connection.execute(text("SELECT max(version_num) FROM alembic_version")).scalar() or "") < _newest()
 
 

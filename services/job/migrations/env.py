@@ -4,7 +4,7 @@ from alembic import context
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-#: Any constant will do, as long as every runner takes the same.
+#: Key of the advisory lock; any constant that all runners share.
 MIGRATION_LOCK = 0x0CA107
 
 

@@ -1,4 +1,4 @@
-"""PostgreSQL statements by table. Each function takes the connection of a transaction that its caller owns.
+"""PostgreSQL statements by table. Each function runs in the transaction of the connection that it is given.
 
-There is one store and no port for it: the rules about locks and visibility are PostgreSQL's, so a fake would lie.
+There is no port for the store: its rules about locks and visibility are PostgreSQL's, which a fake could not imitate.
 """

@@ -9,14 +9,14 @@ from services.job.domain.jobs import Artifact
 from services.job.store import rows
 
 PUBLISH_ARTIFACTS = """
-UPDATE artifacts SET public_name = told.public_name, stored_at = clock_timestamp()
-FROM jsonb_to_recordset(CAST(:stored AS jsonb)) AS told (job_id text, image_index smallint, public_name text)
-WHERE artifacts.job_id = told.job_id AND artifacts.image_index = told.image_index AND stored_at IS NULL
+UPDATE artifacts SET public_name = published.public_name, stored_at = clock_timestamp()
+FROM jsonb_to_recordset(CAST(:stored AS jsonb)) AS published (job_id text, image_index smallint, public_name text)
+WHERE artifacts.job_id = published.job_id AND artifacts.image_index = published.image_index AND stored_at IS NULL
 """
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[Artifact]]:
-    """Every image of the jobs, by index."""
+    """Returns the images of the jobs by job id, in the order of their indexes."""
     statement = text("SELECT * FROM artifacts WHERE job_id = ANY(:job_ids) ORDER BY job_id, image_index")
     found: dict[str, list[Artifact]] = defaultdict(list)
     for row in connection.execute(statement, {"job_ids": list(job_ids)}).mappings():
@@ -25,12 +25,12 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
 
 
 def stage(connection: Connection, artifacts: Sequence[Artifact]) -> int:
-    """Write down staged images; the first of an index wins. Returns how many were new."""
+    """Inserts staged images; the first one of an index wins. Returns the number of new ones."""
     staged = [rows.to_json(artifact) for artifact in artifacts]
     return rows.insert(connection, "artifacts", staged, on_conflict="ON CONFLICT (job_id, image_index) DO NOTHING")
 
 
 def publish(connection: Connection, names: Mapping[tuple[str, int], str]) -> None:
-    """Write down the public names by (job id, image index)."""
+    """Records public names by (job id, image index)."""
     stored = [{"job_id": job_id, "image_index": index, "public_name": name} for (job_id, index), name in names.items()]
     connection.execute(text(PUBLISH_ARTIFACTS), {"stored": rows.as_parameter(stored)})

@@ -1,4 +1,4 @@
-"""The table `breakers`: failures in a row per provider and model."""
+"""The table `breakers`: consecutive failures per provider and model."""
 
 from collections.abc import Collection, Sequence
 
@@ -34,7 +34,7 @@ DELETE FROM breakers USING jsonb_to_recordset(CAST(:routes AS jsonb)) AS route (
 WHERE breakers.provider = route.provider AND breakers.model = route.model
 """
 
-# Who tries does so for as long as its claim goes on, whatever ends that; a time alone is an older job-service's note.
+# A probe lasts as long as its job's claim; a row without a job is of an older version, and lasts until `probe_until`.
 READ = """
 SELECT provider, model, failures, code, reason, opened_at, open_until,
     CASE WHEN probe_job_id IS NULL OR EXISTS (
@@ -44,7 +44,7 @@ SELECT provider, model, failures, code, reason, opened_at, open_until,
 FROM breakers
 """
 
-# Asked under the lock of all claims: whoever is writing news of it is not waited for, and at worst two jobs try.
+# Runs under the lock of all claims: it skips a locked breaker instead of waiting, and at worst two jobs probe.
 PROBE = """
 UPDATE breakers SET probe_until = clock_timestamp() + make_interval(secs => :seconds),
     probe_job_id = :job_id, probe_claim_number = :claim_number
@@ -54,7 +54,7 @@ FROM (
 WHERE breakers.provider = free.provider AND breakers.model = free.model
 """
 
-# A generator that starts may bring the credential that was missing: one job tries at once.
+# A starting generator may bring a corrected credential: a probe may begin at once.
 TRY_AGAIN = """
 UPDATE breakers SET open_until = clock_timestamp(), probe_until = NULL
 WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NULL
@@ -62,38 +62,38 @@ WHERE provider = ANY(:providers) AND code = 'AUTH_ERROR' AND opened_at IS NOT NU
 
 
 def all_breakers(connection: Connection) -> dict[Route, Breaker]:
-    """Every breaker that has something to say, by what it guards."""
+    """Returns every breaker with failures, by route."""
     found = connection.execute(text(READ)).mappings()
     breakers = [rows.from_json(Breaker, dict(row)) for row in found]
     return {breaker.route: breaker for breaker in breakers}
 
 
 def lock(connection: Connection, routes: Collection[Route]) -> dict[Route, Breaker]:
-    """Lock the breakers of these routes. After it a transaction locks no job: others take them the other way round."""
-    named = {"routes": _as_parameter(routes)}
-    connection.execute(text(ADD_MISSING), named)
-    found = connection.execute(text(LOCK_IN_ORDER), named).mappings()
+    """Locks the breakers of these routes. Lock no job after it: other transactions lock jobs before breakers."""
+    parameters = {"routes": _as_parameter(routes)}
+    connection.execute(text(ADD_MISSING), parameters)
+    found = connection.execute(text(LOCK_IN_ORDER), parameters).mappings()
     breakers = [rows.from_json(Breaker, dict(row)) for row in found]
     return {breaker.route: breaker for breaker in breakers}
 
 
 def write(connection: Connection, breakers: Sequence[Breaker]) -> None:
-    """Write locked breakers; one without failures is forgotten."""
-    kept = [one for one in breakers if one.failures]
-    if kept:
-        connection.execute(text(WRITE), {"breakers": rows.as_parameter([rows.to_json(one) for one in kept])})
-    if gone := [one.route for one in breakers if not one.failures]:
-        connection.execute(text(FORGET), {"routes": _as_parameter(gone)})
+    """Writes locked breakers; one without failures is deleted."""
+    failing = [rows.to_json(breaker) for breaker in breakers if breaker.failures]
+    if failing:
+        connection.execute(text(WRITE), {"breakers": rows.as_parameter(failing)})
+    if healthy := [breaker.route for breaker in breakers if not breaker.failures]:
+        connection.execute(text(FORGET), {"routes": _as_parameter(healthy)})
 
 
 def probe(connection: Connection, route: Route, *, by: Job, seconds: float) -> None:
-    """A claimed job tries; nobody else does while that claim goes on, or for so long."""
-    named = {"provider": route.provider, "model": route.model, "seconds": seconds}
-    connection.execute(text(PROBE), named | {"job_id": by.id, "claim_number": by.claim_number})
+    """Records a claimed job as the probe of a route: no other begins before its claim ends, at most for `seconds`."""
+    parameters = {"provider": route.provider, "model": route.model, "seconds": seconds}
+    connection.execute(text(PROBE), parameters | {"job_id": by.id, "claim_number": by.claim_number})
 
 
 def try_again(connection: Connection, providers: Collection[str]) -> None:
-    """Let one job try what a refused credential had closed."""
+    """Allows a probe at once of these providers' routes that a refused credential has closed."""
     connection.execute(text(TRY_AGAIN), {"providers": list(providers)})
 
 

@@ -16,21 +16,21 @@ CALLS_OF_JOBS = """
 SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) ORDER BY created_at, id
 """
 
-# What is settled for certain stays; an open call takes any word, an unknown one takes a certain one.
+# An open call takes any report, an unknown one takes a certain end, and a certain end stays: `domain.calls.takes`.
 SETTLE_CALLS = """
 UPDATE provider_calls AS call SET
-    phase = told.phase,
-    operation_id = coalesce(told.operation_id, call.operation_id),
-    cost_micros = coalesce(told.cost_micros, call.cost_micros),
-    provider_error = coalesce(told.provider_error, call.provider_error),
-    occupied_until = CASE WHEN told.keeps_its_place
+    phase = outcome.phase,
+    operation_id = coalesce(outcome.operation_id, call.operation_id),
+    cost_micros = coalesce(outcome.cost_micros, call.cost_micros),
+    provider_error = coalesce(outcome.provider_error, call.provider_error),
+    occupied_until = CASE WHEN outcome.keeps_slot
         THEN coalesce(call.occupied_until, call.created_at + make_interval(secs => call.timeout_seconds)) END,
     settled_at = clock_timestamp(),
     settle_expires_at = NULL
-FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS told
-    (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb, keeps_its_place boolean)
-WHERE call.id = told.call_id
-    AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND told.phase <> 'unknown'))
+FROM jsonb_to_recordset(CAST(:outcomes AS jsonb)) AS outcome
+    (call_id text, phase text, operation_id text, cost_micros bigint, provider_error jsonb, keeps_slot boolean)
+WHERE call.id = outcome.call_id
+    AND (call.phase IN ('intended', 'accepted') OR (call.phase = 'unknown' AND outcome.phase <> 'unknown'))
 RETURNING call.id AS call_id, call.provider, call.model, call.phase, call.cost_micros,
     call.billed_to, call.billed_on, call.reserved_micros
 """
@@ -52,13 +52,13 @@ UPDATE provider_calls SET
 WHERE id = :id AND phase = 'intended'
 """
 
-# A call that was thought unknown or was settled before its acceptance was told still learns its operation.
+# A call that was settled before its acceptance was reported still gets its operation id.
 NAME_OPERATION = """
 UPDATE provider_calls SET operation_id = :operation_id, operation_state = CAST(:state AS jsonb)
 WHERE id = :id AND operation_id IS NULL
 """
 
-# A claim sends a call again once, however often it asks.
+# A repeated request of one claim is recorded once.
 RESEND = """
 UPDATE provider_calls SET claim_number = :claim,
     occupied_until = clock_timestamp() + make_interval(secs => timeout_seconds)
@@ -77,26 +77,33 @@ WHERE call_id = ANY(:call_ids) AND image_index = ANY(:indexes)
 """
 
 
-#: No worker of a version without tokens speaks of a call that is older (seconds): it was given up by then.
+#: Age in seconds after which every call requires its token: a worker of a version without tokens has given it up.
 LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettledCall:
-    """A call that has just ended, whom it asked, and what it counts for against a budget."""
+    """A call that has just ended; the fields are those of `ProviderCall`."""
 
     call_id: str
+    #: Name of the provider.
     provider: str
+    #: Model that was called.
     model: str
+    #: How it ended.
     phase: Phase
+    #: Reported cost; None when unknown.
     cost_micros: int | None
+    #: Tenant whose budget it counts against; None for none.
     billed_to: str | None
+    #: Day on which it counts; None for none.
     billed_on: date | None
+    #: Reserved amount; None for none.
     reserved_micros: int | None
 
 
 def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[ProviderCall]]:
-    """Every call of the jobs, oldest first."""
+    """Returns the calls of the jobs by job id, oldest first."""
     found: dict[str, list[ProviderCall]] = defaultdict(list)
     for row in connection.execute(text(CALLS_OF_JOBS), {"job_ids": list(job_ids)}).mappings():
         found[row["job_id"]].append(_from_row(row))
@@ -104,14 +111,14 @@ def of_jobs(connection: Connection, job_ids: Collection[str]) -> dict[str, list[
 
 
 def get(connection: Connection, call_id: str) -> ProviderCall | None:
-    """Read one call."""
+    """Returns one call; None if it does not exist."""
     statement = text("SELECT * FROM provider_calls WHERE id = :id")
     row = connection.execute(statement, {"id": call_id}).mappings().first()
     return _from_row(row) if row else None
 
 
 def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecord]:
-    """What decides who may speak of these calls, by id; of those that are there, whichever job they belong to."""
+    """Returns the existing calls' data for `domain.proofs`, by call id, whichever job they belong to."""
     if not ids:
         return {}
     parameters = {"ids": list(ids), "seconds": LONGEST_WITHOUT_TOKEN}
@@ -122,14 +129,14 @@ def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecor
 
 
 def give_to(connection: Connection, call_id: str, *, shows_tokens: bool) -> None:
-    """A worker that sends or follows a call from now on shows its token, or is of a version that has none."""
+    """Records whether the worker that sends or follows a call from now on adds its token to facts."""
     connection.execute(text(GIVE_TO), {"id": call_id, "shows": shows_tokens})
 
 
 def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:
-    """Write a call down, lifting the cover of those that consent allows to repeat.
+    """Inserts a call; `lifts` are the ids of earlier calls that no longer block its images, as consent allows.
 
-    The database refuses a call that covers an image which another may have bought (`an_image_is_bought_once`).
+    The constraint `an_image_is_bought_once` refuses a call for an image that another call may have bought.
     """
     if lifts:
         connection.execute(text(LIFT_COVER), {"call_ids": list(lifts), "indexes": list(call.image_indexes)})
@@ -148,30 +155,30 @@ def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> 
 
 
 def resend(connection: Connection, call_id: str, *, claim_number: int) -> None:
-    """An open call is sent again under its own key by a later claim: one more request of its provider."""
-    named = {"id": call_id, "claim": claim_number}
-    connection.execute(text(RESEND), named)
-    connection.execute(text(NOTE_RESEND), named)
+    """Records that a later claim sends an open call again with its own key: one more call of its provider."""
+    parameters = {"id": call_id, "claim": claim_number}
+    connection.execute(text(RESEND), parameters)
+    connection.execute(text(NOTE_RESEND), parameters)
 
 
 def accept(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> bool:
-    """Write down the provider's operation id of a call that nothing was heard of; whether it was such a call."""
+    """Records the provider's operation id of a call in phase INTENDED; returns whether it was in that phase."""
     parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
     return connection.execute(text(ACCEPT_CALL), parameters).rowcount > 0
 
 
 def name_operation(connection: Connection, call_id: str, *, operation_id: str, state: Mapping[str, str]) -> None:
-    """Write down the provider's operation id of a call that has none, whatever was heard of it."""
+    """Records the provider's operation id of a call that has none, in any phase."""
     parameters = {"id": call_id, "operation_id": operation_id, "state": rows.as_json(dict(state))}
     connection.execute(text(NAME_OPERATION), parameters)
 
 
 def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[SettledCall]:
-    """Write down how calls ended; returns those that changed. Late and repeated words change nothing."""
+    """Records the ends of calls; returns those that changed. Late and repeated reports change nothing."""
     if not outcomes:
         return []
-    told = rows.as_parameter([rows.to_json(one) | {"keeps_its_place": one.keeps_slot} for one in outcomes])
-    found = connection.execute(text(SETTLE_CALLS), {"outcomes": told}).mappings()
+    parameter = rows.as_parameter([rows.to_json(outcome) | {"keeps_slot": outcome.keeps_slot} for outcome in outcomes])
+    found = connection.execute(text(SETTLE_CALLS), {"outcomes": parameter}).mappings()
     return [SettledCall(**{**row, "phase": Phase(row["phase"])}) for row in found]
 
 

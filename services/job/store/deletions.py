@@ -1,4 +1,4 @@
-"""The table `deletions`: folders of objects that are to go, until they were seen empty after every writer was gone."""
+"""The table `deletions`: object folders to delete, until found empty after their last possible writer has ended."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from common.ids import new_uuid7, prefixed
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import rows
 
-#: Between two looks at a folder that something may still be written to, though its time is over.
+#: Seconds between two checks of a folder that may still be written to although its writers' time is over.
 LOOK_AGAIN_SECONDS = 300.0
-#: Longer than a page of folders takes a worker: a claim that ran out is another's.
+#: Seconds that a worker has for its claimed folders; then another worker may claim them.
 HELD_SECONDS = 60.0
 
-# Asked for again is begun anew: somebody has written meanwhile.
+# A repeated request starts over, as something was written meanwhile.
 DELETE_FOLDERS = """
 INSERT INTO deletions (id, job_id, bucket, prefix, due_at, asked_at)
 SELECT id, job_id, bucket, prefix, clock_timestamp(), clock_timestamp()
@@ -26,7 +26,7 @@ ON CONFLICT (bucket, prefix) DO UPDATE SET
     seen_empty_at = NULL
 """
 
-# A find of the sweep changes nothing of what was asked for already.
+# A leftover found by the sweep does not change an existing request.
 DELETE_FOUND_FOLDERS = """
 INSERT INTO deletions (id, job_id, bucket, prefix, due_at, asked_at)
 SELECT id, job_id, bucket, prefix, clock_timestamp() + make_interval(secs => :delay), clock_timestamp()
@@ -34,19 +34,19 @@ FROM jsonb_to_recordset(CAST(:folders AS jsonb)) AS folder (id text, job_id text
 ON CONFLICT (bucket, prefix) DO NOTHING
 """
 
-# Until the worker's word comes, the folder is due again after a while: deleting twice harms nothing. A look is the last
-# only if it begins when every claim of the job is long over and none of its calls is open. A public picture is copied
-# from staging by the store itself, so once that is empty not even a worker that was frozen for hours can bring it back.
+# Without a report from the worker the folder becomes due again: deleting twice is harmless. A check is the last one
+# only if it begins after every claim of the job has surely ended and none of its calls is open. The store itself copies
+# public images from staging, so once staging is empty not even a worker that was frozen for hours can restore one.
 CLAIM_DELETIONS = """
 WITH due AS (
     SELECT id FROM deletions WHERE bucket = :bucket AND due_at <= clock_timestamp()
     ORDER BY due_at LIMIT cardinality(CAST(:tokens AS uuid[]))
     FOR UPDATE SKIP LOCKED
 ),
-numbered AS (SELECT id, row_number() OVER () AS place FROM due)
+numbered AS (SELECT id, row_number() OVER () AS position FROM due)
 UPDATE deletions AS held SET
     due_at = clock_timestamp() + make_interval(secs => :seconds),
-    lease_token = (CAST(:tokens AS uuid[]))[numbered.place],
+    lease_token = (CAST(:tokens AS uuid[]))[numbered.position],
     look_again_at = CASE
         WHEN clock_timestamp() < held.asked_at + make_interval(secs => :writers_end)
             THEN held.asked_at + make_interval(secs => :writers_end)
@@ -60,21 +60,20 @@ FROM numbered WHERE held.id = numbered.id
 RETURNING held.id, held.prefix, held.lease_token
 """
 
-# What is locked is being asked for again: the word is of an earlier look.
+# A locked row is being requested again, so that the report is outdated.
 NOTE_EMPTY_FOLDERS = """
-WITH told AS (
+WITH emptied AS (
     SELECT held.id, held.look_again_at
-    FROM unnest(CAST(:ids AS text[]), CAST(:tokens AS uuid[])) AS one (id, token)
-    JOIN deletions AS held ON held.id = one.id AND held.lease_token = one.token
+    FROM unnest(CAST(:ids AS text[]), CAST(:tokens AS uuid[])) AS claimed (id, token)
+    JOIN deletions AS held ON held.id = claimed.id AND held.lease_token = claimed.token
     FOR UPDATE OF held SKIP LOCKED
 ),
 kept AS (
-    UPDATE deletions SET due_at = told.look_again_at, lease_token = NULL, seen_empty_at = clock_timestamp()
-    FROM told WHERE deletions.id = told.id AND told.look_again_at IS NOT NULL
+    UPDATE deletions SET due_at = emptied.look_again_at, lease_token = NULL, seen_empty_at = clock_timestamp()
+    FROM emptied WHERE deletions.id = emptied.id AND emptied.look_again_at IS NOT NULL
 )
-DELETE FROM deletions USING told WHERE deletions.id = told.id AND told.look_again_at IS NULL
+DELETE FROM deletions USING emptied WHERE deletions.id = emptied.id AND emptied.look_again_at IS NULL
 """
-
 
 OLDEST_WAITS = """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(asked_at)), 0) FROM deletions WHERE seen_empty_at IS NULL
@@ -83,25 +82,28 @@ SELECT coalesce(extract(epoch FROM clock_timestamp() - min(asked_at)), 0) FROM d
 
 @dataclass(frozen=True, kw_only=True)
 class Deletion:
-    """A folder that a worker is to empty."""
+    """A folder that a worker has claimed to empty."""
 
+    #: `del_` and 32 hex digits of a UUIDv7.
     id: str
+    #: Prefix of the objects' names, ending in `/`.
     prefix: str
+    #: Token of the worker's claim.
     lease_token: UUID
 
 
 def add_staging(connection: Connection, job_ids: Collection[str]) -> None:
-    """Let go of everything that jobs have in staging."""
+    """Schedules the deletion of the jobs' folders in staging."""
     _add(connection, "staging", job_ids)
 
 
 def add_public(connection: Connection, job_id: str) -> None:
-    """Let go of a job's public images."""
+    """Schedules the deletion of a job's public images."""
     _add(connection, "public", [job_id])
 
 
 def add_found(connection: Connection, bucket: str, job_ids: Collection[str], *, delay: float) -> int:
-    """Let go, after so many seconds, of folders that should not be there; returns how many were not asked for yet."""
+    """Schedules the deletion of leftover folders in `delay` seconds; returns the number of new requests."""
     if not job_ids:
         return 0
     parameters = {"folders": _folders(bucket, job_ids), "delay": delay}
@@ -124,7 +126,7 @@ def _folders(bucket: str, job_ids: Collection[str]) -> str:
 
 
 def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits: StageTimeouts) -> list[Deletion]:
-    """Hold at most as many due folders as there are tokens."""
+    """Claims due folders for a worker, at most one per token."""
     parameters = {
         "bucket": bucket,
         "tokens": [str(token) for token in tokens],
@@ -136,13 +138,16 @@ def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits
 
 
 def note_empty(connection: Connection, seen: Sequence[tuple[str, UUID]]) -> int:
-    """Forget folders that were seen empty under these claims, if that look was the last; returns how many."""
+    """Records folders that were found empty, by (id, lease token); returns the number of finished deletions.
+
+    A deletion is finished if the check was its last one; the others become due again.
+    """
     if not seen:
         return 0
-    told = {"ids": [one for one, _ in seen], "tokens": [str(token) for _, token in seen]}
-    return connection.execute(text(NOTE_EMPTY_FOLDERS), told).rowcount
+    parameters = {"ids": [id_ for id_, _ in seen], "tokens": [str(token) for _, token in seen]}
+    return connection.execute(text(NOTE_EMPTY_FOLDERS), parameters).rowcount
 
 
 def oldest_waits(connection: Connection) -> float:
-    """Seconds for which the oldest folder has been waiting that nobody has seen empty."""
+    """Returns the age in seconds of the oldest request whose folder was never found empty; 0 for none."""
     return float(connection.execute(text(OLDEST_WAITS)).scalar_one())

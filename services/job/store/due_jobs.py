@@ -1,4 +1,4 @@
-"""Which jobs are due: the statements that choose work, fair between tenants, and keep its leases."""
+"""Chooses due jobs, fairly between tenants, locks them for claims, and renews their leases."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
@@ -11,17 +11,17 @@ from services.job.store import rows
 from services.job.store.jobs import from_row
 from services.job.store.lanes import PRIORITIES, Lane
 
-# Places at the provider, and one for a job that tries whether it is well again, are the limit. A tenant's turn is its
-# number of jobs at generators plus the job's place in its own queue: least served goes first. Each priority is looked
-# at by itself: jobs of one that wait for their time would have to be passed by on the way to the next.
+# Limited by the provider's free slots, and by one probe per open breaker. A job's turn is its tenant's number of jobs
+# at generators plus its position in the tenant's own queue: the least served tenant goes first. Each priority is read
+# by itself: otherwise the scan would pass all jobs of one priority that wait for `run_at` to reach the next.
 CHOOSE_DUE_JOBS = """
 WITH open_lanes AS (
-    SELECT * FROM jsonb_to_recordset(CAST(:lanes AS jsonb)) AS one (
-        tenant text, provider text, model text, fallback text[], by_provider text, by_model text, places bigint,
-        tries bigint, last_claimed_at timestamptz, in_flight bigint, max_in_flight bigint)
+    SELECT * FROM jsonb_to_recordset(CAST(:lanes AS jsonb)) AS lane (
+        tenant text, provider text, model text, fallback text[], by_provider text, by_model text, slots bigint,
+        probes bigint, last_claimed_at timestamptz, in_flight bigint, max_in_flight bigint)
 ),
 due AS (
-    SELECT job.*, lane.by_provider, lane.by_model, lane.places, lane.tries, lane.last_claimed_at, lane.max_in_flight,
+    SELECT job.*, lane.by_provider, lane.by_model, lane.slots, lane.probes, lane.last_claimed_at, lane.max_in_flight,
         lane.in_flight
             + row_number() OVER (PARTITION BY lane.tenant ORDER BY job.priority, job.run_at, job.id) AS turn
     FROM open_lanes AS lane
@@ -34,31 +34,31 @@ due AS (
             ORDER BY run_at, id LIMIT CAST(:per_lane AS bigint)
         ) AS first
         ORDER BY priority, run_at, id
-        LIMIT least(CAST(:per_lane AS bigint), lane.places, lane.tries,
+        LIMIT least(CAST(:per_lane AS bigint), lane.slots, lane.probes,
                     greatest(lane.max_in_flight - lane.in_flight, 0))
     ) AS job
 ),
-placed AS (
+ranked AS (
     SELECT *,
         row_number() OVER (PARTITION BY by_provider ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id)
-            AS place,
+            AS slot,
         row_number() OVER (
             PARTITION BY by_provider, by_model ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id
-        ) AS try
+        ) AS probe
     FROM due WHERE turn <= max_in_flight
 )
-SELECT id FROM placed WHERE place <= places AND try <= tries
+SELECT id FROM ranked WHERE slot <= slots AND probe <= probes
 ORDER BY turn, last_claimed_at NULLS FIRST, priority, run_at, id LIMIT :candidates
 """
 
-# Everybody waits for whoever holds this lock, who waits for nobody: what is locked is passed by, and should something
-# wait after all, it fails soon. A process that is frozen inside a claim loses its connection.
-ONE_AT_A_TIME = """
+# All claims wait for the holder of this lock, which must not wait itself: it skips locked rows, and fails soon if it
+# should wait after all. A process that is frozen inside a claim loses its connection.
+LOCK_CLAIMING = """
 SELECT pg_advisory_xact_lock(hashtextextended('claim', 0)),
     set_config('lock_timeout', '50ms', true), set_config('idle_in_transaction_session_timeout', '2s', true)
 """
 
-# What waits at the provider only has to be fetched: an operation under way, or a result that is missing here.
+# Jobs whose result only has to be fetched from the provider: a running operation, or images that are not staged yet.
 LOCK_JOBS_TO_FOLLOW = """
 SELECT jobs.* FROM jobs
 WHERE state = 'queued' AND claim_number > 0 AND run_at <= clock_timestamp() AND provider = ANY(:served_by)
@@ -74,10 +74,10 @@ FOR UPDATE OF jobs SKIP LOCKED
 """
 
 LOCK_DUE_JOBS = """
-SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, place)
+SELECT jobs.* FROM unnest(CAST(:ids AS text[])) WITH ORDINALITY AS chosen (id, position)
 JOIN jobs ON jobs.id = chosen.id
 WHERE jobs.state = 'queued' AND jobs.run_at <= clock_timestamp()
-ORDER BY chosen.place LIMIT :limit
+ORDER BY chosen.position LIMIT :limit
 FOR UPDATE OF jobs SKIP LOCKED
 """
 
@@ -88,17 +88,17 @@ ORDER BY run_at, id LIMIT :limit
 FOR UPDATE SKIP LOCKED
 """
 
-WAIT_FOR_THE_SAME_TOKENS = """
+LOCK_TOKENS = """
 SELECT pg_advisory_xact_lock(hashtextextended(CAST(token AS text), 0))
-FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS asked
+FROM (SELECT token FROM unnest(CAST(:tokens AS uuid[])) AS token ORDER BY token) AS requested
 """
 
-# Locked in the order of their ids, as everybody who locks several jobs does.
+# Locked in the order of their ids, as every transaction that locks several jobs does.
 RENEW_LEASES = """
 WITH held AS (
     SELECT jobs.id FROM jobs
-    JOIN jsonb_to_recordset(CAST(:fences AS jsonb)) AS told (job_id text, claim_number integer, lease_token uuid)
-        ON jobs.id = told.job_id AND jobs.claim_number = told.claim_number AND jobs.lease_token = told.lease_token
+    JOIN jsonb_to_recordset(CAST(:fences AS jsonb)) AS fence (job_id text, claim_number integer, lease_token uuid)
+        ON jobs.id = fence.job_id AND jobs.claim_number = fence.claim_number AND jobs.lease_token = fence.lease_token
     ORDER BY jobs.id FOR UPDATE OF jobs
 )
 UPDATE jobs SET lease_expires_at = clock_timestamp() + make_interval(secs => :seconds)
@@ -112,40 +112,40 @@ SELECT id FROM jobs WHERE id = ANY(:ids) AND state = 'canceled'
 
 
 def lock_tokens(connection: Connection, tokens: Sequence[UUID]) -> None:
-    """Let a claim that was asked twice at once be two claims, one after the other."""
-    connection.execute(text(WAIT_FOR_THE_SAME_TOKENS), {"tokens": [str(token) for token in tokens]})
+    """Locks lease tokens until commit, so that a claim which is sent twice at once runs twice in sequence."""
+    connection.execute(text(LOCK_TOKENS), {"tokens": [str(token) for token in tokens]})
 
 
 def lock_claiming(connection: Connection) -> None:
-    """Let generators choose one after the other, until commit: limits that two count at once are exceeded by both."""
-    connection.execute(text(ONE_AT_A_TIME))
+    """Serializes claims by generators until commit: two claims that count at once could both use the last slot."""
+    connection.execute(text(LOCK_CLAIMING))
 
 
 def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collection[str]) -> list[Job]:
-    """Lock at most so many due jobs for which these providers are at work already: no limit or breaker bars them."""
+    """Locks due jobs whose calls these providers already work on; no limit or breaker applies to them."""
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
 
 def lock_due_jobs(connection: Connection, seen: Sequence[Lane], *, limit: int) -> list[Job]:
-    """Lock at most so many due jobs of these lanes, in the order in which they are to be served."""
-    told = {
-        "lanes": rows.as_parameter([asdict(one) for one in seen]),
+    """Locks up to `limit` due jobs of these lanes, in the order in which they are to be claimed."""
+    parameters = {
+        "lanes": rows.as_parameter([asdict(lane) for lane in seen]),
         "priorities": PRIORITIES,
-        # Somebody may hold a few of them, to cancel or rescue them.
+        # A few more, as other transactions may have locked some to cancel or rescue them.
         "per_lane": limit + 4,
         "candidates": 4 * limit + 16,
     }
-    chosen = connection.execute(text(CHOOSE_DUE_JOBS), told).scalars()
+    chosen = connection.execute(text(CHOOSE_DUE_JOBS), parameters).scalars()
     return _lock(connection, LOCK_DUE_JOBS, {"ids": list(chosen), "limit": limit})
 
 
 def lock_due_uploads(connection: Connection, *, limit: int) -> list[Job]:
-    """Lock at most so many jobs whose images wait to be copied."""
+    """Locks up to `limit` jobs whose staged images are to be copied."""
     return _lock(connection, LOCK_DUE_UPLOADS, {"limit": limit})
 
 
 def renew(connection: Connection, fences: Sequence[Fence], *, seconds: float) -> set[str]:
-    """Prolong leases that are still held; returns their tokens."""
+    """Renews leases that are still held, for `seconds` from now; returns their tokens."""
     held = rows.as_parameter([rows.to_json(fence) for fence in fences])
     return {
         str(token) for token in connection.execute(text(RENEW_LEASES), {"fences": held, "seconds": seconds}).scalars()
@@ -153,7 +153,7 @@ def renew(connection: Connection, fences: Sequence[Fence], *, seconds: float) ->
 
 
 def canceled_among(connection: Connection, job_ids: Collection[str]) -> set[str]:
-    """Which of the jobs were canceled."""
+    """Returns the ids of those jobs that are canceled."""
     return set(connection.execute(text(CANCELED_AMONG), {"ids": list(job_ids)}).scalars())
 
 

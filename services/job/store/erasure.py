@@ -1,28 +1,29 @@
-"""Erases what a deleted job held of its user; its row stays as a tombstone, its calls stay in the ledger."""
+"""Erases the user's data of deleted jobs; the row stays as a tombstone, the calls stay in the ledger."""
 
 from collections.abc import Collection
 
 from sqlalchemy import Connection, text
 
+from services.job.store.events import FINAL_EVENT_TYPES
+
 ERASE_JOB = """
 UPDATE jobs SET request = NULL, metadata = '{}', end_user = NULL, warnings = '[]', deleted_at = clock_timestamp()
 WHERE id = :id
 """
-# A vendor's words may repeat the prompt, and an operation's addresses lead to its pictures; an open call still needs
-# them, and loses them when it ends.
+# A provider's message may repeat the prompt, and an operation's URLs lead to its images. An open call still needs them,
+# and loses them when it ends.
 ERASE_PROVIDER_MESSAGES = """
 UPDATE provider_calls AS call SET provider_error = NULL, operation_state = '{}'
 FROM jobs WHERE jobs.id = call.job_id AND jobs.deleted_at IS NOT NULL
     AND call.job_id = ANY(:ids) AND call.phase NOT IN ('intended', 'accepted')
 """
-# What has still to be published, and what readers of final events may still ask for, outlives the job, without what it
-# said of its user.
-FORGET_EVENTS = """
+# Events that are not published yet, and final events, which readers may still request, stay without user data.
+FORGET_EVENTS = f"""
 DELETE FROM job_events AS event
-WHERE job_id = :id AND type NOT IN ('job.completed', 'job.failed', 'job.canceled', 'job.settled')
+WHERE job_id = :id AND type NOT IN {FINAL_EVENT_TYPES}
     AND NOT EXISTS (
         SELECT FROM outbox WHERE outbox.job_id = event.job_id AND outbox.sequence = event.sequence)
-"""
+"""  # noqa: S608
 ERASE_EVENTS = """
 UPDATE job_events SET snapshot = jsonb_set(
     jsonb_set(snapshot, '{artifacts}', '[]')
@@ -41,7 +42,7 @@ ERASE_RELATED = (
 
 
 def erase(connection: Connection, job_id: str) -> None:
-    """Erase a locked job."""
+    """Erases a locked job."""
     connection.execute(text(ERASE_JOB), {"id": job_id})
     for statement in ERASE_RELATED:
         connection.execute(text(statement), {"id": job_id})
@@ -49,5 +50,5 @@ def erase(connection: Connection, job_id: str) -> None:
 
 
 def erase_provider_messages(connection: Connection, job_ids: Collection[str]) -> None:
-    """Erase what vendors said of calls that have ended, of those jobs that are deleted."""
+    """Erases the providers' messages and operation states of ended calls, for those of the jobs that are deleted."""
     connection.execute(text(ERASE_PROVIDER_MESSAGES), {"ids": sorted(job_ids)})

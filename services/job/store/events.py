@@ -1,4 +1,4 @@
-"""The table `job_events`: each change of a job, with the job as it was then."""
+"""The table `job_events`: each transition of a job, with a snapshot of the job after it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +9,12 @@ from services.job.domain.jobs import Snapshot
 from services.job.domain.states import Transition
 from services.job.store import rows
 
-# Jobs are read in the order in which they are given.
+#: Types of events that the feed of final events may contain, as an SQL list in parentheses.
+FINAL_EVENT_TYPES = "({})".format(
+    ", ".join(f"'{type_}'" for type_ in (Transition.STORED, Transition.FAIL, Transition.CANCEL, Transition.SETTLE))
+)
+
+# Jobs are read in the given order.
 LATER_EVENTS = """
 SELECT event.snapshot
 FROM unnest(CAST(:job_ids AS text[]), CAST(:sequences AS bigint[])) WITH ORDINALITY AS seen (job_id, sequence, turn)
@@ -20,37 +25,37 @@ LIMIT :limit
 
 
 def append(connection: Connection, changes: Sequence[tuple[Transition, Snapshot]]) -> None:
-    """Append one event per transition; `(job_id, sequence)` can exist once only."""
+    """Appends one event per transition; `(job_id, sequence)` is unique."""
     rows.insert(
         connection,
         "job_events",
         [
             {
-                "job_id": seen.job.id,
-                "sequence": seen.job.sequence,
+                "job_id": snapshot.job.id,
+                "sequence": snapshot.job.sequence,
                 "type": transition,
-                "state": seen.job.state,
-                "occurred_at": seen.job.updated_at,
-                "snapshot": rows.to_json(_public(seen)),
+                "state": snapshot.job.state,
+                "occurred_at": snapshot.job.updated_at,
+                "snapshot": rows.to_json(_public(snapshot)),
             }
-            for transition, seen in changes
+            for transition, snapshot in changes
         ],
     )
 
 
 def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -> list[Snapshot]:
-    """Events after the given sequence of each job, per job in order, all jobs in one query and in the given order."""
+    """Returns up to `limit` events after the given sequences by job id: jobs in the given order, events in theirs."""
     parameters = {"job_ids": list(positions), "sequences": list(positions.values()), "limit": limit}
     found = connection.execute(text(LATER_EVENTS), parameters).mappings()
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 
 
 def gone(connection: Connection, job_ids: Collection[str]) -> set[str]:
-    """Which of the jobs will tell nothing any more: deleted, or never there."""
+    """Returns the ids of jobs that will have no events any more: deleted, or without a row."""
     statement = text("SELECT id FROM jobs WHERE id = ANY(:ids) AND deleted_at IS NULL")
     return set(job_ids) - set(connection.execute(statement, {"ids": sorted(job_ids)}).scalars())
 
 
-def _public(seen: Snapshot) -> Snapshot:
-    # A request is large and never changes; a lease token is a right.
-    return replace(seen, job=replace(seen.job, request=None, lease=None))
+def _public(snapshot: Snapshot) -> Snapshot:
+    # A request is large and never changes; a lease token is a secret.
+    return replace(snapshot, job=replace(snapshot.job, request=None, lease=None))

@@ -1,4 +1,4 @@
-"""The table `job_inputs`: pictures that callers brought as bytes."""
+"""The table `job_inputs`: input images that were sent as bytes."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from sqlalchemy import Connection, text
 MASK = -1
 
 
-def add(connection: Connection, job_id: str, pictures: Mapping[int, bytes]) -> None:
-    """Keep pictures by index."""
-    if pictures:
+def add(connection: Connection, job_id: str, images: Mapping[int, bytes]) -> None:
+    """Inserts the bytes of images, by index."""
+    if images:
         connection.execute(
             text("INSERT INTO job_inputs (job_id, index, data) VALUES (:job_id, :index, :data)"),
-            [{"job_id": job_id, "index": index, "data": data} for index, data in pictures.items()],
+            [{"job_id": job_id, "index": index, "data": data} for index, data in images.items()],
         )
 
 
 def get(connection: Connection, job_id: str, index: int) -> bytes | None:
-    """Read one picture."""
+    """Returns the bytes of one image; None if there is none at this index."""
     statement = text("SELECT data FROM job_inputs WHERE job_id = :job_id AND index = :index")
     data = connection.execute(statement, {"job_id": job_id, "index": index}).scalar_one_or_none()
     return None if data is None else bytes(data)

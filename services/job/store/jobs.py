@@ -1,4 +1,4 @@
-"""The table `jobs`: locking, reading, and the one guarded update by which a job changes."""
+"""The table `jobs`: locks, queries, and the one guarded update by which a job changes."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ from services.job.domain.states import State
 from services.job.domain.transitions import Change
 from services.job.store import rows
 
-#: Columns that a transition may change; the rest of a job is as it was submitted.
+#: Columns that a transition may change; the others stay as they were submitted.
 MUTABLE = (
     "state", "sequence", "claim_number", "attempt_count", "retry_count", "failure_counts",
     "user_consents", "consented_at", "locked_by", "locked_at", "lease_token", "lease_expires_at",
@@ -22,7 +22,7 @@ MUTABLE = (
     "failure_retry_after_seconds", "provider_cancel", "warnings", "updated_at", "started_at", "completed_at",
 )  # fmt: skip
 
-# The ids stand there once more for the planner, which cannot count the rows of a JSON parameter.
+# The ids are repeated for the planner, which cannot estimate the number of rows in a JSON parameter.
 APPLY_TRANSITIONS = f"""
 UPDATE jobs SET {", ".join(f"{column} = new.{column}" for column in MUTABLE)}
 FROM jsonb_populate_recordset(NULL::jobs, CAST(:rows AS jsonb)) AS new
@@ -30,7 +30,7 @@ JOIN jsonb_to_recordset(CAST(:guards AS jsonb)) AS guard (id text, state text, s
 WHERE jobs.id = ANY(:ids) AND jobs.id = new.id AND jobs.state = guard.state AND jobs.sequence = guard.sequence
 """  # noqa: S608
 
-LOCK_WHAT_IS_FREE = """
+LOCK_FREE_IN_ORDER = """
 SELECT id FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 """
 LOCK_IN_ORDER = """
@@ -39,35 +39,35 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE
 
 
 class ConcurrentChangeError(Exception):
-    """A job changed although its row was locked: the guard of a transition did not hold."""
+    """A guarded update did not match: the job changed although its row was locked."""
 
 
 def lock(connection: Connection, ids: Collection[str]) -> tuple[dict[str, Job], datetime]:
-    """Lock jobs in the order that every transaction takes; returns those that exist, and the database's time.
+    """Locks jobs in the order of their ids, as every transaction does; returns those that exist, and the current time.
 
-    Read calls, artifacts and anything else that decides in a statement after this one: a statement that waited for
-    the lock still sees other tables as they were before it waited.
+    Read calls, artifacts and other tables in later statements: a statement that waited for the lock sees them as they
+    were before it waited.
     """
     return _lock(connection, ids), clock(connection)
 
 
 def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
-    """Lock jobs that nobody else has locked, without waiting for any; returns those that somebody else has."""
-    wanted = sorted(set(ids))
-    free = set(connection.execute(text(LOCK_WHAT_IS_FREE), {"ids": wanted}).scalars())
-    missing = [job_id for job_id in wanted if job_id not in free]
-    there = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
-    return set(connection.execute(there, {"ids": missing}).scalars()) if missing else set()
+    """Locks jobs without waiting; returns the ids of those that another transaction has locked."""
+    requested = sorted(set(ids))
+    free = set(connection.execute(text(LOCK_FREE_IN_ORDER), {"ids": requested}).scalars())
+    missing = [job_id for job_id in requested if job_id not in free]
+    existing = text("SELECT id FROM jobs WHERE id = ANY(:ids)")
+    return set(connection.execute(existing, {"ids": missing}).scalars()) if missing else set()
 
 
 def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:
-    """Lock one job."""
+    """Locks one job; returns it, None if it does not exist, and the current time."""
     jobs, now = lock(connection, [job_id])
     return jobs.get(job_id), now
 
 
 def hold(connection: Connection, job_id: str) -> Job | None:
-    """Lock one job, and do not ask the time."""
+    """Locks one job; returns it without reading the time, None if it does not exist."""
     return _lock(connection, [job_id]).get(job_id)
 
 
@@ -77,44 +77,44 @@ def _lock(connection: Connection, ids: Collection[str]) -> dict[str, Job]:
 
 
 def at_one_moment(connection: Connection) -> None:
-    """Let all statements of a transaction that only reads see the same moment; call it first."""
+    """Makes all statements of a read-only transaction see the same moment; must be its first statement."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 def get(connection: Connection, job_id: str) -> Job | None:
-    """Read one job as last committed."""
+    """Returns one job, unlocked; None if it does not exist."""
     row = connection.execute(text("SELECT * FROM jobs WHERE id = :id"), {"id": job_id}).mappings().first()
     return from_row(row) if row else None
 
 
 def get_many(connection: Connection, ids: Collection[str]) -> list[Job]:
-    """Read jobs as last committed, in the order of the ids."""
+    """Returns existing jobs, unlocked, in the order of the ids."""
     found = connection.execute(text("SELECT * FROM jobs WHERE id = ANY(:ids)"), {"ids": list(ids)}).mappings()
     by_id = {row["id"]: from_row(row) for row in found}
     return [by_id[job_id] for job_id in ids if job_id in by_id]
 
 
 def clock(connection: Connection) -> datetime:
-    """The database's time, now: not the start of the transaction."""
+    """Returns the database's current time, which is later than the start of the transaction."""
     now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now
 
 
 def add(connection: Connection, job: Job) -> None:
-    """Insert a new job."""
+    """Inserts a new job."""
     rows.insert(connection, "jobs", [to_row(job)])
 
 
 def apply(connection: Connection, changes: Sequence[Change]) -> None:
-    """Write transitions of locked jobs; at most one per job in a call.
+    """Writes transitions of locked jobs; at most one per job in a call.
 
-    Raises `ConcurrentChangeError` when a guard (state and sequence as decided upon) does not hold.
+    Raises `ConcurrentChangeError` when a job no longer has the state and sequence that were decided upon.
     """
-    authorizers = [{"id": one.before.id, "state": one.before.state, "sequence": one.before.sequence} for one in changes]
+    before = [change.before for change in changes]
     parameters = {
-        "ids": [one.before.id for one in changes],
-        "rows": rows.as_parameter([to_row(one.after) for one in changes]),
-        "guards": rows.as_parameter(authorizers),
+        "ids": [job.id for job in before],
+        "rows": rows.as_parameter([to_row(change.after) for change in changes]),
+        "guards": rows.as_parameter([{"id": job.id, "state": job.state, "sequence": job.sequence} for job in before]),
     }
     changed = connection.execute(text(APPLY_TRANSITIONS), parameters).rowcount
     if changed != len(changes):
@@ -122,7 +122,7 @@ def apply(connection: Connection, changes: Sequence[Change]) -> None:
 
 
 def to_row(job: Job) -> dict[str, Any]:
-    """A job as the columns of its row."""
+    """Returns the columns of a job's row."""
     failure, lease = job.failure, job.lease
     plain = {name: getattr(job, name) for name in _PLAIN}
     return plain | {
@@ -146,7 +146,7 @@ def to_row(job: Job) -> dict[str, Any]:
 
 
 def from_row(row: RowMapping) -> Job:
-    """A job from its row."""
+    """Returns the job of a row."""
     plain = {name: row[name] for name in _PLAIN}
     cancel = row["provider_cancel"]
     plain |= {"state": State(row["state"]), "provider_cancel": ProviderCancel(cancel) if cancel else None}

@@ -1,9 +1,9 @@
-"""The table `lanes`: where to look for due jobs, in the order of turns, without looking at all that wait.
+"""The table `lanes`: an index of due jobs, so that a claim need not read every queued job.
 
-A lane is the queued jobs of one tenant that may go the same way: its provider, model and fallbacks. A trigger on `jobs`
-adds a lane that is missing; claims, one at a time, do everything else. Nobody waits here: who adds a job locks its lane
-against removal, or adds the lane anew where it cannot; who removes one passes by what is locked. So a lane may stand
-here twice, or without a job, until a claim looks at it; a due job without a lane there never is.
+A lane is the queued jobs of one tenant with one provider, model and list of fallbacks. A trigger on `jobs` adds a
+missing lane; claims, one at a time, do everything else. No transaction waits for a lane: one that adds a job locks its
+lane against removal, or adds the lane again if it cannot; one that removes lanes skips locked ones. So a lane may exist
+twice, or without a job, until a claim checks it. A due job always has a lane.
 """
 
 from collections.abc import Collection, Sequence
@@ -17,79 +17,82 @@ from services.job.domain.requests import Priority
 from services.job.domain.routing import ClaimCapacity
 from services.job.store import rows
 
-#: Lanes whose time has come, in one claim.
+#: Lanes that one claim wakes.
 MAX_WOKEN = 1_000
 
-# Ways are found by hopping through the index. The first step that no breaker bars serves a way, if this generator can
-# go it. Tenants with nothing at a generator come first, who had no turn for longest at their head; the others are
-# looked at only where those are too few. Of each tenant that is found, every lane counts.
+# The distinct route lists (provider, model, fallback) are found by hops through the index. The first route without an
+# open breaker serves a list, if it is this generator's. Tenants without jobs at a generator come first, beginning with
+# the one whose last claim is oldest; others follow where those are too few. All lanes of a chosen tenant are returned.
 FIND_LANES = """
-WITH RECURSIVE ways AS (
+WITH RECURSIVE route_lists AS (
     (SELECT provider, model, fallback FROM lanes WHERE wakes_at IS NULL ORDER BY provider, model, fallback LIMIT 1)
     UNION ALL
-    SELECT following.* FROM ways CROSS JOIN LATERAL (
+    SELECT following.* FROM route_lists CROSS JOIN LATERAL (
         SELECT provider, model, fallback FROM lanes
-        WHERE wakes_at IS NULL
-            AND (lanes.provider, lanes.model, lanes.fallback) > (ways.provider, ways.model, ways.fallback)
+        WHERE wakes_at IS NULL AND (lanes.provider, lanes.model, lanes.fallback)
+            > (route_lists.provider, route_lists.model, route_lists.fallback)
         ORDER BY provider, model, fallback LIMIT 1
     ) AS following
 ),
 known AS (
     SELECT * FROM jsonb_to_recordset(CAST(:known AS jsonb))
-        AS one (provider text, default_model text, places bigint, is_mine boolean)
+        AS provider (provider text, default_model text, slots bigint, is_own boolean)
 ),
-gates AS (SELECT * FROM jsonb_to_recordset(CAST(:gates AS jsonb)) AS one (provider text, model text, places bigint)),
+breaker AS (
+    SELECT * FROM jsonb_to_recordset(CAST(:breakers AS jsonb)) AS breaker (provider text, model text, probes bigint)
+),
 served AS MATERIALIZED (
     SELECT jobs.tenant, count(*) AS in_flight, coalesce(min(load.max_in_flight), 1000000) AS max_in_flight
     FROM jobs LEFT JOIN tenant_load AS load ON load.tenant = jobs.tenant
     WHERE state IN ('processing', 'generating') GROUP BY jobs.tenant
 ),
-open_ways AS MATERIALIZED (
-    SELECT ways.*, known.provider AS by_provider, route.model AS by_model, route.places AS tries, known.places
-    FROM ways
+open_lists AS MATERIALIZED (
+    SELECT route_lists.*, known.provider AS by_provider, route.model AS by_model, route.probes, known.slots
+    FROM route_lists
     CROSS JOIN LATERAL (
-        SELECT step.provider, step.model, coalesce(gates.places, 1000000) AS places
+        SELECT candidate.provider, candidate.model, coalesce(breaker.probes, 1000000) AS probes
         FROM (
-            SELECT ways.provider, ways.model, 0 AS place
+            SELECT route_lists.provider, route_lists.model, 0 AS position
             UNION ALL
-            SELECT name, known.default_model, fallback.place
-            FROM unnest(ways.fallback) WITH ORDINALITY AS fallback (name, place)
+            SELECT name, known.default_model, fallback.position
+            FROM unnest(route_lists.fallback) WITH ORDINALITY AS fallback (name, position)
             JOIN known ON known.provider = name
-        ) AS step
-        LEFT JOIN gates ON gates.provider = step.provider AND gates.model = step.model
-        WHERE coalesce(gates.places, 1) > 0
-        ORDER BY step.place LIMIT 1
+        ) AS candidate
+        LEFT JOIN breaker ON breaker.provider = candidate.provider AND breaker.model = candidate.model
+        WHERE coalesce(breaker.probes, 1) > 0
+        ORDER BY candidate.position LIMIT 1
     ) AS route
-    JOIN known ON known.provider = route.provider AND known.is_mine AND known.places > 0
+    JOIN known ON known.provider = route.provider AND known.is_own AND known.slots > 0
 ),
 chosen AS (
-    SELECT DISTINCT found.tenant FROM open_ways AS way
+    SELECT DISTINCT found.tenant FROM open_lists AS list
     CROSS JOIN LATERAL (
         (SELECT lanes.tenant FROM lanes
             LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
             WHERE wakes_at IS NULL
-                AND (provider, model, fallback) = (way.provider, way.model, way.fallback)
+                AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
                 AND lanes.tenant NOT IN (SELECT tenant FROM served) AND coalesce(load.max_in_flight, 1) > 0
             ORDER BY lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
         UNION ALL
         (SELECT lanes.tenant FROM served JOIN lanes ON lanes.tenant = served.tenant
             WHERE wakes_at IS NULL
-                AND (provider, model, fallback) = (way.provider, way.model, way.fallback)
+                AND (provider, model, fallback) = (list.provider, list.model, list.fallback)
                 AND served.in_flight < served.max_in_flight
             ORDER BY served.in_flight, lanes.last_claimed_at NULLS FIRST, lanes.id LIMIT :tenants)
         LIMIT :tenants
     ) AS found
 )
-SELECT array_agg(lanes.id ORDER BY lanes.id) AS ids, lanes.tenant, way.provider, way.model, way.fallback,
-    way.by_provider, way.by_model, way.places, way.tries, min(lanes.last_claimed_at) AS last_claimed_at,
+SELECT array_agg(lanes.id ORDER BY lanes.id) AS ids, lanes.tenant, list.provider, list.model, list.fallback,
+    list.by_provider, list.by_model, list.slots, list.probes, min(lanes.last_claimed_at) AS last_claimed_at,
     coalesce(min(served.in_flight), 0) AS in_flight, coalesce(min(load.max_in_flight), 1000000) AS max_in_flight
 FROM chosen
--- OFFSET 0: looked up for each tenant, whatever the planner believes of their number
+-- OFFSET 0: makes the planner look lanes up per tenant, whatever its estimate of their number
 CROSS JOIN LATERAL (SELECT * FROM lanes WHERE tenant = chosen.tenant AND wakes_at IS NULL OFFSET 0) AS lanes
-JOIN open_ways AS way ON (way.provider, way.model, way.fallback) = (lanes.provider, lanes.model, lanes.fallback)
+JOIN open_lists AS list ON (list.provider, list.model, list.fallback) = (lanes.provider, lanes.model, lanes.fallback)
 LEFT JOIN served ON served.tenant = lanes.tenant
 LEFT JOIN tenant_load AS load ON load.tenant = lanes.tenant
-GROUP BY lanes.tenant, way.provider, way.model, way.fallback, way.by_provider, way.by_model, way.places, way.tries
+GROUP BY lanes.tenant, list.provider, list.model, list.fallback, list.by_provider, list.by_model, list.slots,
+    list.probes
 """
 
 WAKE_LANES = """
@@ -99,7 +102,7 @@ UPDATE lanes SET wakes_at = NULL WHERE id IN (
 )
 """
 
-# The second statement sees what was committed before the first had its locks.
+# The next statement sees the jobs that were committed before this one had its locks.
 LOCK_IDLE_LANES = """
 SELECT id FROM lanes WHERE id = ANY(:ids) AND NOT EXISTS (
     SELECT FROM unnest(CAST(:priorities AS smallint[])) AS level (priority) CROSS JOIN LATERAL (
@@ -130,76 +133,87 @@ DELETE FROM lanes WHERE id IN (SELECT id FROM lanes WHERE id = ANY(:ids) FOR UPD
 """
 
 REMEMBER_SERVED_TENANTS = """
-WITH noted AS (
+WITH served AS (
     INSERT INTO tenant_turns (tenant, last_claimed_at)
     SELECT tenant, clock_timestamp() FROM unnest(CAST(:tenants AS text[])) AS tenant ORDER BY tenant
     ON CONFLICT (tenant) DO UPDATE SET last_claimed_at = excluded.last_claimed_at
     RETURNING tenant, last_claimed_at
 ),
 free AS (SELECT id FROM lanes WHERE tenant = ANY(:tenants) FOR NO KEY UPDATE SKIP LOCKED)
-UPDATE lanes SET last_claimed_at = noted.last_claimed_at
-FROM noted, free WHERE lanes.tenant = noted.tenant AND lanes.id = free.id
+UPDATE lanes SET last_claimed_at = served.last_claimed_at
+FROM served, free WHERE lanes.tenant = served.tenant AND lanes.id = free.id
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lane:
-    """A lane that may have due jobs, where they would go, and how its tenant stands."""
+    """A lane that may have due jobs, with the route that would serve them and the load of its tenant."""
 
+    #: Rows of the lane; more than one when it exists twice.
     ids: Sequence[int]
     tenant: str
+    #: `Job.provider` of its jobs.
     provider: str
+    #: `Job.model` of its jobs.
     model: str
+    #: `Job.fallback` of its jobs.
     fallback: Sequence[str]
+    #: Provider that would serve them now.
     by_provider: str
+    #: Model that would serve them now.
     by_model: str
-    #: Free places at the provider, and jobs that may try a route whose breaker was open.
-    places: int
-    tries: int
+    #: Free slots of that provider.
+    slots: int
+    #: Jobs that may use this route: 1 while its breaker is open and a probe is due, else no limit.
+    probes: int
+    #: Time of the tenant's last claim; None before the first.
     last_claimed_at: datetime | None
+    #: The tenant's jobs at generators.
     in_flight: int
+    #: Limit of these.
     max_in_flight: int
 
 
 def find(connection: Connection, *, tenants: int, served_by: Collection[str], capacity: ClaimCapacity) -> list[Lane]:
-    """Lanes that these providers may serve now, of as many tenants per way, least served first."""
+    """Returns lanes that these providers may serve now, of the `tenants` least served tenants per route list."""
     known = [
         {
             "provider": name,
-            "default_model": one.default_model,
-            "places": capacity.slots.get(name, 0),
-            "is_mine": name in served_by,
+            "default_model": provider.default_model,
+            "slots": capacity.slots.get(name, 0),
+            "is_own": name in served_by,
         }
-        for name, one in capacity.catalogue.items()
+        for name, provider in capacity.catalogue.items()
     ]
-    gates = [_gate(one, 0) for one in capacity.blocking()] + [_gate(one, 1) for one in capacity.probes()]
-    told = {"known": rows.as_parameter(known), "gates": rows.as_parameter(gates), "tenants": tenants}
-    return [Lane(**row) for row in connection.execute(text(FIND_LANES), told).mappings()]
+    breakers = [_breaker(breaker, probes=0) for breaker in capacity.blocking()]
+    breakers += [_breaker(breaker, probes=1) for breaker in capacity.probes()]
+    parameters = {"known": rows.as_parameter(known), "breakers": rows.as_parameter(breakers), "tenants": tenants}
+    return [Lane(**row) for row in connection.execute(text(FIND_LANES), parameters).mappings()]
 
 
-def _gate(breaker: Breaker, places: int) -> dict[str, object]:
-    return {"provider": breaker.provider, "model": breaker.model, "places": places}
+def _breaker(breaker: Breaker, *, probes: int) -> dict[str, object]:
+    return {"provider": breaker.provider, "model": breaker.model, "probes": probes}
 
 
 def wake(connection: Connection) -> None:
-    """Let lanes be found again in which a job has become due."""
+    """Makes sleeping lanes findable again in which a job has become due."""
     connection.execute(text(WAKE_LANES), {"limit": MAX_WOKEN})
 
 
 def tidy(connection: Connection, seen: Sequence[Lane]) -> int:
-    """Take away the lanes that have no job any more, and let those sleep whose jobs are not due; how many of both."""
-    if doubles := [one for lane in seen for one in lane.ids[1:]]:
+    """Removes lanes without jobs, and makes lanes without due jobs sleep; returns the number of both."""
+    if doubles := [id_ for lane in seen for id_ in lane.ids[1:]]:
         connection.execute(text(REMOVE_DOUBLES), {"ids": doubles})
-    told = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in seen]}
-    idle = connection.execute(text(LOCK_IDLE_LANES), told).scalars().all() if seen else []
+    parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in seen]}
+    idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if seen else []
     if idle:
-        connection.execute(text(LET_SLEEP), told | {"ids": idle})
+        connection.execute(text(LET_SLEEP), parameters | {"ids": idle})
     return len(idle)
 
 
 def remember_served(connection: Connection, tenants: Collection[str]) -> None:
-    """Note that these tenants had their turn: rows that claims alone write, and so one after the other."""
+    """Records the time of these tenants' last claim; only claims write these rows, one at a time."""
     connection.execute(text(REMEMBER_SERVED_TENANTS), {"tenants": sorted(set(tenants))})
 
 
-PRIORITIES = [int(one) for one in Priority]
+PRIORITIES = [int(priority) for priority in Priority]

@@ -1,4 +1,4 @@
-"""Lists of jobs: keyset pages, newest first, and places in the queue."""
+"""Lists jobs in keyset pages, newest first, and finds positions in the queue."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,24 @@ from services.job.store.jobs import from_row
 
 @dataclass(frozen=True, kw_only=True)
 class Filters:
-    """Which jobs to list; all given ones must hold."""
+    """Filters of a list, combined by AND; an empty one is ignored."""
 
     tenant: str
+    #: Any of these `State` values.
     states: tuple[str, ...] = ()
+    #: `Job.provider`.
     provider: str = ""
+    #: A `Stage` value.
     failure_stage: str = ""
+    #: A `Code` value.
     failure_code: str = ""
+    #: `Job.end_user`.
     end_user: str = ""
+    #: Exclusive lower bound.
     created_after: datetime | None = None
+    #: Exclusive upper bound.
     created_before: datetime | None = None
+    #: Entries that the job's metadata must contain.
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -31,7 +39,7 @@ PAGE = """
 SELECT * FROM jobs WHERE {conditions} ORDER BY created_at DESC, id DESC LIMIT :size
 """
 
-PLACE_IN_QUEUE = """
+QUEUE_POSITION = """
 SELECT count(*) FROM (
     SELECT 1 FROM jobs
     WHERE tenant = :tenant AND state = 'queued' AND (priority, run_at, id) <= (:priority, :run_at, :id)
@@ -41,7 +49,7 @@ SELECT count(*) FROM (
 
 
 def page(connection: Connection, filters: Filters, *, after: tuple[datetime, str] | None, size: int) -> list[Job]:
-    """Jobs that the filters let through, after a position."""
+    """Returns up to `size` jobs that match, after a position (creation time, id); None for the first page."""
     conditions, parameters = _conditions(filters)
     if after is not None:
         conditions.append("(created_at, id) < (:after_created, :after_id)")
@@ -51,10 +59,10 @@ def page(connection: Connection, filters: Filters, *, after: tuple[datetime, str
 
 
 def queue_position(connection: Connection, job: Job) -> int:
-    """Place among the tenant's queued jobs, from 1; counting stops at 10,001."""
+    """Returns the position among the tenant's queued jobs, from 1; counting stops at 10,001."""
     parameters = {"tenant": job.tenant, "priority": job.priority, "run_at": job.run_at, "id": job.id}
-    place: int = connection.execute(text(PLACE_IN_QUEUE), parameters).scalar_one()
-    return max(place, 1)
+    position: int = connection.execute(text(QUEUE_POSITION), parameters).scalar_one()
+    return max(position, 1)
 
 
 def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
@@ -72,6 +80,6 @@ def _conditions(filters: Filters) -> tuple[list[str], dict[str, Any]]:
             rows.as_json(dict(filters.metadata)) if filters.metadata else None,
         ),
     )
-    given = [one for one in known if one[2]]
-    conditions = ["tenant = :tenant", "deleted_at IS NULL", *(condition for condition, _, _ in given)]
-    return conditions, {"tenant": filters.tenant} | {name: value for _, name, value in given}
+    active = [(condition, name, value) for condition, name, value in known if value]
+    conditions = ["tenant = :tenant", "deleted_at IS NULL", *(condition for condition, _, _ in active)]
+    return conditions, {"tenant": filters.tenant} | {name: value for _, name, value in active}

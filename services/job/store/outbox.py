@@ -1,4 +1,4 @@
-"""The table `outbox`: what the relay has yet to publish."""
+"""The table `outbox`: events and wake-ups that the relay has yet to publish."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from sqlalchemy import Connection, text
 
 from services.job.store import rows
 
-#: Rows of one job that are published at once; a job that has more does not keep others waiting.
+#: Rows of one job that are published together; a job with more does not delay others.
 MAX_ROWS_PER_JOB = 16
 
-# A job is held by its first row: whoever holds that one may publish the later ones too, and nobody else may. The walk
-# goes from job to job, however many rows each has, and ends as soon as it has locked enough of them.
+# A relay holds a job by the job's first row: it alone may publish the job's rows. The recursion goes from job to job,
+# however many rows each has, and ends as soon as enough jobs are locked.
 LOCK_FIRST_ROWS = """
 WITH RECURSIVE first AS (
     (SELECT id, job_id FROM outbox WHERE job_id > :after ORDER BY job_id, sequence LIMIT 1)
@@ -47,7 +47,7 @@ JOIN jobs ON jobs.id = entry.job_id
 ORDER BY entry.job_id, entry.sequence
 """
 
-# One that is let go of meanwhile stays free, and nobody is waited for.
+# A row that was released meanwhile stays free, and locked rows are skipped.
 RENEW = """
 UPDATE outbox SET claimed_until = clock_timestamp() + make_interval(secs => :seconds)
 WHERE id IN (
@@ -58,56 +58,64 @@ WHERE id IN (
 
 @dataclass(frozen=True, kw_only=True)
 class OutboxMessage:
-    """An event to publish, and the kind of work that became due with it."""
+    """An event to publish, with its wake-up."""
 
+    #: Id of the message.
     id: UUID
     job_id: str
+    #: `Job.sequence` of the event.
     sequence: int
+    #: Kind of work that became due: `generate`, `upload`, `settle` or `delete`; None for none.
     wake: str | None
+    #: W3C trace context of the job; None without tracing.
     traceparent: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Due(OutboxMessage):
-    """An entry that this relay holds, with what its message says."""
+    """A row that this relay holds, with the contents of its message."""
 
+    #: A `Transition` value.
     type: str
+    #: State of the job after the transition.
     state: str
+    #: Time of the transition.
     occurred_at: datetime
+    #: Tenant of the job.
     tenant: str
 
 
 def add(connection: Connection, entries: Sequence[OutboxMessage]) -> None:
-    """Put entries on the way out."""
+    """Inserts rows to publish."""
     rows.insert(connection, "outbox", [rows.to_json(entry) for entry in entries])
 
 
 def claim(connection: Connection, *, after: str = "", limit: int, seconds: float) -> list[Due]:
-    """Hold so many jobs behind one for so many seconds, in the order of their ids; their first rows, in order."""
+    """Holds up to `limit` jobs after an id for `seconds`; returns their first rows in order of job id and sequence."""
     firsts = connection.execute(text(LOCK_FIRST_ROWS), {"after": after, "limit": limit}).all()
     if not firsts:
         return []
     connection.execute(text(HOLD), {"ids": [str(row.id) for row in firsts], "seconds": seconds})
-    asked = {"job_ids": [row.job_id for row in firsts], "rows_per_job": MAX_ROWS_PER_JOB}
-    found = connection.execute(text(ROWS_OF_JOBS), asked).mappings()
+    parameters = {"job_ids": [row.job_id for row in firsts], "rows_per_job": MAX_ROWS_PER_JOB}
+    found = connection.execute(text(ROWS_OF_JOBS), parameters).mappings()
     return [Due(**row) for row in found]
 
 
 def renew(connection: Connection, ids: Sequence[UUID], *, seconds: float) -> None:
-    """Hold jobs for so many seconds from now on, by their first rows."""
-    connection.execute(text(RENEW), {"ids": [str(one) for one in ids], "seconds": seconds})
+    """Holds jobs, by the ids of their first rows, for `seconds` from now."""
+    connection.execute(text(RENEW), {"ids": [str(id_) for id_ in ids], "seconds": seconds})
 
 
 def delete(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Forget rows that the broker has confirmed."""
+    """Deletes rows that the broker has confirmed."""
     connection.execute(
-        text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": [str(one) for one in ids]}
+        text("DELETE FROM outbox WHERE id = ANY(CAST(:ids AS uuid[]))"), {"ids": [str(id_) for id_ in ids]}
     )
 
 
 def release(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Let go of jobs by their first rows, so that what could not be published is tried again at the next tick."""
+    """Releases jobs by the ids of their first rows, so that the next run publishes what this one could not."""
     connection.execute(
         text("UPDATE outbox SET claimed_until = NULL WHERE id = ANY(CAST(:ids AS uuid[]))"),
-        {"ids": [str(one) for one in ids]},
+        {"ids": [str(id_) for id_ in ids]},
     )

@@ -1,25 +1,25 @@
-"""Pools of database connections: no kind of call can hold what another kind needs."""
+"""Pools of database connections: each kind of call has its own, so that no kind can starve another."""
 
 from enum import StrEnum
 
 
 class Pool(StrEnum):
-    """What has connections of its own; what is left is for the loops of this process."""
+    """Kinds of calls with their own connections; the loops of this process share the others."""
 
-    #: Claims wait for each other. More of them at once would only wait in the database instead of here.
+    #: Claims, which run one at a time: more connections would only wait in the database instead of here.
     CLAIMS = "claims"
-    #: What workers ask about jobs that they hold: a lease is lost when this is late.
+    #: Calls of workers about jobs that they hold: a delay costs leases.
     LEASES = "leases"
-    #: One job, or the few rows that everybody asks for.
+    #: Queries of one job, or of the few rows that most clients read.
     READS = "reads"
-    #: Many rows: lists and counts.
+    #: Queries of many rows: lists and counts.
     LISTS = "lists"
-    #: What clients want changed.
+    #: Changes by clients.
     WRITES = "writes"
-    #: What carries input pictures, up to 40 MiB, in or out.
-    INPUTS = "pictures"
+    #: Transfers of input images, up to 40 MiB.
+    INPUTS = "inputs"
 
 
 POOLS: dict[str, int] = {Pool.CLAIMS: 2, Pool.LEASES: 2, Pool.READS: 2, Pool.LISTS: 2, Pool.WRITES: 3, Pool.INPUTS: 2}
-#: Those of the pools, and one for each loop.
+#: Connections of the pools, and one for each loop.
 CONNECTIONS = sum(POOLS.values()) + 6

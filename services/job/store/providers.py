@@ -1,4 +1,4 @@
-"""The catalogue: what each generator registered (`registrations`), and what comes of it for all (`providers`)."""
+"""The catalogue: what each generator registered (`registrations`), and the merged result (`providers`)."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -10,20 +10,20 @@ from services.job.domain.offering import LIVE_SECONDS, OUTAGE_SECONDS, Registrat
 from services.job.domain.providers import Provider
 from services.job.store import rows
 
-ONE_AT_A_TIME = """
+LOCK_CATALOGUE = """
 SELECT pg_advisory_xact_lock(hashtextextended('providers', 0))
 """
 
 REGISTER = """
 INSERT INTO registrations (worker, name, description, started_at, registered_at)
-SELECT :worker, told.name, told.description, clock_timestamp(), clock_timestamp()
-FROM jsonb_to_recordset(CAST(:told AS jsonb)) AS told (name text, description jsonb)
+SELECT :worker, offered.name, offered.description, clock_timestamp(), clock_timestamp()
+FROM jsonb_to_recordset(CAST(:offered AS jsonb)) AS offered (name text, description jsonb)
 ON CONFLICT (worker, name) DO UPDATE SET
     description = excluded.description, registered_at = excluded.registered_at,
     started_at = CASE WHEN :is_starting THEN excluded.started_at ELSE registrations.started_at END
 """
 
-# One that comes back after a pause is as old as it was, so it is remembered for a while.
+# A worker that returns after a pause keeps its `started_at`, so its registrations are kept for a day.
 FORGET_REGISTRATIONS = """
 DELETE FROM registrations
 WHERE worker = :worker AND name <> ALL(:names) OR registered_at < clock_timestamp() - interval '1 day'
@@ -36,22 +36,23 @@ WHERE registered_at > clock_timestamp() - make_interval(secs => :seconds)
 
 WRITE_CATALOGUE = """
 INSERT INTO providers (name, description, is_default, registered_by, registered_at)
-SELECT told.name, told.description, told.is_default, told.registered_by, told.registered_at
-FROM jsonb_to_recordset(CAST(:told AS jsonb)) AS told
+SELECT offered.name, offered.description, offered.is_default, offered.registered_by, offered.registered_at
+FROM jsonb_to_recordset(CAST(:offered AS jsonb)) AS offered
     (name text, description jsonb, is_default boolean, registered_by text, registered_at timestamptz)
-ORDER BY told.name
+ORDER BY offered.name
 ON CONFLICT (name) DO UPDATE SET
     description = excluded.description, is_default = excluded.is_default,
     registered_by = excluded.registered_by, registered_at = excluded.registered_at
 """
 
-# There is one default. A provider that has gone must not keep it.
+# There is one default: a provider that is no longer offered must not keep it.
 YIELD_DEFAULT = """
 UPDATE providers SET is_default = false, description = jsonb_set(description, '{is_default}', 'false')
 WHERE is_default AND name <> :default
 """
 
-# Not "by now": while no generator is there at all, what they offered last is what they will offer again.
+# Compared with the newest registration instead of the current time: while no generator runs at all, the last offer
+# stays valid for an outage.
 OFFERED = """
 SELECT description FROM providers
 WHERE registered_at > greatest(
@@ -62,48 +63,49 @@ ORDER BY name
 
 
 def lock_catalogue(connection: Connection) -> None:
-    """Let generators register one after the other, each seen by the next; until commit."""
-    connection.execute(text(ONE_AT_A_TIME))
+    """Serializes registrations until commit, so that each sees the ones before it."""
+    connection.execute(text(LOCK_CATALOGUE))
 
 
 def register(connection: Connection, worker: str, providers: Sequence[Provider], *, is_starting: bool) -> None:
-    """Write down what a worker offers, in place of what it offered before."""
-    told = [{"name": one.name, "description": rows.to_json(one)} for one in providers]
-    named = {"worker": worker, "told": rows.as_parameter(told), "is_starting": is_starting}
-    connection.execute(text(REGISTER), named)
-    connection.execute(text(FORGET_REGISTRATIONS), {"worker": worker, "names": [one.name for one in providers]})
+    """Replaces what a worker offers. `is_starting` sets its `started_at`."""
+    offered = [{"name": provider.name, "description": rows.to_json(provider)} for provider in providers]
+    parameters = {"worker": worker, "offered": rows.as_parameter(offered), "is_starting": is_starting}
+    connection.execute(text(REGISTER), parameters)
+    names = [provider.name for provider in providers]
+    connection.execute(text(FORGET_REGISTRATIONS), {"worker": worker, "names": names})
 
 
 def live(connection: Connection) -> list[Registration]:
-    """What generators offer that registered of late."""
+    """Returns the registrations of running generators: those of the last `LIVE_SECONDS`."""
     found = connection.execute(text(LIVE), {"seconds": LIVE_SECONDS}).mappings()
     return [rows.from_json(Registration, dict(row) | {"provider": row["description"]}) for row in found]
 
 
 def write(connection: Connection, offers: Sequence[Registration]) -> None:
-    """Replace what is known of the offered providers; the default among them is the only one."""
-    told = [
+    """Writes the merged catalogue; the default among the offers becomes the only one."""
+    entries = [
         {
-            "name": one.provider.name,
-            "description": rows.to_json(one.provider),
-            "is_default": one.provider.is_default,
-            "registered_by": one.worker,
-            "registered_at": one.registered_at,
+            "name": offer.provider.name,
+            "description": rows.to_json(offer.provider),
+            "is_default": offer.provider.is_default,
+            "registered_by": offer.worker,
+            "registered_at": offer.registered_at,
         }
-        for one in offers
+        for offer in offers
     ]
-    connection.execute(text(WRITE_CATALOGUE), {"told": rows.as_parameter(told)})
-    if default := next((one.provider.name for one in offers if one.provider.is_default), None):
+    connection.execute(text(WRITE_CATALOGUE), {"offered": rows.as_parameter(entries)})
+    if default := next((offer.provider.name for offer in offers if offer.provider.is_default), None):
         connection.execute(text(YIELD_DEFAULT), {"default": default})
 
 
 def catalogue(connection: Connection) -> dict[str, Provider]:
-    """Every provider by name, those that are gone too: what is under way still knows them."""
+    """Returns every provider by name, including those no longer offered, which unfinished jobs may still name."""
     return _read(connection, "SELECT description FROM providers ORDER BY name")
 
 
 def offered(connection: Connection) -> dict[str, Provider]:
-    """Providers for new jobs, by name: those that generators still have."""
+    """Returns the providers for new jobs by name: those that generators offer now."""
     return _read(connection, OFFERED, seconds=LIVE_SECONDS, outage=OUTAGE_SECONDS)
 
 
@@ -114,13 +116,15 @@ def _read(connection: Connection, statement: str, **parameters: object) -> dict[
 
 
 class Registered(NamedTuple):
-    """Who told of a provider last, and when."""
+    """Last registration of a provider."""
 
+    #: Name of the worker.
     by: str
+    #: Its time.
     at: datetime
 
 
 def registrations(connection: Connection) -> dict[str, Registered]:
-    """Who told of each provider."""
+    """Returns the last registration of each provider by name."""
     found = connection.execute(text("SELECT name, registered_by, registered_at FROM providers"))
     return {name: Registered(by, at) for name, by, at in found}

@@ -1,14 +1,14 @@
-"""What is under way, counted for those who run the service."""
+"""Counts unfinished work, for operators."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Connection, text
 
-#: Tenants that are told of.
+#: Tenants that are listed.
 MAX_TENANTS = 100
 
-# Each of the four parts reads the partial index of its state.
+# Each SELECT reads the partial index of its states.
 COUNT_BY_TENANT = """
 SELECT tenant,
     count(*) FILTER (WHERE state = 'queued' AND run_at <= clock_timestamp()) AS queued,
@@ -39,43 +39,56 @@ SELECT
 
 @dataclass(frozen=True, kw_only=True)
 class Counts:
-    """Jobs that are not final, of one tenant or of all."""
+    """Numbers of jobs that are not final, of one tenant or of all."""
 
+    #: Jobs in QUEUED that are due.
     queued: int = 0
+    #: Jobs in QUEUED that wait for `run_at`.
     waiting: int = 0
+    #: Jobs in PROCESSING.
     processing: int = 0
+    #: Jobs in GENERATING.
     generating: int = 0
+    #: Jobs in UPLOADING.
     uploading: int = 0
+    #: Earliest `Job.queued_at`; None without queued jobs.
     oldest_queued_at: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """Everything that is under way; `tenants` are those with most jobs."""
+    """All unfinished work."""
 
-    everybody: Counts = field(default_factory=Counts)
+    #: Jobs of all tenants.
+    total: Counts = field(default_factory=Counts)
+    #: Jobs by tenant, for the tenants with the most jobs.
     tenants: dict[str, Counts] = field(default_factory=dict)
+    #: Rows in the outbox.
     unpublished_messages: int = 0
+    #: Open calls of final jobs.
     open_settlements: int = 0
+    #: Folders to delete that were never found empty.
     open_deletions: int = 0
+    #: Time of the oldest such request; None without one.
     oldest_deletion_at: datetime | None = None
+    #: Public objects that the sweep did not find: the larger number of the current and the last pass, over all buckets.
     missing_objects: int = 0
 
 
 def count(connection: Connection) -> Queue:
-    """Count what is under way."""
+    """Counts all unfinished work."""
     rows = [dict(row) for row in connection.execute(text(COUNT_BY_TENANT)).mappings()]
     by_tenant = {row.pop("tenant"): Counts(**row) for row in rows}
     rest = connection.execute(text(COUNT_THE_REST)).mappings().one()
-    return Queue(everybody=_sum(list(by_tenant.values())), tenants=dict([*by_tenant.items()][:MAX_TENANTS]), **rest)
+    return Queue(total=_sum(list(by_tenant.values())), tenants=dict([*by_tenant.items()][:MAX_TENANTS]), **rest)
 
 
-def _sum(every: list[Counts]) -> Counts:
+def _sum(tenants: list[Counts]) -> Counts:
     return Counts(
-        queued=sum(one.queued for one in every),
-        waiting=sum(one.waiting for one in every),
-        processing=sum(one.processing for one in every),
-        generating=sum(one.generating for one in every),
-        uploading=sum(one.uploading for one in every),
-        oldest_queued_at=min((one.oldest_queued_at for one in every if one.oldest_queued_at), default=None),
+        queued=sum(counts.queued for counts in tenants),
+        waiting=sum(counts.waiting for counts in tenants),
+        processing=sum(counts.processing for counts in tenants),
+        generating=sum(counts.generating for counts in tenants),
+        uploading=sum(counts.uploading for counts in tenants),
+        oldest_queued_at=min((counts.oldest_queued_at for counts in tenants if counts.oldest_queued_at), default=None),
     )

@@ -1,8 +1,8 @@
-"""What tenants have and ask, counted against their quotas: `jobs`, `tenant_load` and `tenant_rates`."""
+"""Counts jobs and requests of tenants for their quotas: the tables `jobs`, `tenant_load` and `tenant_rates`."""
 
 from sqlalchemy import Connection, text
 
-ONE_AT_A_TIME = """
+LOCK_TENANT_QUOTA = """
 SELECT pg_advisory_xact_lock(hashtextextended('tenant ' || :tenant, 0))
 """
 
@@ -28,7 +28,7 @@ INSERT INTO tenant_load (tenant, max_in_flight) VALUES (:tenant, :limit)
 ON CONFLICT (tenant) DO UPDATE SET max_in_flight = excluded.max_in_flight
 """
 
-# The allowance fills up evenly. `full_at` is when it will be full again: each request moves it by its share.
+# The allowance refills evenly. `full_at` is the time at which it is full again: each request delays it by its share.
 TAKE_ONE = """
 INSERT INTO tenant_rates AS rate (tenant, full_at)
 VALUES (:tenant, clock_timestamp() + make_interval(secs => :share))
@@ -43,33 +43,33 @@ SELECT extract(epoch FROM full_at - clock_timestamp()) FROM tenant_rates WHERE t
 
 
 def lock_tenant_quota(connection: Connection, tenant: str) -> None:
-    """Let jobs of a bounded tenant be written one after the other, each counted by the next; until commit."""
-    connection.execute(text(ONE_AT_A_TIME), {"tenant": tenant})
+    """Serializes new jobs of one tenant until commit, so that each counts the ones before it."""
+    connection.execute(text(LOCK_TENANT_QUOTA), {"tenant": tenant})
 
 
 def set_in_flight(connection: Connection, tenant: str, *, limit: int | None) -> None:
-    """Bound how many jobs of a tenant are claimed at once. Only a change is written: a row that is, is locked."""
+    """Sets the tenant's limit of jobs at generators; None for no limit. Writes only a change, as a write locks."""
     if connection.execute(text(MAX_IN_FLIGHT), {"tenant": tenant}).scalar() != limit:
         connection.execute(text(SET_IN_FLIGHT), {"tenant": tenant, "limit": limit})
 
 
 def queued(connection: Connection, tenant: str, *, limit: int) -> int:
-    """Jobs of a tenant that wait, counted no further than to `limit`."""
+    """Returns the number of queued jobs of a tenant; counting stops at `limit`."""
     return int(connection.execute(text(COUNT_QUEUED), {"tenant": tenant, "limit": limit}).scalar_one())
 
 
 def of_high_priority(connection: Connection, tenant: str, *, high: int, limit: int) -> int:
-    """Jobs of a tenant that wait or are at a generator with that priority, counted no further than to `limit`."""
+    """Returns the number of jobs of priority `high` that are queued or at a generator; counting stops at `limit`."""
     named = {"tenant": tenant, "high": high, "limit": limit}
     return int(connection.execute(text(COUNT_HIGH_PRIORITY), named).scalar_one())
 
 
 def take_one(connection: Connection, tenant: str, *, share: float, window: float) -> float | None:
-    """Count a request; returns seconds until the allowance is full again, None when it is used up."""
+    """Counts a request; returns the seconds until the allowance is full again, None when it is used up."""
     found = connection.execute(text(TAKE_ONE), {"tenant": tenant, "share": share, "window": window}).scalar()
     return None if found is None else float(found)
 
 
 def full_in(connection: Connection, tenant: str) -> float:
-    """Seconds until the allowance is full again."""
+    """Returns the seconds until the allowance is full again; 0 or less when it is."""
     return float(connection.execute(text(READ), {"tenant": tenant}).scalar() or 0.0)

@@ -1,8 +1,8 @@
-"""Finds what was kept for long enough, a few rows at a time."""
+"""Finds and deletes rows whose retention has ended, a few at a time."""
 
 from sqlalchemy import Connection, text
 
-# A job whose call is still open is settled first: its cost would be booked for nobody.
+# A job with an open call is settled first: otherwise the call's cost would be lost.
 LOCK_JOBS_OVER_FOR = """
 SELECT id FROM jobs
 WHERE completed_at < clock_timestamp() - make_interval(secs => :seconds) AND deleted_at IS NULL
@@ -20,7 +20,7 @@ DELETE FROM idempotency_keys WHERE (tenant, scope, key) IN (
     FOR UPDATE SKIP LOCKED)
 """
 
-# What its key needs of a deleted job is its absence; its attempts and events go with it, its calls stay in the ledger.
+# Attempts and events are deleted with the job; its calls stay in the ledger. A key's replay needs no tombstone.
 FORGET_TOMBSTONES = """
 DELETE FROM jobs WHERE id IN (
     SELECT id FROM jobs
@@ -33,16 +33,16 @@ DELETE FROM jobs WHERE id IN (
 
 
 def lock_jobs_over_for(connection: Connection, *, seconds: float, limit: int) -> list[str]:
-    """Lock the oldest jobs that have been final for so long, and that nobody else is changing."""
+    """Locks the oldest jobs that have been final for `seconds` and are not locked; returns their ids."""
     found = connection.execute(text(LOCK_JOBS_OVER_FOR), {"seconds": seconds, "limit": limit})
     return list(found.scalars())
 
 
 def forget_keys(connection: Connection, *, seconds: float, limit: int) -> int:
-    """Delete idempotency keys older than that; how many."""
+    """Deletes up to `limit` idempotency keys older than `seconds`; returns the number."""
     return connection.execute(text(FORGET_KEYS), {"seconds": seconds, "limit": limit}).rowcount
 
 
 def forget_tombstones(connection: Connection, *, seconds: float, limit: int) -> int:
-    """Delete the rows of jobs that were deleted so long ago; how many."""
+    """Deletes up to `limit` rows of jobs that were deleted `seconds` ago or earlier; returns the number."""
     return connection.execute(text(FORGET_TOMBSTONES), {"seconds": seconds, "limit": limit}).rowcount

@@ -1,4 +1,4 @@
-"""Values to rows and back: whole batches travel to PostgreSQL as one JSON parameter."""
+"""Converts values to rows and back; a whole batch is sent to PostgreSQL as one JSON parameter."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -7,7 +7,11 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, text
 
+from services.job.domain.states import FINAL, State
+
 T = TypeVar("T")
+#: `states.FINAL` as an SQL list, in parentheses.
+FINAL_STATES = "({})".format(", ".join(f"'{state}'" for state in State if state in FINAL))
 
 
 def _key(kind: type[Any]) -> Any:
@@ -20,12 +24,12 @@ def _adapter(kind: Any) -> TypeAdapter[Any]:
 
 
 def to_json(value: object) -> Any:
-    """A dataclass as plain JSON values."""
+    """Returns a dataclass as plain JSON values."""
     return _adapter(_key(type(value))).dump_python(value, mode="json")
 
 
 def from_json(kind: type[T], value: Any) -> T:
-    """The dataclass from plain JSON values; unknown keys of newer writers are ignored."""
+    """Returns the dataclass of plain JSON values; unknown keys of newer versions are ignored."""
     read: T = _adapter(_key(kind)).validate_python(value)
     return read
 
@@ -34,14 +38,14 @@ _ANY: TypeAdapter[Any] = TypeAdapter(Any)
 
 
 def as_parameter(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows as the one parameter of a statement that reads them with jsonb_populate_recordset."""
+    """Returns rows as one parameter for `jsonb_populate_recordset` or `jsonb_to_recordset`."""
     return _ANY.dump_json(list(rows)).decode()
 
 
 def insert(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]], *, on_conflict: str = "") -> int:
-    """Insert rows whose keys are the table's columns; returns how many were new.
+    """Inserts rows whose keys are the table's columns; returns the number of new rows.
 
-    `table` and `on_conflict` are written in this package, never by a caller from outside.
+    `table` and `on_conflict` become part of the statement: they are constants of this package, never input.
     """
     if not rows:
         return 0
@@ -52,5 +56,5 @@ def insert(connection: Connection, table: str, rows: Sequence[Mapping[str, Any]]
 
 
 def as_json(value: Any) -> str:
-    """One JSON parameter."""
+    """Returns a value as one JSON parameter."""
     return _ANY.dump_json(value).decode()

@@ -4,6 +4,6 @@ from sqlalchemy import Connection, text
 
 
 def read(connection: Connection, name: str) -> bytes:
-    """The key of this name, which a migration has made."""
+    """Returns the key of this name, which a migration has created."""
     value = connection.execute(text("SELECT value FROM secrets WHERE name = :name"), {"name": name}).scalar_one()
     return bytes(value)

@@ -1,4 +1,4 @@
-"""Open calls of final jobs: each is looked at now and then, by one worker at a time, until it has ended."""
+"""Settle work: open calls of final jobs, each polled by one worker at a time until it has ended."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,22 +9,23 @@ from sqlalchemy import Connection, text
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import ProviderCancel
 from services.job.store import calls
+from services.job.store.rows import FINAL_STATES
 
-#: A call is followed for so long since it began; then its outcome is unknown for good.
+#: Age in seconds up to which a call is followed; then its outcome stays unknown.
 LONGEST_SECONDS = 24 * 3600.0
-#: Who could still look at a call of that age has had this time for it; then job-service settles it by itself.
+#: Further seconds for a worker to settle such a call; then job-service settles it.
 GRACE_SECONDS = 600.0
-#: Calls of one provider in the hands of one worker: looks that a vendor leaves unanswered take no more slots.
+#: Calls of one provider that a worker holds at once: polls without a response use no more of its slots.
 MAX_PER_PROVIDER = 8
-#: Waits between looks, in seconds; each is longer than the one before by this factor.
+#: Shortest and longest seconds between two polls, and the factor by which each wait grows.
 SHORTEST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 60.0, 1.2
 
 _DUE = """call.phase IN ('intended', 'accepted')
     AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
     AND (call.next_look_at IS NULL OR call.next_look_at <= clock_timestamp())"""
 
-# `intended` calls of a final job have no operation to follow: they come up once their worker's lease is over. Who has
-# yet to be asked to stop comes first; each provider has its turns.
+# `intended` calls of a final job have no operation to follow: they are due once their worker's lease has ended. Calls
+# that have yet to be canceled come first; providers take turns.
 CLAIM_OPEN_CALLS = f"""
 WITH held AS (
     SELECT provider, count(*) AS calls FROM provider_calls
@@ -32,27 +33,27 @@ WITH held AS (
     GROUP BY provider
 ),
 due AS (
-    SELECT call.id, call.provider, jobs.state = 'canceled' AND call.cancel_answer IS NULL AS is_to_be_stopped,
+    SELECT call.id, call.provider, jobs.state = 'canceled' AND call.cancel_answer IS NULL AS must_be_canceled,
         coalesce(call.next_look_at, call.created_at) AS due_at
     FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
     WHERE {_DUE} AND call.provider = ANY(:providers)
-        AND jobs.state IN ('completed', 'failed', 'canceled')
+        AND jobs.state IN {FINAL_STATES}
         AND (call.phase = 'accepted' OR jobs.completed_at < clock_timestamp() - make_interval(secs => :seconds))
 ),
 in_turn AS (
     SELECT due.*, coalesce(held.calls, 0)
-        + row_number() OVER (PARTITION BY provider ORDER BY is_to_be_stopped DESC, due_at, id) AS turn
+        + row_number() OVER (PARTITION BY provider ORDER BY must_be_canceled DESC, due_at, id) AS turn
     FROM due LEFT JOIN held USING (provider)
 ),
 chosen AS (
     SELECT call.id FROM in_turn JOIN provider_calls AS call USING (id)
     WHERE {_DUE} AND in_turn.turn <= :max_per_provider
-    ORDER BY is_to_be_stopped DESC, turn, due_at, id LIMIT cardinality(CAST(:tokens AS uuid[]))
+    ORDER BY must_be_canceled DESC, turn, due_at, id LIMIT cardinality(CAST(:tokens AS uuid[]))
     FOR UPDATE OF call SKIP LOCKED
 ),
-numbered AS (SELECT id, row_number() OVER () AS place FROM chosen)
+numbered AS (SELECT id, row_number() OVER () AS position FROM chosen)
 UPDATE provider_calls AS call SET
-    settle_token = (CAST(:tokens AS uuid[]))[numbered.place],
+    settle_token = (CAST(:tokens AS uuid[]))[numbered.position],
     settle_worker = :worker,
     settle_expires_at = clock_timestamp() + make_interval(secs => :seconds)
 FROM numbered, jobs WHERE call.id = numbered.id AND jobs.id = call.job_id
@@ -77,37 +78,40 @@ WHERE settle_token = ANY(CAST(:tokens AS uuid[])) AND phase IN ('intended', 'acc
 RETURNING settle_token
 """
 
-# Nobody has the provider any more, or nobody comes to it.
-FIND_GIVEN_UP = """
+# No generator offers the provider any more, or none polls it.
+FIND_ABANDONED_CALLS = f"""
 SELECT call.job_id, call.id
 FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
-WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
+WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN {FINAL_STATES}
     AND call.created_at < clock_timestamp() - make_interval(secs => :seconds)
     AND (call.settle_expires_at IS NULL OR call.settle_expires_at < clock_timestamp())
 ORDER BY call.id LIMIT :limit
-"""
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settlement:
-    """A call in a worker's hands."""
+    """An open call of a final job, held by a worker."""
 
     call: ProviderCall
+    #: Chosen by the worker for this claim.
     token: UUID
+    #: Whether the job was canceled, so that the call is to be canceled.
     cancel: bool
-    #: The job failed and can be retried: what the call brings is to be staged.
+    #: Whether the job failed and can be retried, so that the call's images are to be staged.
     keep: bool
-    #: What the provider said when it was asked to stop; None when it has not answered yet.
+    #: The provider's response to the cancel; None before it.
     cancel_answer: ProviderCancel | None
+    #: W3C trace context of the job; None without tracing.
     traceparent: str | None
-    #: How much longer its end is worth waiting for.
+    #: Seconds until its outcome counts as unknown.
     seconds_left: float
 
 
 def claim(
     connection: Connection, *, worker: str, tokens: Sequence[UUID], providers: Sequence[str], seconds: float
 ) -> list[Settlement]:
-    """Hold at most as many open calls of final jobs as there are tokens, and not too many of one provider."""
+    """Claims open calls of final jobs, at most one per token and `MAX_PER_PROVIDER` per provider, for `seconds`."""
     parameters = {
         "worker": worker,
         "tokens": [str(token) for token in tokens],
@@ -136,8 +140,11 @@ def claim(
 
 
 def postpone(connection: Connection, token: UUID, *, answer: ProviderCancel | None, pause: float) -> bool:
-    """Let go of a call that has not ended, until its next look; tells whether it was held."""
-    named = {
+    """Releases a call that has not ended until its next poll, at least `pause` seconds away; whether it was held.
+
+    `answer` is the provider's response to the cancel, if there was one.
+    """
+    parameters = {
         "token": str(token),
         "answer": answer,
         "pause": pause,
@@ -145,16 +152,16 @@ def postpone(connection: Connection, token: UUID, *, answer: ProviderCancel | No
         "longest": LONGEST_PAUSE,
         "growth": GROWTH,
     }
-    return connection.execute(text(POSTPONE), named).rowcount > 0
+    return connection.execute(text(POSTPONE), parameters).rowcount > 0
 
 
 def renew(connection: Connection, tokens: Sequence[UUID], *, seconds: float) -> set[str]:
-    """Prolong settlements that are still held; returns their tokens."""
+    """Renews settlements that are still held, for `seconds` from now; returns their tokens."""
     parameters: dict[str, object] = {"tokens": [str(token) for token in tokens], "seconds": seconds}
     return {str(token) for token in connection.execute(text(RENEW_SETTLEMENTS), parameters).scalars()}
 
 
 def abandoned_calls(connection: Connection, *, limit: int) -> list[tuple[str, str]]:
-    """Job and call ids of calls that are past their day, and that nobody is looking at."""
-    found = connection.execute(text(FIND_GIVEN_UP), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "limit": limit})
+    """Returns (job id, call id) of open calls older than a day that no worker holds."""
+    found = connection.execute(text(FIND_ABANDONED_CALLS), {"seconds": LONGEST_SECONDS + GRACE_SECONDS, "limit": limit})
     return [(row.job_id, row.id) for row in found]

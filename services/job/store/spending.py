@@ -1,7 +1,7 @@
-"""What tenants may use and spend (`tenant_limits`), and what they spent by day and month (`tenant_spend`).
+"""Allowances of tenants (`tenant_limits`), and their spending by day and month (`tenant_spend`).
 
-Each change of a call that counts against a budget moves its two sums in the same transaction. Lock them after jobs, and
-before what is of all tenants: a provider's turn, a breaker.
+Each change of a call that counts against a budget changes both sums in the same transaction. Lock the sums after jobs,
+and before locks of all tenants: a provider's calls, a breaker.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -13,10 +13,10 @@ from sqlalchemy import Connection, RowMapping, text
 from services.job.domain.spending import Allowance, Period, PeriodSpending, TenantSpending
 from services.job.store import rows
 
-#: Sums are kept for so many days since their period began: longer than calls are followed.
+#: Days since the start of its period for which a sum is kept: longer than calls are followed.
 KEPT_DAYS = 62
 
-_STANDING = """
+_SPENDING = """
 SELECT clock.now, limits.*,
     coalesce(day.spent_micros, 0) AS day_spent, coalesce(day.reserved_micros, 0) AS day_reserved,
     coalesce(month.spent_micros, 0) AS month_spent, coalesce(month.reserved_micros, 0) AS month_reserved
@@ -28,9 +28,9 @@ LEFT JOIN tenant_spend AS month
     ON month.tenant = limits.tenant AND month.period = 'month'
     AND month.starts_on = date_trunc('month', clock.now AT TIME ZONE 'UTC')::date
 """
-STANDING_OF = _STANDING.format(limits="LEFT JOIN tenant_limits AS limits ON limits.tenant = :tenant")
-STANDINGS = (
-    _STANDING.format(limits="CROSS JOIN tenant_limits AS limits")
+SPENDING_OF_TENANT = _SPENDING.format(limits="LEFT JOIN tenant_limits AS limits ON limits.tenant = :tenant")
+LIST_SPENDING = (
+    _SPENDING.format(limits="CROSS JOIN tenant_limits AS limits")
     + """
 WHERE limits.tenant > :after
     AND (limits.budget_micros_per_day IS NOT NULL OR limits.budget_micros_per_month IS NOT NULL)
@@ -40,7 +40,7 @@ ORDER BY limits.tenant LIMIT :limit
 
 SET_LIMITS = """
 INSERT INTO tenant_limits AS known
-SELECT * FROM jsonb_populate_recordset(NULL::tenant_limits, CAST(:told AS jsonb)) ORDER BY tenant
+SELECT * FROM jsonb_populate_recordset(NULL::tenant_limits, CAST(:limits AS jsonb)) ORDER BY tenant
 ON CONFLICT (tenant) DO UPDATE SET
     allowed_providers = excluded.allowed_providers,
     budget_micros_per_day = excluded.budget_micros_per_day,
@@ -54,7 +54,7 @@ DELETE FROM tenant_limits WHERE tenant IN (
     SELECT tenant FROM tenant_limits WHERE tenant = ANY(:tenants) ORDER BY tenant FOR UPDATE)
 """
 
-# The month first, here as below: whoever has it need not fear that another has a day and waits for the month.
+# The month first, here and below: all transactions lock in this order, so that none waits for another in a circle.
 RESERVE = """
 INSERT INTO tenant_spend AS sums (tenant, period, starts_on, spent_micros, reserved_micros)
 VALUES (:tenant, 'month', :month, 0, :micros), (:tenant, 'day', :day, 0, :micros)
@@ -69,12 +69,12 @@ _MOVES = """
     CROSS JOIN (VALUES ('day'), ('month')) AS span (period)
     GROUP BY 1, 2, 3
 """
-# A statement of its own: the one after it sees what was written while the locks were waited for.
+# In its own statement: the next one sees the sums that were written while this one waited for the locks.
 LOCK_SUMS = f"""
 SELECT FROM tenant_spend JOIN ({_MOVES}) AS move USING (tenant, period, starts_on)
 ORDER BY tenant, period DESC, starts_on FOR NO KEY UPDATE OF tenant_spend
 """
-# A sum that is no longer kept is not missed.
+# A sum that is no longer kept is ignored.
 MOVE_SUMS = f"""
 UPDATE tenant_spend AS sums SET
     spent_micros = sums.spent_micros + move.spent, reserved_micros = sums.reserved_micros + move.reserved
@@ -93,66 +93,70 @@ DELETE FROM tenant_spend WHERE (tenant, period, starts_on) IN (
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """What the end of a call adds to the sums of its tenant: those of the day that it counts in, and of its month."""
+    """Change of a tenant's sums by the end of a call, for its day and its month."""
 
+    #: Tenant whose budget the call counts against.
     tenant: str
+    #: Day (UTC) on which the call counts.
     day: date
+    #: Amount to add to the spent sums, in millionths of a US dollar.
     spent: int
+    #: Amount to add to the reserved sums; negative to release a reservation.
     reserved: int
 
 
 def standing_of(connection: Connection, tenant: str) -> TenantSpending:
-    """How a tenant stands now; without a row it may use and spend whatever it wants."""
-    return _standing(tenant, connection.execute(text(STANDING_OF), {"tenant": tenant}).mappings().one())
+    """Returns a tenant's allowance and current spending; without a row it has no limits."""
+    return _from_row(tenant, connection.execute(text(SPENDING_OF_TENANT), {"tenant": tenant}).mappings().one())
 
 
-def standings(connection: Connection, *, after: str, limit: int) -> list[TenantSpending]:
-    """Tenants with a budget that come after a name, by name."""
-    found = connection.execute(text(STANDINGS), {"after": after, "limit": limit}).mappings()
-    return [_standing(row["tenant"], row) for row in found]
+def list_spending(connection: Connection, *, after: str, limit: int) -> list[TenantSpending]:
+    """Returns tenants with a budget whose name sorts after `after`, by name."""
+    found = connection.execute(text(LIST_SPENDING), {"after": after, "limit": limit}).mappings()
+    return [_from_row(row["tenant"], row) for row in found]
 
 
-def set_limits(connection: Connection, told: Mapping[str, Allowance]) -> None:
-    """Replace what the named tenants may use and spend; only a change is written."""
-    bounded = [
+def set_limits(connection: Connection, allowances: Mapping[str, Allowance]) -> None:
+    """Replaces the allowances of the named tenants; writes only changes."""
+    limited = [
         {
             "tenant": tenant,
-            "allowed_providers": None if one.providers is None else list(one.providers),
-            "budget_micros_per_day": one.per_day,
-            "budget_micros_per_month": one.per_month,
+            "allowed_providers": None if allowance.providers is None else list(allowance.providers),
+            "budget_micros_per_day": allowance.per_day,
+            "budget_micros_per_month": allowance.per_month,
         }
-        for tenant, one in told.items()
-        if one != Allowance()
+        for tenant, allowance in allowances.items()
+        if allowance != Allowance()
     ]
-    free = [tenant for tenant, one in told.items() if one == Allowance()]
-    if bounded:
-        connection.execute(text(SET_LIMITS), {"told": rows.as_parameter(bounded)})
-    if free:
-        connection.execute(text(LIFT_LIMITS), {"tenants": free})
+    unlimited = [tenant for tenant, allowance in allowances.items() if allowance == Allowance()]
+    if limited:
+        connection.execute(text(SET_LIMITS), {"limits": rows.as_parameter(limited)})
+    if unlimited:
+        connection.execute(text(LIFT_LIMITS), {"tenants": unlimited})
 
 
 def reserve(connection: Connection, tenant: str, day: date, micros: int) -> dict[Period, PeriodSpending]:
-    """Add to what is reserved for a day and its month; returns both sums, which are locked until commit."""
-    named = {"tenant": tenant, "day": day, "month": Period.MONTH.start(day), "micros": micros}
+    """Adds to the reserved sums of a day and its month; returns both sums, which stay locked until commit."""
+    parameters = {"tenant": tenant, "day": day, "month": Period.MONTH.start(day), "micros": micros}
     return {
         Period(row["period"]): PeriodSpending(spent_micros=row["spent_micros"], reserved_micros=row["reserved_micros"])
-        for row in connection.execute(text(RESERVE), named).mappings()
+        for row in connection.execute(text(RESERVE), parameters).mappings()
     }
 
 
 def move(connection: Connection, moves: Sequence[Move]) -> None:
-    """Lock sums and move them."""
-    told = {"moves": rows.as_parameter([rows.to_json(one) for one in moves])}
-    connection.execute(text(LOCK_SUMS), told)
-    connection.execute(text(MOVE_SUMS), told)
+    """Locks sums and changes them."""
+    parameters = {"moves": rows.as_parameter([rows.to_json(change) for change in moves])}
+    connection.execute(text(LOCK_SUMS), parameters)
+    connection.execute(text(MOVE_SUMS), parameters)
 
 
 def forget(connection: Connection, *, limit: int) -> int:
-    """Delete sums of periods that are long over; how many."""
+    """Deletes up to `limit` sums of old periods; returns the number."""
     return connection.execute(text(FORGET_SUMS), {"days": KEPT_DAYS, "limit": limit}).rowcount
 
 
-def _standing(tenant: str, row: RowMapping) -> TenantSpending:
+def _from_row(tenant: str, row: RowMapping) -> TenantSpending:
     allowed: Collection[str] | None = row["allowed_providers"]
     return TenantSpending(
         tenant=tenant,

@@ -1,4 +1,4 @@
-"""Which jobs nobody moves any more."""
+"""Finds jobs that break a rule of the stale-job monitor."""
 
 from collections.abc import Collection
 from dataclasses import asdict
@@ -10,11 +10,11 @@ from services.job.domain.jobs import Job
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store.jobs import from_row
 
-#: A waiting job whose call goes on is followed past its deadlines: it must not fill the page of those that are over.
+#: The result of an open call is fetched even after the deadlines: such jobs must not fill a page of overdue ones.
 _NOTHING_OPEN = """NOT EXISTS (
         SELECT FROM provider_calls AS call WHERE call.job_id = jobs.id AND call.phase IN ('intended', 'accepted'))"""
 
-# Each rule has a limit of its own, so that a mass of one kind does not keep the others waiting.
+# Each rule has its own limit, so that many jobs of one kind do not delay the others.
 FIND_STALE_JOBS = f"""
 (SELECT id, sequence FROM jobs
 WHERE state IN ('processing', 'generating') AND (
@@ -52,7 +52,7 @@ SELECT * FROM jobs WHERE id = ANY(:ids) ORDER BY id FOR UPDATE SKIP LOCKED
 
 
 def find(connection: Connection, limits: StageTimeouts, *, limit: int) -> list[tuple[str, int]]:
-    """Id and sequence of jobs that break a rule of the monitor, at most so many of each rule."""
+    """Returns id and sequence of jobs that break a rule, at most `limit` of each rule."""
     found = connection.execute(
         text(FIND_STALE_JOBS), asdict(limits) | {"limit": limit, "auth_patience": MAX_AUTH_OUTAGE_SECONDS}
     )
@@ -60,6 +60,6 @@ def find(connection: Connection, limits: StageTimeouts, *, limit: int) -> list[t
 
 
 def lock_free(connection: Connection, ids: Collection[str]) -> list[Job]:
-    """Lock those jobs that nobody else is changing now."""
+    """Locks those jobs that no other transaction has locked."""
     found = connection.execute(text(LOCK_FREE), {"ids": sorted(ids)}).mappings()
     return [from_row(row) for row in found]

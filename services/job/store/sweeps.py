@@ -1,4 +1,4 @@
-"""The table `sweeps`: how far each bucket has been compared with the database, and what should be in it."""
+"""The table `sweeps`: how far each bucket has been compared with the database, and which objects are expected."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,7 +19,7 @@ LOCK_PAGE = """
 SELECT reached, claimed_at FROM sweeps WHERE bucket = :bucket AND token = CAST(:token AS uuid) FOR UPDATE
 """
 
-# In the order of the objects' names: a folder is named by its job.
+# In the order of the objects' names: a folder is named after its job.
 STORED_NAMES = """
 SELECT artifact.public_name FROM artifacts AS artifact JOIN jobs ON jobs.id = artifact.job_id
 WHERE artifact.job_id >= :first AND artifact.job_id <= :last
@@ -34,7 +34,7 @@ UPDATE sweeps SET reached = :reached, token = NULL, missing = missing + :missing
 WHERE bucket = :bucket
 """
 
-BEGIN_ANEW = """
+RESTART_SWEEP = """
 UPDATE sweeps SET reached = '', token = NULL, missing_before = missing + :missing, missing = 0,
     due_at = clock_timestamp() + make_interval(secs => :pause)
 WHERE bucket = :bucket
@@ -47,20 +47,22 @@ SELECT id, state, deleted_at IS NOT NULL AS is_deleted FROM jobs WHERE id = ANY(
 
 @dataclass(frozen=True, kw_only=True)
 class SweepPage:
-    """A page in a worker's hands: the names after `reached`, as they were after `claimed_at`."""
+    """A page that a worker has claimed."""
 
+    #: Name after which the page begins; "" for the start of the bucket.
     reached: str
+    #: Time of the claim; the worker lists the bucket after it.
     claimed_at: datetime
 
 
 def claim(connection: Connection, bucket: str, token: UUID, *, seconds: float) -> str | None:
-    """Hold the next page, if one is due; returns the name after which it begins."""
-    told = {"bucket": bucket, "token": str(token), "seconds": seconds}
-    return connection.execute(text(CLAIM_PAGE), told).scalar()
+    """Claims the next page for `seconds`; returns the name after which it begins, None when none is due."""
+    parameters = {"bucket": bucket, "token": str(token), "seconds": seconds}
+    return connection.execute(text(CLAIM_PAGE), parameters).scalar()
 
 
 def lock(connection: Connection, bucket: str, token: UUID) -> SweepPage | None:
-    """The page that is held under the token; None when it is another's."""
+    """Locks the page claimed with the token; returns None when another worker has it by now."""
     row = connection.execute(text(LOCK_PAGE), {"bucket": bucket, "token": str(token)}).mappings().first()
     return SweepPage(**row) if row else None
 
@@ -68,11 +70,11 @@ def lock(connection: Connection, bucket: str, token: UUID) -> SweepPage | None:
 def stored_names(
     connection: Connection, *, first: str, last: str, after: str, reached: str | None, before: datetime, limit: int
 ) -> list[str]:
-    """Objects of completed jobs within names (`reached` None: to the end) that were stored before a time, in order.
+    """Returns public names of completed jobs in (`after`, `reached`] that were stored before a time, in order.
 
-    `first` and `last` are jobs between which all of them lie.
+    `reached` None means to the end. `first` and `last` are job ids that bound the search.
     """
-    told = {
+    parameters = {
         "first": first,
         "last": last,
         "after": after,
@@ -81,15 +83,15 @@ def stored_names(
         "before": before,
         "limit": limit,
     }
-    return list(connection.execute(text(STORED_NAMES), told).scalars())
+    return list(connection.execute(text(STORED_NAMES), parameters).scalars())
 
 
 def known_jobs(connection: Connection, ids: list[str]) -> dict[str, tuple[str, bool]]:
-    """State of each job that has a row, and whether it was deleted."""
+    """Returns (state, whether it was deleted) of each job that has a row, by id."""
     return {row.id: (row.state, row.is_deleted) for row in connection.execute(text(KNOWN_JOBS), {"ids": ids})}
 
 
 def turn_page(connection: Connection, bucket: str, *, reached: str | None, missing: int, pause: float) -> None:
-    """Go on after this name (None: from the beginning) after so many seconds."""
-    told = {"bucket": bucket, "reached": reached, "missing": missing, "pause": pause}
-    connection.execute(text(BEGIN_ANEW if reached is None else TURN_PAGE), told)
+    """Makes the next page due in `pause` seconds: after `reached`, or from the start of the bucket for None."""
+    parameters = {"bucket": bucket, "reached": reached, "missing": missing, "pause": pause}
+    connection.execute(text(RESTART_SWEEP if reached is None else TURN_PAGE), parameters)

@@ -194,4 +194,4 @@ def test_a_token_that_nobody_gave_is_refused(desk: JobDesk, token: str) -> None:
         page(desk, token)
 
     assert refused.value.reason == "INVALID_INPUT"
-    assert "begin again" in refused.value.message
+    assert "start again" in refused.value.message

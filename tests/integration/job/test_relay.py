@@ -237,7 +237,7 @@ def test_a_claim_reads_what_it_takes_however_long_the_backlog(desk: JobDesk, job
 
     def explained(connection: Connection) -> int:
         asked = text(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {outbox.LOCK_FIRST_ROWS}")
-        plan = connection.execute(asked, {"after": "", "most": 16}).scalar_one()[0]["Plan"]
+        plan = connection.execute(asked, {"after": "", "limit": 16}).scalar_one()[0]["Plan"]
         assert plan["Actual Rows"] == 16
         return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
 

@@ -169,7 +169,7 @@ async def test_however_many_watch_however_many_jobs_one_look_asks_once(
 
 
 async def test_what_one_look_cannot_hold_is_looked_at_right_after(api: Api, desk: JobDesk, database: Database) -> None:
-    jobs, watchers = [desk.create().job.id for _ in range(5)], Watchers(database, api.broker, most_at_once=2)
+    jobs, watchers = [desk.create().job.id for _ in range(5)], Watchers(database, api.broker, max_read=2)
     async with following(watchers, jobs) as heard:
         read = [await watchers.run_once() for _ in range(4)]
         await asyncio.sleep(0)

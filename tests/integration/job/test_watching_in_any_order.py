@@ -22,7 +22,7 @@ from tests.support.published import Published
 T = TypeVar("T")
 JOBS = 2
 #: Few, so that reads are cut off and readers fall behind.
-MOST_AT_ONCE, MAX_WAITING_CHANGES = 4, 3
+MAX_READ, MAX_WAITING_CHANGES = 4, 3
 #: Far more looks than any story needs: who looks so often looks for ever.
 MANY_LOOKS = 500
 PICK = st.integers(0, JOBS * 10)
@@ -76,7 +76,7 @@ class Story:
         self.jobs = [desk.create() for _ in range(JOBS)]
         self._desk = desk
         self._database = database
-        self._watchers = Watchers(database, Published(), most_at_once=MOST_AT_ONCE, most_behind=MAX_WAITING_CHANGES)
+        self._watchers = Watchers(database, Published(), max_read=MAX_READ, max_waiting=MAX_WAITING_CHANGES)
         self._reading: asyncio.Task[object] | None = None
 
     async def go_on(self, step: str, pick: int) -> None:
@@ -104,7 +104,7 @@ class Story:
         seen = replace(self.jobs[pick % JOBS], job=replace(job, sequence=job.sequence + 1, state=state))
         self._desk.run(lambda c: events.append(c, [(Transition.REQUEUE, seen)]))
         self.jobs[pick % JOBS] = seen
-        await self._watchers._hear_event(f"calotype.event.acme.{job.id}", b"")
+        await self._watchers._on_event(f"calotype.event.acme.{job.id}", b"")
 
     async def begin(self) -> None:
         """Let a read begin, and find what is there now."""
