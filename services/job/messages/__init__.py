@@ -1,1 +1,1 @@
-"""Protobuf in, domain out, and back: translation without rules, for every edge of the service."""
+"""Translates between protobuf messages and domain values, for gRPC and for facts; contains no rules."""

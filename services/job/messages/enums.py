@@ -1,4 +1,4 @@
-"""Domain names to protobuf numbers and back."""
+"""Converts domain enums and names to protobuf numbers and back."""
 
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -19,27 +19,27 @@ PRIORITY_IN = {number: priority for priority, number in PRIORITY_OUT.items()}
 
 
 def number(enum: Any, prefix: str, value: str | None) -> Any:
-    """The number of `PREFIX_VALUE`; unspecified for None."""
+    """Returns the number of `PREFIX_VALUE`; that of `PREFIX_UNSPECIFIED` for None."""
     return enum.Value(f"{prefix}_{(value or 'unspecified').upper()}")
 
 
 def member(kind: type[E], enum: Any, prefix: str, value: int) -> E | None:
-    """The domain's member for a number; None when unspecified or of a newer sender."""
+    """Returns the domain's member for a number; None when unspecified or unknown."""
     try:
         bare = enum.Name(value).removeprefix(f"{prefix}_")
     except ValueError:
         return None
-    return next((one for one in kind if one.value.upper() == bare.upper()), None)
+    return next((candidate for candidate in kind if candidate.value.upper() == bare.upper()), None)
 
 
 def reason_number(reason: str) -> Any:
-    """The catalogue's number of a reason; UNCLASSIFIED for one that is not of this version."""
+    """Returns the number of a reason; that of UNCLASSIFIED for a name unknown to this version."""
     name = f"REASON_{reason}"
     return error_pb2.Reason.Value(name) if name in error_pb2.Reason.keys() else error_pb2.REASON_UNCLASSIFIED  # noqa: SIM118 - not a dict
 
 
 def reason_name(value: int) -> str:
-    """A reason's name without prefix."""
+    """Returns a reason's name without its prefix; UNCLASSIFIED for an unknown number."""
     try:
         return error_pb2.Reason.Name(error_pb2.Reason.ValueType(value)).removeprefix("REASON_")
     except ValueError:

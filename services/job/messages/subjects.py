@@ -1,10 +1,10 @@
-"""Which types of facts may come on which subject: whoever may publish on one speaks for no other service."""
+"""Allowed types of facts by subject, so that no service can publish facts of another one."""
 
 from collections.abc import Mapping
 
 from calotype import streams
 
-#: By the first part of a subject, what its sender may state. `objects_deleted` is how older workers told it.
+#: Allowed types by a subject without its last token. `objects_deleted` is sent by workers of older versions.
 TYPES: Mapping[str, frozenset[str]] = {
     streams.FACT_GENERATION: frozenset(
         {
@@ -21,6 +21,6 @@ TYPES: Mapping[str, frozenset[str]] = {
 
 
 def may_come_on(subject: str, kind: str) -> bool:
-    """Whether a fact of this type may come on this subject."""
+    """Whether a fact of this type is allowed on this subject."""
     sender, _, rest = subject.rpartition(".")
     return bool(rest) and kind in TYPES.get(sender, ())

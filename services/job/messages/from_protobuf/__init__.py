@@ -1,0 +1,35 @@
+"""Protobuf messages as domain values."""
+
+from services.job.messages.from_protobuf.facts import (
+    Untrue,
+    claim_of,
+    failure,
+    is_known,
+    job_fact,
+    known,
+    outcome,
+    provider_cancel,
+)
+from services.job.messages.from_protobuf.providers import provider
+from services.job.messages.from_protobuf.requests import input_bytes, input_image, quota, request
+from services.job.messages.from_protobuf.values import Undecodable, fence, moment, token
+
+__all__ = [
+    "Undecodable",
+    "Untrue",
+    "claim_of",
+    "failure",
+    "fence",
+    "input_bytes",
+    "input_image",
+    "is_known",
+    "job_fact",
+    "known",
+    "moment",
+    "outcome",
+    "provider",
+    "provider_cancel",
+    "quota",
+    "request",
+    "token",
+]

@@ -1,0 +1,38 @@
+"""Domain values as protobuf messages."""
+
+from services.job.messages.to_protobuf.jobs import (
+    attempt,
+    call,
+    call_for_clients,
+    image,
+    input_image,
+    job,
+    public_artifact,
+    rate,
+    request,
+)
+from services.job.messages.to_protobuf.providers import CAPABILITIES, provider
+from services.job.messages.to_protobuf.values import failure, timestamp, warning
+from services.job.messages.to_protobuf.work import claimed_job, claimed_upload, lease, renewal, settlement
+
+__all__ = [
+    "CAPABILITIES",
+    "attempt",
+    "call",
+    "call_for_clients",
+    "claimed_job",
+    "claimed_upload",
+    "failure",
+    "image",
+    "input_image",
+    "job",
+    "lease",
+    "provider",
+    "public_artifact",
+    "rate",
+    "renewal",
+    "request",
+    "settlement",
+    "timestamp",
+    "warning",
+]
