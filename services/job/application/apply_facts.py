@@ -45,6 +45,7 @@ class ApplyResult:
 class _Move:
     """A change of a job with the rows that are written beside it."""
 
+    #: The transition.
     change: Change
     #: End of the attempt; None for none.
     end: attempts.End | None = None

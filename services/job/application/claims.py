@@ -34,6 +34,7 @@ MAX_ROUNDS = 4
 class Claimed:
     """A job held by a worker, with its calls and images from earlier claims."""
 
+    #: The job under its new lease.
     job: Job
     #: All calls of the job, oldest first.
     calls: Sequence[ProviderCall]

@@ -52,6 +52,7 @@ def within_claim(connection: Connection, fence: Fence, known: Known) -> Known:
 class LateReport:
     """A report on a job that no longer changes the job's state."""
 
+    #: The locked job.
     job: Job
     #: Reported calls and images.
     known: Known = field(default_factory=Known)

@@ -47,6 +47,7 @@ class Purchase:
 class BegunCall:
     """A call that may be sent."""
 
+    #: The recorded call.
     call: ProviderCall
     #: Its call token, 32 bytes.
     token: bytes = field(repr=False)

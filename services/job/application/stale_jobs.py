@@ -31,6 +31,7 @@ PAGE = 200
 class Candidate:
     """A job that looked stale."""
 
+    #: Id of the job.
     job_id: str
     #: `Job.sequence` at that time.
     sequence: int

@@ -28,11 +28,13 @@ SCOPE = "jobs"
 class NewJob:
     """A request for a new job."""
 
+    #: Owner of the job.
     tenant: str
     #: The caller's key; "" for none.
     idempotency_key: str
     #: Digest of the request by which repetitions are compared.
     fingerprint: str
+    #: What to generate, not validated yet.
     request: JobRequest
     #: Input images that were sent as bytes, by index; -1 is the mask.
     input_bytes: Mapping[int, bytes] = field(default_factory=dict)

@@ -23,7 +23,9 @@ from services.job.store.spending import standing_of
 class UserRetry:
     """A user's request to try a failed job again."""
 
+    #: Tenant of the caller.
     tenant: str
+    #: The failed job.
     job_id: str
     #: The caller's key; "" for none.
     idempotency_key: str

@@ -71,6 +71,7 @@ class ProviderCall:
 
     #: `call_` and 32 hex digits; chosen by the worker.
     id: str
+    #: Job that it was made for.
     job_id: str
     #: `Job.claim_number` of the claim that sent it, or that sent it again.
     claim_number: int
@@ -78,6 +79,7 @@ class ProviderCall:
     provider: str
     #: Model that was called.
     model: str
+    #: Current phase.
     phase: Phase
     #: Images that it buys, by index in the job.
     image_indexes: tuple[int, ...]
@@ -124,6 +126,7 @@ class ProviderCall:
 class CallOutcome:
     """The end of a call, as a worker reports it."""
 
+    #: The call that ended.
     call_id: str
     #: A phase that is not open.
     phase: Phase

@@ -12,6 +12,7 @@ from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 class CallAccepted:
     """A provider accepted a call, and the worker could not record its operation id by gRPC in time."""
 
+    #: Job of the call.
     job_id: str
     #: The accepted call.
     call_id: str
@@ -80,6 +81,7 @@ class StageFailed:
 class CallSettled:
     """A call of a final job ended."""
 
+    #: Job of the call.
     job_id: str
     #: How it ended.
     outcome: CallOutcome
@@ -93,6 +95,7 @@ class CallSettled:
 class LedgerSettled:
     """Calls ended or images were staged under a claim that can no longer change the job."""
 
+    #: Job of the calls and images.
     job_id: str
     #: Ends of calls.
     calls: tuple[CallOutcome, ...]

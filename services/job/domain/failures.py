@@ -40,7 +40,9 @@ class Code(StrEnum):
 class Failure:
     """Why a job or an attempt did not succeed."""
 
+    #: Where it was caught.
     stage: Stage
+    #: Its class.
     code: Code
     #: Name in `calotype.error.v1.Reason`, without its prefix.
     reason: str

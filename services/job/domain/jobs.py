@@ -178,6 +178,7 @@ class Artifact:
 
     #: `img_` and 32 hex digits of a UUIDv7.
     id: str
+    #: Job that it belongs to.
     job_id: str
     #: Position among the job's images, from 0.
     image_index: int
@@ -191,6 +192,7 @@ class Artifact:
     width: int
     #: Pixels.
     height: int
+    #: Length of the file.
     size_bytes: int
     #: Digest of its bytes, 64 lower-case hex digits.
     sha256: str
@@ -231,9 +233,11 @@ class Cost:
 class Snapshot:
     """A job as clients see it. In events `job.request` and `job.lease` are None."""
 
+    #: The row.
     job: Job
     #: Public images by index; empty unless the job is COMPLETED.
     artifacts: tuple[Artifact, ...]
+    #: Cost of all its calls.
     cost: Cost
     #: Whether a retry needs the user's consent, as it may pay again for an image.
     retry_needs_consent: bool = False
@@ -245,6 +249,7 @@ class Snapshot:
 class Attempt:
     """One claim of a job by a worker."""
 
+    #: The claimed job.
     job_id: str
     #: `Job.claim_number` of the claim.
     claim_number: int

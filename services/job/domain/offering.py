@@ -18,6 +18,7 @@ class Registration:
 
     #: Name of the worker.
     worker: str
+    #: The entry of the worker's provider file.
     provider: Provider
     #: Time at which the worker started.
     started_at: datetime

@@ -25,6 +25,7 @@ class Proof:
 class FactMessage:
     """A fact as received; it may be applied only after its proof was checked."""
 
+    #: What the worker reports.
     fact: JobFact
     #: Its evidence.
     proof: Proof = field(default_factory=Proof)

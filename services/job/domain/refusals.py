@@ -18,7 +18,7 @@ class Refusal(Exception):
     """A refused request.
 
     `reason` is a name in `calotype.error.v1.Reason`, without its prefix; `message` is for people, `metadata` for
-    programs. `hides` tells only the audit that the requested object exists and is another tenant's.
+    programs. `hides` is for the audit alone: the requested object exists and is another tenant's.
     """
 
     def __init__(

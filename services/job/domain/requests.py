@@ -77,11 +77,13 @@ class JobRequest:
     mask: InputImage | None = None
     #: The provider's own options, as JSON values; only those that its rules allow.
     provider_options: Mapping[str, Any] = field(default_factory=dict)
+    #: Order among the tenant's own jobs.
     priority: Priority = Priority.NORMAL
     #: Seconds from submission within which a generator must have claimed the job.
     start_within_seconds: int | None = None
     #: Seconds from submission within which the job should be final.
     finish_within_seconds: int | None = None
+    #: What to do when a paid call's outcome is unknown.
     on_ambiguous: OnAmbiguous = OnAmbiguous.FAIL
     #: Whether a fallback may serve the job after a provider refused its content.
     fallback_on_refusal: bool = False

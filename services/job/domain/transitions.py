@@ -28,6 +28,7 @@ class IllegalTransition(Exception):
 class Change:
     """A decided transition, to be written by `services.job.store.job_writer`."""
 
+    #: Its type.
     transition: Transition
     #: The job that was decided upon; its state and sequence guard the write.
     before: Job

@@ -27,6 +27,7 @@ SLOW_POLL = 5.0
 class _Watcher:
     """One reader of a job's changes."""
 
+    #: The watched job.
     job_id: str
     #: Sequence of the last change in its queue.
     after: int

@@ -31,6 +31,7 @@ MAX_LEASES_WAITED = 10
 class _Noted:
     """Candidates of one run."""
 
+    #: Jobs that looked stale.
     candidates: Sequence[stale_jobs.Candidate]
     #: Sequence of the last fact in the stream at that time.
     last_fact: int

@@ -23,6 +23,7 @@ WHERE attempts.job_id = ended.job_id AND attempts.claim_number = ended.claim_num
 class End:
     """End of an attempt; the fields are those of `Attempt`."""
 
+    #: Job of the attempt.
     job_id: str
     #: Claim of the attempt.
     claim_number: int

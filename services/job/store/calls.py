@@ -85,6 +85,7 @@ LONGEST_WITHOUT_TOKEN = 25 * 3600.0
 class SettledCall:
     """A call that has just ended; the fields are those of `ProviderCall`."""
 
+    #: Id of the call.
     call_id: str
     #: Name of the provider.
     provider: str

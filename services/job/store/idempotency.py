@@ -59,6 +59,7 @@ ORDER BY jobs.created_at DESC, jobs.id DESC LIMIT 1
 class Key:
     """A caller's idempotency key."""
 
+    #: Tenant of the caller; "" for operators.
     tenant: str
     #: Kind of request, such as `jobs` or `jobs/<id>/retry`.
     scope: str

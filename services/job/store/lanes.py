@@ -151,6 +151,7 @@ class Lane:
 
     #: Rows of the lane; more than one when it exists twice.
     ids: Sequence[int]
+    #: Tenant of its jobs.
     tenant: str
     #: `Job.provider` of its jobs.
     provider: str

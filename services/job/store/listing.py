@@ -16,6 +16,7 @@ from services.job.store.jobs import from_row
 class Filters:
     """Filters of a list, combined by AND; an empty one is ignored."""
 
+    #: Owner of the jobs.
     tenant: str
     #: Any of these `State` values.
     states: tuple[str, ...] = ()

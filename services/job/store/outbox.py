@@ -62,6 +62,7 @@ class OutboxMessage:
 
     #: Id of the message.
     id: UUID
+    #: Job of the event.
     job_id: str
     #: `Job.sequence` of the event.
     sequence: int

@@ -93,6 +93,7 @@ ORDER BY call.id LIMIT :limit
 class Settlement:
     """An open call of a final job, held by a worker."""
 
+    #: The open call.
     call: ProviderCall
     #: Chosen by the worker for this claim.
     token: UUID
