@@ -219,10 +219,10 @@ class Stumbling(FactConsumer):
         """From now on."""
         self._over, self._error = over, error
 
-    def _fold_all(self, connection: Connection, messages: Sequence[Message], patience: float) -> list[Verdict]:
+    def _apply_all(self, connection: Connection, messages: Sequence[Message], lock_seconds: float) -> list[Verdict]:
         if self._over in messages:
             raise self._error
-        return super()._fold_all(connection, messages, patience)
+        return super()._apply_all(connection, messages, lock_seconds)
 
 
 class Deadlock(psycopg2.errors.DeadlockDetected):

@@ -27,7 +27,7 @@ CREATE TABLE jobs (
     retry_count integer NOT NULL,
     -- failures per code since the last user retry, e.g. {"generating/TEMPORARY": 2}
     failure_counts jsonb NOT NULL,
-    -- whoever asked for the last user retry said that paying again is fine
+    -- the last user retry consented to paying again
     user_consents boolean NOT NULL,
 
     locked_by text,
@@ -103,7 +103,7 @@ CREATE TABLE job_events (
     type text NOT NULL,
     state text NOT NULL,
     occurred_at timestamptz NOT NULL,
-    -- the job as it was at this sequence, without its request
+    -- the job at this sequence, without its request
     snapshot jsonb NOT NULL,
     PRIMARY KEY (job_id, sequence)
 );
@@ -124,7 +124,7 @@ CREATE INDEX outbox_by_job ON outbox (job_id, sequence);
 
 CREATE TABLE job_inputs (
     job_id text COLLATE "C" NOT NULL REFERENCES jobs ON DELETE CASCADE,
-    -- place among the input images; -1 is the mask
+    -- index among the input images; -1 is the mask
     index smallint NOT NULL,
     data bytea NOT NULL,
     PRIMARY KEY (job_id, index)
@@ -214,14 +214,14 @@ CREATE TABLE provider_call_images (
     call_id text COLLATE "C" NOT NULL,
     job_id text COLLATE "C" NOT NULL,
     image_index smallint NOT NULL,
-    -- follows provider_calls.phase by itself
+    -- updated with provider_calls.phase by the foreign key
     phase text NOT NULL,
-    -- somebody consented to buy this image again
+    -- a consent allows buying this image again
     lifted boolean NOT NULL,
     PRIMARY KEY (call_id, image_index),
     FOREIGN KEY (call_id, phase) REFERENCES provider_calls (id, phase) ON UPDATE CASCADE ON DELETE CASCADE
 );
--- The wall against paying twice: an image has at most one call that may have bought it, unless consent lifted that.
+-- Against paying twice: an image has at most one call that may have bought it, unless a consent lifted the limit.
 CREATE UNIQUE INDEX an_image_is_bought_once ON provider_call_images (job_id, image_index)
     WHERE phase IN ('intended', 'accepted', 'succeeded', 'unknown') AND NOT lifted;
 
@@ -263,6 +263,6 @@ CREATE INDEX due_deletions ON deletions (bucket, due_at);
 
 
 def upgrade() -> None:
-    """Create everything."""
+    """Creates all tables."""
     for script in (JOBS, HISTORY, LEDGER):
         op.execute(script)

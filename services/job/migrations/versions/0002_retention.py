@@ -1,4 +1,4 @@
-"""Indexes by which the purger finds what has been kept for long enough."""
+"""Indexes by which the purger finds rows whose retention has ended."""
 
 from alembic import op
 
@@ -16,7 +16,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    """Create them beside running services, which no transaction can."""
+    """Creates them concurrently with running services, which is impossible in a transaction."""
     with op.get_context().autocommit_block():
         for index in INDEXES:
             op.execute(index)

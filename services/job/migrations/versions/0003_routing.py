@@ -1,4 +1,4 @@
-"""Where a job may go: fallbacks, breakers per provider and model, and what held a job back last."""
+"""Fallbacks of jobs, circuit breakers per provider and model, and the last deferral of a job."""
 
 from alembic import op
 
@@ -9,18 +9,18 @@ depends_on = None
 
 ROUTING = """
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS fallback text[] NOT NULL DEFAULT '{}';
--- why a limit put the job back without an attempt, the last time
+-- failure by which a limit last put the job back without counting an attempt
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS deferral jsonb;
 CREATE TABLE IF NOT EXISTS breakers (
     provider text COLLATE "C" NOT NULL,
     model text COLLATE "C" NOT NULL,
-    -- in a row; a call that went well takes the whole row away
+    -- consecutive ones; a successful call deletes the row
     failures integer NOT NULL,
     code text NOT NULL,
     reason text NOT NULL,
     opened_at timestamptz,
     open_until timestamptz,
-    -- one job tries whether the provider is well again, until then
+    -- end of the current probe
     probe_until timestamptz,
     PRIMARY KEY (provider, model),
     CONSTRAINT an_open_breaker_knows_since_when_and_until CHECK ((opened_at IS NULL) = (open_until IS NULL))
@@ -34,7 +34,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(ROUTING)
     with op.get_context().autocommit_block():
         for index in INDEXES:

@@ -1,4 +1,4 @@
-"""How many requests tenants made of late."""
+"""Request rates of tenants."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# Written with every request of a bounded tenant, and worth a minute: a crash may forget it.
+# Written with every request of a limited tenant, and relevant for a minute: a crash may lose it.
 RATES = """
 CREATE UNLOGGED TABLE IF NOT EXISTS tenant_rates (
     tenant text COLLATE "C" PRIMARY KEY,
@@ -17,5 +17,5 @@ CREATE UNLOGGED TABLE IF NOT EXISTS tenant_rates (
 
 
 def upgrade() -> None:
-    """Add it beside running services."""
+    """Adds it concurrently with running services."""
     op.execute(RATES)

@@ -1,4 +1,4 @@
-"""Requests of one body are found, so that one that is repeated without a key joins the job of the first."""
+"""Finds requests by fingerprint, so that a repetition without a key joins the first one's job."""
 
 from alembic import op
 
@@ -12,6 +12,6 @@ ON idempotency_keys (tenant, fingerprint, created_at)"""
 
 
 def upgrade() -> None:
-    """Add it beside running services."""
+    """Adds it concurrently with running services."""
     with op.get_context().autocommit_block():
         op.execute(INDEX)

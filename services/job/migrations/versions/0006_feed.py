@@ -1,4 +1,4 @@
-"""Final events get a place in a feed once they are committed, so that whoever reads it misses none."""
+"""Final events get a position in a feed after their commit, so that readers miss none."""
 
 from alembic import op
 
@@ -8,9 +8,9 @@ branch_labels = None
 depends_on = None
 
 FEED = """
--- The place of a final event: given after its commit, no earlier than it occurred, later than all places before it.
+-- Position of a final event: assigned after its commit, not before it occurred, later than all earlier positions.
 ALTER TABLE job_events ADD COLUMN IF NOT EXISTS feed_time timestamptz;
--- One row: the lock under which places are given, and the last one.
+-- One row: the lock under which positions are assigned, and the last position.
 CREATE TABLE IF NOT EXISTS final_event_feed (
     is_only boolean PRIMARY KEY DEFAULT true,
     last_time timestamptz NOT NULL,
@@ -27,7 +27,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    """Add it beside running services, whose events have no place and get theirs from newer ones."""
+    """Adds it concurrently with running services, whose events get their positions from newer ones."""
     op.execute(FEED)
     with op.get_context().autocommit_block():
         for index in INDEXES:

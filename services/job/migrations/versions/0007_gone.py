@@ -1,4 +1,4 @@
-"""A deletion is kept until every writer is gone; the buckets are compared with the database, a page at a time."""
+"""Deletions are kept until every writer has ended; buckets are compared with the database, page by page."""
 
 from alembic import op
 
@@ -8,10 +8,10 @@ branch_labels = None
 depends_on = None
 
 GONE = """
--- null in rows from before: their writers are gone
+-- null in older rows, whose writers have ended
 ALTER TABLE deletions ADD COLUMN IF NOT EXISTS asked_at timestamptz;
 ALTER TABLE deletions ALTER COLUMN asked_at SET DEFAULT clock_timestamp();
--- of the present claim: when the folder is to be looked at again though it is empty now; null: this look is the last
+-- of the current claim: time of the next check, even if the folder is empty now; null: this check is the last one
 ALTER TABLE deletions ADD COLUMN IF NOT EXISTS look_again_at timestamptz;
 ALTER TABLE deletions ADD COLUMN IF NOT EXISTS seen_empty_at timestamptz;
 CREATE TABLE IF NOT EXISTS sweeps (
@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS sweeps (
     due_at timestamptz NOT NULL,
     token uuid,
     claimed_at timestamptz,
-    -- objects that should have been there: in this pass so far, and in the whole of the one before
+    -- missing objects of the current pass so far, and of the whole pass before it
     missing bigint NOT NULL,
     missing_before bigint NOT NULL,
     CONSTRAINT a_sweep_is_of_one_bucket CHECK (bucket IN ('staging', 'public'))
@@ -32,7 +32,7 @@ ON deletions (asked_at) WHERE seen_empty_at IS NULL"""
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(GONE)
     with op.get_context().autocommit_block():
         op.execute(INDEX)

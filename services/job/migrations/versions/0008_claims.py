@@ -1,4 +1,4 @@
-"""Claims find due jobs by lanes, and note turns in rows of their own; pictures are written before their job."""
+"""Claims find due jobs by lanes, and record turns in separate rows; input images are written before their job."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# `tenant_load` keeps what quotas say. An older job-service goes on noting turns there, until it is gone.
+# `tenant_load` keeps the limits of quotas. An older job-service still records turns there.
 TURNS = """
 CREATE TABLE IF NOT EXISTS tenant_turns (
     tenant text COLLATE "C" PRIMARY KEY,
@@ -20,8 +20,8 @@ INPUTS = """
 ALTER TABLE job_inputs ALTER CONSTRAINT job_inputs_job_id_fkey DEFERRABLE INITIALLY DEFERRED
 """
 
-# What a lane is, and why nobody waits for one: services/job/store/lanes.py. A trigger keeps them, so that jobs that an
-# older job-service writes are found, too.
+# Lanes are explained in services/job/store/lanes.py. A trigger maintains them, so that jobs of an older job-service
+# are found, too.
 LANES = """
 CREATE TABLE IF NOT EXISTS lanes (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -29,9 +29,9 @@ CREATE TABLE IF NOT EXISTS lanes (
     provider text NOT NULL,
     model text NOT NULL,
     fallback text[] NOT NULL,
-    -- of its tenant
+    -- the last claim of its tenant
     last_claimed_at timestamptz,
-    -- none of its jobs is due before; a lane that one may be due in has none
+    -- time at which its first job becomes due; null for a lane that may have a due job
     wakes_at timestamptz
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX IF NOT EXISTS lanes_by_turn ON lanes (provider, model, fallback, last_claimed_at NULLS FIRST, id)
@@ -56,7 +56,7 @@ END $$;
 CREATE OR REPLACE TRIGGER a_queued_job_has_a_lane AFTER INSERT OR UPDATE OF state, run_at ON jobs
     FOR EACH ROW WHEN (NEW.state = 'queued') EXECUTE FUNCTION keep_a_lane();
 """
-# After the trigger, which waits for those who write jobs: what they wrote is seen here.
+# After the trigger, whose creation waits for transactions that write jobs: their jobs are seen here.
 LANES_OF_BEFORE = """
 INSERT INTO lanes (tenant, provider, model, fallback, last_claimed_at)
 SELECT tenant, provider, model, fallback, last_claimed_at
@@ -66,7 +66,7 @@ LEFT JOIN tenant_turns USING (tenant)
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(TURNS)
     op.execute(INPUTS)
     op.execute(LANES)

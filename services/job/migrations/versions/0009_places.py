@@ -1,4 +1,4 @@
-"""What is at a provider: places of calls, requests sent again, looks at open calls, who tries it, and who offers it.
+"""Use of providers: slots of calls, resent calls, polls of open calls, probes, and registrations.
 
 Beside this schema an older job-service goes on as it was: what it leaves out is null, and null is its rule.
 """
@@ -11,10 +11,10 @@ branch_labels = None
 depends_on = None
 
 PLACES = """
--- until when a call holds its place at the provider, where its phase does not tell: it was sent again, or its end was
--- not heard. Null: while it is open, for its timeout_seconds since created_at
+-- end of the time for which a call holds its slot, where its phase does not show it: it was sent again, or its end was
+-- not reported. Null: while it is open, for its timeout_seconds since created_at
 ALTER TABLE provider_calls ADD COLUMN IF NOT EXISTS occupied_until timestamptz;
--- The first time that a call was sent is its row; each further one is a row here.
+-- One row per repeated sending of a call.
 CREATE TABLE IF NOT EXISTS resends (
     call_id text COLLATE "C" NOT NULL,
     claim_number integer NOT NULL,
@@ -29,19 +29,19 @@ ALTER TABLE provider_calls
     ADD COLUMN IF NOT EXISTS settle_worker text,
     ADD COLUMN IF NOT EXISTS settle_looks integer,
     ADD COLUMN IF NOT EXISTS next_look_at timestamptz,
-    -- what the provider said when it was asked to stop
+    -- the provider's response to the cancel
     ADD COLUMN IF NOT EXISTS cancel_answer text;
 """
 
 PROBES = """
--- the claim that tries for all others; null where an older job-service noted the try
+-- the claim that is the probe; null for a probe recorded by an older job-service
 ALTER TABLE breakers
     ADD COLUMN IF NOT EXISTS probe_job_id text,
     ADD COLUMN IF NOT EXISTS probe_claim_number integer;
 """
 
 REGISTRATIONS = """
--- what each generator offers; `providers` is what comes of it for all
+-- what each generator offers; `providers` is the merged result
 CREATE TABLE IF NOT EXISTS registrations (
     worker text COLLATE "C" NOT NULL,
     name text COLLATE "C" NOT NULL,
@@ -62,7 +62,7 @@ INDEXES = (
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     for script in (PLACES, LOOKS, PROBES, REGISTRATIONS):
         op.execute(script)
     with op.get_context().autocommit_block():

@@ -1,4 +1,4 @@
-"""When a user consented to pay again, and whether a call's result can be fetched."""
+"""Time of a user's consent to paying again, and whether a call's result can be fetched."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0009"
 branch_labels = None
 depends_on = None
 
-# Both may be null: job-services that do not know them yet write rows, too.
+# Both may be null: older job-services write rows, too.
 COLUMNS = """
 ALTER TABLE jobs ADD COLUMN IF NOT EXISTS consented_at timestamptz;
 ALTER TABLE provider_calls ADD COLUMN IF NOT EXISTS resumable boolean;
@@ -15,5 +15,5 @@ ALTER TABLE provider_calls ADD COLUMN IF NOT EXISTS resumable boolean;
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(COLUMNS)

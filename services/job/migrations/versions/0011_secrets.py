@@ -1,4 +1,4 @@
-"""Keys that replicas share, and that nobody has to hand out: the first one seals page tokens."""
+"""Keys that replicas share without configuration: the first one authenticates page tokens."""
 
 from alembic import op
 
@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS secrets (
 )
 """
 
-# gen_random_uuid() draws 122 strong random bits; three of them hold more than the digest can.
+# gen_random_uuid() has 122 strong random bits: three of them have more than the digest can hold.
 PAGE_TOKENS = """
 INSERT INTO secrets (name, value) VALUES ('page_tokens', sha256(
     uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
@@ -24,6 +24,6 @@ INSERT INTO secrets (name, value) VALUES ('page_tokens', sha256(
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(TABLE)
     op.execute(PAGE_TOKENS)

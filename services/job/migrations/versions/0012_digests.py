@@ -1,4 +1,4 @@
-"""Idempotency keys are kept as digests: people write addresses and names into them, and they outlive their jobs."""
+"""Idempotency keys are stored as digests: they may contain personal data, and outlive their jobs."""
 
 from alembic import op
 
@@ -7,8 +7,8 @@ down_revision = "0011"
 branch_labels = None
 depends_on = None
 
-# A job-service of the version before looks for keys as they were sent. For as long as one may run beside this version
-# they are written so; where there is nothing yet, there is none.
+# A job-service of the version before finds keys as they were sent. They are stored so while one may still run; in an
+# empty database there is none.
 SINCE = """
 CREATE TABLE IF NOT EXISTS idempotency_digests (since timestamptz NOT NULL);
 INSERT INTO idempotency_digests
@@ -21,7 +21,7 @@ ON idempotency_keys (created_at) WHERE key NOT LIKE 'sha256 %'"""
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(SINCE)
     with op.get_context().autocommit_block():
         op.execute(IN_CLEAR)

@@ -1,4 +1,4 @@
-"""An artifact is of a call of its own job; who was given a call last shows its token, a key makes the tokens."""
+"""An artifact belongs to a call of its own job; facts carry call tokens, which are made with a shared key."""
 
 from alembic import op
 from sqlalchemy import text
@@ -8,21 +8,21 @@ down_revision = "0012"
 branch_labels = None
 depends_on = None
 
-# Null where an older job-service, or a worker that knows no tokens, began the call.
+# Null for a call that was begun by an older job-service, or by a worker without tokens.
 REQUIRED = "ALTER TABLE provider_calls ADD COLUMN IF NOT EXISTS token_required boolean"
 
-# As 0011 made the key of page tokens.
+# As 0011 creates the key of page tokens.
 CALL_TOKENS = """
 INSERT INTO secrets (name, value) VALUES ('call_tokens', sha256(
     uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
 )) ON CONFLICT DO NOTHING
 """
 
-# Left behind by a run that broke off while it was built.
+# Remains of an interrupted run that was building it.
 IS_BROKEN = "SELECT 1 FROM pg_index WHERE indexrelid = to_regclass('calls_by_job') AND NOT indisvalid"
 CALLS_BY_JOB = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS calls_by_job ON provider_calls (job_id, id)"
 
-# Calls are never deleted and never change their job, so nobody looks for the artifacts of one: no index on call_id.
+# Calls are never deleted and never change their job, so no query reads the artifacts of one: no index on call_id.
 REFERENCE = """
 DO $$ BEGIN
     IF NOT EXISTS (SELECT FROM pg_constraint WHERE conname = 'an_artifact_is_of_a_call_of_its_job') THEN
@@ -31,7 +31,7 @@ DO $$ BEGIN
     END IF;
 END $$
 """
-# Nothing refused artifacts of unknown calls before. Where there are some, new ones are refused all the same.
+# Artifacts of unknown calls were possible before. Existing ones stay; new ones are refused.
 VALIDATE = """
 DO $$ BEGIN
     ALTER TABLE artifacts VALIDATE CONSTRAINT an_artifact_is_of_a_call_of_its_job;
@@ -42,13 +42,13 @@ END $$
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(REQUIRED)
     op.execute(CALL_TOKENS)
     with op.get_context().autocommit_block():
         if op.get_bind().execute(text(IS_BROKEN)).first() is not None:
             op.execute("DROP INDEX CONCURRENTLY calls_by_job")
         op.execute(CALLS_BY_JOB)
-        # Each by itself: what locks writers out is over before the rows are looked at.
+        # One statement at a time: the lock against writers ends before the rows are checked.
         op.execute(REFERENCE)
         op.execute(VALIDATE)

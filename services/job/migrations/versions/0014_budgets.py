@@ -1,4 +1,4 @@
-"""What tenants may use and spend, and what they have spent."""
+"""Allowances and spending of tenants."""
 
 from alembic import op
 
@@ -32,11 +32,11 @@ CREATE TABLE IF NOT EXISTS tenant_spend (
 CREATE INDEX IF NOT EXISTS tenant_spend_by_age ON tenant_spend (starts_on);
 """
 
-# Null for a call that counts against no budget, as of a job-service that knows of none. NOT VALID: older rows have
-# nulls, and need not be looked at.
+# Null for a call that counts against no budget, as those of an older job-service. NOT VALID: older rows have nulls,
+# and need no check.
 CALLS = """
 ALTER TABLE provider_calls
-    -- the tenant whose budget the call counts against, the day (UTC) that it counts in, and what was reserved for it
+    -- tenant whose budget the call counts against, day (UTC) on which it counts, and reserved amount
     ADD COLUMN IF NOT EXISTS billed_to text,
     ADD COLUMN IF NOT EXISTS billed_on date,
     ADD COLUMN IF NOT EXISTS reserved_micros bigint;
@@ -51,7 +51,7 @@ END $$
 
 
 def upgrade() -> None:
-    """Add them beside running services."""
+    """Adds them concurrently with running services."""
     op.execute(LIMITS)
     op.execute(SPEND)
     op.execute(CALLS)
