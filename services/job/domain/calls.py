@@ -36,8 +36,6 @@ class Phase(StrEnum):
 OPEN = frozenset({Phase.INTENDED, Phase.ACCEPTED})
 #: Phases in which an image may have been bought.
 MAY_HAVE_BOUGHT = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.SUCCEEDED, Phase.UNKNOWN})
-#: Phases that a later report may still change.
-UNCERTAIN = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.UNKNOWN})
 
 
 class Consent(StrEnum):

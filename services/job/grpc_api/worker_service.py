@@ -12,7 +12,6 @@ from common.grpc_server import Served
 from common.ids import parse, prefixed
 from common.postgres import Database
 from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
-from services.job.application.call_tokens import CallTokens
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
@@ -96,7 +95,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
     ) -> worker_service_pb2.ClaimSettlementsResponse:
         """Claims open calls of final jobs."""
 
-        def work(connection: Connection) -> tuple[list[settlements.Settlement], CallTokens]:
+        def work(connection: Connection) -> list[tuple[settlements.Settlement, bytes]]:
             tokens = _tokens(request.lease_tokens[: claims.MAX_TOKENS])
             held = settlements.claim(
                 connection,
@@ -105,18 +104,14 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 providers=list(request.providers),
                 seconds=self._limits.lease_seconds,
             )
-            return held, call_tokens.read(connection)
-
-        held, tokens = await self._run(work)
-        return worker_service_pb2.ClaimSettlementsResponse(
-            settlements=[
-                to_protobuf.settlement(
-                    settlement,
-                    self._limits,
-                    token=tokens.of(job_id=settlement.call.job_id, call_id=settlement.call.id),
-                )
-                for settlement in held
+            by_call = call_tokens.read(connection)
+            return [
+                (open_call, by_call.of(job_id=open_call.call.job_id, call_id=open_call.call.id)) for open_call in held
             ]
+
+        claimed = await self._run(work)
+        return worker_service_pb2.ClaimSettlementsResponse(
+            settlements=[to_protobuf.settlement(held, self._limits, token=token) for held, token in claimed]
         )
 
     async def PostponeSettlement(

@@ -47,14 +47,14 @@ ORDER BY feed_time LIMIT :limit
 """  # noqa: S608
 
 
-def extend(connection: Connection, *, limit: int = MAX_POSITIONED) -> int:
+def extend(connection: Connection) -> int:
     """Assigns positions to the oldest events without one; returns their number.
 
     Does nothing while another transaction does it.
     """
     if connection.execute(text(LOCK_FEED)).first() is None:
         return 0
-    return connection.execute(text(POSITION_COMMITTED_EVENTS), {"limit": limit}).scalar() or 0
+    return connection.execute(text(POSITION_COMMITTED_EVENTS), {"limit": MAX_POSITIONED}).scalar() or 0
 
 
 def after(
