@@ -13,7 +13,7 @@ from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.adapters.network.addresses import is_private, is_public
 from services.generator.adapters.network.trusted_hosts import TrustedHosts
-from services.generator.adapters.providers.entry import PrivateName
+from services.generator.adapters.providers.entry_fields import PrivateName
 from services.generator.domain.provider_results import StageError
 from tests.support.decoding import decoder
 

@@ -15,7 +15,7 @@ from services.generator.adapters.gcs_staging import GcsStaging
 from services.generator.adapters.images import guarded_fetch
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
 from services.generator.adapters.images.reader import GuardedImageReader
-from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.adapters.providers.http import responses
 from services.generator.adapters.providers.openai.entry import OpenAIEntry
 from services.generator.adapters.providers.openai.provider import OpenAIProvider

@@ -1,169 +1,78 @@
-"""What every entry of the provider file has, whatever its kind."""
+"""Keys and methods that every entry of the provider file has, whatever its kind."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from common.config import ConfigError
-from services.generator.adapters.network.addresses import private_network
 from services.generator.adapters.providers import option_rules
+from services.generator.adapters.providers.entry_fields import (
+    Defaults,
+    ModelEntry,
+    PrivateName,
+    StatusPattern,
+    Strict,
+)
 from services.generator.adapters.providers.option_rules import OptionRule, Rules
+from services.generator.adapters.providers.schema_messages import first_problem
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
-
-def _text_of_number(written: Any) -> Any:
-    return str(written) if isinstance(written, int) else written
-
-
-def _of_any(written: Any) -> Any:
-    return {ANY: OptionRule(type="any")} if written == "any" else written
-
-
-#: The path of all options, in place of `allowed_options: any`.
+#: The path of all options: `allowed_options: any` is stored as a rule for it.
 ANY = "*"
-Size = Annotated[str, Field(pattern=r"^\d{1,5}x\d{1,5}$")]
-OutputFormat = Literal["png", "jpeg", "webp"]
-#: Whole numbers, or a decimal one such as in 19.5:9.
-Ratio = Annotated[str, Field(pattern=r"^\d{1,4}(\.\d{1,2})?:\d{1,4}(\.\d{1,2})?$")]
-Micros = Annotated[int, Field(ge=0)]
-#: A status of HTTP that is no success, or all of a hundred; YAML writes 503 as a number.
-StatusPattern = Annotated[str, BeforeValidator(_text_of_number), Field(pattern=r"^[45](xx|\d\d)$")]
 
 
-def _private_name(written: str) -> str:
-    """A host, or a network that is private; metadata of platforms stays out of reach either way."""
-    if private_network(written) is None and not _HOST.fullmatch(written):
-        raise ValueError("neither a host name nor a private network such as 10.1.0.0/16")
-    return written.lower()
-
-
-_HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,251}[A-Za-z0-9_])?")
-PrivateName = Annotated[str, AfterValidator(_private_name)]
-
-
-class Strict(BaseModel):
-    """Takes no field that it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Price(Strict):
-    """What an image of a quality and a size costs; what is left out may be any."""
-
-    micros_per_image: Micros
-    quality: str | None = None
-    size: str | None = None
-
-    def fits(self, quality: str | None, size: str | None) -> bool:
-        """Whether it is the price of such an image."""
-        return self.quality in (None, quality) and self.size in (None, size)
-
-
-class TokenPrices(Strict):
-    """What a million tokens cost, by what they stand for, in millionths of a US dollar."""
-
-    text_input: Micros
-    image_input: Micros
-    image_output: Micros
-    text_output: Micros | None = None
-
-
-class ModelEntry(Strict):
-    """One model of a provider; prices in millionths of a US dollar.
-
-    `price_micros_per_image` is what is reckoned with before a call, and where nothing better tells what one has cost.
-    """
-
-    name: str = Field(min_length=1, max_length=200)
-    price_micros_per_image: Micros | None = None
-    #: In their order: the first that fits an image is its price.
-    prices: tuple[Price, ...] = Field(default=(), max_length=64)
-    #: For vendors whose answers tell the tokens that they are billed by.
-    token_prices: TokenPrices | None = None
-
-    #: What the kind's settings are for this model, where the entry's are not right for it.
-    settings: Mapping[str, Any] = Field(default_factory=dict)
-
-    @property
-    def most_per_image(self) -> int | None:
-        """The price to reckon with: no image costs more by this file."""
-        known = [one.micros_per_image for one in self.prices]
-        if self.price_micros_per_image is not None:
-            known.append(self.price_micros_per_image)
-        return max(known, default=None)
-
-
-class Defaults(Strict):
-    """Fields of a request that are used when a job leaves them out."""
-
-    negative_prompt: str | None = None
-    size: str | None = Field(default=None, pattern=r"^\d{1,5}x\d{1,5}$")
-    aspect_ratio: Ratio | None = None
-    quality: str | None = None
-    output_format: OutputFormat | None = None
-    provider_options: Mapping[str, Any] = Field(default_factory=dict)
-
-    @model_validator(mode="after")
-    def _one_shape(self) -> "Defaults":
-        if self.size is not None and self.aspect_ratio is not None:
-            raise ValueError("size and aspect_ratio exclude each other")
-        return self
-
-    def applied_to(self, request: Request) -> Request:
-        """The request with what it leaves out; a size or a ratio of its own leaves no room for a default one."""
-        has_shape = bool(request.size or request.aspect_ratio)
-        return replace(
-            request,
-            negative_prompt=self.negative_prompt if request.negative_prompt is None else request.negative_prompt,
-            size=request.size if has_shape else self.size,
-            aspect_ratio=request.aspect_ratio if has_shape else self.aspect_ratio,
-            quality=request.quality or self.quality,
-            output_format=request.output_format or self.output_format,
-            options=option_rules.merged(self.provider_options, request.options),
-        )
+def _rules_of(value: Any) -> Any:
+    return {ANY: OptionRule(type="any")} if value == "any" else value
 
 
 class Entry(Strict):
-    """What every provider has, whatever its kind."""
+    """An entry of the provider file, of any kind."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    """Name of the provider in jobs: 1 to 63 small letters, digits, `-` and `_`, unique in the file."""
     base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#]+[^?#]*$")
+    """Address of the API, without a query; the key is sent there and nowhere else. Left out, the kind's own address."""
     api_key_env: str | None = None
+    """Name of the environment variable that holds the provider's key; never the key itself."""
     api_key_file: Path | None = None
+    """Path of a file that holds the provider's key; it takes precedence over `api_key_env`."""
     default_model: str | None = None
+    """Model of jobs that name none; left out, the first of `models`."""
     models: tuple[ModelEntry, ...] = ()
+    """Models that a job may name; `default_model` need not be repeated here."""
     settings: Strict
+    """Settings of the kind: see its table."""
     max_concurrency: int = Field(default=0, ge=0)
+    """Most calls at a time over all generators; 0 is no limit."""
     requests_per_minute: int = Field(default=0, ge=0)
+    """Most calls that begin in a minute, over all generators; 0 is no limit."""
     timeout_seconds: float = Field(default=300, ge=1)
+    """Longest time of one call in seconds, 1 or more; CALOTYPE_MAX_GENERATING_SECONDS bounds it."""
     poll_interval_seconds: float = Field(default=1, gt=0)
-    #: Host names and private networks, or all of the latter.
+    """Pause between two polls of an operation, in seconds."""
     allow_private_addresses: bool | tuple[PrivateName, ...] = False
+    """Which private addresses results may be fetched from: none, all (`true`), or a list of host names and private
+    networks. Link-local and metadata addresses stay forbidden."""
     defaults: Defaults = Defaults()
-    #: Options that jobs may set beside `harmless_options`: a rule each; None takes one away. `any` is for operators who
-    #: write all jobs themselves.
-    allowed_options: Annotated[Mapping[str, OptionRule | None], BeforeValidator(_of_any)] = Field(default_factory=dict)
-    #: Options that every call has, whatever its job says.
+    """Values for fields that a job leaves out."""
+    allowed_options: Annotated[Mapping[str, OptionRule | None], BeforeValidator(_rules_of)] = Field(
+        default_factory=dict
+    )
+    """Rules for options that jobs may set in addition to the kind's own, by path; `null` forbids one of the kind's.
+    `any` allows everything: only for an operator who writes all jobs."""
     fixed_options: Mapping[str, Any] = Field(default_factory=dict)
-    #: Whether images are delivered without what is neither colour nor provenance; on where a kind writes the workflow.
+    """Options of every call; they replace a job's values, and no job may set them."""
     strip_metadata: bool = False
-    #: Options that the kind lets jobs set.
+    """Whether metadata (texts, EXIF, XMP, comments) is removed from results; colour profiles, the orientation and
+    provenance (C2PA) stay. On by default for kinds whose servers write the workflow into images."""
+    #: Rules of the options that the kind lets jobs set.
     harmless_options: ClassVar[Rules] = {}
+    #: Settings of the models that have their own, by name.
     _of_models: dict[str, Strict] = PrivateAttr(default_factory=dict)
 
     @model_validator(mode="after")
@@ -174,25 +83,25 @@ class Entry(Strict):
         return self
 
     def settings_of(self, model: str) -> Any:
-        """The settings for a model: its own on top of the entry's, field by field."""
+        """Returns the settings for a model: the entry's, replaced key by key with the model's own."""
         return self._of_models.get(model, self.settings)
 
     def narrowed_to(self, model: ModelEntry) -> Self:
-        """The entry as if it had this one model alone, with its settings."""
-        told = {"models": (model,), "default_model": model.name, "settings": self.settings_of(model.name)}
-        return self.model_copy(update=told)
+        """Returns the entry with this model alone and its settings."""
+        values = {"models": (model,), "default_model": model.name, "settings": self.settings_of(model.name)}
+        return self.model_copy(update=values)
 
     def _overlaid(self, own: Mapping[str, Any], *, place: tuple[str | int, ...]) -> Strict:
-        given = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
+        settings = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
         try:
-            return type(self.settings).model_validate({**given, **own})
+            return type(self.settings).model_validate({**settings, **own})
         except ValidationError as error:
-            problem = error.errors(include_input=False, include_url=False)[0]
-            told = {"words": problem["msg"].removeprefix("Value error, "), "place": (*place, *problem["loc"])}
-            raise PydanticCustomError("model_settings", "{words}", told) from error
+            problem = first_problem(error.errors(include_input=False, include_url=False), type(self.settings))
+            context = {"message": problem.message, "place": (*place, *problem.location)}
+            raise PydanticCustomError("model_settings", "{message}", context) from error
 
     def option_rules(self) -> Rules | None:
-        """The options that jobs may set, by path; None is any."""
+        """Returns the rules of the options that jobs may set, by path; None if they may set any."""
         every = self.allowed_options.get(ANY)
         if every is not None and every.type == "any":
             return None
@@ -201,7 +110,7 @@ class Entry(Strict):
         return {path: rule for path, rule in rules.items() if rule is not None and path not in fixed}
 
     def request_for(self, model: str, request: Request) -> Request:
-        """The request as it is sent: with defaults and fixed options.
+        """Returns the request to send, with defaults and fixed options.
 
         Raises `ProviderError` for a model that the file does not name, and for an option that jobs may not set.
         """
@@ -221,7 +130,7 @@ class Entry(Strict):
 
     @property
     def variables(self) -> frozenset[str]:
-        """Names of the variables of the environment that the provider reads; `*` stands for anything."""
+        """Names of the environment variables that the provider reads; `*` stands for any characters."""
         return frozenset(filter(None, [self.api_key_env]))
 
     @property
@@ -231,56 +140,59 @@ class Entry(Strict):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The models that jobs may name."""
-        named = (self.default_model,) if self.default_model else ()
-        return tuple(dict.fromkeys((*named, *(one.name for one in self.models))))
+        """Names of the models that jobs may name, the default model first."""
+        default = (self.default_model,) if self.default_model else ()
+        return tuple(dict.fromkeys((*default, *(model.name for model in self.models))))
 
     def has_model(self, name: str) -> bool:
-        """Whether a job may name the model."""
+        """Returns whether a job may name the model."""
         return name in self.model_names
 
     def _known_options(self) -> Rules:
         return self.harmless_options
 
     def price_of(self, model: str) -> int | None:
-        """The price of one image to reckon with; None when the file does not tell it."""
-        known = self.model_of(model)
-        return None if known is None else known.most_per_image
+        """Returns the highest price of one image, in millionths of a US dollar; None if the file has none."""
+        entry = self.model_of(model)
+        return None if entry is None else entry.most_per_image
 
     def model_of(self, name: str) -> ModelEntry | None:
-        """What the file says of a model."""
-        return next((one for one in self.models if one.name == name), None)
+        """Returns the file's entry of a model; None for one that only `default_model` names."""
+        return next((model for model in self.models if model.name == name), None)
 
     def api_key(self, environ: Mapping[str, str]) -> str:
-        """The provider's credential. Raises `ConfigError` that names where it was looked for."""
+        """Returns the provider's credential. Raises `ConfigError`, which names the source and never the key."""
         if self.api_key_file is not None:
+            source = f"api_key_file {self.api_key_file}"
             try:
                 key = self.api_key_file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
-                raise ConfigError(f"provider {self.name}: cannot read api_key_file {self.api_key_file}.") from error
+                raise ConfigError(f"provider {self.name}: cannot read {source}.") from error
         else:
+            source = self.api_key_env or "api_key_env"
             key = environ.get(self.api_key_env or "", "").strip()
-        named = f"api_key_file {self.api_key_file}" if self.api_key_file else self.api_key_env or "api_key_env"
         if not key:
-            raise ConfigError(f"provider {self.name}: {named} is not set; it must hold the provider's key.")
+            raise ConfigError(f"provider {self.name}: {source} is not set; it must hold the provider's key.")
         if not key.isascii() or not key.isprintable():
-            raise ConfigError(f"provider {self.name}: {named} must hold printable ASCII characters alone.")
+            raise ConfigError(f"provider {self.name}: {source} must hold only printable ASCII characters.")
         return key
 
 
 class RemoteEntry(Entry):
-    """What every provider has that serves several models."""
+    """An entry of a kind that calls an API over HTTP."""
 
     kind: str
-    #: Statuses of a refused request that the vendor does not charge, as the operator knows from the bill: `503`, `5xx`.
+    """The adapter that knows the provider's API: one of the sections below."""
     not_charged_on: tuple[StatusPattern, ...] = Field(default=(), max_length=20)
-    #: Whether the adapter tells images of different prices apart.
+    """Statuses of error responses that the provider does not charge, as the operator knows from the bill: `503`, `5xx`.
+    A call that ends with one may be repeated."""
+    #: Whether the adapter can tell apart images of different prices (`prices`, `token_prices`).
     knows_prices: ClassVar[bool] = False
 
     @model_validator(mode="after")
     def _prices_are_known(self) -> "RemoteEntry":
-        if not self.knows_prices and any(one.prices or one.token_prices for one in self.models):
-            raise ValueError(f"the kind {self.kind} has one price per model: price_micros_per_image")
+        if not self.knows_prices and any(model.prices or model.token_prices for model in self.models):
+            raise ValueError(f"the kind {self.kind} has one price per model: write price_micros_per_image")
         return self
 
     @model_validator(mode="after")
@@ -295,5 +207,5 @@ class RemoteEntry(Entry):
         return self.default_model or self.models[0].name
 
     def is_not_charged(self, status: int) -> bool:
-        """Whether the operator knows that an answer of this status charges nothing."""
-        return any(one in (str(status), f"{status // 100}xx") for one in self.not_charged_on)
+        """Returns whether `not_charged_on` lists this HTTP status."""
+        return any(pattern in (str(status), f"{status // 100}xx") for pattern in self.not_charged_on)

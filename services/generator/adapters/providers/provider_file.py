@@ -1,5 +1,6 @@
-"""The provider file: YAML, and for what is wrong in it one line with file, line and field."""
+"""Reads the provider file (YAML). A mistake in it becomes one line: file, line, field, and what to write instead."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,65 +10,104 @@ from pydantic import ValidationError
 from common.config import ConfigError
 from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from services.generator.adapters.providers.procedural.entry import ProceduralEntry
+from services.generator.adapters.providers.schema_messages import Location, first_problem
 
-#: Without a file: the provider that needs no key.
+#: Used without a file: the provider that needs no key.
 BUILT_IN = ProviderFile(providers=(ProceduralEntry(name="procedural"),))
+_EMPTY = "the file is empty; it needs the key providers, a list of at least one entry with name and kind"
+_NO_MAPPING = "the file must be a mapping with the key providers, a list of entries"
 
 
 def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
-    """The file's providers, or the built-in one. Raises `ConfigError`: one line with file, line and field."""
-    root: Any = None
-    found = BUILT_IN
-    if path is not None:
-        try:
-            text = path.read_text(encoding="utf-8")
-            root = yaml.compose(text, Loader=yaml.SafeLoader)
-            found = ProviderFile.model_validate(yaml.safe_load(text))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"{path}: cannot be read.") from error
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            raise ConfigError(f"{path}{f':{mark.line + 1}' if mark else ''}: is not YAML.") from error
-        except ValidationError as error:
-            raise ConfigError(_first_problem(path, root, error)) from error
+    """Returns the file's providers; without a file (None) the built-in one.
+
+    No entry's timeout is longer than `max_timeout_seconds`. Raises `ConfigError`: one line with file, line and field.
+    """
+    if path is None:
+        root, file = None, BUILT_IN
+    else:
+        root, file = _parse(path)
     entries = []
-    for number, entry in enumerate(found.providers):
+    for number, entry in enumerate(file.providers):
         if "timeout_seconds" in entry.model_fields_set and entry.timeout_seconds > max_timeout_seconds:
-            place = ("providers", number, "timeout_seconds")
+            location = ("providers", number, "timeout_seconds")
             raise ConfigError(
-                f"{path}:{_line(root, place)}: {_written(place)}: is over CALOTYPE_MAX_GENERATING_SECONDS "
-                f"({max_timeout_seconds:g})."
+                f"{path}:{_line(root, location)}: {_dotted(location)}: must be at most {max_timeout_seconds:g}, "
+                "the value of CALOTYPE_MAX_GENERATING_SECONDS."
             )
         timeout = min(entry.timeout_seconds, max_timeout_seconds)
         entries.append(entry.model_copy(update={"timeout_seconds": timeout}))
-    return found.model_copy(update={"providers": tuple(entries)})
+    return file.model_copy(update={"providers": tuple(entries)})
 
 
-def _first_problem(path: Path, root: Any, error: ValidationError) -> str:
-    problem = error.errors(include_input=False, include_url=False)[0]
-    # Where the kind was looked up to choose a schema, its name stands in the place; it is none in the file.
-    place = tuple(part for at, part in enumerate(problem["loc"]) if not (at == 2 and part in KINDS))
-    # Where a check looked deeper than the place that it stands at.
-    place = (*place, *problem.get("ctx", {}).get("place", ()))
-    words = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        place, words = (*place, "kind"), f"must be one of {', '.join(KINDS)}"
-    return f"{path}:{_line(root, place)}: {_written(place)}: {words}."
+def _parse(path: Path) -> tuple[Any, ProviderFile]:
+    """Returns YAML's node tree, which knows the lines, and the validated file."""
+    text = _text_of(path)
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}{_yaml_problem(error)}.") from error
+    except (ValueError, RecursionError) as error:
+        # A date that does not exist, or a mapping that contains itself.
+        raise ConfigError(f"{path}: is not YAML that can be read: {error}.") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}:1: {_EMPTY if content is None else _NO_MAPPING}.")
+    try:
+        return root, ProviderFile.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(_schema_problem(path, root, error)) from error
 
 
-def _written(place: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in place) or "the file"
+def _text_of(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is not UTF-8 (byte {error.start + 1}); save it with the encoding UTF-8.") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
-def _line(node: Any, place: tuple[int | str, ...]) -> int:
-    """The line of the deepest part of the place that is written in the file."""
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """Returns `:LINE:COLUMN: is not YAML: CAUSE`."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f": is not YAML: character number {error.position + 1} is a control character, which YAML forbids"
+    if not isinstance(error, yaml.MarkedYAMLError) or error.problem_mark is None:
+        return ": is not YAML"
+    mark, cause = error.problem_mark, re.sub(r"'<([a-z ]+)>'", r"a \1", str(error.problem))
+    cause = cause.replace("a stream end", "the end of the file").replace("a scalar", "a value")
+    if "'\\t'" in cause:
+        cause = "a line must be indented with spaces, not with tabs"
+    begun = error.context_mark
+    since = f", {error.context} that begins in line {begun.line + 1}" if begun and begun.line != mark.line else ""
+    return f":{mark.line + 1}:{mark.column + 1}: is not YAML: {cause}{since}"
+
+
+def _schema_problem(path: Path, root: Any, error: ValidationError) -> str:
+    errors = error.errors(include_input=False, include_url=False)
+    problem = first_problem(errors, ProviderFile)
+    # A check that looked deeper than the class it belongs to says where.
+    location = (*problem.location, *errors[0].get("ctx", {}).get("place", ()))
+    message = problem.message
+    if errors[0]["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        location, message = (*location, "kind"), f"must be one of {', '.join(KINDS)}"
+    end = "" if message.endswith("?") else "."
+    return f"{path}:{_line(root, location)}: {_dotted(location)}: {message}{end}"
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location) or "the file"
+
+
+def _line(node: Any, location: Location) -> int:
+    """Returns the line (from 1) of the deepest part of the location that the file has."""
     line = node.start_mark.line + 1 if node is not None else 1
-    for part in place:
+    for part in location:
         if isinstance(node, yaml.MappingNode):
-            found = next(((key, value) for key, value in node.value if key.value == part), None)
-            if found is None:
+            pair = next(((key, value) for key, value in node.value if key.value == part), None)
+            if pair is None:
                 break
-            line, node = found[0].start_mark.line + 1, found[1]
+            line, node = pair[0].start_mark.line + 1, pair[1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = node.start_mark.line + 1

@@ -1,4 +1,4 @@
-"""Entries of the kind `bedrock`."""
+"""Provider-file entry of the kind `bedrock`."""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from services.generator.adapters.providers.entry import OutputFormat, Ratio, RemoteEntry, Size, Strict
+from services.generator.adapters.providers.entry import RemoteEntry
+from services.generator.adapters.providers.entry_fields import OutputFormat, Ratio, Size, Strict
 from services.generator.adapters.providers.option_rules import Rules, number, one_of
 
 Family = Literal["nova", "titan", "stability"]
@@ -15,32 +16,42 @@ Family = Literal["nova", "titan", "stability"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelLimits:
-    """What the models of a family take by the vendor's reference."""
+    """What the models of a family support by AWS's reference."""
 
     in_name: str
+    """Text in the id of every model of the family."""
     max_images_per_call: int = 1
+    """Most images of one call."""
     sizes: tuple[str, ...] = ()
+    """The only sizes, as WIDTHxHEIGHT; empty if `sides` bounds them, or no size can be chosen."""
     sides: tuple[int, int, int] = (0, 0, 0)
+    """Shortest side, longest side and the multiple of both, in pixels; zeros if no side can be chosen."""
     aspect_ratios: tuple[str, ...] = ()
+    """Ratios that a job may choose."""
     qualities: tuple[str, ...] = ()
+    """Qualities that a job may choose."""
     output_formats: tuple[OutputFormat, ...] = ()
+    """Formats that a job may choose."""
     max_input_images: int = 0
-    most_input_images: int = 1
+    """Most input images of a job if the settings have no limit."""
+    input_images_limit: int = 1
+    """Largest value of the setting `max_input_images`."""
     max_prompt_characters: int
+    """Longest prompt, in characters."""
 
 
-#: https://docs.aws.amazon.com/nova/latest/userguide/image-gen-req-resp-structure.html,
+#: Sources: https://docs.aws.amazon.com/nova/latest/userguide/image-gen-req-resp-structure.html,
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-titan-image.html and
 #: https://docs.aws.amazon.com/bedrock/latest/userguide/model-parameters-stability-diffusion.html
 FAMILIES: Mapping[Family, ModelLimits] = {
     "nova": ModelLimits(
         in_name="amazon.nova-canvas",
         max_images_per_call=5,
-        # No picture of two such sides has the 4,194,304 pixels that it must have less of.
+        # An image must have less than 4,194,304 pixels; 2032 x 2032 has.
         sides=(320, 2032, 16),
         qualities=("standard", "premium"),
         max_input_images=5,
-        most_input_images=5,
+        input_images_limit=5,
         max_prompt_characters=1024,
     ),
     "titan": ModelLimits(
@@ -53,7 +64,7 @@ FAMILIES: Mapping[Family, ModelLimits] = {
         ),
         qualities=("standard", "premium"),
         max_input_images=5,
-        most_input_images=5,
+        input_images_limit=5,
         max_prompt_characters=512,
     ),
     "stability": ModelLimits(
@@ -67,7 +78,7 @@ _OF_AMAZON: Rules = {
     "imageGenerationConfig.cfgScale": number(1.1, 10),
     "imageVariationParams.similarityStrength": number(0.2, 1),
 }
-#: Options that jobs may set, by the vendor's references of the bodies.
+#: Options that jobs may set, by AWS's references of the request bodies.
 _OPTIONS: Mapping[Family, Rules] = {
     "nova": {
         **_OF_AMAZON,
@@ -83,46 +94,57 @@ _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,2047}")
 
 
 class BedrockSettings(Strict):
-    """Where the models are, how requests are signed, and what the models take; by default, what their family takes."""
+    """The region, the credential, and what the models support; a limit left out is that of the models' family."""
 
     region: str = Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d{1,2}$")
-    #: `key`: a Bedrock API key. `iam`: signatures with the AWS credentials that this process finds.
+    """AWS region, such as us-east-1; `base_url` defaults to its endpoint."""
     auth: Literal["key", "iam"] = "key"
-    #: For models whose names do not tell: ARNs of inference profiles and of throughput that was bought.
+    """`key`: a Bedrock API key. `iam`: requests are signed with the AWS credentials that the process finds."""
     family: Family | None = None
+    """Family of the models; needed for ARNs of inference profiles and provisioned throughput, which do not show it."""
     max_images_per_call: int | None = Field(default=None, ge=1, le=5)
+    """Most images of one call."""
     sizes: tuple[Size, ...] = ()
+    """The only sizes that jobs may choose; empty, the family's."""
     aspect_ratios: tuple[Ratio, ...] = ()
+    """Ratios that jobs may choose; empty, the family's."""
     max_input_images: int | None = Field(default=None, ge=0, le=5)
+    """Most input images of a job; 1 for Stability's models that change an image (SD3.5 Large)."""
 
 
 class BedrockEntry(RemoteEntry):
     """Image models on Amazon Bedrock, all of one family."""
 
     kind: Literal["bedrock"]
+    """The kind of the provider."""
     settings: BedrockSettings
+    """Settings of the kind."""
 
     @model_validator(mode="after")
     def _models_fit(self) -> "BedrockEntry":
-        names = [*(one.name for one in self.models), *([self.default_model] if self.default_model else [])]
+        names = [*(model.name for model in self.models), *([self.default_model] if self.default_model else [])]
         for name in names:
             if not _MODEL.fullmatch(name) or ".." in name:
-                raise ValueError(f"{name!r} is no id of a model and no ARN")
+                raise ValueError(f"{name!r} is neither the id of a model nor an ARN")
             if self.settings.family is None and _family_of(name) is None:
-                raise ValueError(f"settings.family must say what {name!r} is: {', '.join(FAMILIES)}")
+                raise ValueError(f"settings.family must name the family of {name!r}: {', '.join(FAMILIES)}")
         if self.settings.family is None and len({_family_of(name) for name in names}) > 1:
-            raise ValueError("the models are of several families, which take different things: make an entry for each")
-        most = FAMILIES[self.family]
-        if (self.settings.max_images_per_call or 1) > most.max_images_per_call:
-            raise ValueError(f"settings.max_images_per_call: {self.family} makes {most.max_images_per_call} at most")
-        if (self.settings.max_input_images or 0) > most.most_input_images:
-            raise ValueError(f"settings.max_input_images: {self.family} takes {most.most_input_images} at most")
+            raise ValueError("the models are of several families, which have different limits: write an entry for each")
+        limits = FAMILIES[self.family]
+        if (self.settings.max_images_per_call or 1) > limits.max_images_per_call:
+            raise ValueError(
+                f"settings.max_images_per_call must be at most {limits.max_images_per_call}, the limit of {self.family}"
+            )
+        if (self.settings.max_input_images or 0) > limits.input_images_limit:
+            raise ValueError(
+                f"settings.max_input_images must be at most {limits.input_images_limit}, the limit of {self.family}"
+            )
         return self
 
     @model_validator(mode="after")
     def _credential_fits(self) -> "BedrockEntry":
         if self.settings.auth == "iam" and (self.api_key_env or self.api_key_file):
-            raise ValueError("settings.auth iam takes no api_key_env and no api_key_file")
+            raise ValueError("settings.auth: iam excludes api_key_env and api_key_file")
         return self
 
     def _known_options(self) -> Rules:
@@ -130,24 +152,24 @@ class BedrockEntry(RemoteEntry):
 
     @property
     def family(self) -> Family:
-        """What the models are."""
+        """Family of the entry's models."""
         return self.settings.family or _family_of(self.model) or "nova"
 
     def takes_model(self, name: str) -> bool:
-        """Whether a job may name it: an id of a model of this family."""
+        """Returns whether a job may name the model: the id or ARN of a model of this family."""
         known = self.settings.family or _family_of(name)
         return _MODEL.fullmatch(name) is not None and ".." not in name and known == self.family
 
     @property
     def variables(self) -> frozenset[str]:
-        """What botocore finds credentials by where requests are signed."""
+        """Environment variables of the key, or those by which botocore finds AWS credentials."""
         return frozenset({"AWS_*"}) if self.settings.auth == "iam" else super().variables
 
     def api_key(self, environ: Mapping[str, str]) -> str:
-        """The API key; empty where requests are signed. Raises `ConfigError`."""
+        """Returns the API key; empty with `auth: iam`. Raises `ConfigError`."""
         return "" if self.settings.auth == "iam" else super().api_key(environ)
 
 
 def _family_of(model: str) -> Family | None:
-    """By the model's id, with or without the region of an inference profile in front."""
-    return next((family for family, told in FAMILIES.items() if told.in_name in model), None)
+    """Returns the family by the model's id, also with the region of an inference profile in front; None if unknown."""
+    return next((family for family, limits in FAMILIES.items() if limits.in_name in model), None)

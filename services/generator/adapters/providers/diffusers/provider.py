@@ -80,8 +80,8 @@ class DiffusersProvider:
                 side_multiple=settings.side_multiple,
                 output_formats=OUTPUT_FORMATS,
                 seed=True,
-                negative_prompt=settings.heeds_negative_prompt,
-                max_input_images=1 if settings.takes_pictures else 0,
+                negative_prompt=settings.uses_negative_prompt,
+                max_input_images=1 if settings.takes_images else 0,
                 mask=settings.inpainting,
                 idempotent=self.traits.idempotent,
                 free=self.traits.free,
@@ -142,7 +142,7 @@ class DiffusersProvider:
         settings = self._entry.settings
         arguments = arguments_of(request.options, max_steps=settings.max_steps, has_picture=has_picture)
         is_guided = arguments.get("guidance_scale", 2) > 1
-        if request.negative_prompt is not None and not (settings.heeds_negative_prompt and is_guided):
+        if request.negative_prompt is not None and not (settings.uses_negative_prompt and is_guided):
             raise Unsupported("its model heeds no negative_prompt")
         has_mask = any(image.index < 0 for image in request.inputs)
         if has_picture and not (settings.inpainting if has_mask else settings.image_to_image):
@@ -204,5 +204,5 @@ def _refuse_what_is_missing(entry: DiffusersEntry) -> None:
     if folder is not None and not (folder / "model_index.json").is_file():
         raise ConfigError(f"provider {entry.name}: settings.path: {folder} holds no model_index.json.")
     for lora in entry.settings.loras:
-        if lora.place is not None and not lora.place.exists():
-            raise ConfigError(f"provider {entry.name}: settings.loras: there is no {lora.place}.")
+        if lora.local_path is not None and not lora.local_path.exists():
+            raise ConfigError(f"provider {entry.name}: settings.loras: there is no {lora.local_path}.")

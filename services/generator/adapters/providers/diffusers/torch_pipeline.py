@@ -127,7 +127,7 @@ def _put_on(pipe: Any, settings: DiffusersSettings, broken: type[Exception]) -> 
         told = {"weight_name": lora.weight_name} if lora.weight_name else {}
         try:
             pipe.load_lora_weights(
-                str(lora.place or lora.path), adapter_name=name, local_files_only=not settings.download, **told
+                str(lora.local_path or lora.path), adapter_name=name, local_files_only=not settings.download, **told
             )
         except (
             OSError,

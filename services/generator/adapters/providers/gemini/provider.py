@@ -49,12 +49,12 @@ class GeminiProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        takes = self._entry.takes
+        limits = self._entry.limits
         return provider_pb2.Capabilities(
-            aspect_ratios=takes.aspect_ratios,
-            qualities=takes.qualities,
+            aspect_ratios=limits.aspect_ratios,
+            qualities=limits.qualities,
             seed=self._entry.settings.seed,
-            max_input_images=takes.max_input_images,
+            max_input_images=limits.max_input_images,
         )
 
     async def submit(self, order: Order) -> Generated:

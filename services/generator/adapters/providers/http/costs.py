@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from services.generator.adapters.providers.entry import ModelEntry, TokenPrices
+from services.generator.adapters.providers.entry_fields import ModelEntry, TokenPrices
 
 MILLION = 1_000_000
 #: What is told beyond this is no cost of a call.

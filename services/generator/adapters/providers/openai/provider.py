@@ -56,26 +56,26 @@ class OpenAIProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        settings, takes = self._entry.settings, self._entry.takes
+        settings, limits = self._entry.settings, self._entry.limits
         inputs = settings.inputs
         sized = "size" in inputs or "width" in inputs
         return provider_pb2.Capabilities(
-            sizes=takes.sizes if sized else (),
-            min_side=takes.min_side if sized else 0,
-            max_side=takes.max_side if sized else 0,
-            side_multiple=takes.side_multiple if sized else 0,
-            max_ratio=takes.max_ratio if sized else 0,
+            sizes=limits.sizes if sized else (),
+            min_side=limits.min_side if sized else 0,
+            max_side=limits.max_side if sized else 0,
+            side_multiple=limits.side_multiple if sized else 0,
+            max_ratio=limits.max_ratio if sized else 0,
             aspect_ratios=settings.aspect_ratios,
             output_formats=settings.output_formats if "output_format" in inputs else (),
-            qualities=takes.qualities if "quality" in inputs or settings.quality_fields else (),
-            backgrounds=takes.backgrounds if "background" in inputs else (),
-            output_compression=takes.output_compression and "output_compression" in inputs,
-            moderations=takes.moderations if "moderation" in inputs else (),
-            input_fidelities=takes.input_fidelities if "input_fidelity" in inputs else (),
+            qualities=limits.qualities if "quality" in inputs or settings.quality_fields else (),
+            backgrounds=limits.backgrounds if "background" in inputs else (),
+            output_compression=limits.output_compression and "output_compression" in inputs,
+            moderations=limits.moderations if "moderation" in inputs else (),
+            input_fidelities=limits.input_fidelities if "input_fidelity" in inputs else (),
             seed="seed" in inputs,
             negative_prompt="negative_prompt" in inputs,
-            max_input_images=takes.max_input_images,
-            mask=takes.max_input_images > 0 and settings.edits.mask is not None,
+            max_input_images=limits.max_input_images,
+            mask=limits.max_input_images > 0 and settings.edits.mask is not None,
             max_prompt_characters=MOST_PROMPT_CHARACTERS,
         )
 

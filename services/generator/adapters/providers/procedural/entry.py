@@ -1,30 +1,33 @@
-"""Entries of the kind `procedural`."""
+"""Provider-file entry of the kind `procedural`."""
 
 from typing import Literal
 
-from services.generator.adapters.providers.entry import Entry, Strict
+from services.generator.adapters.providers.entry import Entry
+from services.generator.adapters.providers.entry_fields import Strict
 
 
 class NoSettings(Strict):
-    """A kind without settings of its own."""
+    """The kind has no settings."""
 
 
 class ProceduralEntry(Entry):
-    """Drawn by rules on this machine."""
+    """Images drawn by this machine's CPU from rules; for trials and tests."""
 
     kind: Literal["procedural"] = "procedural"
+    """The kind of the provider."""
     settings: NoSettings = NoSettings()
+    """The kind has no settings."""
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The one model."""
+        """The only model."""
         return (self.model,)
 
     def has_model(self, name: str) -> bool:
-        """There is one, so jobs that wait outlive another name for it."""
+        """Returns True: with one model, jobs that wait stay valid when the file renames it."""
         return True
 
     @property
     def model(self) -> str:
-        """The one model; its name is for people only."""
+        """The only model; its name is a label and selects nothing."""
         return self.default_model or (self.models[0].name if self.models else self.kind)

@@ -1,4 +1,4 @@
-"""Entries of the kind `stability`."""
+"""Provider-file entry of the kind `stability`."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,8 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from services.generator.adapters.providers.entry import ModelEntry, OutputFormat, Ratio, RemoteEntry, Strict
+from services.generator.adapters.providers.entry import RemoteEntry
+from services.generator.adapters.providers.entry_fields import ModelEntry, OutputFormat, Ratio, Strict
 from services.generator.adapters.providers.option_rules import OptionRule, Rules, integer, number, one_of
 from services.generator.adapters.providers.stability.endpoints import ENDPOINTS, Endpoint, endpoint_of
 
@@ -14,13 +15,18 @@ _VARIANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", re.ASCII)
 
 
 class StabilitySettings(Strict):
-    """What the models of the entry take; where nothing is said, what all of them take by the vendor's reference."""
+    """What the entry's models support. A key without a default is, left out, what all the entry's models support by
+    Stability AI's reference."""
 
     aspect_ratios: tuple[Ratio, ...] = ("1:1", "21:9", "16:9", "3:2", "5:4", "4:5", "2:3", "9:16", "9:21")
+    """Ratios that jobs may choose, with models that take one."""
     output_formats: tuple[OutputFormat, ...] | None = None
+    """Formats that jobs may choose."""
     negative_prompt: bool | None = None
-    #: How much `ultra` and `sd3` may change an input image, where a job's options do not say: 1 is all of it.
+    """Whether jobs may give a negative prompt."""
     strength: float = Field(default=0.7, ge=0, le=1)
+    """How much `ultra` and `sd3` may change an input image if a job's options have no `strength`: from 0 (nothing) to 1
+    (everything)."""
 
 
 STYLES = (
@@ -31,10 +37,12 @@ _WORDS = OptionRule(type="string", max_characters=10_000)
 
 
 class StabilityEntry(RemoteEntry):
-    """The endpoints below `stable-image`: `core`, `ultra`, `sd3`, `sd3/NAME`, and others by their path."""
+    """Stability AI's endpoints below `stable-image`; a model is `core`, `ultra`, `sd3`, `sd3/NAME`, or the path of
+    another endpoint, such as `edit/inpaint`."""
 
     kind: Literal["stability"]
-    #: Fields of the endpoints by the vendor's OpenAPI document.
+    """The kind of the provider."""
+    #: Fields of the endpoints by Stability AI's OpenAPI document.
     harmless_options: ClassVar[Rules] = {
         "style_preset": one_of(*STYLES),
         "cfg_scale": number(1, 10),
@@ -55,9 +63,10 @@ class StabilityEntry(RemoteEntry):
         "preserve_original_subject": number(0, 1),
         "original_background_depth": number(0, 1),
     }
-    #: All that jobs may name: what the catalogue offers is what each of them takes.
     models: tuple[ModelEntry, ...] = Field(min_length=1)
+    """Models that a job may name, at least one; the catalogue offers what all of them support."""
     settings: StabilitySettings = StabilitySettings()
+    """Settings of the kind."""
 
     @model_validator(mode="after")
     def _models_fit(self) -> "StabilityEntry":
@@ -66,34 +75,34 @@ class StabilityEntry(RemoteEntry):
             path, variant = endpoint_of(name)
             fits = path in ENDPOINTS and (not variant or (path == "generate/sd3" and _VARIANT.fullmatch(variant)))
             if not fits or name == "sd3/":
-                others = ", ".join(one for one in ENDPOINTS if not one.startswith("generate/"))
+                others = ", ".join(path for path in ENDPOINTS if not path.startswith("generate/"))
                 raise ValueError(f"there is no model {name!r}; name core, ultra, sd3, sd3/NAME, {others}")
         if self.default_model is not None and self.default_model not in names:
             raise ValueError(f"default_model names {self.default_model!r}, which is not among the models")
-        if len({one.is_async for one in self.endpoints}) > 1:
-            later = ", ".join(name for name in names if ENDPOINTS[endpoint_of(name)[0]].is_async)
+        if len({endpoint.is_async for endpoint in self.endpoints}) > 1:
+            resumable = ", ".join(name for name in names if ENDPOINTS[endpoint_of(name)[0]].is_async)
             raise ValueError(
-                f"{later} can be followed after a crash and the others cannot: make it an entry of its own"
+                f"{resumable} can be resumed after a crash and the others cannot: put it into another entry"
             )
         return self
 
     @property
     def endpoints(self) -> Sequence[Endpoint]:
-        """Those of the models."""
+        """Endpoints of the models, in their order."""
         return [ENDPOINTS[endpoint_of(model.name)[0]] for model in self.models]
 
     @property
     def output_formats(self) -> Sequence[OutputFormat]:
-        """Formats that every model of the entry makes."""
+        """Formats that every model of the entry returns."""
         if self.settings.output_formats is not None:
             return self.settings.output_formats
         first, *others = self.endpoints
-        return [one for one in first.output_formats if all(one in other.output_formats for other in others)]
+        return [name for name in first.output_formats if all(name in other.output_formats for other in others)]
 
     @property
     def negative_prompt(self) -> bool:
-        """Whether every model of the entry takes a negative prompt; turbo models take none."""
+        """Whether every model of the entry supports a negative prompt; turbo models do not."""
         if self.settings.negative_prompt is not None:
             return self.settings.negative_prompt
         is_turbo = any(model.name.endswith("-turbo") for model in self.models)
-        return not is_turbo and all(one.negative_prompt for one in self.endpoints)
+        return not is_turbo and all(endpoint.negative_prompt for endpoint in self.endpoints)

@@ -137,8 +137,8 @@ class StabilityProvider(RemoteProvider):
     def _files(self, order: Order, endpoint: Endpoint) -> dict[str, tuple[str, bytes, str]]:
         """The pictures by the endpoint's own fields. Raises `ProviderError` where one is missing or would be lost."""
         brought = input_images.of_order(order)
-        if len(brought.images) < endpoint.fewest_images:
-            raise options.needs(self.name, order.model, f"{endpoint.fewest_images} in input_images")
+        if len(brought.images) < endpoint.min_images:
+            raise options.needs(self.name, order.model, f"{endpoint.min_images} in input_images")
         if len(brought.images) > len(endpoint.images):
             raise input_images.not_taken(self.name, order.model, f"more than {len(endpoint.images)} input images")
         if brought.mask is not None and not endpoint.mask:

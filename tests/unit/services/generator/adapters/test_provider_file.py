@@ -6,7 +6,7 @@ import pytest
 
 from common.config import ConfigError
 from services.generator.adapters.providers import provider_file
-from services.generator.adapters.providers.entry import Defaults
+from services.generator.adapters.providers.entry_fields import Defaults
 from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import Request
 
@@ -23,17 +23,54 @@ providers:
     models: [{name: a/b, price_micros_per_image: 3000}]
 """
 BAD = {
-    "- a\n- b": "1: the file",
+    "- a\n- b": "1: the file must be a mapping with the key providers",
+    "": "1: the file is empty; it needs the key providers",
+    "# later": "1: the file is empty",
+    "provider: []": "1: provider: There is no key provider; did you mean providers?",
     "providers: []": "1: providers",
     "providers:\n  - kind: procedural": "2: providers.0.name",
     "providers:\n  - name: x\n    kind: oracle": "3: providers.0.kind",
     "providers:\n  - name: X y\n    kind: procedural": "2: providers.0.name",
-    "providers:\n  - {name: x, kind: procedural}\n  - {name: x, kind: procedural}": "two providers",
-    "default: y\nproviders:\n  - {name: x, kind: procedural}": "'y'",
-    "providers:\n  - name: x\n    kind: procedural\n    colour: red": "4: providers.0.colour",
-    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: soon": "4: providers.0.timeout_seconds",
+    "providers:\n  - {name: x, kind: procedural}\n  - {name: x, kind: procedural}": (
+        "3: providers.1.name: another provider has the name x"
+    ),
+    "default: y\nproviders:\n  - {name: x, kind: procedural}": "1: default: default names 'y'",
+    "providers:\n  - name: x\n    kind: procedural\n    colour: red": (
+        "4: providers.0.colour: There is no key colour; the keys here are allow_private_addresses, "
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    api_key_evn: K": (
+        "4: providers.0.api_key_evn: There is no key api_key_evn; did you mean api_key_env?"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    api_key: sk-1": (
+        "4: providers.0.api_key: There is no key api_key: write no secret into this file; use api_key_env"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    models: [{nme: m}]": (
+        "models.0.nme: There is no key nme; did you mean name?"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    models: m": "models: must be a list, such as [a, b]",
+    "providers:\n  - name: x\n    kind: procedural\n    allow_private_addresses: maybe": (
+        "4: providers.0.allow_private_addresses: must be true or false, or a list"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    allow_private_addresses: [8.8.8.8]": (
+        "4: providers.0.allow_private_addresses.0: 8.8.8.8 is no private network"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    allowed_options: {steps: {type: int}}": (
+        "allowed_options.steps.type: must be 'integer', 'number', 'boolean', 'string' or 'any'"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    max_concurrency: 1.5": (
+        "4: providers.0.max_concurrency: must be a whole number"
+    ),
+    "providers:\n  - name: x\n    kind: fal\n    models: [{name: m, settings: {max_imags_per_call: 2}}]": (
+        "models.0.settings.max_imags_per_call: There is no key max_imags_per_call; did you mean max_images_per_call?"
+    ),
+    "providers:\n  - name: x\n    kind: fal\n    models: [{name: m, settings: {max_images_per_call: 99}}]": (
+        "models.0.settings.max_images_per_call: must be at most 10"
+    ),
+    "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: soon": (
+        "4: providers.0.timeout_seconds: must be a number"
+    ),
     "providers:\n  - name: x\n    kind: procedural\n    timeout_seconds: 601": (
-        "4: providers.0.timeout_seconds: is over CALOTYPE_MAX_GENERATING_SECONDS (600)"
+        "4: providers.0.timeout_seconds: must be at most 600, the value of CALOTYPE_MAX_GENERATING_SECONDS"
     ),
     "providers:\n  - name: x\n    kind: replicate\n    base_url: ftp://x": "4: providers.0.base_url",
     "providers:\n  - name: x\n    kind: procedural\n    models: [{name: a, price_micros_per_image: -1}]": (
@@ -43,9 +80,11 @@ BAD = {
     "providers:\n  - name: x\n    kind: replicate": "2: providers.0: name a model in models, or a default_model",
     "providers:\n  - name: x\n    kind: procedural\n    settings: {a: 1}": "4: providers.0.settings.a",
     "providers:\n  - name: x\n    kind: replicate\n    default_model: a/b\n    settings:\n      inputs: {colour: c}": (
-        "6: providers.0.settings.inputs.colour"
+        "6: providers.0.settings.inputs.colour: There is no key colour; the keys here are 'prompt'"
     ),
-    "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: large}": "4: providers.0.defaults.size",
+    "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: large}": (
+        "4: providers.0.defaults.size: must be WIDTHxHEIGHT in pixels"
+    ),
     "providers:\n  - name: x\n    kind: procedural\n    defaults: {size: 64x64, aspect_ratio: '1:1'}": (
         "4: providers.0.defaults: size and aspect_ratio exclude each other"
     ),
@@ -53,11 +92,16 @@ BAD = {
         "5: providers.0.settings: max_input_images is 1, but inputs names no input for them: write inputs.image"
     ),
     "providers:\n  - name: x\n    kind: bfl\n    models: [{name: flux-dev}]\n    settings: {inputs: {image: image}}": (
-        "2: providers.0: flux-dev takes its pictures otherwise: leave settings.inputs out, or write inputs: "
+        "2: providers.0: flux-dev takes its images in another field: leave settings.inputs out, or write inputs: "
         "{image: image_prompt}"
     ),
-    "providers: [": "is not YAML",
+    "providers: [": "1:13: is not YAML: ",
+    "providers:\n  - {name: x, kind: procedural\n": "is not YAML: expected ',' or '}', but got the end of the file",
+    "providers:\n\t- name: x": "2:1: is not YAML: a line must be indented with spaces, not with tabs",
+    "providers: 2026-13-45": "is not YAML that can be read: month must be in 1..12",
+    "providers: \x07": "is not YAML: character number 12 is a control character",
 }
+PYDANTIC = ("Input should", "Extra inputs", "Value error", "valid dictionary", "valid tuple")
 
 
 def read(path: Path, text: str) -> ProviderFile:
@@ -84,11 +128,19 @@ def test_a_mistake_is_named_in_one_line(tmp_path: Path, text: str, told: str) ->
     assert str(path) in message
     assert told in message
     assert "\n" not in message
+    assert not [words for words in PYDANTIC if words in message]
+    assert "sk-1" not in message
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"cannot be read \(No such file or directory\)"):
         provider_file.read(tmp_path / "none.yaml", max_timeout_seconds=600)
+
+
+def test_a_file_in_another_encoding_says_so(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_bytes(b"a: \xe9")
+    with pytest.raises(ConfigError, match=r"is not UTF-8 \(byte 4\); save it with the encoding UTF-8"):
+        provider_file.read(tmp_path / "p.yaml", max_timeout_seconds=600)
 
 
 def test_without_a_file_there_is_a_provider_that_needs_no_key() -> None:

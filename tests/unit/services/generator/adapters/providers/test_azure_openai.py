@@ -244,11 +244,11 @@ def _is_refused(message: str) -> Iterator[None]:
 @pytest.mark.parametrize(
     ("told", "message"),
     [
-        ({"base_url": None}, "base_url must be given"),
+        ({"base_url": None}, "base_url is required"),
         ({"base_url": "https://r.openai.azure.com/openai/deployments/d"}, "must end in /openai/v1"),
         ({"base_url": "https://r.services.ai.azure.com"}, "must end in /openai/v1"),
         ({"settings": {"auth": "token"}, "api_key_env": "TOKEN"}, "token needs api_key_file"),
-        ({"settings": {"auth": "identity"}, "api_key_env": "KEY"}, "takes no api_key_env"),
+        ({"settings": {"auth": "identity"}, "api_key_env": "KEY"}, "identity excludes api_key_env"),
     ],
 )
 def test_an_entry_that_could_not_work_is_refused(told: dict[str, Any], message: str) -> None:

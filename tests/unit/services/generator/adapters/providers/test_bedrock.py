@@ -314,12 +314,12 @@ async def test_a_job_names_no_model_of_another_family_and_no_other_path(model: s
 @pytest.mark.parametrize(
     ("models", "told", "message"),
     [
-        (["anthropic.claude"], {}, "settings.family must say what"),
+        (["anthropic.claude"], {}, "settings.family must name the family"),
         ([NOVA, CORE], {}, "several families"),
-        (["a b"], {}, "no id of a model"),
-        ([CORE], {"settings": {"max_images_per_call": 2}}, "stability makes 1 at most"),
-        ([CORE], {"settings": {"max_input_images": 2}}, "stability takes 1 at most"),
-        ([NOVA], {"settings": {"auth": "iam"}, "api_key_env": "KEY"}, "iam takes no api_key_env"),
+        (["a b"], {}, "neither the id of a model"),
+        ([CORE], {"settings": {"max_images_per_call": 2}}, "max_images_per_call must be at most 1"),
+        ([CORE], {"settings": {"max_input_images": 2}}, "max_input_images must be at most 1"),
+        ([NOVA], {"settings": {"auth": "iam"}, "api_key_env": "KEY"}, "iam excludes api_key_env"),
         ([NOVA], {"settings": {"region": "Frankfurt"}}, "region"),
     ],
 )

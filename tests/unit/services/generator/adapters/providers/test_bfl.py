@@ -8,7 +8,7 @@ import pytest
 
 from services.generator.adapters.providers.bfl.entry import BFLEntry, BFLSettings
 from services.generator.adapters.providers.bfl.provider import MOST_UNFOUND, BFLProvider
-from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import Order

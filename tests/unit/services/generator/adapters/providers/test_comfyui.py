@@ -37,7 +37,7 @@ EMPTY: dict[str, Any] = {"queue_running": [], "queue_pending": []}
 QUEUED = EMPTY | {"queue_pending": [[1, "p1", {}]]}
 #: What is altered in a good entry, and what is said of it.
 BAD = [
-    ({"slots": {}}, "slots must say where the prompt goes"),
+    ({"slots": {}}, "slots must have prompt"),
     ({"slots": {"prompt": "7.inputs.text"}}, "slots.prompt: the workflow has no 7.inputs.text"),
     ({"slots": {"prompt": "6.inputs.words"}}, "slots.prompt: the workflow has no 6.inputs.words"),
     ({"slots": {"prompt": "6.text"}}, "slots.prompt: the workflow has no 6.text"),
@@ -62,7 +62,7 @@ BAD = [
     ({"models": {"m": {"4.inputs.ckpt_name": "a"}}}, "models.m: the workflow has no 4.inputs.ckpt_name"),
     ({"choices": {"lora": {"input": "3.inputs.lora", "values": {"a": "b"}}}}, "choices.lora: the workflow has no"),
     ({"choices": {"lora": {"input": "3.inputs.seed", "values": {}}}}, "choices.lora.values"),
-    ({"choices": {"a": {"input": "6.inputs.text", "values": {"b": "c"}}}}, "6.inputs.text is an input of slots"),
+    ({"choices": {"a": {"input": "6.inputs.text", "values": {"b": "c"}}}}, "6.inputs.text is set by slots"),
     ({"api_key_header": "X Key"}, "api_key_header"),
     ({"max_images_per_call": 2}, "max_images_per_call over 1 needs the slot n"),
     ({"workflow_file": "w.json"}, "workflow and workflow_file exclude each other"),
@@ -136,7 +136,7 @@ def test_an_entry_that_does_not_fit_its_workflow_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("fields", "told"),
     [
-        ({"models": [{"name": "a"}, {"name": "b"}]}, "settings.models must say what the model 'a' puts"),
+        ({"models": [{"name": "a"}, {"name": "b"}]}, "settings.models must have the inputs that the model 'a' sets"),
         ({"default_model": "other"}, "name each model in models"),
         ({"models": [], "default_model": "m"}, "name each model in models"),
     ],

@@ -26,7 +26,7 @@ from services.generator.adapters.providers.diffusers.pipeline_thread import (
 )
 from services.generator.adapters.providers.diffusers.provider import INSTALL, DiffusersProvider
 from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRARIES
-from services.generator.adapters.providers.entry import Defaults, ModelEntry
+from services.generator.adapters.providers.entry_fields import Defaults, ModelEntry
 from services.generator.domain.jobs import InputImage
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Operation, ProviderError
 from services.generator.ports import Order

@@ -197,7 +197,7 @@ async def test_the_catalogue_says_how_many_pictures_a_model_takes(kind: str) -> 
         ({"inputs": {"prompt": "p", "image": "i"}, "max_input_images": 2}, r"max_input_images: 1, or inputs\.images"),
         ({"inputs": {"prompt": "p", "image": "i", "images": "j"}, "max_input_images": 1}, "image and images"),
         ({"inputs": {"prompt": "p", "mask": "m"}}, r"write inputs\.image or inputs\.images"),
-        ({"inputs": {"image": "i", "mask": "m", "black_mask": "b"}, "max_input_images": 1}, "edits what is white"),
+        ({"inputs": {"image": "i", "mask": "m", "black_mask": "b"}, "max_input_images": 1}, "edits the white area"),
     ],
 )
 def test_a_file_that_says_too_little_of_pictures_is_refused(kind: str, settings: dict[str, Any], told: str) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 import pytest
 
-from services.generator.adapters.providers.entry import ModelEntry
+from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.adapters.providers.fal import provider as fal
 from services.generator.adapters.providers.fal.entry import FalEntry, FalSettings
 from services.generator.adapters.providers.fal.provider import FalProvider

@@ -7,7 +7,7 @@ import httpx
 import pytest
 from calotype.provider.v1 import provider_pb2
 
-from services.generator.adapters.providers.entry import ModelEntry, Price, TokenPrices
+from services.generator.adapters.providers.entry_fields import ModelEntry, Price, TokenPrices
 from services.generator.adapters.providers.gemini.entry import GeminiEntry, GeminiSettings
 from services.generator.adapters.providers.gemini.provider import GeminiProvider
 from services.generator.adapters.providers.option_rules import OptionRule

@@ -384,12 +384,12 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (SYNC | {"poll": {"path": "/images/{id}"}}, "poll and cancel need operation.id"),
     (POLLED | {"poll": None}, "operation.address or poll.path"),
     (POLLED | {"poll": {"path": "/images"}}, "poll.path must have {id}"),
-    (POLLED | {"poll": {"path": "/images/{name}"}}, "{name} is nothing that can be filled in"),
+    (POLLED | {"poll": {"path": "/images/{name}"}}, "{name} is not a placeholder"),
     (POLLED | {"poll": {"path": "images/{id}"}}, "settings.poll.path"),
     (POLLED | {"poll": {"path": "/../{id}"}}, "poll.path must not have .."),
-    (POLLED | {"status": None}, "status must say"),
-    (POLLED | {"status": {"path": "s", "done": ["ok"]}}, "status.pending must name a word"),
-    (POLLED | {"status": {"path": "s", "done": ["ok"], "pending": ["ok"]}}, "status: ok cannot mean two things"),
+    (POLLED | {"status": None}, "operation needs status"),
+    (POLLED | {"status": {"path": "s", "done": ["ok"]}}, "status.pending must have at least one value"),
+    (POLLED | {"status": {"path": "s", "done": ["ok"], "pending": ["ok"]}}, "status: ok must have only one meaning"),
     (POLLED | {"cancel": {"path": "/c/{id}", "confirmed": [404]}}, "settings.cancel.confirmed.0"),
     (SYNC | {"errors": {"means": {"x": "bad luck"}}}, "settings.errors.means.x"),
     (SYNC | {"headers": {"authorization": "x"}}, "headers must not have auth.header"),
@@ -400,10 +400,10 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (SYNC | {"sizes": ["64x64"]}, "sizes need submit.fields.size"),
     (with_submit(path="https://elsewhere.test/"), "settings.submit.path"),
     (with_submit(path="//elsewhere.test/"), "submit.path must not have"),
-    (with_submit(fields={"seed": "seed"}), "where the prompt goes"),
+    (with_submit(fields={"seed": "seed"}), "submit.fields must have prompt"),
     (with_submit(fields={"prompt": "p", "colour": "c"}), "settings.submit.fields.colour"),
     (with_submit(fields={"prompt": "p", "width": "w"}), "width and height, or neither"),
-    (with_submit(fields={"prompt": "p", "seed": "p"}), "submit.fields.prompt: another field goes to the same place"),
+    (with_submit(fields={"prompt": "p", "seed": "p"}), "submit.fields.prompt: another field has the same path"),
     (with_submit(fields={"prompt": "p", "seed": "p.seed"}), "submit.fields.prompt: another field"),
     (with_submit(fields={"prompt": "p.*"}), "submit.fields.prompt: one * for images"),
     (with_submit(fields={"prompt": "p.text"}, body={"p": 1}), "submit.fields.prompt: p.text is not a place"),
@@ -414,8 +414,8 @@ BAD: list[tuple[dict[str, Any], str]] = [
     (with_submit(body={"a": 1}, options="a"), "submit.options: a is not an object"),
     (with_submit(fields={"prompt": "a.b"}, encoding="form"), "a form has no objects"),
     (with_submit(values={"seed": {"1": "one"}}), "submit.values.seed has no submit.fields.seed"),
-    (with_submit(body={"a": "x" * 70_000}), "submit.body is longer than 64 KiB"),
-    (with_submit(body={"a": float("nan")}), "submit.body must be JSON"),
+    (with_submit(body={"a": "x" * 70_000}), "submit.body must be at most 64 KiB"),
+    (with_submit(body={"a": float("nan")}), "submit.body must have only values of JSON"),
 ]
 
 
@@ -429,5 +429,5 @@ def test_settings_that_could_not_work_are_refused_by_the_key_that_is_wrong(setti
 
 
 def test_without_a_host_the_key_has_nowhere_to_go() -> None:
-    with pytest.raises(ValueError, match="base_url must be given"):
+    with pytest.raises(ValueError, match="base_url is required"):
         entry(SYNC, base_url=None)

@@ -227,8 +227,8 @@ async def test_a_model_leads_nowhere_else(provider: str) -> None:
 @pytest.mark.parametrize(
     ("provider", "told", "message"),
     [
-        ("fal-ai", {"settings": {"max_input_images": 1}}, "fal-ai takes none"),
-        ("hf-inference", {"settings": {"max_input_images": 2}}, "hf-inference takes 1"),
+        ("fal-ai", {"settings": {"max_input_images": 1}}, "must be at most 0, the limit of fal-ai"),
+        ("hf-inference", {"settings": {"max_input_images": 2}}, "must be at most 1, the limit of hf-inference"),
         ("endpoint", {}, "endpoint needs base_url"),
     ],
 )

@@ -11,7 +11,7 @@ import pytest
 from calotype.provider.v1 import provider_pb2
 from pydantic import ValidationError
 
-from services.generator.adapters.providers.entry import ModelEntry, Price, TokenPrices
+from services.generator.adapters.providers.entry_fields import ModelEntry, Price, TokenPrices
 from services.generator.adapters.providers.fal.entry import FalEntry
 from services.generator.adapters.providers.openai import errors
 from services.generator.adapters.providers.openai.entry import Edits, OpenAIEntry, OpenAIField, OpenAISettings
@@ -388,14 +388,14 @@ async def test_what_nobody_knows_of_a_server_its_file_says() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"inputs": {"n": "n"}}, "prompt must be there"),
+        ({"inputs": {"n": "n"}}, "must name the field prompt"),
         ({"inputs": {"prompt": "prompt", "n": "n", "width": "width"}}, "width and height together"),
         ({"inputs": {"prompt": "prompt"}}, "needs inputs.n"),
         ({"aspect_ratios": ("1:1",)}, "need each other"),
-        ({"sizes": ("1024x1024",), "max_side": 2048}, "list them, or bound"),
-        ({"max_ratio": 3}, "max_side: name it"),
+        ({"sizes": ("1024x1024",), "max_side": 2048}, "sizes excludes min_side"),
+        ({"max_ratio": 3}, "max_side is required"),
         ({"edits": {"single": True}}, "max_input_images: 1"),
-        ({"edits": {"body": "json", "item": {"url": "image"}}}, "must stand in it"),
+        ({"edits": {"body": "json", "item": {"url": "image"}}}, "item must contain"),
         ({"quality_fields": {"low": {"q": 1}}}, "name exactly the qualities"),
         ({"max_input_images": 17}, "less than or equal to 16"),
         ({"path": "../admin"}, "pattern"),

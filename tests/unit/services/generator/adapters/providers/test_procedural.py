@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from services.generator.adapters.providers.entry import Defaults
+from services.generator.adapters.providers.entry_fields import Defaults
 from services.generator.adapters.providers.procedural.entry import ProceduralEntry
 from services.generator.adapters.providers.procedural.process_pool import Renderers, RenderersBroken
 from services.generator.adapters.providers.procedural.provider import ProceduralProvider

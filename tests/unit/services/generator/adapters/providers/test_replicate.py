@@ -9,7 +9,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from services.generator.adapters.providers.entry import Defaults, ModelEntry
+from services.generator.adapters.providers.entry_fields import Defaults, ModelEntry
 from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.adapters.providers.replicate.entry import ReplicateEntry, ReplicateSettings
 from services.generator.adapters.providers.replicate.provider import ReplicateProvider

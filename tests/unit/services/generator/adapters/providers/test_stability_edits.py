@@ -255,7 +255,7 @@ def test_what_can_be_followed_is_asked_no_more_often_than_the_vendor_allows() ->
 
 
 def test_what_can_be_followed_and_what_cannot_are_entries_of_their_own() -> None:
-    with pytest.raises(ValidationError, match="upscale/creative can be followed"):
+    with pytest.raises(ValidationError, match="upscale/creative can be resumed"):
         Vendor("core", "upscale/creative")
 
 
