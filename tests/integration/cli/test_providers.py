@@ -90,5 +90,5 @@ async def test_a_live_check_tells_a_wrong_address_and_fails(
 
     told = capsys.readouterr()
     assert status == 1
-    assert "look whether base_url is the API's address" in told.err
+    assert "check that base_url is the API's address" in told.err
     assert "sk-1234567890" not in told.out + told.err

@@ -24,7 +24,7 @@ from common.leased_work import Renewal, Slot
 from common.memory import Memory
 from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
-from services.generator.adapters.providers.http.websocket import MOST_MESSAGE, messages
+from services.generator.adapters.providers.http.websocket import MAX_MESSAGE_BYTES, messages
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import Job, Phase, Request
 from services.generator.domain.provider_results import Operation
@@ -326,7 +326,7 @@ async def test_a_websocket_that_breaks_in_the_middle_breaks_nothing(
             case "closes":
                 await connection.close(1001)
             case "huge":
-                await connection.send("x" * (MOST_MESSAGE + 1))
+                await connection.send("x" * (MAX_MESSAGE_BYTES + 1))
             case "not text":
                 await connection.send(b"\xff\xfe", text=True)
         await connection.wait_closed()

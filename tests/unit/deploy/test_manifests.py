@@ -91,7 +91,7 @@ def test_job_service_and_generators_agree_on_the_longest_generation() -> None:
 def test_what_generators_read_leaves_room_for_themselves_and_the_largest_answer_has_room() -> None:
     [container] = containers(named("Deployment", "generator"))
     limit = container["resources"]["limits"]["memory"]
-    largest = responses.COPIES * (provider.MOST_ANSWER + 10 * provider.MOST_PER_IMAGE)
+    largest = responses.COPIES * (provider.MAX_RESPONSE_BYTES + 10 * provider.MAX_BYTES_PER_IMAGE)
 
     assert limit.endswith("Gi")
     assert largest <= MOST_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2

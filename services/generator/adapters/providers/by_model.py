@@ -1,4 +1,4 @@
-"""An entry whose models differ: an adapter for each of them, which knows that model's settings alone."""
+"""An entry whose models have different settings: one adapter for each model behind one provider."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,7 +11,10 @@ from services.generator.ports import Order
 
 
 class ModelProviders:
-    """One provider to everybody else. `whole` serves what `by_model` does not list, and operations of earlier files."""
+    """A provider that passes each call to the adapter of its model.
+
+    `whole` serves models that `by_model` does not list, and operations that began with an earlier provider file.
+    """
 
     def __init__(self, whole: RemoteProvider, by_model: Mapping[str, RemoteProvider]) -> None:
         self.name = whole.name
@@ -25,53 +28,53 @@ class ModelProviders:
         self._by_model = by_model
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
-        """The entry of the catalogue: what a model can do is said of it where that is not what the entry says."""
-        told = self._whole.describe(is_default=is_default)
-        for model in told.models:
+        """Returns the catalogue's entry; a model has capabilities of its own where they differ from the entry's."""
+        description = self._whole.describe(is_default=is_default)
+        for model in description.models:
             own = self._of(model.name).describe(is_default=False).capabilities
-            if own != told.capabilities:
+            if own != description.capabilities:
                 model.capabilities.CopyFrom(own)
-        return told
+        return description
 
     def images_per_call(self, model: str) -> int:
-        """As the model's own settings say."""
+        """Returns the most images of one call by the model's settings."""
         return self._of(model).max_images_per_call
 
     def mask_form(self, model: str) -> MaskForm:
-        """As the model's own settings say."""
+        """Returns the form of masks by the model's settings."""
         return self._of(model).mask_form(model)
 
     async def submit(self, order: Order) -> Generated | Operation:
-        """Send the request as its model takes it."""
+        """Sends the request through the model's adapter."""
         return await self._of(order.model).submit(order)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how an operation stands."""
-        return await self._following(operation).poll(operation)
+        """Polls an operation through its model's adapter."""
+        return await self._adapter_of(operation).poll(operation)
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Report progress, where it is told."""
-        return await self._following(operation).watch(operation, report)
+        """Reports progress through the model's adapter, if its API has a stream."""
+        return await self._adapter_of(operation).watch(operation, report)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask for an operation to be stopped."""
-        return await self._following(operation).cancel(operation)
+        """Cancels an operation through its model's adapter."""
+        return await self._adapter_of(operation).cancel(operation)
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """As for any model of the entry: they have one key and one address."""
+        """Returns the headers for fetching a result; all models share one key and one address."""
         return self._whole.credential_for(url)
 
     def price(self, model: str, count: int) -> int | None:
-        """What so many images of a model cost by the provider file."""
+        """Returns the price of `count` images by the provider file, in millionths of a US dollar; None without one."""
         return self._whole.price(model, count)
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Closes the connections."""
         for provider in (self._whole, *self._by_model.values()):
             await provider.close()
 
     def _of(self, model: str) -> RemoteProvider:
         return self._by_model.get(model, self._whole)
 
-    def _following(self, operation: Operation) -> RemoteProvider:
+    def _adapter_of(self, operation: Operation) -> RemoteProvider:
         return self._of(operation.state.get("model", ""))

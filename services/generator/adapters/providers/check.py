@@ -1,4 +1,4 @@
-"""Whether a vendor is where an entry says, and takes its key: by one question that costs nothing."""
+"""The live check of an entry: one free request shows whether the address is right and the key is accepted."""
 
 from collections.abc import Mapping
 from enum import Enum, auto
@@ -8,60 +8,62 @@ import httpx
 
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.factory import remote_provider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain import foreign_text
 from services.generator.domain.provider_results import ProviderError
 
-#: Out of credit, or asked too often: whose account it is, was seen.
-_TAKES_THE_KEY = frozenset({402, 429})
+#: Out of credit, or too many requests: the account was recognized by its key.
+_KEY_ACCEPTED = frozenset({402, 429})
 
 
 class Found(Enum):
-    """What a look came to."""
+    """The result of a live check."""
 
     WELL = auto()
+    """The API accepts the key."""
     WRONG = auto()
-    #: Neither: the vendor is away, or has no question that costs nothing.
+    """The address or the key is wrong."""
     UNSEEN = auto()
+    """Unknown: the API cannot be reached, or has no request that is free."""
 
 
 async def look(
     entry: RemoteEntry, *, environ: Mapping[str, str], transport: httpx.AsyncBaseTransport | None = None
 ) -> tuple[Found, str]:
-    """What was found, and words for a person. Raises `ConfigError` where there is no key."""
+    """Returns the result and a message for the operator. Raises `ConfigError` if the key is not set."""
     provider = remote_provider(entry, environ=environ, transport=transport)
-    if provider.free_question is None:
+    if provider.check_path is None:
         await provider.close()
-        return Found.UNSEEN, f"{entry.kind} has no question that costs nothing; address and key are not tried."
-    url = httpx.URL(f"{provider.base_url}/").join(provider.free_question)
+        return Found.UNSEEN, f"{entry.kind} has no free request; its address and key are not checked."
+    url = httpx.URL(f"{provider.base_url}/").join(provider.check_path)
     try:
-        answer = await provider.ask_freely(str(url))
+        response = await provider.send_check(str(url))
     except ProviderError as error:
         return Found.UNSEEN, f"{url} cannot be reached ({error.message})"
     finally:
         await provider.close()
-    return _meaning(answer, str(url))
+    return _result(response, str(url))
 
 
-def _meaning(answer: Answer, url: str) -> tuple[Found, str]:
-    status = answer.status_code
-    where = f"GET {url} is answered with status {status}"
+def _result(response: ProviderResponse, url: str) -> tuple[Found, str]:
+    status = response.status_code
+    returned = f"GET {url} returned status {status}"
     if status in (401, 403):
-        return Found.WRONG, f"{where}: the key is refused."
+        return Found.WRONG, f"{returned}: the key is refused."
     if 300 <= status < 400:
-        target = foreign_text.clean(answer.headers.get("location", "elsewhere"), 300)
-        return Found.WRONG, f"{where}: it leads to {target}. Redirections are not followed; write the final address."
+        target = foreign_text.clean(response.headers.get("location", "another address"), 300)
+        return Found.WRONG, f"{returned}, a redirect to {target}. Redirects are not followed; write the final address."
     if status in (404, 405, 410, 501):
-        return Found.WRONG, f"{where}: look whether base_url is the API's address."
+        return Found.WRONG, f"{returned}: check that base_url is the API's address."
     if status >= 500:
-        return Found.UNSEEN, f"{where}: something is there, and cannot be asked now."
-    if status >= 400 and status not in _TAKES_THE_KEY:
-        # Google, for one, refuses a key with 400.
-        return Found.WRONG, f"{where}: look whether the key and base_url are right."
-    if status < 300 and not _is_data(answer.json()):
-        return Found.WRONG, f"{where} and something that is not the API's: look whether base_url is its address."
-    return Found.WELL, "answers, and takes the key"
+        return Found.UNSEEN, f"{returned}: the server cannot handle requests now; try again later."
+    if status >= 400 and status not in _KEY_ACCEPTED:
+        # Google refuses a wrong key with 400.
+        return Found.WRONG, f"{returned}: check the key and base_url."
+    if status < 300 and not _is_data(response.json()):
+        return Found.WRONG, f"{returned} and no JSON: check that base_url is the API's address."
+    return Found.WELL, "reachable, and the key is accepted"
 
 
-def _is_data(told: Any) -> bool:
-    return isinstance(told, dict | list)
+def _is_data(content: Any) -> bool:
+    return isinstance(content, dict | list)

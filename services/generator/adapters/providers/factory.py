@@ -1,7 +1,4 @@
-"""Image providers, one file each: what differs is in the file, and nothing of it is known outside.
-
-`build` is the one place that knows which kinds there are.
-"""
+"""Builds the adapter of an entry: the only module that knows every kind's adapter."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,7 +42,7 @@ from services.generator.adapters.providers.stability.provider import StabilityPr
 
 Provider = ProceduralProvider | DiffusersProvider | RemoteProvider | ModelProviders
 
-#: Adapters behind HTTP, by the entry that each is made of.
+#: Adapters that call an API over HTTP, by their entry.
 _REMOTE: Mapping[type[RemoteEntry], Callable[..., RemoteProvider]] = {
     AzureOpenAIEntry: AzureOpenAIProvider,
     BedrockEntry: BedrockProvider,
@@ -63,7 +60,7 @@ _REMOTE: Mapping[type[RemoteEntry], Callable[..., RemoteProvider]] = {
 
 
 def build(entry: Any, *, environ: Mapping[str, str], renderers: Renderers, decoder: DecodingProcesses) -> Provider:
-    """The adapter of an entry. Raises `ConfigError`."""
+    """Returns the adapter of an entry. Raises `ConfigError` for a missing key, library, model or file."""
     match entry:
         case ProceduralEntry():
             return ProceduralProvider(entry, renderers)
@@ -79,17 +76,17 @@ def remote_provider(
     environ: Mapping[str, str],
     transport: httpx.AsyncBaseTransport | None = None,
 ) -> RemoteProvider:
-    """The adapter of an entry behind HTTP. Raises `ConfigError`."""
-    of_kind = _REMOTE[type(entry)]
+    """Returns the adapter of an entry of a kind with HTTP. Raises `ConfigError`. `transport` is for tests."""
+    adapter = _REMOTE[type(entry)]
     if isinstance(entry, ComfyUIEntry) and entry.settings.api == "v2":
-        of_kind = ComfyUIV2Provider
-    return of_kind(entry, api_key=entry.api_key(environ), transport=transport)
+        adapter = ComfyUIV2Provider
+    return adapter(entry, api_key=entry.api_key(environ), transport=transport)
 
 
 def _by_model(entry: RemoteEntry, *, environ: Mapping[str, str]) -> RemoteProvider | ModelProviders:
-    """One adapter where the entry has one model; of several, each may take something else."""
+    """Returns one adapter for an entry with one model, else one for each model, because their settings may differ."""
     whole = remote_provider(entry, environ=environ)
     if len(entry.models) < 2 and not any(model.settings for model in entry.models):
         return whole
-    adapters = {one.name: remote_provider(entry.narrowed_to(one), environ=environ) for one in entry.models}
+    adapters = {item.name: remote_provider(entry.narrowed_to(item), environ=environ) for item in entry.models}
     return ModelProviders(whole, adapters)

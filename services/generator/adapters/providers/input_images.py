@@ -1,4 +1,4 @@
-"""Input images of a call: which of them is the mask, and how they are written for a vendor."""
+"""Input images of a call: which one is the mask, and their form in a request."""
 
 import base64
 from collections.abc import Awaitable
@@ -7,49 +7,51 @@ from dataclasses import dataclass
 from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
 from services.generator.ports import Order
 
-#: What is none that anybody here knows.
+#: Content type of data that is no known image.
 UNKNOWN = "application/octet-stream"
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"), (b"GIF8", "image/gif"))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
-    """The input images of a call in their order, and its mask."""
+class InputImages:
+    """The input images and the mask of a call, as files."""
 
     images: tuple[bytes, ...]
+    """The images, in the order of the request."""
     mask: bytes | None
+    """The mask; None without one."""
 
 
-def of_order(order: Order) -> Pictures:
-    """The pictures of a call: the mask, where there is one, comes last among its inputs."""
+def of_order(order: Order) -> InputImages:
+    """Returns the images and the mask of a call; the mask is the last of `order.inputs`, with a negative index."""
     has_mask = any(image.index < 0 for image in order.request.inputs)
     images = order.inputs[:-1] if has_mask else order.inputs
-    return Pictures(images=images, mask=order.inputs[-1] if has_mask else None)
+    return InputImages(images=images, mask=order.inputs[-1] if has_mask else None)
 
 
 def content_type(data: bytes) -> str:
-    """What a picture is, by its first bytes."""
+    """Returns the content type of an image by its first bytes, or `UNKNOWN`."""
     return next((kind for start, kind in _SIGNATURES if data.startswith(start)), UNKNOWN)
 
 
 def file_of(name: str, data: bytes) -> tuple[str, bytes, str]:
-    """A picture as the file of a form: its name, bytes and type."""
+    """Returns an image as the file of a form: name with extension, bytes, content type."""
     kind = content_type(data)
     return f"{name}.{kind.rpartition('/')[2]}", data, kind
 
 
 def encoded(data: bytes) -> str:
-    """A picture as base64."""
+    """Returns an image as base64."""
     return base64.b64encode(data).decode()
 
 
 def data_uri(data: bytes) -> str:
-    """A picture as an address that holds it."""
+    """Returns an image as a data URI."""
     return f"data:{content_type(data)};base64,{encoded(data)}"
 
 
 async def converted(converting: Awaitable[bytes]) -> bytes:
-    """A picture in another form. Raises `ProviderError` where it cannot be converted; nothing was sent."""
+    """Returns a converted image. Raises `ProviderError` if it cannot be converted; nothing was sent."""
     try:
         return await converting
     except StageError as error:
@@ -62,12 +64,12 @@ async def converted(converting: Awaitable[bytes]) -> bytes:
         ) from error
 
 
-def not_taken(name: str, model: str, what: str) -> ProviderError:
-    """Pictures that the model would not be given; nothing was sent."""
+def images_refused(name: str, model: str, what: str) -> ProviderError:
+    """Returns the error of input images that the adapter cannot send; `what` names them; nothing was sent."""
     return ProviderError(
         code="PERMANENT",
         reason="UNSUPPORTED",
-        message=f"{name} cannot give {model[:100]} {what}.",
+        message=f"{model[:100]} of {name} does not accept {what}.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,
     )

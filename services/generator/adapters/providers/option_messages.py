@@ -1,4 +1,4 @@
-"""Rules for options as the catalogue has them."""
+"""Option rules as protobuf messages of the catalogue."""
 
 from calotype.provider.v1 import provider_pb2
 
@@ -7,7 +7,7 @@ from services.generator.adapters.providers.option_rules import OptionRule
 
 
 def of_entry(entry: Entry) -> provider_pb2.OptionRules:
-    """What jobs may set at the provider of an entry."""
+    """Returns the rules of the options that jobs may set."""
     rules = entry.option_rules()
     if rules is None:
         return provider_pb2.OptionRules(any=True)

@@ -1,21 +1,21 @@
-"""Options of a job that a provider is not asked with, because their answer could not be read."""
+"""Errors of requests that an adapter refuses before anything is sent."""
 
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 
-def not_taken(name: str, option: str, why: str) -> ProviderError:
-    """An option that is refused before anything is sent."""
+def option_refused(name: str, option: str, why: str) -> ProviderError:
+    """Returns the error of an option that the adapter refuses; `why` is the cause, without a full stop."""
     return ProviderError(
         code="PERMANENT",
         reason="UNSUPPORTED",
-        message=f"{name} cannot be given the option {option}: {why}.",
+        message=f"{name} does not accept the option {option}: {why}.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,
     )
 
 
 def needs(name: str, model: str, what: str) -> ProviderError:
-    """A request that a model cannot do anything with, refused before anything is sent."""
+    """Returns the error of a request that lacks what a model needs; `what` completes "MODEL needs"."""
     return ProviderError(
         code="PERMANENT",
         reason="INVALID_INPUT",

@@ -105,7 +105,7 @@ def _resolved(schema: type[BaseModel], loc: Location) -> tuple[tuple[type[BaseMo
     holders, annotation = classes, None
     location: list[int | str] = []
     for number, part in enumerate(loc):
-        chosen = [one for one in classes if len(classes) > 1 and _kind_of(one) == part]
+        chosen = [item for item in classes if len(classes) > 1 and _kind_of(item) == part]
         if chosen:
             classes = holders = (chosen[0],)
             continue
@@ -115,7 +115,7 @@ def _resolved(schema: type[BaseModel], loc: Location) -> tuple[tuple[type[BaseMo
             return holders, tuple(location), number
         location.append(part)
         holders = classes
-        field = next((one.model_fields[part] for one in classes if part in one.model_fields), None)
+        field = next((item.model_fields[part] for item in classes if part in item.model_fields), None)
         if field is not None:
             annotation = field.annotation
             classes = _classes_in(annotation)
@@ -138,7 +138,7 @@ def _kind_of(schema: type[BaseModel]) -> str | None:
 def _classes_in(annotation: Any) -> tuple[type[BaseModel], ...]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return (annotation,)
-    return tuple(found for one in get_args(annotation) for found in _classes_in(one))
+    return tuple(found for item in get_args(annotation) for found in _classes_in(item))
 
 
 def _message(error: Mapping[str, Any], holders: Sequence[type[BaseModel]]) -> str:
@@ -149,7 +149,7 @@ def _message(error: Mapping[str, Any], holders: Sequence[type[BaseModel]]) -> st
         case "literal_error" if error["loc"][-1] == "[key]":
             return f"There is no key {str(error['loc'][-2])[:100]}; the keys here are {context['expected']}"
         case "extra_forbidden":
-            return _unknown_key(str(error["loc"][-1]), sorted({key for one in holders for key in one.model_fields}))
+            return _unknown_key(str(error["loc"][-1]), sorted({key for item in holders for key in item.model_fields}))
         case "string_pattern_mismatch":
             return _PATTERNS.get(context["pattern"], f"must match the pattern {context['pattern']}")
         case "union_tag_invalid" | "union_tag_not_found" | "value_error":

@@ -1,4 +1,4 @@
-"""What the answers of AUTOMATIC1111, Forge and SD.Next mean when they are not images: one classified error each."""
+"""Classifies responses of AUTOMATIC1111, Forge and SD.Next that have no image: exactly one error each."""
 
 import re
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from typing import Any
 
 from services.generator.adapters.providers.http.error_words import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import Rule, classify
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
 
@@ -14,8 +14,8 @@ def _says(pattern: str) -> Callable[[str], bool]:
     return lambda text: re.search(pattern, text, re.IGNORECASE) is not None
 
 
-#: `modules/api/api.py` of each: HTTPException by status and `detail`; any other exception is a 500 with its class as
-#: `error` and its words as `errors`. The servers know no credit, no limit and no policy: those are a proxy's words.
+#: By `modules/api/api.py` of each server, an HTTPException has a status and `detail`; any other exception is a 500 with
+#: its class as `error` and its text as `errors`. The servers have no credit, limit or policy; a proxy may.
 RULES = (
     Rule(status=500, words=_says("Invalid (?:encoded image|image url)"), code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=500, words=_says("model [^{}]{1,300} not found"), code="PERMANENT", reason="PROVIDER_REJECTED"),
@@ -53,39 +53,42 @@ RULES = (
     Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
 )
 _MESSAGES = {
-    (404, "PROVIDER_REJECTED"): "{name} knows no such API or checkpoint: start it with --api, and look at base_url.",
-    (500, "PROVIDER_REJECTED"): "{name} could not draw this: its own words are with the attempt.",
+    (
+        404,
+        "PROVIDER_REJECTED",
+    ): "{name} has no such API or checkpoint: start the server with --api, and check base_url.",
+    (500, "PROVIDER_REJECTED"): "{name} could not draw this; the attempt has the server's error message.",
 }
 
 
-def refusal_of(name: str, answer: Answer) -> ProviderError:
-    """The error of an answer that is not a success."""
-    told = answer.json()
-    kind = told.get("error") if isinstance(told, dict) else None
-    error = classify(name, answer, RULES, vendor_code=kind if isinstance(kind, str) else "")
-    own = _MESSAGES.get((answer.status_code, error.reason)) if error.acceptance is not Acceptance.UNKNOWN else None
+def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a response that is no success."""
+    body = response.json()
+    kind = body.get("error") if isinstance(body, dict) else None
+    error = classify(name, response, RULES, vendor_code=kind if isinstance(kind, str) else "")
+    own = _MESSAGES.get((response.status_code, error.reason)) if error.acceptance is not Acceptance.UNKNOWN else None
     error.message = own.format(name=name) if own else error.message
     return error
 
 
-def no_image(name: str, answer: Answer) -> ProviderError:
-    """A success that brought nothing."""
+def no_image(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a success without images."""
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered with a success without images.",
+        message=f"{name} returned a success without an image.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
-        vendor=answer.evidence(),
+        vendor=response.evidence(),
     )
 
 
 def other_checkpoint(name: str, *, wanted: str, drawn: Any) -> ProviderError:
-    """The server drew with what was loaded, for it does not know the checkpoint."""
+    """Returns the error of an image drawn with the loaded checkpoint, because the server lacks the requested one."""
     return ProviderError(
         code="PERMANENT",
         reason="PROVIDER_REJECTED",
-        message=f"{name} does not know the checkpoint {wanted[:100]!r}, and drew with another one.",
+        message=f"{name} does not have the checkpoint {wanted[:100]!r} and drew with another.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
         vendor=VendorError(http_status=200, message=f"sd_model_name is {str(drawn)[:200]}"),

@@ -1,7 +1,8 @@
-"""The provider kind `a1111`: AUTOMATIC1111's web UI, Forge and SD.Next on a machine of one's own; synchronous, free.
+"""The provider kind `a1111`: self-hosted AUTOMATIC1111 web UI, Forge and SD.Next; synchronous, free.
 
-Wire contract from the servers' own source (`modules/api`, `modules/progress.py`). Each call is a task with an id of its
-own (`force_task_id`): by that its progress is told, and it is stopped only while it is surely the one that is drawn.
+Contract: the servers' source (`modules/api`, `modules/progress.py`). Each call is a task with its own id
+(`force_task_id`), by which the server reports its progress. A task is stopped only while it is certainly the task that
+the server draws.
 """
 
 import asyncio
@@ -28,14 +29,14 @@ from services.generator.domain.provider_results import CancelOutcome, Generated,
 from services.generator.ports import Order
 
 BASE_URL = "http://127.0.0.1:7860"
-#: An answer holds its images as base64: so much for the largest, and so much more for each.
-MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
-#: Seeds that every sampler takes.
+#: Bounds of a response, which has its images as base64: for one, and in addition for each.
+MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Number of seeds that every sampler supports.
 SEEDS = 2**32
-#: A task that is done sooner is not stopped: the next one, of somebody else, might have begun by then.
+#: A task that ends sooner is not stopped: the next task, of another client, might have begun by then.
 SHORTEST_REST_SECONDS = 1.0
-_FIXED = "the adapter itself says it"
-#: Options that a job may not set: by these the picture would not come back, or be another than the job says.
+_FIXED = "the adapter sets it"
+#: Options that a job may not set, and why: with them the image would be lost, or differ from the request.
 _REFUSED = {
     **dict.fromkeys(("prompt", "negative_prompt", "seed", "width", "height", "batch_size", "n_iter"), _FIXED),
     **dict.fromkeys(("init_images", "mask", "force_task_id", "send_images", "include_init_images"), _FIXED),
@@ -45,7 +46,7 @@ _REFUSED = {
 
 
 class A1111Provider(RemoteProvider):
-    """Has pictures drawn and waits for them. Name and password, if there are any, are sent to `base_url` alone."""
+    """Requests images and waits for them. Name and password, if configured, are sent only to `base_url`."""
 
     traits = Traits(free=True, idempotent=False, resumable=False, stoppable=True)
 
@@ -57,7 +58,7 @@ class A1111Provider(RemoteProvider):
             credential={"Authorization": f"Basic {encoded}"} if api_key else {},
             api_key=api_key,
             transport=transport,
-            answer_seconds=entry.timeout_seconds,
+            response_seconds=entry.timeout_seconds,
         )
         for secret in (encoded, api_key.partition(":")[2]):
             foreign_text.keep_secret(secret)
@@ -79,42 +80,42 @@ class A1111Provider(RemoteProvider):
         )
 
     async def submit(self, order: Order) -> Generated:
-        """Ask, tell how far it is, and wait for the images."""
+        """Requests images, reports the progress, and waits for them."""
         fields = await self._fields(order)
         url = f"{self.base_url}/sdapi/v1/{'img2img' if order.inputs else 'txt2img'}"
-        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
-        # In a context of its own: what it reads counts beside the answer.
-        watching = asyncio.create_task(self._tell_progress(order.call_id, order.report), context=Context())
+        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count
+        # In its own context, so that its reads have their own share of memory.
+        watching = asyncio.create_task(self._report_progress(order.call_id, order.report), context=Context())
         try:
-            answer = await self._buy("POST", url, most=most, json=fields)
+            response = await self._send_paid("POST", url, limit=limit, json=fields)
         finally:
             watching.cancel()
             await asyncio.wait([watching])
-        if answer.status_code != 200:
-            raise errors.refusal_of(self.name, answer)
-        told = read_json(self.name, answer)
-        images = result.images_of(told, count=order.count)
+        if response.status_code != 200:
+            raise errors.refusal_of(self.name, response)
+        body = read_json(self.name, response)
+        images = result.images_of(body, count=order.count)
         if not images:
-            raise errors.no_image(self.name, answer)
-        drawn = result.info_of(told)
+            raise errors.no_image(self.name, response)
+        drawn = result.info_of(body)
         if result.is_another(drawn, order.model):
             raise errors.other_checkpoint(self.name, wanted=order.model, drawn=drawn.get("sd_model_name"))
         return Generated(images=images, cost_micros=self._price(order.model, len(images)))
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Stop the call of this id where it is the one that is drawn; the server's word stops whatever that is."""
+        """Stops the task if it is the one being drawn; the server's interrupt stops any task."""
         task = await self._task(operation.id)
         if task.get("completed") is True:
             return CancelOutcome.TOO_LATE
         if task.get("active") is not True:
-            # It waits behind others, or the server does not tell whose the picture is that it draws.
+            # It waits behind others, or the server does not report which task it draws.
             return CancelOutcome.UNSUPPORTED
         rest = task.get("eta")
         if isinstance(rest, int | float) and rest < SHORTEST_REST_SECONDS:
             return CancelOutcome.TOO_LATE
-        answer = await self._ask("POST", f"{self.base_url}/sdapi/v1/interrupt")
-        if answer.status_code != 200:
-            raise operation_errors.not_told(self.name, str(answer.status_code))
+        response = await self._send_free("POST", f"{self.base_url}/sdapi/v1/interrupt")
+        if response.status_code != 200:
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
         return CancelOutcome.CONFIRMED
 
     async def _fields(self, order: Order) -> dict[str, Any]:
@@ -141,15 +142,15 @@ class A1111Provider(RemoteProvider):
         return {**given, **{name: value for name, value in fields.items() if value is not None}, **inputs}
 
     def _options(self, request: Request) -> Mapping[str, Any]:
-        """Options as they came. Raises `ProviderError` for what would lose or replace the picture."""
+        """Returns the job's options. Raises `ProviderError` for one that would lose or replace the image."""
         for name, why in _REFUSED.items():
             if name in request.options:
-                raise options.not_taken(self.name, name, why)
+                raise options.option_refused(self.name, name, why)
         settings = request.options.get("override_settings", {})
         if not isinstance(settings, dict):
-            raise options.not_taken(self.name, "override_settings", "it must be an object")
+            raise options.option_refused(self.name, "override_settings", "it must be an object")
         if "sd_model_checkpoint" in settings:
-            raise options.not_taken(self.name, "override_settings.sd_model_checkpoint", "the job's model says it")
+            raise options.option_refused(self.name, "override_settings.sd_model_checkpoint", "the job's model says it")
         return request.options
 
     async def _inputs(self, order: Order, *, has_size: bool) -> dict[str, Any]:
@@ -159,43 +160,43 @@ class A1111Provider(RemoteProvider):
         if has_mask:
             found["mask"] = input_images.encoded(order.inputs[-1])
         if not has_size and (size := size_of(order.inputs[0])):
-            # Left out, the server would draw 512x512, whatever the picture's shape is.
+            # Without a size the server would draw 512x512, whatever the image's ratio.
             found["width"], found["height"] = self._within(size)
         return found
 
     def _within(self, size: tuple[int, int]) -> tuple[int, int]:
-        """The nearest size that is offered, of about the same shape."""
+        """Returns the nearest width and height within the limits, of about the same ratio."""
         settings = self._entry.settings
         scale = min(1.0, settings.max_side / max(size))
         step = settings.side_multiple
-        most, least = settings.max_side // step * step, -(-settings.min_side // step) * step
-        width, height = (min(max(round(side * scale / step) * step, least), most) for side in size)
+        limit, least = settings.max_side // step * step, -(-settings.min_side // step) * step
+        width, height = (min(max(round(side * scale / step) * step, least), limit) for side in size)
         return width, height
 
-    async def _tell_progress(self, task_id: str, report: Callable[[float], None]) -> None:
-        """Tell how far the drawing is, until that is of no more interest."""
+    async def _report_progress(self, task_id: str, report: Callable[[float], None]) -> None:
+        """Reports the progress until it is canceled."""
         while True:
             await asyncio.sleep(self.poll_interval_seconds)
             try:
                 share = await self._share(task_id)
             except ProviderError:
-                # A hint that may be missing: the picture comes with the answer.
+                # Progress may be missing; the image arrives with the response.
                 continue
             if share is not None:
                 report(share)
 
     async def _share(self, task_id: str) -> float | None:
-        """How much is drawn of the task, or, where the server knows no tasks, of whatever it draws."""
+        """Returns the task's progress from 0 to 1, or, if the server has no tasks, that of the current drawing."""
         task = await self._task(task_id)
         if not any(task.get(state) is True for state in ("active", "queued", "completed")):
-            answer = await self._ask("GET", f"{self.base_url}/sdapi/v1/progress?skip_current_image=true")
-            told = answer.json() if answer.status_code == 200 else None
-            task = {"active": True} | told if isinstance(told, dict) else {}
+            response = await self._send_free("GET", f"{self.base_url}/sdapi/v1/progress?skip_current_image=true")
+            body = response.json() if response.status_code == 200 else None
+            task = {"active": True} | body if isinstance(body, dict) else {}
         share = task.get("progress") if task.get("active") is True else None
         return min(max(float(share), 0.0), 1.0) if isinstance(share, int | float) else None
 
     async def _task(self, task_id: str) -> Mapping[str, Any]:
-        """What the server says of a task; nothing where it does not know it, or runs without its pages."""
-        answer = await self._ask("POST", f"{self.base_url}/internal/progress", json={"id_task": task_id})
-        told = answer.json() if answer.status_code == 200 else None
-        return told if isinstance(told, dict) else {}
+        """Returns the server's report on a task; empty if it does not know the task, or runs without its pages."""
+        response = await self._send_free("POST", f"{self.base_url}/internal/progress", json={"id_task": task_id})
+        body = response.json() if response.status_code == 200 else None
+        return body if isinstance(body, dict) else {}

@@ -1,4 +1,4 @@
-"""What AUTOMATIC1111's answers bring: pictures, their seeds, and the checkpoint that drew them."""
+"""Reads AUTOMATIC1111's responses: images, their seeds, and the checkpoint that drew them."""
 
 import json
 import re
@@ -11,21 +11,21 @@ _HASH = re.compile(r" \[([0-9a-f]{6,64})\]$")
 _EXTENSION = re.compile(r"\.(?:safetensors|sft|ckpt|pth?|gguf)$", re.IGNORECASE)
 
 
-def info_of(told: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What is said of the pictures: JSON in a text."""
+def info_of(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns the metadata of the images, which is JSON inside a text; empty if it cannot be read."""
     try:
-        info = json.loads(told.get("info") or "{}")
+        info = json.loads(body.get("info") or "{}")
     except (TypeError, ValueError, RecursionError):
         return {}
     return info if isinstance(info, dict) else {}
 
 
-def images_of(told: Mapping[str, Any], *, count: int) -> tuple[ImageSource, ...]:
-    """The pictures with their seeds: a grid may come before them, what extensions looked at after them."""
-    info, listed = info_of(told), told.get("images")
+def images_of(body: Mapping[str, Any], *, count: int) -> tuple[ImageSource, ...]:
+    """Returns the images with their seeds, without a grid before them and without extensions' images after them."""
+    info, listed = info_of(body), body.get("images")
     first, seeds = info.get("index_of_first_image"), info.get("all_seeds")
     first = first if isinstance(first, int) and not isinstance(first, bool) and first > 0 else 0
-    found = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
+    found = [item for item in listed if isinstance(item, str) and item] if isinstance(listed, list) else []
     told_seeds = seeds if isinstance(seeds, list) else []
     return tuple(
         ImageSource(base64=image, seed=_seed(told_seeds, number))
@@ -34,19 +34,19 @@ def images_of(told: Mapping[str, Any], *, count: int) -> tuple[ImageSource, ...]
 
 
 def is_another(info: Mapping[str, Any], checkpoint: str) -> bool:
-    """Whether another checkpoint drew than the one that was named: servers leave out what they do not know."""
+    """Returns whether another checkpoint drew the images: servers ignore a checkpoint that they do not have."""
     drawn, drawn_hash = info.get("sd_model_name"), info.get("sd_model_hash")
     if not isinstance(drawn, str) or not drawn:
         return False
     named_hash = _HASH.search(checkpoint)
     hashes = {named_hash[1] if named_hash else checkpoint, checkpoint}
-    if isinstance(drawn_hash, str) and any(one.startswith(drawn_hash) for one in hashes if drawn_hash):
+    if isinstance(drawn_hash, str) and any(item.startswith(drawn_hash) for item in hashes if drawn_hash):
         return False
     return _bare(checkpoint) != _bare(drawn)
 
 
 def _bare(checkpoint: str) -> str:
-    """A checkpoint's name without its folder, its extension and its hash."""
+    """Returns a checkpoint's name in lower case, without folder, extension and hash."""
     name = _HASH.sub("", checkpoint).replace("\\", "/").rpartition("/")[2]
     return _EXTENSION.sub("", name).casefold()
 

@@ -1,7 +1,7 @@
-"""Tokens of Microsoft Entra for the identity that this process has in Azure; the library is an extra.
+"""Microsoft Entra tokens for the identity that this process has in Azure; the library azure-identity is an extra.
 
-Whether that is a workload identity, a managed identity or a service principal is found out by azure-identity, which
-also keeps each token and renews it in time.
+azure-identity finds out whether that is a workload identity, a managed identity or a service principal, caches each
+token and renews it in time.
 """
 
 from collections.abc import Callable
@@ -16,14 +16,14 @@ INSTALL = "pip install 'calotype[azure]'"
 
 
 class TokenSource(Protocol):
-    """As azure-identity has it."""
+    """The part of azure-identity's credentials that is used here."""
 
     def get_token(self, *scopes: str) -> Any:
-        """A token, as `token`; it may be kept from earlier."""
+        """Returns an object with the token as `token`, possibly from a cache."""
 
 
 class EntraIdentity(Credential):
-    """Tokens for one scope. Raises `ConfigError` where the extra is missing."""
+    """Tokens for one scope. Raises `ConfigError` if azure-identity is not installed."""
 
     def __init__(self, name: str, scope: str, *, source: Callable[[], TokenSource] | None = None) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class EntraIdentity(Credential):
         try:
             return str(self._source.get_token(self._scope).token)
         except Exception as error:
-            # Its errors are known by name alone here: the library may not be installed.
+            # Errors are recognized by their classes' names, because the library may not be installed.
             kinds = {kind.__name__ for kind in type(error).__mro__}
             if "AzureError" not in kinds:
                 raise
@@ -48,7 +48,7 @@ class EntraIdentity(Credential):
             raise none_to_send(self._name, "its identity in Azure", error, passing=passing) from error
 
     def _read_anew(self) -> str:
-        # What it keeps cannot be dropped: a token that is refused before its time, for one.
+        # Its cache cannot be cleared, so a new source replaces it: the cached token was just refused.
         self._source = None
         return self._read()
 

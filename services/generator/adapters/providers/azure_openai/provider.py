@@ -1,6 +1,6 @@
-"""The provider kind `azure_openai`: OpenAI's Images API as an Azure OpenAI resource has it (v1); synchronous.
+"""The provider kind `azure_openai`: OpenAI's Images API of an Azure OpenAI resource (v1); synchronous.
 
-What differs from the kind `openai` is the credential, which Azure rotates. Errors are in the same map.
+Only the credential, which Azure rotates, differs from the kind `openai`. Errors are classified by the same rules.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -12,14 +12,14 @@ from services.generator.adapters.providers.azure_openai.entry import AzureOpenAI
 from services.generator.adapters.providers.azure_openai.identity import EntraIdentity, TokenSource
 from services.generator.adapters.providers.http import credentials
 from services.generator.adapters.providers.http.credentials import Credential, KeyOfEntry
-from services.generator.adapters.providers.http.responses import MOST_BODY, Answer
+from services.generator.adapters.providers.http.responses import MAX_BODY_BYTES, ProviderResponse
 from services.generator.adapters.providers.openai.provider import OpenAIProvider
 
 
 class AzureOpenAIProvider(OpenAIProvider):
-    """Asks a deployment for images and waits for them. Keys and tokens are sent to `base_url` alone.
+    """Requests images from a deployment and waits for them. Keys and tokens are sent only to `base_url`.
 
-    `identity` is for tests: it stands in for azure-identity.
+    `identity` is for tests, in place of azure-identity.
     """
 
     def __init__(
@@ -39,18 +39,22 @@ class AzureOpenAIProvider(OpenAIProvider):
             else KeyOfEntry(entry, api_key)
         )
 
-    async def ask_freely(self, url: str) -> Answer:
-        """The answer to a question that costs nothing, asked with the credential of now."""
-        ask = super()._ask
-        return await self._with_secret(lambda headers: ask("GET", url, headers=headers))
+    async def send_check(self, url: str) -> ProviderResponse:
+        """Returns the response to the request of a live check, with the current credential."""
+        send = super()._send_free
+        return await self._with_secret(lambda headers: send("GET", url, headers=headers))
 
-    async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
-        """Send a request with the credential of now; 401 says that nothing was carried out."""
-        buy = super()._buy
-        return await self._with_secret(lambda headers: buy(method, url, most=most, headers=headers, **request))
+    async def _send_paid(
+        self, method: str, url: str, *, limit: int = MAX_BODY_BYTES, **request: Any
+    ) -> ProviderResponse:
+        """Sends a request with the current credential; after a 401 nothing was carried out, so it is sent again."""
+        send = super()._send_paid
+        return await self._with_secret(lambda headers: send(method, url, limit=limit, headers=headers, **request))
 
-    async def _with_secret(self, request: Callable[[Mapping[str, str]], Awaitable[Answer]]) -> Answer:
-        async def asked(secret: str) -> Answer:
+    async def _with_secret(
+        self, request: Callable[[Mapping[str, str]], Awaitable[ProviderResponse]]
+    ) -> ProviderResponse:
+        async def send(secret: str) -> ProviderResponse:
             return await request({"api-key": secret} if self._is_key else credentials.bearer(secret))
 
-        return await credentials.send(self._secret, asked, is_refused=lambda answer: answer.status_code == 401)
+        return await credentials.send(self._secret, send, is_refused=lambda response: response.status_code == 401)

@@ -1,6 +1,6 @@
-"""Signatures of AWS (version 4) with the credentials that this process finds; the library is an extra.
+"""AWS signatures (version 4) with the credentials that this process finds; the library botocore is an extra.
 
-Whether these are of a pod, a machine, a profile or the environment is found out by botocore, which also renews them.
+botocore finds credentials of a pod, a machine, a profile or the environment, and renews them.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from common.config import ConfigError
-from services.generator.adapters.providers.http.credentials import Blotter, none_to_send
+from services.generator.adapters.providers.http.credentials import SecretRedactor, none_to_send
 
 INSTALL = "pip install 'calotype[bedrock]'"
 SERVICE = "bedrock"
@@ -19,16 +19,18 @@ SERVICE = "bedrock"
 
 @dataclass(frozen=True, kw_only=True)
 class Signed:
-    """Headers with a signature, and whose it is."""
+    """A signed request's headers and the credentials that signed it."""
 
     headers: Mapping[str, str]
+    """All headers, with the signature."""
     by: tuple[str, str]
+    """Access key and session token (empty without one) of the credentials."""
 
 
 class Signer:
-    """Signs requests. Raises `ConfigError` where the extra is missing.
+    """Signs requests. Raises `ConfigError` if botocore is not installed.
 
-    `find` is for tests: it gives credentials as botocore has them, or none.
+    `find` is for tests: it returns credentials as botocore has them, or None.
     """
 
     def __init__(self, name: str, region: str, *, find: Callable[[], Any] | None = None) -> None:
@@ -38,17 +40,17 @@ class Signer:
         self._region = region
         self._find = find or _found
         self._credentials: Any = None
-        self._blotter = Blotter()
+        self._blotter = SecretRedactor()
 
     async def signed(self, url: str, body: bytes, headers: Mapping[str, str]) -> Signed:
-        """The headers of a POST, with its signature. Raises `ProviderError` where there are no credentials."""
+        """Returns the headers of a POST with a signature. Raises `ProviderError` without credentials."""
         return await asyncio.to_thread(self._signed, url, body, headers)
 
     async def signed_anew(self, url: str, body: bytes, headers: Mapping[str, str], *, refused: Signed) -> Signed | None:
-        """The same with credentials that are found anew; None where these are the ones that were refused."""
+        """Returns headers signed with newly found credentials; None if these are the ones that were refused."""
         self._credentials = None
-        found = await self.signed(url, body, headers)
-        return None if found.by == refused.by else found
+        signed = await self.signed(url, body, headers)
+        return None if signed.by == refused.by else signed
 
     def _signed(self, url: str, body: bytes, headers: Mapping[str, str]) -> Signed:
         frozen = self._frozen()
@@ -61,7 +63,7 @@ class Signer:
         return Signed(headers=dict(request.headers.items()), by=(frozen.access_key, frozen.token or ""))
 
     def _frozen(self) -> Any:
-        """The credentials of now; those that end are renewed by botocore, which may ask another machine."""
+        """Returns the current credentials; botocore renews those that expire, possibly from another machine."""
         library = import_module("botocore.exceptions")
         try:
             if self._credentials is None:

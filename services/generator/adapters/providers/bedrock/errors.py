@@ -1,6 +1,6 @@
-"""What Amazon Bedrock's answers mean when they are not images: exactly one classified error each.
+"""Classifies responses of Amazon Bedrock that have no image: exactly one error each.
 
-https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html and
+Sources: https://docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_InvokeModel.html and
 https://docs.aws.amazon.com/bedrock/latest/userguide/troubleshooting-api-error-codes.html
 """
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from services.generator.adapters.providers.http.error_words import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 _FILTERED = re.compile(r"content filters?|Responsible AI|filter reason", re.IGNORECASE)
 _OF_THE_MODEL = re.compile(
     r"model identifier is invalid|on-demand throughput isn.t supported|does not support this operation", re.IGNORECASE
 )
-#: The credential is wrong, or good no more: nothing was carried out.
+#: Codes of a wrong or expired credential: nothing was carried out.
 DENIED = frozenset(
     {
         "ExpiredToken",
@@ -36,7 +36,7 @@ DENIED = frozenset(
 
 
 def is_filtered(sentence: str) -> bool:
-    """Whether the vendor's filters forbid the request, or what was made of it."""
+    """Returns whether AWS's content filters forbid the request or its result."""
     return _FILTERED.search(sentence) is not None or is_refusal(sentence)
 
 
@@ -48,13 +48,12 @@ def _is_of_the_account(sentence: str) -> bool:
     return "INVALID_PAYMENT_INSTRUMENT" in sentence
 
 
-#: In the order of specificity: the vendor's own code, its words, the status. What no rule knows may have been carried
-#: out.
+#: Most specific first: AWS's own code, its text, the status. A response that no rule fits may have been carried out.
 RULES = (
     *(Rule(vendor_code=code, code="AUTH_ERROR", reason="PROVIDER_AUTH") for code in sorted(DENIED)),
     Rule(vendor_code="ServiceQuotaExceededException", code="PERMANENT", reason="QUOTA_EXHAUSTED"),
     Rule(status=403, words=_is_of_the_account, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    # A model that is not there yet is tried again by the vendor's own clients.
+    # AWS's own clients try again while a model is not ready.
     Rule(vendor_code="ModelNotReadyException", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
     Rule(
         vendor_code="ModelTimeoutException",
@@ -82,39 +81,41 @@ RULES = (
 )
 
 
-def refusal_of(name: str, answer: Answer) -> ProviderError:
-    """The error of an answer that is no success."""
-    error = classify(name, answer, RULES, vendor_code=code_of(answer))
-    error.vendor = answer.evidence(code=error.vendor.code, request_id=answer.headers.get("x-amzn-requestid", ""))
+def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a response that is no success."""
+    error = classify(name, response, RULES, vendor_code=code_of(response))
+    error.vendor = response.evidence(code=error.vendor.code, request_id=response.headers.get("x-amzn-requestid", ""))
     return error
 
 
-def code_of(answer: Answer) -> str:
-    """What the answer calls its error: in a header, or in the body."""
-    told = answer.headers.get("x-amzn-errortype", "").partition(":")[0]
-    body = answer.json()
+def code_of(response: ProviderResponse) -> str:
+    """Returns the error code from the header or the body; empty without one."""
+    code = response.headers.get("x-amzn-errortype", "").partition(":")[0]
+    body = response.json()
     named = body.get("__type", body.get("code")) if isinstance(body, dict) else None
-    return told or (named.rpartition("#")[2] if isinstance(named, str) else "")
+    return code or (named.rpartition("#")[2] if isinstance(named, str) else "")
 
 
-def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderError:
-    """A success without an image: filtered, not this time, or for a reason that nobody knows."""
-    reasons = told.get("finish_reasons")
-    listed = [one for one in reasons if isinstance(one, str)] if isinstance(reasons, list) else []
-    words = told.get("error")
+def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> ProviderError:
+    """Returns the error of a success without an image: filtered, temporary, or for an unknown reason."""
+    reasons = body.get("finish_reasons")
+    listed = [item for item in reasons if isinstance(item, str)] if isinstance(reasons, list) else []
+    words = body.get("error")
     sentence = " ".join([*listed, words if isinstance(words, str) else ""]).strip()
     code, reason, retryable = "UNKNOWN", "UNCLASSIFIED", False
-    message = f"{name} answered without an image."
+    message = f"{name} returned a success without an image."
     if is_filtered(sentence):
         code, reason, message = "PERMANENT", "CONTENT_POLICY", MESSAGES["CONTENT_POLICY"].format(name=name)
     elif "Inference error" in listed:
         code, reason, retryable = "TEMPORARY", "PROVIDER_UNAVAILABLE", True
-        message = f"{name} made no image this time."
+        message = f"{name} generated no image this time."
     return ProviderError(
         code=code,
         reason=reason,
         message=message,
         retryable=retryable,
         acceptance=Acceptance.ACCEPTED,
-        vendor=answer.evidence(code=listed[0] if listed else "", request_id=answer.headers.get("x-amzn-requestid", "")),
+        vendor=response.evidence(
+            code=listed[0] if listed else "", request_id=response.headers.get("x-amzn-requestid", "")
+        ),
     )

@@ -1,4 +1,4 @@
-"""The bodies of image models on Amazon Bedrock, and where their answers have the images."""
+"""Request bodies of the image models on Amazon Bedrock, and the images in their responses."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,30 +10,30 @@ from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import ImageSource
 from services.generator.ports import Order
 
-#: The largest seeds.
-MOST_SEED: Mapping[Family, int] = {"nova": 858_993_459, "titan": 2_147_483_646, "stability": 4_294_967_294}
-#: How much an image given to Stability's models is altered, where a job does not say: 0 not at all, 1 wholly.
+#: The largest seed of each family.
+MAX_SEED: Mapping[Family, int] = {"nova": 858_993_459, "titan": 2_147_483_646, "stability": 4_294_967_294}
+#: How much Stability's models may change an input image if the job's options do not say: 0 nothing, 1 everything.
 STRENGTH = 0.7
 
 
 def seed_for(family: Family, order: Order) -> int:
-    """The vendor's seed for ours, folded into its range.
+    """Returns the seed to send, mapped into the family's range.
 
-    A call without one is given one: without, Nova makes the same image again and again.
+    A call without a seed gets one made from its id, because Nova without a seed repeats the same image.
     """
     seed = order.seed if order.seed is not None else seed_of(order.call_id)
-    most = MOST_SEED[family]
-    # Stability's 0 asks for a random one.
-    return (seed - 1) % most + 1 if family == "stability" else seed % (most + 1)
+    limit = MAX_SEED[family]
+    # To Stability's models, 0 means a random seed.
+    return (seed - 1) % limit + 1 if family == "stability" else seed % (limit + 1)
 
 
 def body_of(family: Family, order: Order, request: Request, *, seed: int) -> dict[str, Any]:
-    """The body of a call."""
+    """Returns the body of a call."""
     return _stability(order, request, seed) if family == "stability" else _amazon(order, request, seed)
 
 
 def _amazon(order: Order, request: Request, seed: int) -> dict[str, Any]:
-    """Options are merged one level deep: those of the task, and of `imageGenerationConfig`."""
+    """Returns an Amazon model's body; options are merged into the task and into `imageGenerationConfig`."""
     width, _, height = (request.size or "").partition("x")
     words = _given(text=request.prompt, negativeText=request.negative_prompt)
     config = _given(
@@ -69,10 +69,10 @@ def _stability(order: Order, request: Request, seed: int) -> dict[str, Any]:
     return {"strength": STRENGTH, **request.options, **fields, **image}
 
 
-def images_of(told: Mapping[str, Any], *, seed: int | None) -> tuple[ImageSource, ...]:
-    """The images of an answer; the seed of one alone is what it says, or `seed`."""
-    listed, seeds = told.get("images"), told.get("seeds")
-    texts = [one for one in listed if isinstance(one, str) and one] if isinstance(listed, list) else []
+def images_of(body: Mapping[str, Any], *, seed: int | None) -> tuple[ImageSource, ...]:
+    """Returns the images of a response. A single image has the seed of the response, else `seed`."""
+    listed, seeds = body.get("images"), body.get("seeds")
+    texts = [item for item in listed if isinstance(item, str) and item] if isinstance(listed, list) else []
     if len(texts) != 1:
         return tuple(ImageSource(base64=text) for text in texts)
     first = seeds[0] if isinstance(seeds, list) and seeds else None
@@ -83,6 +83,6 @@ def _given(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _object(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = told.get(name)
+def _object(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value = body.get(name)
     return value if isinstance(value, dict) else {}

@@ -1,7 +1,6 @@
 """The provider kind `bedrock`: image models on Amazon Bedrock, `InvokeModel`; synchronous.
 
-Wire contract from the vendor's public reference. There is no key that makes a request safe to repeat, and nothing by
-which a call could be followed or stopped.
+Contract: AWS's public reference. The API has no idempotency key, and no way to poll or cancel a call.
 """
 
 import json
@@ -19,20 +18,20 @@ from services.generator.adapters.providers.http import credentials, model_names
 from services.generator.adapters.providers.http.credentials import KeyOfEntry
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import Generated
 from services.generator.ports import Order
 
-#: An answer holds its images as base64: so much for the largest, and so much more for each.
-MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Bounds of a response, which has its images as base64: for one, and in addition for each.
+MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
 _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 
 
 class BedrockProvider(RemoteProvider):
-    """Asks for images and waits for them. Keys and signatures are sent to `base_url` alone.
+    """Requests images and waits for them. Keys and signatures are sent only to `base_url`.
 
-    `find` is for tests: it stands in for botocore's search for credentials.
+    `find` is for tests, in place of botocore's search for credentials.
     """
 
     traits = Traits(free=False, idempotent=False, resumable=False)
@@ -51,7 +50,7 @@ class BedrockProvider(RemoteProvider):
             credential={},
             api_key=api_key,
             transport=transport,
-            answer_seconds=entry.timeout_seconds,
+            response_seconds=entry.timeout_seconds,
         )
         self._entry = entry
         self._limits = FAMILIES[entry.family]
@@ -80,42 +79,42 @@ class BedrockProvider(RemoteProvider):
         )
 
     async def submit(self, order: Order) -> Generated:
-        """Ask, and wait for the images."""
+        """Requests images and waits for them."""
         if not self._entry.takes_model(order.model):
             raise model_names.unknown(self.name, order.model)
         request = self._entry.request_for(order.model, order.request)
         family = self._entry.family
         seed = models.seed_for(family, order)
         body = json.dumps(models.body_of(family, order, request, seed=seed)).encode()
-        answer = await self._invoke(order.model, body, most=MOST_ANSWER + MOST_PER_IMAGE * order.count)
-        if not answer.is_success:
-            raise errors.refusal_of(self.name, answer)
-        told = read_json(self.name, answer)
-        images = models.images_of(told, seed=seed if order.count == 1 else None)
+        response = await self._invoke(order.model, body, limit=MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count)
+        if not response.is_success:
+            raise errors.refusal_of(self.name, response)
+        content = read_json(self.name, response)
+        images = models.images_of(content, seed=seed if order.count == 1 else None)
         if not images:
-            raise errors.no_image(self.name, answer, told)
+            raise errors.no_image(self.name, response, content)
         return Generated(images=images, cost_micros=self._price(order.model, len(images)))
 
-    async def _invoke(self, model: str, body: bytes, *, most: int) -> Answer:
-        """Send a request with the credential of now; one that was refused for that alone carried nothing out."""
+    async def _invoke(self, model: str, body: bytes, *, limit: int) -> ProviderResponse:
+        """Sends a request with the current credential; sends it again with a renewed one if that is refused."""
         url = f"{self.base_url}/model/{quote(model, safe='')}/invoke"
         if self._signer is None:
-            buy = self._buy
+            send = self._send_paid
 
-            async def with_key(key: str) -> Answer:
+            async def with_key(key: str) -> ProviderResponse:
                 headers = {**_HEADERS, **credentials.bearer(key)}
-                return await buy("POST", url, most=most, content=body, headers=headers)
+                return await send("POST", url, limit=limit, content=body, headers=headers)
 
             return await credentials.send(self._key, with_key, is_refused=_is_denied)
         signed = await self._signer.signed(url, body, _HEADERS)
-        answer = await self._buy("POST", url, most=most, content=body, headers=signed.headers)
-        if not _is_denied(answer):
-            return answer
+        response = await self._send_paid("POST", url, limit=limit, content=body, headers=signed.headers)
+        if not _is_denied(response):
+            return response
         renewed = await self._signer.signed_anew(url, body, _HEADERS, refused=signed)
         if renewed is None:
-            return answer
-        return await self._buy("POST", url, most=most, content=body, headers=renewed.headers)
+            return response
+        return await self._send_paid("POST", url, limit=limit, content=body, headers=renewed.headers)
 
 
-def _is_denied(answer: Answer) -> bool:
-    return answer.status_code in (400, 401, 403) and errors.code_of(answer) in errors.DENIED
+def _is_denied(response: ProviderResponse) -> bool:
+    return response.status_code in (400, 401, 403) and errors.code_of(response) in errors.DENIED

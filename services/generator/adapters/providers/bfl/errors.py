@@ -1,4 +1,4 @@
-"""What the answers of Black Forest Labs mean when they are not images: exactly one classified error each."""
+"""Classifies responses of Black Forest Labs that have no image: exactly one error each."""
 
 import math
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, read_json
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
-MOST_NUMBER = 2**63 - 1
-#: By the status alone: bodies have no code that the reference names. All are answers to a request that was not taken.
+MAX_NUMBER = 2**63 - 1
+#: By the status alone, because the reference names no codes. After all of them the request was not accepted.
 RULES = (
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
@@ -25,60 +25,70 @@ RULES = (
 
 @dataclass(frozen=True, kw_only=True)
 class _Verdict:
+    """The meaning of a task's status without an image."""
+
     code: str
+    """Our code of the error."""
     reason: str
+    """Our reason of the error."""
     message: str
+    """Message for users; `{name}` is the provider's name."""
     retryable: bool = False
+    """Whether another try may succeed."""
     acceptance: Acceptance = Acceptance.ACCEPTED
+    """Whether the provider accepted the request, and so may charge it."""
 
 
 _REFUSED = _Verdict(code="PERMANENT", reason="CONTENT_POLICY", message=MESSAGES["CONTENT_POLICY"])
-#: How a task ended, by its status.
+#: The end of a task, by its status.
 _VERDICTS = {
     "Request Moderated": _REFUSED,
     "Content Moderated": _REFUSED,
     "Error": _Verdict(
-        code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", message="{name} could not finish this time.", retryable=True
+        code="TEMPORARY",
+        reason="PROVIDER_UNAVAILABLE",
+        message=MESSAGES["PROVIDER_UNAVAILABLE"],
+        retryable=True,
     ),
-    # No picture came, and none will: the task has ended.
-    "Ready": _Verdict(code="UNKNOWN", reason="UNCLASSIFIED", message="{name} answered with a success without image."),
+    # The task has ended without an image, and none will come.
+    "Ready": _Verdict(code="UNKNOWN", reason="UNCLASSIFIED", message="{name} returned a success without an image."),
 }
-_STRANGE = _Verdict(
+_UNKNOWN_STATUS = _Verdict(
     code="UNKNOWN",
     reason="UNCLASSIFIED",
-    message="{name} answered with a status that is not known.",
+    message="{name} returned an unknown status.",
     acceptance=Acceptance.UNKNOWN,
 )
 
 
-def verdict(name: str, answer: Answer, *, status: str, task_id: str) -> ProviderError:
-    """Why a task brought no image, by its status; one that nobody knows says nothing of how the task stands."""
-    found = _VERDICTS.get(status, _STRANGE)
+def verdict(name: str, response: ProviderResponse, *, status: str, task_id: str) -> ProviderError:
+    """Returns the error of a task without an image, by its status; after an unknown status the task may go on."""
+    meaning = _VERDICTS.get(status, _UNKNOWN_STATUS)
     return ProviderError(
-        code=found.code,
-        reason=found.reason,
-        message=found.message.format(name=name),
-        retryable=found.retryable,
-        acceptance=found.acceptance,
-        vendor=answer.evidence(code=status, request_id=task_id),
+        code=meaning.code,
+        reason=meaning.reason,
+        message=meaning.message.format(name=name),
+        retryable=meaning.retryable,
+        acceptance=meaning.acceptance,
+        vendor=response.evidence(code=status, request_id=task_id),
     )
 
 
-def not_followable(name: str, evidence: VendorError) -> ProviderError:
-    """A task was begun, and there is no way to follow it: no id, or an address that is not sent the key."""
+def cannot_be_polled(name: str, evidence: VendorError) -> ProviderError:
+    """Returns the error of a task that began and cannot be polled: no id, or a URL that must not get the key."""
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered with a task that cannot be followed.",
+        message=f"{name} returned a task without a usable id or polling address.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,
         vendor=evidence,
     )
 
 
-def vendor_code(answer: Answer) -> str:
-    """What the body calls the error: `error`, or the type of the first field that was refused."""
-    body = _told(answer)
+def vendor_code(response: ProviderResponse) -> str:
+    """Returns the body's `error`, or the type of the first refused field; empty without either."""
+    body = _told(response)
     if isinstance(body.get("error"), str):
         return str(body["error"])
     detail = body.get("detail")
@@ -86,22 +96,22 @@ def vendor_code(answer: Answer) -> str:
     return str(first.get("type") or "") if isinstance(first, dict) else ""
 
 
-def retry_after(answer: Answer) -> float | None:
-    """Seconds to wait as the body says; None leaves it to the standard header."""
-    seconds = _told(answer).get("retry_after")
+def retry_after(response: ProviderResponse) -> float | None:
+    """Returns the seconds to wait from the body; None leaves it to the standard header."""
+    seconds = _told(response).get("retry_after")
     return max(float(seconds), 0.0) if is_number(seconds) else None
 
 
-def is_number(told: Any) -> TypeGuard[float]:
-    """Whether a value of an answer is a number that can be reckoned with."""
-    if isinstance(told, float):
-        return math.isfinite(told)
+def is_number(value: Any) -> TypeGuard[float]:
+    """Returns whether a value is a finite number within 64 bits."""
+    if isinstance(value, float):
+        return math.isfinite(value)
     # JSON has integers of any length.
-    return isinstance(told, int) and not isinstance(told, bool) and abs(told) <= MOST_NUMBER
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
-def _told(answer: Answer) -> Mapping[str, Any]:
+def _told(response: ProviderResponse) -> Mapping[str, Any]:
     try:
-        return read_json("", answer)
+        return read_json("", response)
     except ProviderError:
         return {}

@@ -1,7 +1,7 @@
-"""The provider kind `comfyui` at Comfy API v2: Comfy Cloud, its deployments, and comfy-api-proxy before a server.
+"""The provider kind `comfyui` with Comfy API v2: Comfy Cloud, its deployments, and comfy-api-proxy before a server.
 
-Wire contract from the public OpenAPI description. A workflow becomes a job with an id; it is submitted under a key that
-is never carried out twice, followed by polling, and canceled by its id.
+Contract: the public OpenAPI description. A workflow becomes a job with an id; it is submitted with an idempotency key,
+polled, and canceled by its id.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from services.generator.adapters.providers.comfyui.provider import NAMESPACE
 from services.generator.adapters.providers.comfyui.workflow_provider import WorkflowProvider
 from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import classify, read_json, vendor_codes
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain import foreign_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import (
@@ -34,9 +34,9 @@ BASE_URL = "http://127.0.0.1:8189"
 
 
 class ComfyUIV2Provider(WorkflowProvider):
-    """Submits workflows, follows them and stops them; free where the provider file names no price.
+    """Submits, polls and cancels workflows; free if the provider file has no price.
 
-    Where it names a key and leaves a price out, the service behind it may charge for it: Comfy Cloud does.
+    With a key and a model without a price it counts as not free, because the service may charge: Comfy Cloud does.
     """
 
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -46,29 +46,29 @@ class ComfyUIV2Provider(WorkflowProvider):
         self.traits = Traits(free=is_free, idempotent=True, resumable=True)
 
     async def submit(self, order: Order) -> Operation:
-        """Submit the workflow, with this request in its slots."""
+        """Submits the workflow with the request's values."""
         seed = order.seed if order.seed is not None else workflow.seed_of(order.idempotency_key)
         body = {"workflow": await self._filled(order, seed=seed)}
-        answer = await self._create(body, key=str(uuid5(NAMESPACE, order.idempotency_key)))
-        if answer.status_code == 422 and errors.KEY_REUSED in vendor_codes(answer):
+        response = await self._create(body, key=str(uuid5(NAMESPACE, order.idempotency_key)))
+        if response.status_code == 422 and errors.KEY_REUSED in vendor_codes(response):
             if not self.traits.free:
-                raise errors.answer_lost(self.name)
-            answer = await self._create(body, key=str(uuid4()))
-        if answer.status_code not in (200, 201):
-            raise classify(self.name, answer, errors.V2_RULES)
-        job = read_json(self.name, answer)
+                raise errors.response_lost(self.name)
+            response = await self._create(body, key=str(uuid4()))
+        if response.status_code not in (200, 201):
+            raise classify(self.name, response, errors.V2_RULES)
+        job = read_json(self.name, response)
         urls = job.get("urls")
         links = (
-            {name: told for name, told in urls.items() if name in ("self", "cancel")} if isinstance(urls, dict) else {}
+            {name: url for name, url in urls.items() if name in ("self", "cancel")} if isinstance(urls, dict) else {}
         )
-        state = {name: urljoin(f"{self.base_url}/", str(told)) for name, told in links.items()}
-        told_seed = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
-        about = {"model": order.model, "count": str(order.count)} | told_seed
+        state = {name: urljoin(f"{self.base_url}/", str(link)) for name, link in links.items()}
+        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
+        about = {"model": order.model, "count": str(order.count)} | seed_state
         return operation_errors.named(self.name, job.get("id"), state | about)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how a job stands."""
-        job = self._told(await self._ask("GET", self._address(operation, "self")))
+        """Reads a job's status, and its images when it succeeded."""
+        job = self._job(await self._send_free("GET", self._address(operation, "self")))
         match job.get("status"):
             case "succeeded":
                 return await self._result(operation, job.get("outputs"))
@@ -83,73 +83,73 @@ class ComfyUIV2Provider(WorkflowProvider):
                 share = progress.get("value") if isinstance(progress, dict) else None
                 return Pending(progress=share if isinstance(share, int | float) and 0 <= share <= 1 else None)
             case other:
-                raise operation_errors.not_told(
+                raise operation_errors.status_unknown(
                     self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
                 )
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Stop a job by its id; one that has ended is left as it is."""
-        job = self._told(await self._ask("POST", self._address(operation, "cancel")))
+        """Cancels a job by its id; a job that has ended stays as it is."""
+        job = self._job(await self._send_free("POST", self._address(operation, "cancel")))
         match job.get("status"):
             case "canceled":
                 return CancelOutcome.CONFIRMED
             case "succeeded" | "failed" | "expired":
                 return CancelOutcome.TOO_LATE
             case other:
-                # It stops between two nodes; whoever asks again is told.
-                raise operation_errors.not_told(
+                # It stops between two nodes; the next request shows it.
+                raise operation_errors.status_unknown(
                     self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
                 )
 
-    async def _create(self, body: Mapping[str, Any], *, key: str) -> Answer:
+    async def _create(self, body: Mapping[str, Any], *, key: str) -> ProviderResponse:
         url = f"{self.base_url}/api/v2/jobs"
-        return await self._buy("POST", url, json=body, headers={"Idempotency-Key": key})
+        return await self._send_paid("POST", url, json=body, headers={"Idempotency-Key": key})
 
     async def _upload(self, data: bytes) -> Any:
         name, content, kind = workflow.file_of(data)
         form = {"content_type": kind, "file_path": name}
         try:
             url = f"{self.base_url}/api/v2/assets"
-            answer = await self._buy("POST", url, data=form, files={"file": (name, content, kind)})
-            if answer.status_code not in (200, 201, 202):
-                raise classify(self.name, answer, errors.V2_RULES)
-            told = read_json(self.name, answer).get("id")
-            if not foreign_text.is_name(told):
+            response = await self._send_paid("POST", url, data=form, files={"file": (name, content, kind)})
+            if response.status_code not in (200, 201, 202):
+                raise classify(self.name, response, errors.V2_RULES)
+            asset = read_json(self.name, response).get("id")
+            if not foreign_text.is_name(asset):
                 raise operation_errors.unclassified(self.name, "an asset without an id", acceptance=Acceptance.UNKNOWN)
         except ProviderError as error:
             error.acceptance = Acceptance.NOT_ACCEPTED
             raise
-        return {"__type": "core/ASSET", "info": {"id": told}}
+        return {"__type": "core/ASSET", "info": {"id": asset}}
 
     def _address(self, operation: Operation, name: str) -> str:
-        """The job's own address, as it was told; made of its id where that is not the API's own."""
+        """Returns the URL that the response named; one made from the job's id if that is not the API's."""
         built = f"{self.base_url}/api/v2/jobs/{quote(operation.id, safe='')}{'/cancel' if name == 'cancel' else ''}"
         return self._own(operation.state.get(name, ""), instead=built)
 
-    def _told(self, answer: Answer) -> Mapping[str, Any]:
-        """The job of an answer about it."""
-        if answer.status_code == 404:
+    def _job(self, response: ProviderResponse) -> Mapping[str, Any]:
+        """Returns the job in a response. Raises `ProviderError` if there is none."""
+        if response.status_code == 404:
             raise operation_errors.gone(self.name)
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise operation_errors.not_told(self.name, str(answer.status_code))
-        if answer.status_code != 200:
-            refusal = classify(self.name, answer, errors.V2_RULES)
+        if response.status_code == 429 or response.status_code >= 500:
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
+        if response.status_code != 200:
+            refusal = classify(self.name, response, errors.V2_RULES)
             refusal.acceptance = Acceptance.UNKNOWN
             raise refusal
         try:
-            return read_json(self.name, answer)
+            return read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "not its own format") from error
+            raise operation_errors.status_unknown(self.name, "not its own format") from error
 
-    def _failed(self, operation: Operation, told: Any) -> ProviderError:
-        error = told if isinstance(told, dict) else {}
+    def _failed(self, operation: Operation, failure: Any) -> ProviderError:
+        error = failure if isinstance(failure, dict) else {}
         kind, message = (str(error.get(part) or "") for part in ("code", "message"))
         return errors.failed(self.name, kind, message, prompt_id=operation.id)
 
     async def _result(self, operation: Operation, outputs: Any) -> Generated:
         wanted, seed = operation.state.get("count", ""), operation.state.get("seed", "")
-        listed = [one for one in outputs if isinstance(one, dict)] if isinstance(outputs, list) else []
-        urls = [one.get("url") for one in listed if one.get("type") == "image"]
+        listed = [item for item in outputs if isinstance(item, dict)] if isinstance(outputs, list) else []
+        urls = [item.get("url") for item in listed if item.get("type") == "image"]
         found = [urljoin(f"{self.base_url}/", url) for url in urls if isinstance(url, str) and url]
         found = found[: int(wanted) if wanted.isdecimal() else None]
         if not found:

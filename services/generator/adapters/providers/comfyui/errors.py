@@ -1,4 +1,4 @@
-"""What ComfyUI's answers mean when they are not images: exactly one classified error each."""
+"""Classifies responses of ComfyUI that have no image: exactly one error each."""
 
 import re
 from collections.abc import Mapping
@@ -9,12 +9,12 @@ from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
-#: Of a failure's words, so many characters are looked at.
-MOST_SEARCHED = 4000
+#: Characters of a failure's text that are searched.
+MAX_SEARCHED_CHARACTERS = 4000
 _NO_WORKFLOW = ("no_prompt", "invalid_prompt", "invalid_prompt_id", "missing_node_type", "prompt_no_outputs")
 
-#: Answers to a prompt that was not queued: by the server's own code, then by the status. The server itself knows no
-#: credential, no credit and no limit; those are words of a proxy in front of it.
+#: Responses to a prompt that was not queued: by the server's own code, then by the status. The server itself has no
+#: credential, credit or limit; a proxy in front of it may.
 RULES = (
     *(Rule(status=400, vendor_code=code, code="PERMANENT", reason="PROVIDER_REJECTED") for code in _NO_WORKFLOW),
     Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
@@ -28,9 +28,9 @@ RULES = (
 )
 
 
-#: What Comfy API v2 says of a key that it knows: the call is not carried out again.
+#: Code of Comfy API v2 for an idempotency key that it has seen: the call is not carried out again.
 KEY_REUSED = "idempotency_key_reuse"
-#: Answers of Comfy API v2, by the code in its envelope (`ErrorEnvelope` of its description), then as above.
+#: Responses of Comfy API v2: by the code in its `ErrorEnvelope`, then as above.
 V2_RULES = (
     Rule(vendor_code="workflow_format_ui", code="PERMANENT", reason="PROVIDER_REJECTED"),
     Rule(vendor_code="missing_asset", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
@@ -42,19 +42,23 @@ V2_RULES = (
 
 @dataclass(frozen=True, kw_only=True)
 class ServerFailure:
-    """What an exception in a node means, by the words of its type and message."""
+    """The meaning of an exception in a node, by the text of its type and message."""
 
     words: re.Pattern[str]
+    """Pattern that the text contains."""
     code: str
+    """Our code of the error."""
     reason: str
+    """Our reason of the error."""
     retryable: bool = False
+    """Whether another try may succeed."""
 
 
 def _failure(words: str, code: str, reason: str, *, retryable: bool = False) -> ServerFailure:
     return ServerFailure(words=re.compile(words, re.IGNORECASE), code=code, reason=reason, retryable=retryable)
 
 
-#: The last two groups are of nodes that ask a vendor elsewhere; the server has no filter of its own.
+#: All but the first are of nodes that call another company's API; the server itself has no filter.
 FAILURES = (
     _failure(r"OutOfMemory|out of memory", "TEMPORARY", "PROVIDER_UNAVAILABLE", retryable=True),
     _failure(r"^Exception: Unauthorized: Please login", "AUTH_ERROR", "PROVIDER_AUTH"),
@@ -68,12 +72,12 @@ _WORDS = {
 }
 
 
-def answer_lost(name: str) -> ProviderError:
-    """The call was taken before, and its answer did not arrive: by its key alone its job cannot be found."""
+def response_lost(name: str) -> ProviderError:
+    """Returns the error of a call that was accepted before and whose response is lost; the key finds no job."""
     return ProviderError(
         code="TIMEOUT",
         reason="RESULT_LOST",
-        message=f"{name} took this call before, and does not tell by which job; a retry pays again.",
+        message=f"{name} accepted this call before and does not say as which job; a retry is charged again.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
         vendor=VendorError(http_status=422, code=KEY_REUSED),
@@ -81,18 +85,18 @@ def answer_lost(name: str) -> ProviderError:
 
 
 def ending_of(name: str, status: Mapping[str, Any]) -> ProviderError | None:
-    """Why a prompt came to a bad end, by the events in its history; None when it ended well."""
+    """Returns the error of a prompt, by the events in its history; None if it succeeded."""
     listed = status.get("messages")
-    pairs = [one for one in listed if isinstance(one, list) and len(one) == 2] if isinstance(listed, list) else []
-    events = {told: data if isinstance(data, dict) else {} for told, data in pairs if isinstance(told, str)}
+    pairs = [item for item in listed if isinstance(item, list) and len(item) == 2] if isinstance(listed, list) else []
+    events = {event: data if isinstance(data, dict) else {} for event, data in pairs if isinstance(event, str)}
     if "execution_interrupted" in events:
         return operation_errors.stopped(name)
     if "execution_error" in events or status.get("status_str") == "error":
         return _failed(name, events.get("execution_error", {}))
     if status.get("status_str", "success") != "success":
-        told = operation_errors.status(status["status_str"])
+        evidence = operation_errors.status(status["status_str"])
         return operation_errors.unclassified(
-            name, operation_errors.UNKNOWN_STATUS, acceptance=Acceptance.ACCEPTED, vendor=told
+            name, operation_errors.UNKNOWN_STATUS, acceptance=Acceptance.ACCEPTED, vendor=evidence
         )
     return None
 
@@ -103,9 +107,9 @@ def _failed(name: str, event: Mapping[str, Any]) -> ProviderError:
 
 
 def failed(name: str, kind: str, message: str, *, prompt_id: str) -> ProviderError:
-    """What it means that a workflow broke, by the type and the words of it."""
-    words = f"{kind}: {message}"[:MOST_SEARCHED]
-    found = next((one for one in FAILURES if one.words.search(words)), _ELSE)
+    """Returns the error of a workflow that failed, by the type and the text of its exception."""
+    words = f"{kind}: {message}"[:MAX_SEARCHED_CHARACTERS]
+    found = next((item for item in FAILURES if item.words.search(words)), _ELSE)
     return ProviderError(
         code=found.code,
         reason=found.reason,

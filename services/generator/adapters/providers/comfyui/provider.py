@@ -1,8 +1,8 @@
-"""The provider kind `comfyui`: workflows on a ComfyUI server of one's own; queued, polled, free.
+"""The provider kind `comfyui`: workflows on a self-hosted ComfyUI server; queued, polled, free.
 
-Wire contract from the server's public source and documents. A prompt is queued under an id that follows from the call,
-looked up in the history and in the queue, and its images are read from the server itself. Its progress comes over a
-websocket, where there is one; nothing depends on that.
+Contract: the server's public source and documents. A prompt is queued under an id made from the call's id, searched in
+the history and in the queue, and its images are read from the server. Progress arrives over a websocket, if the server
+has one; nothing depends on it.
 """
 
 from collections import deque
@@ -32,49 +32,49 @@ from services.generator.domain.provider_results import (
 from services.generator.ports import Order
 
 BASE_URL = "http://127.0.0.1:8188"
-#: The queue and the history repeat whole workflows, those of others among them.
-MOST_ANSWER = 32 * 1024 * 1024
-#: How older servers answer to what they do not know.
-_NO_SUCH_WAY = frozenset({404, 405})
-#: Where the ids of prompts come from.
+#: Bound of the queue and the history, which repeat whole workflows, also those of other clients.
+MAX_RESPONSE_BYTES = 32 * 1024 * 1024
+#: Statuses of older servers for a path that they do not have.
+_NO_SUCH_PATH = frozenset({404, 405})
+#: Namespace of prompt ids, which are made from call ids.
 NAMESPACE = UUID("5d5c2a7e-6f0b-4f7e-9c55-0f1f5d3c8a21")
 
 
 class ComfyUIProvider(WorkflowProvider):
-    """Queues workflows, looks after them and stops them."""
+    """Queues, polls and cancels workflows."""
 
     traits = Traits(free=True, idempotent=False, resumable=True)
-    free_question = "system_stats"
+    check_path = "system_stats"
 
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
-        # A prompt that was taken out of the queue leaves no trace at the server.
+        # A prompt that was removed from the queue leaves no trace at the server.
         self._taken_out: deque[str] = deque(maxlen=1000)
 
     async def submit(self, order: Order) -> Operation:
-        """Queue the workflow, with this request in its slots."""
+        """Queues the workflow with the request's values."""
         seed = order.seed if order.seed is not None else workflow.seed_of(order.call_id)
         filled = await self._filled(order, seed=seed)
         own_id = str(uuid5(NAMESPACE, order.call_id))
-        # The server tells a prompt's progress to the client of this id: each call is one of its own.
+        # The server sends a prompt's progress to the client of this id: each call is its own client.
         body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
-        answer = await self._buy("POST", f"{self.base_url}/prompt", json=body)
-        if not answer.is_success:
-            raise classify(self.name, answer, errors.RULES)
+        response = await self._send_paid("POST", f"{self.base_url}/prompt", json=body)
+        if not response.is_success:
+            raise classify(self.name, response, errors.RULES)
         # Older servers choose the id themselves.
-        named = read_json(self.name, answer).get("prompt_id")
+        named = read_json(self.name, response).get("prompt_id")
         state = {"model": order.model, "count": str(order.count), "client_id": own_id}
-        # The images of a batch come from one seed, and only the first could be had by it alone.
-        told = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
-        return operation_errors.named(self.name, named, state | told)
+        # The images of a batch share one seed, which alone would repeat only the first.
+        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
+        return operation_errors.named(self.name, named, state | seed_state)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how a prompt stands."""
+        """Reads a prompt's state, and its images when it has ended."""
         ended = await self._history(operation.id)
         if ended is None:
             if await self._place(operation.id):
                 return Pending()
-            # It may have ended between the two looks.
+            # It may have ended between the two requests.
             ended = await self._history(operation.id)
         if ended is None:
             taken_out = operation.id in self._taken_out
@@ -86,61 +86,63 @@ class ComfyUIProvider(WorkflowProvider):
         return await self._result(operation, ended.get("outputs"))
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Report how far the workflow is, as long as the server tells it."""
+        """Reports the workflow's progress while the server sends it; returns whether the prompt ended."""
         if "client_id" not in operation.state:
             return False
         progress = WorkflowProgress(self._entry.settings.workflow, operation.id)
         query = urlencode({"clientId": operation.state["client_id"]})
-        async with aclosing(self._listen(f"{self.base_url}/ws?{query}")) as told:
-            async for message in told:
-                if progress.heed(message):
+        async with aclosing(self._listen(f"{self.base_url}/ws?{query}")) as messages:
+            async for message in messages:
+                if progress.update(message):
                     report(progress.share)
                 if progress.ended:
                     return True
         return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Stop a prompt by its id, whether it waits or runs."""
+        """Cancels a prompt by its id, whether it waits or runs."""
         folder = "jobs" if self.base_url.endswith("/api") else "api/jobs"
         url = f"{self.base_url}/{folder}/{quote(operation.id, safe='')}/cancel"
-        answer = await self._ask("POST", url)
-        if answer.status_code in _NO_SUCH_WAY:
+        response = await self._send_free("POST", url)
+        if response.status_code in _NO_SUCH_PATH:
             return await self._cancel_in_two_steps(operation)
-        told = answer.json() if answer.status_code == 200 else None
-        if not isinstance(told, dict) or not isinstance(told.get("cancelled"), bool):
-            raise operation_errors.not_told(self.name, str(answer.status_code))
-        if told["cancelled"]:
+        body = response.json() if response.status_code == 200 else None
+        if not isinstance(body, dict) or not isinstance(body.get("cancelled"), bool):
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
+        if body["cancelled"]:
             self._taken_out.append(operation.id)
         return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
 
     async def _cancel_in_two_steps(self, operation: Operation) -> CancelOutcome:
-        """Take a prompt out of the queue, or stop it where it is the one that runs: the way of older servers."""
+        """Removes a prompt from the queue, or interrupts it if it is the one that runs, as older servers require."""
         place = await self._place(operation.id)
         if place == "queue_pending":
             await self._tell("queue", {"delete": [operation.id]})
             place = await self._place(operation.id)
             if place == "queue_pending":
-                raise operation_errors.not_told(self.name, "still queued")
+                raise operation_errors.status_unknown(self.name, "still queued")
             if place is None and await self._history(operation.id) is None:
                 self._taken_out.append(operation.id)
         if place == "queue_running":
-            # Some ignore the id and stop whatever runs: only after a look that shows that it is ours.
+            # Some servers ignore the id and stop any prompt: only after the queue shows that ours runs.
             await self._tell("interrupt", {"prompt_id": operation.id})
             return CancelOutcome.CONFIRMED
         return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Images are the server's own, behind the key where it wants one; Comfy Cloud sends from there to storage."""
+        """Returns the key for the server's own URLs; Comfy Cloud redirects from them to storage without it."""
         return self._key_for_own(url)
 
     async def _upload(self, data: bytes) -> str:
-        """Bring an image to the server; the name by which a workflow loads it. Nothing is queued by that."""
+        """Uploads an image and returns the name by which a workflow loads it; nothing is queued by that."""
         try:
-            answer = await self._buy("POST", f"{self.base_url}/upload/image", files={"image": workflow.file_of(data)})
-            if answer.status_code != 200:
-                raise classify(self.name, answer, errors.RULES)
-            told = read_json(self.name, answer)
-            named, folder = told.get("name"), told.get("subfolder")
+            response = await self._send_paid(
+                "POST", f"{self.base_url}/upload/image", files={"image": workflow.file_of(data)}
+            )
+            if response.status_code != 200:
+                raise classify(self.name, response, errors.RULES)
+            file = read_json(self.name, response)
+            named, folder = file.get("name"), file.get("subfolder")
             if not isinstance(named, str) or not named:
                 raise operation_errors.unclassified(
                     self.name, "an upload without a name", acceptance=Acceptance.UNKNOWN
@@ -151,39 +153,39 @@ class ComfyUIProvider(WorkflowProvider):
         return f"{folder}/{named}" if isinstance(folder, str) and folder else named
 
     async def _look(self, path: str) -> Mapping[str, Any]:
-        answer = await self._ask("GET", f"{self.base_url}/{path}", most=MOST_ANSWER)
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise operation_errors.not_told(self.name, str(answer.status_code))
-        if answer.status_code != 200:
-            refusal = classify(self.name, answer, errors.RULES)
+        response = await self._send_free("GET", f"{self.base_url}/{path}", limit=MAX_RESPONSE_BYTES)
+        if response.status_code == 429 or response.status_code >= 500:
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
+        if response.status_code != 200:
+            refusal = classify(self.name, response, errors.RULES)
             refusal.acceptance = Acceptance.UNKNOWN
             raise refusal
         try:
-            return read_json(self.name, answer)
+            return read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "not its own format") from error
+            raise operation_errors.status_unknown(self.name, "not its own format") from error
 
     async def _history(self, prompt_id: str) -> Mapping[str, Any] | None:
-        """What became of a prompt; None while it has not ended, or when nobody knows it."""
+        """Returns the history of a prompt; None while it has not ended, or if the server does not know it."""
         ended = (await self._look(f"history/{quote(prompt_id, safe='')}")).get(prompt_id)
         if ended is not None and not isinstance(ended, dict):
-            raise operation_errors.not_told(self.name, "a strange history")
+            raise operation_errors.status_unknown(self.name, "an unreadable history")
         return ended
 
     async def _place(self, prompt_id: str) -> str | None:
-        """The list of the queue in which a prompt stands."""
-        told = await self._look("queue")
+        """Returns the queue's list that has the prompt: `queue_running`, `queue_pending`, or None."""
+        queue = await self._look("queue")
         for place in ("queue_running", "queue_pending"):
-            if not isinstance(told.get(place), list):
-                raise operation_errors.not_told(self.name, "a strange queue")
-            if any(isinstance(one, list) and one[1:2] == [prompt_id] for one in told[place]):
+            if not isinstance(queue.get(place), list):
+                raise operation_errors.status_unknown(self.name, "an unreadable queue")
+            if any(isinstance(item, list) and item[1:2] == [prompt_id] for item in queue[place]):
                 return place
         return None
 
     async def _tell(self, path: str, body: Mapping[str, Any]) -> None:
-        answer = await self._ask("POST", f"{self.base_url}/{path}", json=body)
-        if answer.status_code not in (200, 204):
-            raise operation_errors.not_told(self.name, str(answer.status_code))
+        response = await self._send_free("POST", f"{self.base_url}/{path}", json=body)
+        if response.status_code not in (200, 204):
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
 
     async def _result(self, operation: Operation, outputs: Any) -> Generated:
         wanted, seed = operation.state.get("count", ""), operation.state.get("seed", "")
@@ -191,7 +193,7 @@ class ComfyUIProvider(WorkflowProvider):
         if not found:
             raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
         echoed = int(seed) if seed.isdecimal() else None
-        # A name may hold half a letter, which no address can.
+        # A name may have a lone surrogate, which no URL can carry.
         queries = [urlencode(file, errors="replace") for file in found]
         images = await self._pictures([f"{self.base_url}/view?{query}" for query in queries], seed=echoed)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

@@ -1,4 +1,4 @@
-"""Workflows of ComfyUI as data: a request put into the slots of one, and the files that go in and come out."""
+"""ComfyUI's workflows as data: a request's values in their inputs, and the files that they load and save."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
 from services.generator.ports import Order
 
-#: 53 bits: a seed survives JSON readers that know only floating-point numbers.
+#: JSON readers with only floating-point numbers keep 53 bits exactly.
 SEED_BITS = 53
 _FORMATS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"))
 Workflow = dict[str, dict[str, Any]]
 
 
 def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
-    """The entry's workflow with a request in it. Raises `ProviderError` for what it has no input for."""
+    """Returns the entry's workflow with a request's values. Raises `ProviderError` for a value without an input."""
     settings = entry.settings
     request = entry.request_for(order.model, order.request)
     found = {
@@ -44,49 +44,49 @@ def _inputs_of_model(entry: ComfyUIEntry, model: str) -> Mapping[str, Any]:
 
 
 def _option(entry: ComfyUIEntry, name: str, value: Any) -> tuple[str, Any]:
-    """The input that an option sets, and what it is set to."""
+    """Returns the input that an option sets, and its value."""
     settings = entry.settings
     choice = settings.choices.get(name)
     if choice is not None:
         if not isinstance(value, str) or value not in choice.values:
-            raise options.not_taken(entry.name, name, f"it must be one of {', '.join(choice.values)[:500]}")
+            raise options.option_refused(entry.name, name, f"it must be one of {', '.join(choice.values)[:500]}")
         return choice.input, choice.values[value]
     if name in settings.kept_inputs:
-        raise options.not_taken(entry.name, name[:100], "the provider file lists what it may be")
+        raise options.option_refused(entry.name, name[:100], "the provider file sets it by model or by choice")
     if not settings.can_set(name) or not isinstance(value, (str, int, float)):
         raise _no_such_option(entry.name, name)
     return name, value
 
 
 def put(workflow: Workflow, address: str, value: Any) -> None:
-    """Set the input at `NODE.inputs.NAME`."""
+    """Sets the input `NODE.inputs.NAME`."""
     node, _, name = address.partition(".inputs.")
     workflow[node]["inputs"][name] = value
 
 
 def seed_of(call_id: str) -> int:
-    """A seed for a call that has none: with a workflow's own, each call would draw the same picture."""
+    """Returns a seed for a call without one; with the workflow's seed, every call would draw the same image."""
     return int.from_bytes(hashlib.sha256(call_id.encode()).digest()[:8], "big") >> (64 - SEED_BITS)
 
 
 def file_of(data: bytes) -> tuple[str, bytes, str]:
-    """An input image as a file of a form. The same image has the same name: the server keeps it once."""
+    """Returns an input image as the file of a form. Equal images have equal names, so the server keeps one."""
     name = f"calotype-{hashlib.sha256(data).hexdigest()[:32]}"
     found = next((form for start, form in _FORMATS if data.startswith(start)), None)
     return (f"{name}.{found}", data, f"image/{found}") if found else (name, data, "application/octet-stream")
 
 
 def saved(outputs: Any) -> list[dict[str, str]]:
-    """The files that a history names, in its order; those of previews only where nothing was saved."""
+    """Returns the files that a history names, in its order; previews only if nothing was saved."""
     nodes = outputs.values() if isinstance(outputs, dict) else ()
     lists = [node.get("images") for node in nodes if isinstance(node, dict)]
-    told = [file for one in lists if isinstance(one, list) for file in one]
-    files = [_file(one) for one in told if isinstance(one, dict) and isinstance(one.get("filename"), str)]
-    return [one for one in files if one["type"] == "output"] or [one for one in files if one["type"] == "temp"]
+    listed = [file for item in lists if isinstance(item, list) for file in item]
+    files = [_file(item) for item in listed if isinstance(item, dict) and isinstance(item.get("filename"), str)]
+    return [item for item in files if item["type"] == "output"] or [item for item in files if item["type"] == "temp"]
 
 
-def _file(told: Mapping[str, Any]) -> dict[str, str]:
-    return {part: str(told.get(part) or "") for part in ("filename", "subfolder", "type")}
+def _file(file: Mapping[str, Any]) -> dict[str, str]:
+    return {part: str(file.get(part) or "") for part in ("filename", "subfolder", "type")}
 
 
 def _fields(request: Request, *, count: int, seed: int) -> Mapping[Slot, Any]:
@@ -105,7 +105,7 @@ def _no_such_option(name: str, address: str) -> ProviderError:
     return ProviderError(
         code="PERMANENT",
         reason="UNSUPPORTED",
-        message=f"{name} has a workflow without an input {address[:100]!r} that takes such a value.",
+        message=f"The workflow of {name} has no input {address[:100]!r} that takes such a value.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,
     )

@@ -1,4 +1,4 @@
-"""What both of ComfyUI's APIs share: an entry is a workflow, and its pictures lie on the server itself."""
+"""The base class for both of ComfyUI's APIs: an entry is a workflow, and its images are files of the server."""
 
 from abc import abstractmethod
 from typing import Any
@@ -16,12 +16,12 @@ from services.generator.domain.provider_results import ImageSource
 from services.generator.ports import Order
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: A picture that is read with the key, and so not by whoever reads the others.
-MOST_PICTURE = 64 * 1024 * 1024
+#: Bound of an image that is read here with the key; all others are fetched by the image reader.
+MAX_IMAGE_BYTES = 64 * 1024 * 1024
 
 
 class WorkflowProvider(RemoteProvider):
-    """A provider whose entry is a workflow. The key, if there is one, is sent to `base_url` alone."""
+    """A provider whose entry is a workflow. The key, if there is one, is sent only to `base_url`."""
 
     def __init__(
         self, entry: ComfyUIEntry, *, base_url: str, api_key: str, transport: httpx.AsyncBaseTransport | None
@@ -40,7 +40,6 @@ class WorkflowProvider(RemoteProvider):
         self._has_key = bool(api_key)
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        """What the workflow takes is named in `settings.slots`."""
         settings = self._entry.settings
         sized = "width" in settings.slots
         return provider_pb2.Capabilities(
@@ -56,34 +55,34 @@ class WorkflowProvider(RemoteProvider):
         )
 
     def mask_form(self, model: str) -> MaskForm:
-        """Some nodes read what is transparent, others what is white."""
+        """Returns TWO_WAY: some nodes edit the transparent area, others the white area."""
         return MaskForm.TWO_WAY
 
     async def _filled(self, order: Order, *, seed: int) -> workflow.Workflow:
-        """The workflow with a request in it, its pictures brought to the server."""
+        """Returns the workflow with the request's values, after uploading its images."""
         filled = workflow.filled(self._entry, order, seed=seed)
         slots = self._entry.settings.slots
-        brought = input_images.of_order(order)
-        for address, data in zip(self._entry.settings.image_slots, brought.images, strict=False):
+        attached = input_images.of_order(order)
+        for address, data in zip(self._entry.settings.image_slots, attached.images, strict=False):
             workflow.put(filled, address, await self._upload(data))
         slot = slots.get("mask")
-        if brought.mask is not None and isinstance(slot, str):
-            workflow.put(filled, slot, await self._upload(brought.mask))
+        if attached.mask is not None and isinstance(slot, str):
+            workflow.put(filled, slot, await self._upload(attached.mask))
         return filled
 
     @abstractmethod
     async def _upload(self, data: bytes) -> Any:
-        """Bring a picture to the server; what a workflow has where it is loaded. Nothing is queued by that."""
+        """Uploads an image and returns the value that loads it in a workflow; nothing is queued by that."""
 
     async def _picture(self, url: str, *, seed: int | None) -> ImageSource:
-        """A picture of the server's. Where that asks for a key, it is read here: whoever reads the others has none."""
+        """Returns an image of the server; with a key it is read here, because the image reader has no key."""
         if not self._has_key or self._own(url, instead="") != url:
             return ImageSource(url=url, seed=seed)
-        answer = await self._ask("GET", url, most=MOST_PICTURE)
-        if answer.status_code == 200 and not answer.is_cut and answer.broken is None:
-            return ImageSource(data=answer.content, seed=seed)
-        # It may lie elsewhere, where the key does not go. What cannot be had is told so by whoever reads the others.
-        elsewhere = answer.headers.get("location", "") if answer.status_code in _REDIRECTS else ""
+        response = await self._send_free("GET", url, limit=MAX_IMAGE_BYTES)
+        if response.status_code == 200 and not response.is_cut and response.broken is None:
+            return ImageSource(data=response.content, seed=seed)
+        # A redirect leads to storage, where the key does not go. If the image is missing, the image reader reports it.
+        elsewhere = response.headers.get("location", "") if response.status_code in _REDIRECTS else ""
         return ImageSource(url=urljoin(url, elsewhere), seed=seed)
 
     async def _pictures(self, urls: list[str], *, seed: int | None) -> tuple[ImageSource, ...]:

@@ -1,4 +1,4 @@
-"""What the ways in which a local pipeline fails mean: exactly one classified error each."""
+"""Classifies the failures of a local pipeline: exactly one error each."""
 
 from dataclasses import dataclass
 
@@ -15,26 +15,31 @@ from services.generator.domain.provider_results import Acceptance, ProviderError
 
 @dataclass(frozen=True, kw_only=True)
 class Meaning:
-    """What a failure means; `words` follow the provider's name."""
+    """The meaning of a failure."""
 
     code: str
+    """Our code of the error."""
     reason: str
+    """Our reason of the error."""
     words: str
+    """Message for users, after the provider's name."""
     retryable: bool = False
+    """Whether another try may succeed."""
     acceptance: Acceptance = Acceptance.NOT_ACCEPTED
+    """Whether the drawing began."""
 
 
-#: By the failure's class. What is none of these is a defect, and nobody knows how far it got.
+#: Meanings by the failure's class. Any other exception is a defect.
 MEANINGS: dict[type[DiffusionFailed], Meaning] = {
     OutOfMemory: Meaning(
-        code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", words="has too little memory for this now.", retryable=True
+        code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", words="has too little free memory now.", retryable=True
     ),
     ModelUnusable: Meaning(code="PERMANENT", reason="PROVIDER_REJECTED", words="cannot load its model."),
     Unsupported: Meaning(code="PERMANENT", reason="UNSUPPORTED", words="cannot draw this"),
     Flagged: Meaning(
         code="PERMANENT",
         reason="CONTENT_POLICY",
-        words="withheld a picture: its safety checker flagged it.",
+        words="withheld an image: its safety checker flagged it.",
         acceptance=Acceptance.ACCEPTED,
     ),
     DrawingStopped: Meaning(
@@ -48,9 +53,9 @@ MEANINGS: dict[type[DiffusionFailed], Meaning] = {
 
 
 def classified(name: str, failure: DiffusionFailed) -> ProviderError:
-    """The error of a failure; what the library said is kept as evidence."""
+    """Returns the error of a failure; the library's message is kept as evidence."""
     meaning = MEANINGS[type(failure)]
-    # What cannot be drawn, and why, is for the caller to mend; where a model lies is not.
+    # Users can correct what cannot be drawn, so they see the cause; other causes may name the operator's paths.
     why = f": {failure}." if isinstance(failure, Unsupported) else ""
     return ProviderError(
         code=meaning.code,

@@ -1,6 +1,6 @@
-"""Drawing with a diffusion pipeline, in one thread: a pipeline is loaded once, and is not reentrant.
+"""Drawing with a diffusion pipeline in one thread: a pipeline is loaded once and is not reentrant.
 
-Knows no library: `load` gives the pipeline, as `torch_pipeline` does.
+Imports no machine-learning library: `load` returns the pipeline, as `torch_pipeline.load` does.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-#: How a picture is written: lossless, or so that nobody sees the loss.
+#: Pillow's options for writing an image: lossless, or without a visible loss.
 _SAVING: dict[str, dict[str, Any]] = {
     "png": {"compress_level": 6},
     "jpeg": {"quality": 92, "subsampling": 0, "optimize": True},
@@ -25,58 +25,64 @@ _OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate memory")
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
-    """What is to be drawn: an image for each seed; without a size, the pipeline's own."""
+    """One call of a pipeline."""
 
     prompt: str
+    """What to draw."""
     seeds: tuple[int, ...]
+    """A seed for each image."""
     output_format: str
+    """`png`, `jpeg` or `webp`."""
     negative_prompt: str | None = None
+    """What not to draw; None for nothing."""
     size: tuple[int, int] | None = None
-    #: The picture to begin with; and what of it is to be drawn anew, grey, of its size: white is wholly.
+    """Width and height in pixels; None for the pipeline's default."""
     picture: Image.Image | None = None
+    """Input image to start from (RGB); None for text alone."""
     mask: Image.Image | None = None
-    #: Further arguments, by the pipeline's own names.
+    """Grey image of the same size: the whiter, the more is redrawn; None for the whole image."""
     arguments: Mapping[str, float] = field(default_factory=dict)
+    """Further arguments, by the pipeline's names."""
 
 
 class Pipeline(Protocol):
-    """A model that is ready to draw."""
+    """A loaded model."""
 
     def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> Sequence[Image.Image]:
-        """The images. Tells `step` after each step what share is done, and lets pass what that raises.
+        """Returns the images. Calls `step` after each step with the share done (0 to 1); its exceptions pass through.
 
         Raises `Unsupported` or `Flagged`.
         """
 
 
 class DiffusionFailed(Exception):
-    """There is no picture."""
+    """A drawing ended without an image."""
 
 
 class ModelUnusable(DiffusionFailed):
-    """The model, or what it needs, is not there or does not load."""
+    """The model, or a library or device that it needs, is missing or cannot be loaded."""
 
 
 class Unsupported(DiffusionFailed):
-    """The model cannot draw this."""
+    """The model cannot draw the request; the message completes "PROVIDER cannot draw this:"."""
 
 
 class Flagged(DiffusionFailed):
-    """The model's safety checker withheld a picture."""
+    """The model's safety checker withheld an image."""
 
 
 class OutOfMemory(DiffusionFailed):
-    """The device has no room for this at present."""
+    """The device has too little free memory."""
 
 
 class DrawingStopped(DiffusionFailed):
-    """Nobody wants this drawing any more."""
+    """The drawing was canceled, or the provider is closing."""
 
 
 class Diffusion:
     """A pipeline in its thread. `draw` may be canceled at any time; the drawing then ends at its next step.
 
-    The pipeline is loaded by the first drawing. Drawings wait for each other, also for one that is ending.
+    The first drawing loads the pipeline. Drawings run one after the other.
     """
 
     def __init__(self, load: Callable[[], Pipeline]) -> None:
@@ -86,40 +92,40 @@ class Diffusion:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="diffusion")
 
     async def draw(self, drawing: Drawing, report: Callable[[float], None]) -> list[bytes]:
-        """The encoded images, one for each seed; all progress is reported before. Raises `DiffusionFailed`."""
+        """Returns the encoded images, one for each seed, after reporting all progress. Raises `DiffusionFailed`."""
         loop = asyncio.get_running_loop()
-        unwanted = threading.Event()
-        untold: deque[float] = deque()
+        canceled = threading.Event()
+        unreported: deque[float] = deque()
 
-        def tell() -> None:
-            while untold:
-                share = untold.popleft()
-                if not unwanted.is_set():
+        def report_all() -> None:
+            while unreported:
+                share = unreported.popleft()
+                if not canceled.is_set():
                     report(share)
 
         def step(share: float) -> None:
-            if unwanted.is_set() or self._closing.is_set():
+            if canceled.is_set() or self._closing.is_set():
                 raise DrawingStopped
-            untold.append(share)
-            loop.call_soon_threadsafe(tell)
+            unreported.append(share)
+            loop.call_soon_threadsafe(report_all)
 
         try:
             return await loop.run_in_executor(self._thread, self._draw, drawing, step)
         except asyncio.CancelledError:
-            unwanted.set()
+            canceled.set()
             raise
         finally:
-            # What the thread scheduled may not have run yet: since Python 3.14, work that has ended before the executor
-            # returns its future gives a future that is done at once, and awaiting that does not let the loop run.
-            tell()
+            # Callbacks that the thread scheduled may not have run yet: since Python 3.14, work that ended before the
+            # executor returns its future gives a future that is done at once, and awaiting it does not run the loop.
+            report_all()
 
     async def close(self) -> None:
-        """Stop drawing, and wait until the thread has ended."""
+        """Stops drawing and waits until the thread has ended."""
         self._closing.set()
         await asyncio.to_thread(self._thread.shutdown, cancel_futures=True)
         self._pipeline = None
 
-    # What follows runs in the thread.
+    # The methods below run in the thread.
 
     def _draw(self, drawing: Drawing, step: Callable[[float], None]) -> list[bytes]:
         failure: DiffusionFailed
@@ -131,7 +137,7 @@ class Diffusion:
             if not _is_out_of_memory(error):
                 raise
             failure = OutOfMemory("The device is out of memory.")
-        # Raised here and not above: the frames that an error remembers hold the memory that the next drawing needs.
+        # Raised here and not above: an error's frames would keep the memory that the next drawing needs.
         raise failure
 
     def _drawn(self, drawing: Drawing, step: Callable[[float], None]) -> list[bytes]:
@@ -141,14 +147,14 @@ class Diffusion:
         images = self._pipeline(drawing, step)
         for image in images:
             if drawing.size is not None and image.size != drawing.size:
-                raise Unsupported(f"made {image.width}x{image.height} instead; side_multiple may be too small")
+                raise Unsupported(f"it made {image.width}x{image.height} instead; side_multiple may be too small")
         return [_encoded(image, drawing.output_format) for image in images]
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # Devices tell it in a class of their own; the processor only in words.
-    told = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return told or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
+    # GPUs have their own exception class for it, the CPU only a message.
+    is_memory_error = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_memory_error or any(words in str(error).lower() for words in _OUT_OF_MEMORY)
 
 
 def _encoded(image: Image.Image, output_format: str) -> bytes:

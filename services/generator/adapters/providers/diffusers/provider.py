@@ -1,7 +1,7 @@
-"""The provider kind `diffusers`: a diffusion model on this machine's own device, free, and by no HTTP.
+"""The provider kind `diffusers`: a diffusion model on this machine's GPU or CPU; free, without HTTP.
 
-Contract from the public reference of the library. A call is a drawing in this process: it cannot be followed after a
-crash, but the same call draws the same picture again.
+Contract: the library's public reference. A call is a drawing in this process: it cannot be resumed after a crash, but
+the same call draws the same image again.
 """
 
 from collections.abc import Callable, Mapping
@@ -40,9 +40,9 @@ INSTALL = "pip install 'calotype[diffusers]'"
 
 
 class DiffusersProvider:
-    """Draws synchronously, one call after the other. Raises `ConfigError` where the extra or the model is missing.
+    """Draws synchronously, one call after the other. Raises `ConfigError` if the libraries or the model are missing.
 
-    `load` is for tests; it gives a pipeline that needs neither.
+    `load` is for tests; it returns a pipeline that needs neither.
     """
 
     traits = Traits(free=True, idempotent=True, resumable=False)
@@ -64,7 +64,7 @@ class DiffusersProvider:
         self._diffusion = Diffusion(load or partial(torch_pipeline.load, entry.settings))
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
-        """The entry of the catalogue."""
+        """Returns the provider's entry in the catalogue."""
         settings = self._entry.settings
         return provider_pb2.Provider(
             name=self.name,
@@ -94,20 +94,20 @@ class DiffusersProvider:
         )
 
     def images_per_call(self, model: str) -> int:
-        """There is one model."""
+        """Returns the most images of one call."""
         return self.max_images_per_call
 
     def mask_form(self, model: str) -> MaskForm:
-        """As pipelines read it."""
+        """Returns WHITE: pipelines redraw the white area."""
         return MaskForm.WHITE
 
     async def submit(self, order: Order) -> Generated:
-        """Draw."""
+        """Draws the images. Raises `ProviderError`."""
         first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         seeds = tuple((first + index) % SEEDS for index in range(order.count))
         try:
             request = self._entry.request_for(order.model, order.request)
-            drawing = await self._with_pictures(self._drawing(request, seeds, has_picture=bool(order.inputs)), order)
+            drawing = await self._with_inputs(self._drawing(request, seeds, has_image=bool(order.inputs)), order)
             made = await self._diffusion.draw(drawing, order.report)
         except DiffusionFailed as failure:
             raise classified(self.name, failure) from failure
@@ -115,38 +115,38 @@ class DiffusersProvider:
         return Generated(images=images, cost_micros=0)
 
     async def poll(self, operation: Operation) -> Pending:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         raise AssertionError(f"{self.name} has no operations")
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         return CancelOutcome.UNSUPPORTED
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Images are made here."""
+        """Returns no headers: no result is fetched."""
         return {}
 
     def price(self, model: str, count: int) -> int | None:
-        """Nothing."""
+        """Returns 0."""
         return 0
 
     async def close(self) -> None:
-        """Stop drawing, and let go of the model."""
+        """Stops drawing and releases the model."""
         await self._diffusion.close()
 
-    def _drawing(self, request: Request, seeds: tuple[int, ...], *, has_picture: bool) -> Drawing:
+    def _drawing(self, request: Request, seeds: tuple[int, ...], *, has_image: bool) -> Drawing:
         settings = self._entry.settings
-        arguments = arguments_of(request.options, max_steps=settings.max_steps, has_picture=has_picture)
+        arguments = arguments_of(request.options, max_steps=settings.max_steps, has_image=has_image)
         is_guided = arguments.get("guidance_scale", 2) > 1
         if request.negative_prompt is not None and not (settings.uses_negative_prompt and is_guided):
-            raise Unsupported("its model heeds no negative_prompt")
+            raise Unsupported("its model does not use a negative_prompt")
         has_mask = any(image.index < 0 for image in request.inputs)
-        if has_picture and not (settings.inpainting if has_mask else settings.image_to_image):
-            raise Unsupported(f"its settings have no {'inpainting' if has_mask else 'image_to_image'}")
+        if has_image and not (settings.inpainting if has_mask else settings.image_to_image):
+            raise Unsupported(f"its settings do not enable {'inpainting' if has_mask else 'image_to_image'}")
         return Drawing(
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
@@ -156,26 +156,26 @@ class DiffusersProvider:
             arguments=arguments,
         )
 
-    async def _with_pictures(self, drawing: Drawing, order: Order) -> Drawing:
-        """The drawing with the picture and the mask of a call, cut to its size. Raises `ProviderError`."""
-        brought = input_images.of_order(order)
-        if not brought.images:
+    async def _with_inputs(self, drawing: Drawing, order: Order) -> Drawing:
+        """Returns the drawing with the call's input image and mask, cut to its size. Raises `ProviderError`."""
+        attached = input_images.of_order(order)
+        if not attached.images:
             return drawing
-        data = brought.images[0]
+        data = attached.images[0]
         size = drawing.size or self._entry.settings.size_near(size_of(data) or (0, 0))
         picture = await input_images.converted(self._decoder.fitted(data, size))
         drawing = replace(drawing, picture=Image.frombytes("RGB", size, picture))
-        if brought.mask is None:
+        if attached.mask is None:
             return drawing
-        mask = await input_images.converted(self._decoder.fitted_mask(brought.mask, size))
+        mask = await input_images.converted(self._decoder.fitted_mask(attached.mask, size))
         return replace(drawing, mask=Image.frombytes("L", size, mask))
 
     def _size(self, request: Request) -> tuple[int, int] | None:
-        """What a request, or the provider file for it, says; checked again, for nobody has checked the file's."""
+        """Returns the size; None for the pipeline's default. Raises `Unsupported`, also for the file's defaults."""
         settings = self._entry.settings
         if request.aspect_ratio is not None:
             if request.aspect_ratio not in self._shapes:
-                raise Unsupported(f"no size within its limits is {request.aspect_ratio}")
+                raise Unsupported(f"no size within its limits has the ratio {request.aspect_ratio}")
             return self._shapes[request.aspect_ratio]
         if request.size is None:
             return None
@@ -187,7 +187,7 @@ class DiffusersProvider:
 
 
 def _shapes(settings: DiffusersSettings) -> dict[str, tuple[int, int]]:
-    """For each ratio the largest size within the limits that is exactly so, if there is one."""
+    """Returns, for each ratio, the largest size within the limits of exactly this ratio, if there is one."""
     shapes = {}
     for ratio in RATIOS:
         across, down = (int(part) * settings.side_multiple for part in ratio.split(":"))
@@ -199,10 +199,10 @@ def _shapes(settings: DiffusersSettings) -> dict[str, tuple[int, int]]:
 
 def _refuse_what_is_missing(entry: DiffusersEntry) -> None:
     if missing := torch_pipeline.missing_libraries(entry.settings):
-        raise ConfigError(f"provider {entry.name}: {', '.join(missing)} not installed; {INSTALL} installs it.")
+        raise ConfigError(f"provider {entry.name}: {', '.join(missing)} not installed; install with: {INSTALL}")
     folder = entry.settings.folder
     if folder is not None and not (folder / "model_index.json").is_file():
-        raise ConfigError(f"provider {entry.name}: settings.path: {folder} holds no model_index.json.")
+        raise ConfigError(f"provider {entry.name}: settings.path: {folder} contains no model_index.json.")
     for lora in entry.settings.loras:
         if lora.local_path is not None and not lora.local_path.exists():
-            raise ConfigError(f"provider {entry.name}: settings.loras: there is no {lora.local_path}.")
+            raise ConfigError(f"provider {entry.name}: settings.loras: {lora.local_path} does not exist.")

@@ -1,6 +1,6 @@
-"""Pipelines of the library diffusers: loaded from a folder, or from the hub where that is allowed.
+"""Pipelines of the library diffusers, loaded from a folder, or from the hub if that is allowed.
 
-The libraries are an extra, large and slow to import: that happens with the first drawing, in its thread.
+The libraries are an extra, large and slow to import: the first drawing imports them in its thread.
 """
 
 import inspect
@@ -20,43 +20,43 @@ _SIDES = ("width", "height")
 
 
 def missing_libraries(settings: DiffusersSettings) -> list[str]:
-    """Those of the extra that an entry needs and that are not installed; nothing is imported."""
+    """Returns the libraries that an entry needs and that are not installed; imports nothing."""
     needed = (*LIBRARIES, "peft") if settings.loras else LIBRARIES
     return [name for name in needed if find_spec(name) is None]
 
 
 class TorchPipeline:
-    """A text-to-image pipeline on its device. The same seed, prompt and size give the same picture there."""
+    """A text-to-image pipeline on its device. The same seed, prompt and size repeat the image on that device."""
 
     def __init__(self, pipe: Any, settings: DiffusersSettings) -> None:
-        #: By the way in which they are made of the model's own, that of text alone.
+        #: Pipelines by diffusers' name of their task; empty is text to image, from which the others are made.
         self._pipes = {"": pipe}
         self._settings = settings
         self._torch: Any = import_module("torch")
 
     def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> Sequence[Image.Image]:
-        """The images, one for each seed. Raises `Unsupported`, `Flagged`, and what `step` raises."""
+        """Returns the images, one for each seed. Raises `Unsupported`, `Flagged`, and what `step` raises."""
         way = "" if drawing.picture is None else "Image2Image" if drawing.mask is None else "Inpainting"
-        pipe = self._made_for(way)
+        pipe = self._pipeline_for(way)
         takes = frozenset(inspect.signature(pipe.__call__).parameters)
         arguments = self._arguments(drawing)
         if drawing.picture is not None:
             arguments |= self._pictures(drawing, drawing.picture, takes)
         if unknown := sorted(set(arguments) - takes):
-            raise Unsupported(f"its pipeline takes no {', '.join(unknown)}")
-        # A pipeline without it draws to its end, unseen.
+            raise Unsupported(f"its pipeline has no {', '.join(unknown)}")
+        # A pipeline without a callback draws to its end, without progress.
         watched = {"callback_on_step_end": self._watched_by(step)} if "callback_on_step_end" in takes else {}
         try:
             made = pipe(**arguments, **watched)
         except ValueError as error:
             raise Unsupported(str(error)[:_WORDS]) from error
         if any(getattr(made, "nsfw_content_detected", None) or ()):
-            raise Flagged("The safety checker of the model withheld a picture.")
+            raise Flagged("The safety checker of the model withheld an image.")
         images: Sequence[Image.Image] = made.images
         return images
 
-    def _made_for(self, way: str) -> Any:
-        """The pipeline for it, of the same parts. Raises `Unsupported` where the library has none for this model."""
+    def _pipeline_for(self, way: str) -> Any:
+        """Returns the pipeline of a task, with shared parts. Raises `Unsupported` if the model has no such pipeline."""
         if way not in self._pipes:
             kind = getattr(import_module("diffusers"), f"AutoPipelineFor{way}")
             try:
@@ -67,13 +67,13 @@ class TorchPipeline:
         return self._pipes[way]
 
     def _pictures(self, drawing: Drawing, picture: Image.Image, takes: Collection[str]) -> dict[str, Any]:
-        """The picture, and what of it is to be drawn anew."""
+        """Returns the arguments for the input image and the mask."""
         pictures = {"image": picture} | ({} if drawing.mask is None else {"mask_image": drawing.mask})
-        # Some take the size from the picture alone.
+        # Some pipelines take the size from the image.
         return pictures | {name: side for name, side in zip(_SIDES, picture.size, strict=True) if name in takes}
 
     def _arguments(self, drawing: Drawing) -> dict[str, Any]:
-        # A seed means the same picture only where the noise is always made by the processor.
+        # A seed repeats an image only if the noise is always made by the CPU.
         generators = [self._torch.Generator(device="cpu").manual_seed(seed) for seed in drawing.seeds]
         sides = dict(zip(_SIDES, drawing.size or (None, None), strict=True)) if drawing.picture is None else {}
         given = {
@@ -83,14 +83,14 @@ class TorchPipeline:
             "guidance_scale": self._settings.guidance_scale,
             "num_images_per_prompt": len(generators) if len(generators) > 1 else None,
         }
-        told = {name: value for name, value in given.items() if value is not None}
-        return {"prompt": drawing.prompt, "generator": generators} | told | dict(drawing.arguments)
+        arguments = {name: value for name, value in given.items() if value is not None}
+        return {"prompt": drawing.prompt, "generator": generators} | arguments | dict(drawing.arguments)
 
     def _watched_by(self, step: Callable[[float], None]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
         def callback(pipe: Any, number: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
             steps = getattr(pipe, "num_timesteps", None) or self._settings.steps
-            # To decode the picture is one more. Raising ends the drawing, where the library's own way to interrupt
-            # would decode a picture that nobody wants.
+            # Decoding the image is one more step. Raising here ends the drawing at once; the library's own interrupt
+            # would still decode an image that is no longer wanted.
             step(min((number + 1) / (steps + 1), 1.0) if steps else 0.0)
             return kept
 
@@ -98,14 +98,14 @@ class TorchPipeline:
 
 
 def load(settings: DiffusersSettings) -> TorchPipeline:
-    """The pipeline, on its device. Raises `ModelUnusable`, and `RuntimeError` where the memory does not suffice."""
+    """Returns the pipeline on its device. Raises `ModelUnusable`, and `RuntimeError` without enough memory."""
     try:
         torch, diffusers = import_module("torch"), import_module("diffusers")
         broken: type[Exception] = import_module("safetensors").SafetensorError
     except (ImportError, OSError) as error:
-        raise ModelUnusable(f"The extra does not import: {error}"[:_WORDS]) from error
+        raise ModelUnusable(f"The libraries cannot be imported: {error}"[:_WORDS]) from error
     device = _device(torch, settings.device)
-    # Its bars are for a terminal.
+    # Progress bars are for a terminal.
     diffusers.utils.logging.disable_progress_bar()
     try:
         pipe = diffusers.AutoPipelineForText2Image.from_pretrained(
@@ -114,20 +114,23 @@ def load(settings: DiffusersSettings) -> TorchPipeline:
             local_files_only=not settings.download,
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, broken) as error:
-        raise ModelUnusable(f"The model does not load: {error}"[:_WORDS]) from error
+        raise ModelUnusable(f"The model cannot be loaded: {error}"[:_WORDS]) from error
     pipe.set_progress_bar_config(disable=True)
-    _put_on(pipe, settings, broken)
+    _load_loras(pipe, settings, broken)
     return TorchPipeline(pipe.to(device), settings)
 
 
-def _put_on(pipe: Any, settings: DiffusersSettings, broken: type[Exception]) -> None:
-    """The adapters of the entry, with their weights. Raises `ModelUnusable`."""
+def _load_loras(pipe: Any, settings: DiffusersSettings, broken: type[Exception]) -> None:
+    """Loads the entry's LoRA adapters with their weights. Raises `ModelUnusable`."""
     names = [f"lora_{number}" for number in range(len(settings.loras))]
     for name, lora in zip(names, settings.loras, strict=True):
-        told = {"weight_name": lora.weight_name} if lora.weight_name else {}
+        arguments = {"weight_name": lora.weight_name} if lora.weight_name else {}
         try:
             pipe.load_lora_weights(
-                str(lora.local_path or lora.path), adapter_name=name, local_files_only=not settings.download, **told
+                str(lora.local_path or lora.path),
+                adapter_name=name,
+                local_files_only=not settings.download,
+                **arguments,
             )
         except (
             OSError,
@@ -139,7 +142,7 @@ def _put_on(pipe: Any, settings: DiffusersSettings, broken: type[Exception]) -> 
             ImportError,
             broken,
         ) as error:
-            raise ModelUnusable(f"The LoRA {lora.path} does not load: {error}"[:_WORDS]) from error
+            raise ModelUnusable(f"The LoRA {lora.path} cannot be loaded: {error}"[:_WORDS]) from error
     if names:
         pipe.set_adapters(names, [lora.weight for lora in settings.loras])
 
@@ -149,10 +152,10 @@ def _device(torch: Any, wanted: str) -> str:
     if wanted == "auto":
         return next(name for name, is_there in there.items() if is_there)
     if not there[wanted]:
-        raise ModelUnusable(f"There is no device {wanted} here.")
+        raise ModelUnusable(f"This machine has no device {wanted}.")
     return wanted
 
 
 def _dtype(torch: Any, wanted: str, device: str) -> Any:
-    """Half of the bits where the device is made for them."""
+    """Returns torch's type; `auto` is float16, except on the CPU, which is slow with it."""
     return getattr(torch, wanted if wanted != "auto" else "float32" if device == "cpu" else "float16")

@@ -1,8 +1,8 @@
-"""The provider kind `fal`: requests to fal.ai's queue, polled; wire contract from the vendor's public documentation.
+"""The provider kind `fal`: requests to fal's queue, polled.
 
-A request is put into the queue, and followed, read and stopped at the three addresses that the answer names; none of
-them is made here, for they do not follow from the model's name. Input images travel inside the request while they are
-small; larger ones are put into the vendor's storage before.
+Contract: fal's public documentation. A request is put into the queue, then polled, read and canceled at the three URLs
+that the response names; they cannot be built here, because they do not follow from the model's name. Small input images
+are sent inside the request; larger ones are uploaded to fal's storage before.
 """
 
 import json
@@ -25,7 +25,7 @@ from services.generator.adapters.providers.http import (
 )
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import (
@@ -42,18 +42,18 @@ from services.generator.ports import Order
 
 BASE_URL = "https://queue.fal.run"
 ADDRESSES = ("status_url", "response_url", "cancel_url")
-LONGEST_ID, LONGEST_ADDRESS = 200, 2000
-#: A result may hold its images as data URIs: so much for the largest, and so much more for each.
-MOST_RESULT, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
-LARGEST_SEED = 2**63 - 1
-#: Every model reads an address; data URIs are for small files: https://fal.ai/docs/documentation/model-apis/fal-cdn
-MOST_INLINE = 1024 * 1024
-#: What was uploaded is for the model alone: a request waits in the queue for less than that.
+LONGEST_ID, MAX_ADDRESS_CHARACTERS = 200, 2000
+#: Bounds of a result, which may have its images as data URIs: for one, and in addition for each.
+MAX_RESULT_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+MAX_SEED = 2**63 - 1
+#: Every model reads a URL; data URIs are for small files: https://fal.ai/docs/documentation/model-apis/fal-cdn
+MAX_INLINE_BYTES = 1024 * 1024
+#: Uploads are deleted after this time; a request waits in the queue for less.
 KEPT_SECONDS = 24 * 3600
 
 
 class FalProvider(RemoteProvider):
-    """Submits, polls and cancels requests. The key is sent to `base_url`'s own host alone."""
+    """Submits, polls and cancels requests. The key is sent only to the host of `base_url`."""
 
     traits = Traits(free=False, idempotent=False, resumable=True)
 
@@ -69,104 +69,103 @@ class FalProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        """What the model takes is named in `settings.inputs`."""
         return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
 
     def mask_form(self, model: str) -> MaskForm:
-        """As the entry says of its models."""
+        """Returns the form of masks by the settings."""
         return model_inputs.mask_form(self._entry.settings)
 
     async def submit(self, order: Order) -> Operation:
-        """Put a request into the queue. The vendor's own repeats, of which we would not hear, are declined."""
+        """Puts a request into the queue, without fal's own retries, which it would not report."""
         url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
         body = await self._input(order)
-        answer = await self._buy("POST", url, json=body, headers={"x-fal-no-retry": "1"})
-        if not answer.is_success:
-            raise errors.refusal(self.name, answer)
-        told = read_json(self.name, answer)
-        named = told.get("request_id")
-        state = {name: self._own(str(told.get(name, "")), instead="") for name in ADDRESSES}
-        if not all(0 < len(address) <= LONGEST_ADDRESS for address in state.values()):
-            raise self._astray(answer.evidence(request_id=str(named)))
-        return operation_errors.named(self.name, named, state | {"model": order.model}, vendor=answer.evidence())
+        response = await self._send_paid("POST", url, json=body, headers={"x-fal-no-retry": "1"})
+        if not response.is_success:
+            raise errors.refusal(self.name, response)
+        submission = read_json(self.name, response)
+        request_id = submission.get("request_id")
+        state = {name: self._own(str(submission.get(name, "")), instead="") for name in ADDRESSES}
+        if not all(0 < len(address) <= MAX_ADDRESS_CHARACTERS for address in state.values()):
+            raise self._astray(response.evidence(request_id=str(request_id)))
+        return operation_errors.named(self.name, request_id, state | {"model": order.model}, vendor=response.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how a request stands, and read its result when it is done."""
-        answer = await self._ask("GET", self._address(operation, "status_url"))
-        if answer.status_code not in (200, 202):
-            raise errors.not_told(self.name, answer)
-        told = self._told(answer)
-        match told.get("status"):
+        """Reads a request's status, and its result when it is completed."""
+        response = await self._send_free("GET", self._address(operation, "status_url"))
+        if response.status_code not in (200, 202):
+            raise errors.status_unknown(self.name, response)
+        status = self._status(response)
+        match status.get("status"):
             case "IN_QUEUE" | "IN_PROGRESS":
                 return Pending()
             case "COMPLETED":
-                return await self._result(operation, errors.failure_told(told))
+                return await self._result(operation, errors.failure_in(status))
             case _:
                 what = operation_errors.UNKNOWN_STATUS
                 raise operation_errors.unclassified(
-                    self.name, what, acceptance=Acceptance.UNKNOWN, vendor=answer.evidence()
+                    self.name, what, acceptance=Acceptance.UNKNOWN, vendor=response.evidence()
                 )
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask for a request to be stopped: what was taken out of the queue is, and what runs may run on."""
-        answer = await self._ask("PUT", self._address(operation, "cancel_url"))
-        if answer.status_code == 404:
+        """Cancels a request; one that left the queue may run to its end."""
+        response = await self._send_free("PUT", self._address(operation, "cancel_url"))
+        if response.status_code == 404:
             return CancelOutcome.TOO_LATE
-        if answer.status_code not in (200, 202, 400):
-            raise operation_errors.not_told(self.name, str(answer.status_code))
-        match self._told(answer).get("status"):
-            case "OK" if answer.status_code == 200:
+        if response.status_code not in (200, 202, 400):
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
+        match self._status(response).get("status"):
+            case "OK" if response.status_code == 200:
                 return CancelOutcome.CONFIRMED
             case "CANCELLATION_REQUESTED" | "ALREADY_COMPLETED" | "NOT_FOUND":
-                # A request that stops after all says so to whoever polls.
+                # If the request stops later, polling shows it.
                 return CancelOutcome.TOO_LATE
             case other:
-                raise operation_errors.not_told(
+                raise operation_errors.status_unknown(
                     self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
                 )
 
     async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.request_for(order.model, order.request)
         settings = self._entry.settings
-        model_inputs.refuse_lost_pictures(self.name, order, settings)
-        brought = input_images.of_order(order)
-        images = [await self._brought(data) for data in brought.images]
-        mask = None if brought.mask is None else await self._brought(brought.mask)
+        model_inputs.refuse_lost_images(self.name, order, settings)
+        attached = input_images.of_order(order)
+        images = [await self._address_of(data) for data in attached.images]
+        mask = None if attached.mask is None else await self._address_of(attached.mask)
         fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
         if request.size and not settings.size_names:
             fields["size"] = {name: fields[name] for name in ("width", "height")}
         return model_inputs.input_of(fields, request, settings)
 
-    async def _brought(self, data: bytes) -> str:
-        """An address under which a model can read a picture."""
+    async def _address_of(self, data: bytes) -> str:
+        """Returns a URL or data URI under which a model can read an image."""
         storage = self._entry.storage_url
-        if len(data) <= MOST_INLINE or storage is None:
+        if len(data) <= MAX_INLINE_BYTES or storage is None:
             return input_images.data_uri(data)
-        with uploads.nothing_bought():
+        with uploads.before_the_order():
             return await self._upload(storage, data)
 
     async def _upload(self, storage: str, data: bytes) -> str:
         name, _, kind = input_images.file_of("image", data)
         kept = {"X-Fal-Object-Lifecycle": json.dumps({"expiration_duration_seconds": KEPT_SECONDS})}
         url = f"{storage}/storage/upload/initiate?storage_type=fal-cdn-v3"
-        answer = await self._buy("POST", url, json={"content_type": kind, "file_name": name}, headers=kept)
-        if answer.status_code not in (200, 201):
-            raise errors.refusal(self.name, answer)
-        told = read_json(self.name, answer)
-        put_at, read_at = (str(told.get(name) or "") for name in ("upload_url", "file_url"))
-        # Over https, unless what is spoken to is not either: on the operator's own machine.
+        response = await self._send_paid("POST", url, json={"content_type": kind, "file_name": name}, headers=kept)
+        if response.status_code not in (200, 201):
+            raise errors.refusal(self.name, response)
+        upload = read_json(self.name, response)
+        put_at, read_at = (str(upload.get(name) or "") for name in ("upload_url", "file_url"))
+        # Only https, unless the storage itself has none, on the operator's own machine.
         schemes = ("https://",) if storage.startswith("https:") else ("https://", "http://")
-        if not all(one.startswith(schemes) and len(one) <= LONGEST_ADDRESS for one in (put_at, read_at)):
+        if not all(item.startswith(schemes) and len(item) <= MAX_ADDRESS_CHARACTERS for item in (put_at, read_at)):
             raise operation_errors.unclassified(
                 self.name, "an upload without an address", acceptance=Acceptance.UNKNOWN
             )
-        stored = await self._give("PUT", put_at, content=data, headers={"Content-Type": kind})
+        stored = await self._send_without_key("PUT", put_at, content=data, headers={"Content-Type": kind})
         if stored.status_code not in (200, 201, 204):
             raise errors.refusal(self.name, stored)
         return read_at
 
     def _address(self, operation: Operation, name: str) -> str:
-        """Where the operation's own answer said. Raises `ProviderError` when that is not the API."""
+        """Returns the URL that the submission's response named. Raises `ProviderError` if it is not the API's."""
         address = self._own(operation.state.get(name, ""), instead="")
         if not address:
             raise self._astray(VendorError(request_id=operation.id))
@@ -176,46 +175,46 @@ class FalProvider(RemoteProvider):
         what = "an address that is not its own"
         return operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN, vendor=vendor)
 
-    def _told(self, answer: Answer) -> Mapping[str, Any]:
+    def _status(self, response: ProviderResponse) -> Mapping[str, Any]:
         try:
-            return read_json(self.name, answer)
+            return read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no status", vendor=error.vendor) from error
+            raise operation_errors.status_unknown(self.name, "no status", vendor=error.vendor) from error
 
     async def _result(self, operation: Operation, failure: str | None) -> Generated:
-        """What a request that is done came to; `failure` is what its status said of one that failed."""
-        most = MOST_RESULT + MOST_PER_IMAGE * self.max_images_per_call
+        """Fetches the result of a completed request; `failure` is the error in its status, None for a success."""
+        limit = MAX_RESULT_BYTES + MAX_BYTES_PER_IMAGE * self.max_images_per_call
         if failure == errors.CANCELED:
             raise operation_errors.stopped(self.name)
-        answer = await self._ask("GET", self._address(operation, "response_url"), most=most)
-        if answer.status_code != 200:
-            raise errors.failed(self.name, answer, failure, request_id=operation.id)
-        if answer.is_cut:
+        response = await self._send_free("GET", self._address(operation, "response_url"), limit=limit)
+        if response.status_code != 200:
+            raise errors.failed(self.name, response, failure, request_id=operation.id)
+        if response.is_cut:
             raise operation_errors.unclassified(
-                self.name, "too much", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+                self.name, "too much", acceptance=Acceptance.ACCEPTED, vendor=response.evidence()
             )
         try:
-            output = read_json(self.name, answer)
+            output = read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no result", vendor=error.vendor) from error
-        return self._read(operation, answer, output)
+            raise operation_errors.status_unknown(self.name, "no result", vendor=error.vendor) from error
+        return self._read(operation, response, output)
 
-    def _read(self, operation: Operation, answer: Answer, output: Mapping[str, Any]) -> Generated:
+    def _read(self, operation: Operation, response: ProviderResponse, output: Mapping[str, Any]) -> Generated:
         flags = output.get("has_nsfw_concepts")
         if isinstance(flags, list) and any(flag is True for flag in flags):
             raise errors.flagged(self.name, operation.id)
-        images = listed_images.read(output.get("images", [output.get("image")]), lambda one: _source(one, answer))
+        images = listed_images.read(output.get("images", [output.get("image")]), lambda item: _source(item, response))
         if not images:
-            raise errors.no_image(self.name, answer, output, request_id=operation.id)
+            raise errors.no_image(self.name, response, output, request_id=operation.id)
         seed = output.get("seed")
-        # It is the seed of the call: of several images, only the first could have it.
-        if type(seed) is int and 0 <= seed <= LARGEST_SEED and len(images) == 1:
+        # It is the seed of the call; with several images it would fit only the first.
+        if type(seed) is int and 0 <= seed <= MAX_SEED and len(images) == 1:
             images = (replace(images[0], seed=seed),)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
 
-def _source(told: Any, answer: Answer) -> ImageSource | None:
-    url = told.get("url") if isinstance(told, dict) else None
+def _source(image: Any, response: ProviderResponse) -> ImageSource | None:
+    url = image.get("url") if isinstance(image, dict) else None
     if not isinstance(url, str) or not url:
         return None
-    return ImageSource(base64=url) if url.startswith("data:") else ImageSource(url=answer.address(url))
+    return ImageSource(base64=url) if url.startswith("data:") else ImageSource(url=response.address(url))

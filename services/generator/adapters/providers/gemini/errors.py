@@ -1,14 +1,14 @@
-"""What the answers of the Gemini API mean when they are not images: exactly one classified error each."""
+"""Classifies responses of the Gemini API that have no image: exactly one error each."""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
-#: Why the model ended, or the prompt was blocked, when the policy was the cause.
+#: Values of `finishReason` and `blockReason` that mean a refusal by the content policy.
 REFUSALS = frozenset(
     {
         "SAFETY",
@@ -23,13 +23,13 @@ REFUSALS = frozenset(
         "MODEL_ARMOR",
     }
 )
-#: Ends without an image that another try may turn out better; a `STOP` without one brought words alone.
+#: Values of `finishReason` without an image after which another try may succeed; with `STOP` there was only text.
 PASSING = frozenset({"NO_IMAGE", "IMAGE_OTHER", "OTHER", "STOP"})
-#: A quota of the day is not renewed soon.
+#: Pause after a daily quota is used up, which is not renewed soon.
 NEXT_DAY_SECONDS = 3600.0
 _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
-#: In the order of specificity: the vendor's own reason, then the status. What no rule knows may have been carried out.
+#: Most specific first: Google's own reason, then the status. A response that no rule fits may have been carried out.
 RULES = (
     Rule(vendor_code="API_KEY_INVALID", code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=400, vendor_code="FAILED_PRECONDITION", code="PERMANENT", reason="PROVIDER_REJECTED"),
@@ -40,29 +40,29 @@ RULES = (
     Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
     Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
     Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    # By the vendor's billing FAQ a request that fails with 400 or 500 is not charged for its tokens; an overload is a
-    # refusal to begin. https://ai.google.dev/gemini-api/docs/billing
+    # By Google's billing FAQ a request that fails with 400 or 500 is not charged for its tokens; with 503 (overloaded)
+    # it was not begun. https://ai.google.dev/gemini-api/docs/billing
     *(Rule(status=status, code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True) for status in (500, 503)),
     Rule(status=504, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
 )
 
 
-def refusal_of(name: str, answer: Answer) -> ProviderError:
-    """The error of an answer that is no success."""
-    told = _error(answer)
-    details = list(objects(told.get("details")))
-    reason = next((one["reason"] for one in details if isinstance(one.get("reason"), str)), told.get("status"))
+def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a response that is no success."""
+    error = _error(response)
+    details = list(objects(error.get("details")))
+    reason = next((item["reason"] for item in details if isinstance(item.get("reason"), str)), error.get("status"))
     code = reason if isinstance(reason, str) else ""
-    return classify(name, answer, RULES, vendor_code=code, retry_after=_retry_after(details))
+    return classify(name, response, RULES, vendor_code=code, retry_after=_retry_after(details))
 
 
-def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderError:
-    """A success without an image: refused, not this time, or for a reason that nobody knows."""
-    feedback = told.get("promptFeedback")
+def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> ProviderError:
+    """Returns the error of a success without an image: refused, temporary, or for an unknown reason."""
+    feedback = body.get("promptFeedback")
     blocked = feedback.get("blockReason") if isinstance(feedback, dict) else None
-    ends = [one.get("finishReason") for one in objects(told.get("candidates"))]
-    end = next((one for one in (blocked, *ends) if isinstance(one, str)), "")
-    vendor = answer.evidence(code=end)
+    ends = [item.get("finishReason") for item in objects(body.get("candidates"))]
+    end = next((item for item in (blocked, *ends) if isinstance(item, str)), "")
+    vendor = response.evidence(code=end)
     if blocked is not None or end in REFUSALS:
         return ProviderError(
             code="PERMANENT",
@@ -76,7 +76,7 @@ def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderErro
         return ProviderError(
             code="TEMPORARY",
             reason="PROVIDER_UNAVAILABLE",
-            message=f"{name} made no image this time.",
+            message=f"{name} generated no image this time.",
             retryable=True,
             acceptance=Acceptance.ACCEPTED,
             vendor=vendor,
@@ -84,29 +84,29 @@ def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderErro
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered without an image.",
+        message=f"{name} returned a success without an image.",
         retryable=False,
-        # The model ran to an end, whatever it was.
+        # The model ran to its end, so the call may be charged.
         acceptance=Acceptance.ACCEPTED,
         vendor=vendor,
     )
 
 
 def objects(listed: Any) -> Iterator[Mapping[str, Any]]:
-    """The objects of a list, of whatever else there may be."""
-    return (one for one in listed if isinstance(one, dict)) if isinstance(listed, list) else iter(())
+    """Yields the objects of a list; nothing if `listed` is no list."""
+    return (item for item in listed if isinstance(item, dict)) if isinstance(listed, list) else iter(())
 
 
 def _retry_after(details: list[Mapping[str, Any]]) -> float | None:
-    """Seconds to wait: until the next day's quota, or as the answer names them; it has no standard header."""
-    violations = [violation for one in details for violation in objects(one.get("violations"))]
+    """Returns the seconds to wait, from the body, as the API has no standard header; None without any."""
+    violations = [violation for item in details for violation in objects(item.get("violations"))]
     if any("PerDay" in str(violation.get("quotaId", "")) for violation in violations):
         return NEXT_DAY_SECONDS
-    named = (_SECONDS.fullmatch(one["retryDelay"]) for one in details if isinstance(one.get("retryDelay"), str))
+    named = (_SECONDS.fullmatch(item["retryDelay"]) for item in details if isinstance(item.get("retryDelay"), str))
     return next((float(found.group(1)) for found in named if found), None)
 
 
-def _error(answer: Answer) -> Mapping[str, Any]:
-    body = answer.json()
-    told = body.get("error") if isinstance(body, dict) else None
-    return told if isinstance(told, dict) else {}
+def _error(response: ProviderResponse) -> Mapping[str, Any]:
+    body = response.json()
+    error = body.get("error") if isinstance(body, dict) else None
+    return error if isinstance(error, dict) else {}

@@ -1,7 +1,7 @@
-"""The provider kind `gemini`: Google's Gemini API, `generateContent` of models that make images; synchronous.
+"""The provider kind `gemini`: Google's Gemini API, `generateContent` of image models; synchronous.
 
-Wire contract from the vendor's public reference. A call makes one image. There is no key that makes a request safe to
-repeat, and nothing by which a call could be followed or stopped.
+Contract: Google's public reference. A call makes one image. The API has no idempotency key, and no way to poll or
+cancel a call.
 """
 
 import base64
@@ -23,18 +23,18 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import Order
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
-#: An answer holds its image as base64.
-MOST_ANSWER = 80 * 1024 * 1024
-#: The largest seed: the vendor's field is a signed integer of 32 bits.
-MOST_SEED = 2**31 - 1
+#: Bound of a response, which has its image as base64.
+MAX_RESPONSE_BYTES = 80 * 1024 * 1024
+#: The largest seed: the API's field is a signed integer of 32 bits.
+MAX_SEED = 2**31 - 1
 _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF", "image/webp"))
 
 
 class GeminiProvider(RemoteProvider):
-    """Asks for an image and waits for it. The key is sent to `base_url` alone, never in an address."""
+    """Requests an image and waits for it. The key is sent only to `base_url`, in a header and never in a URL."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
-    free_question = "models"
+    check_path = "models"
     max_images_per_call = 1
 
     def __init__(self, entry: GeminiEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
@@ -44,7 +44,7 @@ class GeminiProvider(RemoteProvider):
             credential={"x-goog-api-key": api_key},
             api_key=api_key,
             transport=transport,
-            answer_seconds=entry.timeout_seconds,
+            response_seconds=entry.timeout_seconds,
         )
         self._entry = entry
 
@@ -58,41 +58,41 @@ class GeminiProvider(RemoteProvider):
         )
 
     async def submit(self, order: Order) -> Generated:
-        """Ask, and wait for the image."""
+        """Requests an image and waits for it."""
         model = model_names.path(self.name, order.model, parts=range(1, 2))
         url = f"{self.base_url}/models/{model}:generateContent"
         request = self._entry.request_for(order.model, order.request)
-        answer = await self._buy("POST", url, most=MOST_ANSWER, json=self._content(order, request))
-        if not answer.is_success:
-            raise errors.refusal_of(self.name, answer)
-        told = read_json(self.name, answer)
-        # The last is the finished one, also where a relay has lost the mark of drafts; another is better than none.
-        images = tuple(ImageSource(base64=encoded) for encoded in reversed(list(_images(told))))
+        response = await self._send_paid("POST", url, limit=MAX_RESPONSE_BYTES, json=self._content(order, request))
+        if not response.is_success:
+            raise errors.refusal_of(self.name, response)
+        body = read_json(self.name, response)
+        # The last image is the finished one, also if a relay dropped the mark of drafts; the others follow as spares.
+        images = tuple(ImageSource(base64=encoded) for encoded in reversed(list(_images(body))))
         if not images:
-            raise errors.no_image(self.name, answer, told)
+            raise errors.no_image(self.name, response, body)
         model_entry = self._entry.model_of(order.model)
-        cost = costs.of_call(model_entry, 1, tokens=usage.tokens(told), quality=request.quality)
+        cost = costs.of_call(model_entry, 1, tokens=usage.tokens(body), quality=request.quality)
         return Generated(images=images, cost_micros=cost)
 
     def _content(self, order: Order, request: Request) -> dict[str, Any]:
         if "contents" in request.options:
-            raise options.not_taken(self.name, "contents", "prompt and images have fields of their own")
+            raise options.option_refused(self.name, "contents", "use the fields prompt and input_images")
         if not isinstance(request.options.get("generationConfig", {}), dict):
-            raise options.not_taken(self.name, "generationConfig", "it must be an object")
+            raise options.option_refused(self.name, "generationConfig", "it must be an object")
         shape = {"aspectRatio": request.aspect_ratio, "imageSize": request.quality}
         given = {name: value for name, value in shape.items() if value is not None}
         config = {"responseModalities": ["IMAGE"], **_object(request.options, "generationConfig")}
         if image := {**_object(config, "imageConfig"), **given}:
             config["imageConfig"] = image
         if order.seed is not None:
-            config["seed"] = order.seed % (MOST_SEED + 1)
+            config["seed"] = order.seed % (MAX_SEED + 1)
         parts = [{"text": request.prompt}, *(_inline(data) for data in order.inputs)]
         return {**request.options, "contents": [{"role": "user", "parts": parts}], "generationConfig": config}
 
 
-def _object(told: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A field that is an object; nothing where it is not there, or is something else."""
-    value = told.get(name)
+def _object(body: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns a field that is an object; empty if it is missing or something else."""
+    value = body.get(name)
     return dict(value) if isinstance(value, dict) else {}
 
 
@@ -101,12 +101,12 @@ def _inline(data: bytes) -> dict[str, Any]:
     return {"inlineData": {"mimeType": kind, "data": base64.b64encode(data).decode()}}
 
 
-def _images(told: Mapping[str, Any]) -> Iterator[str]:
-    """The images of an answer, as base64; drafts that the model only thought of are none."""
-    for candidate in errors.objects(told.get("candidates")):
+def _images(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the images of a response as base64, without drafts (`thought`)."""
+    for candidate in errors.objects(body.get("candidates")):
         content = candidate.get("content")
         for part in errors.objects(content.get("parts") if isinstance(content, dict) else None):
-            # Both spellings of a field are JSON of protobuf; relays pass on either.
+            # Both spellings are valid JSON of protobuf; relays pass on either.
             inline = part.get("inlineData", part.get("inline_data"))
             data = inline.get("data") if isinstance(inline, dict) else None
             if isinstance(data, str) and data and not part.get("thought"):

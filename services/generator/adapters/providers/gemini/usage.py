@@ -1,4 +1,4 @@
-"""The tokens of an answer of the Gemini API, by what they stand for."""
+"""The tokens in a response of the Gemini API, by kind."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,29 +7,30 @@ from services.generator.adapters.providers.http import costs
 from services.generator.adapters.providers.http.costs import Tokens
 
 
-def tokens(told: Mapping[str, Any]) -> Tokens | None:
-    """The tokens of a call; None where they are not told. Thoughts are billed as words."""
-    usage = told.get("usageMetadata")
+def tokens(body: Mapping[str, Any]) -> Tokens | None:
+    """Returns the tokens of a call; None if the response has none. Thoughts are billed as generated text."""
+    usage = body.get("usageMetadata")
     if not isinstance(usage, dict):
         return None
-    given, made = costs.number(usage, "promptTokenCount"), costs.number(usage, "candidatesTokenCount")
-    if given is None or made is None:
+    inputs, outputs = costs.number(usage, "promptTokenCount"), costs.number(usage, "candidatesTokenCount")
+    if inputs is None or outputs is None:
         return None
-    pictures, drawn = _of_images(usage, "promptTokensDetails") or 0, _of_images(usage, "candidatesTokensDetails")
-    drawn = made if drawn is None else drawn
-    if pictures > given or drawn > made:
+    image_inputs = _of_images(usage, "promptTokensDetails") or 0
+    image_outputs = _of_images(usage, "candidatesTokensDetails")
+    image_outputs = outputs if image_outputs is None else image_outputs
+    if image_inputs > inputs or image_outputs > outputs:
         return None
     return Tokens(
-        text_input=given - pictures,
-        image_input=pictures,
-        image_output=drawn,
-        text_output=made - drawn + (costs.number(usage, "thoughtsTokenCount") or 0),
+        text_input=inputs - image_inputs,
+        image_input=image_inputs,
+        image_output=image_outputs,
+        text_output=outputs - image_outputs + (costs.number(usage, "thoughtsTokenCount") or 0),
     )
 
 
 def _of_images(usage: Mapping[str, Any], name: str) -> int | None:
-    """How many of them are of images; None where that is not told."""
+    """Returns the tokens of images in a list of details; None without details."""
     listed = usage.get(name)
-    parts = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    found = [costs.number(one, "tokenCount") or 0 for one in parts if one.get("modality") == "IMAGE"]
+    parts = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    found = [costs.number(item, "tokenCount") or 0 for item in parts if item.get("modality") == "IMAGE"]
     return sum(found) if parts else None

@@ -1,4 +1,4 @@
-"""The request of the kind `generic`: constants of the settings, a job's options, and its fields in their places."""
+"""The request body of the kind `generic`: the settings' constants, the job's options, and the job's fields."""
 
 import copy
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ from services.generator.adapters.providers.http import forms
 from services.generator.domain.jobs import Request
 from services.generator.ports import Order
 
-#: Where the ids of calls come from, for vendors that want one.
+#: Namespace of the field `uuid`, which is made from the call's id.
 NAMESPACE = UUID("7d0a1a0e-0f43-4c37-8d0f-9f3c8f1f2b7a")
 
 
 def request_of(settings: GenericSettings, order: Order, request: Request) -> dict[str, Any]:
-    """The body, as httpx takes it. What the settings say as a constant, no option of a job alters."""
+    """Returns httpx's arguments for the body. A job's options cannot change the settings' constants."""
     submit = settings.submit
     body = copy.deepcopy(submit.body)
     options = dotted_paths.at(body, submit.options)
@@ -35,18 +35,18 @@ def request_of(settings: GenericSettings, order: Order, request: Request) -> dic
         return {"json": body}
     assert isinstance(body, dict)
     parts = [
-        (name, (None, one))
-        for name, told in forms.fields(body).items()
-        for one in ([told] if isinstance(told, str) else told)
+        (name, (None, item))
+        for name, values in forms.fields(body).items()
+        for item in ([values] if isinstance(values, str) else values)
     ]
     return {"files": [*parts, *files]}
 
 
 def _fields(settings: GenericSettings, order: Order, request: Request) -> Mapping[GenericField, Any]:
-    """The fields of a job by our names."""
+    """Returns the fields of a job by our names."""
     submit = settings.submit
     width, _, height = (request.size or "").partition("x")
-    given = input_images.of_order(order)
+    attached = input_images.of_order(order)
     seed = order.seed
     if seed is not None and submit.max_seed is not None:
         seed %= submit.max_seed + 1
@@ -63,19 +63,19 @@ def _fields(settings: GenericSettings, order: Order, request: Request) -> Mappin
         "output_format": request.output_format,
         "model": order.model,
         "uuid": str(uuid5(NAMESPACE, order.call_id)),
-        "image": given.images[0] if given.images else None,
-        "images": list(given.images) or None,
-        "mask": given.mask,
+        "image": attached.images[0] if attached.images else None,
+        "images": list(attached.images) or None,
+        "mask": attached.mask,
     }
 
 
 def _spelled(settings: GenericSettings, field: GenericField, value: Any) -> Any:
-    """A value as the vendor writes it."""
+    """Returns a value in the provider's spelling."""
     submit = settings.submit
     if isinstance(value, bytes):
         return input_images.encoded(value) if submit.images_as == "base64" else input_images.data_uri(value)
     if isinstance(value, list):
-        return [_spelled(settings, field, one) for one in value]
+        return [_spelled(settings, field, item) for item in value]
     spelling = submit.values.get(field, {}).get(str(value))
     if spelling is not None:
         return spelling

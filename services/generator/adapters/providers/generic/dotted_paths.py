@@ -1,4 +1,4 @@
-"""Places in JSON by dotted paths: names of fields, numbers of elements, and `*` for each element of a list."""
+"""Dotted paths into JSON: names of fields, indexes of elements (from 0), and `*` for each element of a list."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -9,9 +9,9 @@ EACH = "*"
 DottedPath = Annotated[str, Field(max_length=300, pattern=r"^(\*|[^.\s{}*]+)(\.(\*|[^.\s{}*]+))*$")]
 
 
-def found(told: Any, path: str) -> list[Any]:
-    """What is at a path: one value or none; where it goes through lists by `*`, one of each element that has it."""
-    values = [told]
+def found(content: Any, path: str) -> list[Any]:
+    """Returns the values at a path: at most one, or with `*` one for each element that has the path."""
+    values = [content]
     for part in path.split("."):
         values = [inner for value in values for inner in _inside(value, part)]
     return values
@@ -26,13 +26,13 @@ def _inside(value: Any, part: str) -> list[Any]:
 
 
 def put(target: Any, path: str, value: Any) -> None:
-    """Write a value at a path, making objects on the way. Raises `ValueError` where something else is in the way.
+    """Writes a value at a path and creates missing objects. Raises `ValueError` if another type is in the way.
 
-    A path with `*` takes a list: each of its elements has a place of its own in the list that is made there.
+    With `*`, the value is a list, and each of its elements becomes an element of the list at that path.
     """
     before, each, after = path.partition(f".{EACH}")
     if each:
-        value = [_made(after.removeprefix("."), one) if after else one for one in value]
+        value = [_made(after.removeprefix("."), item) if after else item for item in value]
     *way, last = before.split(".")
     for part in way:
         target = _step(target, part)
@@ -45,7 +45,7 @@ def put(target: Any, path: str, value: Any) -> None:
 
 
 def at(target: Any, path: str) -> dict[str, Any]:
-    """The object at a path, made where there is none. Raises `ValueError` where something else is in the way."""
+    """Returns the object at a path, created if missing. Raises `ValueError` if another type is in the way."""
     for part in path.split(".") if path else ():
         target = _step(target, part)
     if isinstance(target, dict):

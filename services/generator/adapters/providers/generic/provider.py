@@ -1,6 +1,6 @@
-"""The provider kind `generic`: vendors that are described by settings alone; asked once, or polled.
+"""The provider kind `generic`: APIs that only the settings describe; synchronous or polled.
 
-The key goes to `base_url` alone: an answer may name a path of it to be polled, and never a host.
+The key goes only to the host of `base_url`: a response may name a path there to poll, and never another host.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,8 @@ from services.generator.adapters.providers.generic.entry import GenericEntry
 from services.generator.adapters.providers.generic.errors import ErrorMap
 from services.generator.adapters.providers.http import listed_images, model_names, operation_errors
 from services.generator.adapters.providers.http.errors import read_json
-from services.generator.adapters.providers.http.provider import ANSWER_SECONDS, RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.provider import RESPONSE_SECONDS, RemoteProvider
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain import foreign_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm
@@ -32,36 +32,36 @@ from services.generator.domain.provider_results import (
 )
 from services.generator.ports import Order
 
-#: An answer may hold its images: so much for the largest, and so much more for each.
-MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
-#: More images than any call can ask for are not looked at.
-MOST_IMAGES = 16
-LARGEST_SEED = 2**63 - 1
+#: Bounds of a response, which may have its images as base64: for one, and in addition for each.
+MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Images of a response beyond this are ignored; no call can request more.
+MAX_IMAGES = 16
+MAX_SEED = 2**63 - 1
 
 
 class GenericProvider(RemoteProvider):
-    """Submits, polls and cancels as the settings say. The key is sent to `base_url` alone."""
+    """Submits, polls and cancels as the settings describe. The key is sent only to `base_url`."""
 
     traits = Traits(free=False, idempotent=False, resumable=True)
 
     def __init__(self, entry: GenericEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         settings = entry.settings
         polled = settings.operation is not None
-        shown = f"{settings.auth.scheme} {api_key}".strip()
+        header_value = f"{settings.auth.scheme} {api_key}".strip()
         super().__init__(
             entry,
             base_url="",
-            credential={**settings.headers, settings.auth.header: shown},
+            credential={**settings.headers, settings.auth.header: header_value},
             api_key=api_key,
             transport=transport,
-            answer_seconds=ANSWER_SECONDS if polled else entry.timeout_seconds,
+            response_seconds=RESPONSE_SECONDS if polled else entry.timeout_seconds,
         )
         self.traits = Traits(free=False, idempotent=False, resumable=polled)
         self.max_images_per_call = settings.max_images_per_call
         self._entry = entry
         self._settings = settings
         self._errors = ErrorMap(entry.name, settings)
-        self._most = MOST_ANSWER + MOST_PER_IMAGE * settings.max_images_per_call
+        self._most = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * settings.max_images_per_call
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         settings, fields = self._settings, self._settings.submit.fields
@@ -83,78 +83,80 @@ class GenericProvider(RemoteProvider):
         )
 
     def mask_form(self, model: str) -> MaskForm:
-        """It is not known which is read."""
+        """Returns TWO_WAY, because it is unknown which form the API reads."""
         return MaskForm.TWO_WAY
 
     async def submit(self, order: Order) -> Generated | Operation:
-        """Send the request, and read the images or the operation of its answer."""
+        """Sends the request and reads the images or the operation in its response."""
         request = self._entry.request_for(order.model, order.request)
         path = self._settings.submit.path
         if "{model}" in path:
             path = path.replace("{model}", model_names.path(self.name, order.model, parts=range(1, 8)))
         url = f"{self.base_url}{path}"
-        answer = await self._buy("POST", url, most=self._most, **body.request_of(self._settings, order, request))
-        if answer.status_code not in (200, 201, 202):
-            raise self._errors.refusal(answer)
-        told = read_json(self.name, answer)
+        response = await self._send_paid(
+            "POST", url, limit=self._most, **body.request_of(self._settings, order, request)
+        )
+        if response.status_code not in (200, 201, 202):
+            raise self._errors.refusal(response)
+        content = read_json(self.name, response)
         state = {"model": order.model, "url": url}
         if self._settings.operation is not None:
-            return self._named(answer, told, state)
-        if self._errors.is_failure(answer, told):
-            raise self._errors.refusal(answer)
-        looked = self._read(Operation(id="", state=state), answer, told)
-        if isinstance(looked, Pending):
-            raise self._errors.no_image(answer, "a request that is not done, and nothing to be polled")
-        return looked
+            return self._named(response, content, state)
+        if self._errors.is_failure(response, content):
+            raise self._errors.refusal(response)
+        outcome = self._read(Operation(id="", state=state), response, content)
+        if isinstance(outcome, Pending):
+            raise self._errors.no_image(response, "a pending status, and settings.operation is not configured")
+        return outcome
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how an operation stands."""
-        url = self._place(operation)
-        answer = await self._ask("GET", url, most=self._most)
-        if answer.status_code in (404, 410):
+        """Reads an operation's status, and its images when it is done."""
+        url = self._poll_url(operation)
+        response = await self._send_free("GET", url, limit=self._most)
+        if response.status_code in (404, 410):
             raise operation_errors.gone(self.name)
-        if answer.status_code not in (200, 202):
-            refusal = self._errors.refusal(answer)
-            if answer.status_code == 429 or answer.status_code >= 500:
-                told = str(answer.status_code)
-                raise operation_errors.not_told(self.name, told, retry_after=refusal.retry_after_seconds)
+        if response.status_code not in (200, 202):
+            refusal = self._errors.refusal(response)
+            if response.status_code == 429 or response.status_code >= 500:
+                status = str(response.status_code)
+                raise operation_errors.status_unknown(self.name, status, retry_after=refusal.retry_after_seconds)
             refusal.acceptance = Acceptance.UNKNOWN
             raise refusal
         try:
-            seen = read_json(self.name, answer)
+            content = read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no status", vendor=error.vendor) from error
-        return self._read(operation, answer, seen)
+            raise operation_errors.status_unknown(self.name, "no status", vendor=error.vendor) from error
+        return self._read(operation, response, content)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask for an operation to be stopped; it is where the settings say that the answer means so."""
+        """Cancels an operation; it is stopped if the settings list the response's status as a confirmation."""
         cancel = self._settings.cancel
         if cancel is None:
             return CancelOutcome.UNSUPPORTED
-        answer = await self._ask(cancel.method, f"{self.base_url}{_filled(cancel.path, operation.id)}")
-        if answer.status_code in cancel.confirmed:
+        response = await self._send_free(cancel.method, f"{self.base_url}{_filled(cancel.path, operation.id)}")
+        if response.status_code in cancel.confirmed:
             return CancelOutcome.CONFIRMED
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise operation_errors.not_told(self.name, str(answer.status_code))
+        if response.status_code == 429 or response.status_code >= 500:
+            raise operation_errors.status_unknown(self.name, str(response.status_code))
         return CancelOutcome.TOO_LATE
 
-    def _named(self, answer: Answer, told: Mapping[str, Any], state: Mapping[str, str]) -> Operation:
+    def _named(self, response: ProviderResponse, content: Mapping[str, Any], state: Mapping[str, str]) -> Operation:
         settings = self._settings.operation
         assert settings is not None
-        named = next((str(one) for one in dotted_paths.found(told, settings.id) if type(one) in (str, int)), "")
+        named = next((str(item) for item in dotted_paths.found(content, settings.id) if type(item) in (str, int)), "")
         if not foreign_text.is_name(named):
-            # It may say with a status of success that it has taken nothing.
-            raise self._errors.refusal(answer)
+            # A 2xx response may say that nothing was accepted.
+            raise self._errors.refusal(response)
         if settings.address is None:
             return operation_errors.named(self.name, named, state)
-        address = next((one for one in dotted_paths.found(told, settings.address) if isinstance(one, str)), "")
+        address = next((item for item in dotted_paths.found(content, settings.address) if isinstance(item, str)), "")
         own = self._own(urljoin(state["url"], address) if address else "", instead="")
         if not foreign_text.is_name(own):
-            raise self._astray(answer, named)
+            raise self._astray(response, named)
         return operation_errors.named(self.name, named, {**state, "url": own})
 
-    def _place(self, operation: Operation) -> str:
-        """Where to look. Raises `ProviderError` where that is not the API any more."""
+    def _poll_url(self, operation: Operation) -> str:
+        """Returns the URL to poll. Raises `ProviderError` if its host is no longer that of `base_url`."""
         if self._settings.poll is not None:
             return f"{self.base_url}{_filled(self._settings.poll.path, operation.id)}"
         address = self._own(operation.state.get("url", ""), instead="")
@@ -164,73 +166,79 @@ class GenericProvider(RemoteProvider):
             )
         return address
 
-    def _astray(self, answer: Answer, named: str) -> ProviderError:
+    def _astray(self, response: ProviderResponse, named: str) -> ProviderError:
         error = operation_errors.unclassified(
             self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
         )
-        error.vendor = answer.evidence(request_id=named)
+        error.vendor = response.evidence(request_id=named)
         return error
 
-    def _read(self, operation: Operation, answer: Answer, told: Mapping[str, Any]) -> Generated | Pending:
+    def _read(
+        self, operation: Operation, response: ProviderResponse, content: Mapping[str, Any]
+    ) -> Generated | Pending:
         status = self._settings.status
         if status is None:
-            return self._result(operation, answer, told)
-        word = next((str(one) for one in dotted_paths.found(told, status.path) if type(one) in (str, int)), "")
+            return self._result(operation, response, content)
+        word = next((str(item) for item in dotted_paths.found(content, status.path) if type(item) in (str, int)), "")
         match status.meaning(word):
             case "pending":
                 return Pending()
             case "done":
-                return self._result(operation, answer, told)
+                return self._result(operation, response, content)
             case "failed":
-                raise self._errors.failure(answer, told, ended=word, request_id=operation.id)
+                raise self._errors.failure(response, content, ended=word, request_id=operation.id)
             case "refused":
-                raise self._errors.refused(answer, ended=word, request_id=operation.id)
+                raise self._errors.refused(response, ended=word, request_id=operation.id)
             case "canceled":
                 raise operation_errors.stopped(self.name)
         what = f"the status {word[:100]!r}" if word else "no status"
         error = operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN)
-        error.vendor = answer.evidence(code=word, request_id=operation.id or None)
+        error.vendor = response.evidence(code=word, request_id=operation.id or None)
         raise error
 
-    def _result(self, operation: Operation, answer: Answer, told: Mapping[str, Any]) -> Generated:
+    def _result(self, operation: Operation, response: ProviderResponse, content: Mapping[str, Any]) -> Generated:
         result = self._settings.result
-        flags = _listed(told, result.flagged)
+        flags = _listed(content, result.flagged)
         if any(flag is True for flag in flags):
-            raise self._errors.refused(answer, ended=result.flagged or "", request_id=operation.id)
-        listed = _listed(told, result.urls or result.base64)[:MOST_IMAGES]
+            raise self._errors.refused(response, ended=result.flagged or "", request_id=operation.id)
+        listed = _listed(content, result.urls or result.base64)[:MAX_IMAGES]
         base = operation.state.get("url", "")
-        images = listed_images.read(listed, lambda one: self._source(one, base=base))
+        images = listed_images.read(listed, lambda item: self._source(item, base=base))
         if not images:
-            raise self._errors.no_image(answer, "a success without images", request_id=operation.id)
-        seeds = _listed(told, result.seed)
-        if len(seeds) == len(listed) and all(isinstance(one, str) and one for one in listed):
+            raise self._errors.no_image(response, "a success without images", request_id=operation.id)
+        seeds = _listed(content, result.seed)
+        if len(seeds) == len(listed) and all(isinstance(item, str) and item for item in listed):
             images = tuple(replace(image, seed=_seed(seed)) for image, seed in zip(images, seeds, strict=True))
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
-    def _source(self, told: Any, *, base: str) -> ImageSource | None:
-        if not isinstance(told, str):
+    def _source(self, content: Any, *, base: str) -> ImageSource | None:
+        if not isinstance(content, str):
             return None
-        if self._settings.result.base64 is not None or told.startswith("data:"):
-            return ImageSource(base64=told)
+        if self._settings.result.base64 is not None or content.startswith("data:"):
+            return ImageSource(base64=content)
         try:
-            return ImageSource(url=urljoin(base, told))
+            return ImageSource(url=urljoin(base, content))
         except ValueError:
-            return ImageSource(url=told)
+            return ImageSource(url=content)
 
 
-def _listed(told: Any, path: str | None) -> list[Any]:
-    """What is at a path, and in the list that is there; nothing where the settings name none."""
-    values = dotted_paths.found(told, path) if path else []
-    return [one for value in values for one in (value if isinstance(value, list) else [value])]
+def _listed(content: Any, path: str | None) -> list[Any]:
+    """Returns the values at a path, with the items of a list there; nothing without a path."""
+    values = dotted_paths.found(content, path) if path else []
+    return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 
 def _filled(path: str, operation_id: str) -> str:
-    # Dots alone would be resolved as a way out of the folder.
+    # An id of dots alone would be resolved as a parent folder.
     named = operation_id.replace(".", "%2E") if operation_id.strip(".") == "" else quote(operation_id, safe="")
     return path.replace("{id}", named)
 
 
-def _seed(told: Any) -> int | None:
-    """The seed that the vendor says it used, as a number or as its digits."""
-    number = int(told) if isinstance(told, str) and told.isascii() and told.isdecimal() and len(told) < 20 else told
-    return number if type(number) is int and 0 <= number <= LARGEST_SEED else None
+def _seed(content: Any) -> int | None:
+    """Returns the seed that the response reports, as a number or as digits; None if it is none."""
+    number = (
+        int(content)
+        if isinstance(content, str) and content.isascii() and content.isdecimal() and len(content) < 20
+        else content
+    )
+    return number if type(number) is int and 0 <= number <= MAX_SEED else None

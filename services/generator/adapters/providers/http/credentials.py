@@ -1,4 +1,4 @@
-"""Credentials that change while a process runs: each request carries the one that is good now."""
+"""Credentials that change while the process runs: each request carries the current one."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -7,22 +7,22 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from common.config import ConfigError
 from services.generator.adapters.providers.entry import RemoteEntry
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain import foreign_text
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
-#: Secrets that are left out of texts: the newest, and the one before, which answers under way may repeat.
+#: Secrets of a source that are redacted: the newest, and the one before, which responses under way may repeat.
 KEPT = 2
 
 
-class Blotter:
-    """Leaves the secrets of one source out of all text: each until newer ones have taken its place."""
+class SecretRedactor:
+    """Redacts the newest secrets of one source in all text that comes from outside."""
 
     def __init__(self) -> None:
         self._given: deque[str] = deque()
 
     def note(self, secret: str) -> str:
-        """The secret, which is in use from now on."""
+        """Returns the secret, and redacts it from now on; forgets the oldest beyond `KEPT`."""
         if secret not in self._given:
             foreign_text.keep_secret(secret)
             self._given.append(secret)
@@ -32,30 +32,30 @@ class Blotter:
 
 
 class Credential(ABC):
-    """A secret that somebody renews."""
+    """A secret that its source renews."""
 
     def __init__(self) -> None:
-        self._blotter = Blotter()
+        self._blotter = SecretRedactor()
 
     async def current(self) -> str:
-        """The secret to send now. Raises `ProviderError` where there is none; nothing was sent."""
+        """Returns the secret to send now. Raises `ProviderError` if there is none; nothing was sent."""
         return self._blotter.note(await asyncio.to_thread(self._read))
 
     async def renewed(self) -> str:
-        """The secret as its source has it at this moment, after one was refused. Raises `ProviderError`."""
+        """Returns the secret from its source, without caches, after another was refused. Raises `ProviderError`."""
         return self._blotter.note(await asyncio.to_thread(self._read_anew))
 
     @abstractmethod
     def _read(self) -> str:
-        """The secret; may be asked of another machine."""
+        """Returns the secret; may request it from another machine, so it runs in a thread."""
 
     def _read_anew(self) -> str:
-        """The secret, from no cache."""
+        """Returns the secret without caches."""
         return self._read()
 
 
 class KeyOfEntry(Credential):
-    """The key that an entry names; one in a file is read for each request, so that a new one is used at once."""
+    """The key that an entry names. A key file is read for each request, so that a new key is used at once."""
 
     def __init__(self, entry: RemoteEntry, api_key: str) -> None:
         super().__init__()
@@ -67,37 +67,40 @@ class KeyOfEntry(Credential):
             try:
                 self._last = self._entry.api_key({})
             except ConfigError:
-                # It may just be written: what was good until now is tried, and refused if it is not any more.
+                # The file may just be written: the key until now is sent, and refused if it is no longer valid.
                 return self._last
         return self._last
 
 
 def bearer(secret: str) -> Mapping[str, str]:
-    """The header of a token."""
+    """Returns the `Authorization` header of a bearer token."""
     return {"Authorization": f"Bearer {secret}"}
 
 
 async def send(
-    credential: Credential, request: Callable[[str], Awaitable[Answer]], *, is_refused: Callable[[Answer], bool]
-) -> Answer:
-    """The answer to a request with the secret of now; where it is refused and there is another by then, with that.
+    credential: Credential,
+    request: Callable[[str], Awaitable[ProviderResponse]],
+    *,
+    is_refused: Callable[[ProviderResponse], bool],
+) -> ProviderResponse:
+    """Returns the response to a request with the current secret; sends it once more if that is refused and has changed.
 
-    `is_refused`: the secret was, so that nothing was carried out.
+    `is_refused` says whether a response refused the secret, so that nothing was carried out.
     """
     secret = await credential.current()
-    answer = await request(secret)
-    if not is_refused(answer):
-        return answer
+    response = await request(secret)
+    if not is_refused(response):
+        return response
     renewed = await credential.renewed()
-    return answer if renewed == secret else await request(renewed)
+    return response if renewed == secret else await request(renewed)
 
 
 def none_to_send(name: str, source: str, error: Exception, *, passing: bool) -> ProviderError:
-    """No credential could be had; nothing was sent."""
+    """Returns the error of a source without a credential; nothing was sent. `passing`: another try may help."""
     return ProviderError(
         code="TEMPORARY" if passing else "AUTH_ERROR",
         reason="PROVIDER_UNAVAILABLE" if passing else "PROVIDER_AUTH",
-        message=f"{name}: {source} gives no credential ({type(error).__name__}).",
+        message=f"{name} has no credential: {source} returned none ({type(error).__name__}).",
         retryable=passing,
         acceptance=Acceptance.NOT_ACCEPTED,
         vendor=VendorError(code=type(error).__name__, message=str(error)),

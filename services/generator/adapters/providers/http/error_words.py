@@ -1,13 +1,13 @@
-"""What vendors' sentences mean where no code says it: a trouble that passes, or a refusal by their content policy.
+"""Classifies providers' error messages that have no code: a temporary failure, or a refusal by the content policy.
 
-Whole words only: `safety_tolerance`, `disable_nsfw_checker` and `case-sensitive` are names of settings. Troubles are
-looked for first, as their words name the parts that broke ("out of memory in safety_checker").
+Only whole words count: `safety_tolerance`, `disable_nsfw_checker` and `case-sensitive` are names of settings. Temporary
+failures are tried first, because their messages name the component that failed ("out of memory in safety_checker").
 """
 
 import re
 
-#: Characters of a sentence that are looked at.
-MOST_SEARCHED = 4000
+#: Characters of a message that are searched.
+MAX_SEARCHED_CHARACTERS = 4000
 
 
 def _whole(*words: str) -> re.Pattern[str]:
@@ -44,10 +44,10 @@ _REFUSED = _whole(
 
 
 def is_passing(sentence: str) -> bool:
-    """Whether a vendor says that another try may go better."""
-    return _PASSING.search(sentence[:MOST_SEARCHED]) is not None
+    """Returns whether the message says that another try may succeed."""
+    return _PASSING.search(sentence[:MAX_SEARCHED_CHARACTERS]) is not None
 
 
 def is_refusal(sentence: str) -> bool:
-    """Whether a vendor says that its content policy forbids the request; a trouble that passes is none."""
-    return not is_passing(sentence) and _REFUSED.search(sentence[:MOST_SEARCHED]) is not None
+    """Returns whether the message says that the content policy forbids the request; False for temporary failures."""
+    return not is_passing(sentence) and _REFUSED.search(sentence[:MAX_SEARCHED_CHARACTERS]) is not None

@@ -1,4 +1,4 @@
-"""What HTTP adapters share: one request with a bounded answer, and the error that an answer, or its lack, means."""
+"""Turns a provider's HTTP response, or the lack of a response, into one classified `ProviderError`."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -7,51 +7,56 @@ from typing import Any
 import httpx
 
 from services.generator.adapters.network import retry_after as waiting
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)
 _CODE_FIELDS = ("title", "code", "type", "name")
 _WRAPPING_FIELDS = ("innererror", "inner_error", "provider_specific_fields", "metadata", "details")
+#: Messages for users, by reason; `{name}` is the provider's name.
 MESSAGES = {
-    "PROVIDER_AUTH": "{name} refuses the credential that is configured for it.",
+    "PROVIDER_AUTH": "{name} refused the credential that is configured for it; the operator must check the key.",
     "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",
-    "PROVIDER_REJECTED": "{name} does not know the model or the address that is configured.",
+    "PROVIDER_REJECTED": "{name} does not know the configured model or address; the operator must check the entry.",
     "INVALID_INPUT": "{name} does not accept a field of this request.",
-    "PROVIDER_RATE_LIMIT": "{name} asks to slow down.",
-    "PROVIDER_TIMEOUT": "{name} did not finish in its own time.",
-    "PROVIDER_UNAVAILABLE": "{name} could not finish this time.",
+    "PROVIDER_RATE_LIMIT": "{name} received too many requests and limits their rate.",
+    "PROVIDER_TIMEOUT": "{name} exceeded its own time limit.",
+    "PROVIDER_UNAVAILABLE": "{name} could not complete the request this time.",
     "CONTENT_POLICY": "{name} refused this request by its content policy.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """What an answer means, by the vendor's own code, its words, a header and the status.
-
-    What a rule leaves out may be anything. `header` is a name in small letters and its value; `words` looks at the
-    body's text, where a code is not reliable.
-    """
+    """What a response means. A condition that is None matches every response."""
 
     code: str
+    """Our code of the error, such as PERMANENT."""
     reason: str
+    """Our reason of the error, such as QUOTA_EXHAUSTED."""
     status: int | None = None
+    """Condition: the HTTP status."""
     vendor_code: str | None = None
+    """Condition: a code in the body, as the provider's API names its error."""
     words: Callable[[str], bool] | None = None
+    """Condition on the body's text, for APIs whose codes are not reliable."""
     header: tuple[str, str] | None = None
+    """Condition: a header's name in lower case, and its value in any case."""
     retryable: bool = False
+    """Whether another try may succeed."""
     acceptance: Acceptance = Acceptance.NOT_ACCEPTED
+    """Whether the provider accepted the request, and so may charge it."""
 
-    def fits(self, answer: Answer, vendor_codes: Collection[str]) -> bool:
-        """Whether an answer is of this kind."""
-        told = self.header is None or answer.headers.get(self.header[0], "").lower() == self.header[1].lower()
-        known = self.vendor_code is None or self.vendor_code in vendor_codes
-        said = self.words is None or self.words(answer.text)
-        return told and known and said and self.status in (None, answer.status_code)
+    def fits(self, response: ProviderResponse, vendor_codes: Collection[str]) -> bool:
+        """Returns whether the response meets every condition."""
+        has_header = self.header is None or response.headers.get(self.header[0], "").lower() == self.header[1].lower()
+        has_code = self.vendor_code is None or self.vendor_code in vendor_codes
+        has_text = self.words is None or self.words(response.text)
+        return has_header and has_code and has_text and self.status in (None, response.status_code)
 
 
-#: After a kind's own rules: by their definition in HTTP (RFC 9110, 6585) these say that nothing was carried out. Most
-#: often `base_url` is not the API's: http for https, a folder that is missing, the address of a page.
+#: Used after a kind's own rules: by their definition in HTTP (RFC 9110, 6585) nothing was carried out. The usual cause
+#: is a wrong `base_url`: http in place of https, a missing folder, the address of a web page.
 NEVER_CARRIED_OUT = (
     Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
     *(
@@ -64,96 +69,97 @@ _WRONG_ADDRESS = frozenset({301, 302, 303, 307, 308, 405, 501})
 
 def classify(
     name: str,
-    answer: Answer,
+    response: ProviderResponse,
     rules: Iterable[Rule],
     *,
     vendor_code: str | None = None,
     retry_after: float | None = None,
 ) -> ProviderError:
-    """The error of an answer. What no rule knows may have been carried out, and is not repeated.
+    """Returns the error of a response. A response that no rule fits may have been carried out and is not repeated.
 
-    `vendor_code` and `retry_after` (seconds) are for vendors who tell them in a way of their own.
+    `vendor_code` and `retry_after` (seconds) are for APIs that have them in a place of their own; None reads the
+    standard places.
     """
-    codes = vendor_codes(answer) if vendor_code is None else (vendor_code,)
-    vendor = answer.evidence(code=next(iter(codes), ""))
-    rule = next((one for one in (*rules, *NEVER_CARRIED_OUT) if one.fits(answer, codes)), None)
+    codes = vendor_codes(response) if vendor_code is None else (vendor_code,)
+    vendor = response.evidence(code=next(iter(codes), ""))
+    rule = next((item for item in (*rules, *NEVER_CARRIED_OUT) if item.fits(response, codes)), None)
     if rule is not None:
         message = MESSAGES[rule.reason].format(name=name)
-        if rule.reason == "PROVIDER_REJECTED" and answer.status_code in _WRONG_ADDRESS:
-            message = f"{name} answers with status {answer.status_code}: look whether base_url is the API's address."
+        if rule.reason == "PROVIDER_REJECTED" and response.status_code in _WRONG_ADDRESS:
+            message = f"{name} returned status {response.status_code}: check that base_url is the API's address."
         return ProviderError(
             code=rule.code,
             reason=rule.reason,
             message=message,
             retryable=rule.retryable,
-            retry_after_seconds=retry_after if retry_after is not None else waiting.seconds(answer.headers),
-            acceptance=_as_billed(rule.acceptance, answer),
+            retry_after_seconds=retry_after if retry_after is not None else waiting.seconds(response.headers),
+            acceptance=_as_billed(rule.acceptance, response),
             vendor=vendor,
         )
-    faulty = answer.status_code >= 500
+    faulty = response.status_code >= 500
     return ProviderError(
         code="TEMPORARY" if faulty else "UNKNOWN",
         reason="PROVIDER_UNAVAILABLE" if faulty else "UNCLASSIFIED",
-        message=f"{name} answered with status {answer.status_code}.",
+        message=f"{name} returned status {response.status_code}.",
         retryable=faulty,
-        retry_after_seconds=waiting.seconds(answer.headers) if faulty else None,
-        acceptance=_as_billed(Acceptance.UNKNOWN, answer),
+        retry_after_seconds=waiting.seconds(response.headers) if faulty else None,
+        acceptance=_as_billed(Acceptance.UNKNOWN, response),
         vendor=vendor,
     )
 
 
-def _as_billed(acceptance: Acceptance, answer: Answer) -> Acceptance:
-    """What is not known of an answer, the operator may know."""
-    return Acceptance.NOT_ACCEPTED if acceptance is Acceptance.UNKNOWN and answer.is_not_charged else acceptance
+def _as_billed(acceptance: Acceptance, response: ProviderResponse) -> Acceptance:
+    """Returns NOT_ACCEPTED for an unknown acceptance if the operator knows that the status is not charged."""
+    return Acceptance.NOT_ACCEPTED if acceptance is Acceptance.UNKNOWN and response.is_not_charged else acceptance
 
 
-def lost_answer(name: str, error: httpx.RequestError) -> ProviderError:
-    """No answer came: a refused connection surely sent nothing, anything later nobody knows."""
+def no_response(name: str, error: httpx.RequestError) -> ProviderError:
+    """Returns the error of a request without a response: not accepted if no connection was made, else unknown."""
     unsent = isinstance(error, _UNSENT)
     timed_out = isinstance(error, httpx.TimeoutException) and not unsent
     return ProviderError(
         code="TIMEOUT" if timed_out else "TEMPORARY",
         reason="PROVIDER_TIMEOUT" if timed_out else "PROVIDER_UNAVAILABLE",
-        message=f"{name} could not be reached." if unsent else f"{name} took the request and did not answer.",
+        message=f"{name} could not be reached." if unsent else f"{name} received the request and sent no response.",
         retryable=True,
         acceptance=Acceptance.NOT_ACCEPTED if unsent else Acceptance.UNKNOWN,
         vendor=VendorError(message=type(error).__name__),
     )
 
 
-def read_json(name: str, answer: Answer) -> Mapping[str, Any]:
-    """The answer's object. Raises `ProviderError`: it may have been carried out, whatever it says."""
-    body = answer.json()
+def read_json(name: str, response: ProviderResponse) -> Mapping[str, Any]:
+    """Returns the response's JSON object. Raises `ProviderError` (outcome unknown) without one."""
+    body = response.json()
     if not isinstance(body, dict):
         raise ProviderError(
             code="UNKNOWN",
             reason="UNCLASSIFIED",
-            message=f"{name} answered with something that is not its own format.",
+            message=f"{name} returned a response that is not in its API's format.",
             retryable=False,
             acceptance=Acceptance.UNKNOWN,
-            vendor=answer.evidence(),
+            vendor=response.evidence(),
         )
     return body
 
 
-def vendor_codes(answer: Answer) -> tuple[str, ...]:
-    """What the body calls the error, the most telling first: at the top, in an object `error`, or in what that wraps.
+def vendor_codes(response: ProviderResponse) -> tuple[str, ...]:
+    """Returns the error's codes in the body, the most specific first: at the top, in `error`, and in wrapped errors.
 
-    A number that only repeats the status is none.
+    A number that only repeats the status is left out.
     """
-    body = answer.json()
+    body = response.json()
     if not isinstance(body, dict):
         return ()
-    told = body["error"] if isinstance(body.get("error"), dict) else body
-    names = [named for one in _wrapped(told) for named in (one.get(field) for field in _CODE_FIELDS)]
+    error = body["error"] if isinstance(body.get("error"), dict) else body
+    names = [named for item in _wrapped(error) for named in (item.get(field) for field in _CODE_FIELDS)]
     texts = [str(named) for named in names if isinstance(named, str | int) and not isinstance(named, bool)]
-    return tuple(one for one in texts if one and one != str(answer.status_code))
+    return tuple(item for item in texts if item and item != str(response.status_code))
 
 
-def _wrapped(told: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """An error, and those that it wraps: relays pass on what they were told."""
-    yield told
+def _wrapped(error: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yields an error and the errors that it wraps: relays pass on the error of the API behind them."""
+    yield error
     for field in _WRAPPING_FIELDS:
-        inner = told.get(field)
+        inner = error.get(field)
         if isinstance(inner, dict):
             yield from _wrapped(inner)

@@ -1,4 +1,4 @@
-"""Forms in vendors' spelling: a form knows text alone, and no two of them write other things alike."""
+"""Values as fields of a form, which has only text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -6,19 +6,16 @@ from typing import Any
 
 
 def fields(values: Mapping[str, Any]) -> dict[str, str | Sequence[str]]:
-    """Values by name: `true` and `false`, numbers as JSON has them, objects as JSON, lists as a repeated `name[]`.
-
-    Null is nothing.
-    """
+    """Returns the fields by name: booleans, numbers and objects as JSON, lists as a repeated `name[]`, without None."""
     found: dict[str, str | Sequence[str]] = {}
     for name, value in values.items():
         if isinstance(value, list | tuple):
-            found[f"{name}[]"] = [text(one) for one in value if one is not None]
+            found[f"{name}[]"] = [text(item) for item in value if item is not None]
         elif value is not None:
             found[name] = text(value)
     return found
 
 
 def text(value: Any) -> str:
-    """One value."""
+    """Returns one value as text: a string unchanged, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value)

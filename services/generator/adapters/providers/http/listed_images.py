@@ -1,4 +1,4 @@
-"""The images of a list in an answer, one by one."""
+"""Reads the list of images in a response, item by item."""
 
 import json
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from services.generator.domain.provider_results import ImageSource
 
 
 def read(listed: Any, source: Callable[[Any], ImageSource | None]) -> tuple[ImageSource, ...]:
-    """The images that `source` makes of the items; after them what it could not read, if it could read any.
+    """Returns the images that `source` reads from the items, then the items that it could not read, as JSON.
 
-    An item that could not be read may have been paid for like the others. As an image that does not decode it is
-    staged as it came. Where no item can be read the answer as a whole is judged, so nothing is returned.
+    An unreadable item may have been charged like the others, so it is staged as an image that does not decode. Returns
+    nothing if no item is readable: then the response as a whole is an error.
     """
-    items = [one for one in listed if one] if isinstance(listed, list) else []
-    sources = [source(one) for one in items]
-    found = [one for one in sources if one is not None]
-    unread = [one for one, made in zip(items, sources, strict=True) if made is None]
-    kept = (ImageSource(data=foreign_text.without_secrets(json.dumps(one).encode())) for one in unread)
+    items = [item for item in listed if item] if isinstance(listed, list) else []
+    sources = [source(item) for item in items]
+    found = [item for item in sources if item is not None]
+    unread = [item for item, made in zip(items, sources, strict=True) if made is None]
+    kept = (ImageSource(data=foreign_text.without_secrets(json.dumps(item).encode())) for item in unread)
     return (*found, *kept) if found else ()

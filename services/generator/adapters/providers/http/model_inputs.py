@@ -1,4 +1,4 @@
-"""Requests to models whose inputs have names of their own: what is offered, and what is sent under which name."""
+"""Requests to models that name their inputs differently: what the entry offers, and the model's input of a call."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
@@ -10,7 +10,7 @@ from services.generator.ports import Order
 
 
 class Offers(TypedDict):
-    """Capabilities by their names in the catalogue."""
+    """Capabilities, named and measured as in `calotype.provider.v1.Capabilities`."""
 
     sizes: tuple[str, ...]
     aspect_ratios: tuple[str, ...]
@@ -26,7 +26,7 @@ class Offers(TypedDict):
 
 
 def offers(settings: ModelInputs) -> Offers:
-    """What the models take: exactly the fields that have a name."""
+    """Returns the capabilities of the models: exactly the fields that `inputs` names."""
     inputs = settings.inputs
     names = tuple(settings.size_names) if "size" in inputs else ()
     any_size = not names and ("size" in inputs or ("width" in inputs and "height" in inputs))
@@ -45,17 +45,17 @@ def offers(settings: ModelInputs) -> Offers:
     )
 
 
-def refuse_lost_pictures(name: str, order: Order, settings: ModelInputs) -> None:
-    """Raises `ProviderError` where a picture would be left out: the file has changed since the job was taken."""
-    brought = input_images.of_order(order)
-    if len(brought.images) > settings.max_input_images:
-        raise input_images.not_taken(name, order.model, f"more than {settings.max_input_images} input images")
-    if brought.mask is not None and not settings.takes_mask:
-        raise input_images.not_taken(name, order.model, "a mask")
+def refuse_lost_images(name: str, order: Order, settings: ModelInputs) -> None:
+    """Raises `ProviderError` if an image would be left out, because the file changed after the job was accepted."""
+    attached = input_images.of_order(order)
+    if len(attached.images) > settings.max_input_images:
+        raise input_images.images_refused(name, order.model, f"more than {settings.max_input_images} input images")
+    if attached.mask is not None and not settings.takes_mask:
+        raise input_images.images_refused(name, order.model, "a mask")
 
 
 def mask_form(settings: ModelInputs) -> MaskForm:
-    """How the models read a mask."""
+    """Returns how the models read a mask."""
     return MaskForm.BLACK if "black_mask" in settings.inputs else MaskForm.WHITE
 
 
@@ -67,9 +67,9 @@ def fields_of(
     images: Sequence[str] = (),
     mask: str | None = None,
 ) -> dict[InputField, Any]:
-    """The fields of a request by our names; without a say in how many images there are, a model makes one.
+    """Returns the fields of a request by our names; without `n`, a model makes one image.
 
-    `images` and `mask` are addresses of the pictures that came with it.
+    `images` and `mask` are URLs or data URIs of the input images.
     """
     width, _, height = (request.size or "").partition("x")
     return {
@@ -91,7 +91,7 @@ def fields_of(
 
 
 def input_of(fields: Mapping[InputField, Any], request: Request, settings: ModelInputs) -> dict[str, Any]:
-    """The model's input: options as they came, and over them every field that has a name."""
+    """Returns the model's input: the job's options, replaced by every field that `inputs` names."""
     inputs = settings.inputs
-    given = {inputs[name]: value for name, value in fields.items() if value is not None and name in inputs}
-    return {**request.options, **given}
+    fields_sent = {inputs[name]: value for name, value in fields.items() if value is not None and name in inputs}
+    return {**request.options, **fields_sent}

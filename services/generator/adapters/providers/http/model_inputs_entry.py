@@ -55,17 +55,17 @@ class ModelInputs(Strict):
 
     @model_validator(mode="after")
     def _images_have_an_input(self) -> "ModelInputs":
-        one, several = "image" in self.inputs, "images" in self.inputs
-        if one and several:
+        item, several = "image" in self.inputs, "images" in self.inputs
+        if item and several:
             raise ValueError("inputs names image and images: write image for a model that takes one, images for a list")
-        if self.max_input_images and not (one or several):
+        if self.max_input_images and not (item or several):
             raise ValueError(
                 f"max_input_images is {self.max_input_images}, but inputs names no input for them: "
                 "write inputs.image (one image) or inputs.images (a list)"
             )
-        if (one or several) and not self.max_input_images:
+        if (item or several) and not self.max_input_images:
             raise ValueError("inputs names an input for images: write max_input_images, the most that the model takes")
-        if one and self.max_input_images > 1:
+        if item and self.max_input_images > 1:
             raise ValueError("inputs.image takes one image: write max_input_images: 1, or inputs.images for a list")
         if self.takes_mask and not self.max_input_images:
             raise ValueError("a mask needs an image: write inputs.image or inputs.images as well")

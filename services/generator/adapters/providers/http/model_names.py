@@ -1,24 +1,24 @@
-"""Models in addresses: a job's own word becomes a part of a path only where it can be nothing else."""
+"""Model names in URLs: a name from a job becomes part of a path only if it cannot change the path's meaning."""
 
 import re
 from urllib.parse import quote
 
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
-#: No dots alone, no query, no escape: what a path is resolved by is in no model's name.
+#: No `.` or `..`, no query, no escape: a model's name has nothing by which a path is resolved.
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:-]{0,199}")
 
 
 def path(name: str, model: str, *, parts: range) -> str:
-    """The model as a path of so many parts. Raises `ProviderError` where it is none."""
-    found = model.split("/")
-    if len(found) not in parts or not all(_PART.fullmatch(one) for one in found):
+    """Returns the model as a path; `parts` are the allowed numbers of parts. Raises `ProviderError`."""
+    names = model.split("/")
+    if len(names) not in parts or not all(_PART.fullmatch(part) for part in names):
         raise unknown(name, model)
-    return "/".join(quote(one, safe="") for one in found)
+    return "/".join(quote(part, safe="") for part in names)
 
 
 def unknown(name: str, model: str) -> ProviderError:
-    """A model that cannot be one of this provider's; nothing was sent."""
+    """Returns the error of a name that no model of this provider can have; nothing was sent."""
     return ProviderError(
         code="PERMANENT",
         reason="INVALID_INPUT",

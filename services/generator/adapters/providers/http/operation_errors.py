@@ -1,4 +1,4 @@
-"""What every adapter with operations says of one: it has begun, is gone, was stopped, or its state was not told."""
+"""Errors that adapters with operations share: lost, stopped, status unknown, or a response that no rule knows."""
 
 from collections.abc import Mapping
 
@@ -8,33 +8,37 @@ from services.generator.domain.provider_results import Acceptance, Operation, Pr
 _NOTHING = VendorError()
 
 
-def named(name: str, told: object, state: Mapping[str, str], *, vendor: VendorError = _NOTHING) -> Operation:
-    """An operation by the id that an answer gave it; of its state what can be kept.
+def named(name: str, operation_id: object, state: Mapping[str, str], *, vendor: VendorError = _NOTHING) -> Operation:
+    """Returns the operation that a response names; `state` keeps only values that can be stored as a name.
 
-    Raises `ProviderError` where there is none by which it could be found again.
+    Raises `ProviderError` if the id is none by which the operation could be found again.
     """
-    if not isinstance(told, str) or not foreign_text.is_name(told):
+    if not isinstance(operation_id, str) or not foreign_text.is_name(operation_id):
         raise unclassified(name, "an operation without a usable id", acceptance=Acceptance.UNKNOWN, vendor=vendor)
-    return Operation(id=told, state={key: value for key, value in state.items() if foreign_text.is_name(value)})
+    kept = {key: value for key, value in state.items() if foreign_text.is_name(value)}
+    return Operation(id=operation_id, state=kept)
 
 
-#: In place of the vendor's own word, which is for operators.
-UNKNOWN_STATUS = "a status that is not known"
+#: Shown to users in place of the provider's own text, which only operators see.
+UNKNOWN_STATUS = "an unknown status"
 
 
-def status(told: object) -> VendorError:
-    """What is kept of a status that no adapter knows."""
-    return VendorError(code="status", message=f"status {str(told)[:100]!r}")
+def status(value: object) -> VendorError:
+    """Returns the evidence of a status that no adapter knows."""
+    return VendorError(code="status", message=f"status {str(value)[:100]!r}")
 
 
-def not_told(
+def status_unknown(
     name: str, what: str, *, retry_after: float | None = None, vendor: VendorError = _NOTHING
 ) -> ProviderError:
-    """The operation goes on, only its state was not told."""
+    """Returns the error of a request about an operation that failed; the operation itself may go on.
+
+    `what` is the cause: a status, or what the response lacks. `retry_after` is in seconds.
+    """
     return ProviderError(
         code="TEMPORARY",
         reason="PROVIDER_UNAVAILABLE",
-        message=f"{name} does not tell how the operation stands ({what}).",
+        message=f"{name} returned no status of the operation ({what}).",
         retryable=True,
         retry_after_seconds=retry_after,
         acceptance=Acceptance.UNKNOWN,
@@ -43,7 +47,7 @@ def not_told(
 
 
 def gone(name: str) -> ProviderError:
-    """The operation is not there any more."""
+    """Returns the error of an operation that the provider no longer has."""
     return ProviderError(
         code="TIMEOUT",
         reason="RESULT_LOST",
@@ -54,7 +58,7 @@ def gone(name: str) -> ProviderError:
 
 
 def stopped(name: str) -> ProviderError:
-    """The operation was stopped, at somebody's wish or by its own deadline."""
+    """Returns the error of an operation that was canceled, or that reached the provider's deadline."""
     return ProviderError(
         code="TIMEOUT",
         reason="PROVIDER_CANCELED",
@@ -65,11 +69,11 @@ def stopped(name: str) -> ProviderError:
 
 
 def unclassified(name: str, what: str, *, acceptance: Acceptance, vendor: VendorError = _NOTHING) -> ProviderError:
-    """An answer that no rule knows; `vendor` is what is kept of it."""
+    """Returns the error of a response that no rule knows; `what` describes it, `vendor` is its evidence."""
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered with {what}.",
+        message=f"{name} returned {what}.",
         retryable=False,
         acceptance=acceptance,
         vendor=vendor,

@@ -1,4 +1,4 @@
-"""What adapters behind HTTP share: their entry, key and connections, and the errors of an answer that never came."""
+"""The base class of adapters that call an API over HTTP: entry, key, connections, and errors without a response."""
 
 import functools
 import ssl
@@ -14,8 +14,8 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.providers import input_images, option_messages
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.http import operation_errors
-from services.generator.adapters.providers.http.errors import lost_answer
-from services.generator.adapters.providers.http.responses import MOST_BODY, Answer, exchange
+from services.generator.adapters.providers.http.errors import no_response
+from services.generator.adapters.providers.http.responses import MAX_BODY_BYTES, ProviderResponse, exchange
 from services.generator.adapters.providers.http.websocket import messages
 from services.generator.domain import foreign_text
 from services.generator.domain.earlier_calls import Traits
@@ -23,20 +23,23 @@ from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, Pending
 from services.generator.ports import Order
 
-CONNECT_SECONDS, ANSWER_SECONDS = 10.0, 30.0
+CONNECT_SECONDS, RESPONSE_SECONDS = 10.0, 30.0
 
 
 class RemoteProvider(ABC):
-    """A provider behind HTTP. `credential` are the headers that carry the key; they are sent to `base_url` alone.
+    """A provider that is called over HTTP; the key is sent only to `base_url`.
 
-    An adapter says what it is (`traits`, `_capabilities`) and how it submits. One with operations says how it looks at
-    them; the methods here are those of one without.
+    A subclass has `traits`, `_capabilities` and `submit`. One with operations also overrides `poll`, `watch` and
+    `cancel`; the methods here are those of an adapter without operations.
     """
 
     traits: Traits
+    """What a call can do: whether it is free, idempotent, resumable or stoppable."""
     max_images_per_call: int
-    #: What `calotype providers check --live` asks, relative to `base_url`: costs nothing, and needs the key.
-    free_question: str | None = None
+    """Most images of one call."""
+    check_path: str | None = None
+    """Path, relative to `base_url`, that `calotype providers check --live` requests: free of charge, but with the key.
+    None if the API has none."""
 
     def __init__(
         self,
@@ -46,7 +49,7 @@ class RemoteProvider(ABC):
         credential: Mapping[str, str],
         api_key: str,
         transport: httpx.AsyncBaseTransport | None,
-        answer_seconds: float = ANSWER_SECONDS,
+        response_seconds: float = RESPONSE_SECONDS,
     ) -> None:
         self.base_url = (entry.base_url or base_url).rstrip("/")
         parts = urlsplit(self.base_url)
@@ -58,13 +61,14 @@ class RemoteProvider(ABC):
         self._remote_entry = entry
         self._credential = credential
         foreign_text.keep_secret(api_key)
-        # A connection that the other side has just closed makes a purchase ambiguous: each has a fresh one.
-        self._buying = _client(credential, transport, kept_alive=0, answer_seconds=answer_seconds)
-        self._asking = _client(credential, transport, kept_alive=20, answer_seconds=ANSWER_SECONDS)
-        self._giving = _client({}, transport, kept_alive=0, answer_seconds=ANSWER_SECONDS)
+        # Every request that may be charged has a new connection: on a reused one that the other side is just closing,
+        # it would be unknown whether the request arrived.
+        self._paid_client = _client(credential, transport, kept_alive=0, response_seconds=response_seconds)
+        self._free_client = _client(credential, transport, kept_alive=20, response_seconds=RESPONSE_SECONDS)
+        self._keyless_client = _client({}, transport, kept_alive=0, response_seconds=RESPONSE_SECONDS)
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
-        """The entry of the catalogue."""
+        """Returns the provider's entry in the catalogue."""
         entry = self._remote_entry
         offers = provider_pb2.Capabilities(
             max_images_per_call=self.max_images_per_call,
@@ -89,121 +93,124 @@ class RemoteProvider(ABC):
         )
 
     def images_per_call(self, model: str) -> int:
-        """The same for every model."""
+        """Returns the most images of one call; the same for every model."""
         return self.max_images_per_call
 
     def mask_form(self, model: str) -> MaskForm:
-        """A grey image, as most read it."""
+        """Returns the form of masks: by default a grey image, white in the area to edit."""
         return MaskForm.WHITE
 
     @abstractmethod
     async def submit(self, order: Order) -> Generated | Operation:
-        """Send the request."""
+        """Sends the request that may be charged. Raises `ProviderError`."""
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Never asked of a provider without operations."""
+        """Is never called without operations."""
         raise AssertionError(f"{self.name} has no operations")
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Nothing is told but what is asked for."""
+        """Returns False: there is no stream of progress."""
         return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """There is nothing by which a call could be stopped."""
+        """Returns UNSUPPORTED: the API cannot stop a call."""
         return CancelOutcome.UNSUPPORTED
 
-    async def ask_freely(self, url: str) -> Answer:
-        """The answer to a question that costs nothing. Raises `ProviderError` when none comes."""
-        return await self._ask("GET", url)
+    async def send_check(self, url: str) -> ProviderResponse:
+        """Returns the response to the request of a live check. Raises `ProviderError` without a response."""
+        return await self._send_free("GET", url)
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Results are fetched without a key, but where a vendor's reference wants it for its own."""
+        """Returns the headers for fetching a result: none, except where the API's reference requires the key."""
         return {}
 
     def price(self, model: str, count: int) -> int | None:
-        """What so many images cost by the provider file."""
+        """Returns the price of `count` images by the provider file, in millionths of a US dollar; None without one."""
         return self._price(model, count)
 
     async def close(self) -> None:
-        """Let go of connections."""
-        await self._buying.aclose()
-        await self._asking.aclose()
-        await self._giving.aclose()
+        """Closes the connections."""
+        await self._paid_client.aclose()
+        await self._free_client.aclose()
+        await self._keyless_client.aclose()
 
     @abstractmethod
     def _capabilities(self) -> provider_pb2.Capabilities:
-        """What the models take; traits and the number of images per call need not be said."""
+        """Returns what the models support, without traits and the number of images per call."""
 
-    async def _buy(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
-        """Send a request that may cost money, once. Raises `ProviderError` when no answer comes."""
+    async def _send_paid(
+        self, method: str, url: str, *, limit: int = MAX_BODY_BYTES, **request: Any
+    ) -> ProviderResponse:
+        """Sends a request that may be charged, once. Raises `ProviderError` without a whole response."""
         try:
-            answer = await exchange(self._buying, method, url, most=most, **request)
+            response = await exchange(self._paid_client, method, url, limit=limit, **request)
         except httpx.RequestError as error:
-            raise lost_answer(self.name, error) from error
-        broken = _what_broke(answer)
+            raise no_response(self.name, error) from error
+        broken = _interruption(response)
         if broken is not None:
-            lost = lost_answer(self.name, broken)
-            # What came of it may hold an image.
-            lost.vendor = answer.evidence(message=lost.vendor.message)
+            lost = no_response(self.name, broken)
+            # The part that arrived may hold an image.
+            lost.vendor = response.evidence(message=lost.vendor.message)
             raise lost from broken
-        return replace(answer, is_not_charged=self._remote_entry.is_not_charged(answer.status_code))
+        return replace(response, is_not_charged=self._remote_entry.is_not_charged(response.status_code))
 
-    async def _ask(self, method: str, url: str, *, most: int = MOST_BODY, **request: Any) -> Answer:
-        """Ask about an operation. Raises `ProviderError` when no answer comes; the operation goes on all the same."""
+    async def _send_free(
+        self, method: str, url: str, *, limit: int = MAX_BODY_BYTES, **request: Any
+    ) -> ProviderResponse:
+        """Sends a request that is not charged, such as a poll. Raises `ProviderError` without a whole response."""
         try:
-            answer = await exchange(self._asking, method, url, most=most, **request)
-            if (broken := _what_broke(answer)) is not None:
+            response = await exchange(self._free_client, method, url, limit=limit, **request)
+            if (broken := _interruption(response)) is not None:
                 raise broken
         except httpx.RequestError as error:
-            raise operation_errors.not_told(self.name, type(error).__name__) from error
-        return answer
+            raise operation_errors.status_unknown(self.name, type(error).__name__) from error
+        return response
 
-    async def _give(self, method: str, url: str, **request: Any) -> Answer:
-        """Send without the key what a vendor's answer asked for. Raises `ProviderError` when no answer comes."""
+    async def _send_without_key(self, method: str, url: str, **request: Any) -> ProviderResponse:
+        """Sends a request without the key, such as an upload to storage. Raises `ProviderError` without a response."""
         try:
-            answer = await exchange(self._giving, method, url, **request)
+            response = await exchange(self._keyless_client, method, url, **request)
         except httpx.RequestError as error:
-            raise lost_answer(self.name, error) from error
-        if (broken := _what_broke(answer)) is not None:
-            raise lost_answer(self.name, broken) from broken
-        return answer
+            raise no_response(self.name, error) from error
+        if (broken := _interruption(response)) is not None:
+            raise no_response(self.name, broken) from broken
+        return response
 
     def _listen(self, url: str) -> AsyncGenerator[Any, None]:
-        """What a websocket of the API's own tells; nothing more, once it cannot be heard."""
+        """Yields the messages of a websocket of the API; ends when the connection does."""
         return messages(url, headers=self._credential, tls=_tls())
 
     def _key_for_own(self, url: str) -> Mapping[str, str]:
-        """The headers with the key, for an address of the API's own."""
+        """Returns the headers with the key for a URL of the API itself, else none."""
         return self._credential if self._own(url, instead="") else {}
 
     def _own(self, url: str, *, instead: str) -> str:
-        """The address that an answer named, if it is the API's own: the key goes nowhere else."""
+        """Returns `url` if its host is that of `base_url`, because the key goes nowhere else; otherwise `instead`."""
         try:
-            named, own = httpx.URL(url), httpx.URL(self.base_url)
+            target, own = httpx.URL(url), httpx.URL(self.base_url)
         except (httpx.InvalidURL, ValueError):
             return instead
-        # A name and password in it would be sent in place of the key.
-        same = (named.scheme, named.netloc, named.userinfo) == (own.scheme, own.netloc, b"")
+        # A name and password in the URL would be sent in place of the key.
+        same = (target.scheme, target.netloc, target.userinfo) == (own.scheme, own.netloc, b"")
         return url if same else instead
 
     def _price(self, model: str, count: int) -> int | None:
-        """What so many images cost by the provider file."""
         price = self._remote_entry.price_of(model)
         return None if price is None else price * count
 
 
-def _what_broke(answer: Answer) -> httpx.RequestError | None:
-    """What broke an answer that does not say all that it has to: a refusal by its status, a success by its body.
+def _interruption(response: ProviderResponse) -> httpx.RequestError | None:
+    """Returns the error that cut a success short, if the part that arrived is neither JSON nor an image.
 
-    Whether an image is whole, whoever decodes it sees.
+    An error response needs only its status. Whether an image is whole, the decoder checks.
     """
-    is_image = input_images.content_type(answer.content) != input_images.UNKNOWN
-    return answer.broken if answer.status_code < 300 and answer.json() is None and not is_image else None
+    is_image = input_images.content_type(response.content) != input_images.UNKNOWN
+    return response.broken if response.status_code < 300 and response.json() is None and not is_image else None
 
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """Whom to believe; read once, for that takes longer than to draw a picture."""
+    """Returns the trusted certificates; read once, because that takes longer than drawing an image."""
     return httpx.create_ssl_context(trust_env=False)
 
 
@@ -212,14 +219,14 @@ def _client(
     transport: httpx.AsyncBaseTransport | None,
     *,
     kept_alive: int,
-    answer_seconds: float,
+    response_seconds: float,
 ) -> httpx.AsyncClient:
     limits = httpx.Limits(max_connections=256, max_keepalive_connections=kept_alive)
     return httpx.AsyncClient(
         transport=transport or httpx.AsyncHTTPTransport(verify=_tls(), retries=0, limits=limits, trust_env=False),
         verify=_tls(),
         headers={**credential, "User-Agent": "calotype"},
-        timeout=httpx.Timeout(answer_seconds, connect=CONNECT_SECONDS),
+        timeout=httpx.Timeout(response_seconds, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
     )

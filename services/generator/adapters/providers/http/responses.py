@@ -1,4 +1,4 @@
-"""A vendor's answer as it came, and the evidence of it that is kept when it ends badly."""
+"""A provider's HTTP response, read with bounds, and the evidence of it that is kept with an error."""
 
 import json
 import re
@@ -14,48 +14,50 @@ from services.generator.adapters.network.content_encoding import unpacked
 from services.generator.domain import foreign_text
 from services.generator.domain.provider_results import VendorError
 
-#: Answers are small; images come by other ways.
-MOST_BODY = 4 * 1024 * 1024
-#: An answer is in memory as bytes, as text and as strings while it is parsed; after that as strings of base64, the
-#: images that these were, and those that are on their way to staging.
+#: Bound of responses without images, in bytes.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+#: A response is in memory three times: as bytes, text and strings while it is parsed; after that as base64, the decoded
+#: images, and the images that are being staged.
 COPIES = 3
 _NOT_ASCII = re.compile(rb"[\x80-\xff]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """Status, headers and body, byte for byte; of a body longer than `most` bytes only one more than that.
-
-    `broken` is why the body may not be whole; what of it came may do all the same. `is_not_charged`: the operator knows
-    that the vendor charges nothing for an answer of this status.
-    """
+class ProviderResponse:
+    """A response with status, headers and body."""
 
     status_code: int
+    """The HTTP status."""
     headers: httpx.Headers
+    """The headers."""
     content: bytes
-    most: int
+    """The body, decompressed; of a longer body the first `limit` + 1 bytes."""
+    limit: int
+    """Most bytes of a body."""
     broken: httpx.RequestError | None = None
+    """Error that ended the body early; the bytes before it may be enough. None for a whole body."""
     is_not_charged: bool = False
-    #: Where it came from.
+    """Whether the operator knows that the provider does not charge responses of this status."""
     url: str = ""
+    """Address of the request."""
 
     @property
     def is_success(self) -> bool:
-        """Whether its status says that the request was carried out."""
+        """Whether the status is 2xx."""
         return 200 <= self.status_code < 300
 
     @property
     def is_cut(self) -> bool:
-        """Whether the body was longer than it may be."""
-        return len(self.content) > self.most
+        """Whether the body was longer than `limit`."""
+        return len(self.content) > self.limit
 
     @property
     def text(self) -> str:
-        """What the beginning of the body says."""
+        """The beginning of the body as cleaned text."""
         return foreign_text.of_bytes(self.content, foreign_text.MESSAGE)
 
     def json(self) -> Any:
-        """The body as JSON; None for what is none, is cut, or is nested without end."""
+        """Returns the body as JSON; None if it is not JSON, is cut, or is nested too deeply."""
         if self.is_cut:
             return None
         try:
@@ -63,17 +65,17 @@ class Answer:
         except (ValueError, RecursionError):
             return None
 
-    def address(self, named: str) -> str:
-        """The address that the answer names; one without scheme or host is meant from where the answer came."""
+    def address(self, url: str) -> str:
+        """Returns a URL from the body; a relative one is resolved against the request's address."""
         try:
-            return named if named.startswith("data:") else urljoin(self.url, named.strip())
+            return url if url.startswith("data:") else urljoin(self.url, url.strip())
         except ValueError:
-            return named
+            return url
 
     def evidence(self, *, code: str = "", message: str | None = None, request_id: str | None = None) -> VendorError:
-        """What is kept of it: its beginning, where no other message is given, and the request's id at the vendor.
+        """Returns the evidence to keep. `message` None keeps the body's beginning, `request_id` None the header's.
 
-        A success that ends badly may hold what was paid for: its body goes along.
+        The body of a success goes along, because it may hold images that were charged.
         """
         return VendorError(
             http_status=self.status_code,
@@ -85,30 +87,30 @@ class Answer:
 
 
 async def exchange(
-    client: httpx.AsyncClient, method: str, url: str, *, most: int = MOST_BODY, **request: Any
-) -> Answer:
-    """One request and its answer; the body of a refusal is small, or cut.
+    client: httpx.AsyncClient, method: str, url: str, *, limit: int = MAX_BODY_BYTES, **request: Any
+) -> ProviderResponse:
+    """Sends a request and returns its response; `limit` bounds the body in bytes, for errors at most `MAX_BODY_BYTES`.
 
-    What is read waits for memory (`common.memory`). Raises `httpx.RequestError` where not a byte of a success came, and
-    `TimeoutError` of the share.
+    Waits for memory before it reads (`common.memory`). Raises `httpx.RequestError` if the connection breaks before the
+    first byte of a success, and `TimeoutError` if no memory becomes free.
     """
-    # Unpacked here, bounded: what arrives says nothing of what it unpacks to.
+    # Decompressed here, with a bound: the compressed length says nothing of the decompressed one.
     headers = {"Accept-Encoding": "identity", **request.pop("headers", {})}
     broken: list[httpx.RequestError] = []
-    async with client.stream(method, url, headers=headers, **request) as answer:
-        most = most if answer.is_success else min(most, MOST_BODY)
-        parts = _until_broken(answer.aiter_raw(), broken)
-        body = await read_body(parts, length=_length(answer), most=most, copies=COPIES)
-    if broken and not body and answer.is_success:
+    async with client.stream(method, url, headers=headers, **request) as response:
+        limit = limit if response.is_success else min(limit, MAX_BODY_BYTES)
+        parts = _until_broken(response.aiter_raw(), broken)
+        body = await read_body(parts, length=_length(response), most=limit, copies=COPIES)
+    if broken and not body and response.is_success:
         raise broken[0]
-    packed = answer.headers.get("content-encoding", "")
-    content = await unpacked(body, packed, most=most, copies=COPIES)
-    return Answer(
+    packed = response.headers.get("content-encoding", "")
+    content = await unpacked(body, packed, most=limit, copies=COPIES)
+    return ProviderResponse(
         url=url,
-        status_code=answer.status_code,
-        headers=answer.headers,
-        content=content[: most + 1],
-        most=most,
+        status_code=response.status_code,
+        headers=response.headers,
+        content=content[: limit + 1],
+        limit=limit,
         broken=broken[0] if broken else None,
     )
 
@@ -121,19 +123,19 @@ async def _until_broken(parts: AsyncIterable[bytes], broken: list[httpx.RequestE
         broken.append(error)
 
 
-def _length(answer: httpx.Response) -> int | None:
-    """The body's length, where it is told of the body itself."""
-    told = answer.headers.get("content-length", "")
-    return int(told) if told.isdecimal() and "content-encoding" not in answer.headers else None
+def _length(response: httpx.Response) -> int | None:
+    """Returns the body's length by its header; None without one, and for a compressed body."""
+    length = response.headers.get("content-length", "")
+    return int(length) if length.isdecimal() and "content-encoding" not in response.headers else None
 
 
 def _text(content: bytes) -> str:
-    """JSON as text of one byte per character: one quotation mark of a vendor's would make it two, also for base64."""
+    """Returns JSON as text with one byte per character: a single typographic quotation mark would double the memory."""
     encoding = json.detect_encoding(content)
     if encoding == "utf-8" and not content.isascii():
         content = b'"'.join(part if part.isascii() else _NOT_ASCII.sub(_escaped, part) for part in content.split(b'"'))
     return content.decode(encoding, "surrogatepass")
 
 
-def _escaped(found: re.Match[bytes]) -> bytes:
-    return json.dumps(found[0].decode("utf-8", "surrogatepass"))[1:-1].encode()
+def _escaped(match: re.Match[bytes]) -> bytes:
+    return json.dumps(match[0].decode("utf-8", "surrogatepass"))[1:-1].encode()

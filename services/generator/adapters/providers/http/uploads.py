@@ -1,4 +1,4 @@
-"""Uploads of input images, ahead of the request that buys."""
+"""Uploads of input images before the request that may be charged."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from services.generator.domain.provider_results import Acceptance, ProviderError
 
 
 @contextmanager
-def nothing_bought() -> Iterator[None]:
-    """Whatever fails inside, no picture was asked for yet."""
+def before_the_order() -> Iterator[None]:
+    """Marks every `ProviderError` inside as not accepted: no image has been requested yet."""
     try:
         yield
     except ProviderError as error:

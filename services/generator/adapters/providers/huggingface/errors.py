@@ -1,4 +1,4 @@
-"""What answers of Hugging Face's router mean when they are not images: exactly one classified error each."""
+"""Classifies responses of Hugging Face's router that have no image: exactly one error each."""
 
 import math
 from collections.abc import Mapping
@@ -6,16 +6,16 @@ from typing import Any
 
 from services.generator.adapters.providers.http.error_words import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.replicate import errors
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
-#: Longest time to load that is believed.
-MOST_SECONDS = 3600.0
+#: A longer estimate of a model's loading time is cut to this.
+MAX_LOADING_SECONDS = 3600.0
 
 
 def _is_of_the_model(sentence: str) -> bool:
-    """Whether the model in the provider file is meant, and nothing that a caller chose."""
+    """Returns whether the error is about the model in the provider file, and not about a field of the request."""
     return "not supported by provider" in sentence or "does not exist" in sentence
 
 
@@ -23,10 +23,10 @@ def _is_loading(sentence: str) -> bool:
     return "is currently loading" in sentence or "estimated_time" in sentence
 
 
-#: In the order of specificity: words where the status is not enough, then the status. What no rule knows may have been
-#: carried out.
+#: Most specific first: the text where the status is not enough, then the status. A response that no rule fits may have
+#: been carried out.
 RULES = (
-    # A model that is not there yet has made nothing. https://github.com/huggingface/transformers/issues/23793
+    # A model that still loads has made nothing. https://github.com/huggingface/transformers/issues/23793
     Rule(status=503, words=_is_loading, code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
     *(
         Rule(
@@ -56,45 +56,45 @@ RULES = (
 )
 
 
-def refusal_of(name: str, answer: Answer) -> ProviderError:
-    """The error of an answer that is no success."""
-    return classify(name, answer, RULES, retry_after=_until_loaded(answer))
+def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a response that is no success."""
+    return classify(name, response, RULES, retry_after=_until_loaded(response))
 
 
-def no_image(name: str, answer: Answer, told: Any) -> ProviderError:
-    """A success without an image; a prediction tells why by itself."""
-    if isinstance(told, dict) and told.get("status") == "failed":
-        return errors.failure_of(name, told)
-    if is_flagged(told) or is_refusal(answer.text):
+def no_image(name: str, response: ProviderResponse, body: Any) -> ProviderError:
+    """Returns the error of a success without an image; a failed Replicate prediction has its own."""
+    if isinstance(body, dict) and body.get("status") == "failed":
+        return errors.failure_of(name, body)
+    if is_flagged(body) or is_refusal(response.text):
         return ProviderError(
             code="PERMANENT",
             reason="CONTENT_POLICY",
             message=MESSAGES["CONTENT_POLICY"].format(name=name),
             retryable=False,
             acceptance=Acceptance.ACCEPTED,
-            vendor=answer.evidence(),
+            vendor=response.evidence(),
         )
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered without an image.",
+        message=f"{name} returned a success without an image.",
         retryable=False,
-        # It goes on, perhaps, where nobody can look.
+        # The call may still go on, and cannot be polled.
         acceptance=Acceptance.UNKNOWN,
-        vendor=answer.evidence(),
+        vendor=response.evidence(),
     )
 
 
-def is_flagged(told: Any) -> bool:
-    """Whether a model's own filter has put another picture in place of what it made."""
-    flags = told.get("has_nsfw_concepts") if isinstance(told, Mapping) else None
+def is_flagged(body: Any) -> bool:
+    """Returns whether the model's safety checker flagged its images, which it then replaced."""
+    flags = body.get("has_nsfw_concepts") if isinstance(body, Mapping) else None
     return isinstance(flags, list) and any(flag is True for flag in flags)
 
 
-def _until_loaded(answer: Answer) -> float | None:
-    """Seconds until the model is there, as the answer tells them."""
-    body = answer.json()
-    told = body.get("estimated_time") if isinstance(body, dict) else None
-    if not isinstance(told, int | float) or isinstance(told, bool) or not math.isfinite(told) or told <= 0:
+def _until_loaded(response: ProviderResponse) -> float | None:
+    """Returns the seconds until the model is loaded, as the response estimates them; None without an estimate."""
+    body = response.json()
+    seconds = body.get("estimated_time") if isinstance(body, dict) else None
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not math.isfinite(seconds) or seconds <= 0:
         return None
-    return float(min(told, MOST_SECONDS))
+    return float(min(seconds, MAX_LOADING_SECONDS))

@@ -1,8 +1,7 @@
-"""The provider kind `huggingface`: models behind Hugging Face's router, whoever runs them; synchronous.
+"""The provider kind `huggingface`: models behind Hugging Face's router, run by any inference provider; synchronous.
 
-Wire contract from the vendor's public documentation and client libraries. A call makes one image, which comes as bytes,
-as base64 or by address. There is no key that makes a request safe to repeat, and nothing by which a call could be
-followed or stopped.
+Contract: Hugging Face's public documentation and client libraries. A call makes one image, which is returned as bytes,
+as base64 or as a URL. The API has no idempotency key, and no way to poll or cancel a call.
 """
 
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import input_images
 from services.generator.adapters.providers.http.provider import RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.huggingface import errors, requests
 from services.generator.adapters.providers.huggingface.entry import HuggingFaceEntry
 from services.generator.domain.earlier_calls import Traits
@@ -21,12 +20,12 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import Order
 
 BASE_URL = "https://router.huggingface.co"
-#: An answer is its image, or holds it as base64.
-MOST_ANSWER = 80 * 1024 * 1024
+#: Bound of a response, which is its image or has it as base64.
+MAX_RESPONSE_BYTES = 80 * 1024 * 1024
 
 
 class HuggingFaceProvider(RemoteProvider):
-    """Asks for an image and waits for it. The token is sent to `base_url` alone."""
+    """Requests an image and waits for it. The token is sent only to `base_url`."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
     max_images_per_call = 1
@@ -41,7 +40,7 @@ class HuggingFaceProvider(RemoteProvider):
             credential={"Authorization": f"Bearer {api_key}", **billing},
             api_key=api_key,
             transport=transport,
-            answer_seconds=entry.timeout_seconds,
+            response_seconds=entry.timeout_seconds,
         )
         self._entry = entry
 
@@ -57,34 +56,36 @@ class HuggingFaceProvider(RemoteProvider):
         )
 
     async def submit(self, order: Order) -> Generated:
-        """Ask, and wait for the image."""
+        """Requests an image and waits for it."""
         request = self._entry.request_for(order.model, order.request)
         path, body, headers = requests.request_of(self._entry.settings.provider, self.name, order, request)
-        answer = await self._buy("POST", f"{self.base_url}{path}", most=MOST_ANSWER, json=body, headers=headers)
-        if answer.status_code not in (200, 201):
-            raise errors.refusal_of(self.name, answer)
-        image = _image(answer)
+        response = await self._send_paid(
+            "POST", f"{self.base_url}{path}", limit=MAX_RESPONSE_BYTES, json=body, headers=headers
+        )
+        if response.status_code not in (200, 201):
+            raise errors.refusal_of(self.name, response)
+        image = _image(response)
         if image is None:
-            raise errors.no_image(self.name, answer, answer.json())
+            raise errors.no_image(self.name, response, response.json())
         return Generated(images=(image,), cost_micros=self._price(order.model, 1))
 
 
-def _image(answer: Answer) -> ImageSource | None:
-    """The image that an answer is, or holds."""
-    if input_images.content_type(answer.content) != input_images.UNKNOWN and not answer.is_cut:
-        return ImageSource(data=answer.content)
-    told = answer.json()
-    if not isinstance(told, dict) or errors.is_flagged(told):
+def _image(response: ProviderResponse) -> ImageSource | None:
+    """Returns the image that a response is or contains; None without one."""
+    if input_images.content_type(response.content) != input_images.UNKNOWN and not response.is_cut:
+        return ImageSource(data=response.content)
+    body = response.json()
+    if not isinstance(body, dict) or errors.is_flagged(body):
         return None
-    return next(_listed(told), None)
+    return next(_listed(body), None)
 
 
-def _listed(told: dict[str, Any]) -> Iterator[ImageSource]:
+def _listed(body: dict[str, Any]) -> Iterator[ImageSource]:
     for field in ("data", "images", "output"):
-        listed = told.get(field)
-        for one in listed if isinstance(listed, list) else [listed]:
-            encoded = one.get("b64_json") if isinstance(one, dict) else None
-            address = one.get("url") if isinstance(one, dict) else one
+        listed = body.get(field)
+        for item in listed if isinstance(listed, list) else [listed]:
+            encoded = item.get("b64_json") if isinstance(item, dict) else None
+            address = item.get("url") if isinstance(item, dict) else item
             if isinstance(encoded, str) and encoded:
                 yield ImageSource(base64=encoded)
             elif isinstance(address, str) and address.startswith("data:"):

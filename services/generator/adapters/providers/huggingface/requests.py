@@ -1,6 +1,6 @@
-"""What each inference provider behind Hugging Face's router is asked, and under which path.
+"""The request to each inference provider behind Hugging Face's router: path, body and headers.
 
-As the vendor's own client library has it: https://github.com/huggingface/huggingface.js/tree/main/packages/inference
+Source: Hugging Face's own client, https://github.com/huggingface/huggingface.js/tree/main/packages/inference
 """
 
 from collections.abc import Callable, Mapping
@@ -15,7 +15,7 @@ Body = dict[str, Any]
 
 
 def request_of(provider: str, name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
-    """Path, body and headers of a request. Raises `ProviderError` for a model that is none."""
+    """Returns path, body and headers of a request. Raises `ProviderError` for an impossible model name."""
     return _BY_PROVIDER[provider](name, order, request)
 
 
@@ -29,7 +29,7 @@ def _given(**fields: Any) -> Body:
 
 
 def _task(order: Order, request: Request) -> Body:
-    """Text to image, or image to image: `inputs` and `parameters`."""
+    """Returns the body of Hugging Face's own API, for text to image or image to image."""
     common = _given(negative_prompt=request.negative_prompt, seed=order.seed)
     if not order.inputs:
         return {"inputs": request.prompt, "parameters": {**request.options, **common, **_sides(request)}}
@@ -48,9 +48,9 @@ def _endpoint(name: str, order: Order, request: Request) -> tuple[str, Body, Map
 
 def _fal(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:
     model = model_names.path(name, order.model, parts=range(1, 7))
-    told = _given(negative_prompt=request.negative_prompt, seed=order.seed, image_size=_sides(request))
-    # The vendor's own repeats, of which we would not hear, are declined.
-    return f"/fal-ai/{model}", {**request.options, "prompt": request.prompt, **told}, {"x-fal-no-retry": "1"}
+    fields = _given(negative_prompt=request.negative_prompt, seed=order.seed, image_size=_sides(request))
+    # Without fal's own retries, which it would not report.
+    return f"/fal-ai/{model}", {**request.options, "prompt": request.prompt, **fields}, {"x-fal-no-retry": "1"}
 
 
 def _replicate(name: str, order: Order, request: Request) -> tuple[str, Body, Mapping[str, str]]:

@@ -1,4 +1,4 @@
-"""What the answers of OpenAI's Images API mean when they are not images: exactly one classified error each."""
+"""Classifies responses of OpenAI's Images API that have no image: exactly one error each."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Any
 
 from services.generator.adapters.providers.http.error_words import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, vendor_codes
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 _DURATION = re.compile(r"(?=\d)(?:(\d{1,3})h)?(?:(\d{1,5})m)?(?:(\d{1,6}(?:\.\d{1,9})?)s)?(?:(\d{1,9})ms)?", re.ASCII)
@@ -24,16 +24,16 @@ def _is_out_of_credit(sentence: str) -> bool:
 
 
 def _is_of_the_resource(sentence: str) -> bool:
-    """Azure's block of a whole resource: it names the content policy, and is not about this request."""
+    """Returns whether Azure blocks the whole resource: the message names the content policy, but not this request."""
     return "resource has been temporarily blocked" in sentence
 
 
 def _is_of_the_model(sentence: str) -> bool:
-    """Whether the deployment in the provider file is meant. https://github.com/lobehub/lobehub/issues/14450"""
+    """Returns whether the message is about the configured model. https://github.com/lobehub/lobehub/issues/14450"""
     return "Unknown model" in sentence
 
 
-#: Codes of a refusal by the content policy: the vendor's own, Azure's and what it wraps, Recraft's.
+#: Codes of a refusal by the content policy: OpenAI's, Azure's with those that it wraps, Recraft's.
 REFUSALS = (
     "moderation_blocked",
     "content_policy_violation",
@@ -42,12 +42,12 @@ REFUSALS = (
     "ResponsibleAIPolicyViolation",
     "content_moderation_error",
 )
-#: A refusal was taken and judged; whether it is charged is not said.
+#: A refused request was accepted and judged; whether it is charged is not documented.
 _REFUSED = Rule(code="PERMANENT", reason="CONTENT_POLICY", acceptance=Acceptance.ACCEPTED)
 _NO_CREDIT = Rule(code="PERMANENT", reason="QUOTA_EXHAUSTED")
 
-#: In the order of specificity: the vendor's own code, or a relay's; words; the status. What no rule knows may have been
-#: carried out.
+#: Most specific first: the code of OpenAI or of a relay, then the text, then the status. A response that no rule fits
+#: may have been carried out.
 RULES = (
     *(replace(_REFUSED, vendor_code=code) for code in REFUSALS),
     *(
@@ -59,7 +59,7 @@ RULES = (
             "organization_spend_limit_exceeded",
             "project_spend_limit_exceeded",
             "organization_usage_limit_exceeded",
-            # Of relays of the one-api family, and Recraft's.
+            # Relays of the one-api family, and Recraft.
             "insufficient_user_quota",
             "insufficient_balance",
             "not_enough_credits",
@@ -69,7 +69,7 @@ RULES = (
     replace(_NO_CREDIT, status=402),
     # https://github.com/pollinations/pollinations/issues/8848
     Rule(status=403, words=_is_of_the_resource, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    # Servers that speak this API say it in words alone: LiteLLM, xAI, Together.
+    # LiteLLM, xAI and Together have only a text for these.
     *(replace(_REFUSED, status=status, words=is_refusal) for status in (400, 403, 422)),
     *(replace(_NO_CREDIT, status=status, words=_is_out_of_credit) for status in (403, 429)),
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
@@ -86,39 +86,41 @@ RULES = (
 )
 
 
-def no_image(name: str, answer: Answer, told: Mapping[str, Any]) -> ProviderError:
-    """A success without an image: it was carried out, whatever came of it. Relays tell refusals and troubles so."""
-    listed = told.get("data")
-    slots = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    # xAI's, of a picture that it keeps back.
-    is_refused = any(one.get("respect_moderation") is False for one in slots) or is_refusal(answer.text)
-    codes = vendor_codes(answer)
+def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> ProviderError:
+    """Returns the error of a success without an image, which was carried out; relays report refusals like this."""
+    listed = body.get("data")
+    slots = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
+    # xAI marks an image that it withholds.
+    is_refused = any(item.get("respect_moderation") is False for item in slots) or is_refusal(response.text)
+    codes = vendor_codes(response)
     if is_refused or not set(REFUSALS).isdisjoint(codes):
         code, reason, message = "PERMANENT", "CONTENT_POLICY", MESSAGES["CONTENT_POLICY"].format(name=name)
     else:
-        code, reason, message = "UNKNOWN", "UNCLASSIFIED", f"{name} answered without an image."
+        code, reason, message = "UNKNOWN", "UNCLASSIFIED", f"{name} returned a success without an image."
     return ProviderError(
         code=code,
         reason=reason,
         message=message,
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
-        vendor=answer.evidence(code=next(iter(codes), "")),
+        vendor=response.evidence(code=next(iter(codes), "")),
     )
 
 
-def retry_after(answer: Answer) -> float | None:
-    """Seconds to wait as the vendor's own headers name them; None leaves it to the standard header."""
+def retry_after(response: ProviderResponse) -> float | None:
+    """Returns the seconds to wait by OpenAI's own headers; None leaves it to the standard header."""
     try:
-        seconds = float(answer.headers["retry-after-ms"]) / 1000
+        seconds = float(response.headers["retry-after-ms"]) / 1000
     except (KeyError, ValueError):
-        return None if "retry-after" in answer.headers else _until_reset(answer)
+        return None if "retry-after" in response.headers else _until_reset(response)
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _until_reset(answer: Answer) -> float | None:
-    """When the last of the limits that are used up is renewed, as in `1m2.5s`."""
-    used_up = [one for one in ("requests", "tokens") if answer.headers.get(f"x-ratelimit-remaining-{one}") == "0"]
-    told = [_DURATION.fullmatch(answer.headers.get(f"x-ratelimit-reset-{one}", "")) for one in used_up]
-    found = [sum(float(n or 0) * unit for n, unit in zip(one.groups(), _UNITS, strict=True)) for one in told if one]
+def _until_reset(response: ProviderResponse) -> float | None:
+    """Returns the seconds until every used-up limit is renewed, from values such as `1m2.5s`; None without any."""
+    used_up = [item for item in ("requests", "tokens") if response.headers.get(f"x-ratelimit-remaining-{item}") == "0"]
+    resets = [_DURATION.fullmatch(response.headers.get(f"x-ratelimit-reset-{item}", "")) for item in used_up]
+    found = [
+        sum(float(n or 0) * unit for n, unit in zip(item.groups(), _UNITS, strict=True)) for item in resets if item
+    ]
     return max(found, default=None)

@@ -1,7 +1,7 @@
-"""The provider kind `openai`: OpenAI's Images API, and every server that speaks it; synchronous.
+"""The provider kind `openai`: OpenAI's Images API, of OpenAI and of every other server that has it; synchronous.
 
-Wire contract from the public OpenAPI document of the vendor. There is no seed, no key that makes a request safe to
-repeat, and nothing by which a call could be followed or stopped.
+Contract: OpenAI's public OpenAPI document. The API has no seed, no idempotency key, and no way to poll or cancel a
+call.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from services.generator.adapters.providers import options
 from services.generator.adapters.providers.http import costs, listed_images
 from services.generator.adapters.providers.http.errors import classify, read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.openai import errors, requests, usage
 from services.generator.adapters.providers.openai.entry import ImagesAPIEntry
 from services.generator.domain.earlier_calls import Traits
@@ -23,18 +23,18 @@ from services.generator.domain.provider_results import Generated, ImageSource
 from services.generator.ports import Order
 
 BASE_URL = "https://api.openai.com/v1"
-MOST_PROMPT_CHARACTERS = 32_000
-#: An answer holds its images as base64: so much for the largest, and so much more for each.
-MOST_ANSWER, MOST_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
-#: Options by which the answer would come in parts.
+MAX_PROMPT_CHARACTERS = 32_000
+#: Bounds of a response, which has its images as base64: for one, and in addition for each.
+MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
+#: Options that would turn the response into a stream.
 _STREAMING = ("stream", "partial_images")
 
 
 class OpenAIProvider(RemoteProvider):
-    """Asks for images and waits for them. The key is sent to `base_url` alone."""
+    """Requests images and waits for them. The key is sent only to `base_url`."""
 
     traits = Traits(free=False, idempotent=False, resumable=False)
-    free_question = "models"
+    check_path = "models"
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class OpenAIProvider(RemoteProvider):
             credential={"Authorization": f"Bearer {api_key}"} if credential is None else credential,
             api_key=api_key,
             transport=transport,
-            answer_seconds=entry.timeout_seconds,
+            response_seconds=entry.timeout_seconds,
         )
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
@@ -76,64 +76,66 @@ class OpenAIProvider(RemoteProvider):
             negative_prompt="negative_prompt" in inputs,
             max_input_images=limits.max_input_images,
             mask=limits.max_input_images > 0 and settings.edits.mask is not None,
-            max_prompt_characters=MOST_PROMPT_CHARACTERS,
+            max_prompt_characters=MAX_PROMPT_CHARACTERS,
         )
 
     def mask_form(self, model: str) -> MaskForm:
-        """OpenAI reads what is transparent, servers with its API what is white."""
+        """Returns TWO_WAY: OpenAI edits the transparent area, other servers with its API the white area."""
         return MaskForm.TWO_WAY
 
     async def submit(self, order: Order) -> Generated:
-        """Ask, and wait for the images."""
+        """Requests images and waits for them."""
         settings = self._entry.settings
         request = self._entry.request_for(order.model, order.request)
         body = requests.body(order, self._fields(order, request), settings.edits)
         path = settings.edits.path if order.inputs else settings.path
-        most = MOST_ANSWER + MOST_PER_IMAGE * order.count
-        answer = await self._buy("POST", f"{self.base_url}/{path}", most=most, **body)
-        if not answer.is_success:
-            raise classify(self.name, answer, errors.RULES, retry_after=errors.retry_after(answer))
-        return self._read(answer, order, request)
+        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count
+        response = await self._send_paid("POST", f"{self.base_url}/{path}", limit=limit, **body)
+        if not response.is_success:
+            raise classify(self.name, response, errors.RULES, retry_after=errors.retry_after(response))
+        return self._read(response, order, request)
 
     def _fields(self, order: Order, request: Request) -> dict[str, Any]:
         if refused := next((name for name in _STREAMING if request.options.get(name)), None):
-            raise options.not_taken(self.name, refused, "the answer would come as a stream of events")
-        told = requests.fields(order, request, self._entry.settings)
+            raise options.option_refused(self.name, refused, "the response would be a stream of events")
+        fields = requests.fields(order, request, self._entry.settings)
         if order.inputs and self._entry.settings.edits.body == "multipart" and request.moderation:
-            # The form has no such field, as JSON has; what asks for nothing need not be said.
+            # The form has no such field; its neutral value need not be sent.
             if request.moderation != "auto":
-                raise options.not_taken(self.name, "moderation", "with input images it needs edits.body: json")
-            del told[self._entry.settings.inputs["moderation"]]
-        return told
+                raise options.option_refused(self.name, "moderation", "with input images it needs edits.body: json")
+            del fields[self._entry.settings.inputs["moderation"]]
+        return fields
 
-    def _read(self, answer: Answer, order: Order, request: Request) -> Generated:
-        told = read_json(self.name, answer)
-        images = listed_images.read(told.get("data"), lambda one: _source(one, answer))
+    def _read(self, response: ProviderResponse, order: Order, request: Request) -> Generated:
+        body = read_json(self.name, response)
+        images = listed_images.read(body.get("data"), lambda item: _source(item, response))
         if not images:
-            raise errors.no_image(self.name, answer, told)
-        return Generated(images=images, cost_micros=self._cost(answer, told, order, request, len(images)))
+            raise errors.no_image(self.name, response, body)
+        return Generated(images=images, cost_micros=self._cost(response, body, order, request, len(images)))
 
-    def _cost(self, answer: Answer, told: Mapping[str, Any], order: Order, request: Request, count: int) -> int | None:
-        """What the answer says; of quality and size what it says too, as the vendor may have chosen them."""
-        quality, size = (told.get(name) for name in ("quality", "size"))
+    def _cost(
+        self, response: ProviderResponse, body: Mapping[str, Any], order: Order, request: Request, count: int
+    ) -> int | None:
+        """Returns the cost; quality and size are those of the response, since the provider may have chosen them."""
+        quality, size = (body.get(name) for name in ("quality", "size"))
         return costs.of_call(
             self._entry.model_of(order.model),
             count,
-            told=usage.told_cost(answer, told),
-            tokens=usage.tokens(told, has_inputs=bool(order.inputs)),
+            reported=usage.reported_cost(response, body),
+            tokens=usage.tokens(body, has_inputs=bool(order.inputs)),
             quality=quality if isinstance(quality, str) else request.quality,
             size=size if isinstance(size, str) else request.size,
         )
 
 
-def _source(told: Any, answer: Answer) -> ImageSource | None:
-    if not isinstance(told, dict):
+def _source(item: Any, response: ProviderResponse) -> ImageSource | None:
+    if not isinstance(item, dict):
         return None
-    words = told.get("revised_prompt")
+    words = item.get("revised_prompt")
     revised = words if isinstance(words, str) and words else None
-    encoded, url = told.get("b64_json"), told.get("url")
+    encoded, url = item.get("b64_json"), item.get("url")
     if isinstance(encoded, str) and encoded:
         return ImageSource(base64=encoded, revised_prompt=revised)
     if not isinstance(url, str) or not url:
         return None
-    return ImageSource(url=answer.address(url), revised_prompt=revised)
+    return ImageSource(url=response.address(url), revised_prompt=revised)

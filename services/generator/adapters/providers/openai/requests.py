@@ -1,4 +1,4 @@
-"""A call as servers of OpenAI's Images API want it: fields by the names of the entry, images in a form or in JSON."""
+"""Requests of OpenAI's Images API: fields by the entry's names, input images in a form or in JSON."""
 
 import base64
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ _SIGNATURES = ((b"\x89PNG", "image/png"), (b"\xff\xd8", "image/jpeg"), (b"RIFF",
 
 
 def fields(order: Order, request: Request, settings: OpenAISettings) -> dict[str, Any]:
-    """Options as they came, and over them every field that has a name."""
+    """Returns the job's options, replaced by every field that `inputs` names."""
     width, _, height = (request.size or "").partition("x")
     known: Mapping[OpenAIField, Any] = {
         "prompt": request.prompt,
@@ -41,16 +41,16 @@ def fields(order: Order, request: Request, settings: OpenAISettings) -> dict[str
     return {**request.options, "model": order.model, **given}
 
 
-def body(order: Order, told: Mapping[str, Any], edits: Edits) -> dict[str, Any]:
-    """The fields, and the images where there are some, as the client sends them."""
+def body(order: Order, values: Mapping[str, Any], edits: Edits) -> dict[str, Any]:
+    """Returns httpx's arguments for the body: the fields, and the input images if there are any."""
     if not order.inputs:
-        return {"json": told}
+        return {"json": values}
     if edits.body == "multipart":
-        return {"data": forms.fields(told), "files": _files(order, edits)}
+        return {"data": forms.fields(values), "files": _files(order, edits)}
     pictures, mask = _parted(order)
     items = [_item(edits.item, data) for data in pictures]
     images = {edits.name: items[0] if edits.single else items}
-    return {"json": {**told, **images, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
+    return {"json": {**values, **images, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
 
 
 def _files(order: Order, edits: Edits) -> list[tuple[str, tuple[str, bytes, str]]]:
@@ -60,7 +60,7 @@ def _files(order: Order, edits: Edits) -> list[tuple[str, tuple[str, bytes, str]
 
 
 def _parted(order: Order) -> tuple[tuple[bytes, ...], bytes | None]:
-    """The images in their order, and the mask: where there is one, it comes last among the inputs."""
+    """Returns the images in their order, and the mask, which is the last of the inputs; None without one."""
     has_mask = any(image.index < 0 for image in order.request.inputs)
     return (order.inputs[:-1], order.inputs[-1]) if has_mask else (order.inputs, None)
 
@@ -71,7 +71,7 @@ def _file(name: str, data: bytes) -> tuple[str, bytes, str]:
 
 
 def _item(shape: Any, data: bytes) -> Any:
-    """The shape with an image in it."""
+    """Returns `edits.item` with an image in place of the placeholder."""
     return _filled(shape, f"data:{_kind(data)};base64,{base64.b64encode(data).decode()}")
 
 

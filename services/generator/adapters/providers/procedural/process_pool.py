@@ -1,6 +1,6 @@
-"""Drawing in processes of its own: it is pure computation, and neither stops the event loop nor waits for it.
+"""Drawing in a pool of processes, because it is pure computation and would block the event loop.
 
-A process of the pool that dies takes the whole pool with it; the next drawing makes a new one.
+A process that dies breaks the whole pool; the next drawing creates a new pool.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from typing import Any
 
 from services.generator.adapters.providers.procedural.drawing import render
 
-LOOK_SECONDS = 0.25
-#: Drawings at once, waiting ones included.
-MOST_PLACES = 64
+PROGRESS_SECONDS = 0.25
+#: Most drawings at a time, with those that wait for a process.
+MAX_DRAWINGS = 64
 
 
 class RenderersBroken(Exception):
@@ -27,7 +27,7 @@ class RenderersBroken(Exception):
 
 
 class _Stopped(Exception):
-    """Nobody wants this drawing any more."""
+    """The drawing was canceled."""
 
 
 class Renderers:
@@ -35,16 +35,16 @@ class Renderers:
 
     def __init__(self, processes: int = 2) -> None:
         self._processes = processes
-        # Shared with the processes: how far each drawing is, and whether it is still wanted.
-        self._progress: Any = RawArray("d", MOST_PLACES)
-        self._unwanted: Any = RawArray("b", MOST_PLACES)
-        self._places: asyncio.Queue[int] = asyncio.Queue()
-        for place in range(MOST_PLACES):
-            self._places.put_nowait(place)
+        # Shared with the processes, by slot: the progress of each drawing (0 to 1), and 1 if it was canceled.
+        self._progress: Any = RawArray("d", MAX_DRAWINGS)
+        self._canceled: Any = RawArray("b", MAX_DRAWINGS)
+        self._slots: asyncio.Queue[int] = asyncio.Queue()
+        for slot in range(MAX_DRAWINGS):
+            self._slots.put_nowait(slot)
         self._pool = self._new_pool()
 
     async def draw(self, report: Callable[[float], None], **arguments: Any) -> bytes:
-        """What `render` gives for the arguments. Raises what it raises, or `RenderersBroken`."""
+        """Returns the file that `render` draws. Raises what `render` raises, or `RenderersBroken`."""
         for last in (False, True):
             pool = self._pool
             try:
@@ -58,80 +58,80 @@ class Renderers:
         raise AssertionError("unreachable")
 
     async def close(self) -> None:
-        """Stop drawing."""
-        for place in range(MOST_PLACES):
-            self._unwanted[place] = 1
+        """Stops drawing and ends the processes."""
+        for slot in range(MAX_DRAWINGS):
+            self._canceled[slot] = 1
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def _draw(
         self, pool: ProcessPoolExecutor, report: Callable[[float], None], arguments: dict[str, Any]
     ) -> bytes:
-        place = await self._places.get()
-        self._progress[place], self._unwanted[place] = 0.0, 0
+        slot = await self._slots.get()
+        self._progress[slot], self._canceled[slot] = 0.0, 0
         try:
-            drawing = pool.submit(_draw, place, arguments)
+            drawing = pool.submit(_draw, slot, arguments)
         except BrokenProcessPool:
-            self._places.put_nowait(place)
+            self._slots.put_nowait(slot)
             raise
         loop = asyncio.get_running_loop()
-        # The place is free when the drawing has ended, which may be after nobody waits for it any more.
-        drawing.add_done_callback(partial(self._free, loop, place))
+        # The slot is free when the drawing has ended, which may be after the caller was canceled.
+        drawing.add_done_callback(partial(self._free, loop, slot))
         try:
-            return await self._wait(drawing, place, report)
+            return await self._wait(drawing, slot, report)
         except asyncio.CancelledError:
-            self._unwanted[place] = 1
+            self._canceled[slot] = 1
             drawing.cancel()
             raise
 
-    async def _wait(self, drawing: Future[bytes], place: int, report: Callable[[float], None]) -> bytes:
+    async def _wait(self, drawing: Future[bytes], slot: int, report: Callable[[float], None]) -> bytes:
         waiting = asyncio.wrap_future(drawing)
-        # Looked at even if nobody waits any more: an end that is never looked at is complained about.
+        # The result is read even if the caller was canceled: asyncio logs exceptions that are never read.
         waiting.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         while True:
-            done, _ = await asyncio.wait([waiting], timeout=LOOK_SECONDS)
+            done, _ = await asyncio.wait([waiting], timeout=PROGRESS_SECONDS)
             if done:
                 return waiting.result()
-            report(self._progress[place])
+            report(self._progress[slot])
 
-    def _free(self, loop: asyncio.AbstractEventLoop, place: int, drawing: Future[bytes]) -> None:
+    def _free(self, loop: asyncio.AbstractEventLoop, slot: int, drawing: Future[bytes]) -> None:
         if not loop.is_closed():
-            loop.call_soon_threadsafe(self._places.put_nowait, place)
+            loop.call_soon_threadsafe(self._slots.put_nowait, slot)
 
     def _new_pool(self) -> ProcessPoolExecutor:
         return ProcessPoolExecutor(
             self._processes,
             mp_context=get_context("spawn"),
             initializer=_begin,
-            initargs=(self._progress, self._unwanted),
+            initargs=(self._progress, self._canceled),
         )
 
 
-# What follows runs in the processes of the pool.
+# The functions below run in the processes of the pool.
 
 _shared: list[Any] = []
 
 
-def _begin(progress: Any, unwanted: Any) -> None:
-    _shared[:] = [progress, unwanted]
-    # A Ctrl-C at the terminal is for the service, which lets drawings end.
+def _begin(progress: Any, canceled: Any) -> None:
+    _shared[:] = [progress, canceled]
+    # Ctrl-C at the terminal goes to the service, which lets drawings end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
 def _end_with_parent() -> None:
-    """A service that was killed leaves no process behind."""
+    """Ends this process when the service ends, also if that was killed."""
     parent = parent_process()
     if parent is not None:
         connection.wait([parent.sentinel])
         os._exit(1)
 
 
-def _draw(place: int, arguments: dict[str, Any]) -> bytes:
-    progress, unwanted = _shared
+def _draw(slot: int, arguments: dict[str, Any]) -> bytes:
+    progress, canceled = _shared
 
     def report(share: float) -> None:
-        progress[place] = share
-        if unwanted[place]:
+        progress[slot] = share
+        if canceled[slot]:
             raise _Stopped
 
     return render(**arguments, progress=report)

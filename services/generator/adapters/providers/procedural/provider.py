@@ -1,4 +1,4 @@
-"""The provider `procedural`: pictures drawn by rules from the prompt, on this machine, free, and no AI."""
+"""The provider kind `procedural`: images drawn from the prompt by rules, on this machine, free, without AI."""
 
 from collections.abc import Callable, Mapping
 
@@ -36,7 +36,7 @@ ASPECT_RATIOS = {
 
 
 class ProceduralProvider:
-    """Draws synchronously; the same seed, prompt and size give the same picture."""
+    """Draws synchronously; the same seed, prompt and size repeat the image."""
 
     traits = Traits(free=True, idempotent=True, resumable=False)
     max_images_per_call = 1
@@ -51,7 +51,7 @@ class ProceduralProvider:
         self._renderers = renderers
 
     def describe(self, *, is_default: bool) -> provider_pb2.Provider:
-        """The entry of the catalogue."""
+        """Returns the provider's entry in the catalogue."""
         return provider_pb2.Provider(
             name=self.name,
             kind=self._entry.kind,
@@ -78,15 +78,15 @@ class ProceduralProvider:
         )
 
     def images_per_call(self, model: str) -> int:
-        """There is one model."""
+        """Returns the most images of one call."""
         return self.max_images_per_call
 
     def mask_form(self, model: str) -> MaskForm:
-        """None is taken."""
+        """Is never used: masks are not supported."""
         return MaskForm.WHITE
 
     async def submit(self, order: Order) -> Generated:
-        """Draw."""
+        """Draws the image. Raises `ProviderError`."""
         request = self._entry.request_for(order.model, order.request)
         seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
         size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
@@ -108,27 +108,27 @@ class ProceduralProvider:
         return Generated(images=(ImageSource(data=data, seed=seed),), cost_micros=0)
 
     async def poll(self, operation: Operation) -> Pending:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         raise AssertionError(f"{self.name} has no operations")
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         return False
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Never asked: there are no operations."""
+        """Is never called: there are no operations."""
         return CancelOutcome.UNSUPPORTED
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Images are made here."""
+        """Returns no headers: no result is fetched."""
         return {}
 
     def price(self, model: str, count: int) -> int | None:
-        """Nothing."""
+        """Returns 0."""
         return 0
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Has nothing to close: the caller owns the processes."""
 
 
 def _unsupported(message: str) -> ProviderError:

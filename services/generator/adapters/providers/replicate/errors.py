@@ -1,4 +1,4 @@
-"""What Replicate's answers mean when they are not images: exactly one classified error each."""
+"""Classifies responses of Replicate that have no image: exactly one error each."""
 
 import json
 import re
@@ -7,12 +7,12 @@ from typing import Any
 
 from services.generator.adapters.providers.http.error_words import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import Rule
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
-#: The vendor's own codes at the end of its sentences. https://replicate.com/docs/reference/error-codes
+#: Replicate's codes, at the end of its messages. https://replicate.com/docs/reference/error-codes
 _CODE = re.compile(r"\b(E\d{3,4})\b")
-#: Load, starts that took too long, workers that ended: another try may go better.
+#: Overload, slow starts, workers that ended: another try may succeed.
 _PASSING = frozenset({"E1000", "E1001", "E6716", "E8367", "E8765", "E9243", "E9825", "E001", "E003", "E004"})
 _REFUSED = frozenset({"E005"})
 _INVALID = frozenset({"E006"})
@@ -20,11 +20,11 @@ _THROTTLED = re.compile(r"resets in ~?(\d+)\s*s")
 
 
 def _is_of_the_version(sentence: str) -> bool:
-    """Whether the model in the provider file is meant, and nothing that a caller chose."""
+    """Returns whether the error is about the model in the provider file, and not about a field of the request."""
     return "version" in sentence.lower() and "not permitted" in sentence.lower()
 
 
-#: In the order of specificity; all of them are answers to a request that was not taken.
+#: Most specific first; after all of them the request was not accepted.
 CREATE_RULES = (
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
@@ -38,9 +38,9 @@ CREATE_RULES = (
 
 
 def failure_of(name: str, prediction: Mapping[str, Any]) -> ProviderError:
-    """Why a prediction failed, by its own words."""
-    told = prediction.get("error")
-    sentence = told if isinstance(told, str) else json.dumps(told) if told else ""
+    """Returns the error of a failed prediction, by the code and the text of its message."""
+    error = prediction.get("error")
+    sentence = error if isinstance(error, str) else json.dumps(error) if error else ""
     named = _CODE.search(sentence)
     own = named.group(1) if named else ""
     vendor = VendorError(
@@ -51,13 +51,13 @@ def failure_of(name: str, prediction: Mapping[str, Any]) -> ProviderError:
         message = f"{name} refused this request by its content policy."
     elif own in _PASSING or is_passing(sentence):
         code, reason, retryable = "TEMPORARY", "PROVIDER_UNAVAILABLE", True
-        message = f"{name} could not finish this time."
+        message = f"{name} could not complete the request this time."
     elif own in _INVALID:
         code, reason, retryable = "PERMANENT", "INVALID_INPUT", False
         message = f"{name} does not accept a field of this request."
     else:
         code, reason, retryable = "PERMANENT", "PROVIDER_REJECTED", False
-        message = f"{name} could not make this picture."
+        message = f"{name} could not generate this image."
     return ProviderError(
         code=code,
         reason=reason,
@@ -68,7 +68,7 @@ def failure_of(name: str, prediction: Mapping[str, Any]) -> ProviderError:
     )
 
 
-def throttled_seconds(answer: Answer) -> float | None:
-    """When the throttle ends, as the answer's words say."""
-    found = _THROTTLED.search(answer.text[:2000])
+def throttled_seconds(response: ProviderResponse) -> float | None:
+    """Returns the seconds until the rate limit resets, from the response's text; None without them."""
+    found = _THROTTLED.search(response.text[:2000])
     return float(found.group(1)) if found else None

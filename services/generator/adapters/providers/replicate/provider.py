@@ -1,7 +1,8 @@
-"""The provider kind `replicate`: predictions over HTTP, polled; wire contract from Replicate's public OpenAPI document.
+"""The provider kind `replicate`: predictions over HTTP, polled.
 
-A prediction is created, followed at the address that its answer names, and stopped there. Results are URLs that live
-for an hour. Input images travel inside the request while they are small; larger ones are uploaded before.
+Contract: Replicate's public OpenAPI document. A prediction is created, then polled and canceled at the URLs that its
+response names. Results are URLs that are valid for an hour. Small input images are sent inside the request; larger ones
+are uploaded before.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ from services.generator.adapters.providers.http import (
 )
 from services.generator.adapters.providers.http.errors import classify, read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.replicate import errors
 from services.generator.adapters.providers.replicate.entry import MODEL, ReplicateEntry
 from services.generator.domain.earlier_calls import Traits
@@ -39,20 +40,20 @@ from services.generator.domain.provider_results import (
 from services.generator.ports import Order
 
 BASE_URL = "https://api.replicate.com/v1"
-#: Names of output formats, where they differ from ours.
+#: Replicate's names of output formats that differ from ours.
 FORMATS = {"jpeg": "jpg"}
-#: The provider's own deadline for a prediction is at least five seconds.
+#: Seconds; Replicate accepts no shorter deadline for a prediction.
 SHORTEST_DEADLINE = 5
-#: Larger pictures are uploaded: https://replicate.com/docs/reference/http#predictions.create
-MOST_INLINE = 256 * 1024
-LONGEST_ADDRESS = 2000
+#: Larger images are uploaded: https://replicate.com/docs/reference/http#predictions.create
+MAX_INLINE_BYTES = 256 * 1024
+MAX_ADDRESS_CHARACTERS = 2000
 
 
 class ReplicateProvider(RemoteProvider):
-    """Submits, polls and cancels predictions. The key is sent to `base_url`'s own host alone."""
+    """Submits, polls and cancels predictions. The key is sent only to the host of `base_url`."""
 
     traits = Traits(free=False, idempotent=False, resumable=True)
-    free_question = "account"
+    check_path = "account"
 
     def __init__(
         self, entry: ReplicateEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None
@@ -68,100 +69,99 @@ class ReplicateProvider(RemoteProvider):
         self._entry = entry
 
     def _capabilities(self) -> provider_pb2.Capabilities:
-        """What the model takes is named in `settings.inputs`."""
         return provider_pb2.Capabilities(**model_inputs.offers(self._entry.settings), cancelable=True)
 
     def mask_form(self, model: str) -> MaskForm:
-        """As the entry says of its models."""
+        """Returns the form of masks by the settings."""
         return model_inputs.mask_form(self._entry.settings)
 
     async def submit(self, order: Order) -> Operation:
-        """Create a prediction."""
-        path, where = self._place(order.model)
-        body = {**where, "input": await self._input(order)}
+        """Creates a prediction."""
+        path, model_fields = self._endpoint(order.model)
+        body = {**model_fields, "input": await self._input(order)}
         deadline = max(int(self.timeout_seconds), SHORTEST_DEADLINE)
-        told = {"Cancel-After": f"{deadline}s"}
-        answer = await self._buy("POST", f"{self.base_url}{path}", json=body, headers=told)
-        if not answer.is_success:
-            raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
-        prediction = read_json(self.name, answer)
+        headers = {"Cancel-After": f"{deadline}s"}
+        response = await self._send_paid("POST", f"{self.base_url}{path}", json=body, headers=headers)
+        if not response.is_success:
+            raise classify(self.name, response, errors.CREATE_RULES, retry_after=errors.throttled_seconds(response))
+        prediction = read_json(self.name, response)
         urls = prediction.get("urls")
         addresses = urls if isinstance(urls, dict) else {}
         state = {name: str(addresses[name]) for name in ("get", "cancel") if name in addresses}
         state |= {"model": order.model, "count": str(order.count)}
         if order.seed is not None and order.count == 1 and "seed" in self._entry.settings.inputs:
             state["seed"] = str(order.seed)
-        return operation_errors.named(self.name, prediction.get("id"), state, vendor=answer.evidence())
+        return operation_errors.named(self.name, prediction.get("id"), state, vendor=response.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how a prediction stands."""
-        answer = await self._ask("GET", self._address(operation, "get"))
-        if answer.status_code in (404, 410):
+        """Reads a prediction's status, and its images when it succeeded."""
+        response = await self._send_free("GET", self._address(operation, "get"))
+        if response.status_code in (404, 410):
             raise operation_errors.gone(self.name)
-        if answer.status_code == 429 or answer.status_code >= 500:
-            raise operation_errors.not_told(
-                self.name, str(answer.status_code), retry_after=errors.throttled_seconds(answer)
+        if response.status_code == 429 or response.status_code >= 500:
+            raise operation_errors.status_unknown(
+                self.name, str(response.status_code), retry_after=errors.throttled_seconds(response)
             )
-        if answer.status_code != 200:
-            refusal = classify(self.name, answer, errors.CREATE_RULES)
+        if response.status_code != 200:
+            refusal = classify(self.name, response, errors.CREATE_RULES)
             refusal.acceptance = Acceptance.UNKNOWN
             raise refusal
         try:
-            prediction = read_json(self.name, answer)
+            prediction = read_json(self.name, response)
         except ProviderError as error:
-            raise operation_errors.not_told(self.name, "no prediction", vendor=error.vendor) from error
-        return self._read(operation, answer, prediction)
+            raise operation_errors.status_unknown(self.name, "no prediction", vendor=error.vendor) from error
+        return self._read(operation, response, prediction)
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask for a prediction to be stopped; its end is seen by polling."""
-        answer = await self._ask("POST", self._address(operation, "cancel"))
-        if answer.status_code in (200, 201, 202, 204):
-            stopped = answer.content and read_json(self.name, answer).get("status") == "canceled"
-            return CancelOutcome.CONFIRMED if stopped or not answer.content else CancelOutcome.TOO_LATE
-        if answer.status_code in (404, 409, 410, 422):
+        """Cancels a prediction; if it does not stop at once, polling shows its end."""
+        response = await self._send_free("POST", self._address(operation, "cancel"))
+        if response.status_code in (200, 201, 202, 204):
+            stopped = response.content and read_json(self.name, response).get("status") == "canceled"
+            return CancelOutcome.CONFIRMED if stopped or not response.content else CancelOutcome.TOO_LATE
+        if response.status_code in (404, 409, 410, 422):
             return CancelOutcome.TOO_LATE
-        raise operation_errors.not_told(self.name, str(answer.status_code))
+        raise operation_errors.status_unknown(self.name, str(response.status_code))
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Files that are the API's own want the key, as for its own client; what it delivers elsewhere does not."""
+        """Returns the key for files of the API itself, as Replicate's own client does; none for other URLs."""
         return self._key_for_own(url) if url.startswith(f"{self.base_url}/files/") else {}
 
     async def _input(self, order: Order) -> dict[str, Any]:
         request = self._entry.request_for(order.model, order.request)
         settings = self._entry.settings
-        model_inputs.refuse_lost_pictures(self.name, order, settings)
-        brought = input_images.of_order(order)
-        images = [await self._brought(data) for data in brought.images]
-        mask = None if brought.mask is None else await self._brought(brought.mask)
+        model_inputs.refuse_lost_images(self.name, order, settings)
+        attached = input_images.of_order(order)
+        images = [await self._address_of(data) for data in attached.images]
+        mask = None if attached.mask is None else await self._address_of(attached.mask)
         fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
         fields["output_format"] = FORMATS.get(request.output_format or "", request.output_format)
         return model_inputs.input_of(fields, request, settings)
 
-    async def _brought(self, data: bytes) -> str:
-        """An address under which a model can read a picture."""
-        if len(data) <= MOST_INLINE:
+    async def _address_of(self, data: bytes) -> str:
+        """Returns a URL or data URI under which a model can read an image."""
+        if len(data) <= MAX_INLINE_BYTES:
             return input_images.data_uri(data)
-        with uploads.nothing_bought():
+        with uploads.before_the_order():
             files = {"content": input_images.file_of("image", data)}
-            answer = await self._buy("POST", f"{self.base_url}/files", files=files)
-            if answer.status_code not in (200, 201):
-                raise classify(self.name, answer, errors.CREATE_RULES, retry_after=errors.throttled_seconds(answer))
-            urls = read_json(self.name, answer).get("urls")
+            response = await self._send_paid("POST", f"{self.base_url}/files", files=files)
+            if response.status_code not in (200, 201):
+                raise classify(self.name, response, errors.CREATE_RULES, retry_after=errors.throttled_seconds(response))
+            urls = read_json(self.name, response).get("urls")
             address = urls.get("get") if isinstance(urls, dict) else None
-            if not isinstance(address, str) or not 0 < len(address) <= LONGEST_ADDRESS:
+            if not isinstance(address, str) or not 0 < len(address) <= MAX_ADDRESS_CHARACTERS:
                 raise operation_errors.unclassified(
                     self.name, "an upload without an address", acceptance=Acceptance.UNKNOWN
                 )
         return address
 
-    def _place(self, model: str) -> tuple[str, dict[str, str]]:
-        """Where a prediction of a model is made, and what its body says of the model."""
-        found = MODEL.fullmatch(model)
-        if found is None:
+    def _endpoint(self, model: str) -> tuple[str, dict[str, str]]:
+        """Returns the path that creates a model's predictions, and the body's fields that name the model."""
+        match = MODEL.fullmatch(model)
+        if match is None:
             raise model_names.unknown(self.name, model)
-        if version := found["version"] or found["digits"]:
+        if version := match["version"] or match["digits"]:
             return "/predictions", {"version": version}
-        if found["deployment"]:
+        if match["deployment"]:
             return f"/{model}/predictions", {}
         return f"/models/{model}/predictions", {}
 
@@ -170,12 +170,14 @@ class ReplicateProvider(RemoteProvider):
         usual = f"{self.base_url}/predictions/{quote(operation.id, safe='')}{suffix}"
         return self._own(operation.state.get(name, ""), instead=usual)
 
-    def _read(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated | Pending:
+    def _read(
+        self, operation: Operation, response: ProviderResponse, prediction: Mapping[str, Any]
+    ) -> Generated | Pending:
         match prediction.get("status"):
             case "starting" | "processing":
                 return Pending()
             case "succeeded":
-                return self._result(operation, answer, prediction)
+                return self._result(operation, response, prediction)
             case "canceled" | "aborted":
                 raise operation_errors.stopped(self.name)
             case "failed":
@@ -185,15 +187,17 @@ class ReplicateProvider(RemoteProvider):
                     self.name,
                     operation_errors.UNKNOWN_STATUS,
                     acceptance=Acceptance.ACCEPTED,
-                    vendor=answer.evidence(),
+                    vendor=response.evidence(),
                 )
 
-    def _result(self, operation: Operation, answer: Answer, prediction: Mapping[str, Any]) -> Generated:
+    def _result(self, operation: Operation, response: ProviderResponse, prediction: Mapping[str, Any]) -> Generated:
         output = prediction.get("output")
-        images = listed_images.read([output] if isinstance(output, str) else output, lambda one: _source(one, answer))
+        images = listed_images.read(
+            [output] if isinstance(output, str) else output, lambda item: _source(item, response)
+        )
         if not images:
             raise operation_errors.unclassified(
-                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=answer.evidence()
+                self.name, "a success without images", acceptance=Acceptance.ACCEPTED, vendor=response.evidence()
             )
         seed = operation.state.get("seed")
         if seed is not None and seed.isdecimal() and len(images) == 1:
@@ -201,5 +205,5 @@ class ReplicateProvider(RemoteProvider):
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))
 
 
-def _source(told: Any, answer: Answer) -> ImageSource | None:
-    return ImageSource(url=answer.address(told)) if isinstance(told, str) else None
+def _source(url: Any, response: ProviderResponse) -> ImageSource | None:
+    return ImageSource(url=response.address(url)) if isinstance(url, str) else None

@@ -1,23 +1,23 @@
-"""What the answers of Stability AI mean when they are not images: exactly one classified error each."""
+"""Classifies responses of Stability AI that have no image: exactly one error each."""
 
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
-from services.generator.adapters.providers.http.responses import Answer
+from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 FILTERED = "CONTENT_FILTERED"
-#: Who goes beyond the limit is locked out for a minute; no header says so.
+#: Beyond the rate limit an account is blocked for a minute; no header says so.
 LOCKED_OUT_SECONDS = 60.0
 
-#: In the order of specificity: the vendor's own name, then the status. What no rule knows may have been carried out.
+#: Most specific first: the error's name, then the status. A response that no rule fits may have been carried out.
 RULES = (
-    # By the reference a request that is denied so is not charged.
+    # By the reference such a refusal is not charged.
     Rule(status=403, vendor_code="content_moderation", code="PERMANENT", reason="CONTENT_POLICY"),
     Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
     Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
     Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    # "You will not be charged for failed generations": its OpenAPI document, of every call. This is the vendor's name
-    # for one; what answers before it, such as a gateway, has no name.
+    # "You will not be charged for failed generations", says the OpenAPI document of every call. This name marks one; an
+    # error of a gateway in front of the API has no name.
     Rule(
         status=500,
         vendor_code="internal_error",
@@ -32,40 +32,40 @@ RULES = (
 )
 
 
-def refusal_of(name: str, answer: Answer) -> ProviderError:
-    """The error of an answer that is no success."""
-    error = classify(name, answer, RULES, vendor_code=_name_of(answer))
+def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of a response that is no success."""
+    error = classify(name, response, RULES, vendor_code=_name_of(response))
     if error.reason == "PROVIDER_RATE_LIMIT" and error.retry_after_seconds is None:
         error.retry_after_seconds = LOCKED_OUT_SECONDS
     return error
 
 
-def filtered(name: str, answer: Answer) -> ProviderError:
-    """The image was made, found to be against the policy, and blurred: it is paid for and of no use."""
+def filtered(name: str, response: ProviderResponse) -> ProviderError:
+    """Returns the error of an image that the content filter blurred: it is charged and useless."""
     return ProviderError(
         code="PERMANENT",
         reason="CONTENT_POLICY",
         message=MESSAGES["CONTENT_POLICY"].format(name=name),
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
-        vendor=answer.evidence(code=FILTERED, message=""),
+        vendor=response.evidence(code=FILTERED, message=""),
     )
 
 
-def no_image(name: str, answer: Answer, *, ended: object) -> ProviderError:
-    """A success that is not as the reference has it; the start of it, and what it says of its end, are kept."""
+def no_image(name: str, response: ProviderResponse, *, ended: object) -> ProviderError:
+    """Returns the error of a success without an image; `ended` is its `finish_reason`, which is kept as evidence."""
     return ProviderError(
         code="UNKNOWN",
         reason="UNCLASSIFIED",
-        message=f"{name} answered without an image that it calls a success.",
+        message=f"{name} returned a success without an image.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,
-        vendor=answer.evidence(code=ended if isinstance(ended, str) else ""),
+        vendor=response.evidence(code=ended if isinstance(ended, str) else ""),
     )
 
 
-def _name_of(answer: Answer) -> str:
-    """The short name of an error, which tells apart those of one status."""
-    body = answer.json()
+def _name_of(response: ProviderResponse) -> str:
+    """Returns the error's name, which distinguishes errors of one status; empty without one."""
+    body = response.json()
     named = body.get("name") if isinstance(body, dict) else None
     return named if isinstance(named, str) else ""

@@ -168,7 +168,7 @@ async def test_a_picture_of_another_checkpoint_is_not_passed_off_as_the_one_that
         if fits:
             assert (await provider.submit(replace(ORDER, model=named))).images
         else:
-            with pytest.raises(ProviderError, match="does not know the checkpoint"):
+            with pytest.raises(ProviderError, match="does not have the checkpoint"):
                 await provider.submit(replace(ORDER, model=named))
     finally:
         await provider.close()

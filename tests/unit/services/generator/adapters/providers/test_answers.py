@@ -16,7 +16,7 @@ from services.generator.adapters.providers.comfyui import errors as comfyui_erro
 from services.generator.adapters.providers.fal import errors as fal_errors
 from services.generator.adapters.providers.gemini import errors as gemini_errors
 from services.generator.adapters.providers.http.errors import classify
-from services.generator.adapters.providers.http.responses import Answer, exchange
+from services.generator.adapters.providers.http.responses import ProviderResponse, exchange
 from services.generator.adapters.providers.openai import errors as openai_errors
 from services.generator.adapters.providers.replicate import errors as replicate_errors
 from services.generator.adapters.providers.stability import errors as stability_errors
@@ -60,17 +60,17 @@ class Wire(httpx.AsyncBaseTransport):
         return httpx.Response(200, headers=self._headers, stream=stream)
 
 
-async def come(body: bytes | Breaking, *headers: tuple[bytes, bytes], most: int = 10_000) -> Answer:
+async def come(body: bytes | Breaking, *headers: tuple[bytes, bytes], limit: int = 10_000) -> ProviderResponse:
     """What comes of an answer."""
     async with httpx.AsyncClient(transport=Wire(body, list(headers))) as client:
-        return await exchange(client, "GET", "http://vendor.example/", most=most)
+        return await exchange(client, "GET", "http://vendor.example/", limit=limit)
 
 
-def answer(status: int, body: Any = None, **headers: str) -> Answer:
+def answer(status: int, body: Any = None, **headers: str) -> ProviderResponse:
     """An answer that came well."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     content = b"" if body is None else json.dumps(body).encode()
-    return Answer(status_code=status, headers=httpx.Headers(named), content=content, most=10_000)
+    return ProviderResponse(status_code=status, headers=httpx.Headers(named), content=content, limit=10_000)
 
 
 async def test_a_header_may_hold_anything() -> None:
@@ -92,7 +92,7 @@ async def test_a_label_that_is_wrong_is_no_obstacle(body: bytes) -> None:
 
 
 async def test_what_unpacks_to_too_much_is_cut() -> None:
-    came = await come(gzip.compress(bytes(10_000_000)), (b"content-encoding", b"gzip"), most=1000)
+    came = await come(gzip.compress(bytes(10_000_000)), (b"content-encoding", b"gzip"), limit=1000)
 
     assert (len(came.content), came.is_cut, came.json()) == (1001, True, None)
 

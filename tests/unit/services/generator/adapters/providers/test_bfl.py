@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from services.generator.adapters.providers.bfl.entry import BFLEntry, BFLSettings
-from services.generator.adapters.providers.bfl.provider import MOST_UNFOUND, BFLProvider
+from services.generator.adapters.providers.bfl.provider import MAX_UNFOUND, BFLProvider
 from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
@@ -122,7 +122,7 @@ async def test_a_task_that_another_worker_made_may_be_unknown_as_long(vendor: Ve
 
 async def test_no_more_tasks_are_remembered_than_there_is_room_for(vendor: Vendor) -> None:
     eldest = Operation(id="eldest", state={"polling_url": OWN})
-    for name in ("eldest", *map(str, range(MOST_UNFOUND))):
+    for name in ("eldest", *map(str, range(MAX_UNFOUND))):
         await vendor.looks(Operation(id=name, state={"polling_url": OWN}), status="Task not found")
 
     # It is forgotten, and counted anew: it has three more looks.

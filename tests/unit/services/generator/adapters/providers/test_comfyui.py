@@ -390,8 +390,8 @@ async def test_a_job_chooses_among_the_models_and_values_that_the_file_lists(
     [
         ("photo", {"lora": "../../secret"}, "must be one of ink, off"),
         ("photo", {"lora": ["ink"]}, "must be one of ink, off"),
-        ("photo", {"5.inputs.lora_name": "other.safetensors"}, "the provider file lists"),
-        ("photo", {"4.inputs.ckpt_name": "other.safetensors"}, "the provider file lists"),
+        ("photo", {"5.inputs.lora_name": "other.safetensors"}, "the provider file sets it"),
+        ("photo", {"4.inputs.ckpt_name": "other.safetensors"}, "the provider file sets it"),
         ("other", {}, "has no model 'other'"),
     ],
 )

@@ -27,7 +27,7 @@ def message(kind: str, **told: Any) -> dict[str, Any]:
 def shares(*told: Any) -> list[float]:
     """The share after each message by which it grew."""
     progress = WorkflowProgress(WORKFLOW, "p1")
-    return [round(progress.share, 3) for one in told if progress.heed(one)]
+    return [round(progress.share, 3) for one in told if progress.update(one)]
 
 
 def states(**nodes: tuple[str, float, float]) -> dict[str, Any]:
@@ -80,17 +80,17 @@ def test_nodes_that_are_not_of_the_workflow_count_nothing() -> None:
 def test_other_prompts_are_none_of_ours(told: dict[str, Any]) -> None:
     progress = WorkflowProgress(WORKFLOW, "p1")
 
-    assert not any(progress.heed({"type": kind, "data": told}) for kind in ("executing", "executed", "progress"))
+    assert not any(progress.update({"type": kind, "data": told}) for kind in ("executing", "executed", "progress"))
     assert (progress.share, progress.ended) == (0.0, False)
 
 
 @pytest.mark.parametrize("kind", ["execution_success", "execution_error", "execution_interrupted"])
 def test_only_what_is_told_after_the_history_was_written_is_the_end(kind: str) -> None:
     progress = WorkflowProgress(WORKFLOW, "p1")
-    progress.heed(message(kind, node_id="3", exception_message="no"))
+    progress.update(message(kind, node_id="3", exception_message="no"))
     assert not progress.ended
 
-    progress.heed(message("executing", node=None))
+    progress.update(message("executing", node=None))
     assert progress.ended
 
 

@@ -155,7 +155,7 @@ async def test_options_are_arguments_of_the_pipeline_by_its_own_names() -> None:
 
 
 async def test_a_negative_prompt_without_guidance_is_refused_and_not_left_out() -> None:
-    with pytest.raises(ProviderError, match="heeds no negative_prompt"):
+    with pytest.raises(ProviderError, match="does not use a negative_prompt"):
         await drawn(order(negative_prompt="boats", options={"guidance_scale": 1}))
 
 
@@ -195,9 +195,9 @@ async def test_a_picture_that_does_not_decode_is_refused_before_anything_is_draw
 @pytest.mark.parametrize(
     ("settings", "wanted", "words"),
     [
-        ({}, editing(0), "no image_to_image"),
-        ({"inpainting": True}, editing(0), "no image_to_image"),
-        ({"image_to_image": True}, editing(0, -1), "no inpainting"),
+        ({}, editing(0), "do not enable image_to_image"),
+        ({"inpainting": True}, editing(0), "do not enable image_to_image"),
+        ({"image_to_image": True}, editing(0, -1), "do not enable inpainting"),
     ],
 )
 async def test_an_edit_that_the_file_does_not_offer_is_refused(
@@ -220,7 +220,7 @@ def test_edits_are_offered_where_the_file_says_so(settings: dict[str, Any], offe
 def test_an_adapter_that_is_not_there_is_a_mistake_of_the_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(torch_pipeline, "find_spec", lambda name: object())
 
-    with pytest.raises(ConfigError, match=r"settings\.loras: there is no .*ink"):
+    with pytest.raises(ConfigError, match=r"settings\.loras: .*ink.* does not exist"):
         DiffusersProvider(entry({"loras": [{"path": str(tmp_path / "ink.safetensors")}]}), decoder())
 
 

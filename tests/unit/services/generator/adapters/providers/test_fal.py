@@ -118,8 +118,8 @@ async def test_an_address_elsewhere_in_the_ledger_is_not_asked() -> None:
 
 
 async def test_a_result_has_its_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fal, "MOST_RESULT", 10)
-    monkeypatch.setattr(fal, "MOST_PER_IMAGE", 10)
+    monkeypatch.setattr(fal, "MAX_RESULT_BYTES", 10)
+    monkeypatch.setattr(fal, "MAX_BYTES_PER_IMAGE", 10)
     done = httpx.Response(200, json={"status": "COMPLETED"})
     big = httpx.Response(200, json={"images": [{"url": "https://a.test/0"}]})
     with pytest.raises(ProviderError) as caught:

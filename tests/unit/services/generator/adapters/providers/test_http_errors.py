@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.generator.adapters.providers.http.errors import classify, read_json
-from services.generator.adapters.providers.http.responses import COPIES, Answer
+from services.generator.adapters.providers.http.responses import COPIES, ProviderResponse
 from services.generator.domain import foreign_text as foreign
 from services.generator.domain.provider_results import ProviderError
 
 
-def came(body: bytes, *, status: int = 200) -> Answer:
+def came(body: bytes, *, status: int = 200) -> ProviderResponse:
     """An answer that came whole."""
-    return Answer(status_code=status, headers=httpx.Headers(), content=body, most=64 * 1024 * 1024)
+    return ProviderResponse(status_code=status, headers=httpx.Headers(), content=body, limit=64 * 1024 * 1024)
 
 
 VALUES = st.recursive(

@@ -51,7 +51,7 @@ async def found_by(kind: str, answer: httpx.Response) -> tuple[Found, str, list[
 async def test_a_vendor_is_asked_once_what_costs_nothing_with_the_key(kind: str, url: str) -> None:
     found, words, asked = await found_by(kind, httpx.Response(200, json={"data": []}))
 
-    assert (found, words) == (Found.WELL, "answers, and takes the key")
+    assert (found, words) == (Found.WELL, "reachable, and the key is accepted")
     assert [(one.method, str(one.url)) for one in asked] == [("GET", url)]
     assert any(KEY in value for value in asked[0].headers.values())
 
@@ -60,13 +60,17 @@ async def test_a_vendor_is_asked_once_what_costs_nothing_with_the_key(kind: str,
     ("answer", "found", "told"),
     [
         (httpx.Response(401, json={"error": "no"}), Found.WRONG, "the key is refused"),
-        (httpx.Response(404, text="no such page"), Found.WRONG, "look whether base_url is the API's address"),
-        (httpx.Response(405), Found.WRONG, "look whether base_url is the API's address"),
-        (httpx.Response(200, html="<html>Hello</html>"), Found.WRONG, "not the API's"),
-        (httpx.Response(308, headers={"location": "https://api.test/v2"}), Found.WRONG, "leads to https://api.test/v2"),
-        (httpx.Response(400, json={"error": {"status": "INVALID_ARGUMENT"}}), Found.WRONG, "look whether the key"),
-        (httpx.Response(503), Found.UNSEEN, "cannot be asked now"),
-        (httpx.Response(429), Found.WELL, "takes the key"),
+        (httpx.Response(404, text="no such page"), Found.WRONG, "check that base_url is the API's address"),
+        (httpx.Response(405), Found.WRONG, "check that base_url is the API's address"),
+        (httpx.Response(200, html="<html>Hello</html>"), Found.WRONG, "and no JSON"),
+        (
+            httpx.Response(308, headers={"location": "https://api.test/v2"}),
+            Found.WRONG,
+            "redirect to https://api.test/v2",
+        ),
+        (httpx.Response(400, json={"error": {"status": "INVALID_ARGUMENT"}}), Found.WRONG, "check the key"),
+        (httpx.Response(503), Found.UNSEEN, "try again later"),
+        (httpx.Response(429), Found.WELL, "the key is accepted"),
     ],
 )
 async def test_what_is_wrong_is_told_with_what_to_do(answer: httpx.Response, found: Found, told: str) -> None:
@@ -91,4 +95,4 @@ async def test_a_vendor_without_a_free_question_is_not_asked() -> None:
     found, words, asked = await found_by("fal", httpx.Response(200))
 
     assert (found, asked) == (Found.UNSEEN, [])
-    assert "not tried" in words
+    assert "not checked" in words

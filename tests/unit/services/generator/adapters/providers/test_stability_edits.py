@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from services.generator.adapters.providers.stability.endpoints import ENDPOINTS
 from services.generator.adapters.providers.stability.entry import StabilityEntry
-from services.generator.adapters.providers.stability.provider import SHORTEST_PAUSE, StabilityProvider
+from services.generator.adapters.providers.stability.provider import MIN_POLL_SECONDS, StabilityProvider
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
 from services.generator.ports import Order
@@ -248,7 +248,7 @@ async def test_a_look_at_a_result_says_no_more_than_it_says(
 def test_what_can_be_followed_is_asked_no_more_often_than_the_vendor_allows() -> None:
     later, at_once = Vendor("upscale/creative").provider, Vendor("core").provider
 
-    assert (later.traits.resumable, later.poll_interval_seconds) == (True, SHORTEST_PAUSE)
+    assert (later.traits.resumable, later.poll_interval_seconds) == (True, MIN_POLL_SECONDS)
     assert (at_once.traits.resumable, at_once.poll_interval_seconds) == (False, 1)
     for one in (later, at_once):
         asyncio.run(one.close())
