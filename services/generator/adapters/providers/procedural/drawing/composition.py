@@ -1,4 +1,4 @@
-"""Which layers a reading is painted with, and in which order: from the sky to what stands at hand."""
+"""Chooses the layers of a scene and their order, from the sky to the near ground."""
 
 from collections.abc import Callable
 
@@ -33,7 +33,7 @@ ABSTRACT: dict[str, Layer] = {
     "facets": abstract_shapes.facets,
 }
 
-#: What of a landscape is painted, far things first; each when its subject is asked for.
+#: Layers of a landscape, distant ones first; each is painted if its subject is wanted.
 _LANDSCAPE: tuple[tuple[str, Layer], ...] = (
     ("stars", sky.stars),
     ("aurora", sky.aurora),
@@ -77,7 +77,7 @@ _SKY_ONLY = ("sun", "moon", "stars", "clouds", "aurora", "rainbow", "balloon", "
 
 
 def plan(scene: Scene) -> list[Layer]:
-    """The layers of a scene, in the order of painting."""
+    """Returns the layers of a scene, in the order of painting."""
     reading = scene.reading
     if reading.framing == "aerial":
         return [abstract_flows.aerial]
@@ -110,7 +110,7 @@ def _starlight(scene: Scene) -> list[Layer]:
 
 
 def _abstract(scene: Scene, asked: list[str]) -> Layer:
-    """The first abstract subject that was asked for; by the dice where none was."""
+    """Returns the layer of the first abstract subject in the prompt, else a random one."""
     allowed = [name for name in ABSTRACT if scene.reading.allows(name)] or list(ABSTRACT)
     return ABSTRACT[asked[0] if asked else scene.dice("abstract").pick(allowed)]
 
@@ -138,7 +138,7 @@ def _wanted(scene: Scene) -> set[str]:
 
 
 def _light(scene: Scene) -> set[str]:
-    """What the sky has without being asked: a disc, stars at night, clouds, birds by day."""
+    """Returns the sky's subjects that the prompt need not name: a disc, stars at night, clouds, birds by day."""
     reading, dice = scene.reading, scene.dice("sky")
     cloudy, flock = dice.chance(0.6), dice.chance(0.45)
     found = {"disc"}
@@ -154,7 +154,7 @@ def _light(scene: Scene) -> set[str]:
 
 
 def _placed(wanted: set[str], scene: Scene) -> set[str]:
-    """Names the layers: what is mirrored comes before the water, what stands at hand after it."""
+    """Returns the names of the layers: mirrored subjects come before the water, near subjects after it."""
     if "city" in wanted and city.wet_street(scene) and not wanted & {"sea", "waves"}:
         wanted.add("lake")
         wanted -= {"river"}

@@ -1,4 +1,4 @@
-"""The file: the picture in its format, with a word inside on what made it."""
+"""Encodes the image as a file, with metadata that names the software and the seed."""
 
 import io
 from typing import Literal
@@ -11,14 +11,14 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 
 SOFTWARE = "Calotype procedural"
 DESCRIPTION = "Synthetic picture drawn by rules from the prompt; not made by AI"
-#: IPTC's word for media made by an algorithm that learned from no data.
+#: IPTC's term for media made by an algorithm that was not trained on data.
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/algorithmicMedia"
 
 _IMAGE_DESCRIPTION, _SOFTWARE_TAG, _EXIF_FOLDER, _USER_COMMENT = 0x010E, 0x0131, 0x8769, 0x9286
 
 
 def encode(image: Image.Image, output_format: OutputFormat, seed: int) -> bytes:
-    """The image as a file; PNG carries text chunks, the others EXIF, and all of them XMP."""
+    """Returns the image as a file; PNG has text chunks, JPEG and WebP have EXIF, and all have XMP."""
     file = io.BytesIO()
     packet = _xmp(seed)
     match output_format:

@@ -1,4 +1,4 @@
-"""The colours of one picture: an hour's light, moved by season, mood, colour words and the seed."""
+"""The colours of one image: an hour's light, changed by season, mood, colour words and the seed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -21,17 +21,26 @@ from services.generator.adapters.providers.procedural.drawing.prompt.reading imp
 
 @dataclass(frozen=True, kw_only=True)
 class Palette:
-    """Named by what each colour paints, from the top of the sky to the nearest shadow."""
+    """The colours of an image, from the top of the sky to the nearest shadow."""
 
     zenith: Color
+    """Top of the sky."""
     sky: Color
+    """Middle of the sky."""
     horizon: Color
+    """Sky at the horizon."""
     light: Color
+    """Sun, moon and lamps."""
     haze: Color
+    """Air in front of distant things."""
     land: Color
+    """Open ground."""
     ink: Color
+    """Shadows and dark lines."""
     accent: Color
+    """Small coloured subjects."""
     paper: Color
+    """Unpainted paper and highlights."""
 
     @property
     def dark(self) -> bool:
@@ -77,7 +86,7 @@ _SCENERY = frozenset(
 
 
 def choose(reading: Reading, dice: Dice) -> Palette:
-    """The palette that the words ask for; words it does not know still turn it, through the dice."""
+    """Returns the palette for a reading; unknown words also change it, through the random numbers."""
     palette = _light(reading, dice)
     if reading.season is not None:
         code, strength = _SEASONS[reading.season]
@@ -137,7 +146,7 @@ _MOODS: dict[str, Callable[[Palette], Palette]] = {
 
 
 def _coloured(palette: Palette, reading: Reading) -> Palette:
-    """Moves the palette to the colours that were said; gently where they belong to one subject."""
+    """Moves the palette towards the prompt's colours, less if they belong to one subject."""
     owned = set(reading.tints.values())
     free = [c for c in reading.colours if c not in owned]
     if not reading.colours:

@@ -1,4 +1,4 @@
-"""The last touch: the fall of light to the corners, and the grain of the paper."""
+"""The last layers: darker corners and the grain of the paper."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _BARE = frozenset({"pixel", "lines", "watercolor", "poster"})
 
 
 def vignette(canvas: Canvas, scene: Scene) -> None:
-    """Darkens the corners a little and evens nothing else."""
+    """Darkens the corners a little."""
     if scene.reading.style in _BARE:
         return
     u = canvas.columns / np.float32(canvas.width) * 2 - 1

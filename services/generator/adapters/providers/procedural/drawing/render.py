@@ -1,4 +1,4 @@
-"""From a prompt to the bytes of a picture."""
+"""Draws a prompt and returns the file of the image."""
 
 from collections.abc import Callable
 
@@ -25,11 +25,11 @@ def render(
 ) -> bytes:
     """Draws the prompt by rules and returns the file.
 
-    Promised: equal arguments give equal bytes on one platform with one version of numpy and Pillow. Meant, not
-    promised: equal pixels on all platforms, since only exactly rounded arithmetic and coarsely rounded constants reach
-    them. The design follows from prompt and seed alone: another size or format shows the same picture, and a negative
-    prompt leaves the rest where it was. Sides are 64..2048 pixels, others raise `ValueError`. `progress` is called with
-    0..1, rising, at least eight times; what it raises stops the drawing and reaches the caller.
+    Guaranteed: equal arguments give equal bytes on one platform with one version of numpy and Pillow. Intended, not
+    guaranteed: equal pixels on all platforms, because only exactly rounded arithmetic and coarsely rounded constants
+    affect them. The design depends only on prompt and seed: another size or format shows the same motif, and a negative
+    prompt leaves the rest in its position. Sides are 64..2048 pixels, others raise `ValueError`. `progress` is called
+    with rising values from 0 to 1, at least eight times; its exceptions stop the drawing and pass to the caller.
     """
     for side, length in (("width", width), ("height", height)):
         if not SMALLEST_SIDE <= length <= LARGEST_SIDE:
@@ -58,4 +58,4 @@ def _steps(scene: Scene) -> list[Layer]:
 
 
 def _unheard(share: float) -> None:
-    """Tells nobody."""
+    """Ignores the progress."""

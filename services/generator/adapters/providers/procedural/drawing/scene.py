@@ -1,4 +1,4 @@
-"""What every layer knows: the reading, the palette, where the horizon and the light are."""
+"""The scene that every layer draws: the reading, the palette, the horizon and the light."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,27 @@ _DISCS = ("moon", "sun")
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """Positions are shares of the picture's width and height."""
+    """What all layers of an image share. Positions are shares (0 to 1) of the image's width and height."""
 
     reading: Reading
+    """What the prompt names."""
     palette: Palette
+    """The colours."""
     seed: int
+    """The seed of the image."""
     horizon: float
+    """Height of the horizon, from the top."""
     light_x: float
+    """Position of the light, from the left."""
     light_y: float
+    """Position of the light, from the top."""
 
     def dice(self, name: str) -> Dice:
-        """The random numbers of one layer; a layer that is left out changes no other."""
+        """Returns the random numbers of one layer; they do not depend on other layers."""
         return Dice(self.reading.key, self.seed, name)
 
     def shows(self, *things: str) -> bool:
-        """Whether the prompt asks for any of the subjects."""
+        """Returns whether the prompt names any of the subjects."""
         return self.reading.shows(*things)
 
     def tint(self, thing: str, otherwise: Color) -> Color:
@@ -36,7 +42,7 @@ class Scene:
         return self.reading.tints.get(thing, otherwise)
 
     def far(self, color: Color, depth: float) -> Color:
-        """The colour as the air leaves it; depth 0 is at hand, 1 is at the horizon."""
+        """Returns a colour seen through the air; depth 0 is near, 1 is at the horizon."""
         return mix(color, self.palette.haze, depth)
 
     @property
@@ -59,15 +65,15 @@ class Scene:
 
     @property
     def side(self) -> int:
-        """Where living things and single subjects stand, away from the light: 1 is right, -1 is left."""
+        """The side of living things and single subjects, away from the light: 1 is right, -1 is left."""
         return 1 if self.light_x < 0.5 else -1
 
     def beside(self, *others: str) -> int:
-        """The side for scenery that makes room where any of the others is shown."""
+        """Returns the side for scenery: the other side if any of `others` is shown."""
         return -self.side if self.shows(*others) else self.side
 
     def near_edge(self, canvas: Canvas) -> Line:
-        """The brim of the ground that the viewer stands on, as one row per column."""
+        """Returns the upper edge of the near ground, as one row for each column."""
         dice = self.dice("near edge")
         swell = profile(dice, canvas.width, canvas.width * 0.7, octaves=2)
         lean = dice.between(-0.06, 0.06) * (canvas.columns[0] / canvas.width - 0.5)
@@ -76,7 +82,7 @@ class Scene:
         return edge
 
     def disc(self) -> str | None:
-        """Which light stands in the sky: `sun`, `moon` or none."""
+        """Returns the light in the sky: `sun`, `moon` or None."""
         asked = next((thing for thing in _DISCS if self.shows(thing)), None)
         fitting = "moon" if self.palette.dark and self.reading.hour not in ("dusk", "dawn", "golden") else "sun"
         if asked is None and (self.shows("rain") or ("neon" in self.reading.moods and not self.palette.dark)):
@@ -86,7 +92,7 @@ class Scene:
 
 
 def stage(reading: Reading, seed: int, shape: float) -> Scene:
-    """Sets the scene of a reading for a picture `shape` times as wide as high."""
+    """Returns the scene of a reading for an image `shape` times as wide as high."""
     dice = Dice(reading.key, seed, "stage")
     low = reading.hour in ("dawn", "dusk", "golden")
     horizon = 0.74 if reading.framing == "minimal" else dice.between(0.56, 0.66)

@@ -213,7 +213,7 @@ def _edges(canvas: Canvas) -> Field:
         soft = _softened(plane, reach)
         for axis in (0, 1):
             change = np.abs(np.roll(soft, reach, axis=axis) - np.roll(soft, -reach, axis=axis))
-            # A roll wraps around: the outermost lines compare with the other side of the picture.
+            # A roll wraps around: the outermost lines compare with the other side of the image.
             edge = reach * 3
             change[:edge] = change[-edge:] = 0
             change[:, :edge] = change[:, -edge:] = 0

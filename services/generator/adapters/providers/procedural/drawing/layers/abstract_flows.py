@@ -1,4 +1,4 @@
-"""Abstract pictures that flow: ribbons, marbled ink, the relief of a land seen from above."""
+"""Abstract images that flow: ribbons, marbled ink, the relief of a land seen from above."""
 
 import numpy as np
 from numpy.typing import NDArray

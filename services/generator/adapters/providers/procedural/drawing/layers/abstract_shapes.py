@@ -1,4 +1,4 @@
-"""Abstract pictures out of plain shapes: tiles, rings, bursts, facets."""
+"""Abstract images out of plain shapes: tiles, rings, bursts, facets."""
 
 from collections.abc import Callable
 
@@ -17,7 +17,7 @@ MAT = 0.045
 
 
 def inks(scene: Scene) -> list[Color]:
-    """The colours that an abstract picture is printed with: those that were said, then the palette's."""
+    """The colours that an abstract image is printed with: those that were said, then the palette's."""
     palette = scene.palette
     own = [palette.accent, palette.zenith, palette.horizon, palette.land, palette.ink, palette.sky]
     said = list(scene.reading.colours)
@@ -25,7 +25,7 @@ def inks(scene: Scene) -> list[Color]:
 
 
 def ground(scene: Scene) -> Color:
-    """The sheet under an abstract picture."""
+    """The sheet under an abstract image."""
     return mix(scene.palette.ink, scene.palette.zenith, 0.25) if scene.palette.dark else scene.palette.paper
 
 
@@ -219,6 +219,6 @@ def along(colors: list[Color], way: float) -> Color:
 
 
 def eight_bits(color: Color) -> tuple[int, int, int]:
-    """The colour as a picture of whole numbers has it."""
+    """The colour as a image of whole numbers has it."""
     red, green, blue = (round(c * 255) for c in color)
     return red, green, blue

@@ -13,7 +13,7 @@ Tower = tuple[float, float, float, str]
 
 
 def skyline(canvas: Canvas, scene: Scene) -> None:
-    """Three depths of towers; the nearest stand on the picture's foot unless water lies before them."""
+    """Three depths of towers; the nearest stand on the image's foot unless water lies before them."""
     wet = wet_street(scene)
     if scene.palette.dark:
         spread = canvas.unit * 0.95

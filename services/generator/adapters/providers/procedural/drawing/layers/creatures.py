@@ -38,7 +38,7 @@ _WINGS = (
 
 
 def cat(canvas: Canvas, scene: Scene) -> None:
-    """A cat that sits and looks into the picture."""
+    """A cat that sits and looks into the image."""
     fur = scene.tint("cat", scene.palette.ink)
     ears = [_CAT_EAR, [(-x, y) for x, y in _CAT_EAR]]
     outlines = [spline(_BODY, closed=True), spline(_CAT_HEAD), *ears]
@@ -46,7 +46,7 @@ def cat(canvas: Canvas, scene: Scene) -> None:
 
 
 def fox(canvas: Canvas, scene: Scene) -> None:
-    """A fox that sits and looks into the picture, its brush beside it."""
+    """A fox that sits and looks into the image, its brush beside it."""
     fur = scene.tint("fox", mix(rgb("c8581f"), scene.palette.ink, 0.35 if scene.palette.dark else 0.05))
     ears = [_FOX_EAR, [(-x, y) for x, y in _FOX_EAR]]
     outlines = [spline([(x * 0.86, y) for x, y in _BODY], closed=True), spline(_FOX_HEAD), *ears]
@@ -57,7 +57,7 @@ def fox(canvas: Canvas, scene: Scene) -> None:
 
 
 def dog(canvas: Canvas, scene: Scene) -> None:
-    """A dog that sits and looks into the picture."""
+    """A dog that sits and looks into the image."""
     fur = scene.tint("dog", mix(rgb("8a5a34"), scene.palette.ink, 0.5 if scene.palette.dark else 0.3))
     ears = [spline(_DOG_EAR), spline([(-x, y) for x, y in _DOG_EAR])]
     outlines = [spline(_BODY, closed=True), spline(_CAT_HEAD), *ears]

@@ -14,13 +14,18 @@ _GOLDEN_TURN = 0.381966
 
 @dataclass(frozen=True, kw_only=True)
 class Species:
-    """A bloom seen from above: whorls of (petals, length, width), widest place, heart."""
+    """A bloom seen from above; lengths are multiples of its radius."""
 
     whorls: tuple[tuple[int, float, float], ...]
+    """Rings of petals, the outermost first: number, length, width."""
     blunt: float
+    """Where a petal is widest, as a share of its length."""
     heart: float
+    """Radius of the heart."""
     heart_color: str
+    """Colour of the heart, as six hexadecimal digits."""
     inner: float
+    """Change of lightness at a petal's inner end."""
 
 
 _POPPY = Species(whorls=((4, 1.0, 1.35), (4, 0.82, 1.1)), blunt=0.74, heart=0.2, heart_color="23301f", inner=-0.2)

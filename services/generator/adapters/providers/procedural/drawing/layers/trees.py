@@ -17,13 +17,18 @@ _AUTUMN = ("c8572a", "e08a2e", "a83a2a", "d9a93a")
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One row of a wood: where it stands and how it looks."""
+    """One row of trees."""
 
     near: float
+    """Nearness: 0 is far, 1 is near."""
     tall: float
+    """Height of the trees in pixels."""
     edge: Line
+    """The ground under the trees, as one row for each column."""
     tones: tuple[Color, ...]
+    """Colours of the trees."""
     dice: Dice
+    """Random numbers of the row."""
 
 
 def forest(canvas: Canvas, scene: Scene) -> None:

@@ -110,7 +110,7 @@ def _spray(canvas: Canvas, dice: Dice, edge: Line, color: Color, near: float) ->
 
 
 def mirror(canvas: Canvas, scene: Scene) -> None:
-    """Still water below the horizon: the picture above, turned over, stretched and broken by ripples."""
+    """Still water below the horizon: the image above, turned over, stretched and broken by ripples."""
     top = int(scene.horizon * canvas.height + canvas.unit * 0.02)
     high = canvas.height - top
     if high < 2 or top < 2:

@@ -15,34 +15,42 @@ from services.generator.adapters.providers.procedural.drawing.paint.stencil impo
 
 @dataclass(frozen=True, kw_only=True)
 class Gradient:
-    """A shade that runs from `top` at row `start` to `bottom` at row `end`."""
+    """A vertical gradient."""
 
     top: Color
+    """Colour above `start`."""
     bottom: Color
+    """Colour below `end`."""
     start: float
+    """Row where the change begins, in pixels."""
     end: float
+    """Row where the change ends, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Radial:
-    """A shade that runs from `inner` at the centre to `outer` at `radius` pixels."""
+    """A radial gradient."""
 
     centre: Point
+    """The centre, in pixels."""
     inner: Color
+    """Colour at the centre."""
     outer: Color
+    """Colour at the radius and beyond."""
     radius: float
+    """Distance from the centre, in pixels."""
 
 
 Shade = Color | Gradient | Radial
 
 
 class Canvas:
-    """The picture while it is painted; colours are 0..1, coordinates are pixels from the top left."""
+    """The image while it is painted; colours are 0..1, coordinates are pixels from the top left."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
         self.unit = float(min(width, height))
-        """What sizes are measured by, so that a picture keeps its proportions at any resolution."""
+        """The shorter side in pixels; sizes are multiples of it, so that proportions hold at any resolution."""
         self.planes: Field = np.zeros((3, height, width), dtype=np.float32)
         self.rows: Field = (np.arange(height, dtype=np.float32) + np.float32(0.5))[:, None]
         self.columns: Field = (np.arange(width, dtype=np.float32) + np.float32(0.5))[None, :]
@@ -53,7 +61,7 @@ class Canvas:
         return 0, 0, self.width, self.height
 
     def blend(self, shade: Shade, mask: Field | float, box: Box | None = None) -> None:
-        """Paints the shade over the box, as opaque as the mask (0..1) says."""
+        """Paints the shade over the box, with the mask (0..1) as opacity."""
         left, top, right, bottom = box or self.whole
         for plane, tone in zip(self.planes, self._tones(shade, (left, top, right, bottom)), strict=True):
             area = plane[top:bottom, left:right]
@@ -67,7 +75,7 @@ class Canvas:
             self.blend(shade, mask if opacity == 1.0 else mask * np.float32(opacity), box)
 
     def fill_under(self, edge: Line, shade: Shade, opacity: float = 1.0) -> None:
-        """Paints everything below the edge, given as one row per column, with an antialiased brim."""
+        """Paints everything below the edge, which has one row for each column, with antialiasing."""
         top = int(min(self.height, max(0, edge.min() - 1)))
         if top < self.height:
             mask = np.clip(self.rows[top:] - edge.astype(np.float32)[None, :] + np.float32(0.5), 0, 1)
@@ -87,7 +95,7 @@ class Canvas:
             area += (1 - area) * light * np.float32(tone)
 
     def tint(self, color: Color, strength: float) -> None:
-        """Multiplies the whole picture by a colour."""
+        """Multiplies the whole image by a colour."""
         for plane, tone in zip(self.planes, color, strict=True):
             plane *= np.float32(1 - strength + strength * tone)
 
@@ -97,7 +105,7 @@ class Canvas:
             plane[:] = np.asarray(band, dtype=np.float32) / np.float32(255)
 
     def image(self) -> Image.Image:
-        """The picture in eight bits a channel."""
+        """The image in eight bits a channel."""
         bands = [Image.fromarray(_eight_bits(plane)) for plane in self.planes]
         return Image.merge("RGB", bands)
 

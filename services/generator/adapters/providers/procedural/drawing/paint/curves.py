@@ -10,12 +10,12 @@ Point = tuple[float, float]
 
 
 def direction(turns: float) -> Point:
-    """The unit vector at that many full turns, clockwise from the right as a screen has it."""
+    """Returns the unit vector at an angle in full turns, clockwise on the screen from the right."""
     return round(math.cos(turns * math.tau), 7), round(math.sin(turns * math.tau), 7)
 
 
 def ring(x: float, y: float, wide: float, high: float, *, turned: float = 0.0, points: int = 48) -> list[Point]:
-    """An ellipse of those half axes, turned by `turned` full turns."""
+    """Returns an ellipse with these half axes, rotated by `turned` full turns."""
     cosine, sine = direction(turned)
     outline = []
     for i in range(points):

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Dice:
-    """A stream of random numbers named by its key: equal keys throw equal numbers, everywhere."""
+    """A stream of random numbers made from a key: equal keys give equal numbers on every machine."""
 
     def __init__(self, *key: str | int) -> None:
         text = "\x1f".join(f"{type(part).__name__}:{part}" for part in key)
@@ -28,7 +28,7 @@ class Dice:
         return low + int(self._generator.random() * (high - low + 1))
 
     def chance(self, probability: float) -> bool:
-        """True that often."""
+        """Returns True with this probability (0..1)."""
         return float(self._generator.random()) < probability
 
     def pick(self, choices: Sequence[T]) -> T:

@@ -41,7 +41,7 @@ def cloud(dice: Dice, width: int, height: int, step: float, *, octaves: int = 5,
 
 
 def above(field: Field, rows: int) -> Field:
-    """The field moved down by so many rows; the topmost row fills the gap."""
+    """Returns the field moved down by `rows`; the topmost row fills the gap."""
     moved = np.roll(field, rows, axis=0)
     moved[:rows] = field[:1]
     return moved

@@ -45,7 +45,7 @@ class Stencil:
         return self
 
     def cut(self, width: int, height: int, soften: float = 0.0) -> tuple[Box, Field] | None:
-        """The mask and the box it belongs to, or nothing when no shape touches the picture."""
+        """The mask and the box it belongs to, or nothing when no shape touches the image."""
         box = self._box(width, height, 3 * soften + 1)
         if box is None:
             return None

@@ -1,4 +1,4 @@
-"""What a prompt asks for: subjects, hour, season, moods, colours, style and framing, told by its words."""
+"""Reads a prompt's words: subjects, hour, season, moods, colours, style and framing."""
 
 import re
 import unicodedata
@@ -24,26 +24,37 @@ _EVERYWHERE = frozenset({"sky", "skies"})
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A prompt as the renderer understands it; `None` and empty where the prompt says nothing."""
+    """A prompt as the renderer understands it. None and empty mean that the prompt does not mention it."""
 
     things: tuple[str, ...]
+    """Subjects, in the prompt's order."""
     words: frozenset[str]
+    """All words of the prompt that are not refused."""
     tints: dict[str, Color]
+    """Colours of single subjects."""
     hour: str | None
+    """Time of day, such as `dusk`."""
     season: str | None
+    """Season, such as `winter`."""
     moods: tuple[str, ...]
+    """Moods, such as `storm`."""
     colours: tuple[Color, ...]
+    """Colours of the whole image."""
     style: str | None
+    """Style, such as `watercolor`."""
     framing: str | None
+    """Framing, such as `macro`."""
     refused: frozenset[str]
+    """Subjects that must not appear."""
     key: str
+    """Normalized prompt, from which the random numbers follow."""
 
     def shows(self, *things: str) -> bool:
-        """Whether any of the subjects is asked for."""
+        """Returns whether the prompt names any of the subjects."""
         return any(thing in self.things for thing in things)
 
     def allows(self, thing: str) -> bool:
-        """Whether a subject may be added where it fits."""
+        """Returns whether a subject may be added."""
         return thing not in self.refused
 
 
