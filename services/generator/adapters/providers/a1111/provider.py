@@ -154,7 +154,7 @@ class A1111Provider(RemoteProvider):
         return request.options
 
     async def _inputs(self, order: Order, *, has_size: bool) -> dict[str, Any]:
-        """The picture to begin with, and what of it is to be drawn anew."""
+        """Returns the fields of the input image and of the mask of the area to redraw."""
         has_mask = any(image.index < 0 for image in order.request.inputs)
         found: dict[str, Any] = {"init_images": [base64.b64encode(order.inputs[0]).decode()]}
         if has_mask:

@@ -47,15 +47,15 @@ def body(order: Order, values: Mapping[str, Any], edits: Edits) -> dict[str, Any
         return {"json": values}
     if edits.body == "multipart":
         return {"data": forms.fields(values), "files": _files(order, edits)}
-    pictures, mask = _parted(order)
-    items = [_item(edits.item, data) for data in pictures]
-    images = {edits.name: items[0] if edits.single else items}
-    return {"json": {**values, **images, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
+    images, mask = _parted(order)
+    items = [_item(edits.item, data) for data in images]
+    image_field = {edits.name: items[0] if edits.single else items}
+    return {"json": {**values, **image_field, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
 
 
 def _files(order: Order, edits: Edits) -> list[tuple[str, tuple[str, bytes, str]]]:
-    pictures, mask = _parted(order)
-    files = [(edits.name, _file(f"image-{number}", data)) for number, data in enumerate(pictures)]
+    images, mask = _parted(order)
+    files = [(edits.name, _file(f"image-{number}", data)) for number, data in enumerate(images)]
     return files if mask is None else [*files, (str(edits.mask), _file("mask", mask))]
 
 

@@ -12,7 +12,7 @@ from services.generator.adapters.providers.procedural.drawing.paint.stencil impo
 from services.generator.adapters.providers.procedural.drawing.scene import Scene
 
 _MOST_TILES = 14
-#: How much of a printed sheet stays white around the picture, as a share of its shorter side.
+#: How much of a printed sheet stays white around the image, as a share of its shorter side.
 MAT = 0.045
 
 

@@ -121,7 +121,7 @@ def _tints(words: list[str], refused: frozenset[str]) -> dict[str, Color]:
     for word in words:
         found = meaning(word)
         colour = next((c for kind, c in found if kind == "colour" and c not in refused), None)
-        # A coloured sky is no subject of its own: it colours the whole picture.
+        # A coloured sky is not a subject: it colours the whole image.
         named = found if word not in _EVERYWHERE else ()
         things = [concept for kind, concept in named if kind == "thing" and concept not in refused]
         for thing in things:
