@@ -1,4 +1,4 @@
-"""The `calotype` command: which commands there are, and how each of them ends."""
+"""The `calotype` command: its subcommands, and the exit code of each."""
 
 import importlib
 import sys
@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from cli.errors import CommandFailed, ExitCode
+from cli.version import version
 
-#: Command name -> where it stands. Loaded when it is run: a client command needs no database driver.
+#: Module and function of each command. Loaded when it is run: a client command needs no database driver.
 COMMANDS = {
     "up": "cli.stack.commands:up",
     "down": "cli.stack.commands:down",
@@ -25,14 +26,14 @@ COMMANDS = {
 
 
 class Commands(click.Group):
-    """A group that loads commands by need, and tells errors in one line."""
+    """A group that loads a command when it is used, and reports errors in one line."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of the table."""
+        """Returns all names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, loaded now."""
+        """Loads a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
@@ -40,7 +41,7 @@ class Commands(click.Group):
         return command
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        """Run, and end the process with the documented exit code."""
+        """Runs a command and ends the process with its exit code (`ExitCode`)."""
         try:
             result = super().main(*args, **kwargs | {"standalone_mode": False})
         except click.exceptions.NoArgsIsHelpError as error:
@@ -57,7 +58,8 @@ class Commands(click.Group):
         sys.exit(result if isinstance(result, int) else ExitCode.DONE)
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), message="calotype %(version)s")
 def main() -> None:
     """Image-generation jobs that are paid for once and never lost."""
 

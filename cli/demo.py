@@ -1,4 +1,4 @@
-"""`make demo`: a stack of its own, one job, one picture, and everything stopped again."""
+"""`make demo`: starts a stack in a folder for demos, makes one image, and stops the stack."""
 
 import fcntl
 import os
@@ -19,51 +19,52 @@ from cli.stack.services import source_path
 from cli.stack.state import StackState
 
 FOLDER = Path(".calotype-demo")
-PICTURE = Path("out") / "demo.png"
-#: Seconds; a picture takes about one.
-LONGEST_JOB = 120
+IMAGE = Path("out") / "demo.png"
+#: Seconds that the job may take; an image takes about one.
+JOB_SECONDS = 120
 PROMPT = "a lighthouse on a rocky coast at dusk, calm sea, first stars"
 
 
 @click.command(hidden=True)
 def demo() -> int:
-    """Start a stack of its own, make one picture, stop the stack."""
+    """Start a stack, make one image, stop the stack."""
     signal.signal(signal.SIGTERM, _interrupt)
-    with _alone(FOLDER.resolve()) as folder:
-        return _show(folder)
+    with _hold(FOLDER.resolve()) as folder:
+        return _run(folder)
 
 
-def _show(folder: Path) -> int:
-    _say("starting PostgreSQL, NATS, object storage and the services on free ports of this machine")
+def _run(folder: Path) -> int:
+    _report("starting PostgreSQL, NATS, object storage and the services on free ports of this machine")
     began = time.monotonic()
     options = Options(
         folder=folder, http=("127.0.0.1", 0), providers=None, replicas={}, require_auth=False, grace_seconds=60
     )
     try:
         state = detached.start(options)
-        _say(f"ready at {state.http} after {time.monotonic() - began:.1f} s; one job: {PROMPT}")
+        _report(f"ready at {state.http} after {time.monotonic() - began:.1f} s; one job: {PROMPT}")
         code = _generate(state)
     finally:
         # A second Ctrl-C must not leave anything running.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         detached.stop(folder)
-    _say(f"the stack is stopped; the picture is {PICTURE}" if code == ExitCode.DONE else f"logs: {folder / 'logs'}")
+    _report(f"the stack is stopped; the image is {IMAGE}" if code == ExitCode.DONE else f"logs: {folder / 'logs'}")
     return code
 
 
 def _generate(state: StackState) -> int:
-    command = [sys.executable, "-P", "-m", "cli", "generate", PROMPT, "--provider", "procedural", "-o", str(PICTURE)]
-    reach = {"CALOTYPE_URL": state.http, "CALOTYPE_API_KEY": state.api_key, "PYTHONPATH": source_path(os.environ)}
+    IMAGE.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-P", "-m", "cli", "generate", PROMPT, "--provider", "procedural", "-o", str(IMAGE)]
+    connection = {"CALOTYPE_URL": state.http, "CALOTYPE_API_KEY": state.api_key, "PYTHONPATH": source_path(os.environ)}
     try:
-        return subprocess.run(command, env=dict(os.environ) | reach, check=False, timeout=LONGEST_JOB).returncode
+        return subprocess.run(command, env=dict(os.environ) | connection, check=False, timeout=JOB_SECONDS).returncode
     except subprocess.TimeoutExpired:
-        _say(f"the job did not end within {LONGEST_JOB} s")
+        _report(f"the job did not end within {JOB_SECONDS} s")
         return ExitCode.FAILED
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[Path]:
-    """Wait for no other demo: refuse beside one that runs, stop the stack of one that was killed."""
+def _hold(folder: Path) -> Iterator[Path]:
+    """Locks the folder and stops what a killed demo left there. Raises `CommandFailed` while another demo runs."""
     folder.mkdir(mode=0o700, exist_ok=True)
     with (folder / "demo.lock").open("w") as lock:
         try:
@@ -78,5 +79,5 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _say(line: str) -> None:
+def _report(line: str) -> None:
     click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""The caller's `CALOTYPE_...` variables, as commands read them."""
+"""Reads the `CALOTYPE_...` variables of a command's environment."""
 
 import os
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Nothing:
-    """No setting at all."""
+class _NoSettings:
+    """Reads no setting, and so only checks the names of all variables."""
 
 
 def read(settings: type[T]) -> T:
-    """Settings from the environment. Raises `CommandFailed`."""
+    """Reads a settings class from the environment. Raises `CommandFailed`."""
     try:
         return config.load(settings, environ=os.environ, known=SETTINGS)
     except config.ConfigError as error:
@@ -26,5 +26,5 @@ def read(settings: type[T]) -> T:
 
 
 def check_names() -> None:
-    """Raises `CommandFailed` when a variable has a name that no process knows: before anything is started."""
-    read(_Nothing)
+    """Raises `CommandFailed` for a `CALOTYPE_...` variable that no process reads; called before anything starts."""
+    read(_NoSettings)

@@ -1,4 +1,4 @@
-"""How a command says no: one clear line and an exit code."""
+"""How a command fails: one line of text and an exit code."""
 
 import enum
 
@@ -6,19 +6,26 @@ import click
 
 
 class ExitCode(enum.IntEnum):
-    """What a command's end means to scripts."""
+    """Exit codes of all commands."""
 
     DONE = 0
+    """The command did what it should."""
     FAILED = 1
+    """It could not, or the job that it followed failed or was canceled."""
     USAGE = 2
+    """Its arguments, environment or files are wrong; nothing was done."""
     NOT_REACHABLE = 3
+    """The stack, the API or the database is not there."""
     REFUSED = 4
+    """The API refused the call."""
     INTERRUPTED = 130
+    """Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 
 class CommandFailed(click.ClickException):
-    """A command cannot do what was asked; the message is one line that says what to do."""
+    """A command cannot do what its user wants; the message is one line that says what to do."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)
+        #: The command's exit code.
         self.code = code

@@ -1,4 +1,4 @@
-"""`calotype keys`: fresh keys for the gateway's keys file, and those of a stack that runs."""
+"""`calotype keys`: makes keys for the gateway's keys file, and shows those of a running stack."""
 
 import hashlib
 import json
@@ -10,14 +10,16 @@ import yaml
 
 from cli.errors import CommandFailed, ExitCode
 from cli.stack.options import data_option
+from cli.stack.state import require_state
 
 PREFIX = "cal_"
+#: Random bytes in a key.
 RANDOM_BYTES = 32
 
 
 @click.group()
 def keys() -> None:
-    """Make keys for those who may ask the gateway, or show that of a stack."""
+    """Make keys for the gateway, or show those of a stack."""
 
 
 @keys.command()
@@ -25,15 +27,18 @@ def keys() -> None:
 @click.option("--role", type=click.Choice(["tenant", "operator"]), default="tenant", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print key, digest and line as JSON.")
 def new(tenant: str, role: str, as_json: bool) -> int:
-    """Print a fresh key for TENANT, and its line for the keys file. The key is kept nowhere."""
+    """Print a new key for TENANT and its line of the keys file.
+
+    The key itself is stored nowhere.
+    """
     # Here, not above: other commands need none of the gateway's libraries.
     from gateway.auth.keys_file import TENANT_NAME
 
     if not TENANT_NAME.fullmatch(tenant):
-        raise CommandFailed("TENANT is 1 to 64 letters, digits, - or _.", ExitCode.USAGE)
+        raise CommandFailed("TENANT must be 1 to 64 letters, digits, - or _.", ExitCode.USAGE)
     key = PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
     digest = hashlib.sha256(key.encode("ascii")).hexdigest()
-    # Written by the library, which quotes what YAML would take for a number or a truth.
+    # The library quotes names that YAML would read as a number or a boolean.
     entry = yaml.safe_dump(
         {"name": tenant, "role": role, "key_sha256": [digest]}, default_flow_style=True, sort_keys=False, width=1000
     )
@@ -43,8 +48,8 @@ def new(tenant: str, role: str, as_json: bool) -> int:
         return ExitCode.DONE
     click.echo(f"{key}\n  {line}")
     click.echo(
-        "The key is shown this once. The line belongs under tenants: in the keys file; for a tenant that is there "
-        "already, add the digest to its key_sha256.",
+        "The key is shown only once. Put the line under tenants: in the keys file; if the tenant is there already, add "
+        "the digest to its key_sha256.",
         err=True,
     )
     return ExitCode.DONE
@@ -53,12 +58,14 @@ def new(tenant: str, role: str, as_json: bool) -> int:
 @keys.command()
 @data_option
 def show(data: Path) -> int:
-    """Print what a shell exports to use the stack of a folder: eval "$(calotype keys show)"."""
+    """Print the variables to use a stack: eval "$(calotype keys show)".
+
+    They are CALOTYPE_API_KEY, OPENAI_BASE_URL and OPENAI_API_KEY.
+    """
     # Here, not above: other commands need none of the stack's libraries.
-    from cli.stack.commands import running
     from cli.stack.exports import exports, key_need
 
-    state = running(data)
+    state = require_state(data)
     click.echo("\n".join(exports(state)))
     click.echo(key_need(state), err=True)
     return ExitCode.DONE

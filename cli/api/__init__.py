@@ -1,1 +1,1 @@
-"""Commands that are clients of the REST API: the same as any frontend, from a terminal."""
+"""Commands that are clients of the REST API, as any frontend is."""

@@ -1,6 +1,7 @@
-"""The REST API, as commands use it: one place for its address, its key and its refusals."""
+"""The REST API as commands use it: address, key, calls, refusals, and what happens when the gateway is away."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -13,18 +14,43 @@ import httpx
 from click.core import ParameterSource
 
 from cli.errors import CommandFailed, ExitCode
-from cli.stack.state import read_state
+from cli.stack.state import require_state
 
 FINAL = ("completed", "failed", "canceled")
-#: Longer than the heartbeat of an event stream, so that a silent stream is a dead one.
+#: Read timeout of an event stream; longer than its heartbeat, so that a silent stream is a dead one.
 STREAM_SECONDS = 40.0
+#: How long an API that has answered before may be away, and the pause between two tries.
+OUTAGE_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+#: Statuses of a gateway that restarts, and of a proxy whose gateway is away.
+AWAY = frozenset({502, 503, 504})
+
+
+class Refused(CommandFailed):
+    """The API refused a call; the message holds the problem's reason and text."""
+
+    def __init__(self, message: str, *, reason: str, status: int) -> None:
+        super().__init__(f"Refused: {message}", ExitCode.REFUSED)
+        #: Reason code of the problem; empty when the response is no problem document.
+        self.reason = reason
+        #: HTTP status.
+        self.status = status
+
+
+class Away(CommandFailed):
+    """The API cannot be reached."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, ExitCode.NOT_REACHABLE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionOptions:
-    """Where the API is, and the key to it."""
+    """Address of the API, and the key for it."""
 
+    #: Base URL, without a slash at its end.
     url: str
+    #: Sent as a bearer token; None sends none.
     api_key: str | None
 
     def open(self) -> "GatewayApi":
@@ -33,18 +59,29 @@ class ConnectionOptions:
 
 
 def connection_options(*, operator: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """`--url`, `--api-key` and `--data`, handed to the command as `connection`; a stack's own key is of that role."""
+    """Adds `--url`, `--api-key` and `--data`, and passes them as `connection`.
+
+    Without `--api-key` the key of the stack in `--data` is used: its operator key where `operator` is set.
+    """
 
     def decorated(command: Callable[..., Any]) -> Callable[..., Any]:
-        @click.option("--url", envvar="CALOTYPE_URL", help="Address of the API; else that of the stack in --data.")
         @click.option(
-            "--api-key", envvar="CALOTYPE_API_KEY", help=f"Key of {'an operator' if operator else 'a tenant'}."
+            "--url",
+            envvar="CALOTYPE_URL",
+            show_envvar=True,
+            help="Address of the API. Default: that of the stack in --data.",
+        )
+        @click.option(
+            "--api-key",
+            envvar="CALOTYPE_API_KEY",
+            show_envvar=True,
+            help=f"Key of {'an operator' if operator else 'a tenant'}. Default: that of the stack in --data.",
         )
         @click.option(
             "--data",
             type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
             default=".calotype",
-            show_default="./.calotype",
+            show_default=True,
             help="Folder of the stack to use when no --url is given.",
         )
         @wraps(command)
@@ -65,24 +102,26 @@ def _connection(
 ) -> ConnectionOptions:
     if url:
         return ConnectionOptions(url=url.rstrip("/"), api_key=api_key)
-    state = read_state(data)
-    if state is None:
-        raise CommandFailed(
-            f"No stack runs in {data}; start one with `calotype up`, or name a service with --url.",
-            ExitCode.NOT_REACHABLE,
-        )
-    # What `calotype up` says to export is a tenant's key: an operator's command still has that of the stack.
+    state = require_state(data, advice="start one with `calotype up`, or name a service with --url")
+    # What `calotype up` says to export is a tenant's key: an operator's command still uses that of the stack.
     if exported and api_key == state.api_key:
         api_key = None
     return ConnectionOptions(url=state.http, api_key=api_key or (state.operator_key if operator else state.api_key))
 
 
 class GatewayApi:
-    """Calls of the REST API. Every method raises `CommandFailed` with the problem's own words."""
+    """Calls of the REST API.
 
-    def __init__(self, connection: ConnectionOptions) -> None:
+    Every method raises `Refused` with the problem's own text, and `Away` when the API cannot be reached. An API that
+    has answered before may restart: reads and the stream of a job wait up to `outage_seconds` for it.
+    """
+
+    def __init__(self, connection: ConnectionOptions, *, outage_seconds: float = OUTAGE_SECONDS) -> None:
         headers = {"Authorization": f"Bearer {connection.api_key}"} if connection.api_key else {}
         self._client = httpx.Client(base_url=connection.url, headers=headers, timeout=30.0, trust_env=False)
+        self._outage_seconds = outage_seconds
+        self._has_answered = False
+        #: Base URL of the API.
         self.url = connection.url
 
     def __enter__(self) -> "GatewayApi":
@@ -92,71 +131,88 @@ class GatewayApi:
         self._client.close()
 
     def submit(self, body: Mapping[str, Any], *, idempotency_key: str) -> dict[str, Any]:
-        """Submit a job."""
-        return self._send("POST", "/v1/jobs", json=dict(body), headers={"Idempotency-Key": idempotency_key})
+        """Submits a job; returns it. A response that was lost is requested again, with the same key."""
+        headers = {"Idempotency-Key": idempotency_key}
+        return self._send_again("POST", "/v1/jobs", json=dict(body), headers=headers)
 
     def get(self, job_id: str) -> dict[str, Any]:
-        """A job as it is now."""
-        return self._send("GET", f"/v1/jobs/{job_id}")
+        """Returns a job as it is now."""
+        return self._send_again("GET", f"/v1/jobs/{job_id}")
 
     def list(self, *, status: tuple[str, ...], page_size: int, page_token: str | None) -> dict[str, Any]:
-        """A page of jobs."""
+        """Returns a page of jobs, newest first."""
         params: dict[str, Any] = {"status": list(status), "page_size": page_size}
         return self._send("GET", "/v1/jobs", params=params | ({"page_token": page_token} if page_token else {}))
 
     def act(self, job_id: str, action: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Cancel or retry a job."""
+        """Calls an action of a job, `cancel` or `retry`; returns the job."""
         return self._send("POST", f"/v1/jobs/{job_id}/{action}", json=dict(body or {}))
 
     def delete(self, job_id: str) -> None:
-        """Delete a final job."""
+        """Deletes a final job."""
         self._send("DELETE", f"/v1/jobs/{job_id}")
 
     def providers(self) -> dict[str, Any]:
-        """The catalogue."""
+        """Returns the catalogue."""
         return self._send("GET", "/v1/providers")
 
     def dead_letters(self, *, page_size: int, page_token: str, parked: bool) -> dict[str, Any]:
-        """A page of messages that were refused for good or, in their place, of those that are parked."""
-        asked = {"page_size": page_size, "page_token": page_token, "parked": str(parked).lower()}
-        return self._send("GET", "/v1/admin/dead", params=asked)
+        """Returns a page of dead letters; with `parked`, of the messages that are still retried automatically."""
+        params = {"page_size": page_size, "page_token": page_token, "parked": str(parked).lower()}
+        return self._send("GET", "/v1/admin/dead", params=params)
 
     def replay(self, letter_id: str) -> None:
-        """Publish one of them again."""
+        """Publishes a dead letter again."""
         self._send("POST", f"/v1/admin/dead/{quote(letter_id, safe='')}/replay")
 
     def watch(self, job_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
-        """Follow a job: pairs of `job` or `progress` and their data, until it is final; reconnects by itself."""
-        last: str | None = None
+        """Follows a job until it is final, across restarts of the gateway; yields pairs of event and data.
+
+        An event is `job` (the whole job) or `progress`.
+        """
+        last_event_id: str | None = None
         while True:
             try:
-                for kind, data, event_id in self._events(job_id, last):
-                    last = event_id or last
+                for kind, data, event_id in self._events(job_id, last_event_id):
+                    last_event_id = event_id or last_event_id
                     yield kind, data
                     if kind == "job" and data["status"] in FINAL:
                         return
             except httpx.TransportError:
-                # The job goes on; what happened meanwhile is told when the stream is back.
-                job = self.get(job_id)
-                if job["status"] in FINAL:
-                    yield "job", job
-                    return
+                if not self._has_answered:
+                    # Nothing was there: no restart is waited for.
+                    raise Away(f"{self.url} does not answer.") from None
+            except Refused as refused:
+                if refused.status not in AWAY or not self._has_answered:
+                    raise
+            # The job goes on, and may have changed meanwhile.
+            job = self.get(job_id)
+            yield "job", job
+            if job["status"] in FINAL:
+                return
+            time.sleep(RETRY_SECONDS)
 
     def download(self, url: str) -> bytes:
-        """A public picture: no key is sent."""
-        answer = httpx.get(url, timeout=60.0, trust_env=False)
-        if answer.status_code != 200:
-            raise CommandFailed(f"{url} is answered with status {answer.status_code}.")
-        return answer.content
+        """Returns the bytes of a public image; no key is sent."""
+        try:
+            response = httpx.get(url, timeout=60.0, trust_env=False)
+        except httpx.TransportError as error:
+            raise Away(f"{url} cannot be downloaded now: {error}") from error
+        if response.status_code != 200:
+            raise CommandFailed(f"{url} cannot be downloaded: status {response.status_code}.")
+        return response.content
 
     def _events(self, job_id: str, last: str | None) -> Iterator[tuple[str, dict[str, Any], str | None]]:
         headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
-        with self._client.stream("GET", f"/v1/jobs/{job_id}/events", headers=headers, timeout=STREAM_SECONDS) as answer:
-            if answer.status_code not in (200, 204):
-                answer.read()
-                raise _refused(answer)
+        with self._client.stream(
+            "GET", f"/v1/jobs/{job_id}/events", headers=headers, timeout=STREAM_SECONDS
+        ) as response:
+            if response.status_code not in (200, 204):
+                response.read()
+                raise _refused(response)
+            self._has_answered = True
             fields: dict[str, str] = {}
-            for line in answer.iter_lines():
+            for line in response.iter_lines():
                 if line:
                     name, _, value = line.partition(":")
                     fields[name] = value.removeprefix(" ")
@@ -164,23 +220,46 @@ class GatewayApi:
                     yield fields.get("event", "message"), json.loads(fields["data"]), fields.get("id")
                     fields = {}
 
+    def _send_again(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        """Sends a request that may be repeated, again while an API that has answered before is away."""
+        deadline = time.monotonic() + self._outage_seconds
+        while True:
+            try:
+                return self._send(method, path, **options)
+            except (Away, Refused) as error:
+                is_outage = self._has_answered and (isinstance(error, Away) or error.status in AWAY)
+                if not is_outage or time.monotonic() >= deadline:
+                    raise
+            time.sleep(RETRY_SECONDS)
+
     def _send(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:
-            answer = self._client.request(method, path, **options)
+            response = self._client.request(method, path, **options)
+        except httpx.UnsupportedProtocol as error:
+            raise CommandFailed(
+                f"{self.url} is not an address that begins with http:// or https://.", ExitCode.USAGE
+            ) from error
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise Away(f"{self.url} does not answer.") from error
         except httpx.TransportError as error:
-            raise CommandFailed(f"{self.url} does not answer.", ExitCode.NOT_REACHABLE) from error
-        if answer.status_code >= 400:
-            raise _refused(answer)
-        body: dict[str, Any] = answer.json() if answer.content else {}
+            # A connection was made: the API was there.
+            self._has_answered = True
+            raise Away(f"{self.url} does not answer.") from error
+        if response.status_code >= 400:
+            raise _refused(response)
+        self._has_answered = True
+        body: dict[str, Any] = response.json() if response.content else {}
         return body
 
 
-def _refused(answer: httpx.Response) -> CommandFailed:
-    """The problem's own words; its fields, if it names some."""
+def _refused(response: httpx.Response) -> Refused:
+    """The error of a response, with the problem's text; with its fields, where it names fields."""
+    reason = ""
     try:
-        problem = answer.json()
-        fields = "; ".join(f"{one['field']}: {one['message']}" for one in problem.get("errors") or [])
-        words = f"{problem['reason']}: {fields or problem['detail']}"
+        problem = response.json()
+        fields = "; ".join(f"{error['field']}: {error['message']}" for error in problem.get("errors") or [])
+        reason = str(problem["reason"])
+        message = f"{reason}: {fields or problem['detail']}"
     except (ValueError, KeyError, TypeError):
-        words = f"status {answer.status_code}"
-    return CommandFailed(f"Refused: {words}", ExitCode.REFUSED)
+        message = f"status {response.status_code}"
+    return Refused(message, reason=reason, status=response.status_code)

@@ -1,24 +1,27 @@
-"""`calotype dead`: messages that were refused for good, for operators."""
+"""`calotype dead`: lists and replays dead letters, for operators."""
 
 import json
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from cli.api.client import ConnectionOptions, connection_options
+from cli.api.table import local_time, print_table
 from cli.errors import ExitCode
 
 
 @click.group()
 def dead() -> None:
-    """List and replay messages that were refused for good."""
+    """List and replay messages that could not be applied."""
 
 
 @dead.command("list")
 @click.option("--page-size", type=click.IntRange(1, 100), default=20, show_default=True)
 @click.option("--page-token", default="", help="Token that the page before ended with.")
-@click.option("--parked", is_flag=True, help="Instead, what is tried again by itself, and dead after a day.")
+@click.option(
+    "--parked",
+    is_flag=True,
+    help="List parked messages instead: they are retried automatically, and are dead letters after a day.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the page as JSON.")
 @connection_options(operator=True)
 def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, connection: ConnectionOptions) -> int:
@@ -28,10 +31,11 @@ def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, c
     if as_json:
         click.echo(json.dumps(page))
         return ExitCode.DONE
-    table = Table("id", "died", "type", "job", "reason", box=None, pad_edge=False)
-    for one in page["dead_letters"]:
-        table.add_row(one["id"], one["died_at"], one["type"] or "", one["job_id"] or "", one["reason"])
-    Console().print(table)
+    rows = [
+        (letter["id"], local_time(letter["died_at"]), letter["type"] or "", letter["job_id"] or "", letter["reason"])
+        for letter in page["dead_letters"]
+    ]
+    print_table(("id", "died", "type", "job", "reason"), rows)
     if page["next_page_token"]:
         click.echo(f"more: --page-token {page['next_page_token']}", err=True)
     return ExitCode.DONE
@@ -41,7 +45,7 @@ def list_letters(page_size: int, page_token: str, parked: bool, as_json: bool, c
 @click.argument("ids", nargs=-1, required=True)
 @connection_options(operator=True)
 def replay(ids: tuple[str, ...], connection: ConnectionOptions) -> int:
-    """Publish dead letters again, once what refused them is mended."""
+    """Publish dead letters again, once their cause is mended."""
     with connection.open() as api:
         for letter_id in ids:
             api.replay(letter_id)

@@ -1,23 +1,21 @@
-"""`calotype jobs`: look at jobs, follow, cancel, retry and delete them."""
+"""`calotype jobs`: list, read, follow, cancel, retry and delete jobs."""
 
 import json
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.table import Table
 
-from cli.api.client import FINAL, ConnectionOptions, connection_options
-from cli.api.progress import show, tell_end
-from cli.errors import ExitCode
+from cli.api.client import FINAL, ConnectionOptions, Refused, connection_options
+from cli.api.progress import follow, report_end
+from cli.api.table import local_time, print_table
+from cli.errors import CommandFailed, ExitCode
 
 STATUSES = ("queued", "processing", "generating", "uploading", *FINAL)
-PROMPT_SHOWN = 48
 
 
 @click.group()
 def jobs() -> None:
-    """Look at jobs, follow, cancel, retry and delete them."""
+    """List, read, follow, cancel, retry and delete jobs."""
 
 
 @jobs.command("list")
@@ -35,12 +33,17 @@ def list_jobs(
     if as_json:
         click.echo(json.dumps(page))
         return ExitCode.DONE
-    table = Table("job", "status", "provider", "created", "prompt", box=None, pad_edge=False)
-    for job in page["jobs"]:
-        prompt = (job["request"] or {}).get("prompt", "")
-        shown = prompt if len(prompt) <= PROMPT_SHOWN else f"{prompt[: PROMPT_SHOWN - 1]}…"
-        table.add_row(job["id"], job["status"], job["provider"], job["created_at"], shown)
-    Console().print(table)
+    rows = [
+        (
+            job["id"],
+            job["status"],
+            local_time(job["created_at"]),
+            job["provider"],
+            (job["request"] or {}).get("prompt", ""),
+        )
+        for job in page["jobs"]
+    ]
+    print_table(("job", "status", "created", "provider", "prompt"), rows)
     if page["next_page_token"]:
         click.echo(f"more: --page-token {page['next_page_token']}", err=True)
     return ExitCode.DONE
@@ -52,51 +55,65 @@ def list_jobs(
 def get(job_id: str, connection: ConnectionOptions) -> int:
     """Print a job as JSON."""
     with connection.open() as api:
-        return _print(api.get(job_id))
+        click.echo(json.dumps(api.get(job_id), indent=2))
+    return ExitCode.DONE
 
 
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
 def watch(job_id: str, connection: ConnectionOptions) -> int:
-    """Follow a job until it is final; prints the addresses of its pictures."""
+    """Follow a job until it is final; print its images' addresses."""
     with connection.open() as api:
-        show(api.watch(job_id))
-        job = api.get(job_id)
+        job = follow(api, job_id)
     for artifact in job["artifacts"]:
         click.echo(artifact["url"])
-    return tell_end(job)
+    return report_end(job)
 
 
 @jobs.command()
 @click.argument("job_id")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @connection_options()
-def cancel(job_id: str, connection: ConnectionOptions) -> int:
+def cancel(job_id: str, as_json: bool, connection: ConnectionOptions) -> int:
     """Cancel a job."""
     with connection.open() as api:
-        return _print(api.act(job_id, "cancel"))
+        return _print(api.act(job_id, "cancel"), as_json=as_json)
 
 
 @jobs.command()
 @click.argument("job_id")
 @click.option("--pay-again", is_flag=True, help="Accept that a call of unknown outcome may be charged twice.")
+@click.option("--json", "as_json", is_flag=True, help="Print the job as JSON.")
 @connection_options()
-def retry(job_id: str, pay_again: bool, connection: ConnectionOptions) -> int:
+def retry(job_id: str, pay_again: bool, as_json: bool, connection: ConnectionOptions) -> int:
     """Try a failed job again, from the stage that failed."""
     with connection.open() as api:
-        return _print(api.act(job_id, "retry", {"on_ambiguous": "retry"} if pay_again else None))
+        try:
+            return _print(api.act(job_id, "retry", {"on_ambiguous": "retry"} if pay_again else None), as_json=as_json)
+        except Refused as refused:
+            if refused.reason != "CONSENT_REQUIRED":
+                raise
+            message = (
+                "Refused: CONSENT_REQUIRED: The outcome of a paid call is unknown. To try again, though it may be "
+                f"charged twice: calotype jobs retry {job_id} --pay-again"
+            )
+            raise CommandFailed(message, ExitCode.REFUSED) from refused
 
 
 @jobs.command()
 @click.argument("job_id")
 @connection_options()
 def delete(job_id: str, connection: ConnectionOptions) -> int:
-    """Delete a final job with its pictures."""
+    """Delete a final job with its images."""
     with connection.open() as api:
         api.delete(job_id)
+    click.echo(f"{job_id}: Deleted.")
     return ExitCode.DONE
 
 
-def _print(value: dict[str, Any]) -> int:
-    click.echo(json.dumps(value, indent=2))
+def _print(job: dict[str, Any], *, as_json: bool) -> int:
+    """Prints a job in one line, or whole as JSON."""
+    display = job["display"]
+    click.echo(json.dumps(job, indent=2) if as_json else f"{job['id']}: {display['title']}. {display['message']}")
     return ExitCode.DONE

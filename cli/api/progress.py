@@ -1,43 +1,75 @@
-"""Show a job's way on standard error: a bar for people, a line per change for logs."""
+"""Follows a job on standard error: a bar on a terminal, a line per change in a log, and how the job ended."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from cli.errors import ExitCode
+from cli.api.client import Away, GatewayApi
+from cli.errors import CommandFailed, ExitCode
 
 OUTCOMES = {"completed": ExitCode.DONE, "failed": ExitCode.FAILED, "canceled": ExitCode.FAILED}
 
 
-def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Any]:
-    """Show updates until the last; returns the job as it was then."""
+def follow(api: GatewayApi, job_id: str, *, on_interrupt: Callable[[], None] | None = None) -> dict[str, Any]:
+    """Shows a job until it is final; returns it as it is then.
+
+    Ctrl-C calls `on_interrupt`, which may raise an error of its own. Raises `CommandFailed` that says how to go on.
+    """
+    resume = f"The job goes on; watch it with: calotype jobs watch {job_id}"
+    try:
+        show(api.watch(job_id))
+        return api.get(job_id)
+    except KeyboardInterrupt:
+        if on_interrupt is not None:
+            on_interrupt()
+        raise CommandFailed(resume, ExitCode.INTERRUPTED) from None
+    except Away as error:
+        raise Away(f"{error.message} {resume}") from error
+
+
+def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> None:
+    """Shows updates (`GatewayApi.watch`) until the last."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    job: dict[str, Any] = {}
+    shown = ""
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("submitted", total=100)
         for kind, data in updates:
             if kind == "progress":
                 bar.update(task, completed=float(data.get("percent") or 0))
                 continue
-            job = data
-            display = job["display"]
+            display = data["display"]
             bar.update(task, description=display["title"], completed=display["percent"] or 0)
-            if not console.is_terminal:
-                console.print(f"{job['status']}: {display['title']}", highlight=False)
-    return job
+            line = f"{data['status']}: {display['title']}"
+            if not console.is_terminal and line != shown:
+                click.echo(line, err=True)
+            shown = line
 
 
-def tell_end(job: dict[str, Any]) -> ExitCode:
-    """Say why a job did not bring pictures; returns the exit code."""
-    console = Console(stderr=True)
-    if job["status"] == "failed":
+def report_end(job: dict[str, Any]) -> ExitCode:
+    """Reports why a final job has no images, and its warnings; returns the exit code."""
+    identity, status = job["id"], job["status"]
+    if status == "failed":
         error = job["error"]
-        console.print(f"failed while {job['failure_stage']}: {error['reason']}: {error['message']}", highlight=False)
-    elif job["status"] == "canceled":
-        console.print("canceled", highlight=False)
+        reason = f"{error['reason']}: {error['message']}"
+        click.echo(f"{identity} failed while {job['failure_stage']}: {reason}", err=True)
+        if advice := _retry_advice(job):
+            click.echo(advice, err=True)
+    elif status == "canceled":
+        click.echo(f"{identity} was canceled", err=True)
     for warning in job["warnings"]:
-        console.print(f"warning: {warning['message']}", highlight=False)
-    return OUTCOMES.get(job["status"], ExitCode.DONE)
+        click.echo(f"warning: {warning['message']}", err=True)
+    return OUTCOMES.get(status, ExitCode.DONE)
+
+
+def _retry_advice(job: dict[str, Any]) -> str:
+    """The command that retries a failed job; empty where the job allows no retry."""
+    actions, command = job["display"]["actions"], f"calotype jobs retry {job['id']}"
+    if "retry" in actions:
+        return f"Try again with: {command}"
+    if "retry_may_charge_again" in actions:
+        return f"Try again, though it may be charged twice, with: {command} --pay-again"
+    return ""

@@ -1,4 +1,4 @@
-"""`calotype providers`: what jobs can name and how it does; and whether a provider file can be used."""
+"""`calotype providers`: lists the catalogue, and checks a provider file without a service."""
 
 import asyncio
 import json
@@ -14,38 +14,40 @@ from cli.api.client import ConnectionOptions, connection_options
 from cli.errors import CommandFailed, ExitCode
 from common.config import ConfigError
 
-#: `CALOTYPE_MAX_GENERATING_SECONDS`, where it is not set.
+#: Default of `CALOTYPE_MAX_GENERATING_SECONDS`.
 MAX_GENERATING_SECONDS = 600.0
 
 
 class ListByDefault(click.Group):
-    """Lists when nothing else is asked for."""
+    """A group whose command `list` runs when no command is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put the command in front that was left out."""
-        asked = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
-        return super().parse_args(ctx, args if asked else ["list", *args])
+        """Puts `list` in front of arguments that name no command."""
+        is_named = bool(args) and (args[0] in self.commands or args[0] in ctx.help_option_names)
+        return super().parse_args(ctx, args if is_named else ["list", *args])
 
 
 @click.group(cls=ListByDefault)
 def providers() -> None:
-    """Show the providers that jobs can name, or check a provider file."""
+    """List the providers that jobs can name, or check a file."""
 
 
 @providers.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print the catalogue as JSON.")
 @connection_options()
 def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
-    """Show the providers that jobs can name, and how they do. The default."""
+    """List providers with their health. The default."""
     with connection.open() as api:
-        known = api.providers()
+        catalogue = api.providers()
     if as_json:
-        click.echo(json.dumps(known, indent=2))
+        click.echo(json.dumps(catalogue, indent=2))
         return ExitCode.DONE
     table = Table("provider", "kind", "health", "default model", "models", box=None, pad_edge=False)
-    for one in known["providers"]:
-        names = ", ".join(model["name"] for model in one["models"])
-        table.add_row(one["name"], one["kind"], one["health"]["status"], one["default_model"], names)
+    for provider in catalogue["providers"]:
+        names = ", ".join(model["name"] for model in provider["models"])
+        table.add_row(
+            provider["name"], provider["kind"], provider["health"]["status"], provider["default_model"], names
+        )
     Console().print(table)
     return ExitCode.DONE
 
@@ -55,45 +57,68 @@ def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
 @click.option(
     "--max-generating-seconds",
     envvar="CALOTYPE_MAX_GENERATING_SECONDS",
+    show_envvar=True,
     type=click.FloatRange(min=1),
     default=MAX_GENERATING_SECONDS,
     show_default=True,
-    help="No timeout may be longer.",
+    help="No timeout in the file may be longer.",
 )
 @click.option(
-    "--live", is_flag=True, help="Ask each vendor something that costs nothing: is it there, is the key good?"
+    "--live",
+    is_flag=True,
+    help="Also make one call to each provider that costs nothing: is the address right, is the key accepted?",
 )
 def check(file: Path, max_generating_seconds: float, live: bool) -> int:
-    """Say what is wrong with a provider file, with line and field; keys are looked for, and tried with --live."""
+    """Check a provider file and the keys that it names.
+
+    Fails with exit code 2 for what a service would not start with: an error in the file, reported with its line and
+    field, a key that is not set, a model or an extra that is not installed. With --live it fails with exit code 1
+    where a provider refuses the key or is not at its address.
+    """
     # Here, not above: to list what a service offers needs none of the generator's libraries.
     from services.generator.adapters.providers import provider_file
 
     try:
-        found = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
+        checked = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
     except ConfigError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
-    wrong = 0
-    for entry in found.providers:
-        default = ", the default" if entry.name == found.default_name else ""
+    outcomes = []
+    for entry in checked.providers:
+        default = ", the default" if entry.name == checked.default_name else ""
         click.echo(f"{entry.name}: {entry.kind}, {entry.model}{default}")
-        try:
-            if entry.api_key_env or entry.api_key_file:
-                entry.api_key(os.environ)
-            if live:
-                wrong += not _is_well(entry)
-        except ConfigError as error:
-            click.echo(f"  {error}", err=True)
-            wrong += live
-    return ExitCode.FAILED if wrong else ExitCode.DONE
+        outcomes.append(_check_entry(entry, live=live))
+    if ExitCode.USAGE in outcomes:
+        return ExitCode.USAGE
+    return ExitCode.FAILED if ExitCode.FAILED in outcomes else ExitCode.DONE
 
 
-def _is_well(entry: Any) -> bool:
-    """Ask an entry's vendor, and say what came of it."""
+def _check_entry(entry: Any, *, live: bool) -> ExitCode:
+    """Checks one entry of the file and reports what is wrong with it."""
     from services.generator.adapters.providers.check import Found, look
     from services.generator.adapters.providers.entry import RemoteEntry
 
-    if not isinstance(entry, RemoteEntry):
-        return True
-    found, told = asyncio.run(look(entry, environ=os.environ))
-    click.echo(f"  {told}", err=found is not Found.WELL)
-    return found is not Found.WRONG
+    try:
+        asyncio.run(_build(entry))
+        if not live or not isinstance(entry, RemoteEntry):
+            return ExitCode.DONE
+        outcome, message = asyncio.run(look(entry, environ=os.environ))
+    except ConfigError as error:
+        click.echo(f"  {error}", err=True)
+        return ExitCode.USAGE
+    click.echo(f"  {message}", err=outcome is not Found.WELL)
+    return ExitCode.FAILED if outcome is Found.WRONG else ExitCode.DONE
+
+
+async def _build(entry: Any) -> None:
+    """Makes the entry's adapter, as the generator does at its start. Raises `ConfigError` where that fails."""
+    from services.generator.adapters.images.decoding.processes import DecodingProcesses
+    from services.generator.adapters.providers import factory
+    from services.generator.adapters.providers.procedural.process_pool import Renderers
+
+    renderers, decoder = Renderers(), DecodingProcesses()
+    try:
+        provider = factory.build(entry, environ=os.environ, renderers=renderers, decoder=decoder)
+        await provider.close()
+    finally:
+        await renderers.close()
+        await decoder.close()

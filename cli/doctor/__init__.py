@@ -1,1 +1,1 @@
-"""`calotype doctor`: examinations of a machine, of a stack and of its database, each a line of a report."""
+"""`calotype doctor`: checks a machine, a stack, its bucket and its database, and reports a line per check."""

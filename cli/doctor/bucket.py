@@ -1,4 +1,4 @@
-"""Examines the public bucket as somebody without a credential: whoever may list it sees every tenant's pictures."""
+"""Checks that the public bucket cannot be listed without a credential: a list shows the images of every tenant."""
 
 import os
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import httpx
 from cli.doctor.findings import Finding, fail, ok, warn
 from cli.environment import read
 
+#: The store that is used where `STORAGE_EMULATOR_HOST` names none.
 GOOGLE = "https://storage.googleapis.com"
 SECONDS = 5.0
 _CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -17,29 +18,33 @@ _CLOSED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
+    #: The public bucket; empty where none is named.
     bucket: str = ""
 
 
 def from_environment() -> tuple[str, str]:
-    """The store's address and the bucket that CALOTYPE_BUCKET names, or "". Raises `CommandFailed`."""
+    """The store's URL, and the bucket that `CALOTYPE_BUCKET` names or "". Raises `CommandFailed`."""
     host = os.environ.get("STORAGE_EMULATOR_HOST", GOOGLE)
     return host if "://" in host else f"http://{host}", read(_Settings).bucket
 
 
 def examine(storage_url: str, bucket: str) -> Finding:
-    """Whether the bucket lists nothing to anybody."""
+    """Whether the bucket can be listed without a credential."""
     return judged(bucket, _status_of_listing(storage_url, bucket))
 
 
 def judged(bucket: str, status: int | None) -> Finding:
-    """What the answer to an anonymous listing means; None is no answer."""
+    """The finding for the HTTP status of an anonymous listing; None is no response."""
     if status in _CLOSED:
-        return ok(f"bucket {bucket} lists nothing to anybody without a credential")
+        return ok(f"bucket {bucket} cannot be listed without a credential")
     if status == HTTPStatus.OK:
         advice = "give allUsers the role storage.legacyObjectReader in place of storage.objectViewer"
-        return fail(f"anybody may list bucket {bucket}, and so see the pictures of every tenant", advice)
-    said = "does not answer" if status is None else f"answers with status {status}"
-    return warn(f"bucket {bucket} {said}; whether anybody may list it is not known", "look again where it is reached")
+        return fail(f"anyone can list bucket {bucket}, and so see the images of every tenant", advice)
+    response = "does not answer" if status is None else f"answers with status {status}"
+    return warn(
+        f"bucket {bucket} {response}; whether anyone can list it is not known",
+        "run this again from where the bucket can be reached",
+    )
 
 
 def _status_of_listing(storage_url: str, bucket: str) -> int | None:

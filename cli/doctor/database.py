@@ -1,4 +1,4 @@
-"""Examines a database: whether what it commits is kept, and whether its clock is this machine's."""
+"""Checks a database: whether it keeps what it commits, and whether its clock agrees with this machine's."""
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -8,24 +8,24 @@ import psycopg2
 from cli.doctor.findings import Finding, fail, ok, warn
 
 SETTINGS = ("fsync", "full_page_writes", "synchronous_commit", "synchronous_standby_names")
-#: Leases and deadlines are told by the database's clock; people compare them with their own.
+#: Largest difference of the clocks. Leases and deadlines follow the database's; people compare them with their own.
 SKEW = timedelta(seconds=2)
 
 
 def examine(url: str) -> Iterator[Finding]:
-    """Everything about the database."""
+    """Yields all findings about the database."""
     try:
-        settings, skew = _ask(url)
+        settings, skew = _query(url)
     except psycopg2.Error as error:
         reason = str(error).strip().splitlines()[0]
-        yield fail(f"the database cannot be asked: {reason}", "start it, or check CALOTYPE_DATABASE_URL")
+        yield fail(f"the database cannot be reached: {reason}", "start it, or check CALOTYPE_DATABASE_URL")
         return
     yield from durability(settings)
     yield clock(skew)
 
 
 def durability(settings: Mapping[str, str]) -> Iterator[Finding]:
-    """Whether a committed job can be lost."""
+    """Whether a committed job can be lost; `settings` are those of `SETTINGS`."""
     for name in ("fsync", "full_page_writes"):
         if settings[name] != "on":
             yield fail(f"{name} is {settings[name]}: a crash of the machine loses or damages data", f"set {name} = on")
@@ -35,34 +35,37 @@ def durability(settings: Mapping[str, str]) -> Iterator[Finding]:
             "set synchronous_commit = on",
         )
     else:
-        yield ok(f"the database confirms what is on disk (synchronous_commit {settings['synchronous_commit']})")
+        yield ok(
+            f"the database confirms a commit when it is on disk (synchronous_commit {settings['synchronous_commit']})"
+        )
     if settings["synchronous_standby_names"]:
         yield ok("a synchronous standby keeps every commit")
     else:
         yield warn(
             "no synchronous standby: losing the database's disk loses jobs",
-            "fine on one machine; in production set synchronous_standby_names",
+            "this is fine on one machine; in production set synchronous_standby_names",
         )
 
 
 def clock(skew: timedelta) -> Finding:
-    """Whether database and machine agree on the time."""
+    """Whether database and machine agree on the time; `skew` is how far the database is ahead."""
     seconds = skew.total_seconds()
     if abs(skew) <= SKEW:
         return ok(f"the database's clock differs by {abs(seconds):.1f} s")
     return warn(f"the database's clock differs by {seconds:+.1f} s", "let both follow the same time server (NTP)")
 
 
-def _ask(url: str) -> tuple[dict[str, str], timedelta]:
+def _query(url: str) -> tuple[dict[str, str], timedelta]:
+    """Settings of the database, and how far its clock is ahead. Raises `psycopg2.Error`."""
     connection = psycopg2.connect(url, connect_timeout=3)
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", (list(SETTINGS),))
             settings = dict(cursor.fetchall())
             cursor.execute("SELECT clock_timestamp()")
-            answered = cursor.fetchone()
-        assert answered is not None
-        skew: timedelta = answered[0] - datetime.now(UTC)
+            row = cursor.fetchone()
+        assert row is not None
+        skew: timedelta = row[0] - datetime.now(UTC)
         return settings, skew
     finally:
         connection.close()

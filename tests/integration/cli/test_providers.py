@@ -5,10 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from cli.__main__ import main
-from cli.api.providers import providers
 from tests.support.scripted_http import Answer, scripted_server
 
 GOOD = """
@@ -27,15 +26,52 @@ def file(tmp_path: Path) -> Path:
     return written
 
 
-def test_a_good_file_is_told_entry_by_entry(file: Path) -> None:
-    result = CliRunner().invoke(providers, ["check", str(file)])
+def check(*arguments: str) -> Result:
+    """Check a file."""
+    return CliRunner().invoke(main, ["providers", "check", *arguments])
 
-    assert result.exit_code == 0
+
+def test_a_good_file_is_reported_entry_by_entry(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("A_KEY_THAT_IS_NOT_SET", "sk-1234567890")
+
+    result = check(str(file))
+
+    assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         "drawn: procedural, procedural",
         "gpt: openai, gpt-image-2.6-sunburst, the default",
     ]
-    assert "A_KEY_THAT_IS_NOT_SET is not set" in result.stderr
+
+
+@pytest.mark.parametrize("live", [(), ("--live",)])
+@pytest.mark.parametrize(
+    ("key", "named"),
+    [
+        ("api_key_env: A_KEY_THAT_IS_NOT_SET", "A_KEY_THAT_IS_NOT_SET is not set"),
+        ("api_key_file: /none/at/all", "cannot read api_key_file /none/at/all"),
+        ("max_concurrency: 1", "api_key_env is not set"),
+    ],
+)
+def test_a_key_that_is_missing_fails_the_check_as_it_would_the_start(
+    file: Path, key: str, named: str, live: tuple[str, ...]
+) -> None:
+    file.write_text(GOOD.replace("api_key_env: A_KEY_THAT_IS_NOT_SET", key), encoding="utf-8")
+
+    result = check(str(file), *live)
+
+    assert result.exit_code == 2
+    assert f"provider gpt: {named}" in result.stderr
+    assert "drawn: procedural" in result.stdout
+
+
+def test_a_model_that_is_not_there_fails_the_check_as_it_would_the_start(file: Path, tmp_path: Path) -> None:
+    entry = "{name: local, kind: diffusers, settings: {path: " + str(tmp_path) + "}}"
+    file.write_text(f"providers: [{entry}]", encoding="utf-8")
+
+    result = check(str(file))
+
+    assert result.exit_code == 2
+    assert "provider local: " in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def up(folder: Path, *more: str) -> StackState:
     state = read_state(folder)
     assert state is not None
     assert done.stdout.strip() == state.http
-    for line in exports(state):
+    for line in (*exports(state), f"{state.http}/docs"):
         assert line in done.stderr
     assert ("No key is needed now: " in done.stderr) is ("--require-auth" not in more)
     return state
@@ -250,7 +250,11 @@ def test_a_killed_stack_is_cleared_away_and_goes_on_where_it_was(tmp_path: Path)
     psutil.wait_procs([supervisor], timeout=PATIENCE)
     left = [psutil.Process(pid) for pid in pids_of(first)]
 
-    assert calotype("status", "--data", str(tmp_path)).returncode == 3
+    status, doctor = (calotype(command, "--data", str(tmp_path)) for command in ("status", "doctor"))
+    assert (status.returncode, doctor.returncode) == (3, 1)
+    for text in (status.stderr, doctor.stdout):
+        assert "calotype up" in text
+        assert "calotype down" in text
     second = up(tmp_path)
 
     assert not any(process.is_running() for process in left)

@@ -1,16 +1,21 @@
 """What doctor says of what it sees."""
 
+import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import psutil
 import pytest
 
 from cli.doctor.bucket import judged
+from cli.doctor.command import examine
 from cli.doctor.database import clock, durability
 from cli.doctor.findings import Level
 from cli.doctor.machine import GIGABYTE, disk, python
 from cli.doctor.stack import broker, process
 from cli.stack.readiness import Row
+from cli.stack.state import SUPERVISOR, ProcessRecord, write_processes
 
 SAFE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on", "synchronous_standby_names": "ANY 1 (a)"}
 
@@ -63,7 +68,7 @@ def test_a_broker_that_confirms_too_early_is_told(answer: bool | None, level: Le
     [(True, True, Level.OK), (True, None, Level.OK), (True, False, Level.FAIL), (False, False, Level.FAIL)],
 )
 def test_a_process_that_does_not_do_its_work_is_told(alive: bool, ready: bool | None, level: Level) -> None:
-    assert process(Row(name="job", pid=1, alive=alive, ready=ready, where=""), Path("data")).level is level
+    assert process(Row(name="job", pid=1, alive=alive, ready=ready, address=""), Path("data")).level is level
 
 
 @pytest.mark.parametrize(
@@ -74,3 +79,18 @@ def test_a_public_bucket_that_anybody_may_list_is_a_fault(status: int | None, le
 
     assert found.level is level
     assert ("legacyObjectReader" in found.advice) == (level is Level.FAIL)
+
+
+def test_a_killed_stack_is_named_and_its_own_port_is_no_other_program(tmp_path: Path) -> None:
+    own = ProcessRecord.of("gateway", os.getpid())
+    assert own is not None
+    gone = replace(own, name=SUPERVISOR, started=psutil.boot_time() - 1000)
+    write_processes(tmp_path, [gone, own])
+
+    found = list(examine(tmp_path, ""))
+
+    assert not [finding for finding in found if "port 8080" in finding.fact or "no stack runs" in finding.fact]
+    [killed] = [finding for finding in found if "an earlier stack left: gateway" in finding.fact]
+    assert killed.level is Level.FAIL
+    assert "calotype up" in killed.advice
+    assert "calotype down" in killed.advice

@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from cli.errors import CommandFailed, ExitCode
 from cli.stack.state import (
     SUPERVISOR,
     ProcessRecord,
@@ -19,6 +20,7 @@ from cli.stack.state import (
     find_supervisor,
     read_processes,
     read_state,
+    require_state,
     stop_leftovers,
     write_processes,
 )
@@ -107,3 +109,24 @@ def test_a_process_that_only_has_the_number_of_a_leftover_is_left_alone(
     stop_leftovers(tmp_path, lambda _: None)
 
     assert sleeper.poll() is None
+
+
+def why_there_is_no_stack(folder: Path) -> str:
+    """What a command says that needs a stack."""
+    with pytest.raises(CommandFailed) as failed:
+        require_state(folder)
+    assert failed.value.code == ExitCode.NOT_REACHABLE
+    return failed.value.message
+
+
+def test_a_command_that_needs_a_stack_says_why_there_is_none(tmp_path: Path, sleeper: subprocess.Popen[bytes]) -> None:
+    none = why_there_is_no_stack(tmp_path)
+    write_processes(tmp_path, [replace(record_of(SUPERVISOR, os.getpid()), started=1.0), record_of("job", sleeper.pid)])
+    killed = why_there_is_no_stack(tmp_path)
+    write_processes(tmp_path, [record_of(SUPERVISOR, os.getpid())])
+    starting = why_there_is_no_stack(tmp_path)
+
+    assert none == f"No stack runs in {tmp_path}; start one with: calotype up"
+    assert "was killed, and left processes that still run: job." in killed
+    assert "calotype down" in killed
+    assert "is starting or stopping" in starting
