@@ -1,4 +1,4 @@
-"""Makes `.venv` with exactly the locked packages; needs nothing but Python, and does nothing the second time.
+"""Makes `.venv` with exactly the locked packages; needs only Python, and does nothing when `.venv` is up to date.
 
 Run as a script: `python -P cli/bootstrap.py run|dev|diffusers`.
 """
@@ -13,81 +13,87 @@ import venv
 from collections.abc import Sequence
 from pathlib import Path
 
+#: Supported versions of Python.
 OLDEST, NEWEST = (3, 11), (3, 14)
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
-#: Download in megabytes, measured on Linux; the development packages contain the others.
+#: Download in megabytes by set of packages, measured on Linux; the development packages contain the others.
 MEGABYTES = {"run": 80, "dev": 175, "diffusers": 240}
-SIGN_OF_LIFE_SECONDS = 30.0
-#: A set that is installed contains these sets, too.
+#: Seconds between two lines of progress.
+PROGRESS_SECONDS = 30.0
+#: Sets that are installed with a set, itself included.
 CONTAINS = {"run": ("run",), "dev": ("run", "dev"), "diffusers": ("diffusers",)}
 LAUNCHER = """#!/bin/sh
 exec "$(dirname "$0")/python" -m cli "$@"
 """
 
 
-def main(wanted: str) -> int:
-    """Install a set of packages unless it is there; an exit code."""
+def main(package_set: str) -> int:
+    """Installs a set of packages (a key of `MEGABYTES`) unless it is installed; returns an exit code."""
     if not OLDEST <= sys.version_info[:2] <= NEWEST:
         return _fail(f"Python {OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]} is needed, this is {sys.version}.")
-    if _is_done(wanted):
+    if _is_installed(package_set):
         return 0
     began = time.monotonic()
     if not _works():
         print(f"making .venv with Python {sys.version_info[0]}.{sys.version_info[1]}", flush=True)
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         venv.create(ENVIRONMENT, with_pip=True, symlinks=True)
-    lock = _lock(wanted)
+    lock = _lock(package_set)
     count = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
-    print(f"installing {count} locked packages, about {MEGABYTES[wanted]} MB to download unless cached", flush=True)
-    # Nothing that needs torch may choose a build of it.
-    alone = ["--no-deps"] if wanted == "diffusers" else []
-    if not _pip([*alone, "--require-hashes", "-r", str(lock)], began) or (alone and not _install_torch(began)):
+    print(
+        f"installing {count} locked packages, about {MEGABYTES[package_set]} MB to download unless cached", flush=True
+    )
+    # No package that needs torch may choose its build.
+    no_dependencies = ["--no-deps"] if package_set == "diffusers" else []
+    if not _pip([*no_dependencies, "--require-hashes", "-r", str(lock)], began) or (
+        no_dependencies and not _install_torch(began)
+    ):
         return _fail("The packages could not be installed: see above. Is there a connection to the package index?")
     _point_to_source()
-    for contained in CONTAINS[wanted]:
+    for contained in CONTAINS[package_set]:
         _stamp(contained).write_text(_fingerprint(contained), encoding="ascii")
     print(f"installed in {time.monotonic() - began:.0f} s", flush=True)
     return 0
 
 
 def _install_torch(began: float) -> bool:
-    """Install torch, once all that it imports is there; whether it can be used.
+    """Installs torch, after all that it imports; returns whether it can be used.
 
-    It has no hash: which build there is depends on the machine. One for the processor needs nothing more; one for CUDA
-    gets the gigabytes that it needs.
+    It has no hash, as its build depends on the machine. A build for the processor needs nothing more; for a build for
+    CUDA the gigabytes of its libraries are installed, too.
     """
     if not _pip(["--no-deps", "-r", str(_torch())], began):
         return False
     if subprocess.run([str(PYTHON), "-c", "import torch"], check=False, capture_output=True).returncode == 0:
         return True
-    print("this torch is not for the processor alone: its libraries for CUDA are installed, several GB", flush=True)
+    print("this torch is a build for CUDA: its libraries for CUDA are installed, several GB", flush=True)
     return _pip(["-r", str(_torch())], began)
 
 
-def _pip(what: Sequence[str], began: float) -> bool:
-    """Install, with a sign of life now and then; whether that worked."""
-    # Errors alone: warnings of mirrors and caches on this machine say nothing about the packages.
+def _pip(arguments: Sequence[str], began: float) -> bool:
+    """Runs `pip install`, with a line of progress now and then; returns whether it succeeded."""
+    # -qq shows errors alone: warnings about mirrors and caches do not concern the packages.
     command = [str(PYTHON), "-m", "pip", "install", "-qq", "--no-input", "--disable-pip-version-check"]
-    command += ["--only-binary", ":all:", *what]
+    command += ["--only-binary", ":all:", *arguments]
     with subprocess.Popen(command) as process:
         while True:
             try:
-                return process.wait(SIGN_OF_LIFE_SECONDS) == 0
+                return process.wait(PROGRESS_SECONDS) == 0
             except subprocess.TimeoutExpired:
                 print(f"still downloading and installing after {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _is_done(wanted: str) -> bool:
-    stamp = _stamp(wanted)
-    return stamp.exists() and stamp.read_text(encoding="ascii") == _fingerprint(wanted) and _works()
+def _is_installed(package_set: str) -> bool:
+    stamp = _stamp(package_set)
+    return stamp.exists() and stamp.read_text(encoding="ascii") == _fingerprint(package_set) and _works()
 
 
 def _works() -> bool:
     """Whether the environment has a Python of a supported version that runs.
 
-    It may have been removed since, or lie where only the user that made the environment may go.
+    It may have been removed since, or be in a folder that only the user who made the environment may enter.
     """
     check = f"import pip, sys; sys.exit(not {OLDEST} <= sys.version_info[:2] <= {NEWEST})"
     try:
@@ -97,9 +103,9 @@ def _works() -> bool:
 
 
 def _point_to_source() -> None:
-    """Let the environment find the project where it lies.
+    """Lets the environment import the project from its source tree, and adds the command `calotype`.
 
-    Relative to the environment, and so in ASCII: Python 3.11 reads these files in the locale's encoding.
+    The paths are relative, and so in ASCII: Python 3.11 reads .pth files in the locale's encoding.
     """
     [packages] = (ENVIRONMENT / "lib").glob("python3.*/site-packages")
     paths = [os.path.relpath(folder, packages) for folder in (ROOT, ROOT / "proto")]
@@ -109,21 +115,21 @@ def _point_to_source() -> None:
     launcher.chmod(0o755)
 
 
-def _fingerprint(wanted: str) -> str:
-    torch = _torch().read_bytes() if wanted == "diffusers" else b""
-    return hashlib.sha256(_lock(wanted).read_bytes() + torch).hexdigest()
+def _fingerprint(package_set: str) -> str:
+    torch = _torch().read_bytes() if package_set == "diffusers" else b""
+    return hashlib.sha256(_lock(package_set).read_bytes() + torch).hexdigest()
 
 
-def _lock(wanted: str) -> Path:
-    return ROOT / "requirements" / f"{wanted}.txt"
+def _lock(package_set: str) -> Path:
+    return ROOT / "requirements" / f"{package_set}.txt"
 
 
 def _torch() -> Path:
     return ROOT / "requirements" / "torch.txt"
 
 
-def _stamp(wanted: str) -> Path:
-    return ENVIRONMENT / f"calotype-{wanted}.stamp"
+def _stamp(package_set: str) -> Path:
+    return ENVIRONMENT / f"calotype-{package_set}.stamp"
 
 
 def _fail(message: str) -> int:

@@ -1,4 +1,4 @@
-"""A child process: started, asked whether it is ready, stopped, and never left behind silently."""
+"""A child process: started, checked for readiness, stopped."""
 
 import importlib.util
 import os
@@ -11,35 +11,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A log that grew beyond this is moved aside, once.
+#: Bytes of a log; a larger one is moved aside, in place of the one that was moved before.
 LARGEST_LOG = 20 * 1024 * 1024
 
 
 class ChildError(Exception):
-    """A program did not start; the message says which, and where its log is."""
+    """A program did not start; the message names it and its log."""
 
 
 class ChildSlow(ChildError):
-    """It runs, and did not do its work in time."""
+    """A program runs, but was not ready in time."""
 
 
 class StartInterrupted(Exception):
-    """Somebody asked to stop while something was still starting."""
+    """A stop was requested while a program was still starting."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """What to run, and how to see that it does its work; `stop_signal` asks it to end in an orderly way.
+    """A program to run, and how to check it."""
 
-    `is_well` is what it says of itself, None while it says nothing. Only for what a new start can mend.
-    """
-
+    #: For messages; unique in the stack.
     name: str
     command: tuple[str, ...]
+    #: All variables; none of this process are added.
     environment: Mapping[str, str]
+    #: File that standard output and standard error are appended to.
     log: Path
+    #: Whether the program is ready to work.
     is_ready: Callable[[], bool]
+    #: Signal for an orderly end.
     stop_signal: signal.Signals = signal.SIGTERM
+    #: Whether the program reports that it can work, None when it does not respond. False for long enough means a
+    #: restart, so only for faults that a restart mends. None for programs that cannot be checked.
     is_well: Callable[[], bool | None] | None = None
 
 
@@ -47,6 +51,7 @@ class Child:
     """A running program."""
 
     def __init__(self, program: Program) -> None:
+        #: What runs.
         self.program = program
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -63,11 +68,11 @@ class Child:
 
     @property
     def exit_status(self) -> int | None:
-        """How it ended: an exit code, or a signal's negative number; None while it runs."""
+        """Exit code, or the negative number of the signal that ended the process; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def start(self) -> None:
-        """Run the program in a session of its own, so that a Ctrl-C reaches its supervisor alone."""
+        """Runs the program in a new session, so that Ctrl-C reaches only the supervisor."""
         self.program.log.parent.mkdir(parents=True, exist_ok=True)
         with self.program.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -80,10 +85,10 @@ class Child:
             )
 
     def wait_ready(self, seconds: float, stop: threading.Event | None = None) -> None:
-        """Wait until it does its work.
+        """Waits until the program is ready.
 
-        Raises `ChildError` when it ends first, `ChildSlow` when it takes too long, `StartInterrupted` when it is to
-        stop meanwhile.
+        Raises `ChildError` when it ends first, `ChildSlow` when it takes too long, `StartInterrupted` when `stop` is
+        set meanwhile.
         """
         stop, deadline = stop or threading.Event(), time.monotonic() + seconds
         while not self.program.is_ready():
@@ -95,13 +100,13 @@ class Child:
                 raise StartInterrupted
 
     def ask_to_stop(self) -> None:
-        """Send the signal that asks it to end."""
+        """Sends the signal for an orderly end."""
         if self._process is not None:
-            # Popen looks first whether the process was already waited for: its number may be another's by now.
+            # Not os.kill: Popen checks that the process was not waited for, after which its number may be another's.
             self._process.send_signal(self.program.stop_signal)
 
     def stop(self, seconds: float = 10.0) -> None:
-        """Ask it to end, wait so long, then end it."""
+        """Sends the signal for an orderly end, waits that many seconds, then kills the process."""
         self.ask_to_stop()
         if self._process is not None:
             try:
@@ -110,29 +115,29 @@ class Child:
                 self.kill()
 
     def kill(self) -> None:
-        """End it at once, as a crash would."""
+        """Kills the process."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def bound_log(self, largest: int = LARGEST_LOG) -> None:
-        """Move a log that grew too large aside; the process goes on writing to its emptied file."""
+        """Moves a log of more than `largest` bytes aside; the process goes on writing to the emptied file."""
         log = self.program.log
         if log.exists() and log.stat().st_size > largest:
             shutil.copyfile(log, log.with_name(f"{log.name}.1"))
             os.truncate(log, 0)
 
     def last_line(self) -> str:
-        """The last words in its log."""
+        """The last line of the log, at most 300 characters."""
         with self.program.log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - 8192))
             lines = log.read().decode("utf-8", errors="replace").strip().splitlines()
-        return lines[-1][:300] if lines else "it said nothing"
+        return lines[-1][:300] if lines else "it logged nothing"
 
 
 def wheel_folder(package: str) -> Path:
-    """Where a wheel lies, found without importing it: some do work at import. Raises `ChildError`."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
+    """Folder of an installed package, found without importing it: some do work at import. Raises `ChildError`."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
         raise ChildError(f"The package {package} is not installed; make installs it.")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent

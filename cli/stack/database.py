@@ -1,4 +1,4 @@
-"""The services' database inside the embedded PostgreSQL: a role that is no superuser, and its schema."""
+"""The services' database in the embedded PostgreSQL: a role that is no superuser, and its schema."""
 
 from dataclasses import dataclass, field
 
@@ -9,11 +9,12 @@ from cli.environment import read
 from cli.stack.child import ChildError
 from services.job import migrations
 
+#: Name of the role and of the database.
 NAME = "calotype"
 
 
 def prepare(admin_url: str, password: str) -> str:
-    """Make role and database unless they are there, bring the schema up to date; the URL for the services.
+    """Makes role and database where they are missing, migrates the schema, returns the URL for the services.
 
     Raises `ChildError`.
     """
@@ -46,9 +47,10 @@ def _make(admin_url: str, password: str) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class _Settings:
+    #: URL of the database; empty where none is named.
     database_url: str = field(default="", metadata={"secret": True})
 
 
 def from_environment() -> str:
-    """The database that CALOTYPE_DATABASE_URL names, or "". Raises `CommandFailed`."""
+    """The URL in `CALOTYPE_DATABASE_URL`, or "". Raises `CommandFailed`."""
     return read(_Settings).database_url

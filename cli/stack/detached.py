@@ -1,4 +1,4 @@
-"""Runs a stack in a process of its own, and returns when it is ready."""
+"""Runs a stack in a separate process, and returns when it is ready."""
 
 import os
 import signal
@@ -19,15 +19,15 @@ from cli.stack.private_folder import keep_private
 from cli.stack.services import SERVICES, source_path, tuning_of
 from cli.stack.state import StackState, find_supervisor, read_state, stop_leftovers
 
-#: Longer than its programs, one after the other, may take; a stack that ends is told at once.
+#: Longer than all its programs together may take to start; a stack that ends is reported at once.
 START_SECONDS = 600.0
-#: Stopping waits for what is under way, a little longer than the services' own grace.
-LONGEST_STOP = 400.0
+#: Seconds that stopping may take: a little longer than the services' own grace.
+STOP_SECONDS = 400.0
 
 
-def start(options: Options, tell: Callable[[str], None] = lambda line: None) -> StackState:
-    """Start the stack and wait until it is ready. Raises `CommandFailed`; a stack that is late is stopped."""
-    keep_private(options.folder, tell)
+def start(options: Options, report: Callable[[str], None] = lambda line: None) -> StackState:
+    """Starts the stack and waits until it is ready. Raises `CommandFailed`; a stack that takes too long is stopped."""
+    keep_private(options.folder, report)
     log = options.folder / "logs" / "stack.log"
     try:
         log.parent.mkdir(exist_ok=True, mode=0o700)
@@ -40,24 +40,25 @@ def start(options: Options, tell: Callable[[str], None] = lambda line: None) -> 
     try:
         return _wait(process, options.folder, log, began)
     except BaseException:
-        # Ctrl-C, or too late: nothing is left behind.
+        # Also at Ctrl-C nothing is left behind.
         process.send_signal(signal.SIGTERM)
         raise
 
 
-def stop(folder: Path, tell: Callable[[str], None] = lambda line: None) -> bool:
-    """Stop the folder's stack, or what a killed one left; whether one ran. Raises `CommandFailed`."""
+def stop(folder: Path, report: Callable[[str], None] = lambda line: None) -> bool:
+    """Stops the folder's stack, or what a killed stack left; returns whether a stack ran. Raises `CommandFailed`."""
     supervisor = find_supervisor(folder)
     if supervisor is None:
         if folder.exists():
-            stop_leftovers(folder, tell)
+            stop_leftovers(folder, report)
         return False
     with suppress(psutil.NoSuchProcess):
         supervisor.send_signal(signal.SIGTERM)
         try:
-            supervisor.wait(LONGEST_STOP)
+            supervisor.wait(STOP_SECONDS)
         except psutil.TimeoutExpired:
-            raise CommandFailed(f"The stack still stops; `calotype status --data {folder}` shows what runs.") from None
+            message = f"The stack is still stopping; `calotype status --data {folder}` shows what runs."
+            raise CommandFailed(message) from None
     return True
 
 
@@ -76,8 +77,8 @@ def _spawn(options: Options, out: int) -> subprocess.Popen[bytes]:
     if options.require_auth:
         command.append("--require-auth")
     tuning = frozenset().union(*(tuning_of(service) for service in SERVICES))
-    kept = variables.of_service(os.environ, tuning | variables.of_providers(options.providers))
-    environment = kept | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"}
+    inherited = variables.of_service(os.environ, tuning | variables.of_providers(options.providers))
+    environment = inherited | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
     )
@@ -93,12 +94,12 @@ def _wait(process: subprocess.Popen[bytes], folder: Path, log: Path, began: int)
             code = process.wait(0.05)
         except subprocess.TimeoutExpired:
             continue
-        raise CommandFailed(_last_words(log, began), ExitCode.USAGE if code == ExitCode.USAGE else ExitCode.FAILED)
+        raise CommandFailed(_cause_of_end(log, began), ExitCode.USAGE if code == ExitCode.USAGE else ExitCode.FAILED)
     raise CommandFailed(f"The stack was not ready after {START_SECONDS:.0f} s; see {log}")
 
 
-def _last_words(log: Path, began: int) -> str:
-    """What the stack said of why it ended."""
-    said = log.read_bytes()[began:].decode("utf-8", errors="replace").strip().splitlines()
-    named = [line.removeprefix("calotype: ") for line in said if line.startswith("calotype: ")]
-    return (named or said or [f"The stack ended at once; see {log}"])[-1]
+def _cause_of_end(log: Path, began: int) -> str:
+    """The last error that the stack logged after the byte `began`, else its last line."""
+    lines = log.read_bytes()[began:].decode("utf-8", errors="replace").strip().splitlines()
+    errors = [line.removeprefix("calotype: ") for line in lines if line.startswith("calotype: ")]
+    return (errors or lines or [f"The stack ended at once; see {log}"])[-1]

@@ -1,4 +1,4 @@
-"""The embedded stack as a whole: what is started after what, and what others are told about it."""
+"""The embedded stack as a whole: the order of starting and stopping, and the state that it writes."""
 
 import os
 import threading
@@ -15,64 +15,80 @@ from cli.stack.ports import Ports
 from cli.stack.state import SUPERVISOR, ProcessRecord, StackState, forget_state, write_processes
 from cli.stack.supervisor import Supervisor
 
+#: Buckets of the embedded object store.
 BUCKET = "calotype-public"
 STAGING_BUCKET = "calotype-staging"
-#: One that ends at its start is told at once; one that is slow, on a busy machine, is waited for, and that is told.
+#: Seconds that a program may take to start on a busy machine, and seconds after which that is reported.
 START_SECONDS = 180.0
 QUIET_SECONDS = 30.0
-#: Phases of stopping: the servers last, and the truth after everything that writes to it.
+#: Phases of stopping: the servers last, and the database after all that writes to it.
 STOPPING_ORDER = (*services.STOPPING_ORDER, ("nats", "storage"), ("postgres",))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the user chose; `http` is where to listen, with port 0 for any free one."""
+    """Options of `calotype up`."""
 
+    #: Folder of all data.
     folder: Path
+    #: Host and port that the gateway listens at; port 0 is any free port.
     http: tuple[str, int]
+    #: Provider file; None is the built-in provider `procedural`.
     providers: Path | None
+    #: Number of processes by service; 1 for a service that is not in it.
     replicas: Mapping[str, int]
+    #: Whether a key is needed even while every provider is free.
     require_auth: bool
+    #: Seconds that each phase of stopping may take.
     grace_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """Where the servers are."""
+    """URLs of the servers."""
 
+    #: The services' database, with user and password.
     database_url: str
+    #: The broker, without a user.
     nats_url: str
+    #: The object store.
     storage_url: str
 
     @property
     def public_base_url(self) -> str:
-        """What public objects' names are appended to."""
+        """URL that public objects' names are appended to."""
         return f"{self.storage_url}/{BUCKET}"
 
 
 class EmbeddedStack:
-    """Servers and services, each a process of its own, data in one folder."""
+    """Servers and services, each a separate process, with all data in one folder.
 
-    def __init__(self, options: Options, address: tuple[str, str], tell: Callable[[str], None]) -> None:
+    `address` is the address that the gateway listens at, and its URL; `report` gets lines for people.
+    """
+
+    def __init__(self, options: Options, address: tuple[str, str], report: Callable[[str], None]) -> None:
         self._options = options
         self._listen, self.url = address
-        self._tell = tell
+        self._report = report
         self._children: dict[str, list[Child]] = {}
-        self._supervisor = Supervisor(tell=tell, changed=self._note)
+        self._supervisor = Supervisor(report=report, changed=self._record)
         self._describe: Callable[[], StackState] | None = None
 
     def start(self, stop: threading.Event) -> StackState:
-        """Start everything in order; returns when all is ready. Raises `ChildError`, `StartInterrupted`."""
-        self._note()
+        """Starts everything in order, waits until all is ready, returns the state.
+
+        Raises `ChildError`, and `StartInterrupted` when `stop` is set meanwhile.
+        """
+        self._record()
         secrets, keys_file = keys.load_or_make(self._options.folder)
         identities = keys.write_identities(self._options.folder, secrets)
         ports = Ports(self._options.folder / "ports.json")
         servers = self._start_servers(ports, secrets, stop)
         assembled = services.assemble(self._wiring(servers, secrets, keys_file, identities), ports)
         ports.remember()
-        # The others ask it at their start: one that finds nobody waits before it asks again.
+        # First: the other services call it at their start, and pause before they try again.
         self._run({"job": assembled.programs.pop("job")}, stop)
-        # Last, since until generators have said what they offer, the catalogue is that of the last run.
+        # Last: until generators have registered their providers, the catalogue is that of the last run.
         gateway = assembled.programs.pop("gateway")
         self._run(assembled.programs, stop)
         self._run({"gateway": gateway}, stop)
@@ -92,15 +108,15 @@ class EmbeddedStack:
             storage_tokens=dict(secrets.storage_tokens),
             pids={name: [child.pid for child in children] for name, children in self._children.items()},
         )
-        self._note()
+        self._record()
         return self._describe()
 
     def keep_up(self, stop: threading.Event) -> None:
-        """Start whatever ends again, until `stop` is set."""
+        """Restarts processes that end, until `stop` is set."""
         self._supervisor.run(stop)
 
     def stop(self, hurry: threading.Event) -> None:
-        """Stop services, then servers; what is under way may end, unless `hurry` is set."""
+        """Stops services, then servers; calls that are under way may end first, until `hurry` is set."""
         phases = [[child for name in names for child in self._children.get(name, [])] for names in STOPPING_ORDER]
         self._supervisor.stop(phases, grace_seconds=self._options.grace_seconds, hurry=hurry)
         forget_state(self._options.folder)
@@ -109,7 +125,7 @@ class EmbeddedStack:
         folder, logs = self._options.folder, self._logs
         cluster = folder / "postgres"
         postgres.prepare(cluster)
-        truth, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.take("postgres"))
+        database_server, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.take("postgres"))
         broker, nats_url = nats.program(
             folder / "nats", log=logs / "nats.log", passwords=secrets.nats_passwords, port=ports.take("nats")
         )
@@ -120,9 +136,9 @@ class EmbeddedStack:
             buckets={BUCKET: storage.PUBLIC, STAGING_BUCKET: storage.STAGING},
             port=ports.take("storage"),
         )
-        began = self._launch({"postgres": [truth], "nats": [broker], "storage": [objects]})
+        began = self._launch({"postgres": [database_server], "nats": [broker], "storage": [objects]})
         self._wait_all_ready(["postgres"], began, stop)
-        # The longest step, during which the others come up.
+        # The longest step; the other servers start meanwhile.
         database_url = database.prepare(admin_url, secrets.database_password)
         self._wait_all_ready(["nats", "storage"], began, stop)
         return Servers(database_url=database_url, nats_url=nats_url, storage_url=storage_url)
@@ -151,11 +167,11 @@ class EmbeddedStack:
         )
 
     def _run(self, programs: Mapping[str, list[Program]], stop: threading.Event) -> None:
-        """Start programs side by side and wait until each does its work."""
+        """Starts programs side by side and waits until each is ready."""
         self._wait_all_ready(list(programs), self._launch(programs), stop)
 
     def _launch(self, programs: Mapping[str, list[Program]]) -> float:
-        """Start programs side by side; when that began, by the monotonic clock."""
+        """Starts programs side by side; returns when that began, by the monotonic clock."""
         began = time.monotonic()
         for name, replicas in programs.items():
             for program in replicas:
@@ -168,17 +184,20 @@ class EmbeddedStack:
         for name in names:
             for child in self._children[name]:
                 self._wait_ready(child, stop)
-                self._tell(f"{child.program.name} is ready ({time.monotonic() - began:.1f} s)")
+                self._report(f"{child.program.name} is ready ({time.monotonic() - began:.1f} s)")
 
     def _wait_ready(self, child: Child, stop: threading.Event) -> None:
         try:
             child.wait_ready(QUIET_SECONDS, stop)
         except ChildSlow:
-            self._tell(f"{child.program.name} is slow to start; it is waited for ({child.program.log})")
+            self._report(f"{child.program.name} is slow to start; still waiting ({child.program.log})")
             child.wait_ready(START_SECONDS - QUIET_SECONDS, stop)
 
-    def _note(self) -> None:
-        """Write down what runs: at once, since whoever comes after a crash finds processes by it alone."""
+    def _record(self) -> None:
+        """Writes the records of all processes, and the state once the stack is ready.
+
+        At once after each start: after a crash these files are the only way to find the processes.
+        """
         own = ProcessRecord.of(SUPERVISOR, os.getpid())
         running = [
             ProcessRecord.of(name, child.pid)
@@ -186,7 +205,7 @@ class EmbeddedStack:
             for child in children
             if child.is_alive
         ]
-        write_processes(self._options.folder, [one for one in (own, *running) if one is not None])
+        write_processes(self._options.folder, [record for record in (own, *running) if record is not None])
         if self._describe is not None:
             self._describe().write(self._options.folder)
 

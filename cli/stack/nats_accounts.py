@@ -1,4 +1,4 @@
-"""Accounts and users as a NATS server's configuration has them, made of the table in `calotype.broker_users`."""
+"""Renders the accounts and users of a NATS server's configuration from the table in `calotype.broker_users`."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,14 +16,14 @@ USER = """      {{
 
 
 def accounts(users: Sequence[User], passwords: Mapping[str, str]) -> str:
-    """The block `accounts`; `passwords` by user, as they are written there."""
-    blocks = [_account(name, users, passwords) for name in dict.fromkeys(one.account for one in users)]
+    """The block `accounts`; `passwords` by user, already quoted for the configuration."""
+    blocks = [_account(name, users, passwords) for name in dict.fromkeys(user.account for user in users)]
     return "\n".join(["accounts {", *blocks, "}"])
 
 
 def _account(name: str, users: Sequence[User], passwords: Mapping[str, str]) -> str:
-    members = [one for one in users if one.account == name]
-    lines = [f"  {name} {{", "    users: [", *(_user(one, passwords[one.name]) for one in members), "    ]"]
+    members = [user for user in users if user.account == name]
+    lines = [f"  {name} {{", "    users: [", *(_user(user, passwords[user.name]) for user in members), "    ]"]
     if name == STREAMS_ACCOUNT:
         lines += ["    jetstream: enabled", "    exports: [", *_exports(users), "    ]"]
     elif name != SYSTEM_ACCOUNT:
@@ -32,13 +32,13 @@ def _account(name: str, users: Sequence[User], passwords: Mapping[str, str]) -> 
 
 
 def _exports(users: Iterable[User]) -> Iterable[str]:
-    """What users of other accounts may publish to, each for its account alone."""
+    """Lines with the subjects that users of other accounts may publish to, each only for its account."""
     for user in users:
         if user.account in (STREAMS_ACCOUNT, SYSTEM_ACCOUNT):
             continue
         for subject in user.publish:
-            answers = "response: stream, " if has_many_answers(subject) else ""
-            yield f"      {{service: {json.dumps(subject)}, {answers}accounts: [{user.account}]}}"
+            response = "response: stream, " if has_many_answers(subject) else ""
+            yield f"      {{service: {json.dumps(subject)}, {response}accounts: [{user.account}]}}"
 
 
 def _imports(members: Iterable[User]) -> Iterable[str]:

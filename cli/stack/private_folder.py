@@ -1,4 +1,4 @@
-"""The folder of a stack: its owner alone may enter it."""
+"""The folder of a stack: only its owner may enter it."""
 
 import stat
 from collections.abc import Callable
@@ -7,11 +7,12 @@ from pathlib import Path
 
 from cli.errors import CommandFailed, ExitCode
 
+#: Permission bits of group and others.
 OTHERS = 0o077
 
 
-def keep_private(folder: Path, tell: Callable[[str], None]) -> None:
-    """Make the folder; one that others may enter, as an earlier version left it, is closed to them, which is told.
+def keep_private(folder: Path, report: Callable[[str], None]) -> None:
+    """Makes the folder, or closes it to others where an earlier version left it open, and reports that.
 
     Raises `CommandFailed` when it cannot be closed, or holds something else than a stack.
     """
@@ -19,7 +20,7 @@ def keep_private(folder: Path, tell: Callable[[str], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         if _is_open(folder):
             _close(folder)
-            tell(f"others could enter {folder}; it is now closed to them (mode 0700)")
+            report(f"others could enter {folder}; it is now closed to them (mode 0700)")
         for log in (folder / "logs").glob("*.log*"):
             if _is_open(log):
                 log.chmod(0o600)
@@ -28,15 +29,15 @@ def keep_private(folder: Path, tell: Callable[[str], None]) -> None:
 
 
 def _close(folder: Path) -> None:
-    # Somebody's home or /tmp is not ours to close.
+    # A home folder or /tmp must not be closed.
     if any(folder.iterdir()) and not (folder / "keys.json").exists():
         advice = "choose another with --data, or close it: chmod 700"
         raise CommandFailed(f"Others may enter {folder}, which holds no stack; {advice}.", ExitCode.USAGE)
     with suppress(PermissionError):
         folder.chmod(0o700)
     if _is_open(folder):
-        words = "and this user cannot close it; choose another with --data"
-        raise CommandFailed(f"Others may enter {folder}, {words}.", ExitCode.USAGE)
+        message = f"Others may enter {folder}, and this user cannot close it; choose another with --data."
+        raise CommandFailed(message, ExitCode.USAGE)
 
 
 def _is_open(path: Path) -> bool:

@@ -1,15 +1,15 @@
-"""Runs a program without root's rights, in files of its own; a script, since it changes its process for good.
+"""Runs a program without root's rights, confined to named files; a script, since its process cannot change back.
 
-PostgreSQL refuses to run as root. Where everybody may pass the folders above its data, an ordinary user without any
-capability will do. Below a folder that is root's alone there are two more ways, each with less than root has:
+PostgreSQL refuses to run as root. Where every user may pass the folders above its data, an ordinary user without any
+capability is enough. Below a folder that only root may enter there are two more ways, each with fewer rights than root:
 
-- `--override`: that user, with CAP_DAC_OVERRIDE as its only capability. Containers have it; they lack
-  CAP_DAC_READ_SEARCH, which would be less.
+- `--override`: the ordinary user, with CAP_DAC_OVERRIDE as its only capability. Containers have that capability; they
+  lack CAP_DAC_READ_SEARCH, which would allow less.
 - `--namespace`: a user namespace in which no id is mapped. The process has no capability outside, keeps its own files,
   and sees itself as the system's overflow user. Any process may do this where user namespaces are allowed.
 
-In every way the kernel's Landlock, where there is one, then takes away all files but those that are named: so
-CAP_DAC_OVERRIDE helps to pass a folder, and not to read or change what lies in it.
+In every way the kernel's Landlock, where the kernel has it, then takes away all files except the named ones: so
+CAP_DAC_OVERRIDE helps to pass a folder, but not to read or change its content.
 
 Usage: python -I -S run_confined.py HOW --write FOLDER --read FOLDER -- PROGRAM [ARGUMENT...]
 """
@@ -30,37 +30,37 @@ CLONE_NEWUSER = 0x10000000
 LANDLOCK_CREATE_RULESET, LANDLOCK_ADD_RULE, LANDLOCK_RESTRICT_SELF = 444, 445, 446
 LANDLOCK_RULE_PATH_BENEATH, LANDLOCK_CREATE_RULESET_VERSION = 1, 1
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, TRUNCATE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 14
-#: What a rule for a file, and not for a folder, may contain.
+#: Rights that a rule for a file may have; the others are for folders.
 OF_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE
 READ = EXECUTE | READ_FILE | READ_DIR
-#: Every right that a version of Landlock knows, from reading to cutting a file; version 1 cannot allow a rename
-#: between folders, and so is not used.
+#: All rights that a version of Landlock knows, up to truncating a file; version 1 is not used, as it cannot allow a
+#: rename between folders.
 ALL_BY_VERSION = {2: (1 << 14) - 1, 3: (1 << 15) - 1}
 
-#: What programs and their libraries read of a system.
+#: Files of the system that programs and their libraries read.
 SYSTEM = ("/usr", "/lib", "/lib64", "/bin", "/sbin", "/dev/urandom", "/dev/zero")
 SYSTEM_FILES = ("ld.so.cache", "passwd", "group", "nsswitch.conf", "hosts", "localtime", "resolv.conf", "gai.conf")
-#: Shared memory lies in a folder.
+#: Devices that programs write to; shared memory is a folder.
 DEVICES = ("/dev/null", "/dev/shm")  # noqa: S108
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Become what is asked for and run the program in this process's place; returns 126 when that cannot be."""
-    asked = _parser().parse_args(arguments)
+    """Gives up rights and runs the program in place of this process; returns 126 when that fails."""
+    options = _parser().parse_args(arguments)
     try:
-        if asked.namespace:
+        if options.namespace:
             _check(libc.unshare(CLONE_NEWUSER), "make a user namespace")
         else:
-            _become(asked.user, asked.group, override=asked.override)
+            _become(options.user, options.group, override=options.override)
         if sys.platform == "linux":
             _check(libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "give up new privileges")
-            _confine(asked.write, asked.read)
-        _reach(asked.write, asked.program[0])
-        os.execv(asked.program[0], asked.program)  # noqa: S606 - it takes this process's place
+            _confine(options.write, options.read)
+        _reach(options.write, options.program[0])
+        os.execv(options.program[0], options.program)  # noqa: S606 - it replaces this process
     except OSError as error:
-        print(f"run_confined: {error.strerror}: {error.filename or asked.program[0]}", file=sys.stderr)
+        print(f"run_confined: {error.strerror}: {error.filename or options.program[0]}", file=sys.stderr)
         return 126
 
 
@@ -77,9 +77,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _become(user: int, group: int, *, override: bool) -> None:
-    """Take another user's place for good. Without `override` the kernel drops every capability at that."""
+    """Becomes another user for good. Without `override` the kernel drops every capability then."""
     if override:
-        # Besides keeping the capability, this lets access(2) honour it, by which initdb looks for its programs.
+        # This keeps the capability, and lets access(2) honour it, with which initdb finds its programs.
         _check(libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "keep a capability")
     os.setgroups([])
     os.setgid(group)
@@ -89,7 +89,7 @@ def _become(user: int, group: int, *, override: bool) -> None:
 
 
 def _keep(capability: int) -> None:
-    """Drop every capability but one, and hand that one on to programs that are run."""
+    """Drops every capability except one, which programs that this process runs inherit."""
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     bit = 1 << capability
     # Effective, permitted, inheritable: of capabilities 0 to 31, then of the higher ones.
@@ -99,7 +99,7 @@ def _keep(capability: int) -> None:
 
 
 def _confine(write: str, read: str) -> None:
-    """Take away all files but the named ones; nothing where the kernel has no Landlock."""
+    """Takes away all files except the named ones; does nothing where the kernel has no Landlock."""
     version = _call(LANDLOCK_CREATE_RULESET, None, 0, LANDLOCK_CREATE_RULESET_VERSION)
     rights = ALL_BY_VERSION.get(min(version, 3))
     if rights is None:
@@ -114,7 +114,7 @@ def _confine(write: str, read: str) -> None:
 
 
 def _allowed(write: str, read: str, rights: int) -> Iterator[tuple[str, int]]:
-    """What stays allowed, by path."""
+    """Yields paths and the rights that stay allowed for them."""
     for path in (write, *DEVICES):
         yield path, rights
     for path in (read, *SYSTEM, *(f"/etc/{name}" for name in SYSTEM_FILES)):
@@ -135,7 +135,7 @@ def _allow(rules: int, path: str, rights: int) -> None:
 
 
 def _reach(write: str, program: str) -> None:
-    """Look whether the folder and the program can be reached. Raises `OSError`."""
+    """Checks that the folder and the program can be reached. Raises `OSError`."""
     with os.scandir(write):
         pass
     if not os.access(write, os.W_OK | os.X_OK):
@@ -145,11 +145,11 @@ def _reach(write: str, program: str) -> None:
 
 
 def _call(number: int, *arguments: object) -> int:
-    """A system call that the C library has no function for."""
-    return int(libc.syscall(ctypes.c_long(number), *map(_word, arguments)))
+    """Makes a system call that the C library has no function for."""
+    return int(libc.syscall(ctypes.c_long(number), *map(_c_argument, arguments)))
 
 
-def _word(argument: object) -> object:
+def _c_argument(argument: object) -> object:
     return ctypes.c_long(argument) if isinstance(argument, int) else argument
 
 

@@ -1,4 +1,4 @@
-"""Which user the embedded PostgreSQL runs as: it refuses root, and its folder may lie where only root may go."""
+"""Chooses the user of the embedded PostgreSQL: it refuses root, and its folder may be one that only root can reach."""
 
 import os
 import pwd
@@ -12,10 +12,10 @@ from pathlib import Path
 from cli.stack import variables
 from cli.stack.child import ChildError
 
-#: Users that own nothing and that nobody logs in as; the first that the system has is taken.
+#: Users that own nothing and do not log in; the first that the system has is taken.
 UNPRIVILEGED = ("nobody", "daemon", "bin")
 LAUNCHER = Path(__file__).with_name("run_confined.py")
-#: Holds the uid that a process sees where its own is not mapped.
+#: File with the uid that a process sees when its own is not mapped.
 OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
 
 
@@ -23,21 +23,22 @@ OVERFLOW_UID = Path("/proc/sys/kernel/overflowuid")
 class ServerUser:
     """A way to run a program that refuses root."""
 
-    #: Whom the program's files must belong to, as the rest of the system sees them.
+    #: User and group that the program's files must belong to, as the rest of the system sees them.
     uid: int
+    #: See `uid`.
     gid: int
-    #: What to put before the program's command.
+    #: What to put before the program's command; empty for this process's own user.
     prefix: tuple[str, ...] = ()
 
 
 def choose(folder: Path, program: Path, packages: Path) -> ServerUser:
-    """The way with the fewest rights in which the program works on the folder, which is handed over to its user.
+    """Returns the way with the fewest rights in which the program works on the folder; gives the folder to its user.
 
-    `packages` holds everything that the program was installed with. Raises `ChildError`, with what to do, when there
-    is no way.
+    `packages` is the folder of all packages that the program needs. Raises `ChildError`, with advice, when no way
+    works.
     """
     own = ServerUser(uid=os.geteuid(), gid=os.getegid())
-    # Without root's rights there is nothing to give up; but initdb refuses a user that has no name.
+    # Without root's rights there is nothing to give up; but initdb refuses a user without a name.
     if own.uid != 0 and _has_name(own.uid):
         return own
     reasons = []
@@ -50,7 +51,7 @@ def choose(folder: Path, program: Path, packages: Path) -> ServerUser:
 
 
 def _ways(own: ServerUser, paths: tuple[str, ...]) -> Iterator[ServerUser]:
-    """From the fewest rights to the most; see `run_confined`."""
+    """Ways in the order of their rights, fewest first; see `run_confined`."""
     launcher = (sys.executable, "-I", "-S", str(LAUNCHER))
     if own.uid == 0 and (user := _unprivileged()):
         names = ("--user", str(user.pw_uid), "--group", str(user.pw_gid))
@@ -74,14 +75,14 @@ def _has_name(uid: int) -> bool:
 
 
 def _hand_over(folder: Path, way: ServerUser) -> str:
-    """Give the folder with all that is in it to the way's user; why that cannot be, or ""."""
+    """Gives the folder with all its content to the way's user; returns why that is impossible, or ""."""
     if folder.stat().st_uid == way.uid:
         return ""
     try:
         for path, _, files in os.walk(folder, topdown=False):
             for name in files:
                 os.chown(os.path.join(path, name), way.uid, way.gid, follow_symlinks=False)
-            # Last, so that a hand-over that was cut short is done again.
+            # Last, so that an interrupted hand-over is repeated.
             os.chown(path, way.uid, way.gid)
     except OSError:
         return f"{folder} belongs to user {folder.stat().st_uid} and cannot be given to user {way.uid}"
@@ -89,13 +90,15 @@ def _hand_over(folder: Path, way: ServerUser) -> str:
 
 
 def _failure(command: list[str]) -> str:
-    """Why the command does not run; "" when it does."""
+    """Returns why the command does not run, or ""."""
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=variables.of_system(os.environ))
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
 
 
 def _nothing_works(own: ServerUser, reasons: list[str]) -> str:
-    who = "PostgreSQL refuses to run as root" if own.uid == 0 else f"PostgreSQL needs a name for user {own.uid}"
+    cause = "PostgreSQL refuses to run as root" if own.uid == 0 else f"PostgreSQL needs a name for user {own.uid}"
     tried = "; ".join(dict.fromkeys(reasons)) or f"none of the users {', '.join(UNPRIVILEGED)} exists"
     advice = "Run as an ordinary user" if own.uid == 0 else "Run as a user of /etc/passwd"
-    return f"{who}, and no way around that works here ({tried}). {advice}, or with a container's default capabilities."
+    return (
+        f"{cause}, and no way around that works here ({tried}). {advice}, or with a container's default capabilities."
+    )

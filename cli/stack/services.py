@@ -1,4 +1,4 @@
-"""The services of the embedded stack: which there are, and what each of them is told."""
+"""The services of the embedded stack, and the settings, addresses and credentials of each process."""
 
 import os
 import sys
@@ -11,18 +11,24 @@ from cli.stack.child import Program
 from cli.stack.ports import Ports
 from cli.stack.probes import grpc_ok, http_ok
 
+#: Prefix of all settings' variables.
 PREFIX = "CALOTYPE_"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A service: its module, and the names of the settings that it is given, without prefix."""
+    """A service, and what the stack sets for it."""
 
     name: str
+    #: Module that runs it.
     module: str
+    #: Names of the settings that the stack sets, without prefix.
     settings: frozenset[str]
+    #: Whether it gets a token for the object store.
     uses_storage: bool = False
+    #: Whether it gets the variables that providers read.
     calls_providers: bool = False
+    #: Whether there may be several processes of it.
     replicable: bool = True
 
 
@@ -56,10 +62,10 @@ SERVICES = (
         replicable=False,
     ),
 )
-#: Phases of stopping: nobody loses whom it still needs.
+#: Phases of stopping: no service loses another that it still needs.
 STOPPING_ORDER = (("gateway",), ("generator", "uploader"), ("job",))
 _OF_OTHERS = {"URL", "API_KEY", "GRPC_TLS_CERT", "GRPC_TLS_KEY", "GRPC_TLS_CA", "NATS_TLS_CA", "STREAM_REPLICAS"}
-#: What the stack decides itself, and what is meant for client commands: never taken from the caller's environment.
+#: Variables that the stack sets itself or that are for client commands: never taken from the caller's environment.
 _NOT_INHERITED = frozenset(
     f"{PREFIX}{name}{suffix}"
     for service in SERVICES
@@ -70,31 +76,40 @@ _NOT_INHERITED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """What services are told about the rest of the stack; settings by name, without prefix; tokens by service."""
+    """What services need to know about the rest of the stack."""
 
+    #: Settings by name, without prefix; a service gets those that it names.
     settings: Mapping[str, str]
-    #: For gRPC.
+    #: Tokens for gRPC, by service.
     tokens: Mapping[str, str]
+    #: Passwords of the broker, by user.
     nats_passwords: Mapping[str, str]
+    #: URL of the object store.
     storage_url: str
+    #: Tokens for the object store, by service.
     storage_tokens: Mapping[str, str]
+    #: `host:port` that the gateway listens at.
     http: str
+    #: Folder of all logs.
     logs: Path
+    #: Number of processes by service; 1 for a service that is not in it.
     replicas: Mapping[str, int]
-    #: Variables of the caller's environment that the generator's providers read; `*` stands for anything.
+    #: Variables of the caller's environment that the generator's providers read; `*` stands for any text.
     provider_variables: frozenset[str]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Assembled:
-    """The programs of all services, and where they are asked; `addresses` of the first replica each."""
+    """The programs of all services, and their addresses."""
 
+    #: Programs of all replicas, by service.
     programs: dict[str, list[Program]]
+    #: `host:port` for gRPC of each service's first replica; `worker` is job-service's port for workers.
     addresses: dict[str, str]
 
 
 def assemble(wiring: Wiring, ports: Ports) -> Assembled:
-    """Give every replica its ports and settings."""
+    """Makes the programs of all replicas, each with its ports and settings. Raises `NoFreePort`."""
     listens: dict[str, list[dict[str, str]]] = {}
     for service in SERVICES:
         count = wiring.replicas.get(service.name, 1)
@@ -115,7 +130,7 @@ def assemble(wiring: Wiring, ports: Ports) -> Assembled:
 
 
 def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
-    """What the service shows to others; it is given those that it has a setting for."""
+    """Settings with the service's credentials; it gets those that it names."""
     return {
         "GRPC_TOKEN": wiring.tokens.get(service.name, ""),
         "NATS_PASSWORD": wiring.nats_passwords.get(service.name, ""),
@@ -123,16 +138,16 @@ def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
 
 
 def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:
-    found = {
+    addresses = {
         name: f"127.0.0.1:{ports.take(f'{service.name}-{number}-{name.lower()}')}"
         for name in ("GRPC_LISTEN", "WORKER_LISTEN", "ADMIN_LISTEN")
         if name in service.settings
     }
-    return found | ({"HTTP_LISTEN": http} if "HTTP_LISTEN" in service.settings else {})
+    return addresses | ({"HTTP_LISTEN": http} if "HTTP_LISTEN" in service.settings else {})
 
 
 def _target(listens: list[dict[str, str]], name: str) -> str:
-    """What a gRPC client connects to: with several replicas the first that answers."""
+    """Target of a gRPC client: of several replicas, the first that responds."""
     addresses = [listen[name] for listen in listens]
     return addresses[0] if len(addresses) == 1 else f"ipv4:{','.join(addresses)}"
 
@@ -147,7 +162,7 @@ def _program(service: Service, number: int, settings: Mapping[str, str], wiring:
         environment["STORAGE_EMULATOR_TOKEN"] = wiring.storage_tokens[service.name]
     return Program(
         name=name,
-        # -P: a folder of the same name in the caller's folder must not be taken for a service.
+        # -P: a folder of that name in the working directory must not be taken for the service.
         command=(sys.executable, "-P", "-m", service.module),
         environment=environment,
         log=wiring.logs / f"{name}.log",
@@ -156,29 +171,29 @@ def _program(service: Service, number: int, settings: Mapping[str, str], wiring:
 
 
 def tuning_of(service: Service) -> frozenset[str]:
-    """The service's settings that its caller may give; the stack's wiring is not among them."""
+    """Names of the service's variables that the caller may set: all that the stack does not set itself."""
     return variables.settings_of(service.module) - _NOT_INHERITED
 
 
 def _inherited(service: Service, provider_variables: frozenset[str]) -> dict[str, str]:
-    """Of the caller's environment what the service reads; only the generator gets what its providers read."""
-    own = provider_variables if service.calls_providers else frozenset()
-    kept = variables.of_service(os.environ, tuning_of(service) | own)
+    """The caller's variables that the service reads; only the generator gets those that providers read."""
+    of_providers = provider_variables if service.calls_providers else frozenset()
+    inherited = variables.of_service(os.environ, tuning_of(service) | of_providers)
     direct = {
-        name: ",".join(filter(None, [kept.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
+        name: ",".join(filter(None, [inherited.get(name), "127.0.0.1,localhost"])) for name in ("NO_PROXY", "no_proxy")
     }
-    return kept | direct | {"PYTHONPATH": source_path(kept), "PYTHONUNBUFFERED": "1"}
+    return inherited | direct | {"PYTHONPATH": source_path(inherited), "PYTHONUNBUFFERED": "1"}
 
 
 def source_path(environment: Mapping[str, str]) -> str:
-    """A PYTHONPATH under which the code that runs now is found again, wherever it lies."""
+    """A PYTHONPATH with which another process finds this source tree."""
     root = Path(__file__).parents[2]
     return os.pathsep.join(filter(None, [str(root), str(root / "proto"), environment.get("PYTHONPATH")]))
 
 
 def _readiness(settings: Mapping[str, str]) -> Callable[[], bool]:
-    """How a replica is asked whether it is ready."""
-    # job-service answers whoever asks for its health on its second port alone.
+    """How to check whether a replica is ready."""
+    # job-service answers health checks without a credential on its second port alone.
     if address := settings.get("WORKER_LISTEN") or settings.get("GRPC_LISTEN"):
         return lambda: grpc_ok(address)
     ready = f"http://{settings['HTTP_LISTEN']}/readyz"

@@ -1,4 +1,4 @@
-"""What a running stack tells others: `stack.json` for clients, `processes.json` to find what a killed stack left."""
+"""Files about a running stack: `stack.json` for clients, `processes.json` to find what a killed stack left."""
 
 import json
 import signal
@@ -13,7 +13,7 @@ import psutil
 from cli.errors import CommandFailed, ExitCode
 from cli.stack.keys import write_private
 
-#: Systems tell a process's start to about a hundredth of a second; a number used anew differs by far more.
+#: Systems report a process's start to about 0.01 s; that of another process with its number differs by far more.
 SAME_START_SECONDS = 1.0
 SUPERVISOR = "supervisor"
 #: How long a process of an earlier stack may take to end after a signal, and after it was killed.
@@ -23,37 +23,49 @@ KILLED_SECONDS = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class StackState:
-    """The content of `stack.json`; addresses are `host:port`."""
+    """The content of `stack.json`."""
 
+    #: URL of the gateway.
     http: str
+    #: `host:port` of each service's first replica; `worker` is job-service's port for workers.
     grpc: dict[str, str]
+    #: The services' database, with user and password.
     database_url: str
-    #: For the operator, who may do everything there, and for who asks how the server does.
+    #: The broker, for the user `operator`, who may do everything.
     nats_url: str
+    #: The broker, for the user `monitor`, who may read the server's health and settings.
     nats_monitor_url: str
+    #: The object store.
     storage_url: str
+    #: URL that public objects' names are appended to.
     public_base_url: str
+    #: Public bucket.
     bucket: str
+    #: Bucket of images that are not published yet.
     staging_bucket: str
+    #: Key of the tenant `default`.
     api_key: str
+    #: Key of the operator.
     operator_key: str
+    #: Token for the gRPC API, of a client and operator.
     grpc_token: str
-    #: What services show to the object store, by service.
+    #: Tokens for the object store, by service.
     storage_tokens: dict[str, str]
+    #: Process ids of all replicas, by service or server.
     pids: dict[str, list[int]]
 
     def write(self, folder: Path) -> None:
-        """Replace the file in one step; it holds keys, so only its owner reads it."""
+        """Replaces the file in one step; only its owner can read it, as it holds keys."""
         write_private(folder / "stack.json", json.dumps(asdict(self), indent=2))
 
 
 def read_state(folder: Path) -> StackState | None:
-    """The state that stands in the folder, unless its stack is gone."""
+    """Reads the state of the folder's stack; None when no stack runs there."""
     if find_supervisor(folder) is None:
         return None
-    found = _read(folder / "stack.json")
+    content = _read(folder / "stack.json")
     try:
-        return StackState(**found) if isinstance(found, dict) else None
+        return StackState(**content) if isinstance(content, dict) else None
     except TypeError:
         return None
 
@@ -77,54 +89,56 @@ def require_state(folder: Path, *, advice: str = "start one with: calotype up") 
 
 
 def forget_state(folder: Path) -> None:
-    """Remove what tells of a running stack."""
+    """Removes the files about a running stack."""
     for name in ("stack.json", "processes.json"):
         (folder / name).unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRecord:
-    """A process that the stack started; number and start time together name it for ever."""
+    """A process that the stack started; id and start time together identify it for ever."""
 
+    #: Service or server, or `SUPERVISOR`.
     name: str
     pid: int
+    #: Seconds since the epoch.
     started: float
 
     @classmethod
     def of(cls, name: str, pid: int) -> "ProcessRecord | None":
-        """A record of a process, unless it has ended."""
+        """Makes a record of a process; None when it has ended."""
         try:
             return cls(name=name, pid=pid, started=psutil.Process(pid).create_time())
         except psutil.NoSuchProcess:
             return None
 
     def find(self) -> psutil.Process | None:
-        """The process, while it runs."""
+        """Returns the process; None when it has ended."""
         try:
-            found = psutil.Process(self.pid)
-            same = abs(found.create_time() - self.started) < SAME_START_SECONDS
-            return found if same and found.status() != psutil.STATUS_ZOMBIE else None
+            process = psutil.Process(self.pid)
+            is_same = abs(process.create_time() - self.started) < SAME_START_SECONDS
+            return process if is_same and process.status() != psutil.STATUS_ZOMBIE else None
         except psutil.NoSuchProcess:
             return None
 
 
 def write_processes(folder: Path, records: Iterable[ProcessRecord]) -> None:
-    """Note every process of the stack, its supervisor included."""
-    write_private(folder / "processes.json", json.dumps([asdict(one) for one in records], indent=1))
+    """Replaces the records of the stack's processes, its supervisor included."""
+    write_private(folder / "processes.json", json.dumps([asdict(record) for record in records], indent=1))
 
 
 def read_processes(folder: Path) -> list[ProcessRecord]:
-    """Every process that the last stack of the folder started."""
-    found = _read(folder / "processes.json")
+    """Reads the records of all processes that the folder's last stack started."""
+    content = _read(folder / "processes.json")
     try:
-        return [ProcessRecord(**one) for one in found or []]
+        return [ProcessRecord(**fields) for fields in content or []]
     except TypeError:
         return []
 
 
 def find_supervisor(folder: Path) -> psutil.Process | None:
-    """The process that keeps the folder's stack up."""
-    return next((one.find() for one in read_processes(folder) if one.name == SUPERVISOR), None)
+    """Returns the process that keeps the folder's stack running; None when no stack runs."""
+    return next((record.find() for record in read_processes(folder) if record.name == SUPERVISOR), None)
 
 
 def find_leftovers(folder: Path) -> list[tuple[str, psutil.Process]]:
@@ -162,5 +176,5 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        # Absent, or torn by a full disk: the same as no stack.
+        # Absent, or torn by a full disk: as if no stack ran.
         return None

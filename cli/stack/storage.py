@@ -1,4 +1,4 @@
-"""Embedded object storage: a server of our own with Google Cloud Storage's API, everything below one folder."""
+"""Embedded object storage: this project's server with Google Cloud Storage's API, all data in one folder."""
 
 import http.client
 import os
@@ -16,7 +16,7 @@ from cli.stack.probes import http_answer
 from cli.stack.services import source_path
 
 ALL = frozenset(Permission)
-#: As in production: each bucket has one service that writes to it, and the uploader reads what is staged.
+#: As in production: one service writes to each bucket, and the uploader reads the staging bucket.
 PUBLIC = Bucket(is_public=True, grants={"uploader": ALL})
 STAGING = Bucket(grants={"generator": ALL, "uploader": frozenset({Permission.READ})})
 
@@ -24,9 +24,9 @@ STAGING = Bucket(grants={"generator": ALL, "uploader": frozenset({Permission.REA
 def program(
     data: Path, *, log: Path, tokens: Mapping[str, str], buckets: Mapping[str, Bucket], port: int | None = None
 ) -> tuple[Program, str]:
-    """The server, and its URL; it serves public objects to anybody at `<url>/<bucket>/<object>`.
+    """The server and its URL; public objects are at `<url>/<bucket>/<object>`, without a credential.
 
-    Everything else needs a bearer token: `tokens` by the identities that buckets grant something to.
+    All other calls need a bearer token: `tokens` by the identities that buckets grant something to.
     """
     port = port or free_port()
     url = f"http://127.0.0.1:{port}"
@@ -48,12 +48,12 @@ def program(
 
 
 def answers(url: str) -> bool:
-    """Whether the server does its work: it refuses whoever shows no credential."""
-    answer = http_answer(f"{url}/storage/v1/b")
-    return answer is not None and answer[0] == http.client.UNAUTHORIZED
+    """Whether the server works: it refuses a request without a credential."""
+    response = http_answer(f"{url}/storage/v1/b")
+    return response is not None and response[0] == http.client.UNAUTHORIZED
 
 
 def may_list(url: str, bucket: str, token: str) -> bool:
     """Whether the server lets the token's identity list a bucket."""
-    answer = http_answer(f"{url}/storage/v1/b/{bucket}/o?maxResults=1", token=token)
-    return answer is not None and answer[0] == http.client.OK
+    response = http_answer(f"{url}/storage/v1/b/{bucket}/o?maxResults=1", token=token)
+    return response is not None and response[0] == http.client.OK

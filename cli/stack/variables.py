@@ -1,4 +1,4 @@
-"""Which variables of the caller's environment reach a process that `calotype up` starts; no others do."""
+"""Which variables of the caller's environment a process of `calotype up` gets; it gets no others."""
 
 import importlib
 import math
@@ -9,13 +9,13 @@ from pathlib import Path
 from common import config
 from common.variables import chosen
 
-#: What any program needs of its system.
+#: Variables that any program needs.
 SYSTEM = (
     *("HOME", "LANG", "LANGUAGE", "LC_*", "LOGNAME", "PATH", "TEMP", "TMP", "TMPDIR", "TZ", "TZDIR", "USER"),
     *("LD_LIBRARY_PATH", "DYLD_*"),
 )
 PYTHON = ("PYTHON*",)
-#: How a service reaches hosts elsewhere: a collector of traces, a vendor.
+#: Variables by which a service reaches other hosts: a collector of traces, a provider.
 NETWORK = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "GRPC_*"),
     *(f"{kind}_proxy" for kind in ("http", "https", "grpc", "all", "no")),
@@ -25,32 +25,32 @@ TELEMETRY = ("OTEL_*",)
 
 
 def of_system(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a server that is no program of ours gets."""
+    """Variables for a server of another project: PostgreSQL, NATS."""
     return chosen(environ, SYSTEM)
 
 
 def of_python(environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program of ours gets that reaches nobody."""
+    """Variables for a program of this project that connects to no other host."""
     return chosen(environ, SYSTEM + PYTHON)
 
 
 def of_service(environ: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
-    """What a service gets: the named variables beside those of the system, the network and telemetry."""
+    """Variables for a service: the named ones, and those of system, Python, network and telemetry."""
     return chosen(environ, (*SYSTEM, *PYTHON, *NETWORK, *TELEMETRY, *names))
 
 
 def settings_of(module: str) -> frozenset[str]:
-    """The variables that a service reads its settings from."""
+    """Names of the variables that hold a service's settings; `module` is the service's."""
     names: set[str] = set()
-    for one in fields(importlib.import_module(f"{module}.settings").Settings):
-        name = config.PREFIX + one.name.upper()
-        names |= {name, f"{name}_FILE"} if one.metadata.get("secret") else {name}
+    for setting in fields(importlib.import_module(f"{module}.settings").Settings):
+        name = config.PREFIX + setting.name.upper()
+        names |= {name, f"{name}_FILE"} if setting.metadata.get("secret") else {name}
     return frozenset(names)
 
 
 def of_providers(file: Path | None) -> frozenset[str]:
-    """The variables that the providers of a file read; none for a file that the generator will refuse."""
-    # Client commands start without it.
+    """Names of the variables that the providers of a file read; empty for a file that the generator will refuse."""
+    # Here, not above: client commands need none of the generator's libraries.
     from services.generator.adapters.providers import provider_file
 
     try:

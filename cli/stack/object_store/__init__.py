@@ -1,4 +1,4 @@
-"""Object storage of the embedded stack: a server of those calls of Google Cloud Storage's JSON API that are made here.
+"""Object storage of the embedded stack: the calls of Google Cloud Storage's JSON API that the services make.
 
-Run as a program; `cli.stack.storage` says with what. Everything but reading a public object needs a credential.
+Run as a program, by `cli.stack.storage`. Every call needs a credential, except reading a public object.
 """

@@ -16,15 +16,21 @@ from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, Ht
 from cli.stack.object_store.emulator_import import import_objects
 from cli.stack.object_store.store import Store
 
+#: Threads that read and write files.
 THREADS = 8
 
 
 def main() -> int:
-    """Serve until a signal ends it."""
+    """Serves until a signal ends the process; returns the exit code."""
     parser = argparse.ArgumentParser(prog="cli.stack.object_store", description=__doc__)
     parser.add_argument("--listen", required=True, help="host:port")
-    parser.add_argument("--data", required=True, type=Path, help="folder of everything that is kept")
-    parser.add_argument("--access", required=True, type=Path, help="who may do what: see cli.stack.object_store.access")
+    parser.add_argument("--data", required=True, type=Path, help="folder of all data")
+    parser.add_argument(
+        "--access",
+        required=True,
+        type=Path,
+        help="file of tokens and permissions, written by cli.stack.object_store.access",
+    )
     arguments = parser.parse_args()
     host, _, port = arguments.listen.rpartition(":")
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

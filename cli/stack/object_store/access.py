@@ -22,35 +22,39 @@ class Permission(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Bucket:
-    """Permissions in a bucket, by identity; in a public one anybody has READ."""
+    """Permissions in a bucket."""
 
+    #: Whether objects can be read without a credential.
     is_public: bool = False
+    #: Permissions by identity.
     grants: Mapping[str, Collection[Permission]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Digests (SHA-256, hexadecimal) of tokens by identity, and buckets by name. There are no other buckets."""
+    """All identities, buckets and permissions."""
 
+    #: SHA-256 of each identity's token, hexadecimal.
     token_sha256: Mapping[str, str]
+    #: Buckets by name. There are no others.
     buckets: Mapping[str, Bucket]
 
     def identify(self, authorization: str) -> str | None:
-        """The identity of a header `Authorization`; None without a known token."""
+        """Returns the identity of a header `Authorization`; None without a known token."""
         scheme, _, token = authorization.partition(" ")
-        shown = digest(token.strip())
+        token_digest = digest(token.strip())
         # Every digest is compared, each in constant time.
-        known = [name for name, kept in self.token_sha256.items() if hmac.compare_digest(kept, shown)]
-        return known[0] if known and scheme.lower() == "bearer" else None
+        matching = [name for name, expected in self.token_sha256.items() if hmac.compare_digest(expected, token_digest)]
+        return matching[0] if matching and scheme.lower() == "bearer" else None
 
     def allows(self, identity: str | None, permission: Permission, bucket: str) -> bool:
-        """Whether an identity, or None for anybody, has a permission in a bucket."""
-        known = self.buckets.get(bucket)
-        if known is None:
+        """Whether an identity has a permission in a bucket; None is a caller without a credential."""
+        settings = self.buckets.get(bucket)
+        if settings is None:
             return False
-        if known.is_public and permission is Permission.READ:
+        if settings.is_public and permission is Permission.READ:
             return True
-        return identity is not None and permission in known.grants.get(identity, ())
+        return identity is not None and permission in settings.grants.get(identity, ())
 
     def as_json(self) -> str:
         """The content of the file that `read` reads."""
@@ -58,10 +62,10 @@ class Access:
 
 
 def read(file: Path) -> Access:
-    """Read a file written by `as_json`. Raises `OSError`, `ValueError`, `KeyError` or `TypeError`."""
-    found = json.loads(file.read_text(encoding="utf-8"))
-    buckets = {name: _bucket(one) for name, one in found["buckets"].items()}
-    return Access(token_sha256=dict(found["token_sha256"]), buckets=buckets)
+    """Reads a file written by `as_json`. Raises `OSError`, `ValueError`, `KeyError` or `TypeError`."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    buckets = {name: _bucket(fields) for name, fields in content["buckets"].items()}
+    return Access(token_sha256=dict(content["token_sha256"]), buckets=buckets)
 
 
 def digest(token: str) -> str:
@@ -69,9 +73,9 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _bucket(found: Mapping[str, object]) -> Bucket:
-    grants = found["grants"]
+def _bucket(fields: Mapping[str, object]) -> Bucket:
+    grants = fields["grants"]
     if not isinstance(grants, dict):
-        raise TypeError("grants are by identity")
+        raise TypeError("grants must be an object by identity")
     parsed = {name: frozenset(map(Permission, permissions)) for name, permissions in grants.items()}
-    return Bucket(is_public=found["is_public"] is True, grants=parsed)
+    return Bucket(is_public=fields["is_public"] is True, grants=parsed)

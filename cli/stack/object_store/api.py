@@ -1,4 +1,4 @@
-"""The ASGI application: checks the host, authenticates, authorizes, routes. What is in no route is refused."""
+"""The ASGI application: checks the host, authenticates, authorizes, routes. Calls without a route are refused."""
 
 import asyncio
 import logging
@@ -25,7 +25,8 @@ from cli.stack.object_store.store import Store
 
 _LOG = logging.getLogger(__name__)
 READ, LIST, WRITE = Permission.READ, Permission.LIST, Permission.WRITE
-_PIECE = 256 * 1024
+#: Bytes of a file that are sent at once.
+_CHUNK_BYTES = 256 * 1024
 _BUCKET = ("storage", "v1", "b", None)
 _OBJECT = (*_BUCKET, "o", None)
 _UPLOAD = ("upload", "storage", "v1", "b", None, "o")
@@ -35,26 +36,29 @@ _ON_CONDITION = _COMMON | {"ifGenerationMatch"}
 
 @dataclass(frozen=True, kw_only=True)
 class Endpoint:
-    """A call: methods, path (None matches any segment), and the permission that it needs in each matched bucket.
+    """A call of the API."""
 
-    A public route needs no credential where anybody has the permission; its path may have more segments.
-    """
-
+    #: HTTP methods.
     methods: tuple[str, ...]
+    #: Segments of the path; None matches any segment.
     path: tuple[str | None, ...]
+    #: Required permissions: index of the bucket among the matched segments, and the permission in that bucket.
     needs: tuple[tuple[int, Permission], ...]
+    #: Gets the request and the matched segments.
     call: Callable[..., Awaitable[Response]]
+    #: Query parameters that it accepts.
     parameters: frozenset[str] = _COMMON
+    #: Whether it needs no credential in a public bucket; then its path may have further segments.
     is_public: bool = False
 
     def match(self, request: HttpRequest) -> list[str] | None:
-        """The segments that None matched, and all further ones; None when the request is another call."""
+        """Returns the segments that None matched, and all further ones; None for a request of another call."""
         path = request.path
         fits_length = len(path) >= len(self.path) if self.is_public else len(path) == len(self.path)
         # A path that ends with a slash names no object.
         if request.method not in self.methods or not fits_length or not path[-1]:
             return None
-        if any(k not in (None, p) for k, p in zip(self.path, path, strict=False)):
+        if any(expected not in (None, part) for expected, part in zip(self.path, path, strict=False)):
             return None
         return [part for at, part in enumerate(path) if at >= len(self.path) or self.path[at] is None]
 
@@ -69,7 +73,7 @@ class ObjectStoreApi:
         self._routes = _routes(Calls(store, access, threads))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle one request."""
+        """Handles one request."""
         assert scope["type"] == "http"
         try:
             response = await self._respond(HttpRequest(scope, receive))
@@ -122,11 +126,11 @@ class ObjectStoreApi:
     async def _send_file(self, file: BinaryIO, left: int, send: Send) -> None:
         loop = asyncio.get_running_loop()
         while left > 0:
-            piece = await loop.run_in_executor(self._threads, file.read, min(_PIECE, left))
-            if not piece:
+            chunk = await loop.run_in_executor(self._threads, file.read, min(_CHUNK_BYTES, left))
+            if not chunk:
                 raise OSError("A file is shorter than its object.")
-            left -= len(piece)
-            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            left -= len(chunk)
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 
 def _routes(calls: Calls) -> tuple[Endpoint, ...]:

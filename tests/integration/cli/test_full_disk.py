@@ -53,7 +53,7 @@ async def test_a_broker_that_refuses_writes_after_a_full_disk_is_started_again_a
 ) -> None:
     program, url = nats_program(tmp_path / "data", log=tmp_path / "nats.log")
     child, told = Child(program), list[str]()
-    supervisor = Supervisor(tell=told.append, changed=lambda: None, now=Clock())
+    supervisor = Supervisor(report=told.append, changed=lambda: None, now=Clock())
     supervisor.start(child)
     try:
         confirmed, kept = await _through_a_full_disk(child, supervisor, url)
@@ -61,7 +61,7 @@ async def test_a_broker_that_refuses_writes_after_a_full_disk_is_started_again_a
         child.stop(PATIENCE)
 
     assert kept == confirmed + 1
-    assert "cannot do its work" in told[0]
+    assert "reports that it cannot work" in told[0]
 
 
 async def _through_a_full_disk(child: Child, supervisor: Supervisor, url: str) -> tuple[int, int]:

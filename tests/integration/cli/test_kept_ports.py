@@ -45,12 +45,12 @@ def test_a_stack_that_starts_again_in_one_process_gets_its_ports_again(tmp_path:
 
 
 def test_a_process_keeps_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ports, "_MOST_KEPT", 8)
-    monkeypatch.setattr(ports, "_KEPT", {})
-    for _ in range(2 * ports._MOST_KEPT):
+    monkeypatch.setattr(ports, "_MAX_RESERVED", 8)
+    monkeypatch.setattr(ports, "_RESERVED", {})
+    for _ in range(2 * ports._MAX_RESERVED):
         ports.free_port()
-    kept = list(ports._KEPT.values())
+    kept = list(ports._RESERVED.values())
     for one in kept:
         one.close()
 
-    assert len(kept) <= ports._MOST_KEPT
+    assert len(kept) <= ports._MAX_RESERVED

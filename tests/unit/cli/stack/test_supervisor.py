@@ -61,9 +61,9 @@ def test_a_child_that_ended_is_started_again_after_a_pause(tmp_path: Path) -> No
     ended(child)
     first = child.pid
 
-    assert not watched.look(told.append)
+    assert not watched.check(told.append)
     clock.now += 0.3
-    assert watched.look(told.append)
+    assert watched.check(told.append)
 
     assert child.is_alive
     assert child.pid != first
@@ -77,9 +77,9 @@ def test_a_child_that_keeps_ending_is_started_ever_later_and_never_later_than_th
     watched = Watched(child, clock)
     ended(child)
     for _ in range(9):
-        watched.look(lambda _: None)
+        watched.check(lambda _: None)
         began = clock.now
-        while not watched.look(lambda _: None):
+        while not watched.check(lambda _: None):
             clock.now += 0.0625  # exact in binary
         pauses.append(clock.now - began)
         child.kill()
@@ -95,20 +95,20 @@ def test_a_child_that_was_healthy_is_started_again_soon(tmp_path: Path) -> None:
     watched = Watched(child, clock)
     ended(child)
     for _ in range(6):
-        watched.look(lambda _: None)
+        watched.check(lambda _: None)
         clock.now += LONGEST_PAUSE
-        watched.look(lambda _: None)
+        watched.check(lambda _: None)
         child.kill()
-    watched.look(lambda _: None)
+    watched.check(lambda _: None)
     clock.now += LONGEST_PAUSE
-    watched.look(lambda _: None)
+    watched.check(lambda _: None)
     clock.now += HEALTHY_SECONDS
     child.kill()
 
-    watched.look(lambda _: None)
+    watched.check(lambda _: None)
     clock.now += 0.3
 
-    assert watched.look(lambda _: None)
+    assert watched.check(lambda _: None)
     child.stop()
 
 
@@ -121,7 +121,7 @@ def test_a_new_process_number_is_written_down_again_when_the_disk_was_full(tmp_p
             raise OSError(28, "No space left on device")
         written.append(1)
 
-    supervisor = Supervisor(tell=told.append, changed=note, now=clock)
+    supervisor = Supervisor(report=told.append, changed=note, now=clock)
     child = Child(program(tmp_path, FOREVER))
     supervisor.start(child)
     child.kill()
@@ -141,7 +141,7 @@ def test_a_new_process_number_is_written_down_again_when_the_disk_was_full(tmp_p
 
 
 def test_whoever_does_not_end_by_itself_is_ended_after_the_grace(tmp_path: Path) -> None:
-    supervisor = Supervisor(tell=lambda _: None, changed=lambda: None)
+    supervisor = Supervisor(report=lambda _: None, changed=lambda: None)
     log = tmp_path / "some.log"
     child = Child(program(tmp_path, DEAF, is_ready=lambda: b"up" in log.read_bytes()))
     supervisor.start(child)
@@ -155,7 +155,7 @@ def test_whoever_does_not_end_by_itself_is_ended_after_the_grace(tmp_path: Path)
 
 
 def test_phases_are_stopped_one_after_the_other(tmp_path: Path) -> None:
-    supervisor = Supervisor(tell=lambda _: None, changed=lambda: None)
+    supervisor = Supervisor(report=lambda _: None, changed=lambda: None)
     first, second = (Child(program(tmp_path, FOREVER, name=name)) for name in ("first", "second"))
     supervisor.start(first)
     supervisor.start(second)
@@ -227,7 +227,7 @@ class Patient:
         pid = self.child.pid
         for _ in range(seconds):
             self.clock.now += 1
-            self.watched.look(self.told.append)
+            self.watched.check(self.told.append)
         return self.child.pid != pid
 
 
@@ -245,7 +245,7 @@ def test_a_child_that_keeps_saying_that_it_is_not_well_is_started_again(patient:
 
     assert not patient.look(seconds=int(UNWELL_SECONDS))
     assert patient.look(seconds=3)
-    assert "cannot do its work" in patient.told[0]
+    assert "reports that it cannot work" in patient.told[0]
 
 
 def test_a_child_that_is_unwell_for_a_moment_or_says_nothing_goes_on(patient: Patient) -> None:
