@@ -15,8 +15,8 @@ CANDIDATES = range(20_000, 32_000)
 #: Candidates that are tried for one port.
 TRIES = 200
 #: Reserved ports. A socket at the UDP port of the same number, which nothing else here uses, shows other processes that
-#: a port is taken before its server listens and while the server is restarted. The oldest reservations are given up when
-#: they would take more than a quarter of the open files that the process may have.
+#: a port is taken before its server listens and while the server is restarted. The oldest reservations are given up
+#: when they would take more than a quarter of the open files that the process may have.
 _RESERVED: dict[int, socket.socket] = {}
 _OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _MAX_RESERVED = 512 if _OPEN_FILES == resource.RLIM_INFINITY else min(512, _OPEN_FILES // 4)

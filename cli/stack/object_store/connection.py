@@ -1,43 +1,46 @@
-"""One HTTP connection: what uvicorn leaves open, bounded. No client holds one by doing nothing."""
+"""An HTTP connection of uvicorn with bounds, so that no idle client holds a connection for ever."""
 
 import asyncio
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: With more of them the one that was idle for the longest goes; when none is idle, the new one.
+#: Open connections. With more, the connection that was idle for the longest is closed; the new one when none is idle.
 MOST_CONNECTIONS = 400
+#: Seconds that a connection may be idle.
 IDLE_SECONDS = 300
-#: In which a request that has begun is there as a whole, and in which something of an answer is taken.
+#: Seconds in which a whole request must arrive, and seconds in which the client must read something of a response.
 REQUEST_SECONDS = 60.0
 STALLED_SECONDS = 60.0
 
 
 class HttpConnection(H11Protocol):
-    """Cut when a request does not arrive, or nothing of an answer is taken, for too long."""
+    """Closed when a request does not arrive, or nothing of a response is read, for too long."""
 
     _arrives: asyncio.TimerHandle | None = None
     _stalled: asyncio.TimerHandle | None = None
     _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client is there; its first request has to follow."""
+        """Starts to wait for the first request; closes a connection if there are too many."""
         super().connection_made(transport)
         self._idle_since = self.loop.time()
         self._expect_request()
         if len(self.connections) > MOST_CONNECTIONS:
             idle = [
-                one for one in self.connections if isinstance(one, HttpConnection) and one is not self and one.is_idle
+                other
+                for other in self.connections
+                if isinstance(other, HttpConnection) and other is not self and other.is_idle
             ]
-            min(idle, key=lambda one: one._idle_since, default=self).transport.abort()
+            min(idle, key=lambda connection: connection._idle_since, default=self).transport.abort()
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing was asked that is not answered."""
+        """Whether every request has its response."""
         return self.cycle is None or self.cycle.response_complete
 
     def data_received(self, data: bytes) -> None:
-        """A request that has begun has to end; a kept connection without one has uvicorn's time."""
+        """Limits the time of a request that has begun; uvicorn limits that of a connection without a request."""
         self._expect_request()
         super().data_received(data)
         if not self._is_arriving():
@@ -45,30 +48,30 @@ class HttpConnection(H11Protocol):
             self._arrives = None
 
     def on_response_complete(self) -> None:
-        """Nothing is asked any more, unless the next request has begun already."""
+        """Notes that the connection is idle, unless the next request has begun already."""
         self._idle_since = self.loop.time()
         super().on_response_complete()
         if self._is_arriving():
             self._expect_request()
 
     def pause_writing(self) -> None:
-        """The client takes less than is written."""
+        """Limits the time in which the client may read nothing."""
         super().pause_writing()
         self._stalled = self.loop.call_later(STALLED_SECONDS, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has caught up."""
+        """Ends that limit: the client has read."""
         _cancel(self._stalled)
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
+        """Cancels all timers."""
         _cancel(self._arrives)
         _cancel(self._stalled)
         super().connection_lost(exc)
 
     def _is_arriving(self) -> bool:
-        """Whether a part of a request is there, and not all of it."""
+        """Whether a part of a request has arrived, but not the whole."""
         state = self.conn.their_state
         return state is h11.SEND_BODY or (state is h11.IDLE and bool(self.conn.trailing_data[0]))
 

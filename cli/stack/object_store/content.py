@@ -1,4 +1,4 @@
-"""Files with the bytes of objects, under random names."""
+"""Files with the bytes of objects; a file has a random name, its content id."""
 
 import base64
 import hashlib
@@ -16,41 +16,45 @@ _FOLDERS = [f"{number:02x}" for number in range(256)]
 
 
 class Digests:
-    """MD5 and CRC32C of bytes that come in pieces, in base64."""
+    """MD5 and CRC32C of bytes that arrive in chunks, in base64."""
 
     def __init__(self) -> None:
         self._md5 = hashlib.md5(usedforsecurity=False)
         self._crc32c = google_crc32c.Checksum()
 
     def update(self, data: bytes) -> None:
-        """The next bytes."""
+        """Adds the next bytes."""
         self._md5.update(data)
         self._crc32c.update(data)
 
     @property
     def md5(self) -> str:
-        """MD5 of all so far."""
+        """MD5 of all bytes so far."""
         return base64.b64encode(self._md5.digest()).decode()
 
     @property
     def crc32c(self) -> str:
-        """CRC32C of all so far."""
+        """CRC32C of all bytes so far."""
         return base64.b64encode(self._crc32c.digest()).decode()
 
 
 class Incoming:
-    """A file that is being written, and the digests of what it has so far."""
+    """A file that is being written, and the digests of its bytes so far."""
 
     def __init__(self, path: Path) -> None:
+        #: Content id.
         self.content = path.name
+        #: The file, in the folder `incoming`.
         self.path = path
+        #: Bytes so far.
         self.size = 0
-        self._lock = threading.Lock()
+        #: Digests of the bytes so far.
         self.digests = Digests()
+        self._lock = threading.Lock()
         self._file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)  # noqa: SIM115
 
     def write(self, data: bytes) -> None:
-        """Append. Raises `ValueError` when it was discarded meanwhile."""
+        """Appends bytes. Raises `ValueError` when the file was discarded meanwhile."""
         with self._lock:
             view = memoryview(data)
             while view:
@@ -59,71 +63,71 @@ class Incoming:
         self.size += len(data)
 
     def sync(self) -> None:
-        """Bring it to disk, its entry in the folder too."""
+        """Brings the file and its entry in the folder to disk."""
         os.fsync(self._file.fileno())
         self._file.close()
         sync_folder(self.path.parent)
 
     def discard(self) -> None:
-        """Remove it, once a thread that writes has done so."""
+        """Removes the file, after a thread that writes it has finished."""
         with self._lock:
             self._file.close()
         self.path.unlink(missing_ok=True)
 
 
 class Contents:
-    """Files below a folder: `incoming` until an object has them, then `contents`."""
+    """All files: in the folder `incoming` until an object has them, then in `contents`."""
 
     def __init__(self, folder: Path) -> None:
-        self._incoming, self._kept = folder / "incoming", folder / "contents"
+        self._incoming, self._contents = folder / "incoming", folder / "contents"
         self._incoming.mkdir(mode=0o700, exist_ok=True)
-        self._kept.mkdir(mode=0o700, exist_ok=True)
+        self._contents.mkdir(mode=0o700, exist_ok=True)
         for name in _FOLDERS:
-            (self._kept / name).mkdir(mode=0o700, exist_ok=True)
-        sync_folder(self._kept)
+            (self._contents / name).mkdir(mode=0o700, exist_ok=True)
+        sync_folder(self._contents)
         sync_folder(folder)
 
     def begin(self) -> Incoming:
-        """A new file."""
+        """Begins a new file."""
         return Incoming(self._incoming / uuid4().hex)
 
     def adopt(self, file: Path) -> str:
-        """Take a file that lies elsewhere on the same file system; it stays there, too. Returns its name here."""
+        """Links a file of the same file system, which also stays where it is; returns its content id."""
         content = uuid4().hex
         os.link(file, self._incoming / content)
         return content
 
     def keep(self, content: str) -> None:
-        """An object has it now."""
+        """Moves a file from `incoming` to `contents`, since an object has it now."""
         (self._incoming / content).rename(self._path(content))
 
     def open(self, content: str) -> BinaryIO:
-        """Read one that is kept."""
+        """Opens a file that an object has."""
         return self._path(content).open("rb")
 
     def remove(self, content: str) -> None:
-        """No object has it any more."""
+        """Removes a file that no object has any more."""
         self._path(content).unlink(missing_ok=True)
 
     def incoming(self) -> Iterator[str]:
-        """Files that an earlier process left there."""
+        """Content ids of the files that an earlier process left in `incoming`."""
         return (path.name for path in list(self._incoming.iterdir()))
 
     def discard(self, content: str) -> None:
-        """Remove what was never finished."""
+        """Removes a file that was never finished."""
         with suppress(FileNotFoundError):
             (self._incoming / content).unlink()
 
     def sync_incoming(self) -> None:
-        """Bring the entries of what was adopted to disk."""
+        """Brings the entries of adopted files to disk."""
         sync_folder(self._incoming)
 
     def _path(self, content: str) -> Path:
-        return self._kept / content[:2] / content
+        return self._contents / content[:2] / content
 
 
 def sync_folder(folder: Path) -> None:
-    """Bring a folder's entries to disk."""
+    """Brings a folder's entries to disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The description of an object that a client sends with its bytes, or in place of a copy's."""
+"""The description of an object, which a client sends with the bytes or for a copy."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from typing import Any
 
 from cli.stack.object_store.http import ApiError
 
-#: Bytes of an object's own metadata, as in Google Cloud Storage.
-MOST_METADATA = 8 * 1024
-#: Fields with digests, by kind.
+#: Largest size of an object's metadata in bytes, as in Google Cloud Storage.
+METADATA_BYTES = 8 * 1024
+#: Fields that hold digests, by kind of digest.
 DIGESTS = {"crc32c": "crc32c", "md5": "md5Hash"}
-# What is sent as a header of an answer.
+# Values that are sent as headers of responses.
 _VALUE = re.compile(r"[\x20-\x7e]{0,256}")
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
@@ -19,23 +19,30 @@ _TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*")
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """Name, how it is served, digests (in base64, by kind) that the bytes must have; what was not given is empty."""
+    """What a client says about an object; fields that it leaves out are empty."""
 
+    #: Name in the bucket.
     name: str = ""
+    #: Header `Content-Type` of responses.
     content_type: str = ""
+    #: Header `Cache-Control` of responses.
     cache_control: str = ""
+    #: Metadata of the client's choice.
     metadata: Mapping[str, str] = field(default_factory=dict)
+    #: Digests that the bytes must have, by kind, in base64.
     digests: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_description(found: Mapping[str, Any]) -> Description:
-    """A description as the API's JSON has it. Raises `ApiError`."""
-    name, metadata = found.get("name") or "", found.get("metadata") or {}
-    values = {key: found.get(key) or "" for key in ("contentType", "cacheControl", *DIGESTS.values())}
-    if not isinstance(name, str) or not all(isinstance(one, str) and _VALUE.fullmatch(one) for one in values.values()):
+def parse_description(fields: Mapping[str, Any]) -> Description:
+    """Parses a description from the API's JSON. Raises `ApiError`."""
+    name, metadata = fields.get("name") or "", fields.get("metadata") or {}
+    values = {key: fields.get(key) or "" for key in ("contentType", "cacheControl", *DIGESTS.values())}
+    if not isinstance(name, str) or not all(
+        isinstance(value, str) and _VALUE.fullmatch(value) for value in values.values()
+    ):
         raise ApiError(400, "The description of the object is not valid.")
     if not _is_metadata(metadata):
-        raise ApiError(400, f"The metadata is not valid, or has more than {MOST_METADATA} bytes.")
+        raise ApiError(400, f"The metadata is not valid, or has more than {METADATA_BYTES} bytes.")
     return Description(
         name=name,
         content_type=values["contentType"],
@@ -45,10 +52,10 @@ def parse_description(found: Mapping[str, Any]) -> Description:
     )
 
 
-def _is_metadata(found: object) -> bool:
-    if not isinstance(found, dict):
+def _is_metadata(candidate: object) -> bool:
+    if not isinstance(candidate, dict):
         return False
-    for key, value in found.items():
+    for key, value in candidate.items():
         if not (_KEY.fullmatch(key) and isinstance(value, str) and _TEXT.fullmatch(value)):
             return False
-    return sum(len(key) + len(value.encode()) for key, value in found.items()) <= MOST_METADATA
+    return sum(len(key) + len(value.encode()) for key, value in candidate.items()) <= METADATA_BYTES

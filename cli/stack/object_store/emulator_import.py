@@ -1,7 +1,7 @@
-"""Imports the objects of a data folder that fake-gcs-server wrote: files by name below a folder per bucket.
+"""Imports the objects of a data folder of fake-gcs-server: a folder per bucket, with a file per object at its name.
 
-Its metadata is in an extended attribute, or in a file beside the object where the file system has no attributes. A file
-is removed after its object was imported; after a crash in between it is found again, and the imported object stays.
+The metadata is in an extended attribute, or in a file beside the object where the file system has no attributes. A file
+is removed after its object was imported; after a crash in between it is imported again, and the first import stays.
 """
 
 import json
@@ -18,32 +18,33 @@ from cli.stack.object_store.index import StoredObject
 from cli.stack.object_store.store import Store
 
 _ATTRIBUTE, _BESIDE, _OF_BUCKET = "user.metadata", ".metadata", ".bucketMetadata"
-_AT_ONCE = 500
-#: Where nothing else says it, as on systems whose extended attributes Python does not read.
+#: Objects that are imported in one transaction.
+_BATCH = 500
+#: Content types by suffix, for files without metadata, as on systems whose extended attributes Python does not read.
 _TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 
 
 def import_objects(store: Store, folder: Path, buckets: Collection[str]) -> int:
-    """Import all objects of these buckets; returns how many there were. Raises `OSError`."""
+    """Imports all objects of these buckets; returns their number. Raises `OSError`."""
     count = 0
     for bucket in buckets:
         left = folder / bucket
         if left.is_symlink() or not left.is_dir():
             continue
-        found = _files(left)
-        while chosen := list(islice(found, _AT_ONCE)):
-            store.adopt([(file, _object(bucket, left, file)) for file in chosen if _has_name(left, file)])
-            for file in chosen:
+        files = _files(left)
+        while batch := list(islice(files, _BATCH)):
+            store.adopt([(file, _object(bucket, left, file)) for file in batch if _has_name(left, file)])
+            for file in batch:
                 file.unlink()
                 file.with_name(file.name + _BESIDE).unlink(missing_ok=True)
-            count += len(chosen)
+            count += len(batch)
         shutil.rmtree(left)
         (folder / f"{bucket}{_OF_BUCKET}").unlink(missing_ok=True)
     return count
 
 
 def _files(left: Path) -> Iterator[Path]:
-    """Files with the bytes of objects; links are none."""
+    """Yields files with the bytes of objects; links are ignored."""
     for above, _, files in os.walk(left):
         for name in files:
             file = Path(above) / name
@@ -82,20 +83,20 @@ def _object(bucket: str, left: Path, file: Path) -> StoredObject:
 
 
 def _attributes(file: Path) -> dict[str, Any]:
-    """The metadata that the emulator wrote; empty when there is none."""
+    """The metadata of a file; empty when it has none."""
     beside = file.with_name(file.name + _BESIDE)
     try:
         text = beside.read_bytes() if beside.exists() else os.getxattr(file, _ATTRIBUTE)
-        found = json.loads(text)
+        attributes = json.loads(text)
     except (OSError, ValueError, AttributeError):
-        # Not every system's Python reads such attributes.
+        # Python has no os.getxattr on every system.
         return {}
-    return found if isinstance(found, dict) else {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _digests(file: Path) -> tuple[str, str]:
     digests = Digests()
     with file.open("rb") as opened:
-        while piece := opened.read(1024 * 1024):
-            digests.update(piece)
+        while chunk := opened.read(1024 * 1024):
+            digests.update(chunk)
     return digests.md5, digests.crc32c

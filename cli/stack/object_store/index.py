@@ -1,6 +1,6 @@
 """Metadata of all objects, in SQLite: durable, in the byte order of names, changed in transactions.
 
-One connection, which no other process shares; its owner lets one thread use it at a time.
+There is one connection, which no other process shares; the caller lets one thread use it at a time.
 """
 
 import json
@@ -49,23 +49,30 @@ WHERE bucket = ? AND name >= ? AND name > ? AND (? IS NULL OR name < ?) ORDER BY
 
 
 class PreconditionFailed(Exception):
-    """The object is not of the generation that was named."""
+    """The object does not have the generation that the request names."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredObject:
-    """An object. `generation` is the time of its writing in microseconds; digests in base64, as in the API."""
+    """An object without its bytes."""
 
     bucket: str
+    #: Name in the bucket.
     name: str
+    #: Time of its writing in microseconds since the epoch, and larger than all before; 0 until it is written.
     generation: int = 0
-    #: Name of the file with its bytes, which objects may share.
+    #: Id of the file with its bytes, which objects may share.
     content: str
+    #: Bytes.
     size: int
+    #: In base64.
     md5: str
+    #: In base64.
     crc32c: str
     content_type: str
+    #: Header `Cache-Control` of responses; None for the default.
     cache_control: str | None
+    #: Metadata of the client's choice.
     metadata: Mapping[str, str]
 
 
@@ -73,7 +80,7 @@ class Index:
     """The objects of all buckets."""
 
     def __init__(self, file: Path) -> None:
-        """Open, or make. Raises `sqlite3.Error`, also when another process has it."""
+        """Opens or makes the file. Raises `sqlite3.Error`, also when another process has it open."""
         self._db = sqlite3.connect(file, timeout=0, isolation_level=None, check_same_thread=False)
         for pragma in ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = FULL"):
             self._db.execute(f"PRAGMA {pragma}")
@@ -83,29 +90,32 @@ class Index:
         [self._newest] = self._db.execute("SELECT coalesce(max(generation), 0) FROM objects").fetchone()
 
     def find(self, bucket: str, name: str) -> StoredObject | None:
-        """An object; None when there is none."""
+        """Returns an object; None when there is none."""
         row = self._db.execute(_FIND, (bucket, name)).fetchone()
         return None if row is None else _object(row)
 
     def page(self, bucket: str, *, start: str, after: str, end: str | None, limit: int) -> Sequence[StoredObject]:
-        """Objects in the order of their names' bytes: from `start` on, behind `after`, before `end`."""
+        """Returns at most `limit` objects in the byte order of names: from `start`, after `after`, before `end`."""
         rows = self._db.execute(_LIST, (bucket, start, after, end, end, limit)).fetchall()
         return [_object(row) for row in rows]
 
     def write(self, new: StoredObject, *, generation_match: int | None) -> StoredObject:
-        """Make or replace an object; durable when this returns. Raises `PreconditionFailed`."""
+        """Makes or replaces an object; durable when this returns. Raises `PreconditionFailed`.
+
+        `generation_match` is the generation that the object must have now, 0 for none; None checks nothing.
+        """
         with self._transaction():
             self._require(new.bucket, new.name, generation_match)
             return self._write(new)
 
     def write_all(self, new: Sequence[StoredObject]) -> None:
-        """Make objects, in one transaction."""
+        """Makes objects, in one transaction."""
         with self._transaction():
-            for one in new:
-                self._write(one)
+            for stored in new:
+                self._write(stored)
 
     def delete(self, bucket: str, name: str, *, generation_match: int | None) -> bool:
-        """Delete an object; False when there was none. Raises `PreconditionFailed`."""
+        """Deletes an object; returns whether there was one. Raises `PreconditionFailed`."""
         with self._transaction():
             if self.find(bucket, name) is None:
                 return False
@@ -114,30 +124,30 @@ class Index:
             return True
 
     def unused(self) -> list[str]:
-        """Files that no object has any more; repeated until `forget`."""
+        """Returns the content ids that no object has any more, until `forget`."""
         return [content for (content,) in self._db.execute("SELECT content FROM unused")]
 
     def forget(self, content: str) -> None:
-        """That file is gone; written down with the next change, as after a crash it may be repeated."""
+        """Notes that a file was removed; written with the next change, since after a crash it may be removed again."""
         self._gone.append((content,))
 
     def has(self, content: str) -> bool:
-        """Whether an object has that file."""
+        """Whether an object has that content id."""
         return self._db.execute("SELECT 1 FROM objects WHERE content = ?", (content,)).fetchone() is not None
 
     def close(self) -> None:
-        """Close the file."""
+        """Closes the file."""
         self._db.close()
 
     def _require(self, bucket: str, name: str, generation_match: int | None) -> None:
         if generation_match is None:
             return
-        there = self.find(bucket, name)
-        if (there.generation if there else 0) != generation_match:
+        current = self.find(bucket, name)
+        if (current.generation if current else 0) != generation_match:
             raise PreconditionFailed
 
     def _write(self, new: StoredObject) -> StoredObject:
-        # A clock that is set back makes no generation twice.
+        # Never the same generation twice, also when the clock is set back.
         self._newest = max(self._newest + 1, time.time_ns() // 1000)
         written = replace(new, generation=self._newest)
         self._db.execute(_WRITE, _row(written))
@@ -163,6 +173,6 @@ def _object(row: Sequence[object]) -> StoredObject:
     return StoredObject(**fields)  # type: ignore[arg-type]
 
 
-def _row(one: StoredObject) -> tuple[object, ...]:
-    values = [getattr(one, column) for column in _COLUMNS.split(", ")]
-    return (*values[:-1], json.dumps(one.metadata, ensure_ascii=False))
+def _row(stored: StoredObject) -> tuple[object, ...]:
+    values = [getattr(stored, column) for column in _COLUMNS.split(", ")]
+    return (*values[:-1], json.dumps(stored.metadata, ensure_ascii=False))

@@ -1,7 +1,7 @@
-"""Objects and their bytes, consistent after any crash: a confirmed write is there, an interrupted one is not.
+"""Objects and their bytes, consistent after any crash: a confirmed write is there, an interrupted write is not.
 
-Bytes come to disk first, then the row that makes an object of them. After a crash in between, a file without a row is
-removed at the next start; one that has a row and was not moved to its place yet is moved then.
+The bytes are brought to disk first, then the row that makes an object of them. At the next start after a crash in
+between, a file without a row is removed, and a file with a row that was not moved to `contents` yet is moved.
 """
 
 import threading
@@ -20,7 +20,7 @@ DEFAULT_TYPE = "application/octet-stream"
 
 
 class Missing(Exception):
-    """There is no such object."""
+    """The object does not exist."""
 
 
 class Store:
@@ -32,7 +32,7 @@ class Store:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        # First, as another process may have the folder.
+        # First: it fails when another process has the folder.
         self._index = Index(folder / "index.db")
         self._contents = Contents(folder)
         for content in self._contents.incoming():
@@ -43,13 +43,16 @@ class Store:
         self._remove_unused()
 
     def begin(self) -> Incoming:
-        """A file for an upload; the caller passes it to `put` or discards it."""
+        """Begins a file for an upload; the caller passes it to `put` or discards it."""
         return self._contents.begin()
 
     def put(
         self, incoming: Incoming, bucket: str, description: Description, *, generation_match: int | None
     ) -> StoredObject:
-        """Make an object of an uploaded file, which is discarded on failure. Raises `PreconditionFailed`."""
+        """Makes an object of an uploaded file, which is discarded on failure. Raises `PreconditionFailed`.
+
+        `generation_match` is the generation that the object must have now, 0 for none; None checks nothing.
+        """
         try:
             valid_name(description.name)
             incoming.sync()
@@ -87,19 +90,20 @@ class Store:
         source_generation: int | None,
         generation_match: int | None,
     ) -> StoredObject:
-        """Make an object of another's bytes; None takes all that is known of the other, too.
+        """Makes an object of another object's bytes; without a description also of the other's metadata.
 
-        Source and target are bucket and name. Raises `PreconditionFailed`, `Missing` also for another generation.
+        Source and target are bucket and name. Raises `PreconditionFailed`, and `Missing`, also when the source does not
+        have the generation `source_generation`.
         """
         with self._lock:
-            found = self._found(source)
-            if source_generation not in (None, found.generation):
+            original = self._find(source)
+            if source_generation not in (None, original.generation):
                 raise Missing
-            new = replace(found, bucket=target[0], name=valid_name(target[1]))
+            new = replace(original, bucket=target[0], name=valid_name(target[1]))
             if description is not None:
                 new = replace(
                     new,
-                    content_type=description.content_type or found.content_type,
+                    content_type=description.content_type or original.content_type,
                     cache_control=description.cache_control or None,
                     metadata=description.metadata,
                 )
@@ -108,53 +112,53 @@ class Store:
         return written
 
     def stat(self, bucket: str, name: str) -> StoredObject:
-        """The metadata of an object. Raises `Missing`."""
+        """Returns an object without its bytes. Raises `Missing`."""
         with self._lock:
-            return self._found((bucket, name))
+            return self._find((bucket, name))
 
     def open(self, bucket: str, name: str) -> tuple[StoredObject, BinaryIO]:
-        """An object and its bytes, which can be read to the end after a deletion. Raises `Missing`."""
+        """Returns an object and its bytes, which stay readable after a deletion. Raises `Missing`."""
         with self._lock:
-            found = self._found((bucket, name))
-            return found, self._contents.open(found.content)
+            stored = self._find((bucket, name))
+            return stored, self._contents.open(stored.content)
 
     def page(self, bucket: str, *, start: str, after: str, end: str | None, limit: int) -> Sequence[StoredObject]:
-        """Objects in the order of their names' bytes: from `start` on, behind `after`, before `end`."""
+        """Returns at most `limit` objects in the byte order of names: from `start`, after `after`, before `end`."""
         with self._lock:
             return self._index.page(bucket, start=start, after=after, end=end, limit=limit)
 
     def delete(self, bucket: str, name: str, *, generation_match: int | None) -> None:
-        """Delete an object. Raises `Missing` or `PreconditionFailed`."""
+        """Deletes an object. Raises `Missing` or `PreconditionFailed`."""
         with self._lock:
             if not self._index.delete(bucket, valid_name(name), generation_match=generation_match):
                 raise Missing
             self._remove_unused()
 
     def adopt(self, objects: Sequence[tuple[Path, StoredObject]]) -> None:
-        """Make objects of files that lie elsewhere on the same file system and stay there; those that exist stay."""
+        """Makes objects of files of the same file system, which also stay where they are; existing objects stay."""
         with self._lock:
-            new = [(path, one) for path, one in objects if self._index.find(one.bucket, one.name) is None]
-            adopted = [replace(one, content=self._contents.adopt(path)) for path, one in new]
+            new = [(path, stored) for path, stored in objects if self._index.find(stored.bucket, stored.name) is None]
+            adopted = [replace(stored, content=self._contents.adopt(path)) for path, stored in new]
             self._contents.sync_incoming()
             self._index.write_all(adopted)
-            for one in adopted:
-                self._contents.keep(one.content)
+            for stored in adopted:
+                self._contents.keep(stored.content)
 
     def close(self) -> None:
-        """Close the index."""
+        """Closes the index."""
         with self._lock:
             self._index.close()
 
-    def _found(self, named: tuple[str, str]) -> StoredObject:
-        bucket, name = named
-        found = self._index.find(bucket, valid_name(name))
-        if found is None:
+    def _find(self, bucket_and_name: tuple[str, str]) -> StoredObject:
+        bucket, name = bucket_and_name
+        stored = self._index.find(bucket, valid_name(name))
+        if stored is None:
             raise Missing
-        return found
+        return stored
 
     def _remove_unused(self) -> None:
         for content in self._index.unused():
-            # What cannot be removed now is tried again after the next change.
+            # A file that cannot be removed now is tried again after the next change.
             with suppress(OSError):
                 self._contents.remove(content)
                 self._index.forget(content)

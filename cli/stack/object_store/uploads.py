@@ -13,8 +13,9 @@ from python_multipart.multipart import MultipartParser
 from cli.stack.object_store.description import DIGESTS, Description, parse_description
 from cli.stack.object_store.http import LARGEST_JSON, ApiError, HttpRequest, parsed
 
-#: Smaller chunks are collected before they are written.
+#: Chunks are collected up to so many bytes before they are written.
 WRITE_BYTES = 256 * 1024
+#: Largest name or value of a part's headers in bytes.
 LARGEST_HEADER = 1024
 _WHOLE = re.compile(r"bytes (?:0-(\d{1,12})/(\d{1,12})|\*/0)")
 
@@ -48,21 +49,21 @@ class Multipart:
         except (MultipartParseError, ValueError):
             raise ApiError(400, "The boundary is not valid.") from None
 
-    def feed(self, piece: bytes) -> bytes:
-        """The bytes of the object in a chunk of the body."""
+    def feed(self, chunk: bytes) -> bytes:
+        """Parses a chunk of the body; returns the bytes of the object in it."""
         try:
-            self._parser.write(piece)
+            self._parser.write(chunk)
         except MultipartParseError:
             raise ApiError(400, "The parts of the body cannot be read.") from None
         if len(self._json) > LARGEST_JSON or self._parts > 2:
-            raise ApiError(400, "The body has other parts than a description and bytes.")
+            raise ApiError(400, "The body must have two parts: a description and bytes.")
         media, self._media = self._media, []
         return b"".join(media)
 
     def description(self) -> Description:
-        """The description in the first part, after the whole body was fed."""
+        """Returns the description in the first part, after the whole body was fed. Raises `ApiError`."""
         if not self._has_ended or self._parts != 2:
-            raise ApiError(400, "The body has no end, or not two parts.")
+            raise ApiError(400, "The body is not complete, or does not have two parts.")
         return parse_description({"contentType": self._content_type.decode("latin-1")} | parsed(bytes(self._json)))
 
     def _begin(self) -> None:
@@ -80,7 +81,7 @@ class Multipart:
 
     def _end_header(self) -> None:
         if self._header.lower() == b"content-type":
-            # The last one is that of the bytes.
+            # The last such header is that of the bytes.
             self._content_type = self._value.strip()
         self._header, self._value = b"", b""
 
@@ -94,37 +95,37 @@ class Multipart:
         self._has_ended = True
 
 
-def make_upload_id(given: Mapping[str, Any], *, generation_match: int | None) -> str:
-    """The id of a resumable upload, which the client sends with the bytes: the whole description, encoded.
+def make_upload_id(description: Mapping[str, Any], *, generation_match: int | None) -> str:
+    """Makes the id of a resumable upload: the whole description, encoded; the client sends it with the bytes.
 
-    The server keeps nothing of it. The request with the bytes needs a credential, too, and all of it is checked again.
+    The server stores nothing of it. The request with the bytes needs a credential, too, and is checked again.
     """
-    content = {"object": given, "generation_match": generation_match}
+    content = {"object": description, "generation_match": generation_match}
     return base64.urlsafe_b64encode(json.dumps(content).encode()).decode()
 
 
 def read_upload_id(upload_id: str) -> tuple[Description, int | None]:
-    """What `make_upload_id` wrote. Raises `ApiError`."""
+    """Reads an id of `make_upload_id`: description and required generation. Raises `ApiError`."""
     try:
         content = parsed(base64.b64decode(upload_id, altchars=b"-_", validate=True))
-        given, match = content["object"], content["generation_match"]
-        if not isinstance(given, dict) or not (match is None or isinstance(match, int)):
+        fields, match = content["object"], content["generation_match"]
+        if not isinstance(fields, dict) or not (match is None or isinstance(match, int)):
             raise TypeError
     except (ValueError, KeyError, TypeError):
-        raise ApiError(400, "This is not an upload that was begun here.") from None
-    return parse_description(given), match
+        raise ApiError(400, "The upload_id is not of this server.") from None
+    return parse_description(fields), match
 
 
 def content_range_size(content_range: str) -> int | None:
-    """Size by a header `Content-Range`, which must cover the whole object; None without one. Raises `ApiError`."""
+    """The size in a header `Content-Range`, which must cover the whole object; None without one. Raises `ApiError`."""
     if not content_range:
         return None
-    found = _WHOLE.fullmatch(content_range)
-    if found is None:
-        raise ApiError(400, "An upload comes in one piece here.")
-    size = int(found[2] or 0)
-    if found[1] and int(found[1]) + 1 != size:
-        raise ApiError(400, "An upload comes in one piece here.")
+    match = _WHOLE.fullmatch(content_range)
+    if match is None:
+        raise ApiError(400, "An upload must be sent in one request.")
+    size = int(match[2] or 0)
+    if match[1] and int(match[1]) + 1 != size:
+        raise ApiError(400, "An upload must be sent in one request.")
     return size
 
 
@@ -135,11 +136,11 @@ def parse_hashes(header: str) -> dict[str, str]:
 
 
 async def object_chunks(request: HttpRequest, parts: Multipart | None) -> AsyncIterator[bytes]:
-    """The bytes of the object in a request's body, in chunks of at least `WRITE_BYTES` but for the last."""
+    """Yields the object's bytes in a request's body, in chunks of at least `WRITE_BYTES` except the last."""
     waiting: list[bytes] = []
     size = 0
-    async for piece in request.chunks():
-        media = piece if parts is None else parts.feed(piece)
+    async for chunk in request.chunks():
+        media = chunk if parts is None else parts.feed(chunk)
         waiting.append(media)
         size += len(media)
         if size >= WRITE_BYTES:
