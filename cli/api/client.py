@@ -17,9 +17,9 @@ from cli.errors import CommandFailed, ExitCode
 from cli.stack.state import require_state
 
 FINAL = ("completed", "failed", "canceled")
-#: Read timeout of an event stream; longer than its heartbeat, so that a silent stream is a dead one.
+#: Read timeout of an event stream; longer than its heartbeat, so that a silent stream is a broken stream.
 STREAM_SECONDS = 40.0
-#: How long an API that has answered before may be away, and the pause between two tries.
+#: Seconds that an API may be away after it has answered once, and seconds between two tries.
 OUTAGE_SECONDS = 60.0
 RETRY_SECONDS = 1.0
 #: Statuses of a gateway that restarts, and of a proxy whose gateway is away.

@@ -35,7 +35,8 @@ from cli.errors import CommandFailed, ExitCode
     "-o",
     "output",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="File to save the image to; of several images, FILE-1, FILE-2 and so on. Without it none is saved.",
+    help="File to save the image to; several are saved as FILE-1, FILE-2 and so on. The suffix follows the image's "
+    "format. Without -o nothing is saved.",
 )
 @click.option(
     "--pay-again",

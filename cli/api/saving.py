@@ -30,8 +30,8 @@ def check_folder(output: Path) -> None:
 def save(content: bytes, output: Path, artifact: Mapping[str, Any], *, several: bool) -> None:
     """Writes an image and reports where. Raises `CommandFailed`.
 
-    `artifact` is that of the REST API. A file whose name would say another format gets the suffix of its own; one that
-    exists under that name is not replaced.
+    `artifact` is that of the REST API. The suffix of another image format is replaced by that of the image's own; a
+    file that exists under the new name stays, and the image is not saved.
     """
     named = _numbered(output, artifact["index"]) if several else output
     path = named.with_suffix(_suffix(named, artifact["content_type"]))

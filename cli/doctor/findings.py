@@ -16,6 +16,7 @@ class Level(enum.Enum):
 class Finding:
     """One line of the report."""
 
+    #: Whether it is fine, weak or broken.
     level: Level
     #: What was found, as a phrase without a period.
     fact: str

@@ -33,6 +33,7 @@ class Program:
 
     #: For messages; unique in the stack.
     name: str
+    #: Path of the executable, and arguments.
     command: tuple[str, ...]
     #: All variables; none of this process are added.
     environment: Mapping[str, str]

@@ -19,6 +19,7 @@ class Row:
 
     #: Service or server.
     name: str
+    #: Process id.
     pid: int
     #: Whether the process runs.
     alive: bool

@@ -19,6 +19,7 @@ PREFIX = "CALOTYPE_"
 class Service:
     """A service, and what the stack sets for it."""
 
+    #: For messages, ports and `--replicas`.
     name: str
     #: Module that runs it.
     module: str

@@ -100,6 +100,7 @@ class ProcessRecord:
 
     #: Service or server, or `SUPERVISOR`.
     name: str
+    #: Process id, which the system may use again later.
     pid: int
     #: Seconds since the epoch.
     started: float

@@ -17,8 +17,11 @@ STALLED_SECONDS = 60.0
 class HttpConnection(H11Protocol):
     """Closed when a request does not arrive, or nothing of a response is read, for too long."""
 
+    #: Closes the connection unless a request arrives.
     _arrives: asyncio.TimerHandle | None = None
+    #: Closes the connection unless the client reads.
     _stalled: asyncio.TimerHandle | None = None
+    #: Since when every request has its response, by the loop's clock.
     _idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

@@ -56,6 +56,7 @@ class PreconditionFailed(Exception):
 class StoredObject:
     """An object without its bytes."""
 
+    #: Name of its bucket.
     bucket: str
     #: Name in the bucket.
     name: str
@@ -69,6 +70,7 @@ class StoredObject:
     md5: str
     #: In base64.
     crc32c: str
+    #: Header `Content-Type` of responses.
     content_type: str
     #: Header `Cache-Control` of responses; None for the default.
     cache_control: str | None
