@@ -8,7 +8,7 @@ import psutil
 from cli.doctor.findings import Finding, fail, ok, warn
 from cli.stack import nats, storage
 from cli.stack.readiness import Row, check
-from cli.stack.state import StackState, describe_leftovers
+from cli.stack.state import StackState, names_of
 
 
 def examine(state: StackState, data: Path) -> Iterator[Finding]:
@@ -25,7 +25,7 @@ def examine(state: StackState, data: Path) -> Iterator[Finding]:
 def killed(leftovers: Sequence[tuple[str, psutil.Process]]) -> Finding:
     """The finding about a stack whose supervisor was killed and whose other processes still run."""
     return fail(
-        f"{describe_leftovers(leftovers)} still run; nothing starts them again when they end",
+        f"the stack was killed, and left processes that still run: {names_of(leftovers)}",
         "calotype up stops them and starts the stack again; calotype down only stops them",
     )
 

@@ -80,7 +80,7 @@ def require_state(folder: Path, *, advice: str = "start one with: calotype up") 
     elif leftovers := find_leftovers(folder):
         message = (
             f"The stack in {folder} was killed, and left processes that still run: "
-            f"{', '.join(name for name, _ in leftovers)}. Stop them with: calotype down; or stop them and start "
+            f"{names_of(leftovers)}. Stop them with: calotype down; or stop them and start "
             "again with: calotype up"
         )
     else:
@@ -151,16 +151,16 @@ def find_leftovers(folder: Path) -> list[tuple[str, psutil.Process]]:
     return [(record.name, process) for record in records if (process := record.find()) is not None]
 
 
-def describe_leftovers(leftovers: Sequence[tuple[str, psutil.Process]]) -> str:
-    """How many processes an earlier stack left, and their names."""
-    return f"{len(leftovers)} processes that an earlier stack left: {', '.join(name for name, _ in leftovers)}"
+def names_of(leftovers: Sequence[tuple[str, psutil.Process]]) -> str:
+    """Names of `find_leftovers`, for a message."""
+    return ", ".join(name for name, _ in leftovers)
 
 
 def stop_leftovers(folder: Path, report: Callable[[str], None]) -> None:
     """Stops what a killed stack left: services before servers, by a signal that they may follow, then by force."""
     leftovers = find_leftovers(folder)
     if leftovers:
-        report(f"stopping {describe_leftovers(leftovers)}")
+        report(f"stopping {len(leftovers)} processes that an earlier stack left: {names_of(leftovers)}")
     for name, process in leftovers:
         with suppress(psutil.NoSuchProcess):
             # PostgreSQL waits for its clients at SIGTERM, and ends their sessions at SIGINT.

@@ -90,7 +90,7 @@ def test_a_killed_stack_is_named_and_its_own_port_is_no_other_program(tmp_path: 
     found = list(examine(tmp_path, ""))
 
     assert not [finding for finding in found if "port 8080" in finding.fact or "no stack runs" in finding.fact]
-    [killed] = [finding for finding in found if "an earlier stack left: gateway" in finding.fact]
+    [killed] = [finding for finding in found if "left processes that still run: gateway" in finding.fact]
     assert killed.level is Level.FAIL
     assert "calotype up" in killed.advice
     assert "calotype down" in killed.advice
