@@ -1,7 +1,7 @@
 # Works with GNU make 3.81, in folders with spaces and umlauts: every path here is relative to this file.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo up test chaos fresh check format lint types imports stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
+.PHONY: help demo up test chaos fresh check format lint types imports words stubs contracts locks advisories generate lock clean run-packages dev-packages diffusers
 
 PY := .venv/bin/python
 MINUTES = 10
@@ -29,7 +29,7 @@ chaos: dev-packages ## Faults at bad moments, then a check of every promise; MIN
 fresh: ## Both commands on newly installed Debian, as in a container; Linux, root, SYSTEMS=sid COMMANDS=test choose some.
 	@PYTHONPATH=. ./.ci/python -m tests.fresh --systems "$(SYSTEMS)" --commands "$(COMMANDS)" --rights "$(RIGHTS)"
 
-check: lint types imports stubs contracts locks advisories ## Everything that CI checks, but for the tests.
+check: lint types imports words stubs contracts locks advisories ## Everything that CI checks, but for the tests.
 
 format: dev-packages ## Format the code, and mend what can be mended.
 	@$(PY) -m ruff format .
@@ -45,6 +45,9 @@ types: dev-packages
 
 imports: dev-packages
 	$(PY) -c "import sys; sys.path[:0] = ['.', 'proto']; from importlinter.cli import lint_imports_command as run; run()"
+
+words: dev-packages
+	@PYTHONPATH=. $(PY) -m tests.support.retired_words
 
 stubs: dev-packages
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(MAKE) -s generate OUT="$$fresh" \
