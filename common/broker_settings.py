@@ -10,11 +10,14 @@ from common.config import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerSettings:
-    """One field per `CALOTYPE_...` variable; the user's name is the service's."""
+    """One field per `CALOTYPE_...` variable; the broker's user has the service's name."""
 
+    #: NATS server, `nats://HOST:PORT` or `tls://HOST:PORT`.
     nats_url: str
+    #: Password of the broker's user; the user is `job`, `generator` or `uploader`, as the service.
     nats_password: str | None = field(default=None, repr=False, metadata={"secret": True})
-    #: Authorities of the broker's certificate, in PEM form; without them those of the system count.
+    #: Authorities of the broker's certificate, in PEM form; setting it requires TLS. Unset, those of the
+    #: system count.
     nats_tls_ca_file: Path | None = None
 
     def broker_tls(self) -> ssl.SSLContext | None:

@@ -20,9 +20,10 @@ REREAD_SECONDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSettings(TlsSettings):
-    """What a process that serves gRPC reads from its environment."""
+    """Settings of a process that serves gRPC."""
 
-    #: Without it, a client certificate of `grpc_tls_ca_file` is needed, and its holder may do everything.
+    #: YAML file with the identities that may call this server. Without it, every client certificate that
+    #: CALOTYPE_GRPC_TLS_CA_FILE signed may call every method; with neither, the service does not start.
     grpc_identities_file: Path | None = None
 
 

@@ -41,9 +41,9 @@ _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 @dataclass(frozen=True, kw_only=True)
 class ClientSettings(TlsSettings):
-    """What a process that calls other services reads from its environment."""
+    """Settings of a process that calls other services."""
 
-    #: Who it is, to those that it calls.
+    #: Token that the process sends with each gRPC call; read once, at the start.
     grpc_token: str | None = field(default=None, repr=False, metadata={"secret": True})
 
 

@@ -18,8 +18,11 @@ _CERT, _KEY, _CA = (f"CALOTYPE_GRPC_TLS_{name}_FILE" for name in ("CERT", "KEY",
 class TlsSettings:
     """Files in PEM form: the process's own certificate with its key, and the authorities of the other side."""
 
+    #: The process's own certificate, in PEM form; needs CALOTYPE_GRPC_TLS_KEY_FILE.
     grpc_tls_cert_file: Path | None = None
+    #: Private key of CALOTYPE_GRPC_TLS_CERT_FILE, in PEM form.
     grpc_tls_key_file: Path | None = None
+    #: Authorities in PEM form. A server requires client certificates that they signed; a client trusts them alone.
     grpc_tls_ca_file: Path | None = None
 
 

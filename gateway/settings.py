@@ -9,20 +9,20 @@ from common.grpc_client import ClientSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(ClientSettings):
-    """Each field is the environment variable `CALOTYPE_<NAME>`."""
+    """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: HOST:PORT of the HTTP API, such as 0.0.0.0:8080.
+    #: Address on which the HTTP API listens.
     http_listen: str
-    #: HOST:PORT of job-service's gRPC server.
+    #: Address of job-service's JobService.
     job_address: str
-    #: HOST:PORT where `GET /metrics` is served; None: metrics are not served.
+    #: Address on which Prometheus metrics are served, without authentication; unset, no port is opened.
     admin_listen: str | None = None
-    #: The file with tenants, digests of their API keys and limits; required unless `keyless_while_free` is set.
+    #: YAML file with the API keys; the gateway does not start without it, except in `calotype up`.
     api_keys_file: Path | None = None
-    #: Lets local requests without a key through while every provider is free; only `calotype up` sets it. Has no effect
-    #: on a gateway that listens on an address other than loopback.
+    #: Set by `calotype up` alone: local callers need no key while every provider is free. A gateway that listens on
+    #: another address than loopback requires a key nevertheless.
     keyless_while_free: bool = False
-    #: Least severe level that is logged.
+    #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line; `text` is for people.
+    #: `json` writes one JSON object per line, `text` lines for people.
     log_format: Literal["text", "json"] = "json"
