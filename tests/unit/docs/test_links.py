@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
-    *(ROOT / name for name in ("README.md", "SECURITY.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
     *(page for page in sorted((ROOT / "docs").rglob("*.md")) if "node_modules" not in page.parts),
 ]
 SOURCES = r"(?:services|gateway|common|cli|proto|tests|deploy|docs|requirements)"
@@ -45,3 +45,11 @@ def test_the_nineteen_questions_are_there_and_sixteen_name_a_path() -> None:
 
     assert (len(rows), len(answered)) == (19, 16)
     assert all("not built yet" in answer for question, answer in rows if question not in answered)
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(index.parent / path).resolve() for path in re.findall(r"\]\(([^)#]+\.md)", index.read_text("utf-8"))}
+    subjects = {page for page in (ROOT / "docs").glob("*.md") if page != index}
+
+    assert subjects - linked == set()
