@@ -1,9 +1,10 @@
-"""HTTP of which nothing leaves after a given moment: for writes that must have happened by a known time, or never.
+"""HTTP requests that send nothing after a deadline: for writes that happen by a known time, or never.
 
-A timeout of `requests` bounds each silence. This bounds when the last byte of a request is handed to the system, and
-what becomes of it there: a connection that is given up, or whose process dies, takes with it what was not delivered.
+A timeout of `requests` only bounds each silence. This module bounds the moment at which the last byte of a request is
+handed to the operating system, and how long the system keeps it: a connection that is closed, or whose process dies,
+drops its undelivered bytes.
 
-An answer whose head broke off is none: the library below would take what came of it for all of it.
+A response whose head is cut off is an error: the HTTP library would take the part that arrived for the whole.
 """
 
 import socket
@@ -20,14 +21,15 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ProtocolError
 
-#: Seconds that the system goes on to offer what the other side does not take; by itself, though the process is frozen.
+#: Seconds for which the operating system retransmits unacknowledged data, even while this process is frozen.
 UNTAKEN_SECONDS = 10.0
-# Closed at once, and what is not delivered yet is dropped.
+# SO_LINGER on, 0 seconds: close at once and drop undelivered data.
 _ABORT = struct.pack("ii", 1, 0)
 _WITHOUT_BODY = frozenset({204, 304})
 
 
 class _Operation(threading.local):
+    #: Deadline of this thread's requests on the monotonic clock.
     ends_at = inf
 
 
@@ -36,8 +38,8 @@ _operation = _Operation()
 
 @contextmanager
 def within(ends_at: float) -> Iterator[None]:
-    """Let requests of this thread send nothing after that moment (monotonic clock). Raises `TimeoutError` past it."""
-    _must_be_before(ends_at)
+    """Sets the deadline (monotonic clock) of this thread's requests. Raises `TimeoutError` when it has passed."""
+    _seconds_until(ends_at)
     _operation.ends_at = ends_at
     try:
         yield
@@ -46,15 +48,15 @@ def within(ends_at: float) -> Iterator[None]:
 
 
 class BoundedAdapter(HTTPAdapter):
-    """Mount it on a session whose requests are made `within` bounds."""
+    """An adapter for sessions whose requests are made inside `within`."""
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """Pools of bounded connections."""
+        """Sets up pools of bounded connections."""
         super().init_poolmanager(*arguments, socket_options=_socket_options(), **options)
         self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, proxy: str, **options: Any) -> Any:
-        """The same behind a proxy."""
+        """Returns a manager of bounded connections through a proxy."""
         manager = super().proxy_manager_for(proxy, socket_options=_socket_options(), **options)
         manager.pool_classes_by_scheme = _POOLS
         return manager
@@ -65,7 +67,7 @@ class _Connection(HTTPConnection):
         _bounded_send(self, super().send, data)
 
     def getresponse(self) -> Any:
-        return _whole(super().getresponse())
+        return _checked(super().getresponse())
 
 
 class _SecureConnection(HTTPSConnection):
@@ -73,7 +75,7 @@ class _SecureConnection(HTTPSConnection):
         _bounded_send(self, super().send, data)
 
     def getresponse(self) -> Any:
-        return _whole(super().getresponse())
+        return _checked(super().getresponse())
 
 
 class _Pool(HTTPConnectionPool):
@@ -90,27 +92,31 @@ _POOLS = {"http": _Pool, "https": _SecurePool}
 def _bounded_send(connection: Any, send: Any, data: Any) -> None:
     if connection.sock is None:
         connection.connect()
-    left = _must_be_before(_operation.ends_at)
-    if left < inf:
-        # Sending all of it is bounded by one timeout of the socket, however slowly it is taken.
-        connection.sock.settimeout(left)
+    seconds_left = _seconds_until(_operation.ends_at)
+    if seconds_left < inf:
+        # The socket timeout bounds the whole of `sendall`, however slowly the other side reads.
+        connection.sock.settimeout(seconds_left)
     send(data)
 
 
-def _whole(answer: Any) -> Any:
-    """An answer that tells where its body ends, as all of the store's do; one whose head is cut does not."""
-    length = answer.headers.get("content-length", "")
-    if answer.status in _WITHOUT_BODY or answer.chunked or length.isdecimal():
-        return answer
-    answer.close()
-    raise ProtocolError("The head of an answer broke off.")
+def _checked(response: Any) -> Any:
+    """Returns a response whose head says where its body ends; all responses of the store do.
+
+    Raises `ProtocolError` for any other, as its head was cut off.
+    """
+    length = response.headers.get("content-length", "")
+    if response.status in _WITHOUT_BODY or response.chunked or length.isdecimal():
+        return response
+    response.close()
+    raise ProtocolError("The head of the response is cut off.")
 
 
-def _must_be_before(moment: float) -> float:
-    left = moment - time.monotonic()
-    if left <= 0:
+def _seconds_until(moment: float) -> float:
+    """Returns the seconds until a moment of the monotonic clock. Raises `TimeoutError` when it has passed."""
+    seconds_left = moment - time.monotonic()
+    if seconds_left <= 0:
         raise TimeoutError("The operation's time is over.")
-    return left
+    return seconds_left
 
 
 def _socket_options() -> list[tuple[int, int, int | bytes]]:

@@ -1,4 +1,4 @@
-"""How a process reaches the message broker, and what it shows there."""
+"""Settings of the connection to the message broker: address, credential, TLS."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -10,18 +10,20 @@ from common.config import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class BrokerSettings:
-    """One field per `CALOTYPE_...` variable; the broker's user has the service's name."""
+    """Broker settings from the environment, one field per `CALOTYPE_...` variable."""
 
-    #: NATS server, `nats://HOST:PORT` or `tls://HOST:PORT`.
+    #: `nats://host:port`, or `tls://host:port` for TLS.
     nats_url: str
-    #: Password of the broker's user; the user is `job`, `generator` or `uploader`, as the service.
+    #: Password of the service; the user name is the service's name. None: connect without a user.
     nats_password: str | None = field(default=None, repr=False, metadata={"secret": True})
-    #: Authorities of the broker's certificate, in PEM form; setting it requires TLS. Unset, those of the
-    #: system count.
+    #: PEM file with the authorities of the broker's certificate; setting it turns TLS on. None: those of the system.
     nats_tls_ca_file: Path | None = None
 
     def broker_tls(self) -> ssl.SSLContext | None:
-        """Checks the broker's certificate and its name; None where nothing asks for TLS. Raises `ConfigError`."""
+        """Returns a TLS context that verifies the broker's certificate and host name; None without TLS.
+
+        TLS is on with a `tls://` URL or a file of authorities. Raises `ConfigError` for an unusable file.
+        """
         authorities = self.nats_tls_ca_file
         if authorities is None and urlsplit(self.nats_url).scheme != "tls":
             return None

@@ -1,4 +1,4 @@
-"""CloudEvents in NATS's binary mode: attributes as headers, the body as it is."""
+"""CloudEvents in the binary mode of its NATS binding: attributes are headers, the body is the plain message."""
 
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -7,8 +7,11 @@ from common.tracing import traceparent
 
 
 def headers(*, event_id: str, source: str, kind: str, subject: str, parent: str | None = None) -> dict[str, str]:
-    """Headers of a protobuf message, with the trace that it belongs to: `parent`, or the current span."""
-    told = {
+    """Returns the headers of a protobuf message.
+
+    `parent` is the W3C traceparent of the message's trace; None stands for the current span.
+    """
+    attributes = {
         "ce-specversion": "1.0",
         "ce-id": event_id,
         "ce-source": source,
@@ -18,4 +21,4 @@ def headers(*, event_id: str, source: str, kind: str, subject: str, parent: str 
         "content-type": "application/protobuf",
     }
     trace = parent or traceparent()
-    return told | {"traceparent": trace} if trace else told
+    return attributes | {"traceparent": trace} if trace else attributes

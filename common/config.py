@@ -1,4 +1,4 @@
-"""Settings: a frozen dataclass per process, read once from the environment, refused in one clear line."""
+"""Settings: a frozen dataclass per process, read once from the environment; every error is one line."""
 
 import dataclasses
 import difflib
@@ -20,14 +20,14 @@ _FALSE = {"0", "false", "no", "off"}
 
 
 class ConfigError(Exception):
-    """A setting is missing, unknown or bad; the message is one line that names it."""
+    """A setting is missing, unknown or invalid; the message is one line that names the setting."""
 
 
 def load(settings: type[T], *, environ: Mapping[str, str], known: Collection[str]) -> T:
-    """Read the fields of a dataclass from `CALOTYPE_<FIELD>`.
+    """Reads the fields of a dataclass from the variables `CALOTYPE_<FIELD>`.
 
-    Field metadata: `secret` allows `..._FILE` with a path to the value; `min` and `max` bound a number. `known` are the
-    names that any process may have, without prefix. Raises `ConfigError`.
+    Field metadata: `secret` allows `..._FILE` with a path to the value; `min` and `max` bound a number. `known` holds
+    the settings of all processes, without prefix: any other `CALOTYPE_` variable is an error. Raises `ConfigError`.
     """
     _refuse_unknown(environ, known)
     hints = typing.get_type_hints(settings)
@@ -47,9 +47,9 @@ def _refuse_unknown(environ: Mapping[str, str], known: Collection[str]) -> None:
             continue
         bare = name.removeprefix(PREFIX)
         if bare not in known and bare.removesuffix("_FILE") not in known:
-            close = difflib.get_close_matches(bare, known, n=1)
-            hint = f" Did you mean {PREFIX}{close[0]}?" if close else ""
-            raise ConfigError(f"{name} is not a setting.{hint}")
+            similar = difflib.get_close_matches(bare, known, n=1)
+            suggestion = f" Did you mean {PREFIX}{similar[0]}?" if similar else ""
+            raise ConfigError(f"{name} is not a setting.{suggestion}")
 
 
 def _raw(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> str | None:
@@ -69,7 +69,7 @@ def _raw(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> str | N
 def _read(field: "dataclasses.Field[Any]", kind: Any, raw: str) -> Any:
     name = PREFIX + field.name.upper()
     shown = "the given value" if field.metadata.get("secret") else repr(raw[:80])
-    options = [one for one in typing.get_args(kind) if one is not type(None)] if _is_union(kind) else [kind]
+    options = [option for option in typing.get_args(kind) if option is not type(None)] if _is_union(kind) else [kind]
     try:
         value = _convert(options[0], raw)
     except ValueError as error:

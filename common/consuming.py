@@ -1,4 +1,4 @@
-"""Reading from JetStream: handlers say what is to become of a message, only the runner here touches it."""
+"""Consuming from JetStream: handlers return a verdict for each message; only the runner here acts on the message."""
 
 import asyncio
 import logging
@@ -15,46 +15,57 @@ from common.loops import pause_until
 from common.pulling import Subscription
 
 _LOG = logging.getLogger(__name__)
-#: Headers of a message that was put aside: why, where it was, and since when, however often it has been tried again.
+#: Headers of dead-lettered and parked messages: reason, original subject, and the time at which it was first parked.
 DEAD_REASON, DEAD_SUBJECT = "Calotype-Dead-Reason", "Calotype-Dead-Subject"
 PARKED_REASON, PARKED_SUBJECT, PARKED_AT = "Calotype-Parked-Reason", "Calotype-Parked-Subject", "Calotype-Parked-At"
-LONGEST_REASON = 500
+#: Characters of a header's value that are sent; the rest is cut off.
+MAX_HEADER_LENGTH = 500
+#: Messages that a handler gets at once.
+MAX_BATCH = 256
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A message as handlers see it."""
+    """A message as handlers get it."""
 
+    #: Subject under which the message was published.
     subject: str
+    #: Payload, as published.
     body: bytes
+    #: Headers as published; those of the broker begin with `Nats-`.
     headers: Mapping[str, str]
+    #: Position of the message in its stream, from 1.
     stream_sequence: int
+    #: Deliveries so far, this one included.
     delivered: int
 
 
 @dataclass(frozen=True)
 class Ack:
-    """Done for good."""
+    """The message is handled; the broker need not deliver it again."""
 
 
 @dataclass(frozen=True)
 class Retry:
-    """Bring it again after so many seconds."""
+    """The message is to be delivered again later."""
 
+    #: Seconds until the next delivery.
     after_seconds: float
 
 
 @dataclass(frozen=True)
 class Reject:
-    """It will never be right: to the dead letters, with the reason."""
+    """The message can never be handled; it moves to the dead letters."""
 
+    #: Why, as text for the header and the log.
     reason: str
 
 
 @dataclass(frozen=True)
 class Park:
-    """Not now and not soon: aside, where it holds up nobody and is found again, with the reason."""
+    """The message cannot be handled now or soon; it moves to the parked messages, where it blocks no other message."""
 
+    #: Why, as text for the header and the log.
     reason: str
 
 
@@ -63,23 +74,23 @@ HandleBatch = Callable[[Sequence[Message]], Awaitable[Sequence[Verdict]]]
 
 
 class WakeUps:
-    """Wake-ups: fetched, acknowledged at once, and counted; what they say does not matter.
+    """Receives wake-ups: acknowledges and counts them, and ignores their content.
 
-    Their consumer is declared by whoever publishes them.
+    Their consumer is declared by the process that publishes them.
     """
 
     def __init__(self, broker: JetStream, spec: ConsumerSpec) -> None:
         self._subscription = Subscription(broker, spec, declares=False)
 
-    async def wait(self, most: int, *, seconds: float) -> int:
-        """Wait for a hint, at most so long; returns how many came, at most `most`."""
-        messages = await self._subscription.fetch(most, wait_seconds=seconds)
+    async def wait(self, limit: int, *, seconds: float) -> int:
+        """Waits up to `seconds` for a wake-up; returns how many arrived, 0 to `limit`."""
+        messages = await self._subscription.fetch(limit, wait_seconds=seconds)
         for message in messages:
             try:
                 await message.ack()
             except FAILURES as error:
-                # The hint was heard all the same; the broker brings it again after the ack wait, which costs one look.
-                event(_LOG, logging.DEBUG, "hint.not_acknowledged", error=type(error).__name__)
+                # The wake-up was received all the same. The broker sends it again after the ack wait: one poll more.
+                event(_LOG, logging.DEBUG, "wakeup.not_acknowledged", reason=type(error).__name__)
         return len(messages)
 
 
@@ -90,33 +101,32 @@ async def consume(
     *,
     stop: asyncio.Event,
     may_fetch: Callable[[], bool] = lambda: True,
-    batch: int = 256,
     parked_subject: str,
     dead_subject: str,
 ) -> None:
-    """Hand batches to the handler and do to each message what it says, until `stop` is set.
+    """Passes batches of up to `MAX_BATCH` messages to the handler and applies its verdicts, until `stop` is set.
 
-    Messages are acknowledged after the handler returned, and the acknowledgement is confirmed. While `may_fetch` says
-    no, nothing is fetched and nothing is lost: the stream keeps it.
+    `handle` returns one verdict per message, in order. Messages are acknowledged after the handler has returned, and
+    the broker confirms the acknowledgement. While `may_fetch` returns False, messages stay in the stream.
     """
     subscription = Subscription(broker, spec)
     while not stop.is_set():
         if not may_fetch():
             await pause_until(stop, seconds=0.2)
             continue
-        messages = await subscription.fetch(batch, wait_seconds=1.0)
+        messages = await subscription.fetch(MAX_BATCH, wait_seconds=1.0)
         if messages:
-            verdicts = await handle([_seen(message) for message in messages])
+            verdicts = await handle([_read(message) for message in messages])
             await asyncio.gather(
                 *(
-                    _settle(broker, message, verdict, parked_subject=parked_subject, dead_subject=dead_subject)
+                    _apply(broker, message, verdict, parked_subject=parked_subject, dead_subject=dead_subject)
                     for message, verdict in zip(messages, verdicts, strict=True)
                 )
             )
     await subscription.close()
 
 
-async def _settle(broker: JetStream, message: Msg, verdict: Verdict, *, parked_subject: str, dead_subject: str) -> None:
+async def _apply(broker: JetStream, message: Msg, verdict: Verdict, *, parked_subject: str, dead_subject: str) -> None:
     try:
         match verdict:
             case Ack():
@@ -127,65 +137,70 @@ async def _settle(broker: JetStream, message: Msg, verdict: Verdict, *, parked_s
                 await _park(broker, message, reason, parked_subject)
                 await message.ack_sync(timeout=5)
             case Reject(reason):
-                await _bury(broker, message, reason, dead_subject)
+                await _dead_letter(broker, message, reason, dead_subject)
                 await message.term()
     except (*FAILURES, BrokerUnavailable) as error:
-        # The broker brings it again after the ack wait, and the handler must bear that anyway.
-        event(_LOG, logging.WARNING, "message.not_settled", subject=message.subject, error=type(error).__name__)
-    except Exception:  # noqa: BLE001 - no message may end the reading of the others
+        # The broker delivers the message again after the ack wait; handlers must accept repeats anyway.
+        event(_LOG, logging.WARNING, "message.not_settled", subject=message.subject, reason=type(error).__name__)
+    except Exception:  # noqa: BLE001 - one message must not stop the consumer
         _LOG.exception("message.not_settled", extra={"subject": message.subject})
 
 
 async def _park(broker: JetStream, message: Msg, reason: str, parked_subject: str) -> None:
-    seen = _seen(message)
-    headers = passed_on(seen.headers) | {
+    original = _read(message)
+    headers = passed_on(original.headers) | {
         PARKED_REASON: one_line(reason),
-        PARKED_SUBJECT: seen.subject,
-        PARKED_AT: seen.headers.get(PARKED_AT) or datetime.now(UTC).isoformat(),
+        PARKED_SUBJECT: original.subject,
+        PARKED_AT: original.headers.get(PARKED_AT) or datetime.now(UTC).isoformat(),
     }
-    message_id = f"parked-{message.metadata.stream}-{seen.stream_sequence}"
-    await broker.publish(parked_subject, seen.body, message_id=message_id, headers=headers)
-    event(_LOG, logging.WARNING, "message.parked", subject=seen.subject, reason=reason)
+    message_id = f"parked-{message.metadata.stream}-{original.stream_sequence}"
+    await broker.publish(parked_subject, original.body, message_id=message_id, headers=headers)
+    event(_LOG, logging.WARNING, "message.parked", subject=original.subject, reason=reason)
 
 
-async def _bury(broker: JetStream, message: Msg, reason: str, dead_subject: str) -> None:
-    seen = _seen(message)
-    message_id = f"dead-{message.metadata.stream}-{seen.stream_sequence}"
+async def _dead_letter(broker: JetStream, message: Msg, reason: str, dead_subject: str) -> None:
+    original = _read(message)
     await bury(
-        broker, seen.body, seen.headers, subject=seen.subject, reason=reason, to=dead_subject, message_id=message_id
+        broker,
+        original.body,
+        original.headers,
+        subject=original.subject,
+        reason=reason,
+        to=dead_subject,
+        message_id=f"dead-{message.metadata.stream}-{original.stream_sequence}",
     )
 
 
 async def bury(
     broker: JetStream, body: bytes, headers: Mapping[str, str], *, subject: str, reason: str, to: str, message_id: str
 ) -> None:
-    """Put a message of a subject among the dead ones. Raises `BrokerUnavailable`."""
-    told = passed_on(headers) | {DEAD_REASON: one_line(reason), DEAD_SUBJECT: subject}
+    """Publishes a message that came under `subject` to the dead letters, at `to`. Raises `BrokerUnavailable`."""
+    dead_headers = passed_on(headers) | {DEAD_REASON: one_line(reason), DEAD_SUBJECT: subject}
     try:
-        await broker.publish(to, body, message_id=message_id, headers=told)
+        await broker.publish(to, body, message_id=message_id, headers=dead_headers)
     except MessageTooLarge:
-        # It came with fewer headers, and just fitted. What it was about is worth more than nothing.
-        cut = told | {DEAD_REASON: one_line(f"(its {len(body)} bytes did not fit) {reason}")}
-        await broker.publish(to, b"", message_id=message_id, headers=cut)
+        # The message just fitted with its own headers. Its headers alone still say what it was about.
+        dead_headers[DEAD_REASON] = one_line(f"(its {len(body)} bytes did not fit) {reason}")
+        await broker.publish(to, b"", message_id=message_id, headers=dead_headers)
     event(_LOG, logging.ERROR, "message.buried", subject=subject, reason=reason)
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
-    """A message's own headers, for one that holds the same; without the broker's, and fit to be sent again."""
+    """Returns the headers for a copy of a message: without those of the broker, each value fit for sending."""
     return {name: one_line(value) for name, value in headers.items() if not name.startswith("Nats-")}
 
 
-def one_line(words: str) -> str:
-    """Words as a header bears them."""
-    return " ".join(words.encode("ascii", "backslashreplace").decode().split())[:LONGEST_REASON]
+def one_line(text: str) -> str:
+    """Returns a text fit for a header: ASCII with other characters escaped, one line, up to `MAX_HEADER_LENGTH`."""
+    return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:MAX_HEADER_LENGTH]
 
 
-def _seen(message: Msg) -> Message:
-    about = message.metadata
+def _read(message: Msg) -> Message:
+    metadata = message.metadata
     return Message(
         subject=message.subject,
         body=message.data,
         headers={name: str(value) for name, value in (message.headers or {}).items()},
-        stream_sequence=about.sequence.stream,
-        delivered=about.num_delivered,
+        stream_sequence=metadata.sequence.stream,
+        delivered=metadata.num_delivered,
     )

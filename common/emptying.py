@@ -1,4 +1,4 @@
-"""Emptying folders of a bucket that somebody hands out, page after page for as long as some are due."""
+"""Deletion of bucket folders: claims the folders that are due, page by page, and deletes their objects."""
 
 import asyncio
 import logging
@@ -15,30 +15,36 @@ from common.loops import pause_until, run_every
 from common.object_store import StorageDenied, StorageUnavailable
 
 _LOG = logging.getLogger(__name__)
-#: Folders of a page: all of them are emptied side by side.
+#: Folders of a page; they are emptied concurrently.
 PAGE = 64
-#: Behind the hints: folders are asked for so often.
+#: Seconds between two polls for due folders when no wake-up arrives.
 POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Folder:
-    """A folder that is to be emptied, held under a token until it comes up again."""
+    """A folder to be emptied, under a lease; when the lease ends, the folder is due again."""
 
+    #: Id of the deletion.
     id: str
+    #: Prefix of the object names; ends with `/`.
     prefix: str
+    #: Token under which this worker holds the folder.
     lease_token: str
 
 
 class ClaimFolders(Protocol):
-    """Hands out folders that are due, at most one per token, and takes note of those that were seen empty."""
+    """Claims due folders, and reports those that were found empty."""
 
     async def __call__(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
-        """Raises `ServiceError` when it cannot be answered: what was emptied comes up again then."""
+        """Returns up to one due folder per token, and closes the deletions of the folders in `emptied`.
+
+        Raises `ServiceError` when the call gets no response; the emptied folders are then due again later.
+        """
 
 
 class Emptier:
-    """Empties what it is given. A folder that cannot be emptied now comes up again by itself."""
+    """Empties the folders that it claims. A folder that cannot be emptied now is due again when its lease ends."""
 
     def __init__(
         self,
@@ -57,10 +63,10 @@ class Emptier:
         self._stop = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Empty until told to stop."""
+        """Empties folders until `stop` is set."""
         self._stop, woken = stop, asyncio.Event()
-        hear = partial(self._hear, woken)
-        listening = asyncio.create_task(run_every("deletions.hints", hear, interval=0.0, stop=stop))
+        wait = partial(self._wait_for_wakeup, woken)
+        listening = asyncio.create_task(run_every("deletions.wakeups", wait, interval=0.0, stop=stop))
         try:
             await run_every("deletions", self.run_once, interval=POLL_SECONDS, wake=woken, stop=stop)
         finally:
@@ -68,39 +74,42 @@ class Emptier:
             await asyncio.gather(listening, return_exceptions=True)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Empty folders until none is due; returns counts. A page of which nothing could be emptied raises."""
+        """Empties folders until none is due; returns counts.
+
+        Raises `StorageUnavailable` when no folder of a page could be emptied.
+        """
         counts = {"folders": 0, "objects": 0, "postponed": 0}
         emptied: list[Folder] = []
         while (tokens := self._tokens()) or emptied:
-            held = await self._claim(tokens, emptied=emptied)
-            if not held:
+            claimed = await self._claim(tokens, emptied=emptied)
+            if not claimed:
                 break
-            ends = await self._empty_all(held)
-            emptied = [folder for folder in held if isinstance(ends.get(folder.prefix), int)]
-            troubles = [end for end in ends.values() if not isinstance(end, int)]
-            if troubles and not emptied:
-                raise StorageUnavailable(str(troubles[0])) from troubles[0]
+            results = await self._empty_all(claimed)
+            emptied = [folder for folder in claimed if isinstance(results.get(folder.prefix), int)]
+            errors = [result for result in results.values() if not isinstance(result, int)]
+            if errors and not emptied:
+                raise StorageUnavailable(str(errors[0])) from errors[0]
             counts["folders"] += len(emptied)
-            counts["objects"] += sum(end for end in ends.values() if isinstance(end, int))
-            counts["postponed"] += len(troubles)
+            counts["objects"] += sum(result for result in results.values() if isinstance(result, int))
+            counts["postponed"] += len(errors)
         return counts
 
     def _tokens(self) -> list[str]:
         return [str(uuid4()) for _ in range(PAGE)] if self._may_begin() and not self._stop.is_set() else []
 
-    async def _empty_all(self, held: Sequence[Folder]) -> Mapping[str, int | Trouble]:
-        """How many objects there were, or the trouble, of each folder that may be emptied."""
-        for folder in held:
+    async def _empty_all(self, claimed: Sequence[Folder]) -> Mapping[str, int | Trouble]:
+        """Returns the number of deleted objects, or the error, of each folder; refuses what is no folder of a job."""
+        for folder in claimed:
             if not self._is_folder(folder.prefix):
-                event(_LOG, logging.ERROR, "deletion.refused", prefix=folder.prefix, why="it is no job's folder")
-        prefixes = [folder.prefix for folder in held if self._is_folder(folder.prefix)]
-        ends = await self._empty(prefixes)
-        denied = [prefix for prefix, end in ends.items() if isinstance(end, StorageDenied)]
+                event(_LOG, logging.ERROR, "deletion.refused", prefix=folder.prefix, reason="it is no job's folder")
+        prefixes = [folder.prefix for folder in claimed if self._is_folder(folder.prefix)]
+        results = await self._empty(prefixes)
+        denied = [prefix for prefix, result in results.items() if isinstance(result, StorageDenied)]
         if denied:
             event(_LOG, logging.ERROR, "deletion.denied", count=len(denied), prefix=denied[0])
-        return ends
+        return results
 
-    async def _hear(self, woken: asyncio.Event) -> None:
+    async def _wait_for_wakeup(self, woken: asyncio.Event) -> None:
         if self._wakeups is None:
             await pause_until(self._stop, seconds=POLL_SECONDS)
         elif await self._wakeups.wait(PAGE, seconds=POLL_SECONDS):

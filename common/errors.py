@@ -1,4 +1,4 @@
-"""One error for every gRPC answer that is a no, written as `google.rpc.Status` and read back from it."""
+"""`ServiceError`: the error of every gRPC call, written as `google.rpc.Status` and read back from it."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,35 +11,43 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 DOMAIN = "calotype"
 _DETAILS = "grpc-status-details-bin"
-#: Bytes. A status is sent as metadata, of which gRPC drops more than 8 KiB, and with it the whole error.
+#: Bytes that field violations may take. A status is sent as metadata: gRPC drops it, and the error with it, over 8 KiB.
 LARGEST_VIOLATIONS = 3000
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED)
 
 
 class DependencyUnavailable(Exception):
-    """Something that this process depends on is away; it should pass, and the message says what it is."""
+    """A dependency of this process is unavailable for now; the message names it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FieldViolation:
-    """A field that cannot be as it is."""
+    """An invalid field of a request."""
 
+    #: Path of the field, such as `request.prompt`.
     field: str
+    #: What is wrong with its value, for a person.
     description: str
 
 
-# Not frozen: the machinery of exceptions sets attributes on what it carries.
+# Not frozen: Python sets attributes such as `__traceback__` on exceptions.
 @dataclass(kw_only=True, eq=False)
 class ServiceError(Exception):
-    """An answer that is a no: gRPC status, reason of the catalogue, words for a person."""
+    """The error of a gRPC call."""
 
+    #: gRPC status code.
     status: grpc.StatusCode
+    #: Machine-readable reason, such as `JOB_NOT_FOUND`; sent as `ErrorInfo.reason`.
     reason: str
+    #: What is wrong, for a person.
     message: str
+    #: Seconds after which the call may be repeated; None: unknown.
     retry_after_seconds: float | None = None
+    #: Fields of the request that are invalid.
     field_violations: tuple[FieldViolation, ...] = ()
+    #: Further data, such as an id; sent as `ErrorInfo.metadata`.
     metadata: Mapping[str, str] = field(default_factory=dict)
-    #: Whether what was asked for is there and another tenant's; the asker is not told, the audit is.
+    #: Whether the object exists but belongs to another tenant. The caller does not learn that; the audit log does.
     hides: bool = False
 
     def __str__(self) -> str:
@@ -47,12 +55,12 @@ class ServiceError(Exception):
 
     @property
     def is_unanswered(self) -> bool:
-        """Whether nobody answered, or not in time: what was asked for may have been done all the same."""
+        """Whether the call got no response, or none in time: it may have been executed all the same."""
         return self.status in _UNANSWERED
 
 
 def to_status(error: ServiceError) -> status_pb2.Status:
-    """The rich status: exactly one ErrorInfo, then what fits."""
+    """Returns the status with its details: exactly one ErrorInfo, then those that apply to the error."""
     status = status_pb2.Status(code=error.status.value[0], message=error.message)
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=dict(error.metadata))
@@ -67,36 +75,36 @@ def to_status(error: ServiceError) -> status_pb2.Status:
         violation = error_details_pb2.PreconditionFailure.Violation(type=error.reason, description=error.message)
         details.append(error_details_pb2.PreconditionFailure(violations=[violation]))
     for detail in details:
-        # The same no is the same bytes, in whatever order its metadata came.
+        # Equal errors have equal bytes, whatever the order of their metadata.
         status.details.add().Pack(detail, deterministic=True)
     return status
 
 
 def _bad_request(violations: Iterable[FieldViolation]) -> error_details_pb2.BadRequest:
-    """The violations that fit, and how many do not."""
-    fields, left = [], 0
-    room = LARGEST_VIOLATIONS
+    """Returns the violations that fit into `LARGEST_VIOLATIONS`, and the number of those that do not."""
+    fields, omitted = [], 0
+    bytes_left = LARGEST_VIOLATIONS
     for violation in violations:
-        one = error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
-        room -= one.ByteSize()
-        if room >= 0:
-            fields.append(one)
+        entry = error_details_pb2.BadRequest.FieldViolation(field=violation.field, description=violation.description)
+        bytes_left -= entry.ByteSize()
+        if bytes_left >= 0:
+            fields.append(entry)
         else:
-            left += 1
-    if left:
-        more = error_details_pb2.BadRequest.FieldViolation(field="...", description=f"and {left} more")
-        fields.append(more)
+            omitted += 1
+    if omitted:
+        rest = error_details_pb2.BadRequest.FieldViolation(field="...", description=f"and {omitted} more")
+        fields.append(rest)
     return error_details_pb2.BadRequest(field_violations=fields)
 
 
 def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
-    """The error that the other side meant; a bare transport failure keeps its status as reason."""
+    """Returns the error that the server sent; for a failure of the transport, the reason is the status code's name."""
     code: grpc.StatusCode = error.code()
     metadata: Any = error.trailing_metadata() or ()
     for key, value in metadata:
         if key == _DETAILS:
             return _from_status(status_pb2.Status.FromString(value), code)
-    # gRPC's own words name addresses and internals; they are for the log of the caller, not for its users.
+    # Messages of gRPC itself name addresses and internals: they must not reach users.
     return ServiceError(status=code, reason=code.name, message=f"The service answered {code.name}.")
 
 
@@ -118,7 +126,8 @@ def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceErr
         message=status.message,
         retry_after_seconds=seconds,
         field_violations=tuple(
-            FieldViolation(field=one.field, description=one.description) for one in bad.field_violations
+            FieldViolation(field=violation.field, description=violation.description)
+            for violation in bad.field_violations
         ),
         metadata=dict(info.metadata),
     )

@@ -1,4 +1,4 @@
-"""Folders of a bucket, many at a time: what is in them, and how they are emptied."""
+"""Deletion of all objects in several folders of a bucket at once."""
 
 import asyncio
 from bisect import bisect_right
@@ -10,49 +10,49 @@ Trouble = StorageUnavailable | StorageDenied
 
 
 async def empty(store: ObjectStore, folders: Sequence[str]) -> Mapping[str, int | Trouble]:
-    """Delete what is in folders (their names end with `/`) until nothing is; per folder, how many objects there were.
+    """Deletes the objects of folders (names end with `/`) until none is left; returns how many each folder had.
 
-    A folder that cannot be emptied now has its trouble instead, and holds up no other.
+    For a folder that cannot be emptied now, the value is the error; the other folders are emptied all the same.
     """
-    ends: dict[str, int | Trouble] = dict.fromkeys(folders, 0)
-    left = sorted(ends)
-    while left:
+    results: dict[str, int | Trouble] = dict.fromkeys(folders, 0)
+    remaining = sorted(results)
+    while remaining:
         try:
-            found = await _names(store, left)
-        except (StorageUnavailable, StorageDenied) as trouble:
-            return ends | dict.fromkeys(left, trouble)
-        names = [(folder, name) for folder in left for name in found[folder]]
-        gone = await asyncio.gather(*(store.delete(name) for _, name in names), return_exceptions=True)
-        for (folder, _), end in zip(names, gone, strict=True):
-            before = ends[folder]
-            if isinstance(end, StorageUnavailable | StorageDenied):
-                ends[folder] = end
-            elif isinstance(end, BaseException):
-                raise end
-            elif isinstance(before, int):
-                ends[folder] = before + 1
-        left = [folder for folder in left if found[folder] and isinstance(ends[folder], int)]
-    return ends
+            names_of = await _names(store, remaining)
+        except (StorageUnavailable, StorageDenied) as error:
+            return results | dict.fromkeys(remaining, error)
+        names = [(folder, name) for folder in remaining for name in names_of[folder]]
+        deletions = await asyncio.gather(*(store.delete(name) for _, name in names), return_exceptions=True)
+        for (folder, _), deletion in zip(names, deletions, strict=True):
+            count = results[folder]
+            if isinstance(deletion, StorageUnavailable | StorageDenied):
+                results[folder] = deletion
+            elif isinstance(deletion, BaseException):
+                raise deletion
+            elif isinstance(count, int):
+                results[folder] = count + 1
+        remaining = [folder for folder in remaining if names_of[folder] and isinstance(results[folder], int)]
+    return results
 
 
 async def _names(store: ObjectStore, folders: Sequence[str]) -> dict[str, list[str]]:
-    """Names in folders, which are in order: at most a page of each.
+    """Returns up to one page of object names per folder; `folders` are sorted.
 
-    Folders that are made one after the other lie side by side, so that one list mostly has all of them.
+    Folders that were made one after the other are adjacent, so that one list mostly covers all of them.
     """
-    found: dict[str, list[str]] = {folder: [] for folder in folders}
+    names_of: dict[str, list[str]] = {folder: [] for folder in folders}
     names = await store.names_between(folders[0], _end(folders[-1]))
     for name in names:
         folder = folders[bisect_right(folders, name) - 1]
         if name.startswith(folder):
-            found[folder].append(name)
+            names_of[folder].append(name)
     if len(names) < PAGE:
-        return found
-    unseen = [folder for folder in folders if _end(folder) > names[-1]]
-    lists = await asyncio.gather(*(store.names_between(folder, _end(folder)) for folder in unseen))
-    return found | dict(zip(unseen, lists, strict=True))
+        return names_of
+    unlisted = [folder for folder in folders if _end(folder) > names[-1]]
+    lists = await asyncio.gather(*(store.names_between(folder, _end(folder)) for folder in unlisted))
+    return names_of | dict(zip(unlisted, lists, strict=True))
 
 
 def _end(folder: str) -> str:
-    """The first name behind all that a folder can have."""
+    """Returns the first name that sorts after all names of a folder."""
     return folder.removesuffix("/") + chr(ord("/") + 1)

@@ -1,4 +1,4 @@
-"""Who may call a gRPC server: an identity from a bearer token or a client's certificate, and what it may do."""
+"""Access control of a gRPC server: the caller's identity, from a bearer token or certificate, and what it may call."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -14,7 +14,7 @@ from common.grpc_tls import TlsSettings, server_credentials
 from common.identities import WHERE, Identities, Identity
 from common.loops import run_every
 
-#: Seconds after which a change of the identities file is seen.
+#: Seconds between two checks of the identities file for changes.
 REREAD_SECONDS = 2.0
 
 
@@ -22,77 +22,82 @@ REREAD_SECONDS = 2.0
 class ServerSettings(TlsSettings):
     """Settings of a process that serves gRPC."""
 
-    #: YAML file with the identities that may call this server. Without it, every client certificate that
-    #: CALOTYPE_GRPC_TLS_CA_FILE signed may call every method; with neither, the service does not start.
+    #: YAML file of the callers and their roles (`common.identities`). None: `grpc_tls_ca_file` must be set, and every
+    #: client with a certificate of these authorities may call every method.
     grpc_identities_file: Path | None = None
 
 
 class AccessPolicy(Protocol):
-    """Says in words why a caller may not do this; None when it may."""
+    """Decides whether a caller may make a call."""
 
     def __call__(
         self, method: str, request: Any, *, roles: Collection[str], tenants: Collection[str] | None
     ) -> str | None:
-        """`method` is `/package.Service/Method`; `request` None is not received yet; `tenants` None is every tenant."""
+        """Returns why the caller may not make this call, as text for a person; None when it may.
+
+        `method` is `/package.Service/Method`. `request` None: the message is not received yet. `tenants` None: the
+        caller may act for every tenant.
+        """
 
 
 class Authorizer:
-    """Decides about each call by who makes it."""
+    """Identifies the caller of each call and applies the access policy."""
 
     def __init__(self, identities: Identities, policy: AccessPolicy) -> None:
         self.identities = identities
         self._policy = policy
 
     def admit(self, identity: Identity, method: str, request: Any) -> None:
-        """Raises `ServiceError` PERMISSION_DENIED unless the identity may ask just this.
+        """Raises `ServiceError` PERMISSION_DENIED unless the identity may make this call.
 
-        Without a request, which is not received yet: unless it may call the method at all.
+        With `request` None, which is not received yet: unless it may call the method at all.
         """
-        why_not = self._policy(method, request, roles=identity.roles, tenants=identity.tenants)
-        if why_not is not None:
+        objection = self._policy(method, request, roles=identity.roles, tenants=identity.tenants)
+        if objection is not None:
             raise ServiceError(
                 status=grpc.StatusCode.PERMISSION_DENIED,
                 reason="PERMISSION_DENIED",
-                message=f"{identity.name} may not do this: {why_not}",
+                message=f"{identity.name} may not do this: {objection}",
             )
 
     def identify(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:
-        """Who calls. Raises `ServiceError` UNAUTHENTICATED.
+        """Returns the caller's identity. Raises `ServiceError` UNAUTHENTICATED.
 
-        A token before a certificate: what is shown with the call says more than what the connection has.
+        A token wins over a certificate: the token belongs to the call, the certificate to the whole connection.
         """
-        shown = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
-        if shown:
-            return self._of_header(shown)
+        headers = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        if headers:
+            return self._of_header(headers)
         names = _certificate_names(context.auth_context())
         if names:
             return _known(self.identities.of_certificate(names), "The certificate is not known to this service.")
-        raise _unauthenticated("A token or a client certificate is needed: send authorization: Bearer TOKEN.")
+        raise _unauthenticated("A token or a client certificate is required: send authorization: Bearer TOKEN.")
 
-    def _of_header(self, shown: list[str | bytes]) -> Identity:
-        scheme, _, token = str(shown[0]).partition(" ")
-        if len(shown) > 1 or scheme.lower() != "bearer":
-            raise _unauthenticated("Send one token as authorization: Bearer TOKEN.")
+    def _of_header(self, headers: list[str | bytes]) -> Identity:
+        scheme, _, token = str(headers[0]).partition(" ")
+        if len(headers) > 1 or scheme.lower() != "bearer":
+            raise _unauthenticated("Send exactly one token as authorization: Bearer TOKEN.")
         return _known(self.identities.of_token(token.strip()), "The token is not known to this service.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSecurity:
-    """How a process serves gRPC: who may call it (without a guard: everybody), and its TLS (without: in the clear).
+    """Access control, audit and TLS of a gRPC server."""
 
-    `changes` says of a method whether the audit is told of its calls.
-    """
-
+    #: None: every caller that can connect may call every method.
     authorizer: Authorizer | None = None
+    #: Whether a method, `/package.Service/Method`, changes something, so that the audit log gets each of its calls.
     changes: Callable[[str], bool] = lambda method: True
+    #: None: no TLS.
     credentials: grpc.ServerCredentials | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Follow changes of the identities file until `stop` is set."""
+        """Reloads the identities file when it changes, until `stop` is set."""
         if self.authorizer is not None:
             await run_every("identities", self.authorizer.identities.run_once, interval=REREAD_SECONDS, stop=stop)
 
 
+#: No access control and no TLS.
 OPEN = ServerSecurity()
 
 
@@ -103,10 +108,10 @@ def server_security(
     policy: AccessPolicy,
     changes: Callable[[str], bool],
 ) -> ServerSecurity:
-    """The door that the settings describe. Raises `ConfigError`, also where nothing says who may come in."""
-    # With authorities, whoever has a certificate of theirs is trusted with everything: somebody decided that.
+    """Returns the security that the settings describe. Raises `ConfigError`, also without any access control."""
+    # With authorities alone, every client with one of their certificates is trusted; the operator chose that.
     if settings.grpc_identities_file is None and settings.grpc_tls_ca_file is None:
-        raise ConfigError(f"{WHERE} is not set: the file that says who may call this service; see docs/operations.md.")
+        raise ConfigError(f"{WHERE} is not set: the file that lists who may call this service; see docs/operations.md.")
     return ServerSecurity(
         authorizer=_authorizer(settings, roles, policy), changes=changes, credentials=server_credentials(settings)
     )
@@ -118,9 +123,9 @@ def _authorizer(settings: ServerSettings, roles: Collection[str], policy: Access
     return Authorizer(Identities(settings.grpc_identities_file, roles=roles), policy)
 
 
-def _known(identity: Identity | None, otherwise: str) -> Identity:
+def _known(identity: Identity | None, message: str) -> Identity:
     if identity is None:
-        raise _unauthenticated(otherwise)
+        raise _unauthenticated(message)
     return identity
 
 
@@ -128,7 +133,8 @@ def _unauthenticated(message: str) -> ServiceError:
     return ServiceError(status=grpc.StatusCode.UNAUTHENTICATED, reason="UNAUTHENTICATED", message=message)
 
 
-def _certificate_names(facts: Any) -> list[str]:
-    """Names in the client's certificate, which the handshake has checked; its common name where it has no other."""
-    names = [*facts.get("peer_uri", ()), *facts.get("peer_dns", ())] or facts.get("x509_common_name", ())
+def _certificate_names(auth_context: Any) -> list[str]:
+    """Returns the URI and DNS names of the client's verified certificate; without any, its common name."""
+    names = [*auth_context.get("peer_uri", ()), *auth_context.get("peer_dns", ())]
+    names = names or auth_context.get("x509_common_name", ())
     return [name.decode("utf-8", "replace") for name in names]

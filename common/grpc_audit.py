@@ -1,4 +1,4 @@
-"""What the audit is told of one gRPC call."""
+"""The audit log's lines about one gRPC call."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,30 +11,36 @@ from common.errors import ServiceError
 from common.identities import Identity
 
 _DENIED = frozenset({grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED})
-#: Where no identities are known, whoever reaches the port is everybody.
+#: The actor of every call to a server without an authorizer.
 EVERYBODY = "everybody"
 
 
-# Not frozen: identity and request are known while the call is under way.
+# Not frozen: identity and request become known while the call is under way.
 @dataclass(kw_only=True)
 class AuditedCall:
-    """A call: `method` is `/package.Service/Method`; one that changes nothing is told of only when it is refused."""
+    """A gRPC call, as the audit log records it."""
 
+    #: `/package.Service/Method`.
     method: str
+    #: Address of the other end of the connection, as gRPC writes it: percent-encoded.
     peer: str
+    #: Whether the method changes something; otherwise the log gets the call only when access is denied.
     changes: bool
+    #: Whether the server identifies its callers.
     has_authorizer: bool
+    #: The caller; None until it is identified.
     identity: Identity | None = None
+    #: The request message; None until it is received.
     request: Any = None
 
     def done(self, response: Any) -> None:
-        """It was answered."""
+        """Records that the call returned a response."""
         if self.changes:
             outcome = audit.REPLAYED if getattr(response, "replayed", False) else audit.DONE
             self._record(audit.ACTION, outcome, response)
 
     def failed(self, error: BaseException) -> None:
-        """It was refused, or never answered."""
+        """Records that the call ended with an error."""
         reason = error.reason if isinstance(error, ServiceError) else type(error).__name__
         if isinstance(error, ServiceError) and (error.status in _DENIED or error.hides):
             self._record(audit.REFUSED, reason)
@@ -47,11 +53,9 @@ class AuditedCall:
         )
 
     def _actor(self) -> audit.Actor:
-        known = (
-            f"identity:{self.identity.name}" if self.identity else audit.NOBODY if self.has_authorizer else EVERYBODY
-        )
+        unidentified = audit.NOBODY if self.has_authorizer else EVERYBODY
         return audit.Actor(
-            name=known,
+            name=f"identity:{self.identity.name}" if self.identity else unidentified,
             tenant=getattr(self.request, "tenant", "") or None,
             role=",".join(sorted(self.identity.roles)) if self.identity else None,
             peer=unquote(self.peer),
@@ -59,7 +63,7 @@ class AuditedCall:
 
 
 def _object(request: Any, response: Any) -> str | None:
-    """The id of what the call was about."""
+    """Returns the id of the call's object: from the request, or of the job in the response; None without any."""
     job = getattr(response, "job", None)
-    named = (getattr(request, "job_id", ""), getattr(request, "id", ""), getattr(job, "id", ""))
-    return next((one for one in named if isinstance(one, str) and one), None)
+    ids = (getattr(request, "job_id", ""), getattr(request, "id", ""), getattr(job, "id", ""))
+    return next((value for value in ids if isinstance(value, str) and value), None)

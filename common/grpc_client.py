@@ -1,4 +1,4 @@
-"""gRPC channels that carry trace and identity, and one way to call: with a deadline, and typed when it is a no."""
+"""gRPC channels that send trace and identity, and calls with a deadline that raise `ServiceError`."""
 
 import asyncio
 import random
@@ -16,26 +16,26 @@ from common.errors import ServiceError, from_rpc_error
 from common.grpc_tls import TlsSettings, channel_credentials
 
 T = TypeVar("T")
-#: The end of a call's time is heard so much later only by a process that has too much to do.
+#: A deadline that fires this many seconds late means that this process was too busy, not that the server was slow.
 LATE_SECONDS = 0.25
-#: How every channel is kept alive, and finds its server again.
+#: Options of every channel: keepalive, reconnecting, load balancing.
 CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Where nothing at all answers, this is what counts; by default it is a minute.
+    # Bounds the detection of a server that sends nothing at all; the default is a minute.
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    # A server that comes back is found within two seconds.
+    # A server that restarts is found within two seconds.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 2_000),
-    # One that comes back elsewhere, within a few: by default a name is not asked for again before thirty are over.
+    # A server that restarts at another address is found within a few; by default a name is resolved every 30 seconds.
     ("grpc.dns_min_time_between_resolutions_ms", 2_000),
     ("grpc.enable_http_proxy", 0),
-    # A name that stands for several servers: each is asked in turn.
+    # When a name has several addresses, calls go to each in turn.
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
 )
-#: A server that stops cancels what it does not get to; what the caller itself cancels never comes back as a status.
+#: A server that stops cancels its unfinished calls; a call that this process cancels never returns a status.
 _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
@@ -43,7 +43,7 @@ _AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 class ClientSettings(TlsSettings):
     """Settings of a process that calls other services."""
 
-    #: Token that the process sends with each gRPC call; read once, at the start.
+    #: Bearer token that identifies this process to the services it calls. None: no token is sent.
     grpc_token: str | None = field(default=None, repr=False, metadata={"secret": True})
 
 
@@ -51,9 +51,9 @@ class ClientSettings(TlsSettings):
 async def channel(
     address: str, *, settings: ClientSettings | None = None, max_message_bytes: int = 4 * 1024 * 1024
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `host:port`, kept alive; made inside the running loop and closed with the block.
+    """Opens a channel to `host:port` inside the running loop; closes it with the block.
 
-    Without settings it is in the clear and shows no identity. Raises `ConfigError`.
+    Without settings, the channel has no TLS and sends no identity. Raises `ConfigError`.
     """
     options = [
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -75,7 +75,7 @@ def _bearers(token: str | None) -> "list[grpc.aio.ClientInterceptor]":
         return []
     if not all("!" <= character <= "~" for character in token):
         raise ConfigError("CALOTYPE_GRPC_TOKEN: the given value is no token; it must be visible ASCII.")
-    # One class for both kinds would be taken for the first alone.
+    # grpc.aio would register one class for both kinds only as the first.
     return [_UnaryBearer(token), _StreamBearer(token)]
 
 
@@ -90,7 +90,7 @@ class _UnaryBearer(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
-    """Sends the token with each call that answers with a stream."""
+    """Sends the token with each call whose response is a stream."""
 
     def __init__(self, token: str) -> None:
         self._token = token
@@ -100,31 +100,32 @@ class _StreamBearer(grpc.aio.UnaryStreamClientInterceptor):
 
 
 def _with_token(details: Any, token: str) -> Any:
-    said = grpc.aio.Metadata(*(details.metadata or ()), ("authorization", f"Bearer {token}"))
-    return details._replace(metadata=said)
+    authorized = grpc.aio.Metadata(*(details.metadata or ()), ("authorization", f"Bearer {token}"))
+    return details._replace(metadata=authorized)
 
 
 def metadata() -> tuple[tuple[str, str], ...]:
-    """Metadata that carries the current trace."""
+    """Returns call metadata with the current trace."""
     parent = tracing.traceparent()
     return (("traceparent", parent),) if parent else ()
 
 
 async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: float, attempts: int = 1) -> T:
-    """Make a unary call with a deadline in seconds for all attempts together.
+    """Makes a unary call; `timeout` is in seconds and bounds all attempts together.
 
-    Tried again, after a short random pause, is what a server did not get to do, and what this process was too busy to
-    send in time: give more than one attempt only to what may come twice. Raises `ServiceError`.
+    Repeats the call, after a short random pause, when the server was unavailable or this process was too busy to send
+    in time (`LATE_SECONDS`; then the time starts anew). The server may execute each attempt: allow more than one only
+    for calls that may run twice. Raises `ServiceError`.
     """
     deadline = time.monotonic() + timeout
     for attempt in range(1, attempts + 1):
         try:
             return await method(request, timeout=max(deadline - time.monotonic(), 0.001), metadata=metadata())
         except grpc.aio.AioRpcError as error:
-            refusal = from_rpc_error(error)
-            is_late = refusal.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
-            if attempt == attempts or not (is_late or refusal.status in _AWAY):
-                raise refusal from error
+            failure = from_rpc_error(error)
+            is_late = failure.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
+            if attempt == attempts or not (is_late or failure.status in _AWAY):
+                raise failure from error
             if is_late:
                 deadline = time.monotonic() + timeout
         await asyncio.sleep(random.uniform(0, 0.1 * 2**attempt))  # noqa: S311 - spreads load, keeps no secret
@@ -132,21 +133,21 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
 
 
 def stream(method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
-    """Read a server's stream; leaving the iteration cancels the call. Raises `ServiceError`."""
+    """Opens and reads a server's stream; leaving the iteration cancels the call. Raises `ServiceError`."""
     return read(method(request, metadata=metadata()))
 
 
 async def open_stream(method: Callable[..., Any], request: Any, *, timeout: float) -> Any:
-    """Ask for a stream and wait, for so many seconds, until the server has taken the call, which it says by metadata.
+    """Opens a stream and waits up to `timeout` seconds for the server's initial metadata: it has accepted the call.
 
-    What is returned is for `read`. Raises `ServiceError`.
+    Returns the open stream, for `read`. Raises `ServiceError`.
     """
     responses = method(request, metadata=metadata())
     try:
         async with asyncio.timeout(timeout):
             await responses.initial_metadata()
             if responses.done() and await responses.code() is not grpc.StatusCode.OK:
-                # Reading it is how to have the error.
+                # Reading raises the error.
                 await anext(aiter(responses))
     except BaseException as error:
         responses.cancel()
@@ -156,14 +157,14 @@ async def open_stream(method: Callable[..., Any], request: Any, *, timeout: floa
             raise ServiceError(
                 status=grpc.StatusCode.DEADLINE_EXCEEDED,
                 reason="SERVICE_UNAVAILABLE",
-                message="The stream was not begun in time.",
+                message="The stream did not start in time.",
             ) from error
         raise
     return responses
 
 
 async def read(responses: Any) -> AsyncIterator[Any]:
-    """Read a stream that is open; leaving the iteration cancels the call. Raises `ServiceError`."""
+    """Reads an open stream; leaving the iteration cancels the call. Raises `ServiceError`."""
     try:
         async for response in responses:
             yield response
@@ -174,5 +175,5 @@ async def read(responses: Any) -> AsyncIterator[Any]:
 
 
 def is_unavailable(error: ServiceError) -> bool:
-    """Whether the other side is away rather than unwilling."""
+    """Returns whether the server was unavailable or too slow, rather than refusing the call."""
     return error.status in _AWAY or error.status is grpc.StatusCode.DEADLINE_EXCEEDED

@@ -1,4 +1,4 @@
-"""Health checks, also of callers that nobody knows: their messages are received a few at a time."""
+"""Health checks from callers that need no identity: only a few of their messages are received at once."""
 
 import asyncio
 from typing import Any
@@ -9,23 +9,24 @@ from grpc_status import rpc_status
 from common.errors import ServiceError, to_status
 from common.grpc_access import Authorizer
 
-#: Messages that are received together. A probe's has a few bytes; each may have as many as the server's largest.
-MOST_RECEIVED = 2
+#: Messages that are received at once. A probe sends a few bytes, but each message may have the server's largest size.
+MAX_RECEIVING = 2
 
 
 class Probes:
-    """Serves health: where too many messages are being received, the oldest of them is given up for the newest.
+    """Serves health checks; when `MAX_RECEIVING` messages are being received, a new one displaces the oldest.
 
-    So a probe is answered however many others hold theirs back, and what they sent takes no more memory than a few
-    messages. With a guard, whoever it does not know is refused before that.
+    So a probe gets a response although other callers never finish sending, and their bytes take the memory of a few
+    messages. With an authorizer, unknown callers are refused before their message is received.
     """
 
     def __init__(self, authorizer: Authorizer | None) -> None:
         self._authorizer = authorizer
-        self._received: dict[asyncio.Future[Any], None] = {}
+        # In the order of arrival; the values mean nothing.
+        self._receiving: dict[asyncio.Future[Any], None] = {}
 
     def wrap(self, handler: Any) -> Any:
-        """The handler of a unary method, as one that receives its message in this way."""
+        """Returns the handler of a unary method as a streaming handler that receives its message under the bound."""
         coders = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
@@ -38,7 +39,7 @@ class Probes:
             return grpc.stream_unary_rpc_method_handler(once, **coders)
 
         async def streamed(_: Any, context: Any) -> None:
-            # The library's handler writes to the context itself.
+            # The health library's handler writes to the context itself.
             await handler.unary_stream(await self._message(context), context)
 
         return grpc.stream_stream_rpc_method_handler(streamed, **coders)
@@ -49,12 +50,12 @@ class Probes:
                 self._authorizer.identify(context)
             except ServiceError as error:
                 await context.abort_with_status(rpc_status.to_status(to_status(error)))
-        while len(self._received) >= MOST_RECEIVED:
-            oldest = next(iter(self._received))
-            del self._received[oldest]
+        while len(self._receiving) >= MAX_RECEIVING:
+            oldest = next(iter(self._receiving))
+            del self._receiving[oldest]
             oldest.cancel()
         reading = asyncio.ensure_future(context.read())
-        self._received[reading] = None
+        self._receiving[reading] = None
         try:
             message = await asyncio.shield(reading)
         except asyncio.CancelledError:
@@ -63,7 +64,7 @@ class Probes:
                 raise
             message = grpc.aio.EOF
         finally:
-            self._received.pop(reading, None)
+            self._receiving.pop(reading, None)
         if message is grpc.aio.EOF:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The message did not come in time.")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The message did not arrive in time.")
         return message

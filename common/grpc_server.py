@@ -1,8 +1,8 @@
-"""A gRPC server: who may call, health that follows readiness, reflection, traces with the right status, one no.
+"""A gRPC server: access control, health that follows readiness, reflection, spans with a status, `ServiceError`.
 
-A caller is known before its message is received. grpc.aio receives the message of a unary method before any handler
-runs, whoever calls; so each method is served as one that takes a stream, and is read from once the caller is known.
-Until then HTTP/2's flow control holds back all but 64 KiB.
+The caller is identified before its message is received. grpc.aio receives the message of a unary method before any
+handler runs, for every caller. Therefore each method is served as one that takes a stream of requests, and the server
+reads from the stream only once it knows the caller. Until then HTTP/2 flow control holds back all but 64 KiB.
 """
 
 import asyncio
@@ -29,23 +29,26 @@ from common.health import Readiness
 from common.lifecycle import StartError
 
 _LOG = logging.getLogger(__name__)
-#: What a liveness probe asks for: it is served for as long as the process answers, ready or not.
+#: Name of the health check for liveness: it is SERVING for as long as the process responds, ready or not.
 LIVE = "live"
+#: Default size limit of a request, in bytes.
 SMALL_REQUEST_BYTES = 4 * 1024 * 1024
-#: Calls that one connection may have open; a gateway has one for each stream of events.
-MOST_STREAMS = 4_096
+#: Calls that one connection may have open; a gateway has one for each event stream.
+MAX_STREAMS = 4_096
 _INTERNAL = ServiceError(
     status=grpc.StatusCode.INTERNAL,
     reason="INTERNAL",
-    message="The service failed in a way that it should not; its log tells more.",
+    message="The service failed unexpectedly; its log has the details.",
 )
 _NO_MESSAGE = ServiceError(
-    status=grpc.StatusCode.INVALID_ARGUMENT, reason="INVALID_INPUT", message="The call brings no message of its method."
+    status=grpc.StatusCode.INVALID_ARGUMENT,
+    reason="INVALID_INPUT",
+    message="The call has no request message of this method's type.",
 )
 _UNIMPLEMENTED = ServiceError(
-    status=grpc.StatusCode.UNIMPLEMENTED, reason="NOT_FOUND", message="This service does not offer that method."
+    status=grpc.StatusCode.UNIMPLEMENTED, reason="NOT_FOUND", message="This service does not offer this method."
 )
-#: Codes that tell of a defect or an outage of this side; the rest are answers to what was asked.
+#: Status codes of a defect or an outage of this service; the others are regular responses to the request.
 _SERVER_FAULTS = frozenset(
     {
         grpc.StatusCode.UNKNOWN,
@@ -60,10 +63,13 @@ _SERVER_FAULTS = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Served:
-    """A service that a server offers: its full name, the generated function that adds it, and what answers."""
+    """A service that a server offers."""
 
+    #: Full name, `package.Service`.
     name: str
+    #: The generated function `add_...Servicer_to_server`.
     add: Callable[[Any, grpc.aio.Server], None]
+    #: The object that implements the methods.
     servicer: Any
 
 
@@ -77,23 +83,24 @@ async def serve(
     max_request_bytes: int = SMALL_REQUEST_BYTES,
     grace_seconds: float = 5.0,
 ) -> AsyncIterator[int]:
-    """Serve on `host:port` until the block ends; yields the port that was bound. Raises `StartError` for a busy one.
+    """Serves on `host:port` until the block ends; yields the bound port. Raises `StartError` for a port in use.
 
-    Where the door has a guard, reflection asks for an identity; so does health on a server of larger requests than
-    usual, and otherwise answers everybody that the door's TLS lets in.
+    With an authorizer, reflection needs an identity. Health checks need one only when `max_request_bytes` is over
+    `SMALL_REQUEST_BYTES`; otherwise every caller that TLS accepts gets a response. `grace_seconds` bounds the wait for
+    open calls at the end.
     """
     options = [
         ("grpc.so_reuseport", 0),
-        # A longer message is refused by its announced length, before it is received. Answers are bounded by clients.
+        # A longer message is refused by its announced length, before it is received. Clients bound the responses.
         ("grpc.max_receive_message_length", max_request_bytes),
-        ("grpc.max_concurrent_streams", MOST_STREAMS),
-        # Clients keep idle channels alive; without these the server would turn them away for pinging too much.
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        # Clients keep idle channels alive; without these options the server would close them for too many pings.
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
     ]
-    # Where nobody may send much, everybody may ask for health.
-    asks_probes = security.authorizer if max_request_bytes > SMALL_REQUEST_BYTES else None
-    server = grpc.aio.server(interceptors=[_Edge(security, Probes(asks_probes))], options=options)
+    # Unknown callers may check health only where their messages are small.
+    probe_authorizer = security.authorizer if max_request_bytes > SMALL_REQUEST_BYTES else None
+    server = grpc.aio.server(interceptors=[_Interceptor(security, Probes(probe_authorizer))], options=options)
     health = health_aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = [service.name for service in services]
@@ -102,7 +109,7 @@ async def serve(
     reflected = [*names, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME]
     reflection.enable_server_reflection(reflected, server)
     port = _bind(server, listen, security.credentials)
-    ready.listen(_Follow(health, ["", *names]))
+    ready.listen(_HealthUpdater(health, ["", *names]))
     await health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await server.start()
     try:
@@ -115,14 +122,16 @@ def _bind(server: grpc.aio.Server, listen: str, credentials: grpc.ServerCredenti
     try:
         port = server.add_secure_port(listen, credentials) if credentials else server.add_insecure_port(listen)
     except RuntimeError as error:
-        raise StartError(f"Cannot listen on {listen}: the address is in use or not this machine's.") from error
+        raise StartError(
+            f"Cannot listen on {listen}: the address is in use, or not an address of this machine."
+        ) from error
     if not port:
-        raise StartError(f"Cannot listen on {listen}: the address is in use or not this machine's.")
+        raise StartError(f"Cannot listen on {listen}: the address is in use, or not an address of this machine.")
     return port
 
 
-class _Follow:
-    """Tells the health service what readiness says."""
+class _HealthUpdater:
+    """Sets the status of the health service to the process's readiness."""
 
     def __init__(self, health: health_aio.HealthServicer, names: Sequence[str]) -> None:
         self._health = health
@@ -140,10 +149,10 @@ class _Follow:
             await self._health.set(name, status)
 
 
-class _Edge(grpc.aio.ServerInterceptor):
-    """Wraps every handler: asks the guard, a span with the right status, `ServiceError` as rich status, nothing more.
+class _Interceptor(grpc.aio.ServerInterceptor):
+    """Wraps every handler: access control, audit, a span with the call's status, `ServiceError` as a rich status.
 
-    Nothing of the service runs before the guard has admitted the call.
+    No code of the service runs before the authorizer has admitted the call.
     """
 
     def __init__(self, security: ServerSecurity, probes: Probes) -> None:
@@ -175,7 +184,7 @@ class _Edge(grpc.aio.ServerInterceptor):
         if handler.unary_stream is not None:
             streamed = _stream(handler.unary_stream, method, parent, self._security)
             return grpc.stream_stream_rpc_method_handler(streamed, **coders)
-        raise NotImplementedError(f"{method} takes a stream of requests, which nothing here could refuse.")
+        raise NotImplementedError(f"{method} takes a stream of requests, for which there is no access control here.")
 
 
 def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity) -> Any:
@@ -186,7 +195,7 @@ def _unary(inner: Any, method: str, parent: str | None, security: ServerSecurity
                 response = await inner(await _admitted(security.authorizer, call, context, span), context)
             except BaseException as error:
                 call.failed(error)
-                await _refuse(error, context, span, method)
+                await _abort(error, context, span, method)
                 raise
             call.done(response)
             return response
@@ -198,13 +207,15 @@ def _stream(inner: Any, method: str, parent: str | None, security: ServerSecurit
     async def handle(_: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         call = _audited(method, context, security)
         # Not the current span: the consumer of a generator runs in another context.
-        span = tracing.open_span(method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method))
+        span = tracing.open_span(
+            method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_attributes(method)
+        )
         try:
             async for response in inner(await _admitted(security.authorizer, call, context, span), context):
                 yield response
         except BaseException as error:
             call.failed(error)
-            await _refuse(error, context, span, method)
+            await _abort(error, context, span, method)
             raise
         finally:
             span.end()
@@ -238,7 +249,7 @@ def _audited(method: str, context: grpc.aio.ServicerContext[Any, Any], security:
 async def _admitted(
     authorizer: Authorizer | None, call: AuditedCall, context: grpc.aio.ServicerContext[Any, Any], span: Any
 ) -> Any:
-    """The message of a caller that may ask this, received only then. Raises `ServiceError`."""
+    """Receives and returns the request message of a caller that may make this call. Raises `ServiceError`."""
     if authorizer is not None:
         call.identity = authorizer.identify(context)
         authorizer.admit(call.identity, call.method, None)
@@ -261,26 +272,26 @@ async def _message(context: grpc.aio.ServicerContext[Any, Any]) -> Any:
 
 def _span(method: str, parent: str | None) -> Any:
     return tracing.span(
-        method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_about(method), judges_itself=True
+        method.lstrip("/"), kind=SpanKind.SERVER, parent=parent, attributes=_attributes(method), judges_itself=True
     )
 
 
-def _about(method: str) -> dict[str, str | int | float | bool]:
+def _attributes(method: str) -> dict[str, str | int | float | bool]:
     service, _, name = method.lstrip("/").partition("/")
     return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name}
 
 
-async def _refuse(error: BaseException, context: grpc.aio.ServicerContext[Any, Any], span: Any, method: str) -> None:
+async def _abort(error: BaseException, context: grpc.aio.ServicerContext[Any, Any], span: Any, method: str) -> None:
     if isinstance(error, asyncio.CancelledError | GeneratorExit | grpc.aio.AbortError):
         span.set_attribute("rpc.status_code", "CANCELLED")
         return
     if isinstance(error, NotImplementedError):
-        told = _UNIMPLEMENTED
+        sent = _UNIMPLEMENTED
     else:
-        told = error if isinstance(error, ServiceError) else _INTERNAL
-    span.set_attribute("rpc.status_code", told.status.name)
-    if told.status in _SERVER_FAULTS:
-        span.set_status(Status(StatusCode.ERROR, told.reason))
-    if told is _INTERNAL:
+        sent = error if isinstance(error, ServiceError) else _INTERNAL
+    span.set_attribute("rpc.status_code", sent.status.name)
+    if sent.status in _SERVER_FAULTS:
+        span.set_status(Status(StatusCode.ERROR, sent.reason))
+    if sent is _INTERNAL:
         _LOG.error("rpc.failed", extra={"method": method}, exc_info=error)
-    await context.abort_with_status(rpc_status.to_status(to_status(told)))
+    await context.abort_with_status(rpc_status.to_status(to_status(sent)))

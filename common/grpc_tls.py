@@ -1,4 +1,4 @@
-"""TLS for gRPC: three files, checked at the start; a server takes new ones as soon as they lie there."""
+"""TLS for gRPC from three PEM files, checked at the start; servers load changed files at the next handshake."""
 
 import logging
 import ssl
@@ -16,33 +16,36 @@ _CERT, _KEY, _CA = (f"CALOTYPE_GRPC_TLS_{name}_FILE" for name in ("CERT", "KEY",
 
 @dataclass(frozen=True, kw_only=True)
 class TlsSettings:
-    """Files in PEM form: the process's own certificate with its key, and the authorities of the other side."""
+    """PEM files for TLS between services; certificate and key are set together or not at all."""
 
-    #: The process's own certificate, in PEM form; needs CALOTYPE_GRPC_TLS_KEY_FILE.
+    #: This process's certificate chain. None: a server has no TLS, a client sends no certificate.
     grpc_tls_cert_file: Path | None = None
-    #: Private key of CALOTYPE_GRPC_TLS_CERT_FILE, in PEM form.
+    #: Private key of the certificate, without a password.
     grpc_tls_key_file: Path | None = None
-    #: Authorities in PEM form. A server requires client certificates that they signed; a client trusts them alone.
+    #: Authorities of the other side's certificate. None: a server requires no client certificate, and a client that
+    #: has a certificate trusts gRPC's built-in authorities.
     grpc_tls_ca_file: Path | None = None
 
 
 def server_credentials(settings: TlsSettings) -> grpc.ServerCredentials | None:
-    """What a server shows; with authorities it asks each client for a certificate. None without files.
+    """Returns a server's credentials, which require a client certificate when authorities are set; None without files.
 
     Raises `ConfigError`.
     """
     own = _own(settings)
     if own is None:
         if settings.grpc_tls_ca_file is not None:
-            raise ConfigError(f"{_CA} needs {_CERT} and {_KEY}: a server without a certificate cannot ask for others'.")
+            raise ConfigError(
+                f"{_CA} needs {_CERT} and {_KEY}: a server without a certificate cannot check those of clients."
+            )
         return None
-    files, asks_clients = _Files(own, settings.grpc_tls_ca_file), settings.grpc_tls_ca_file is not None
-    # The stubs do not know that a fetcher may say None for "as before".
-    return grpc.dynamic_ssl_server_credentials(files.read(), files.renewed, asks_clients)  # type: ignore[arg-type]
+    files, requires_client = _Files(own, settings.grpc_tls_ca_file), settings.grpc_tls_ca_file is not None
+    # The stubs do not know that the fetcher may return None for "unchanged".
+    return grpc.dynamic_ssl_server_credentials(files.read(), files.renewed, requires_client)  # type: ignore[arg-type]
 
 
 def channel_credentials(settings: TlsSettings) -> grpc.ChannelCredentials | None:
-    """What a client shows, and whom it believes: the authorities, or else those of the system. None without files.
+    """Returns a client's credentials, which trust the set authorities, or else the default ones; None without files.
 
     Raises `ConfigError`.
     """
@@ -58,33 +61,33 @@ def _own(settings: TlsSettings) -> tuple[Path, Path] | None:
     if certificate is not None and key is not None:
         return certificate, key
     if certificate is not None or key is not None:
-        there, missing = (_CERT, _KEY) if key is None else (_KEY, _CERT)
-        raise ConfigError(f"{there} is set and {missing} is not; a certificate and its key are needed together.")
+        present, missing = (_CERT, _KEY) if key is None else (_KEY, _CERT)
+        raise ConfigError(f"{present} is set and {missing} is not; a certificate and its key are needed together.")
     return None
 
 
 def _read_own(own: tuple[Path, Path]) -> tuple[bytes, bytes]:
-    """Key and certificate, as gRPC takes them. Raises `ConfigError` unless they fit together."""
+    """Returns key and certificate chain, in gRPC's order. Raises `ConfigError` unless they belong together."""
     certificate, key = own
-    found = _content(key), _content(certificate)
+    contents = _content(key), _content(certificate)
     try:
-        # An empty password: a key that needs one is refused, instead of asking for it on the terminal.
+        # With an empty password, a key that has one is refused; without, OpenSSL would prompt on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
     except (ssl.SSLError, ValueError, OSError) as error:
         raise ConfigError(f"{_CERT} and {_KEY}: {certificate} and {key} are no certificate with its key.") from error
-    return found
+    return contents
 
 
 def _read_authorities(path: Path | None) -> bytes | None:
-    """Raises `ConfigError`."""
+    """Returns the authorities, None without a file. Raises `ConfigError`."""
     if path is None:
         return None
-    found = _content(path)
+    content = _content(path)
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(path)
     except (ssl.SSLError, OSError) as error:
         raise ConfigError(f"{_CA}: {path} holds no certificate.") from error
-    return found
+    return content
 
 
 def _content(path: Path) -> bytes:
@@ -95,39 +98,40 @@ def _content(path: Path) -> bytes:
 
 
 class _Files:
-    """A server's files; asked at every handshake, on a thread of gRPC's."""
+    """A server's PEM files; gRPC calls `renewed` at every handshake, on one of its threads."""
 
     def __init__(self, own: tuple[Path, Path], authorities: Path | None) -> None:
         self._own = own
         self._authorities = authorities
-        self._stamp = self._look()
+        self._stamps = self._stat()
 
     def read(self) -> grpc.ServerCertificateConfiguration:
-        """What lies there now. Raises `ConfigError`."""
+        """Reads the files. Raises `ConfigError`."""
         return grpc.ssl_server_certificate_configuration([_read_own(self._own)], _read_authorities(self._authorities))
 
     def renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """New content that fits together; None as long as there is none, so that the last good one stays."""
-        stamp = self._look()
-        if stamp == self._stamp:
+        """Returns the files' new content; None when unchanged or unusable, so that gRPC keeps the last valid one."""
+        stamps = self._stat()
+        if stamps == self._stamps:
             return None
-        self._stamp = stamp
+        self._stamps = stamps
         try:
-            found = self.read()
+            configuration = self.read()
         except ConfigError as error:
-            event(_LOG, logging.WARNING, "tls.kept", because=str(error))
+            event(_LOG, logging.WARNING, "tls.kept", reason=str(error))
             return None
         event(_LOG, logging.INFO, "tls.renewed")
-        return found
+        return configuration
 
-    def _look(self) -> tuple[tuple[int, int, int] | None, ...]:
+    def _stat(self) -> tuple[tuple[int, int, int] | None, ...]:
         paths = (*self._own, *filter(None, [self._authorities]))
         return tuple(_stamp(path) for path in paths)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Returns inode, modification time (ns) and size (bytes) of a file; None when it is missing."""
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_mtime_ns, found.st_size
+    return stat.st_ino, stat.st_mtime_ns, stat.st_size

@@ -1,4 +1,4 @@
-"""Readiness: named conditions that follow the real state of what a process depends on."""
+"""Readiness of a process: named conditions that follow the state of its dependencies."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
-    """One thing that readiness depends on."""
+    """One condition of readiness."""
 
+    #: Name of the dependency, such as `broker`.
     name: str
+    #: Whether the condition holds.
     ok: bool
+    #: Why it does not hold; empty when it does.
     message: str = ""
 
 
 class Readiness:
-    """Ready while every condition that was ever named holds; listeners hear of each change."""
+    """Ready while every named condition holds; calls its listeners when readiness changes."""
 
     def __init__(self, *names: str) -> None:
         self._conditions = {name: Condition(name=name, ok=False, message="not checked yet") for name in names}
@@ -26,7 +29,7 @@ class Readiness:
         return all(condition.ok for condition in self._conditions.values())
 
     def set(self, name: str, ok: bool, message: str = "") -> None:
-        """State a condition."""
+        """Sets a condition, and adds it when the name is new."""
         before = self.ok
         self._conditions[name] = Condition(name=name, ok=ok, message="" if ok else message)
         if self.ok != before:
@@ -34,10 +37,10 @@ class Readiness:
                 listener(self.ok)
 
     def report(self) -> tuple[Condition, ...]:
-        """Every condition, by name."""
+        """Returns all conditions, sorted by name."""
         return tuple(self._conditions[name] for name in sorted(self._conditions))
 
     def listen(self, listener: Callable[[bool], None]) -> None:
-        """Call the listener now and whenever readiness changes."""
+        """Calls the listener now and whenever readiness changes, with the readiness as its argument."""
         self._listeners.append(listener)
         listener(self.ok)

@@ -1,4 +1,4 @@
-"""Identities: who may call, from a YAML file; known by digests of their tokens or by names in their certificates."""
+"""Identities of callers from a YAML file, found by the digest of a token or by a name in a certificate."""
 
 import asyncio
 import hashlib
@@ -17,8 +17,10 @@ from common import audit
 from common.config import ConfigError
 from common.errors import DependencyUnavailable
 
+#: The setting that names the file; error messages begin with it.
 WHERE = "CALOTYPE_GRPC_IDENTITIES_FILE"
-LARGEST_FILE = 4 * 1024 * 1024
+#: Size limit of the file in bytes.
+MAX_FILE_BYTES = 4 * 1024 * 1024
 _Name = Annotated[str, StringConstraints(pattern=re.compile(r"^[A-Za-z0-9_-]{1,64}$"))]
 _Digest = Annotated[str, StringConstraints(pattern=re.compile(r"^[0-9a-fA-F]{64}$"), to_lower=True)]
 _San = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
@@ -26,20 +28,28 @@ _San = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 
 @dataclass(frozen=True, kw_only=True)
 class Identity:
-    """Somebody who may call; `tenants` None is every tenant."""
+    """A caller that the file lists."""
 
+    #: Unique name, for logs and error messages.
     name: str
+    #: What it may do; the access policy of each service interprets the roles.
     roles: frozenset[str]
+    #: Tenants for which it may act; None: all.
     tenants: frozenset[str] | None
 
 
 class _Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
+    #: Unique name of the caller.
     name: _Name
+    #: Roles that the service knows.
     roles: list[str]
+    #: Tenants for which the caller may act; `*`: all.
     tenants: Literal["*"] | list[_Name] = []
+    #: SHA-256 digests of its tokens, 64 hex characters each.
     token_sha256: list[_Digest] = []
+    #: URI, DNS or common names in its client certificates.
     certificate: list[_San] = []
 
     @property
@@ -55,7 +65,7 @@ class _IdentitiesFile(BaseModel):
 
 
 class Identities:
-    """The identities of a file, read anew when it changes. Raises `ConfigError` for one that cannot be used."""
+    """The identities of a file; `run_once` reloads it when it has changed. Raises `ConfigError` for an invalid file."""
 
     def __init__(self, path: Path, *, roles: Collection[str]) -> None:
         self._path = path
@@ -64,7 +74,10 @@ class Identities:
         self._use(self._content)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Take over what changed; a file that cannot be used leaves all as it was. Raises `DependencyUnavailable`."""
+        """Reloads the file if it has changed; returns counts.
+
+        Raises `DependencyUnavailable` for an invalid file, and keeps the identities from before.
+        """
         try:
             content = await asyncio.to_thread(_content, self._path)
             if content == self._content:
@@ -79,30 +92,30 @@ class Identities:
         return {"identities_read": 1}
 
     def of_token(self, token: str) -> Identity | None:
-        """Whose token it is."""
+        """Returns the identity of a token; None for an unknown token."""
         digest = hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-        # Every digest is compared, so that the time tells nothing about which one was near.
-        found = [identity for known, identity in self._tokens if hmac.compare_digest(known, digest)]
-        return found[0] if found else None
+        # Every digest is compared, so that the duration does not reveal which digest is similar.
+        matches = [identity for known, identity in self._tokens if hmac.compare_digest(known, digest)]
+        return matches[0] if matches else None
 
     def of_certificate(self, names: Collection[str]) -> Identity | None:
-        """Whose certificate has one of these names."""
+        """Returns the identity of the first known name of a certificate; None when all are unknown."""
         return next((self._certificates[name] for name in names if name in self._certificates), None)
 
     def _use(self, content: bytes) -> None:
         entries = _parse(self._path, content, self._roles)
-        self._tokens = [(digest, one.identity) for one in entries for digest in one.token_sha256]
-        self._certificates = {name: one.identity for one in entries for name in one.certificate}
+        self._tokens = [(digest, entry.identity) for entry in entries for digest in entry.token_sha256]
+        self._certificates = {name: entry.identity for entry in entries for name in entry.certificate}
 
 
 def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(LARGEST_FILE + 1)
+            content = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{WHERE} names {path}, which cannot be read.") from error
-    if len(content) > LARGEST_FILE:
-        raise ConfigError(f"{WHERE}: {path} is over {LARGEST_FILE // 1024**2} MiB.")
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{WHERE}: {path} is over {MAX_FILE_BYTES // 1024**2} MiB.")
     return content
 
 
@@ -113,18 +126,20 @@ def _parse(path: Path, content: bytes, roles: Collection[str]) -> list[_Entry]:
         raise ConfigError(f"{WHERE}: {path} is not YAML.") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        raise ConfigError(f"{WHERE}: {path}: {place}: {first['msg']}.") from None
-    for one in entries:
-        for role in one.roles:
+        location = ".".join(map(str, first["loc"])) or "the file"
+        raise ConfigError(f"{WHERE}: {path}: {location}: {first['msg']}.") from None
+    for entry in entries:
+        for role in entry.roles:
             if role not in roles:
-                raise ConfigError(f"{WHERE}: {path}: {one.name}: there is no role {role!r}, but {', '.join(roles)}.")
-    _refuse_twice(path, "name", [one.name for one in entries])
-    _refuse_twice(path, "token", [digest for one in entries for digest in one.token_sha256])
-    _refuse_twice(path, "certificate", [name for one in entries for name in one.certificate])
+                raise ConfigError(
+                    f"{WHERE}: {path}: {entry.name}: {role!r} is not a role; the roles are {', '.join(roles)}."
+                )
+    _refuse_duplicates(path, "name", [entry.name for entry in entries])
+    _refuse_duplicates(path, "token", [digest for entry in entries for digest in entry.token_sha256])
+    _refuse_duplicates(path, "certificate", [name for entry in entries for name in entry.certificate])
     return entries
 
 
-def _refuse_twice(path: Path, what: str, values: Collection[object]) -> None:
+def _refuse_duplicates(path: Path, what: str, values: Collection[object]) -> None:
     if any(count > 1 for count in Counter(values).values()):
-        raise ConfigError(f"{WHERE}: {path}: the same {what} stands twice.")
+        raise ConfigError(f"{WHERE}: {path}: two entries have the same {what}.")

@@ -1,4 +1,4 @@
-"""Ids: time-ordered UUIDs, written with a prefix that tells what they name."""
+"""Ids: time-ordered UUIDs, written with a prefix for the kind of object."""
 
 from uuid import UUID
 
@@ -6,17 +6,17 @@ import uuid_utils.compat
 
 
 def new_uuid7() -> UUID:
-    """A new UUIDv7."""
+    """Returns a new UUIDv7."""
     return uuid_utils.compat.uuid7()
 
 
 def prefixed(prefix: str, value: UUID) -> str:
-    """Write an id, e.g. `job_` and 32 hex characters."""
+    """Returns an id as text: the prefix, `_` and 32 hex characters."""
     return f"{prefix}_{value.hex}"
 
 
 def parse(prefix: str, written: str) -> UUID:
-    """Read an id back. Raises ValueError when it is not one of this prefix."""
+    """Returns the UUID of a written id. Raises `ValueError` when the id is malformed or has another prefix."""
     head, _, tail = written.partition("_")
     if head != prefix or len(tail) != 32:
         raise ValueError(f"not an id that begins with {prefix}_")

@@ -1,7 +1,7 @@
-"""Leased work: slots that are filled with work that was claimed under tokens, and leases that are renewed meanwhile.
+"""Leased work: a worker claims work for its free slots, runs it, and renews the leases meanwhile.
 
-A worker chooses the tokens. A claim whose answer was lost is asked again with the same ones, and whoever hands out the
-work gives the same again.
+The worker chooses the lease tokens. When the response to a claim is lost, the worker claims again with the same tokens,
+and the server returns the same work.
 """
 
 import asyncio
@@ -21,65 +21,77 @@ from common.loops import pause_until, run_every
 
 _LOG = logging.getLogger(__name__)
 W = TypeVar("W")
-#: Behind the hints: work is asked for so often (seconds, with jitter), whatever messages were lost.
+#: Seconds between two claims when no wake-up arrives (with jitter), as wake-ups may be lost.
 POLL_SECONDS = 2.0
-#: Without work in hand, as if a lease (seconds) were: it is soon noticed that there is one.
+#: Stands for the shortest lease (seconds) while no slot is filled, so that the first lease is renewed in time.
 IDLE_LEASE = 0.5
-#: Shorter waits (seconds) are not worth asking the broker for.
+#: A shorter wait (seconds) is not worth a request to the broker.
 SHORTEST_WAIT = 0.1
 
 
 class Renewal(StrEnum):
-    """What became of a lease."""
+    """Outcome of a lease's renewal."""
 
+    #: The worker still holds the lease.
     RENEWED = "renewed"
+    #: The lease has ended; another worker may have the work.
     LOST = "lost"
+    #: The work was canceled.
     CANCELED = "canceled"
 
 
 @dataclass(eq=False, kw_only=True)
 class Slot(Generic[W]):
-    """Work in hand. `ended` is set when the lease was lost or the work canceled, `stopping` when the process stops."""
+    """A slot filled with leased work."""
 
+    #: Lease token, chosen by this worker.
     token: str
+    #: The claimed work.
     work: W
-    #: On the monotonic clock: when the claim was asked, from which its lease counts, and when it was answered.
+    #: When the claim was sent, on the monotonic clock; the lease counts from this moment.
     claimed_at: float = field(default_factory=time.monotonic)
+    #: When the response to the claim arrived, on the monotonic clock.
     given_at: float = field(default_factory=time.monotonic)
+    #: Why the lease ended; `RENEWED` while the worker holds it.
     outcome: Renewal = Renewal.RENEWED
+    #: Set when the lease was lost or the work canceled.
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    #: Set when the process stops.
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody has said that the lease is gone. Not to be able to ask is not to have lost it."""
+        """Whether no renewal has reported the lease as lost or canceled. A failed renewal call changes nothing."""
         return not self.ended.is_set()
 
     @property
     def may_begin(self) -> bool:
-        """Whether something new may be begun under this lease."""
+        """Whether the worker may start something new under this lease."""
         return self.is_held and not self.stopping.is_set()
 
 
 class WakeUps(Protocol):
-    """Says that work may be waiting."""
+    """Receives wake-ups: messages that work may be due."""
 
-    async def wait(self, most: int, *, seconds: float) -> int:
-        """Wait for a hint, at most so long; returns how many came, at most `most`."""
+    async def wait(self, limit: int, *, seconds: float) -> int:
+        """Waits up to `seconds` for a wake-up; returns how many arrived, 0 to `limit`."""
 
 
-#: Seconds that a lease lasts, as whoever gave the work said.
+#: Returns the seconds that the lease of a work lasts, as the server set them.
 LeaseOf = Callable[[W], float]
+#: Claims work under tokens; returns pairs of token and work, up to one per token.
 Claim = Callable[[Sequence[str]], Awaitable[Sequence[tuple[str, W]]]]
+#: Renews leases; returns the outcome per token. A missing token counts as renewed.
 Renew = Callable[[Sequence[W]], Awaitable[Mapping[str, Renewal]]]
+#: Does the work of a slot.
 Run = Callable[[Slot[W]], Awaitable[None]]
 
 
 class LeasedWork(Generic[W]):
-    """Fills slots, renews their leases in one call, and empties them at the end.
+    """Claims work for free slots, renews all leases in one call, and lets the work end when the process stops.
 
-    `claim` and `renew` raise `ServiceError` when they cannot be answered. `run` does the work; what it raises is
-    logged, and its lease runs out.
+    `claim` and `renew` raise `ServiceError` when the call fails. An exception from `run` is logged, and the lease of
+    its work expires.
     """
 
     def __init__(
@@ -110,11 +122,11 @@ class LeasedWork(Generic[W]):
 
     @property
     def busy(self) -> int:
-        """Slots with work in them."""
+        """Number of filled slots."""
         return len(self._busy)
 
     async def work(self, stop: asyncio.Event, *, grace_seconds: float) -> None:
-        """Work until told to stop; then let work in hand end, for at most the grace."""
+        """Works until `stop` is set; then waits up to `grace_seconds` for the running work, and cancels the rest."""
         done = asyncio.Event()
         renewals = run_every(f"{self._name}.renewals", self.renew, interval=self._renewal_pause, stop=done, jitter=0)
         renewing = asyncio.create_task(renewals)
@@ -135,28 +147,28 @@ class LeasedWork(Generic[W]):
             await renewing
 
     async def fill(self) -> bool:
-        """Ask for work for every free slot; tells whether all of them were filled, so that more may be waiting."""
+        """Claims work for every free slot; returns whether all were filled, as more work may be due then."""
         free = self._slots - len(self._busy)
         if free <= 0 or self.draining:
             return False
         tokens = (self._unanswered + [str(uuid4()) for _ in range(free)])[:free]
-        asked_at = time.monotonic()
+        claimed_at = time.monotonic()
         try:
-            given = await self._claim(tokens)
+            claims = await self._claim(tokens)
         except ServiceError as error:
             if not self._unanswered:
-                # Once per outage: it is asked again with every poll.
+                # Logged once per outage: every poll repeats the claim.
                 event(_LOG, logging.WARNING, f"{self._name}.claim_unanswered", reason=error.reason)
             self._unanswered = tokens
             return False
         self._unanswered = []
-        for token, work in given:
+        for token, work in claims:
             if token not in self._busy:
-                self._start(Slot(token=token, work=work, claimed_at=asked_at))
-        return len(given) == len(tokens)
+                self._start(Slot(token=token, work=work, claimed_at=claimed_at))
+        return len(claims) == len(tokens)
 
     async def renew(self) -> None:
-        """Renew every lease in one call; whoever lost his is told."""
+        """Renews all leases in one call; sets `outcome` and `ended` of slots whose lease has ended."""
         held = [slot for slot in self._busy.values() if slot.is_held]
         if not held:
             return
@@ -172,26 +184,26 @@ class LeasedWork(Generic[W]):
                 slot.ended.set()
 
     def _renewal_pause(self) -> float:
-        """A third of the shortest lease in hand: two renewals may be lost."""
+        """Returns a third of the shortest lease in seconds: two renewals may fail."""
         return min((self._lease_of(slot.work) for slot in self._busy.values()), default=IDLE_LEASE) / 3
 
     def _start(self, slot: Slot[W]) -> None:
         self._busy[slot.token] = slot
-        task = asyncio.create_task(self._carry(slot))
+        task = asyncio.create_task(self._run_slot(slot))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, slot: Slot[W]) -> None:
+    async def _run_slot(self, slot: Slot[W]) -> None:
         try:
             await self._run(slot)
-        except Exception:  # noqa: BLE001 - one piece of work must not end the others; its lease runs out and it is rescued
+        except Exception:  # noqa: BLE001 - must not end the other work; the lease expires, and the job is rescued
             _LOG.exception("%s.crashed", self._name)
         finally:
             del self._busy[slot.token]
             self._freed.set()
 
     async def _wait_for_more(self, stop: asyncio.Event) -> None:
-        seconds = self._poll_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, keeps no secret
+        seconds = self._poll_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - spreads load, no secret
         free = self._slots - len(self._busy)
         self._freed.clear()
         if free <= 0 or self.draining or self._wakeups is None:
@@ -204,14 +216,14 @@ class LeasedWork(Generic[W]):
             if woken.done():
                 woken.result()
         finally:
-            for one in (woken, stopped):
-                one.cancel()
+            for task in (woken, stopped):
+                task.cancel()
             await asyncio.gather(woken, stopped, return_exceptions=True)
 
 
-async def _woken(wakeups: WakeUps, most: int, *, seconds: float) -> None:
-    """Wait for a hint for the whole of the time, though each try ends early while the broker is away."""
+async def _woken(wakeups: WakeUps, limit: int, *, seconds: float) -> None:
+    """Waits up to `seconds` for a wake-up; while the broker is unreachable, each call of `wait` returns early."""
     ends_at = time.monotonic() + seconds
-    while (left := ends_at - time.monotonic()) > SHORTEST_WAIT:
-        if await wakeups.wait(most, seconds=left):
+    while (seconds_left := ends_at - time.monotonic()) > SHORTEST_WAIT:
+        if await wakeups.wait(limit, seconds=seconds_left):
             return

@@ -1,4 +1,4 @@
-"""Lifetimes: start a process, stop it on a signal, and let no background task die unseen."""
+"""Life cycle of a process: start, stop on a signal, and background tasks whose failures end the process."""
 
 import asyncio
 import os
@@ -16,17 +16,17 @@ from common.loops import Stopped
 
 
 class StartError(Exception):
-    """The process cannot start; the message is one line for whoever started it."""
+    """The process cannot start; the message is one line for the operator."""
 
 
 def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
-    """Run a process until SIGTERM or SIGINT; returns its exit code. The event given to `main` is set by the signal."""
+    """Runs a process; returns its exit code. SIGTERM and SIGINT set the event that is passed to `main`."""
 
     async def supervised() -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for one in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(one, stop.set)
+        for signal_number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(signal_number, stop.set)
         await main(stop)
 
     try:
@@ -40,12 +40,12 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> int:
 
 
 def process_name(service: str) -> str:
-    """What this process is called among all that run: service, host and process id."""
+    """Returns the name of this process among all that run: `service/host/process id`."""
     return f"{service}/{socket.gethostname()}/{os.getpid()}"
 
 
 class Tasks:
-    """Background tasks of a process: one that fails sets `stop`, and its exception is raised at the end."""
+    """Background tasks of a process: a failure sets `stop`; leaving the context raises the first failure."""
 
     def __init__(self, stop: asyncio.Event) -> None:
         self._stop = stop
@@ -53,7 +53,7 @@ class Tasks:
         self._failed: list[BaseException] = []
 
     def start(self, work: Coroutine[Any, Any, Any], *, name: str) -> None:
-        """Run in the background."""
+        """Starts a coroutine in the background."""
         task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

@@ -12,13 +12,13 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 def configure(*, service: str, level: str, form: Literal["text", "json"]) -> None:
-    """Send all logs of the process to standard error."""
+    """Sends all logs of the process to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(service) if form == "json" else _Text())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
-    # These tell of every request and every retry; their owners report what matters.
+    # These log every request and every retry; the code that uses them logs what matters.
     for noisy in (
         "httpx",
         "httpcore",
@@ -37,7 +37,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def set_level(level: str) -> str:
-    """Change the level of the whole process; returns the one before."""
+    """Sets the log level of the whole process; returns the previous level."""
     root = logging.getLogger()
     before = logging.getLevelName(root.level).lower()
     root.setLevel(level.upper())
@@ -45,7 +45,7 @@ def set_level(level: str) -> str:
 
 
 def event(logger: logging.Logger, level: int, name: str, **fields: Any) -> None:
-    """Log an event `noun.verb_past` with its data as fields."""
+    """Logs an event with a name `noun.verb_past` and its data as fields; a cause is the field `reason`."""
     logger.log(level, name, extra=fields)
 
 

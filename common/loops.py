@@ -1,4 +1,4 @@
-"""Loops: one function that ticks and survives, around one that works and returns counts."""
+"""Loops: `run_every` calls a function periodically and survives its errors; the function returns counts."""
 
 import asyncio
 import logging
@@ -9,15 +9,17 @@ from common.errors import DependencyUnavailable, ServiceError
 from common.logs import event
 
 _LOG = logging.getLogger(__name__)
+#: Longest pause in seconds after failures.
 LONGEST_BACKOFF = 30.0
-#: By then the longest pause is reached; an outage of hours must not make a number that is too large.
-MOST_DOUBLINGS = 16
+#: Doublings of the pause that are computed; the longest pause is reached before. More would overflow in a long outage.
+MAX_DOUBLINGS = 16
 
+#: Does one round of work; returns counts by name, None or zeros when there was nothing to do.
 RunOnce = Callable[[], Awaitable[Mapping[str, int] | None]]
 
 
 class Stopped(Exception):
-    """The process was told to stop before it had started."""
+    """The process was stopped before it had started."""
 
 
 async def run_every(
@@ -29,9 +31,10 @@ async def run_every(
     wake: asyncio.Event | None = None,
     jitter: float = 0.2,
 ) -> None:
-    """Run once per interval (seconds), or as soon as `wake` is set, until `stop` is set.
+    """Calls `run_once` once per interval (seconds), or as soon as `wake` is set, until `stop` is set.
 
-    A run that raises is logged and tried again after a growing pause: a loop ends with its process only.
+    Pauses vary by `jitter`, a share of the pause. An exception is logged, and the next call follows after a growing
+    pause (`backoff`): a loop ends only with its process.
     """
     failures = 0
     while not stop.is_set():
@@ -41,8 +44,8 @@ async def run_every(
             counts = await run_once()
         except (DependencyUnavailable, ServiceError) as error:
             failures += 1
-            event(_LOG, logging.WARNING, f"{name}.postponed", because=str(error))
-        except Exception:  # noqa: BLE001 - the loop's one duty is to survive; the failure is logged with its trace
+            event(_LOG, logging.WARNING, f"{name}.postponed", reason=str(error))
+        except Exception:  # noqa: BLE001 - a loop must survive every error; the log gets it with its trace
             failures += 1
             _LOG.exception("%s.failed", name, extra={"failures": failures})
         else:
@@ -51,21 +54,21 @@ async def run_every(
                 event(_LOG, logging.DEBUG, f"{name}.ran", **counts)
         seconds = interval() if callable(interval) else interval
         pause = backoff(seconds, failures) if failures else seconds
-        # Spread, so that processes that started together do not ask together for ever.
+        # With jitter, so that processes that started together do not stay in step.
         await pause_until(stop, None if failures else wake, seconds=pause * random.uniform(1 - jitter, 1 + jitter))  # noqa: S311
 
 
 def backoff(interval: float, failures: int) -> float:
-    """Seconds to wait after so many failures in a row of what runs once per interval.
+    """Returns the seconds to wait after a number of failures in a row: doubling, up to `LONGEST_BACKOFF`.
 
-    From a second upwards, however rarely it runs: what is away at the start is usually back soon.
+    Doubling starts at the interval or one second, whichever is shorter: most outages at the start are short.
     """
-    return min(LONGEST_BACKOFF, min(interval, 1.0) * 2.0 ** min(failures, MOST_DOUBLINGS))
+    return min(LONGEST_BACKOFF, min(interval, 1.0) * 2.0 ** min(failures, MAX_DOUBLINGS))
 
 
 async def pause_until(*events: asyncio.Event | None, seconds: float) -> bool:
-    """Wait for any of the events, at most so long; tells whether one came."""
-    waiting = [asyncio.ensure_future(one.wait()) for one in events if one is not None]
+    """Waits up to `seconds` for any of the events; returns whether one was set."""
+    waiting = [asyncio.ensure_future(awaited.wait()) for awaited in events if awaited is not None]
     try:
         if not waiting:
             await asyncio.sleep(seconds)

@@ -1,8 +1,8 @@
-"""Memory for what is read from others, with one bound for all of a process: who would pass it waits for his turn.
+"""A limit on the memory for bodies that a process reads; a task that would exceed it waits.
 
-Lengths are seldom told beforehand. So each body takes memory as it grows, and may grow while all that are being read
-could still end one after the other, each as large as it may become (the banker's algorithm): no two ever wait for each
-other, whatever comes. Bodies begin in the order in which they came, and those that have begun go first.
+The length of a body is seldom known beforehand. So each body takes memory as it grows. It may grow while all bodies
+being read could still finish one after the other, each with its largest possible size (the banker's algorithm): no two
+tasks ever wait for each other. Bodies begin in the order of their requests; those that have begun go first.
 """
 
 import asyncio
@@ -15,65 +15,68 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from math import inf
 
-#: The first bytes of each body are not counted; the others are taken in steps of so many.
+#: Bytes at the start of each body that are not counted, and size of the steps in which the rest is counted.
 UNCOUNTED = STEP = 1024 * 1024
 
 
 @dataclass(eq=False, kw_only=True)
 class Share:
-    """What one task has of the memory, for one body at a time; waiting for more ends with `TimeoutError`.
+    """The memory of one task, for one body at a time."""
 
-    `until` is on the monotonic clock.
-    """
-
+    #: The memory that all shares have in common.
     memory: "Memory"
+    #: Moment on the monotonic clock at which waiting for memory ends with `TimeoutError`.
     until: float
+    #: Bytes that it holds now.
     held: int = 0
-    most: int = 0
+    #: Bytes to which the current body may grow.
+    limit: int = 0
 
     async def grow(self, size: int) -> None:
-        """Hold so much, at most all that there is."""
-        await self.memory.give(self, min(size, self.most))
+        """Waits until the share holds `size` bytes, capped at its limit. Raises `TimeoutError`."""
+        await self.memory.give(self, min(size, self.limit))
 
-    def expect(self, most: int) -> None:
-        """Give back what there was, and begin what may come to so much."""
+    def expect(self, limit: int) -> None:
+        """Gives back all memory, and begins a body of up to `limit` bytes, capped at the whole memory."""
         self.give_back()
-        self.most = min(most, self.memory.most)
+        self.limit = min(limit, self.memory.limit)
 
     def settle(self, size: int) -> None:
-        """Be as large as this, and grow no more."""
-        self.held = self.most = min(size, self.held)
+        """Fixes the size of a body that was read to its end."""
+        self.held = self.limit = min(size, self.held)
         self.memory.serve()
 
     def give_back(self) -> None:
-        """Hold nothing."""
-        self.held = self.most = 0
+        """Gives back all memory."""
+        self.held = self.limit = 0
         self.memory.serve()
 
 
 @dataclass(eq=False, kw_only=True)
-class _Wish:
+class _Request:
     share: Share
+    #: Bytes that the share is to hold.
     size: int
+    #: Done once the share holds them.
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Memory:
-    """So many bytes for all shares together."""
+    """A number of bytes for all shares together."""
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
         self._shares: set[Share] = set()
-        self._wishes: list[_Wish] = []
+        self._requests: list[_Request] = []
 
     @property
     def held(self) -> int:
-        """Bytes that are held now."""
+        """Bytes that all shares hold now."""
         return sum(share.held for share in self._shares)
 
     @contextmanager
     def share(self, *, until: float) -> Iterator[Share]:
-        """Count what this task reads in the block; when it ends, nothing of that is in memory any more."""
+        """Counts the bodies that this task reads in the block; the block must keep none of them after its end."""
         share = Share(memory=self, until=until)
         self._shares.add(share)
         before = _share.set(share)
@@ -85,43 +88,44 @@ class Memory:
             self._shares.remove(share)
 
     async def give(self, share: Share, size: int) -> None:
-        """Let a share hold so much, in its turn."""
-        wish = _Wish(share=share, size=size)
-        self._wishes.append(wish)
+        """Waits until a share may hold `size` bytes. Raises `TimeoutError` at the share's deadline."""
+        request = _Request(share=share, size=size)
+        self._requests.append(request)
         try:
             self.serve()
-            if not wish.granted.done():
+            if not request.granted.done():
                 with standing_clocks():
                     async with asyncio.timeout(share.until - time.monotonic()):
-                        await wish.granted
+                        await request.granted
         finally:
-            if wish in self._wishes:
-                self._wishes.remove(wish)
+            if request in self._requests:
+                self._requests.remove(request)
                 self.serve()
 
     def serve(self) -> None:
-        """Give to those who wait what may be given now."""
-        growing = [self._try(wish) for wish in tuple(self._wishes) if wish.share.held]
-        if all(growing):
-            for wish in tuple(self._wishes):
-                if not self._try(wish):
+        """Grants the waiting requests that fit now: bodies that have begun first, then new ones in order."""
+        granted = [self._grant(request) for request in tuple(self._requests) if request.share.held]
+        if all(granted):
+            for request in tuple(self._requests):
+                if not self._grant(request):
                     break
 
-    def _try(self, wish: _Wish) -> bool:
-        held, wish.share.held = wish.share.held, wish.size
-        if not self._can_all_end():
-            wish.share.held = held
+    def _grant(self, request: _Request) -> bool:
+        """Grants a request if every body can still finish; returns whether it did."""
+        held, request.share.held = request.share.held, request.size
+        if not self._can_all_finish():
+            request.share.held = held
             return False
-        self._wishes.remove(wish)
-        if not wish.granted.done():
-            wish.granted.set_result(None)
+        self._requests.remove(request)
+        if not request.granted.done():
+            request.granted.set_result(None)
         return True
 
-    def _can_all_end(self) -> bool:
-        """Whether those who hold something can become as large as they may, one after the other."""
-        free = self.most - self.held
-        for share in sorted(self._shares, key=lambda one: one.most - one.held):
-            if share.held and share.most - share.held > free:
+    def _can_all_finish(self) -> bool:
+        """Returns whether all shares that hold memory can grow to their limits, one after the other."""
+        free = self.limit - self.held
+        for share in sorted(self._shares, key=lambda share: share.limit - share.held):
+            if share.held and share.limit - share.held > free:
                 return False
             free += share.held
         return True
@@ -132,19 +136,21 @@ _clocks: ContextVar[tuple[asyncio.Timeout, ...]] = ContextVar("clocks", default=
 
 
 async def read_body(parts: AsyncIterable[bytes], *, length: int | None, most: int, copies: int) -> bytes:
-    """A body, cut after `most` bytes, counted `copies` times in the share of this task, if there is one.
+    """Reads a body and counts it `copies` times in the share of this task, if there is one.
 
-    `length` is what was told of it. It is counted until the next body, `give_back`, or the end of the share.
+    Stops as soon as the body has more than `most` bytes, so a longer result means that the body is too large. `length`
+    is the announced size in bytes, None when unknown. The body is counted until the next body, `give_back`, or the end
+    of the share. Raises `TimeoutError` when there is no memory in time.
     """
     share = _share.get() or Share(memory=Memory(sys.maxsize), until=inf)
     share.expect(copies * min(most, most if length is None else length))
-    body, size, room = BytesIO(), 0, UNCOUNTED
+    body, size, counted = BytesIO(), 0, UNCOUNTED
     try:
         async for part in parts:
             size += len(part)
-            if size > room:
-                room = size + STEP
-                await share.grow(copies * room)
+            if size > counted:
+                counted = size + STEP
+                await share.grow(copies * counted)
             body.write(part)
             if size > most:
                 break
@@ -156,7 +162,7 @@ async def read_body(parts: AsyncIterable[bytes], *, length: int | None, most: in
 
 
 async def expect(size: int, *, copies: int) -> None:
-    """Count so many bytes `copies` times in the share of this task, before they are read in one piece."""
+    """Counts `size` bytes `copies` times in the share of this task, before they are read in one piece."""
     share = _share.get()
     if share is not None:
         share.expect(copies * size)
@@ -164,7 +170,7 @@ async def expect(size: int, *, copies: int) -> None:
 
 
 def give_back() -> None:
-    """Nothing of the last body that this task has read is in memory any more."""
+    """Reports that this task keeps nothing of the last body it has read."""
     share = _share.get()
     if share is not None:
         share.give_back()
@@ -172,7 +178,7 @@ def give_back() -> None:
 
 @asynccontextmanager
 async def timeout(seconds: float) -> AsyncIterator[None]:
-    """As `asyncio.timeout`, but the time in which the block waits for memory does not count."""
+    """Works like `asyncio.timeout`, but does not count the time for which the block waits in `standing_clocks`."""
     async with asyncio.timeout(seconds) as clock:
         before = _clocks.set((*_clocks.get(), clock))
         try:
@@ -183,7 +189,7 @@ async def timeout(seconds: float) -> AsyncIterator[None]:
 
 @contextmanager
 def standing_clocks() -> Iterator[None]:
-    """A block in which something is waited for that is short: clocks of `timeout` around it stand."""
+    """Stops the clocks of every enclosing `timeout` while the block waits for a resource of this process."""
     loop = asyncio.get_running_loop()
     since, due = loop.time(), {clock: clock.when() for clock in _clocks.get() if not clock.expired()}
     for clock in due:

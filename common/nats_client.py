@@ -1,8 +1,8 @@
-"""The NATS client with a transport that reports a lost connection the same way on every event loop.
+"""A NATS client whose transport reports a lost connection in the same way on every event loop.
 
-What a write to a closed transport does depends on the loop: asyncio drops it, or raises TypeError in some releases of
-Python 3.12 and 3.13, and uvloop raises RuntimeError. The library expects an OSError. On anything else its flusher ends
-without a reconnect, its reconnect task ends for good, and `close` stops halfway and leaves its tasks behind.
+A write to a closed transport depends on the loop: asyncio drops it, or raises TypeError in some releases of Python 3.12
+and 3.13, and uvloop raises RuntimeError. The library expects an OSError. After any other error, its flusher ends
+without a reconnect, its reconnect task ends for good, and `close` stops halfway and leaves tasks behind.
 """
 
 import asyncio
@@ -23,11 +23,11 @@ class LossReportingTransport(TcpTransport):
 
     def __init__(self) -> None:
         super().__init__()
-        #: Set while the client closes: what cannot be sent any more is dropped, so that `close` runs to its end.
+        #: Set while the client closes: unsent data is dropped instead of raising, so that `close` runs to its end.
         self.drops_unsent = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Open a connection; the library uses one transport for all its attempts, and forgets those that failed."""
+        """Opens a connection, and closes the last one: the library reuses the transport and forgets failed attempts."""
         self.drops_unsent = False
         if self._io_writer is not None:
             self._io_writer.close()
@@ -36,30 +36,30 @@ class LossReportingTransport(TcpTransport):
     async def connect_tls(
         self, uri: str | ParseResult, ssl_context: ssl.SSLContext, buffer_size: int, connect_timeout: int
     ) -> None:
-        """Go on in TLS; after a handshake that failed there is no connection, and nothing of it to wait for."""
+        """Upgrades the connection to TLS; drops it when the handshake fails."""
         try:
             await super().connect_tls(uri, ssl_context, buffer_size, connect_timeout)
         except BaseException:
-            # Its stream is never told that it was closed: the library would wait for that without end.
+            # Its stream never learns that it was closed: the library would wait for that without end.
             failed, self._io_writer = self._io_writer, None
             if failed is not None:
                 failed.transport.abort()
             raise
 
     def write(self, payload: bytes) -> None:
-        """Write; on a lost connection the payload is dropped, and the `drain` that follows raises."""
+        """Writes; on a lost connection it drops the payload, and the following `drain` raises."""
         if not self._is_lost:
             super().write(payload)
 
     def writelines(self, payload: list[bytes]) -> None:
-        """Write all; raises before the library forgets them, so that they are sent after a reconnect."""
+        """Writes all payloads; raises before the library forgets them, so that they are sent after a reconnect."""
         if not self._is_lost:
             super().writelines(payload)
         elif not self.drops_unsent:
             raise ConnectionResetError(_LOST)
 
     async def drain(self) -> None:
-        """Wait until what was written is on its way."""
+        """Waits until the buffer is flushed. Raises `ConnectionResetError` on a lost connection."""
         try:
             if self._is_lost:
                 raise ConnectionResetError(_LOST)
@@ -69,7 +69,7 @@ class LossReportingTransport(TcpTransport):
                 raise
 
     def __bool__(self) -> bool:
-        # The library would replace a transport that is false, as its own is before the first connection.
+        # The library replaces a transport that is falsy, as its own transport is before the first connection.
         return True
 
     @property
@@ -86,28 +86,28 @@ class NatsClient(Client):
         await super()._connect_to_server(s)
 
     async def _process_connect_init(self) -> None:
-        """Greet the server; a greeting that breaks off anywhere is a lost connection, after which the next is tried.
+        """Exchanges greetings with the server; a malformed greeting is a lost connection, so that a reconnect follows.
 
-        The library takes it apart unchecked, and on other errors than these its reconnect task ends for good.
+        The library parses the greeting unchecked, and after other errors its reconnect task ends for good.
         """
         try:
             await super()._process_connect_init()
         except OSError:
-            # That a certificate is not the right one is a ValueError, too.
+            # A certificate error is an OSError and a ValueError.
             raise
         except (ValueError, LookupError, AttributeError, TypeError) as error:
-            raise ConnectionResetError("The broker's greeting makes no sense.") from error
+            raise ConnectionResetError("The broker's greeting is malformed.") from error
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
-        """Refuse a greeting without TLS where TLS is wanted: the library would go on, and send the password."""
+        """Refuses a server without TLS when TLS is set: the library would continue and send the password."""
         if initial_connection and "tls" in self.options and not info.get("tls_required"):
             raise ConnectionRefusedError("The broker does not offer TLS.")
         await super()._process_info(info, initial_connection)
 
     async def _process_err(self, err_msg: str) -> None:
-        """What a server says before it closes a connection, as when a password was changed: the next is tried.
+        """Reconnects after an error that the server sends before it closes the connection, as for a changed password.
 
-        The library would close for good, but for stale connections.
+        The library would close for good, except for stale connections.
         """
         if PERMISSIONS_ERR in err_msg:
             await super()._process_err(err_msg)
@@ -115,15 +115,15 @@ class NatsClient(Client):
             await self._process_op_err(NatsError(f"nats: {err_msg}"))
 
     async def _close(self, status: int, do_cbs: bool = True) -> None:
-        # Every way to the end comes through here: `close`, a failed first attempt, an error that the server sent.
+        # Called by every ending: `close`, a failed first attempt, an error that the server sent.
         await self._end_reconnecting()
         if isinstance(self._transport, LossReportingTransport):
             self._transport.drops_unsent = True
         await super()._close(status, do_cbs)
 
     async def _end_reconnecting(self) -> None:
-        # The library cancels once. That can be lost: it suppresses a cancellation while it flushes, and `wait_for` of
-        # Python 3.11 drops one that comes together with its result. The task would then try to connect for ever.
+        # The library cancels once, which can have no effect: it suppresses a cancellation while it flushes, and
+        # `wait_for` of Python 3.11 drops one that arrives with its result. The task would then reconnect for ever.
         task = self._reconnection_task
         while task is not None and task is not asyncio.current_task() and not task.done():
             task.cancel()
@@ -131,15 +131,15 @@ class NatsClient(Client):
 
 
 def is_refused(error: Exception) -> bool:
-    """Whether the server refused the user, or a subject to the user."""
-    said = str(error).lower()
-    return PERMISSIONS_ERR in said or AUTHORIZATION_VIOLATION in said
+    """Returns whether the server refused the user, or the user's access to a subject."""
+    message = str(error).lower()
+    return PERMISSIONS_ERR in message or AUTHORIZATION_VIOLATION in message
 
 
 async def connected(url: str, *, tls: ssl.SSLContext | None = None, **options: Any) -> NatsClient:
-    """A client that is connected. Raises the library's errors.
+    """Connects and returns the client. Raises the errors of the NATS library.
 
-    With `tls`, every server, those that are found later included, must have a certificate for the host of the URL.
+    With `tls`, every server, also those that the cluster announces later, must have a certificate for the URL's host.
     """
     client = NatsClient()
     if tls is not None:

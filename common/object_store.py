@@ -1,4 +1,4 @@
-"""One bucket of Google Cloud Storage, from asyncio: create-only writes, copies inside the store, typed failures."""
+"""One bucket of Google Cloud Storage, for asyncio: create-only writes, copies inside the store, typed errors."""
 
 import asyncio
 import base64
@@ -22,19 +22,20 @@ from common.bounded_http import UNTAKEN_SECONDS, BoundedAdapter, within
 from common.errors import DependencyUnavailable
 
 T = TypeVar("T")
-#: Seconds in which an operation asks for all that it asks for; it waits for its turn within them, too.
+#: Seconds in which an operation sends all of its requests, including the wait for a free thread.
 OPERATION_SECONDS = 30.0
-#: Longest silence of the store within a request.
+#: Longest silence of the store within a request, in seconds.
 TIMEOUT_SECONDS = 30.0
-#: What an operation asks for has happened this long after it was begun, or never does. Nothing is sent once the
-#: operation's time is over (`OPERATION_SECONDS`), what the system still holds then is dropped when the store does not
-#: take it (`common.bounded_http`), and what the store has got, it has done within 20 s.
+#: A write has happened this many seconds after the operation began, or never will. Nothing is sent after
+#: `OPERATION_SECONDS`; the operating system then drops what the store does not accept (`common.bounded_http`); and the
+#: store executes within 20 s what it has received.
 LONGEST_WRITE_SECONDS = OPERATION_SECONDS + UNTAKEN_SECONDS + 20.0
+#: Objects of one page of a list.
 PAGE = 1000
 
 
 class StorageUnavailable(DependencyUnavailable):
-    """The store could not be reached or answered with a fault that should pass; whether it did the work is unknown."""
+    """The store was unreachable or failed temporarily; it may have executed the operation."""
 
 
 class StorageDenied(Exception):
@@ -46,26 +47,31 @@ class ObjectMissing(Exception):
 
 
 class ObjectConflict(Exception):
-    """There is an object of that name with other content."""
+    """There is an object of this name with other content."""
 
 
 class ObjectDiffers(Exception):
-    """The object to be copied is not the one that was meant."""
+    """The object to be copied does not have the expected size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ObjectInfo:
-    """What the store says of an object; `crc32c` in base64, as the store writes it."""
+    """Attributes of a stored object."""
 
+    #: Name in the bucket.
     name: str
+    #: Size in bytes.
     size: int
+    #: CRC32C checksum in base64, as the store writes it.
     crc32c: str
+    #: Media type; empty when none is set.
     content_type: str
+    #: Custom metadata.
     metadata: Mapping[str, str]
 
 
 class ObjectStore:
-    """A bucket. Every method may raise `StorageUnavailable` or `StorageDenied`; all may be repeated."""
+    """A bucket. Every method may raise `StorageUnavailable` or `StorageDenied`; all may be repeated safely."""
 
     def __init__(self, bucket: str, *, threads: int = 16, operation_seconds: float = OPERATION_SECONDS) -> None:
         self._operation_seconds = operation_seconds
@@ -74,29 +80,29 @@ class ObjectStore:
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix=f"storage-{bucket}")
 
     async def put(self, name: str, data: bytes, *, content_type: str, metadata: Mapping[str, str]) -> bool:
-        """Create an object; False when an equal one is there already. Raises `ObjectConflict` for another."""
+        """Creates an object; returns False when an equal one exists. Raises `ObjectConflict` for other content."""
         return await self._run(self._put, name, data, content_type, metadata)
 
     async def get(self, name: str) -> bytes:
-        """Read an object. Raises `ObjectMissing`."""
+        """Returns the content of an object. Raises `ObjectMissing`."""
         return await self._run(self._get, name)
 
     async def stat(self, name: str) -> ObjectInfo | None:
-        """What the store knows of an object; None when there is none."""
+        """Returns the attributes of an object; None when it does not exist."""
         return await self._run(self._stat, name)
 
     async def find(self, prefix: str) -> list[ObjectInfo]:
-        """The first 1,000 objects whose names begin so."""
+        """Returns the first 1,000 objects whose names begin with a prefix."""
         return await self._run(self._list, prefix)
 
     async def names(self, *, after: str, most: int) -> list[str]:
-        """The first names behind one, in the order of their bytes."""
-        # A list begins with the name itself, if it is still there.
-        found = await self._run(self._names, after, None, most + 1)
-        return [name for name in found if name > after][:most]
+        """Returns the first `most` names that sort after a name, in byte order."""
+        # The list begins with `after` itself, if it still exists.
+        names = await self._run(self._names, after, None, most + 1)
+        return [name for name in names if name > after][:most]
 
     async def names_between(self, start: str, end: str) -> list[str]:
-        """The first 1,000 names from one on, and before another, in the order of their bytes."""
+        """Returns the first 1,000 names from `start` (inclusive) to `end` (exclusive), in byte order."""
         return await self._run(self._names, start, end, PAGE)
 
     async def copy_from(
@@ -110,34 +116,36 @@ class ObjectStore:
         metadata: Mapping[str, str],
         expected_size: int,
     ) -> bool:
-        """Copy an object into this bucket without its bytes passing here; False when an equal one is there already.
+        """Copies an object into this bucket inside the store; returns False when an equal one exists.
 
-        `metadata` takes the place of the source's; give some, as none at all could mean the source's.
-        Raises `ObjectMissing` or `ObjectDiffers` for the source, `ObjectConflict` for another object of that name.
+        `metadata` replaces that of the source; it must not be empty, as that could mean the source's. `expected_size`
+        is in bytes. Raises `ObjectMissing` or `ObjectDiffers` for the source, `ObjectConflict` for an object of this
+        name with other content.
         """
         headers = {"content_type": content_type, "cache_control": cache_control, "metadata": dict(metadata)}
         return await self._run(self._copy, source_bucket, source, name, headers, expected_size)
 
     async def delete(self, name: str) -> bool:
-        """Delete an object; False when there was none."""
+        """Deletes an object; returns False when it did not exist."""
         return await self._run(self._delete, name)
 
     async def empty(self, prefix: str) -> int:
-        """Delete every object whose name begins so, until there is none; returns how many there were."""
+        """Deletes all objects whose names begin with a prefix, until none is left; returns their number."""
         count = 0
-        while found := await self.find(prefix):
-            await asyncio.gather(*(self.delete(one.name) for one in found))
-            count += len(found)
+        while page := await self.find(prefix):
+            await asyncio.gather(*(self.delete(info.name) for info in page))
+            count += len(page)
         return count
 
     async def close(self) -> None:
-        """Let requests end and close connections."""
+        """Waits for open requests and closes all connections."""
         await asyncio.to_thread(self._threads.shutdown)
         self._client.close()
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         ends_at = time.monotonic() + self._operation_seconds
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _translated, ends_at, work, arguments)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _with_typed_errors, ends_at, work, arguments)
 
     def _put(self, name: str, data: bytes, content_type: str, metadata: Mapping[str, str]) -> bool:
         blob = self._bucket.blob(name)
@@ -157,12 +165,12 @@ class ObjectStore:
         return True
 
     def _must_equal(self, name: str, *, size: int, crc32c: str) -> None:
-        """A failed precondition may be the echo of a write whose answer was lost."""
-        there = self._stat(name)
-        if there is None:
-            raise StorageUnavailable(f"{name} went away meanwhile.")
-        if (there.size, there.crc32c) != (size, crc32c):
-            raise ObjectConflict(f"{name} is there with other content.")
+        """Accepts an equal object: an earlier attempt may have written it and lost the response."""
+        existing = self._stat(name)
+        if existing is None:
+            raise StorageUnavailable(f"{name} was deleted meanwhile.")
+        if (existing.size, existing.crc32c) != (size, crc32c):
+            raise ObjectConflict(f"{name} exists with other content.")
 
     def _get(self, name: str) -> bytes:
         data: bytes = self._bucket.blob(name).download_as_bytes(timeout=TIMEOUT_SECONDS, retry=None)
@@ -173,22 +181,22 @@ class ObjectStore:
         return None if blob is None else _info(blob)
 
     def _list(self, prefix: str) -> list[ObjectInfo]:
-        found = self._client.list_blobs(
+        blobs = self._client.list_blobs(
             self._bucket, prefix=prefix, max_results=PAGE, timeout=TIMEOUT_SECONDS, retry=None
         )
-        return [_info(blob) for blob in found]
+        return [_info(blob) for blob in blobs]
 
-    def _names(self, start: str, end: str | None, most: int) -> list[str]:
-        found = self._client.list_blobs(
+    def _names(self, start: str, end: str | None, limit: int) -> list[str]:
+        blobs = self._client.list_blobs(
             self._bucket,
             start_offset=start or None,
             end_offset=end,
-            max_results=most,
+            max_results=limit,
             fields="items(name),nextPageToken",
             timeout=TIMEOUT_SECONDS,
             retry=None,
         )
-        return [blob.name for blob in found]
+        return [blob.name for blob in blobs]
 
     def _copy(self, source_bucket: str, source: str, name: str, headers: Mapping[str, Any], expected_size: int) -> bool:
         original = self._client.bucket(source_bucket).get_blob(source, timeout=TIMEOUT_SECONDS, retry=None)
@@ -196,8 +204,7 @@ class ObjectStore:
             raise ObjectMissing(f"{source} is not in {source_bucket}.")
         if original.size != expected_size:
             raise ObjectDiffers(f"{source} has {original.size} bytes, not {expected_size}.")
-        there = self._stat(name)
-        if there is not None:
+        if self._stat(name) is not None:
             self._must_equal(name, size=original.size, crc32c=original.crc32c)
             return False
         copy = self._bucket.blob(name)
@@ -224,7 +231,7 @@ class ObjectStore:
 
 
 def checksum(data: bytes) -> str:
-    """CRC32C in base64, as the store writes it."""
+    """Returns the CRC32C checksum in base64, as the store writes it."""
     return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
 
 
@@ -238,7 +245,7 @@ def _info(blob: Any) -> ObjectInfo:
     )
 
 
-def _translated(ends_at: float, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+def _with_typed_errors(ends_at: float, work: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     try:
         with within(ends_at):
             return work(*arguments)
@@ -248,7 +255,7 @@ def _translated(ends_at: float, work: Callable[..., T], arguments: tuple[Any, ..
         raise ObjectMissing("There is no such object.") from error
     except GoogleAuthError as error:
         if error.retryable or isinstance(error, TransportError):
-            raise StorageUnavailable("The store's credential could not be had.") from error
+            raise StorageUnavailable("The credential for the store could not be fetched.") from error
         raise StorageDenied("This service's credential is not valid any more.") from error
     except (gcs.GoogleAPIError, requests.RequestException, ConnectionError, TimeoutError) as error:
         raise StorageUnavailable(f"The store failed: {type(error).__name__}.") from error
@@ -263,8 +270,8 @@ def _client(threads: int) -> Any:
         client = storage.Client(project="calotype", credentials=credentials, client_options=options)
     else:
         client = storage.Client()
-    # One connection per thread, none thrown away; the library's own retries are off, the caller's loop decides.
-    mounted = BoundedAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
-    client._http.mount("https://", mounted)
-    client._http.mount("http://", mounted)
+    # One connection per thread, all of them reused. No retries inside the library: the caller's loop decides.
+    adapter = BoundedAdapter(pool_connections=threads, pool_maxsize=threads, pool_block=True, max_retries=0)
+    client._http.mount("https://", adapter)
+    client._http.mount("http://", adapter)
     return client

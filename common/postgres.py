@@ -1,4 +1,4 @@
-"""PostgreSQL: whole units of work, each one transaction in one thread of a bounded pool."""
+"""PostgreSQL: runs each unit of work as one transaction, in a thread of a bounded pool."""
 
 import asyncio
 import logging
@@ -21,30 +21,30 @@ SERIALIZATION_FAILURE = "40001"
 DEADLOCK_DETECTED = "40P01"
 LOCK_NOT_AVAILABLE = "55P03"
 _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
-#: SQLSTATEs whose words may quote a value.
+#: Beginnings of SQLSTATEs whose messages may quote a value.
 _ABOUT_VALUES = ("22", "23", "P0")
-#: SQLSTATEs that pass by themselves: connections that break, too few resources, an operator's intervention, a standby
-#: that takes no writes, and waits that one of our own timeouts ended.
+#: Beginnings of SQLSTATEs of temporary errors: broken connections, too few resources, an operator's intervention, a
+#: standby that accepts no writes, and waits that one of our timeouts ended.
 _AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
 
 
 class DatabaseUnavailable(DependencyUnavailable):
-    """The database cannot be reached, does not answer in time, or every connection is busy for too long."""
+    """The database is unreachable, does not respond in time, or all connections are busy for too long."""
 
 
 class LockTimeout(DatabaseUnavailable):
-    """Somebody else holds a row for longer than is waited for; the database itself is well."""
+    """Another transaction holds a row for longer than the lock timeout; the database itself works."""
 
 
 def driver_url(url: str) -> str:
-    """The URL with its driver named: SQLAlchemy would choose another for a bare `postgresql://`."""
+    """Returns the URL with its driver: SQLAlchemy would choose another driver for a bare `postgresql://`."""
     return make_url(url).set(drivername="postgresql+psycopg2").render_as_string(hide_password=False)
 
 
 class Database:
-    """A pool of connections with server-side limits on whatever runs in them (milliseconds).
+    """A pool of connections; the server enforces a statement and a lock timeout (milliseconds) on each.
 
-    Some connections may be set aside as pools of their own: no kind of work can hold what another needs.
+    `pools` reserves connections by name, so that no kind of work can take the connections that another needs.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Database:
             pool_pre_ping=True,
             pool_timeout=queue_timeout_seconds,
             isolation_level="READ COMMITTED",
-            # Errors are logged, and values are prompts.
+            # Errors are logged, and parameters may be prompts.
             hide_parameters=True,
             connect_args={
                 "application_name": application,
@@ -83,40 +83,40 @@ class Database:
             },
         )
         self._threads = ThreadPoolExecutor(max_workers=pool_size, thread_name_prefix="database")
-        kept = pools or {}
-        self._pools = {pool: asyncio.Semaphore(places) for pool, places in kept.items()}
-        self._shared = asyncio.Semaphore(pool_size - sum(kept.values()))
+        reserved = pools or {}
+        self._pools = {pool: asyncio.Semaphore(connections) for pool, connections in reserved.items()}
+        self._shared = asyncio.Semaphore(pool_size - sum(reserved.values()))
         self._queue_timeout = queue_timeout_seconds
 
     async def run(self, work: Callable[[Connection], T], *, pool: str | None = None, attempts: int = 3) -> T:
-        """Run a unit of work as one transaction; returns after COMMIT.
+        """Runs a unit of work as one transaction; returns its result after COMMIT.
 
-        It waits for a connection of the named pool, or for one that is in none. Deadlocks and serialization failures
-        are tried again. A caller that is canceled meanwhile does not interrupt the transaction: it ends in its thread.
-        Raises `DatabaseUnavailable`; SQLAlchemy's `DataError` for a value that cannot be stored and `IntegrityError`
-        for one that a constraint refuses.
+        Waits for a connection of the named pool, or else for one that is not reserved. Deadlocks and serialization
+        failures are retried, up to `attempts` in all. Canceling the caller does not interrupt the transaction: it
+        ends in its thread. Raises `DatabaseUnavailable`; SQLAlchemy's `DataError` for a value that cannot be stored,
+        and `IntegrityError` for one that violates a constraint.
         """
-        places = self._shared if pool is None else self._pools.get(pool, self._shared)
+        connections = self._shared if pool is None else self._pools.get(pool, self._shared)
         try:
-            await asyncio.wait_for(places.acquire(), self._queue_timeout)
+            await asyncio.wait_for(connections.acquire(), self._queue_timeout)
         except TimeoutError:
-            raise DatabaseUnavailable("Every database connection is busy.") from None
+            raise DatabaseUnavailable("All database connections are busy.") from None
         future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work, attempts)
-        future.add_done_callback(partial(self._done, places))
+        future.add_done_callback(partial(self._done, connections))
         return await asyncio.shield(future)
 
-    def _done(self, places: asyncio.Semaphore, future: "asyncio.Future[T]") -> None:
-        places.release()
+    def _done(self, connections: asyncio.Semaphore, future: "asyncio.Future[T]") -> None:
+        connections.release()
         if not future.cancelled():
-            # Read here, as a canceled caller will not: an unread exception would be reported as forgotten.
+            # A canceled caller does not read the exception; asyncio would log it as never retrieved.
             future.exception()
 
     async def ping(self) -> None:
-        """Ask the database for a sign of life. Raises `DatabaseUnavailable`."""
+        """Runs a trivial query, to check the connection. Raises `DatabaseUnavailable`."""
         await self.run(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
 
     async def close(self) -> None:
-        """Let transactions end and close all connections."""
+        """Waits for open transactions and closes all connections."""
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 
@@ -126,18 +126,18 @@ class Database:
                 with self._engine.begin() as connection:
                     return work(connection)
             except PoolTimeoutError as error:
-                raise DatabaseUnavailable("Every database connection is busy.") from error
+                raise DatabaseUnavailable("All database connections are busy.") from error
             except DBAPIError as error:
                 _forget_values(error)
                 if sqlstate(error) == LOCK_NOT_AVAILABLE:
-                    raise LockTimeout("Somebody else holds what is asked for.") from error
+                    raise LockTimeout("Another transaction holds the row for too long.") from error
                 if _is_away(error):
-                    raise DatabaseUnavailable("The database cannot be reached, or is too busy.") from error
+                    raise DatabaseUnavailable("The database is unreachable or too busy.") from error
                 if sqlstate(error) not in _RETRYABLE or attempt == attempts:
                     raise
                 _LOG.debug("transaction.repeated", extra={"sqlstate": sqlstate(error)})
             except ValueError as error:
-                # The driver itself refuses NUL in a string, before the server can: the same kind of answer.
+                # The driver refuses NUL in a string before the server can: the same error as for other bad values.
                 if "NUL" not in str(error):
                     raise
                 raise DataError(None, None, error) from error
@@ -145,7 +145,7 @@ class Database:
 
 
 def _forget_values(error: DBAPIError) -> None:
-    """Leave of an error's words what it is: PostgreSQL's details quote whole rows, and errors are logged and kept."""
+    """Removes values from an error's message: PostgreSQL's details quote whole rows, and errors are logged and kept."""
     state = sqlstate(error)
     if error.orig is None or not state:
         return
@@ -155,12 +155,12 @@ def _forget_values(error: DBAPIError) -> None:
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """PostgreSQL's five-character code of an error, or ""."""
+    """Returns PostgreSQL's five-character code of an error, or ""."""
     return getattr(error.orig, "pgcode", None) or ""
 
 
 def constraint(error: DBAPIError) -> str:
-    """Name of the constraint that refused, or ""."""
+    """Returns the name of the violated constraint, or ""."""
     diagnosis = getattr(error.orig, "diag", None)
     return getattr(diagnosis, "constraint_name", None) or ""
 

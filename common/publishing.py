@@ -1,4 +1,4 @@
-"""Publishing of facts until the broker has confirmed them."""
+"""Publication of facts until the broker has confirmed them."""
 
 import asyncio
 import logging
@@ -12,30 +12,31 @@ from common.loops import pause_until
 _LOG = logging.getLogger(__name__)
 #: First and longest pause in seconds between two attempts.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-#: Facts that are published in the background at most; one more keeps its slot, so that their number has a bound.
-MOST_IN_BACKGROUND = 1000
-#: Seconds that a process which stops leaves for them, of the time that it may take to end.
+#: Limit on facts that are published in the background; beyond it, a fact keeps its slot until it is confirmed.
+MAX_IN_BACKGROUND = 1000
+#: Seconds for which a process that stops waits for facts in the background.
 FINISH_SECONDS = 20.0
 
-#: Publishes one fact under the id it is given; raises `BrokerUnavailable`, `MessageTooLarge` or `ValueError`.
+#: Publishes one fact under the given id; raises `BrokerUnavailable`, `MessageTooLarge` or `ValueError`.
 Publish = Callable[[str], Awaitable[None]]
 
 
 async def publish_until_confirmed(publish: Publish, *, until: asyncio.Event, fact_id: str = "") -> bool:
-    """Publish under one id, at least once, until the broker has confirmed or `until` is set; False if it was set first.
+    """Publishes a fact under one id until the broker has confirmed it; returns False when `until` was set before that.
 
-    The worker keeps its lease meanwhile, so an outage of the broker loses nothing. A fact that the broker can never
-    take is dropped with an error in the log: its job is rescued, and staging and ledger hold what was bought.
+    At least one attempt is made. The worker keeps its lease meanwhile, so an outage of the broker loses nothing. A fact
+    that can never be published is logged as an error and dropped: its job is rescued, and the staging bucket and the
+    ledger hold the images and calls that were paid for. An empty `fact_id` stands for a new one.
     """
     fact_id, pause = fact_id or str(new_uuid7()), FIRST_PAUSE
     while True:
         try:
             await publish(fact_id)
         except (MessageTooLarge, ValueError) as error:
-            event(_LOG, logging.ERROR, "fact.cannot_be_told", fact_id=fact_id, error=str(error))
+            event(_LOG, logging.ERROR, "fact.unpublishable", fact_id=fact_id, reason=str(error))
             return True
         except BrokerUnavailable as error:
-            event(_LOG, logging.WARNING, "fact.not_published", error=str(error))
+            event(_LOG, logging.WARNING, "fact.not_published", reason=str(error))
             if await pause_until(until, seconds=pause):
                 return False
             pause = min(2 * pause, LONGEST_PAUSE)
@@ -44,34 +45,34 @@ async def publish_until_confirmed(publish: Publish, *, until: asyncio.Event, fac
 
 
 class BackgroundPublisher:
-    """Publishes what calls came to, which nobody else knows; goes on in the background when the lease ends first.
+    """Publishes results of provider calls, which only this process knows; continues in the background after the lease.
 
-    So no fact is dropped, and none holds a slot whose job another worker has by now.
+    So no fact is dropped, and none keeps a slot busy whose job another worker may hold by now.
     """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[bool]] = set()
 
     async def publish(self, publish: Publish, *, lease_ended: asyncio.Event) -> None:
-        """Return once the fact is confirmed, or the lease has ended and it is published in the background."""
+        """Publishes a fact; returns once it is confirmed, or once the lease has ended and publication continues."""
         fact_id = str(new_uuid7())
         if await publish_until_confirmed(publish, until=lease_ended, fact_id=fact_id):
             return
-        going_on = publish_until_confirmed(publish, until=asyncio.Event(), fact_id=fact_id)
-        if len(self._tasks) >= MOST_IN_BACKGROUND:
-            await going_on
+        publication = publish_until_confirmed(publish, until=asyncio.Event(), fact_id=fact_id)
+        if len(self._tasks) >= MAX_IN_BACKGROUND:
+            await publication
             return
-        task = asyncio.create_task(going_on)
+        task = asyncio.create_task(publication)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     async def finish(self, *, seconds: float = FINISH_SECONDS) -> None:
-        """Wait for facts in the background, at most so long; what is not confirmed by then is lost with the process."""
+        """Waits up to `seconds` for facts in the background; unconfirmed facts are lost with the process."""
         if not self._tasks:
             return
         _, pending = await asyncio.wait(self._tasks, timeout=seconds)
         if pending:
-            event(_LOG, logging.ERROR, "facts.untold", facts=len(pending))
+            event(_LOG, logging.ERROR, "facts.lost", facts=len(pending))
         for task in pending:
             task.cancel()
         await asyncio.gather(*pending, return_exceptions=True)

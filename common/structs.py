@@ -1,18 +1,18 @@
-"""Free fields of messages: a Struct knows no whole numbers, those who read it do."""
+"""Protobuf `Struct` fields as plain JSON; a `Struct` stores every number as a float."""
 
 from typing import Any
 
 from google.protobuf import json_format
 from google.protobuf.struct_pb2 import Struct
 
-#: Beyond that no integer type of any JSON reader goes; such a number was meant as a fraction.
-MOST_WHOLE = 2**64
+#: Bound of whole numbers: integer types of JSON readers end there, so a larger number was meant as a float.
+MAX_WHOLE = 2**64
 
 
 def plain(struct: Struct) -> dict[str, Any]:
-    """The fields as JSON has them: what was sent as 30 is 30 again, not 30.0."""
-    found: dict[str, Any] = _whole(json_format.MessageToDict(struct))
-    return found
+    """Returns the fields as JSON values; whole numbers are integers: 30 instead of 30.0."""
+    fields: dict[str, Any] = _whole(json_format.MessageToDict(struct))
+    return fields
 
 
 def _whole(value: Any) -> Any:
@@ -20,5 +20,5 @@ def _whole(value: Any) -> Any:
         return {key: _whole(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_whole(inner) for inner in value]
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MOST_WHOLE
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < MAX_WHOLE
     return int(value) if is_whole else value

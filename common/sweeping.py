@@ -1,4 +1,4 @@
-"""Sweeping a bucket: what is in it is told, a page at a time, to somebody who knows what should be."""
+"""Sweep of a bucket: reports its object names, page by page, to the service that knows which should exist."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -8,44 +8,46 @@ from uuid import uuid4
 
 from common.loops import run_every
 
-#: Whether a page is due is asked so often.
+#: Seconds between two polls for a due page.
 POLL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamePage:
-    """A page to be read: so many names at most, after this one."""
+    """A page of object names to be read."""
 
+    #: The page begins after this name; empty: at the start of the bucket.
     after: str
-    most: int
+    #: Number of names of a full page.
+    limit: int
 
 
-class Desk(Protocol):
-    """Remembers how far the bucket was read. Methods raise `ServiceError` when they cannot be answered."""
+class SweepService(Protocol):
+    """Remembers how far the bucket was read. Methods raise `ServiceError` when a call fails."""
 
     async def claim_page(self, token: str) -> NamePage | None:
-        """The next page, for this worker alone; None when none is due."""
+        """Claims the next page for this worker; returns None when no page is due."""
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
-        """Take what there is on the page; returns counts of what is wrong with it."""
+        """Reports the names of a page; returns counts of unexpected objects. `is_end`: the bucket has no more names."""
 
 
 class Sweeper:
-    """Reads pages as they come due. Nothing is remembered here: who dies over a page leaves it to the next."""
+    """Reads and reports pages as they are due. It keeps no state: another worker repeats an unreported page."""
 
-    def __init__(self, desk: Desk, names: Callable[[str, int], Awaitable[Sequence[str]]]) -> None:
-        self._desk = desk
+    def __init__(self, service: SweepService, names: Callable[[str, int], Awaitable[Sequence[str]]]) -> None:
+        self._service = service
         self._names = names
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sweep until told to stop."""
+        """Sweeps until `stop` is set."""
         await run_every("sweep", self.run_once, interval=POLL_SECONDS, stop=stop)
 
     async def run_once(self) -> Mapping[str, int]:
-        """Read a page if one is due; returns counts."""
+        """Reads and reports a page if one is due; returns counts."""
         token = str(uuid4())
-        page = await self._desk.claim_page(token)
+        page = await self._service.claim_page(token)
         if page is None:
             return {}
-        names = await self._names(page.after, page.most)
-        return await self._desk.report_page(token, names, is_end=len(names) < page.most)
+        names = await self._names(page.after, page.limit)
+        return await self._service.report_page(token, names, is_end=len(names) < page.limit)

@@ -1,7 +1,7 @@
 """Traces: one provider per process, W3C trace context between processes."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from opentelemetry import trace
@@ -10,7 +10,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 _PROPAGATOR = TraceContextTextMapPropagator()
@@ -19,9 +19,9 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 @contextmanager
 def tracing(service: str) -> Iterator[TracerProvider]:
-    """Set up the process's tracer; spans leave it only when an OTLP endpoint is named in the environment.
+    """Sets up the process's tracer; exports spans only when the environment names an OTLP endpoint.
 
-    On exit what is still queued is sent, for at most two seconds.
+    Leaving the context exports the queued spans, for up to two seconds.
     """
     provider = TracerProvider(resource=Resource.create({"service.name": f"calotype-{service}"}), shutdown_on_exit=False)
     if any(os.environ.get(name) for name in _ENDPOINTS):
@@ -36,19 +36,19 @@ def tracing(service: str) -> Iterator[TracerProvider]:
 
 
 def traceparent() -> str | None:
-    """The current span in W3C form, or None outside of one."""
+    """Returns the W3C traceparent of the current span; None outside of a span."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     return carrier.get("traceparent")
 
 
 def context_from(parent: str | None) -> Context:
-    """A context whose current span is the named one; empty for None or nonsense."""
+    """Returns a context whose current span is that of a traceparent; an empty context for None or a malformed one."""
     return _PROPAGATOR.extract({"traceparent": parent} if parent else {}, context=Context())
 
 
 def trace_id(parent: str | None) -> str:
-    """The trace id of a traceparent, 32 hex characters; empty for None or nonsense."""
+    """Returns the trace id of a traceparent, 32 hex characters; empty for None or a malformed one."""
     context = trace.get_current_span(context_from(parent)).get_span_context()
     return trace.format_trace_id(context.trace_id) if context.is_valid else ""
 
@@ -59,14 +59,13 @@ def span(
     *,
     kind: SpanKind = SpanKind.INTERNAL,
     parent: str | None = None,
-    links: Sequence[str] = (),
     attributes: Mapping[str, str | int | float | bool] | None = None,
     judges_itself: bool = False,
 ) -> Iterator[Span]:
-    """A span around a piece of work: child of `parent`, or of the current span when that is None.
+    """Opens a span around a block: a child of `parent` (a traceparent), or of the current span when that is None.
 
-    An exception that passes marks it as an error, by its type alone: messages may hold what others should not read.
-    A span that `judges_itself` has its status set by what is inside.
+    An exception sets the span's status to error, with its type only: its message may hold private data. With
+    `judges_itself`, the code inside sets the status.
     """
     tracer = trace.get_tracer("calotype")
     context = context_from(parent) if parent else None
@@ -74,7 +73,6 @@ def span(
         name,
         context=context,
         kind=kind,
-        links=[Link(trace.get_current_span(context_from(one)).get_span_context()) for one in links],
         attributes=dict(attributes or {}),
         record_exception=False,
         set_status_on_exception=False,
@@ -95,6 +93,6 @@ def open_span(
     parent: str | None,
     attributes: Mapping[str, str | int | float | bool],
 ) -> Span:
-    """A span that its owner ends, and that is never the current one."""
+    """Opens a span that never becomes the current one; the caller must end it."""
     tracer = trace.get_tracer("calotype")
     return tracer.start_span(name, context=context_from(parent), kind=kind, attributes=dict(attributes))

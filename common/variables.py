@@ -1,4 +1,4 @@
-"""Variables of the environment: chosen by name, and kept from processes that are started."""
+"""Environment variables: selection by name patterns, and hiding from child processes."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -6,15 +6,17 @@ from fnmatch import fnmatchcase
 
 
 def chosen(environ: Mapping[str, str], patterns: Iterable[str]) -> dict[str, str]:
-    """The variables whose names match a pattern; `*` stands for anything."""
-    wanted = tuple(patterns)
-    return {name: value for name, value in environ.items() if any(fnmatchcase(name, one) for one in wanted)}
+    """Returns the variables whose names match a pattern, case-sensitive; `*` matches any characters."""
+    all_patterns = tuple(patterns)
+    return {
+        name: value for name, value in environ.items() if any(fnmatchcase(name, pattern) for pattern in all_patterns)
+    }
 
 
 def hide_from_children(patterns: Iterable[str]) -> None:
-    """Keep variables whose names match a pattern from processes that this one starts.
+    """Hides the variables whose names match a pattern from processes that this process starts.
 
-    `os.environ` still has them: only what the system hands on is changed.
+    `os.environ` keeps them; only the environment of child processes changes.
     """
     for name in chosen(os.environ, patterns):
         os.unsetenv(name)

@@ -116,7 +116,7 @@ async def main(stop: asyncio.Event) -> None:
             empty=partial(folders.empty, emptied),
             is_folder=object_names.is_staged_folder,
         )
-        sweeper = Sweeper(job_service, lambda after, most: emptied.names(after=after, most=most))
+        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, most=limit))
         for loop in (emptier, sweeper):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")

@@ -73,7 +73,7 @@ async def main(stop: asyncio.Event) -> None:
             wakeups=WakeUps(broker, DELETIONS),
             may_begin=lambda: not uploads.draining,
         )
-        sweeper = Sweeper(job_service, lambda after, most: emptied.names(after=after, most=most))
+        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, most=limit))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService("uploader", ready, work=uploads)
         await stack.enter_async_context(

@@ -59,7 +59,7 @@ class GrpcJobService:
         """The next page of the bucket to be compared."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token)
         answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
-        return NamePage(after=answer.after, most=answer.most) if answer.is_due else None
+        return NamePage(after=answer.after, limit=answer.most) if answer.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
         """What there is on the page."""

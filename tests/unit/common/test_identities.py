@@ -50,20 +50,20 @@ def test_digests_are_read_in_either_case(tmp_path: Path) -> None:
         ("[]", "the file"),
         ("identities: [{roles: [client]}]", "identities.0.name"),
         ("identities: [{name: a b, roles: []}]", "identities.0.name"),
-        ("identities: [{name: a, roles: [boss]}]", "no role 'boss', but client, worker"),
+        ("identities: [{name: a, roles: [boss]}]", "'boss' is not a role; the roles are client, worker"),
         ("identities: [{name: a, roles: [client], tenants: '**'}]", "identities.0.tenants"),
         ("identities: [{name: a, roles: [client], tenants: ['*']}]", "identities.0.tenants"),
         ("identities: [{name: a, roles: [client], token: secret}]", "identities.0.token"),
         ("identities: [{name: a, roles: [client], token_sha256: [secret]}]", "identities.0.token_sha256.0"),
-        ("identities: [{name: a, roles: []}, {name: a, roles: []}]", "the same name stands twice"),
+        ("identities: [{name: a, roles: []}, {name: a, roles: []}]", "two entries have the same name"),
         (
             "identities: [{name: a, roles: [], certificate: [x]}, {name: b, roles: [], certificate: [x]}]",
-            "the same certificate stands twice",
+            "two entries have the same certificate",
         ),
         (
             f"identities: [{{name: a, roles: [], token_sha256: [{'a' * 64}]}},"
             f" {{name: b, roles: [], token_sha256: [{'A' * 64}]}}]",
-            "the same token stands twice",
+            "two entries have the same token",
         ),
         # To sit on this machine is no identity.
         ("identities: [{name: a, roles: [], loopback: true}]", "identities.0.loopback"),

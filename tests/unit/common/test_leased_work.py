@@ -107,7 +107,7 @@ def leased(desk: Desk, hands: Hands, **options: Any) -> LeasedWork[str]:
         "slots": 2,
         "lease_of": lambda work: 3000.0,
         "poll_seconds": 1000.0,
-        "hints": None,
+        "wakeups": None,
     } | options
     return LeasedWork("work", claim=desk.claim, renew=desk.renew, run=hands.run, **settings)
 
@@ -181,7 +181,7 @@ async def test_a_freed_slot_is_filled_before_the_next_poll() -> None:
 async def test_a_hint_brings_work_before_the_next_poll() -> None:
     desk, hands, hints = Desk(), Hands(), FakeHints()
     hands.may_end.set()
-    async with working(leased(desk, hands, hints=hints)):
+    async with working(leased(desk, hands, wakeups=hints)):
         assert await hints.waits.get() == 2
         desk.due = ["a"]
         await hints.given.put(1)
@@ -191,7 +191,7 @@ async def test_a_hint_brings_work_before_the_next_poll() -> None:
 async def test_work_is_found_without_any_hint() -> None:
     desk, hands, hints = Desk(), Hands(), FakeHints(hasty=True)
     hands.may_end.set()
-    async with working(leased(desk, hands, hints=hints, poll_seconds=0.15)):
+    async with working(leased(desk, hands, wakeups=hints, poll_seconds=0.15)):
         await desk.wait_for_claims(1)
         desk.due = ["a"]
         assert (await hands.next()).work == "a"
@@ -199,7 +199,7 @@ async def test_work_is_found_without_any_hint() -> None:
 
 async def test_a_broker_that_is_away_makes_nobody_ask_more_often() -> None:
     desk, hands, hints = Desk(), Hands(), FakeHints(hasty=True)
-    async with working(leased(desk, hands, hints=hints)):
+    async with working(leased(desk, hands, wakeups=hints)):
         for _ in range(50):
             await hints.waits.get()
 

@@ -117,7 +117,7 @@ async def test_what_is_away_is_no_defect_and_is_told_in_one_line(
     [told] = [one for one in caplog.records if one.name == "common.loops"]
 
     assert (told.levelno, told.message) == (logging.WARNING, "test.postponed")
-    assert (vars(told)["because"], told.exc_info) == (str(problem), None)
+    assert (vars(told)["reason"], told.exc_info) == (str(problem), None)
 
 
 async def test_what_keeps_failing_is_tried_less_and_less_often() -> None:

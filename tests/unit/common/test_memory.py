@@ -166,8 +166,8 @@ async def test_a_body_is_cut_after_its_bound() -> None:
 async def occupy(memory: Memory, *, seconds: float) -> None:
     """Hold all of the memory for so long."""
     with memory.share(until=time.monotonic() + PATIENCE) as share:
-        share.expect(memory.most)
-        await share.grow(memory.most)
+        share.expect(memory.limit)
+        await share.grow(memory.limit)
         await asyncio.sleep(seconds)
 
 
@@ -200,6 +200,6 @@ async def test_nobody_waits_for_memory_beyond_his_time() -> None:
     with memory.share(until=time.monotonic() + 10), pytest.raises(TimeoutError):
         await read(2 * STEP)
     assert asyncio.get_running_loop().time() == pytest.approx(10, abs=1)
-    assert memory.held == memory.most
+    assert memory.held == memory.limit
     await occupying
     assert memory.held == 0

@@ -37,10 +37,10 @@ async def names(after: str, most: int) -> list[str]:
 @pytest.mark.parametrize(
     ("page", "told"),
     [
-        (NamePage(after="", most=4), (NAMES[:4], False)),
-        (NamePage(after="005", most=4), (NAMES[6:], False)),
-        (NamePage(after="006", most=4), (NAMES[7:], True)),
-        (NamePage(after="009", most=4), ([], True)),
+        (NamePage(after="", limit=4), (NAMES[:4], False)),
+        (NamePage(after="005", limit=4), (NAMES[6:], False)),
+        (NamePage(after="006", limit=4), (NAMES[7:], True)),
+        (NamePage(after="009", limit=4), ([], True)),
     ],
 )
 async def test_a_page_is_told_as_it_is(page: NamePage, told: tuple[list[str], bool]) -> None:

@@ -83,7 +83,7 @@ async def test_a_process_that_ends_does_not_wait_for_ever_for_a_broker(caplog: p
     await publisher.publish(broker.publish, lease_ended=lease_ended)
     await publisher.finish(seconds=0.01)
 
-    assert "facts.untold" in caplog.messages
+    assert "facts.lost" in caplog.messages
     assert len(asyncio.all_tasks()) == 1
 
 
@@ -101,4 +101,4 @@ async def test_what_can_never_be_told_is_tried_once_and_said_to_be_lost(
         await publish_until_confirmed(publish, until=asyncio.Event())
 
     assert len(tries) == 1
-    assert "fact.cannot_be_told" in caplog.messages
+    assert "fact.unpublishable" in caplog.messages
