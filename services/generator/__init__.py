@@ -1,5 +1,5 @@
-"""generator-service: providers behind one port, and what they return as verified images in private staging.
+"""generator-service: calls image providers through one port, and puts verified images into the private staging bucket.
 
-It is the only one that may write to the staging bucket. It asks job-service before each provider call and states what
-became of it; it owns no state that a crash could take.
+It is the only service that may write to the staging bucket. It gets job-service's permission before each provider call
+and reports the call's result; it keeps no state that a crash could lose.
 """

@@ -1,4 +1,4 @@
-"""What the generator needs of the world, in its own words."""
+"""Ports of the generator: the interfaces to providers, job-service, facts, staging and images, with their data."""
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from typing import Protocol
 
 from common.leased_work import Renewal
 from services.generator.domain.earlier_calls import Traits
-from services.generator.domain.jobs import Call, Job, MaskForm, Phase, Request, StagedImage
+from services.generator.domain.jobs import Call, Job, MaskForm, Request, StagedImage
 from services.generator.domain.provider_results import (
     CancelOutcome,
     Generated,
@@ -14,126 +14,95 @@ from services.generator.domain.provider_results import (
     JobWarning,
     Operation,
     Pending,
-    ProviderError,
     StageError,
 )
+from services.generator.domain.settlements import Known, Outcome, Settlement
 
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """One provider call: how many images, from which inputs, under which key.
+    """One provider call as the adapter gets it."""
 
-    `seed` is the seed of the first image; `inputs` are encoded images in the order of the request, the mask last.
-    """
-
+    #: The call's id in the ledger.
     call_id: str
+    #: Key that is sent to the provider, so that a repeat is not charged again.
     idempotency_key: str
+    #: Model to be called.
     model: str
+    #: Images that the call is to make.
     count: int
+    #: What the caller of the job wants.
     request: Request
+    #: Seed of the first image; None: the provider chooses.
     seed: int | None = None
+    #: Encoded input images in the order of the request, the mask last.
     inputs: tuple[bytes, ...] = ()
+    #: Takes the progress of the call, from 0 to 1; may be called from any thread.
     report: Callable[[float], None] = field(default=lambda progress: None)
 
 
 class ImageProvider(Protocol):
-    """A provider of images. Methods raise `ProviderError`, classified by the adapter's own map.
+    """A provider of images. Methods raise `ProviderError`, classified by the adapter's error table.
 
-    A synchronous provider answers `submit` with `Generated`; an asynchronous one with an `Operation` to poll.
+    `submit` of a synchronous provider returns `Generated`, that of an asynchronous one an `Operation` to poll.
     """
 
+    #: Unique name from the provider file.
     name: str
+    #: Whether calls may be repeated, resumed or stopped.
     traits: Traits
+    #: Images that one call can make.
     max_images_per_call: int
+    #: Seconds that a call, or an operation, may take.
     timeout_seconds: float
+    #: Seconds between two polls of an operation.
     poll_interval_seconds: float
+    #: Host of the provider's own API, from which results may be fetched despite its address; None: no such host.
     trusted_host: str | None
 
     @property
     def allow_private_addresses(self) -> bool | Sequence[str]:
-        """Where images may lie outside the open internet: any private network, none, or these hosts and networks."""
+        """Private networks from which images may be fetched: all (True), none (False), or these hosts and networks."""
 
     def images_per_call(self, model: str) -> int:
-        """How many images one call of a model can make; `max_images_per_call` where models do not differ."""
+        """Returns the number of images that one call of a model can make; by default `max_images_per_call`."""
 
     def mask_form(self, model: str) -> MaskForm:
-        """The form in which a model reads a mask."""
+        """Returns the form in which a model reads a mask."""
 
     async def submit(self, order: Order) -> Generated | Operation:
-        """Send the request."""
+        """Sends the request."""
 
     async def poll(self, operation: Operation) -> Generated | Pending:
-        """Look how an operation stands. An operation that is gone raises RESULT_LOST."""
+        """Fetches the state of an operation. Raises `ProviderError` RESULT_LOST for one that no longer exists."""
 
     async def watch(self, operation: Operation, report: Callable[[float], None]) -> bool:
-        """Report the progress of an operation, from 0 to 1, while the provider tells it by itself.
+        """Reports the progress of an operation, from 0 to 1, as the provider pushes it.
 
-        A hint that may be missing: `poll` has the truth. True once the provider says that the operation has ended.
+        Returns True once the provider reports the end of the operation. Progress may be missing: `poll` is decisive.
         """
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
-        """Ask the provider to stop. One that is stoppable is given a call's id for an operation's."""
+        """Requests the provider to stop. A stoppable provider also gets calls without operation, by the call's id."""
 
     def credential_for(self, url: str) -> Mapping[str, str]:
-        """Headers by which a result is fetched there: none, but for the provider's own hosts that want some."""
+        """Returns the headers for fetching a result; empty except for those of the provider's hosts that need some."""
 
     def price(self, model: str, count: int) -> int | None:
-        """What so many images cost, in millionths of a US dollar; None when that is not known."""
+        """Returns the price of `count` images in millionths of a US dollar; None when unknown."""
 
     async def close(self) -> None:
-        """Let go of connections."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a call ended, for the ledger."""
-
-    call_id: str
-    phase: Phase
-    operation_id: str = ""
-    cost_micros: int | None = None
-    error: ProviderError | None = None
-    #: Whether the provider surely does nothing more for it; None: as phase and error say.
-    is_over: bool | None = None
-    #: The call's, where it has one.
-    token: bytes = field(default=b"", repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Known:
-    """What a worker knows of a job's calls and images, and the ledger may not know yet."""
-
-    calls: tuple[Outcome, ...] = ()
-    images: tuple[StagedImage, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settlement:
-    """An open call of a final job, in this worker's hands."""
-
-    call: Call
-    job_id: str
-    lease_token: str
-    lease_seconds: float
-    #: The job was canceled, so that the provider is to be asked to stop.
-    cancel: bool
-    traceparent: str
-    #: How much longer its end is worth waiting for.
-    seconds_left: float
-    #: The job failed and can be retried: what the call brings is staged.
-    keep: bool = False
-    #: What the provider said when it was asked to stop, at an earlier look.
-    cancel_answer: CancelOutcome | None = None
+        """Closes connections."""
 
 
 class JobService(Protocol):
-    """Decides. Every method raises `ServiceError` when it is refused or cannot be asked."""
+    """Interface to job-service. Every method raises `ServiceError` when the call is refused or gets no response."""
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
-        """Jobs that are due, at most one per token; the same again for the same tokens."""
+        """Claims due jobs, up to one per token; returns the same jobs when the same tokens are repeated."""
 
     async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
-        """What became of each lease, by token."""
+        """Renews the leases of jobs; returns the outcome by token."""
 
     async def begin_call(
         self,
@@ -146,40 +115,50 @@ class JobService(Protocol):
         digest: str,
         known: Known,
     ) -> Call:
-        """Write a call down before it leaves, after what is known; the same id again gives the same call."""
+        """Records a call before it is sent, after what is `known`; repeating a call id returns the same call.
+
+        `digest`: SHA-256 of the request, 64 hex characters.
+        """
 
     async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
-        """Allow an earlier call to be sent again under its own key."""
+        """Gets permission to send an earlier call again, with its idempotency key; returns the call."""
 
     async def follow_call(self, job: Job, call: Call, *, known: Known) -> Call:
-        """Say that the operation of an earlier call is followed; the call, with its token."""
+        """Reports that this claim follows the operation of an earlier call; returns the call, with its token."""
 
     async def record_operation(self, call: Call, operation: Operation) -> None:
-        """Write down the provider's operation id; answers within a second or not at all."""
+        """Records the provider's operation id; waits one second for the response."""
 
     def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
-        """An input image that came as bytes, in chunks."""
+        """Reads an input image that the caller sent as bytes, in chunks."""
 
     async def release(self, job: Job, *, known: Known) -> None:
-        """Hand a job back, after what is known."""
+        """Gives up the lease of a job, after recording what is `known`."""
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
-        """Open calls of final jobs."""
+        """Claims open provider calls of final jobs, up to one per token."""
 
     async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
-        """What became of each settlement, by token."""
+        """Renews the leases of open calls; returns the outcome by token."""
 
     async def postpone_settlement(
-        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+        self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
-        """Give a call back that has not ended; what is not said of a cancel leaves what was said before."""
+        """Gives up the lease of a call that has not ended.
+
+        `cancel_outcome` None keeps the recorded one. `shortest_pause`: seconds until the call may be due again.
+        """
 
 
 class Facts(Protocol):
-    """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
+    """Publishes facts.
+
+    A method returns once the broker has stored the fact, or raises `BrokerUnavailable` and may be repeated with the
+    same `fact_id`.
+    """
 
     async def call_accepted(self, fact_id: str, *, job: Job, call: Call, operation: Operation) -> None:
-        """A provider named an operation."""
+        """A provider accepted a call and named an operation."""
 
     async def images_generated(
         self,
@@ -190,7 +169,7 @@ class Facts(Protocol):
         images: Sequence[StagedImage],
         warnings: Sequence[JobWarning],
     ) -> None:
-        """The generating stage ended with images."""
+        """The generating stage succeeded with these images."""
 
     async def stage_failed(
         self,
@@ -201,12 +180,12 @@ class Facts(Protocol):
         calls: Sequence[Outcome],
         images: Sequence[StagedImage],
     ) -> None:
-        """The claim ended without its result."""
+        """The claim ended with an error; `images` were staged all the same."""
 
     async def ledger_settled(
         self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
     ) -> None:
-        """Calls ended under a claim that moves the job no more."""
+        """Calls ended under a claim that can no longer change the job."""
 
     async def call_settled(
         self,
@@ -220,81 +199,94 @@ class Facts(Protocol):
         """A call of a final job ended, and these of its images are staged."""
 
     async def progress(self, job: Job, *, percent: float) -> None:
-        """Live word of progress; lost if nobody listens."""
+        """Publishes live progress, 0 to 100, to the current subscribers; it is not stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawResult:
-    """Something that a call brought and nobody could read, in staging as it came; `part` as in `Keeper.keep_raw`."""
+    """Unreadable data of a call in the staging bucket, stored unchanged."""
 
+    #: Object name in the staging bucket.
     name: str
+    #: Index of the image, or `answer` for a whole response.
     part: str
+    #: Size in bytes.
     size_bytes: int
 
 
 class Staging(Protocol):
-    """The private bucket; methods raise the errors of `common.object_store`."""
+    """The private staging bucket; methods raise the errors of `common.object_store`."""
 
     async def put(self, image: StagedImage, data: bytes, *, count: int) -> StagedImage:
-        """Write an image; what an earlier writer put there is adopted and returned."""
+        """Stores an image; returns the image that is there, which an earlier attempt may have stored.
+
+        `count`: images of the call.
+        """
 
     async def of_call(self, job_id: str, call_id: str) -> tuple[list[StagedImage], int]:
-        """The images that a call has in staging, and how many it has in all (0 when none is there)."""
+        """Returns the staged images of a call, and the number of images that the call has (0 when none is staged)."""
 
     async def put_raw(self, name: str, data: bytes) -> None:
-        """Write something that is not known to be an image; it is none of the call's images."""
+        """Stores data that may not be an image; it does not count as one of the call's images."""
 
     async def raw_of_call(self, job_id: str, call_id: str) -> Sequence[RawResult]:
-        """What a call has in staging of that kind."""
+        """Returns the unreadable data that is stored for a call."""
 
     async def get_raw(self, name: str) -> bytes:
-        """The bytes of one of them."""
+        """Returns the bytes of unreadable data."""
 
 
 class ImageReader(Protocol):
-    """Turns what a provider or a caller gave into bytes, and bytes into facts. Raises `StageError`."""
+    """Fetches, decodes and converts images. Methods raise `StageError`."""
 
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
-        """The encoded image of a source; URLs are fetched behind a guard."""
+        """Returns the encoded image of a source; fetches URLs with protection against SSRF."""
 
     async def read_input(self, url: str) -> bytes:
-        """An input image from the caller's address, fetched behind the guard."""
+        """Fetches an input image from the caller's URL, with protection against SSRF."""
 
     async def prepare_input(self, data: bytes) -> "PreparedInput":
-        """An input image that decodes, the right way up, without metadata; else as it is."""
+        """Returns an input image upright and without metadata; unchanged when it already is."""
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
-        """A mask in the form that a provider reads, as a PNG."""
+        """Returns a mask in the form that a provider reads, as a PNG."""
 
     async def inspect(self, data: bytes) -> "Inspected":
-        """Decode and measure."""
+        """Decodes an image and returns its properties."""
 
     async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, "Inspected"]:
-        """An image of a provider as it is delivered, and what that is: without metadata where its entry says so."""
+        """Returns a provider's image as it is delivered, and its properties; without metadata if so configured."""
 
-    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
-        """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
+    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+        """Returns the decodable images in a response that its adapter could not read: the last `limit` of them."""
 
     def may_hold_images(self, body: bytes) -> bool:
-        """Whether there are traces of images in an answer."""
+        """Returns whether a response contains traces of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedInput:
-    """An input image as providers are sent it."""
+    """An input image as it is sent to providers."""
 
+    #: The encoded image.
     data: bytes
-    #: Whether something beside its pixels was left out: where and by whom it was taken, and the like.
+    #: Whether metadata was removed, such as place, camera and author.
     lost_metadata: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class Inspected:
-    """What an encoded image is, by its bytes."""
+    """Properties of an encoded image, by its bytes."""
 
+    #: Media type.
     content_type: str
+    #: Width in pixels.
     width: int
+    #: Height in pixels.
     height: int
+    #: SHA-256, 64 hex characters.
     sha256: str
+    #: BlurHash, a short placeholder for the image.
     blurhash: str
+    #: Whether it carries C2PA content credentials.
     c2pa: bool

@@ -1,4 +1,4 @@
-"""What generator-service reads from its environment."""
+"""Settings of generator-service."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

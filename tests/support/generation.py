@@ -22,16 +22,8 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.ports import (
-    ImageProvider,
-    Inspected,
-    Known,
-    Order,
-    Outcome,
-    PreparedInput,
-    RawResult,
-    Settlement,
-)
+from services.generator.domain.settlements import Known, Outcome, Settlement
+from services.generator.ports import ImageProvider, Inspected, Order, PreparedInput, RawResult
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
 from services.job.domain import providers as catalogue
@@ -214,11 +206,11 @@ class Desk:
         return {}
 
     async def postpone_settlement(
-        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+        self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
         """Take a call back."""
         self._refuse("postpone_settlement")
-        self.postponed.append((settlement.call.id, cancel_answer, shortest_pause))
+        self.postponed.append((settlement.call.id, cancel_outcome, shortest_pause))
 
 
 @contextmanager
@@ -413,7 +405,7 @@ class Reader:
         """As it is."""
         return data, await self.inspect(data)
 
-    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
+    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """One that is all of the answer."""
         return [ImageSource(data=body)] if body == b"good" else []
 

@@ -19,7 +19,7 @@ from common.sweeping import NamePage
 from services.generator.adapters.nats_facts import call_outcome, image_artifact
 from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request, Route, StagedImage
 from services.generator.domain.provider_results import CancelOutcome, Operation
-from services.generator.ports import Known, Settlement
+from services.generator.domain.settlements import Known, Settlement
 
 TIMEOUT_SECONDS = 5.0
 #: The provider has accepted already: what job-service cannot take at once is told as a fact.
@@ -147,13 +147,15 @@ class GrpcJobService:
         return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.settlement_renewals}
 
     async def postpone_settlement(
-        self, settlement: Settlement, *, cancel_answer: CancelOutcome | None, shortest_pause: float
+        self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
         """Give a call back that has not ended."""
         request = worker.PostponeSettlementRequest(
             worker=self._worker,
             lease_token=settlement.lease_token,
-            provider_cancel=job_pb2.ProviderCancel.Value(f"PROVIDER_CANCEL_{(cancel_answer or 'unspecified').upper()}"),
+            provider_cancel=job_pb2.ProviderCancel.Value(
+                f"PROVIDER_CANCEL_{(cancel_outcome or 'unspecified').upper()}"
+            ),
             shortest_pause_seconds=shortest_pause,
         )
         await call(self._stub.PostponeSettlement, request, timeout=TIMEOUT_SECONDS)
@@ -290,7 +292,7 @@ def _settlement(told: worker.Settlement) -> Settlement:
         keep=told.keep,
         traceparent=told.traceparent,
         seconds_left=told.seconds_left,
-        cancel_answer=CANCEL_ANSWERS.get(told.provider_cancel),
+        cancel_outcome=CANCEL_ANSWERS.get(told.provider_cancel),
     )
 
 

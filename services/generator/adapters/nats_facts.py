@@ -24,7 +24,7 @@ from services.generator.domain.provider_results import (
     StageError,
     VendorError,
 )
-from services.generator.ports import Outcome, Settlement
+from services.generator.domain.settlements import Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"

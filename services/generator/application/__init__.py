@@ -1,1 +1,1 @@
-"""Use cases of generator-service: run a claimed job, settle open calls of final jobs, empty staging folders."""
+"""Use cases of generator-service: run a claimed job, and settle open provider calls of final jobs."""

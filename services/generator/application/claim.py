@@ -8,7 +8,7 @@ from common.leased_work import Slot
 from services.generator.domain import failures
 from services.generator.domain.jobs import Call, Job, Phase, StagedImage
 from services.generator.domain.provider_results import JobWarning, ProviderError
-from services.generator.ports import Known, Outcome
+from services.generator.domain.settlements import Known, Outcome
 
 
 class Interrupted(Exception):

@@ -108,7 +108,7 @@ class ProviderCallRunner:
                     return await self._unless_stopped(provider, call, order)
                 return await provider.submit(order)
         except TimeoutError as error:
-            raise self._ended_badly(provider, call, failures.no_answer(provider.name)) from error
+            raise self._ended_badly(provider, call, failures.no_response(provider.name)) from error
         except ProviderError as error:
             found = await self._unread.read(provider, call, error)
             if found is not None:
@@ -118,7 +118,7 @@ class ProviderCallRunner:
             raise
         except Exception as error:
             _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
-            raise self._ended_badly(provider, call, failures.adapter_broke(provider.name)) from error
+            raise self._ended_badly(provider, call, failures.adapter_failed(provider.name)) from error
 
     async def _unless_stopped(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         """The answer of a call; `Interrupted` once it has surely been stopped, because its job was canceled."""
@@ -167,7 +167,7 @@ class ProviderCallRunner:
                     order.report(answer.progress)
                 if time.monotonic() > until:
                     await self._stop(provider, call, operation)
-                    raise failures.too_slow(provider.name)
+                    raise failures.operation_too_slow(provider.name)
                 if time.monotonic() >= finish_at:
                     finish_at = inf
                     if await self._stop(provider, call, operation):

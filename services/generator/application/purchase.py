@@ -59,7 +59,7 @@ class Purchase:
             raise Interrupted
         if self._is_too_late(asked_at):
             self._claim.end_unsent(call.id)
-            raise failures.asked_too_slowly()
+            raise failures.permission_too_late()
         await self._bring(provider, call, self._runner.send(provider, call, order))
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
@@ -75,7 +75,7 @@ class Purchase:
         if not self._claim.slot.may_begin:
             raise Interrupted
         if self._is_too_late(asked_at):
-            raise failures.asked_too_slowly()
+            raise failures.permission_too_late()
         order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
         await self._bring(provider, again, self._runner.send(provider, again, order))
 
@@ -159,7 +159,7 @@ class Purchase:
             case "PROVIDER_NOT_FOUND":
                 return failures.provider_not_configured(provider.name)
             case "UNSUPPORTED":
-                return failures.would_lose(error.message)
+                return failures.request_unsupported(error.message)
             case "BUDGET_EXHAUSTED":
                 return failures.budget_exhausted(error.message, retry_after_seconds=error.retry_after_seconds)
             case "PROVIDER_BUSY":
@@ -168,7 +168,7 @@ class Purchase:
                 event(
                     _LOG, logging.ERROR, "ask.refused", job_id=self._claim.job.id, reason=error.reason, why=str(error)
                 )
-                return failures.ask_refused()
+                return failures.call_refused()
 
     def _is_too_late(self, asked_at: float) -> bool:
         """Whether somebody else may hold the job by the time that a request arrives."""

@@ -77,7 +77,7 @@ class RawResults:
         data = await until_stored(read, deadline=self._deadline, patient=False)
         if raw.part.isdecimal():
             return {index: data for index in call.image_indexes if str(index) == raw.part}
-        images = await self._reader.found_in(data, most=len(call.image_indexes))
+        images = await self._reader.found_in(data, limit=len(call.image_indexes))
         brought = [image.data for image in images if image.data is not None]
         return dict(zip(call.image_indexes, brought, strict=False))
 

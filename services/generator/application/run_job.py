@@ -183,7 +183,7 @@ class Generator:
                 free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal
                 is_last = route == claim.job.routes[-1]
                 if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
-                    raise Unsold(failures.most_hopeful(errors), indexes) from error
+                    raise Unsold(failures.error_to_report(errors), indexes) from error
                 claim.routes_given_up += 1
                 event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
             else:

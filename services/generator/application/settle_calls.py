@@ -25,7 +25,8 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Outcome, Settlement, Staging
+from services.generator.domain.settlements import Outcome, Settlement
+from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Staging
 
 _LOG = logging.getLogger(__name__)
 #: How long one claim tries to fetch and stage what came; then it is given back, and looked for again.
@@ -120,7 +121,9 @@ class Settler:
 
     async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
         try:
-            await self._job_service.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=shortest_pause)
+            await self._job_service.postpone_settlement(
+                settlement, cancel_outcome=answer, shortest_pause=shortest_pause
+            )
         except ServiceError as error:
             # Its lease runs out by itself then; whoever is next asks and looks again.
             event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
@@ -139,8 +142,8 @@ def _adopted(call: Call) -> Outcome:
 
 async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
     """What the provider says to the wish to cancel, now or at an earlier look; None without an answer, or a wish."""
-    if not settlement.cancel or settlement.cancel_answer is not None:
-        return settlement.cancel_answer
+    if not settlement.cancel or settlement.cancel_outcome is not None:
+        return settlement.cancel_outcome
     if settlement.call.phase is not Phase.ACCEPTED:
         # There is no operation by which it could be stopped.
         return CancelOutcome.UNSUPPORTED

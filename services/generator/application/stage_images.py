@@ -85,7 +85,7 @@ class ImageStager:
         for error in problems.values():
             raise error
         if len(wanted) < len(call.image_indexes):
-            raise failures.too_few(provider.name)
+            raise failures.too_few_images(provider.name)
 
     async def _keep_all(
         self, provider: ImageProvider, call: Call, wanted: Mapping[int, ImageSource]
@@ -137,7 +137,7 @@ class ImageStager:
                 if error.reason != "INVALID_IMAGE" or is_last:
                     came = data or _in_hand(source)
                     if isinstance(error, FetchError):
-                        came, error.came = error.came, b""
+                        came, error.received = error.received, b""
                     raise await self._with_raw(error, provider, call, index, came) from None
             del data
             await self._pause(provider, pauses.pop(0))
@@ -159,8 +159,8 @@ class ImageStager:
             try:
                 return await self._reader.read(source, provider=provider)
             except StageError as error:
-                if isinstance(error, FetchError) and await self._is_image(error.came):
-                    return error.came
+                if isinstance(error, FetchError) and await self._is_image(error.received):
+                    return error.received
                 now = time.monotonic()
                 appears_within = error.appears_within_seconds if isinstance(error, FetchError) else 0.0
                 missing_since = None if error.retryable else (missing_since or now)

@@ -24,7 +24,7 @@ async def until_stored(work: Callable[[], Awaitable[T]], *, deadline: Callable[[
         except (StorageUnavailable, ObjectMissing) as error:
             # A missing bucket looks like a missing object, and may be made yet.
             if time.monotonic() + pause > deadline():
-                raise failures.storage_away() from error
+                raise failures.storage_unavailable() from error
         except StorageDenied as error:
             if not patient or time.monotonic() + pause > deadline():
                 raise failures.storage_denied() from error

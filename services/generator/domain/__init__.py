@@ -1,1 +1,1 @@
-"""What a generator has to decide about a job, its calls and its images. Standard library only."""
+"""The generator's rules about a claimed job, its provider calls and its images. Imports the standard library only."""

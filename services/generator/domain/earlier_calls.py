@@ -1,4 +1,4 @@
-"""The claimer's table: what to do about each call that earlier claims left."""
+"""Decision table: what a claim does about each provider call that earlier claims of the job left."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -6,35 +6,38 @@ from enum import StrEnum
 
 from services.generator.domain.jobs import Call, Phase
 
-#: Calls in these phases bought nothing, for certain.
+#: Phases in which a call certainly cost nothing and made no image.
 NOTHING_BOUGHT = frozenset({Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT})
 
 
 class Step(StrEnum):
-    """What the claimer does about a call that covers missing images."""
+    """What a claim does about an earlier call for an image that is still missing."""
 
-    #: Nothing was bought by it: its images may be bought by another.
+    #: The call bought nothing, or the user consented to pay again: make another call.
     BUY = "buy"
-    #: Its result exists at the provider: fetch it by operation id.
+    #: The provider has an operation for the call: fetch its result by the operation id.
     RESUME = "resume"
-    #: It may have left: send it again under its own key.
+    #: The call may have been sent: send it again with its idempotency key.
     RESEND = "resend"
-    #: It may have left and may not be repeated as such: settle it as unknown.
+    #: The call may have been sent, and a repeat may be charged: settle it as unknown.
     SETTLE_UNKNOWN = "settle_unknown"
-    #: It may have been charged, and nobody consented to pay again.
+    #: The call may have been charged, and the user did not consent to pay again: end the claim.
     STOP_AMBIGUOUS = "stop_ambiguous"
-    #: It was charged, its result is gone, and nobody consented to pay again.
+    #: The call was charged, its result is lost, and the user did not consent to pay again: end the claim.
     STOP_LOST = "stop_lost"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Traits:
-    """What the plan needs to know of a provider."""
+    """Properties of a provider that decide whether a call may be repeated, resumed or stopped."""
 
+    #: Calls cost nothing.
     free: bool
+    #: A repeat with the same idempotency key is not charged again.
     idempotent: bool
+    #: Results can be fetched later by operation id, also by another process.
     resumable: bool
-    #: A call can be stopped by its own id while its answer is waited for.
+    #: A call can be stopped by its own id while its response is pending.
     stoppable: bool = False
 
     @property
@@ -44,12 +47,12 @@ class Traits:
 
 
 def step_for(call: Call, *, traits: Traits, may_pay_again: bool) -> Step:
-    """What to do about a call that covers an image which is not staged."""
+    """Returns what to do about an earlier call for an image that is not staged."""
     match call.phase:
         case Phase.ACCEPTED:
             return Step.RESUME
         case Phase.SUCCEEDED | Phase.UNKNOWN if call.operation_id and traits.resumable:
-            # Asking by operation id buys nothing.
+            # Fetching by operation id costs nothing.
             return Step.RESUME
         case Phase.SUCCEEDED:
             return Step.BUY if may_pay_again else Step.STOP_LOST
@@ -62,20 +65,20 @@ def step_for(call: Call, *, traits: Traits, may_pay_again: bool) -> Step:
 
 
 def may_have_left_images(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
-    """Calls whose folder in staging is worth a look: they cover a missing image and may have bought it."""
+    """Returns the calls whose staging folder may hold a missing image: they may have been charged for it."""
     wanted = set(missing)
     return [call for call in calls if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes)]
 
 
 def unsettled(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
-    """Calls that decide over a missing image and are not known to have bought nothing, in the order given.
+    """Returns the calls that decide about a missing image and may have been charged, in the given order.
 
-    `calls` come oldest first. Of those that may have bought an image the newest decides over it: the ledger took it
-    because somebody had consented to pay again. One that bought nothing leaves an older one's outcome as it was.
+    `calls` come oldest first. Of several calls that may have bought an image, the newest decides: the ledger accepted
+    it because the user had consented to pay again. A call that bought nothing does not change an older call's outcome.
     """
-    wanted, found = set(missing), []
+    wanted, deciding = set(missing), []
     for call in reversed(calls):
         if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes):
-            found.append(call)
+            deciding.append(call)
             wanted -= set(call.image_indexes)
-    return found[::-1]
+    return deciding[::-1]

@@ -1,19 +1,19 @@
-"""What ends a claim without its result, as people are told of it."""
+"""The errors that end a claim without its result, with their messages for people, and rules about them."""
 
 from collections.abc import Sequence
 
 from services.generator.domain.jobs import Phase
 from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
 
-#: What came is of no use, unless asking again may help.
+#: Reasons for which a result is unusable, unless the error is retryable.
 _UNUSABLE = frozenset({"FETCH_FAILED", "INVALID_IMAGE", "TOO_LARGE", "RESULT_MISMATCH"})
 
-#: Said by job-service before anything was asked for; another route may be there, or cost less.
+#: Reasons that concern one route, known before its provider was called: another may exist, or cost less.
 _OF_THIS_ROUTE = frozenset({"PROVIDER_NOT_FOUND", "BUDGET_EXHAUSTED"})
 
 
 def phase_after(error: ProviderError) -> Phase:
-    """How a call stands in the ledger after an error that says for certain how it ended."""
+    """Returns a call's phase in the ledger after an error that leaves no doubt about how the call ended."""
     if error.acceptance is Acceptance.NOT_ACCEPTED:
         return Phase.NOT_SENT
     match error.reason:
@@ -22,30 +22,31 @@ def phase_after(error: ProviderError) -> Phase:
         case "PROVIDER_CANCELED":
             return Phase.CANCELED
         case "RESULT_LOST" | "UNCLASSIFIED":
-            # It may have been charged, and nothing of it can be had.
+            # The call may have been charged, and its result is out of reach.
             return Phase.UNKNOWN
         case _:
             return Phase.FAILED
 
 
 def result_is_useless(error: StageError) -> bool:
-    """Whether what a call brought is gone or will never do, though the call itself was fine."""
+    """Returns whether the result of a successful call is lost or unusable for good."""
     return error.reason == "RESULT_LOST" or (error.reason in _UNUSABLE and not error.retryable)
 
 
 def spares_others(error: StageError, *, some_staged: bool) -> bool:
-    """Whether a failure says nothing about the job's other images, so that they are worth a call.
+    """Returns whether an error leaves the job's other images unaffected, so that they are worth a call.
 
-    A refusal may be the prompt's fault, unless the same prompt has brought an image already.
+    A content refusal may concern the prompt of all images, unless the prompt has already produced an image.
     """
     return result_is_useless(error) or (error.reason == "CONTENT_POLICY" and some_staged)
 
 
 def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
-    """Whether another provider may be asked: this one surely sold nothing, and the fault is not the request's own."""
-    if error.reason in ("PROVIDER_NOT_FOUND", "BUDGET_EXHAUSTED") or (
-        error.reason == "UNSUPPORTED" and error.stage == "PROCESSING"
-    ):
+    """Returns whether the job may go to its next route: this provider cannot charge, and the request is not at fault.
+
+    `free`: calls of this provider cost nothing. `on_refusal`: also after a content refusal.
+    """
+    if error.reason in _OF_THIS_ROUTE or (error.reason == "UNSUPPORTED" and error.stage == "PROCESSING"):
         return True
     if not isinstance(error, ProviderError) or (error.acceptance is Acceptance.UNKNOWN and not free):
         return False
@@ -54,18 +55,18 @@ def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
     return error.reason != "INVALID_INPUT" and phase_after(error) is not Phase.UNKNOWN
 
 
-def most_hopeful(errors: Sequence[StageError]) -> StageError:
-    """Of the failures of all providers the one that says most of what another try may bring."""
+def error_to_report(errors: Sequence[StageError]) -> StageError:
+    """Returns the error that stands for the failures of all routes: the first retryable one, or else the last."""
     return next((error for error in errors if error.retryable), errors[-1])
 
 
 def provider_busy(provider: str, *, retry_after_seconds: float | None) -> StageError:
-    """A limit that is configured for the provider is used up."""
+    """Returns the error for a provider whose configured limit is reached."""
     return StageError(
         stage="PROCESSING",
         code="RATE_LIMIT",
         reason="PROVIDER_BUSY",
-        message=f"{provider} has as much to do as it may.",
+        message=f"{provider} has reached its configured limit.",
         retryable=True,
         retry_after_seconds=retry_after_seconds,
         deferred=True,
@@ -73,7 +74,7 @@ def provider_busy(provider: str, *, retry_after_seconds: float | None) -> StageE
 
 
 def budget_exhausted(message: str, *, retry_after_seconds: float | None) -> StageError:
-    """The tenant's budget does not cover the call, which was not made."""
+    """Returns the error for a tenant's budget that does not cover the call; the call was not made."""
     return StageError(
         code="PERMANENT",
         reason="BUDGET_EXHAUSTED",
@@ -84,7 +85,7 @@ def budget_exhausted(message: str, *, retry_after_seconds: float | None) -> Stag
 
 
 def provider_not_configured(provider: str) -> StageError:
-    """The job names a provider that this process does not know any more."""
+    """Returns the error for a provider that this process does not know any more."""
     return StageError(
         stage="PROCESSING",
         code="PERMANENT",
@@ -94,109 +95,109 @@ def provider_not_configured(provider: str) -> StageError:
     )
 
 
-def would_lose(message: str) -> StageError:
-    """The provider's file has changed: it would drop a field that the job names."""
+def request_unsupported(message: str) -> StageError:
+    """Returns the error for a request that the provider no longer supports, because its configuration has changed."""
     return StageError(stage="PROCESSING", code="PERMANENT", reason="UNSUPPORTED", message=message, retryable=False)
 
 
-def ask_refused() -> StageError:
-    """job-service refused what this worker thought was allowed: one of the two has a defect."""
+def call_refused() -> StageError:
+    """Returns the error for an unexpected refusal by job-service: one of the two services has a defect."""
     return StageError(
         code="UNKNOWN",
         reason="INTERNAL",
-        message="The job store refused the call, so it was not made.",
+        message="job-service refused the provider call, so it was not made.",
         retryable=True,
     )
 
 
 def input_unavailable() -> StageError:
-    """An input image that came as bytes could not be read back."""
+    """Returns the error for input images that could not be read from job-service, or not in time."""
     return StageError(
         stage="PROCESSING",
         code="TEMPORARY",
         reason="SERVICE_UNAVAILABLE",
-        message="An input image could not be read from the job store.",
+        message="An input image could not be read.",
         retryable=True,
     )
 
 
-def inputs_too_large(most_bytes: int) -> StageError:
-    """The input images together are more than any provider is sent."""
+def inputs_too_large(max_bytes: int) -> StageError:
+    """Returns the error for input images that together have more than `max_bytes`."""
     return StageError(
         stage="PROCESSING",
         code="PERMANENT",
         reason="TOO_LARGE",
-        message=f"The input images are larger than {most_bytes // (1024 * 1024)} MiB together.",
+        message=f"Together, the input images are larger than {max_bytes // (1024 * 1024)} MiB.",
         retryable=False,
     )
 
 
 def ambiguous(provider: str, *, retryable: bool = False) -> StageError:
-    """A paid request left and nobody knows what became of it."""
+    """Returns the error for a paid request that was sent and whose outcome is unknown."""
     return StageError(
         code="TIMEOUT",
         reason="AMBIGUOUS_OUTCOME",
-        message=f"{provider} may have carried out and charged this request; it is not repeated unless you say so.",
+        message=f"{provider} may have carried out and charged this request; it is not repeated without your consent.",
         retryable=retryable,
     )
 
 
 def stage_too_long(*, is_generating: bool) -> StageError:
-    """The claim has used up its time."""
+    """Returns the error for a claim that has used up its time."""
     return StageError(
         stage="GENERATING" if is_generating else "PROCESSING",
         code="TIMEOUT",
         reason="STAGE_TIMEOUT",
-        message=f"{'Generating' if is_generating else 'Preparing the call'} took longer than it may.",
+        message=f"{'Generating' if is_generating else 'Preparing the call'} took too long.",
         retryable=True,
     )
 
 
 def out_of_time() -> StageError:
-    """The caller wanted the job to be finished by now."""
+    """Returns the error for a job that has passed the deadline set by its caller."""
     return StageError(
         code="TIMEOUT",
         reason="DEADLINE_EXCEEDED",
-        message="The job could not be finished in the time that it was given.",
+        message="The job could not be finished before its deadline.",
         retryable=True,
     )
 
 
 def result_lost(provider: str) -> StageError:
-    """A paid result existed and cannot be fetched any more."""
+    """Returns the error for a paid result that can no longer be fetched."""
     return StageError(
         code="TIMEOUT",
         reason="RESULT_LOST",
-        message=f"{provider} made this picture, but its result can no longer be fetched; a retry pays again.",
+        message=f"{provider} made this image, but it can no longer be fetched; a retry may be charged again.",
         retryable=False,
     )
 
 
-def asked_too_slowly() -> StageError:
-    """The permission to send came so late that the lease may be over."""
+def permission_too_late() -> StageError:
+    """Returns the error for job-service's permission to send that arrived so late that the lease may have ended."""
     return StageError(
         stage="PROCESSING",
         code="TEMPORARY",
         reason="SERVICE_UNAVAILABLE",
-        message="It took too long to write the call down, so it was not made.",
+        message="It took too long to record the provider call, so it was not made.",
         retryable=True,
     )
 
 
-def no_answer(provider: str) -> ProviderError:
-    """The provider took the request, perhaps, and said nothing in time."""
+def no_response(provider: str) -> ProviderError:
+    """Returns the error for a request that got no response in time; the provider may have accepted it."""
     return ProviderError(
         code="TIMEOUT",
         reason="PROVIDER_TIMEOUT",
-        message=f"{provider} did not answer in time.",
+        message=f"{provider} did not respond in time.",
         retryable=True,
         acceptance=Acceptance.UNKNOWN,
     )
 
 
-def too_slow(provider: str) -> StageError:
-    """An operation goes on for longer than the claim may wait."""
-    # Retryable: the operation is followed on by the next claim, not bought again.
+def operation_too_slow(provider: str) -> StageError:
+    """Returns the error for an operation that runs longer than the claim may wait."""
+    # Retryable: the next claim follows the operation further, and pays nothing.
     return StageError(
         code="TIMEOUT",
         reason="PROVIDER_TIMEOUT",
@@ -206,68 +207,68 @@ def too_slow(provider: str) -> StageError:
 
 
 def with_raw(error: StageError, *, name: str | None) -> StageError:
-    """A failure whose result is kept as it came, under this name in staging."""
+    """Adds to the message under which object name in staging the unusable data is kept; None: it is not kept."""
     if name is not None:
-        error.message = f"{error.message} What came is kept in staging as {name}."
+        error.message = f"{error.message} The received data is kept in staging as {name}."
     return error
 
 
-def too_few(provider: str) -> StageError:
-    """The provider made less than was bought."""
+def too_few_images(provider: str) -> StageError:
+    """Returns the error for a result with fewer images than were ordered."""
     return StageError(
         code="PERMANENT",
         reason="RESULT_MISMATCH",
-        message=f"{provider} returned fewer images than were asked for.",
+        message=f"{provider} returned fewer images than requested.",
         retryable=False,
     )
 
 
-def storage_away() -> StageError:
-    """Staging did not answer for the whole of the stage."""
+def storage_unavailable() -> StageError:
+    """Returns the error for a staging bucket that was unavailable until the end of the stage."""
     return StageError(
         code="TEMPORARY",
         reason="STORAGE_UNAVAILABLE",
-        message="The picture could not be kept: the image store was away for the whole of the stage.",
+        message="The image could not be stored: the image store was unavailable until the end of the stage.",
         retryable=True,
     )
 
 
 def staging_differs() -> StageError:
-    """Staging holds something else under the image's name, and it is none of ours."""
+    """Returns the error for an object with other content under the image's name, which another program wrote."""
     return StageError(
         code="PERMANENT",
         reason="RESULT_MISMATCH",
-        message="Staging holds another object under the picture's name.",
+        message="Staging holds another object under the image's name.",
         retryable=False,
     )
 
 
 def storage_denied() -> StageError:
-    """Staging refuses the generator."""
+    """Returns the error for a staging bucket that refuses the generator's credential."""
     return StageError(
         code="AUTH_ERROR",
         reason="STORAGE_DENIED",
-        message="The image store refuses the service's credential; its operator must mend that, then retry.",
+        message="The image store refuses the service's credential; the operator must correct it, then retry.",
         retryable=False,
     )
 
 
-def adapter_broke(provider: str) -> ProviderError:
-    """A defect on this side, after the call was written down: whether anything left is not known."""
+def adapter_failed(provider: str) -> ProviderError:
+    """Returns the error for a defect of the adapter after the call was recorded: it may have been sent."""
     return ProviderError(
         code="UNKNOWN",
         reason="INTERNAL",
-        message=f"Something went wrong while {provider} was asked.",
+        message=f"Something went wrong while {provider} was called.",
         retryable=True,
         acceptance=Acceptance.UNKNOWN,
     )
 
 
 def defect() -> StageError:
-    """A defect on this side, before anything was sent or after everything came."""
+    """Returns the error for a defect of this service, before a call was sent or after its result arrived."""
     return StageError(
         code="UNKNOWN",
         reason="INTERNAL",
-        message="Something went wrong while this job was worked on.",
+        message="Something went wrong while this job was processed.",
         retryable=True,
     )

@@ -1,4 +1,4 @@
-"""What a provider call can come to."""
+"""Results and errors of provider calls."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,27 +9,29 @@ from services.generator.domain import foreign_text
 
 
 class Acceptance(StrEnum):
-    """Whether a request that failed may have been carried out, and charged."""
+    """Whether the provider accepted a failed request, and may have charged it."""
 
-    #: Surely not: it never left, or the provider said so.
+    #: Certainly not: the request was not sent, or the provider said so.
     NOT_ACCEPTED = "not_accepted"
-    #: Surely: the provider took it, then failed or refused.
+    #: Certainly: the provider accepted the request, then failed or refused it.
     ACCEPTED = "accepted"
-    #: Nobody knows.
+    #: Unknown.
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True)
 class VendorError:
-    """What the vendor said: its words are cleaned and bounded here, whoever repeats them.
+    """The error as the provider's API returned it; texts are cleaned and bounded on construction."""
 
-    `body` is all of a success that could not be read: it may hold images that were paid for.
-    """
-
+    #: HTTP status; 0: no HTTP response.
     http_status: int = 0
+    #: The provider's error code; empty without one.
     code: str = ""
+    #: The provider's message; empty without one.
     message: str = ""
+    #: The provider's id of the request; empty without one.
     request_id: str = ""
+    #: The whole body of a successful but unreadable response: it may hold images that were paid for.
     body: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -40,18 +42,21 @@ class VendorError:
 
 @dataclass(kw_only=True, eq=False)
 class StageError(Exception):
-    """Why a claim ends without its result: names of the error catalogue, words for a person.
+    """Why a claim ends without its result."""
 
-    The message may repeat a vendor's words; it is cleaned and bounded. `deferred`: a limit held the job back before
-    anything was sent.
-    """
-
+    #: Stage of the job that failed, without prefix: `PROCESSING` or `GENERATING`.
     stage: str = "GENERATING"
+    #: Class of the error, without prefix, such as `TEMPORARY`.
     code: str
+    #: Reason, such as `PROVIDER_TIMEOUT` (docs/errors.md).
     reason: str
+    #: What happened, for a person; it may quote the provider, and is cleaned and bounded.
     message: str
+    #: Whether another attempt may succeed.
     retryable: bool
+    #: Seconds after which another attempt makes sense; None: unknown.
     retry_after_seconds: float | None = None
+    #: Whether a limit held the job back before anything was sent: the claim then does not count as an attempt.
     deferred: bool = False
 
     def __post_init__(self) -> None:
@@ -61,39 +66,42 @@ class StageError(Exception):
         return f"{self.reason}: {self.message}"
 
     def forget(self) -> Self:
-        """Let go of where it was raised: whoever keeps an error would keep the answers and images there."""
+        """Drops traceback, cause and context: they would keep responses and images in memory. Returns the error."""
         self.__traceback__ = self.__cause__ = self.__context__ = None
         return self
 
 
 @dataclass(kw_only=True, eq=False)
 class FetchError(StageError):
-    """An image's address does not give it. Where that is not retryable, it may yet for so many seconds.
+    """An image could not be fetched from its URL."""
 
-    `came` is what arrived with a success all the same: all of the image, where what was told of it is wrong.
-    """
-
+    #: Seconds in which the image may still appear, when the error is not retryable.
     appears_within_seconds: float = 0.0
-    came: bytes = field(default=b"", repr=False)
+    #: Bytes of a successful response that contradicts its headers: they may be the whole image.
+    received: bytes = field(default=b"", repr=False)
 
 
 @dataclass(kw_only=True, eq=False)
 class ProviderError(StageError):
-    """A provider call failed; `acceptance` decides whether another may follow."""
+    """A provider call failed."""
 
+    #: Whether the provider may have charged the call; decides whether another call may follow.
     acceptance: Acceptance
+    #: The error as the provider's API returned it.
     vendor: VendorError = VendorError()
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobWarning:
-    """What went less than perfectly in a job that goes on: a name of the error catalogue, words for a person."""
+    """A remark about a job that continues."""
 
+    #: Machine-readable reason, such as `METADATA_REMOVED`.
     reason: str
+    #: What happened, for a person.
     message: str
 
 
-#: Of a job whose inputs told more than their pixels.
+#: Warning of a job whose input images carried metadata.
 METADATA_REMOVED = JobWarning(
     reason="METADATA_REMOVED",
     message="Input images were sent without their metadata, such as place, camera and author.",
@@ -102,12 +110,17 @@ METADATA_REMOVED = JobWarning(
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSource:
-    """An image as the provider gave it: exactly one of bytes, base64 and URL; and what the vendor says of it."""
+    """An image as the provider returned it: exactly one of `data`, `base64` and `url` is set."""
 
+    #: The encoded image.
     data: bytes | None = None
+    #: The encoded image in base64.
     base64: str | None = None
+    #: Address of the image, or a `data:` URL with its content.
     url: str | None = None
+    #: Seed that the provider reported; None when unknown.
     seed: int | None = None
+    #: Prompt that the provider used instead; None when unknown or unchanged.
     revised_prompt: str | None = None
 
     def __post_init__(self) -> None:
@@ -118,36 +131,44 @@ class ImageSource:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether its bytes are yet to be fetched."""
+        """Whether its bytes must be fetched from a URL."""
         return self.url is not None and not self.url.startswith("data:")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Generated:
-    """A call's result; cost in millionths of a US dollar, None when unknown."""
+    """The result of a successful call."""
 
+    #: Images in the order of the call's indexes.
     images: tuple[ImageSource, ...]
+    #: Cost in millionths of a US dollar; None when unknown.
     cost_micros: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A call that the provider accepted and works on; `state` is whatever its adapter needs to follow it."""
+    """A call that the provider has accepted and is working on."""
 
+    #: The provider's id of the operation.
     id: str
+    #: Data that the adapter needs to follow the operation.
     state: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pending:
-    """An operation that is not done; progress from 0 to 1 where the provider tells it."""
+    """An operation that is not finished."""
 
+    #: Progress from 0 to 1; None when the provider does not report it.
     progress: float | None = None
 
 
 class CancelOutcome(StrEnum):
-    """What became of the wish to cancel at the provider."""
+    """Result of a cancel request to the provider."""
 
+    #: The provider confirmed that it stopped.
     CONFIRMED = "confirmed"
+    #: The provider cannot cancel.
     UNSUPPORTED = "unsupported"
+    #: The operation had already ended.
     TOO_LATE = "too_late"

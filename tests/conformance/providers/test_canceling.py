@@ -14,7 +14,7 @@ from services.generator.application.provider_call import ProviderCallRunner
 from services.generator.application.raw_results import RawResults
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain.jobs import Phase, Route
-from services.generator.ports import Known
+from services.generator.domain.settlements import Known
 from tests.support import goldens
 from tests.support.generation import Desk, Facts, Reader, Staging, job_of
 from tests.support.goldens import Golden

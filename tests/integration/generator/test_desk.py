@@ -21,7 +21,7 @@ from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.nats_facts import image_artifact
 from services.generator.domain.jobs import InputImage, Phase, Route
 from services.generator.domain.provider_results import CancelOutcome, Operation
-from services.generator.ports import Known, Outcome, Settlement
+from services.generator.domain.settlements import Known, Outcome, Settlement
 from tests.support.generation import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
@@ -339,7 +339,7 @@ async def test_settlements_are_claimed_and_renewed_by_their_own_tokens(
 
     assert isinstance(settlement, Settlement)
     assert (token, settlement.job_id, settlement.call.operation_id, settlement.cancel) == ("s", "job_1", "op", True)
-    assert (settlement.seconds_left, settlement.cancel_answer, settlement.call.token) == (9, None, TOKEN)
+    assert (settlement.seconds_left, settlement.cancel_outcome, settlement.call.token) == (9, None, TOKEN)
     assert await desk.renew_settlements([settlement]) == {"s": Renewal.LOST}
     assert (list(service.asked[1].settlement_tokens), list(service.asked[1].leases)) == (["s"], [])
 
@@ -353,9 +353,9 @@ async def test_a_call_that_has_not_ended_is_given_back_with_what_was_said_to_a_c
     service.answers["ClaimSettlements"] = [worker.ClaimSettlementsResponse(settlements=[told])]
     service.answers["PostponeSettlement"] = [worker.PostponeSettlementResponse()]
     [(_, settlement)] = await desk.claim_settlements(["s"])
-    await desk.postpone_settlement(settlement, cancel_answer=answer, shortest_pause=1.5)
+    await desk.postpone_settlement(settlement, cancel_outcome=answer, shortest_pause=1.5)
 
-    assert settlement.cancel_answer is answer
+    assert settlement.cancel_outcome is answer
     assert (service.asked[1].lease_token, service.asked[1].provider_cancel) == ("s", said)
     assert service.asked[1].shortest_pause_seconds == 1.5
 

@@ -28,7 +28,7 @@ from services.generator.domain.provider_results import (
     StageError,
     VendorError,
 )
-from services.generator.ports import Outcome, Settlement
+from services.generator.domain.settlements import Outcome, Settlement
 from tests.support.generation import call_of, job_of, provider_error, staged
 from tests.support.messages import broker_at
 from tests.support.patience import PATIENCE
@@ -180,17 +180,17 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
     "error",
     [
         failures.provider_not_configured("x"),
-        failures.ask_refused(),
+        failures.call_refused(),
         failures.input_unavailable(),
         failures.inputs_too_large(1),
         failures.ambiguous("x"),
         failures.stage_too_long(is_generating=True),
         failures.result_lost("x"),
-        failures.asked_too_slowly(),
-        failures.no_answer("x"),
-        failures.too_slow("x"),
-        failures.too_few("x"),
-        failures.storage_away(),
+        failures.permission_too_late(),
+        failures.no_response("x"),
+        failures.operation_too_slow("x"),
+        failures.too_few_images("x"),
+        failures.storage_unavailable(),
         failures.staging_differs(),
         failures.storage_denied(),
         failures.defect(),

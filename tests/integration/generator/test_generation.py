@@ -10,7 +10,7 @@ from common.leased_work import Renewal, Slot
 from services.generator.application import stage_images, storage_retries
 from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request
 from services.generator.domain.provider_results import Generated, ImageSource
-from services.generator.ports import Known
+from services.generator.domain.settlements import Known
 from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
 from tests.support.paid_provider import picture

@@ -238,7 +238,7 @@ def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0, c
         message=f"The image {what}.",
         retryable=retryable,
         appears_within_seconds=appears_within,
-        came=came,
+        received=came,
     )
 
 

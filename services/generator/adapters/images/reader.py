@@ -118,9 +118,9 @@ class GuardedImageReader:
         event(_LOG, logging.WARNING, "image.metadata_kept", provider=provider, content_type=seen.content_type)
         return data, seen
 
-    async def found_in(self, body: bytes, *, most: int) -> Sequence[ImageSource]:
+    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
-        candidates = await asyncio.to_thread(unread_responses.images_in, body, most=most)
+        candidates = await asyncio.to_thread(unread_responses.images_in, body, most=limit)
         found = [one if one.is_elsewhere else await self._checked(one) for one in candidates]
         return [one for one in found if one is not None]
 

@@ -256,19 +256,19 @@ async def test_a_success_that_brings_the_whole_file_is_taken(status: str, header
 async def test_a_file_that_is_shorter_than_was_told_is_asked_for_again_and_what_came_is_kept() -> None:
     refusal = await refused(http(PICTURE, headers=f"Content-Length: {len(PICTURE) + 9}\r\n"))
 
-    assert (refusal.retryable, refusal.came) == (True, PICTURE)
+    assert (refusal.retryable, refusal.received) == (True, PICTURE)
 
 
 @pytest.mark.parametrize("told", ["bytes 0-6/100", "bytes 1-7/8", "bytes 0-6/*", "some"])
 async def test_a_part_of_a_file_is_asked_for_again(told: str) -> None:
     refusal = await refused(http(status="206 Partial", headers=f"Content-Range: {told}\r\n"))
 
-    assert (refusal.retryable, refusal.came) == (True, b"picture")
+    assert (refusal.retryable, refusal.received) == (True, b"picture")
 
 
 @pytest.mark.parametrize(("status", "came"), [("202 Accepted", b"picture"), ("404 Not Found", b"")])
 async def test_what_a_success_brings_is_kept_even_if_it_looks_like_no_image(status: str, came: bytes) -> None:
-    assert (await refused(http(status=status))).came == came
+    assert (await refused(http(status=status))).received == came
 
 
 async def test_a_refused_connection_may_be_tried_again() -> None:

@@ -13,7 +13,7 @@ from common.object_store import StorageDenied
 from services.generator.application import claim, provider_call
 from services.generator.domain.jobs import Phase, Request
 from services.generator.domain.provider_results import Acceptance, Pending
-from services.generator.ports import Known, Outcome
+from services.generator.domain.settlements import Known, Outcome
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,

@@ -10,7 +10,7 @@ from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
 from services.generator.application import stage_images, storage_retries
 from services.generator.domain.jobs import InputImage, Job, Phase, Request, Route
 from services.generator.domain.provider_results import Acceptance, Pending
-from services.generator.ports import Known
+from services.generator.domain.settlements import Known
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,

@@ -108,7 +108,7 @@ def test_what_is_no_image_is_fetched_anew_before_it_counts(bad: int, kind: str) 
 @pytest.mark.parametrize(("came", "asked"), [(b"", 2), (b"bad", 2), (b"all of it", 1)])
 @in_virtual_time
 async def test_a_file_that_is_shorter_than_was_told_counts_once_it_is_an_image(came: bytes, asked: int) -> None:
-    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=True, came=came)
+    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=True, received=came)
     reader = Reader(short, replace(short))
     world = World(Provider(at(ADDRESS), resumable=False), reader=reader)
     await world.run(job_of())
@@ -128,14 +128,14 @@ async def test_an_image_beyond_what_was_asked_for_stands_in_for_what_is_none(ima
 
 @in_virtual_time
 async def test_what_came_of_a_file_that_stays_shorter_than_was_told_is_staged_as_it_came() -> None:
-    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=False, came=b"bad")
+    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=False, received=b"bad")
     staging = Staging()
     world = World(Provider(at(ADDRESS), resumable=False), reader=Reader(short), staging=staging)
     await world.run(job_of())
 
     assert (world.facts.error.reason, raw_of(staging)) == ("FETCH_FAILED", {"0": b"bad"})
     assert "is kept in staging as" in world.facts.error.message
-    assert short.came == b""
+    assert short.received == b""
 
 
 @in_virtual_time
@@ -176,7 +176,7 @@ async def test_what_was_paid_for_and_is_no_image_is_staged_as_it_came(resumable:
     [name] = world.staging.raw
     assert (world.facts.error.reason, world.facts.indexes) == ("INVALID_IMAGE", [0])
     assert raw_of(world.staging) == {"1": b"bad"}
-    assert world.facts.error.message == f"bad What came is kept in staging as {name}."
+    assert world.facts.error.message == f"bad The received data is kept in staging as {name}."
     assert [image.index for image, _ in world.staging.objects.values()] == [0]
 
 

@@ -12,7 +12,8 @@ from common.leased_work import Slot
 from common.memory import STEP, Memory, read_body
 from services.generator.application.run_job import Generator
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
-from services.generator.ports import ImageProvider, Order, Outcome
+from services.generator.domain.settlements import Outcome
+from services.generator.ports import ImageProvider, Order
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
 from tests.support.patience import PATIENCE
 from tests.support.virtual_time import in_virtual_time

@@ -13,7 +13,7 @@ from services.generator.application import stage_images, storage_retries
 from services.generator.application.settle_calls import Settler
 from services.generator.domain.jobs import Phase
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Pending
-from services.generator.ports import Outcome, Settlement
+from services.generator.domain.settlements import Outcome, Settlement
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
@@ -132,7 +132,7 @@ async def test_a_wish_to_cancel_ends_as_the_operation_does(
 ) -> None:
     provider = Provider(end)
     provider.cancels = told
-    _, cancel = await settled(provider, slot_of(cancel=True, cancel_answer=told if is_asked_before else None))
+    _, cancel = await settled(provider, slot_of(cancel=True, cancel_outcome=told if is_asked_before else None))
 
     assert (cancel, provider.canceled) == (wish, [] if is_asked_before else ["op"])
 
@@ -147,7 +147,7 @@ async def test_a_cancel_that_was_not_answered_is_asked_for_at_the_next_look() ->
 
 async def test_a_cancel_that_was_answered_is_asked_for_once() -> None:
     provider = Provider(Pending())
-    desk, _ = await looked(provider, slot_of(cancel=True, cancel_answer=CancelOutcome.TOO_LATE))
+    desk, _ = await looked(provider, slot_of(cancel=True, cancel_outcome=CancelOutcome.TOO_LATE))
 
     assert (provider.canceled, [answer for _, answer, _ in desk.postponed]) == ([], [CancelOutcome.TOO_LATE])
 
