@@ -38,16 +38,17 @@ from services.operations_service import OperationsService
 
 #: Variables that hold credentials, beside those of providers.
 SECRETS = ("CALOTYPE_*", "STORAGE_EMULATOR_*", "OTEL_*")
-#: As many as job-service gives of one provider at most, so that no provider waits for another's answer.
+#: Slots per provider for settlements; job-service gives no more of one provider, so no provider waits for another.
 SETTLEMENTS_PER_PROVIDER = 8
+#: Threads of the object store that deletes folders.
 DELETING_THREADS = 16
-#: Bytes of answers and images in memory: more than the largest answer takes (`answers.COPIES`), and what
-#: deploy/k8s leaves beside the process itself.
+#: Bytes of responses and images in memory: more than the largest response takes (`COPIES` of
+#: `adapters/providers/http/responses.py`), within the memory that deploy/k8s leaves beside the process itself.
 MOST_IN_MEMORY = 768 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Runs the service until `stop` is set."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
     known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
@@ -55,8 +56,8 @@ async def main(stop: asyncio.Event) -> None:
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
     tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
-    # A process that reads or draws pictures needs no credential.
-    hide_from_children((*SECRETS, *(name for one in known.providers for name in one.credential_variables)))
+    # Child processes decode and draw images, and need no credential.
+    hide_from_children((*SECRETS, *(name for entry in known.providers for name in entry.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
         renderers = Renderers()
@@ -64,7 +65,7 @@ async def main(stop: asyncio.Event) -> None:
         decoder = DecodingProcesses()
         stack.push_async_callback(decoder.close)
         build = partial(factory.build, environ=os.environ, renderers=renderers, decoder=decoder)
-        built = {one.name: build(one) for one in known.providers}
+        built = {entry.name: build(entry) for entry in known.providers}
         audit.record(
             audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE
         )
@@ -82,7 +83,7 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(fetch.close)
         own_name = lifecycle.process_name("generator")
         job_service, facts = GrpcJobService(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
-        stripped = {one.name for one in known.providers if one.strip_metadata}
+        stripped = {entry.name for entry in known.providers if entry.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
         memory = Memory(MOST_IN_MEMORY)
         generator = Generator(
@@ -91,7 +92,7 @@ async def main(stop: asyncio.Event) -> None:
         settler = Settler(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )
-        catalogue = [one.describe(is_default=one.name == known.default_name) for one in built.values()]
+        catalogue = [provider.describe(is_default=provider.name == known.default_name) for provider in built.values()]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=job_service.claim, renew=job_service.renew, run=generator.run,
             wakeups=nats_wakeups.of_jobs(broker),
@@ -108,7 +109,7 @@ async def main(stop: asyncio.Event) -> None:
         register = partial(job_service.register, catalogue, ready=ready)
         tasks.start(run_every("catalogue", register, interval=30.0, stop=stop), name="catalogue")
         tasks.start(own_security.run(stop), name="identities")
-        # A store of its own: paid pictures do not wait behind deletions.
+        # A separate store: paid images must not wait for deletions.
         emptied = ObjectStore(settings.staging_bucket, threads=DELETING_THREADS)
         stack.push_async_callback(emptied.close)
         emptier = Emptier(

@@ -1,4 +1,4 @@
-"""One claim under way: the right to the job, its time, and what it has come to so far."""
+"""The state of one claim of a job: its lease, its deadlines, and its results so far."""
 
 import time
 from dataclasses import dataclass, field
@@ -12,23 +12,27 @@ from services.generator.domain.settlements import Known, Outcome
 
 
 class Interrupted(Exception):
-    """The lease is lost, the job canceled or the process stopping: nothing more is begun."""
+    """The lease is lost, the job canceled or the process stopping: the worker starts nothing more for this job."""
 
 
 @dataclass(eq=False, kw_only=True)
 class Claim:
-    """What is known here of a claimed job: all of it is told at the end, however that comes."""
+    """A claimed job and its results so far, all of which are reported when the claim ends, however it ends."""
 
+    #: The leased job.
     slot: Slot[Job]
+    #: Staged images by index, those of earlier claims included.
     images: dict[int, StagedImage] = field(default_factory=dict)
+    #: Outcomes of calls by call id.
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    #: A call was begun or is followed: the claim's time is that for generating.
+    #: Whether a call was begun or is followed: the time limit is then that of generating.
     is_generating: bool = False
-    #: An acceptance is on its way as a fact: whoever claims the job before it arrives knows too little.
-    told_as_fact: bool = False
-    #: What its user is told beside the images.
+    #: Whether an acceptance was published as a fact. The job is then not released: the next claim could start before
+    #: job-service has the fact.
+    published_as_fact: bool = False
+    #: Warnings for the user of the job.
     warnings: tuple[JobWarning, ...] = ()
-    #: How many of the job's routes sold nothing to this claim.
+    #: Number of the job's routes that were tried without success.
     routes_given_up: int = 0
 
     def __post_init__(self) -> None:
@@ -36,26 +40,26 @@ class Claim:
 
     @property
     def job(self) -> Job:
-        """The job."""
+        """The claimed job."""
         return self.slot.work
 
     @property
     def deadline(self) -> float:
-        """When the claim's time is over, on the monotonic clock."""
-        most = self.job.max_seconds if self.is_generating else self.job.max_processing_seconds
-        return self.slot.claimed_at + most
+        """When the claim's time limit ends, on the monotonic clock."""
+        limit = self.job.max_seconds if self.is_generating else self.job.max_processing_seconds
+        return self.slot.claimed_at + limit
 
     @property
     def finish_at(self) -> float:
-        """When the job should be finished, on the monotonic clock."""
+        """The job's own deadline, on the monotonic clock."""
         return inf if self.job.finish_seconds is None else self.slot.given_at + self.job.finish_seconds
 
-    def seconds_left(self, most: float) -> float:
-        """How long something may take that should take at most so long."""
-        return max(min(most, self.deadline - time.monotonic()), 0.1)
+    def seconds_left(self, limit: float) -> float:
+        """Returns the timeout in seconds for an action: `limit` or the claim's remaining time, but 0.1 or more."""
+        return max(min(limit, self.deadline - time.monotonic()), 0.1)
 
-    def must_go_on(self) -> None:
-        """Raises `Interrupted`, or `StageError` when the time is over: nothing new is begun then."""
+    def require_time(self) -> None:
+        """Raises `Interrupted`, or `StageError` after a deadline, when the worker must start nothing new."""
         if not self.slot.may_begin:
             raise Interrupted
         if time.monotonic() >= self.finish_at:
@@ -64,27 +68,27 @@ class Claim:
             raise failures.stage_too_long(is_generating=self.is_generating)
 
     def missing(self) -> list[int]:
-        """Indexes of images that are not staged."""
+        """Returns the indexes of images that are not staged."""
         return self.job.missing(tuple(self.images.values()))
 
     def new_images(self) -> tuple[StagedImage, ...]:
-        """Staged images that the ledger did not know when the job was claimed."""
+        """Returns the staged images that the ledger did not know when the job was claimed."""
         known = {image.index for image in self.job.images}
         return tuple(image for index, image in sorted(self.images.items()) if index not in known)
 
     @property
     def known(self) -> Known:
-        """What the ledger may not know yet."""
+        """Outcomes and images that the ledger may not know yet."""
         return Known(calls=tuple(self.outcomes.values()), images=self.new_images())
 
     def end_unsent(self, call_id: str) -> None:
-        """Remember that a call surely never left, whether or not it was written down."""
+        """Records that a call was certainly not sent, whether or not job-service recorded it."""
         self.outcomes[call_id] = Outcome(call_id=call_id, phase=Phase.NOT_SENT)
 
     def end(
         self, call: Call, phase: Phase, *, cost_micros: int | None = None, error: ProviderError | None = None
     ) -> None:
-        """Remember how a call ended."""
+        """Records how a call ended."""
         self.outcomes[call.id] = Outcome(
             call_id=call.id,
             phase=phase,

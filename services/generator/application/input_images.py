@@ -1,4 +1,4 @@
-"""Input images of one claim: read once, when a call first needs them."""
+"""Input images of one claim: read once, before its first call."""
 
 from common.errors import ServiceError
 from common.memory import timeout
@@ -8,12 +8,14 @@ from services.generator.domain.jobs import InputImage, MaskForm
 from services.generator.domain.provider_results import METADATA_REMOVED
 from services.generator.ports import ImageProvider, ImageReader, JobService
 
+#: Time limit in seconds for reading all input images, or for converting the mask.
 SECONDS = 120.0
-MOST_BYTES = 40 * 1024 * 1024
+#: Limit in bytes on all input images together.
+MAX_BYTES = 40 * 1024 * 1024
 
 
 class Inputs:
-    """What the caller brought: fetched from its address, or asked for at the desk."""
+    """The input images of a job, fetched from their URLs or read from job-service."""
 
     def __init__(self, claim: Claim, *, job_service: JobService, reader: ImageReader) -> None:
         self._claim = claim
@@ -23,7 +25,7 @@ class Inputs:
         self._masks: dict[MaskForm, bytes] = {}
 
     async def read(self) -> tuple[bytes, ...]:
-        """Encoded images in the order of the request, the mask last. Raises `StageError` of stage PROCESSING."""
+        """Returns the encoded images in the order of the request, the mask last. Raises `StageError` PROCESSING."""
         if self._data is None:
             try:
                 async with timeout(self._claim.seconds_left(SECONDS)):
@@ -33,7 +35,7 @@ class Inputs:
         return self._data
 
     async def for_provider(self, provider: ImageProvider, model: str) -> tuple[bytes, ...]:
-        """The same, the mask in the form that the model reads. Raises `StageError` of stage PROCESSING."""
+        """Like `read`, with the mask in the form that the model reads. Raises `StageError` of stage PROCESSING."""
         data = await self.read()
         if not any(image.is_mask for image in self._claim.job.request.inputs):
             return data
@@ -50,19 +52,19 @@ class Inputs:
         data: list[bytes] = []
         for image in self._claim.job.request.inputs:
             data.append(await self._read_one(image))
-            if sum(map(len, data)) > MOST_BYTES:
-                raise failures.inputs_too_large(MOST_BYTES)
+            if sum(map(len, data)) > MAX_BYTES:
+                raise failures.inputs_too_large(MAX_BYTES)
         return tuple(data)
 
     async def _read_one(self, image: InputImage) -> bytes:
-        data = await (self._brought(image) if image.url is None else self._reader.read_input(image.url))
+        data = await (self._uploaded(image) if image.url is None else self._reader.read_input(image.url))
         prepared = await self._reader.prepare_input(data)
         if prepared.lost_metadata:
-            # Once, however many images there are.
+            # One warning for all images.
             self._claim.warnings = (METADATA_REMOVED,)
         return prepared.data
 
-    async def _brought(self, image: InputImage) -> bytes:
+    async def _uploaded(self, image: InputImage) -> bytes:
         try:
             return b"".join([chunk async for chunk in self._job_service.read_input(self._claim.job, image.index)])
         except ServiceError as error:

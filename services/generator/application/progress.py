@@ -1,4 +1,4 @@
-"""Live progress: at most two words a second per job, lost if nobody listens."""
+"""Live progress of a job: up to two messages a second, lost without a subscriber."""
 
 import asyncio
 import time
@@ -6,11 +6,12 @@ import time
 from services.generator.domain.jobs import Job
 from services.generator.ports import Facts
 
-LEAST_SECONDS_BETWEEN = 0.5
+#: Shortest time in seconds between two messages.
+MIN_INTERVAL_SECONDS = 0.5
 
 
 class ProgressReporter:
-    """Called with fractions from 0 to 1, from any thread."""
+    """Publishes progress; may be called with fractions from 0 to 1, from any thread."""
 
     def __init__(self, facts: Facts, job: Job) -> None:
         self._facts = facts
@@ -21,9 +22,9 @@ class ProgressReporter:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __call__(self, fraction: float) -> None:
-        """Report, unless it is no news, or something was reported just now."""
+        """Publishes a fraction, unless it is no advance, or another was published just before."""
         now = time.monotonic()
-        if fraction <= self._furthest or now - self._last < LEAST_SECONDS_BETWEEN:
+        if fraction <= self._furthest or now - self._last < MIN_INTERVAL_SECONDS:
             return
         self._last, self._furthest = now, fraction
         self._loop.call_soon_threadsafe(self._send, fraction)

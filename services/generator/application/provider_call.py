@@ -1,4 +1,4 @@
-"""One provider call after it was written down: sent, followed to its end, and booked."""
+"""One provider call after job-service has recorded it: sends it, follows its operation, records its outcome."""
 
 import asyncio
 import contextvars
@@ -35,14 +35,14 @@ from services.generator.domain.provider_results import (
 from services.generator.ports import Facts, ImageProvider, JobService, Order
 
 _LOG = logging.getLogger(__name__)
-#: Longest time for one look at an operation, or one word to it.
+#: Time limits in seconds for one poll of an operation and for one cancel request.
 POLL_SECONDS, CANCEL_SECONDS = 60.0, 15.0
-#: A provider that wants to be asked later is asked after this at the latest.
+#: Longest pause in seconds between two polls, whatever the provider requests.
 LONGEST_PAUSE = 30.0
 
 
 class ProviderCallRunner:
-    """Carries out calls for one claimed job. What ends a call badly is booked, and raised as `StageError`."""
+    """Makes provider calls for one claimed job. Records an error as the call's outcome and raises `StageError`."""
 
     def __init__(
         self,
@@ -59,11 +59,11 @@ class ProviderCallRunner:
         self._facts = facts
         self._publisher = publisher
         self._unread = unread
-        #: Of the call that was followed last.
+        #: Call id and operation of the call that was followed last.
         self._operation: tuple[str, Operation] | None = None
 
     async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
-        """Send the request and wait for what comes of it."""
+        """Sends the request and waits for its result."""
         attributes = {
             "job.id": self._claim.job.id,
             "call.id": call.id,
@@ -71,63 +71,63 @@ class ProviderCallRunner:
             "model": call.model,
         }
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
-            answer = await self._submit(provider, call, order)
-            if isinstance(answer, Operation):
-                call = replace(call, operation_id=answer.id)
-                await self._record(call, answer)
-                answer = await self._follow(provider, call, answer, order)
-            self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
-            return answer
+            response = await self._submit(provider, call, order)
+            if isinstance(response, Operation):
+                call = replace(call, operation_id=response.id)
+                await self._record(call, response)
+                response = await self._follow(provider, call, response, order)
+            self._claim.end(call, Phase.SUCCEEDED, cost_micros=response.cost_micros)
+            return response
 
     async def resume(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
-        """Follow an operation that an earlier claim began."""
+        """Follows an operation of an earlier claim to its result."""
         operation = Operation(id=call.operation_id, state=call.operation_state)
         attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
-            answer = await self._follow(provider, call, operation, order)
-            self._claim.end(call, Phase.SUCCEEDED, cost_micros=answer.cost_micros)
-            return answer
+            generated = await self._follow(provider, call, operation, order)
+            self._claim.end(call, Phase.SUCCEEDED, cost_micros=generated.cost_micros)
+            return generated
 
-    async def look_again(self, provider: ImageProvider, call: Call) -> Generated | None:
-        """What an operation that has ended brings by now; None where there is none, or it is not told."""
+    async def fetch_again(self, provider: ImageProvider, call: Call) -> Generated | None:
+        """Fetches the result of an ended operation again; returns None without an operation or a result."""
         call_id, operation = self._operation or ("", Operation(id=""))
         if call_id != call.id:
             return None
         try:
             async with timeout(POLL_SECONDS):
-                answer = await provider.poll(operation)
+                state = await provider.poll(operation)
         except (ProviderError, TimeoutError) as error:
-            event(_LOG, logging.WARNING, "operation.not_told", call_id=call.id, error=type(error).__name__)
+            event(_LOG, logging.WARNING, "operation.not_polled", call_id=call.id, reason=type(error).__name__)
             return None
-        return answer if isinstance(answer, Generated) else None
+        return state if isinstance(state, Generated) else None
 
     async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
         try:
             async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
                 if provider.traits.stoppable:
-                    return await self._unless_stopped(provider, call, order)
+                    return await self._submit_stoppable(provider, call, order)
                 return await provider.submit(order)
         except TimeoutError as error:
-            raise self._ended_badly(provider, call, failures.no_response(provider.name)) from error
+            raise self._failed(provider, call, failures.no_response(provider.name)) from error
         except ProviderError as error:
-            found = await self._unread.read(provider, call, error)
-            if found is not None:
-                return found
-            raise self._ended_badly(provider, call, error) from error
+            generated = await self._unread.read(provider, call, error)
+            if generated is not None:
+                return generated
+            raise self._failed(provider, call, error) from error
         except Interrupted:
             raise
         except Exception as error:
-            _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
-            raise self._ended_badly(provider, call, failures.adapter_failed(provider.name)) from error
+            _LOG.exception("adapter.failed", extra={"provider": provider.name, "call_id": call.id})
+            raise self._failed(provider, call, failures.adapter_failed(provider.name)) from error
 
-    async def _unless_stopped(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
-        """The answer of a call; `Interrupted` once it has surely been stopped, because its job was canceled."""
+    async def _submit_stoppable(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+        """Sends the request; stops it when the job is canceled. Raises `Interrupted` once the stop is confirmed."""
         sending = asyncio.create_task(provider.submit(order))
         ended = asyncio.create_task(self._slot.ended.wait())
         try:
             await asyncio.wait([sending, ended], return_when=asyncio.FIRST_COMPLETED)
             while not sending.done() and self._slot.outcome is Renewal.CANCELED:
-                # In a context of its own: what it reads counts beside the answer.
+                # In a new context: its memory is counted apart from that of the response.
                 stopping = asyncio.create_task(
                     self._stop(provider, call, Operation(id=call.id)), context=contextvars.Context()
                 )
@@ -144,27 +144,28 @@ class ProviderCallRunner:
         try:
             await self._job_service.record_operation(call, operation)
         except ServiceError as error:
-            event(_LOG, logging.WARNING, "operation.told_as_fact", call_id=call.id, reason=error.reason)
-            self._claim.told_as_fact = True
+            event(_LOG, logging.WARNING, "operation.published_as_fact", call_id=call.id, reason=error.reason)
+            self._claim.published_as_fact = True
             publish = partial(self._facts.call_accepted, job=self._claim.job, call=call, operation=operation)
             await self._publisher.publish(publish, lease_ended=self._slot.ended)
 
     async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
-        """Poll until the operation ends. One that can be resumed is left to whoever is next when we have to stop.
+        """Polls until the operation ends; returns its result.
 
-        When the job should be finished, what can be canceled is; what is paid for all the same is waited for.
+        An operation of a resumable provider is left to the next claim when the lease ends or the process stops. At the
+        job's own deadline the operation is canceled if possible; otherwise it is charged anyway and awaited.
         """
         self._operation = (call.id, operation)
         finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
         async with self._watched(provider, operation, order) as ended:
-            while self._slot.outcome is not Renewal.CANCELED and not any(one.is_set() for one in interrupts):
-                answer, pause = await self._look(provider, call, operation)
-                if isinstance(answer, Generated):
-                    return answer
+            while self._slot.outcome is not Renewal.CANCELED and not any(event.is_set() for event in interrupts):
+                state, pause = await self._poll(provider, call, operation)
+                if isinstance(state, Generated):
+                    return state
                 give_back()
-                if answer.progress is not None:
-                    order.report(answer.progress)
+                if state.progress is not None:
+                    order.report(state.progress)
                 if time.monotonic() > until:
                     await self._stop(provider, call, operation)
                     raise failures.operation_too_slow(provider.name)
@@ -182,7 +183,7 @@ class ProviderCallRunner:
     async def _watched(
         self, provider: ImageProvider, operation: Operation, order: Order
     ) -> AsyncIterator[asyncio.Event]:
-        """Live progress while an operation is followed. The event: its end was told, so a look is worth it at once."""
+        """Reports live progress in the block; yields an event that is set when the provider reports the end."""
         ended = asyncio.Event()
         watching = asyncio.create_task(_watch(provider, operation, order, ended))
         try:
@@ -191,10 +192,10 @@ class ProviderCallRunner:
             watching.cancel()
             await asyncio.wait([watching])
 
-    async def _look(
+    async def _poll(
         self, provider: ImageProvider, call: Call, operation: Operation
     ) -> tuple[Generated | Pending, float]:
-        """How the operation stands, and the seconds until it is worth another look."""
+        """Returns the state of the operation, and the seconds until the next poll."""
         pause = provider.poll_interval_seconds
         try:
             async with timeout(POLL_SECONDS):
@@ -202,17 +203,17 @@ class ProviderCallRunner:
         except TimeoutError:
             return Pending(), pause
         except ProviderError as error:
-            found = await self._unread.read(provider, call, error)
-            if found is not None:
-                return found, pause
+            generated = await self._unread.read(provider, call, error)
+            if generated is not None:
+                return generated, pause
             if error.acceptance is Acceptance.ACCEPTED:
-                raise self._ended_badly(provider, call, error) from error
+                raise self._failed(provider, call, error) from error
             if not error.retryable:
-                # The provider does not tell us, which says nothing about the operation: its call stays open.
+                # The poll failed for good, which says nothing about the operation: its call stays open.
                 raise
             return Pending(), min(max(pause, error.retry_after_seconds or 0.0), LONGEST_PAUSE)
-        except Exception:  # noqa: BLE001 - a defect of ours says nothing of the operation: its result can still be had
-            _LOG.exception("adapter.broke", extra={"provider": provider.name, "call_id": call.id})
+        except Exception:  # noqa: BLE001 - a defect of the adapter: the operation's result can still be fetched
+            _LOG.exception("adapter.failed", extra={"provider": provider.name, "call_id": call.id})
             return Pending(), LONGEST_PAUSE
 
     async def _cancel(self, provider: ImageProvider, operation: Operation) -> CancelOutcome | None:
@@ -220,22 +221,22 @@ class ProviderCallRunner:
             async with asyncio.timeout(CANCEL_SECONDS):
                 return await provider.cancel(operation)
         except (ProviderError, TimeoutError) as error:
-            # The call stays open in the ledger; whoever is next asks again.
-            event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, error=type(error).__name__)
+            # The call stays open in the ledger; the next claim or settlement requests it again.
+            event(_LOG, logging.WARNING, "cancel.unanswered", operation_id=operation.id, reason=type(error).__name__)
             return None
 
     async def _stop(self, provider: ImageProvider, call: Call, operation: Operation) -> bool:
-        """Ask the provider to stop; tells whether it has confirmed that, which ends the call."""
+        """Requests the provider to stop; a confirmation ends the call. Returns whether it was confirmed."""
         is_stopped = await self._cancel(provider, operation) is CancelOutcome.CONFIRMED
         if is_stopped:
             self._claim.end(call, Phase.CANCELED)
         return is_stopped
 
-    def _ended_badly(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
-        """Book a failed call, and say what that means for the job."""
+    def _failed(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
+        """Records the outcome of a failed call; returns the error for the job."""
         if error.acceptance is Acceptance.UNKNOWN and not provider.traits.free:
             if provider.traits.idempotent:
-                # It stays open: whoever is next sends it again under its own key.
+                # The call stays open: the next claim sends it again with its idempotency key.
                 return error
             self._claim.end(call, Phase.UNKNOWN, error=error)
             return failures.ambiguous(provider.name, retryable=self._may_pay_again(call))
@@ -245,7 +246,7 @@ class ProviderCallRunner:
         return error
 
     def _may_pay_again(self, call: Call) -> bool:
-        """Whether there is a consent that this call has not used up."""
+        """Returns whether the user consented to pay again, and this call does not already use that consent."""
         return self._claim.job.may_pay_again and not call.under_consent
 
 
@@ -253,5 +254,5 @@ async def _watch(provider: ImageProvider, operation: Operation, order: Order, en
     try:
         if await provider.watch(operation, order.report):
             ended.set()
-    except Exception as error:  # noqa: BLE001 - nothing depends on live progress, a defect in it included
-        event(_LOG, logging.WARNING, "watch.broke", provider=provider.name, error=type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - nothing depends on live progress
+        event(_LOG, logging.WARNING, "watch.failed", provider=provider.name, reason=type(error).__name__)

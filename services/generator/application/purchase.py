@@ -1,4 +1,4 @@
-"""Buy missing images: each call is written down before it leaves, and what it brings is staged."""
+"""Buys missing images: records each provider call before it is sent, and stages its images."""
 
 import hashlib
 import json
@@ -22,11 +22,12 @@ from services.generator.domain.provider_results import Generated, StageError
 from services.generator.ports import ImageProvider, JobService, Order
 
 _LOG = logging.getLogger(__name__)
+#: Seeds are 0 to this number, exclusive.
 SEEDS = 2**63
 
 
 class Purchase:
-    """Buys images for one claimed job. Raises `StageError`, or `Interrupted`."""
+    """Buys images for one claimed job. Methods raise `StageError` or `Interrupted`."""
 
     def __init__(
         self,
@@ -48,63 +49,63 @@ class Purchase:
     async def buy(
         self, provider: ImageProvider, indexes: Sequence[int], *, model: str, inputs: tuple[bytes, ...]
     ) -> None:
-        """Buy these images by one call."""
-        self._claim.must_go_on()
+        """Buys the images with these indexes by one call."""
+        self._claim.require_time()
         call_id = f"call_{new_uuid7().hex}"
         order = self._order(call_id, model, indexes, inputs, key=call_id)
-        asked_at = time.monotonic()
+        requested_at = time.monotonic()
         call = await self._begin(provider, order, indexes)
         if not self._claim.slot.may_begin:
             self._claim.end_unsent(call.id)
             raise Interrupted
-        if self._is_too_late(asked_at):
+        if self._is_too_late(requested_at):
             self._claim.end_unsent(call.id)
             raise failures.permission_too_late()
-        await self._bring(provider, call, self._runner.send(provider, call, order))
+        await self._stage_result(provider, call, self._runner.send(provider, call, order))
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
-        """Send an earlier call again under its own key: only where that costs nothing."""
-        self._claim.must_go_on()
-        asked_at = time.monotonic()
+        """Sends an earlier call again with its idempotency key; only for providers that do not charge that."""
+        self._claim.require_time()
+        requested_at = time.monotonic()
         try:
             again = await self._job_service.resend_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
-        # Whether the earlier claim sent it is not known, so it is not told to be unsent.
+        # The earlier claim may have sent the call, so it is not recorded as unsent.
         if not self._claim.slot.may_begin:
             raise Interrupted
-        if self._is_too_late(asked_at):
+        if self._is_too_late(requested_at):
             raise failures.permission_too_late()
         order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
-        await self._bring(provider, again, self._runner.send(provider, again, order))
+        await self._stage_result(provider, again, self._runner.send(provider, again, order))
 
     async def resume(self, provider: ImageProvider, call: Call) -> None:
-        """Follow an operation that an earlier claim began, and stage its images."""
+        """Follows an operation of an earlier claim, and stages its images."""
         try:
             call = await self._job_service.follow_call(self._claim.job, call, known=self._claim.known)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
         order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
-        await self._bring(provider, call, self._runner.resume(provider, call, order))
+        await self._stage_result(provider, call, self._runner.resume(provider, call, order))
 
-    async def _bring(self, provider: ImageProvider, call: Call, calling: Awaitable[Generated]) -> None:
-        """Have the call's answer, and stage it; until then, it counts as what it takes of memory."""
+    async def _stage_result(self, provider: ImageProvider, call: Call, result: Awaitable[Generated]) -> None:
+        """Awaits the call's result and stages it; the memory of the response is counted until then."""
         with self._memory.share(until=self._claim.deadline):
             try:
-                await self._keep(provider, call, await calling)
+                await self._stage(provider, call, await result)
             except StageError as error:
-                raise error.forget()  # noqa: B904 - what it came from is forgotten, too
+                raise error.forget()  # noqa: B904 - its cause is dropped, too
 
-    async def _keep(self, provider: ImageProvider, call: Call, answer: Generated) -> None:
+    async def _stage(self, provider: ImageProvider, call: Call, generated: Generated) -> None:
         try:
-            again = partial(self._runner.look_again, provider, call)
-            await self._stager.keep(provider, call, answer, again=again)
+            again = partial(self._runner.fetch_again, provider, call)
+            await self._stager.keep(provider, call, generated, again=again)
         except StageError as error:
-            # A call that costs nothing to repeat does not stand in the ledger as one whose result is lost.
+            # A call that may be repeated free of charge must not count as a lost result in the ledger.
             if provider.traits.free:
-                self._claim.end(call, Phase.FAILED, cost_micros=answer.cost_micros)
+                self._claim.end(call, Phase.FAILED, cost_micros=generated.cost_micros)
             elif provider.traits.idempotent and not provider.traits.resumable and error.retryable:
                 del self._claim.outcomes[call.id]
             raise
@@ -117,14 +118,14 @@ class Purchase:
             model=model,
             count=len(indexes),
             request=self._claim.job.request,
-            # Image i of a job has the job's seed plus i, in whichever call it is bought.
+            # The image with index i has the job's seed plus i, whichever call makes it.
             seed=None if seed is None else (seed + indexes[0]) % SEEDS,
             inputs=inputs,
-            report=lambda share: self._report(self._share_of_job(share, len(indexes))),
+            report=lambda fraction: self._report(self._fraction_of_job(fraction, len(indexes))),
         )
 
-    def _share_of_job(self, share: float, count: int) -> float:
-        return (len(self._claim.images) + share * count) / self._claim.job.image_count
+    def _fraction_of_job(self, fraction: float, count: int) -> float:
+        return (len(self._claim.images) + fraction * count) / self._claim.job.image_count
 
     async def _begin(self, provider: ImageProvider, order: Order, indexes: Sequence[int]) -> Call:
         digest = hashlib.sha256(json.dumps(asdict(order.request), sort_keys=True, default=str).encode()).hexdigest()
@@ -139,7 +140,7 @@ class Purchase:
                 known=self._claim.known,
             )
         except ServiceError as error:
-            # It may have been written down without our knowing; surely it did not leave.
+            # job-service may have recorded the call; it was certainly not sent.
             if error.is_unanswered:
                 self._claim.end_unsent(order.call_id)
             raise self._refused(provider, error) from error
@@ -165,11 +166,9 @@ class Purchase:
             case "PROVIDER_BUSY":
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:
-                event(
-                    _LOG, logging.ERROR, "ask.refused", job_id=self._claim.job.id, reason=error.reason, why=str(error)
-                )
+                event(_LOG, logging.ERROR, "call.refused", job_id=self._claim.job.id, reason=str(error))
                 return failures.call_refused()
 
-    def _is_too_late(self, asked_at: float) -> bool:
-        """Whether somebody else may hold the job by the time that a request arrives."""
-        return time.monotonic() - asked_at > self._claim.job.lease_seconds / 2
+    def _is_too_late(self, requested_at: float) -> bool:
+        """Returns whether another worker may hold the job by the time at which a request reaches the provider."""
+        return time.monotonic() - requested_at > self._claim.job.lease_seconds / 2

@@ -1,7 +1,7 @@
-"""What was paid for and cannot be delivered: staged as it came, and looked at again when its job is retried.
+"""Paid results that cannot be delivered: stored unchanged in staging, and read again when the job is retried.
 
-It lies beside the call's images, under names of its own, and is none of them. A later version may be able to read it,
-or an operator puts a mended image in its place.
+They have their own object names beside the call's images, and do not count as images. A later version may be able to
+read them, or an operator may replace them with a repaired image.
 """
 
 import logging
@@ -17,13 +17,13 @@ from services.generator.domain.jobs import Call, StagedImage
 from services.generator.domain.provider_results import ImageSource, StageError
 from services.generator.ports import ImageProvider, ImageReader, Inspected, RawResult, Staging
 
-#: It is in memory as such, as the text that it may be, and as the images of that.
+#: Copies in memory while a result is read: the bytes, their text, and the images in that text.
 COPIES = 3
 _LOG = logging.getLogger(__name__)
 
 
 class RawResults:
-    """Those of one job; `deadline` is on the monotonic clock."""
+    """Unreadable results of one job; `deadline` returns a moment on the monotonic clock."""
 
     def __init__(
         self, job_id: str, *, deadline: Callable[[], float], staging: Staging, reader: ImageReader, memory: Memory
@@ -35,9 +35,9 @@ class RawResults:
         self._memory = memory
 
     async def keep(self, provider: ImageProvider, call: Call, part: str, data: bytes) -> str | None:
-        """Stage something as it came, under a name that is returned; None where it could not be kept.
+        """Stores data unchanged in staging; returns the object name, None when it is not stored.
 
-        `part` is an image's index, or what else of the call it is. Nothing is kept of what costs nothing to make again.
+        `part` is the image's index, or a name such as `answer`. Data of a free provider is not stored.
         """
         if provider.traits.free or not data:
             return None
@@ -47,7 +47,7 @@ class RawResults:
             put = partial(self._staging.put_raw, name, data)
             await until_stored(put, deadline=self._deadline, patient=patient)
         except StageError as error:
-            # Of two that differ the first is kept. Whatever else it is, the failure that led here is what is told.
+            # Of two different results the first is kept. For other errors the caller reports its original error.
             if error.reason != "RESULT_MISMATCH":
                 event(_LOG, logging.ERROR, "result.not_kept", object=name, bytes=len(data), reason=error.reason)
                 return None
@@ -55,18 +55,18 @@ class RawResults:
         return name
 
     async def adopt(self, call: Call, *, known: set[int]) -> dict[int, StagedImage]:
-        """Make images of what a call left, as far as that is possible by now, but for those that are known."""
+        """Stages those images that can be read by now from the stored data of a call; skips the indexes in `known`."""
         listing = partial(self._staging.raw_of_call, self._job_id, call.id)
         adopted: dict[int, StagedImage] = {}
         for raw in await until_stored(listing, deadline=self._deadline, patient=False):
             with self._memory.share(until=self._deadline()):
                 try:
-                    found = await self._images_of(call, raw)
-                    for index in found.keys() - known - adopted.keys():
-                        adopted[index] = await self._stage(call, index, found[index])
+                    images = await self._images_of(call, raw)
+                    for index in images.keys() - known - adopted.keys():
+                        adopted[index] = await self._stage(call, index, images[index])
                 except StageError as error:
                     if error.reason == "SERVICE_UNAVAILABLE":
-                        # It says nothing about what lies there.
+                        # This process could not decode it now, which says nothing about the data.
                         raise
                     event(_LOG, logging.INFO, "result.still_raw", object=raw.name, reason=error.reason)
         return adopted
@@ -78,29 +78,31 @@ class RawResults:
         if raw.part.isdecimal():
             return {index: data for index in call.image_indexes if str(index) == raw.part}
         images = await self._reader.found_in(data, limit=len(call.image_indexes))
-        brought = [image.data for image in images if image.data is not None]
-        return dict(zip(call.image_indexes, brought, strict=False))
+        encoded = [image.data for image in images if image.data is not None]
+        return dict(zip(call.image_indexes, encoded, strict=False))
 
     async def _stage(self, call: Call, index: int, data: bytes) -> StagedImage:
-        data, seen = await self._reader.deliverable(data, provider=call.provider)
-        image = image_of(self._job_id, call, index, ImageSource(data=data), seen, size=len(data))
+        data, inspected = await self._reader.deliverable(data, provider=call.provider)
+        image = image_of(self._job_id, call, index, ImageSource(data=data), inspected, size=len(data))
         put = partial(self._staging.put, image, data, count=len(call.image_indexes))
         return await until_stored(put, deadline=self._deadline, patient=False)
 
 
-def image_of(job_id: str, call: Call, index: int, source: ImageSource, seen: Inspected, *, size: int) -> StagedImage:
-    """An image of a call as it is to be staged."""
+def image_of(
+    job_id: str, call: Call, index: int, source: ImageSource, inspected: Inspected, *, size: int
+) -> StagedImage:
+    """Returns the description of a call's image for staging; `size` in bytes."""
     return StagedImage(
         index=index,
         name=object_names.staged_name(job_id=job_id, call_id=call.id, index=index),
         call_id=call.id,
-        content_type=seen.content_type,
-        width=seen.width,
-        height=seen.height,
+        content_type=inspected.content_type,
+        width=inspected.width,
+        height=inspected.height,
         size_bytes=size,
-        sha256=seen.sha256,
-        blurhash=seen.blurhash,
+        sha256=inspected.sha256,
+        blurhash=inspected.blurhash,
         seed=source.seed,
         revised_prompt=source.revised_prompt,
-        c2pa=seen.c2pa,
+        c2pa=inspected.c2pa,
     )

@@ -1,4 +1,4 @@
-"""Run one claimed job: settle what earlier claims left, buy what is missing, state what came of it."""
+"""Runs one claimed job: settles calls of earlier claims, buys the missing images, and publishes the result."""
 
 import asyncio
 import logging
@@ -27,8 +27,8 @@ from services.generator.ports import Facts, ImageProvider, ImageReader, JobServi
 _LOG = logging.getLogger(__name__)
 
 
-class Unsold(Exception):
-    """These images could not be bought."""
+class NotBought(Exception):
+    """The images with these indexes could not be bought, on any route of the job."""
 
     def __init__(self, error: StageError, indexes: Sequence[int]) -> None:
         super().__init__(str(error))
@@ -37,7 +37,7 @@ class Unsold(Exception):
 
 
 class Generator:
-    """Does what the desk hands out, with the providers of this process."""
+    """Runs the jobs that job-service assigns, with the providers of this process."""
 
     def __init__(
         self,
@@ -58,31 +58,31 @@ class Generator:
         self._publisher = BackgroundPublisher()
 
     async def finish(self) -> None:
-        """Tell what could not be told while its slot lasted; not for long."""
+        """Waits for facts that are still being published in the background; for a limited time."""
         await self._publisher.finish()
 
     async def run(self, slot: Slot[Job]) -> None:
-        """Run a claimed job to the end of its stage."""
+        """Runs a claimed job to the end of the generating stage."""
         claim = Claim(slot=slot)
         parent = claim.job.traceparent or None
         with span("generate images", parent=parent, attributes={"job.id": claim.job.id}):
             try:
                 await self._run(claim)
             except asyncio.CancelledError:
-                # The grace is over. Whoever gets the job next decides about a call that is still under way.
-                await self._leave(claim)
+                # The process ends now. The next claim of the job decides about a call that is still under way.
+                await self._release_at_once(claim)
                 raise
 
     async def _run(self, claim: Claim) -> None:
         try:
             await self._generate(claim)
         except Interrupted:
-            await self._hand_back(claim)
+            await self._give_up(claim)
         except StageError as error:
-            await self._tell_failure(claim, error)
-        except Exception:  # noqa: BLE001 - a defect is a counted failure, or its job would be rescued for ever
-            _LOG.exception("job.broke", extra={"job_id": claim.job.id})
-            await self._tell_failure(claim, failures.defect())
+            await self._publish_failure(claim, error)
+        except Exception:  # noqa: BLE001 - a defect must count as a failed attempt, or the job would be rescued for ever
+            _LOG.exception("job.crashed", extra={"job_id": claim.job.id})
+            await self._publish_failure(claim, failures.defect())
         else:
             calls, images = tuple(claim.outcomes.values()), tuple(claim.images.values())
             publish = partial(
@@ -116,17 +116,17 @@ class Generator:
         await self._buy_missing(claim, purchase, inputs)
 
     async def _settle_earlier(self, claim: Claim, purchase: Purchase, inputs: Inputs) -> None:
-        """Have of earlier calls what can be had, before the first that cannot ends the claim."""
-        problems: list[StageError] = []
+        """Settles all earlier calls; then raises the first error. A retryable error is raised at once."""
+        errors: list[StageError] = []
         for call in earlier_calls.unsettled(claim.job.calls, claim.missing()):
             try:
                 await self._settle_one(claim, purchase, call, inputs)
             except StageError as error:
                 if error.retryable:
                     raise
-                problems.append(error)
-        if problems:
-            raise problems[0]
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     async def _settle_one(self, claim: Claim, purchase: Purchase, call: Call, inputs: Inputs) -> None:
         provider, may_pay_again = self._provider(call.provider), claim.job.may_pay_again
@@ -151,24 +151,24 @@ class Generator:
                 pass
 
     async def _buy_missing(self, claim: Claim, purchase: Purchase, inputs: Inputs) -> None:
-        """Buy until nothing more can be had: an image that will not do does not keep the others from being bought."""
+        """Buys the missing images; an unusable image does not prevent the others from being bought."""
         given_up: set[int] = set()
-        problems: list[StageError] = []
+        errors: list[StageError] = []
         while missing := [index for index in claim.missing() if index not in given_up]:
             try:
-                # Once for all routes: what cannot be read ends the claim.
+                # Read once for all routes; an unreadable input ends the claim.
                 await inputs.read()
                 await self._buy_some(claim, purchase, missing, inputs)
-            except Unsold as unsold:
-                if not failures.spares_others(unsold.error, some_staged=bool(claim.images)):
-                    raise unsold.error from unsold
-                problems.append(unsold.error)
-                given_up |= set(unsold.indexes)
-        if problems:
-            raise problems[0]
+            except NotBought as failure:
+                if not failures.spares_others(failure.error, some_staged=bool(claim.images)):
+                    raise failure.error from failure
+                errors.append(failure.error)
+                given_up |= set(failure.indexes)
+        if errors:
+            raise errors[0]
 
     async def _buy_some(self, claim: Claim, purchase: Purchase, missing: Sequence[int], inputs: Inputs) -> None:
-        """Buy the first of the missing images by one call, at the first provider of the job's routes that can."""
+        """Buys the first of the missing images by one call, on the first route that works. Raises `NotBought`."""
         errors: list[StageError] = []
         for route in claim.job.routes[claim.routes_given_up :]:
             provider = self._providers.get(route.provider)
@@ -176,19 +176,19 @@ class Generator:
             try:
                 if provider is None:
                     raise failures.provider_not_configured(route.provider)
-                brought = await inputs.for_provider(provider, route.model)
-                await purchase.buy(provider, indexes, model=route.model, inputs=brought)
+                encoded = await inputs.for_provider(provider, route.model)
+                await purchase.buy(provider, indexes, model=route.model, inputs=encoded)
             except StageError as error:
                 errors.append(error)
                 free, on_refusal = bool(provider and provider.traits.free), claim.job.falls_back_on_refusal
                 is_last = route == claim.job.routes[-1]
                 if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
-                    raise Unsold(failures.error_to_report(errors), indexes) from error
+                    raise NotBought(failures.error_to_report(errors), indexes) from error
                 claim.routes_given_up += 1
                 event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
             else:
                 return
-        raise AssertionError("the last route that fails ends the claim")
+        raise AssertionError("a failure of the last route raises NotBought")
 
     def _provider(self, name: str) -> ImageProvider:
         provider = self._providers.get(name)
@@ -196,7 +196,7 @@ class Generator:
             raise failures.provider_not_configured(name)
         return provider
 
-    async def _tell_failure(self, claim: Claim, error: StageError) -> None:
+    async def _publish_failure(self, claim: Claim, error: StageError) -> None:
         event(_LOG, logging.INFO, "job.stage_failed", job_id=claim.job.id, reason=error.reason, stage=error.stage)
         publish = partial(
             self._facts.stage_failed,
@@ -207,30 +207,30 @@ class Generator:
         )
         await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
-    async def _hand_back(self, claim: Claim) -> None:
-        """Give the job back with all that is known, in one word; when that fails, tell the ledger by a fact."""
+    async def _give_up(self, claim: Claim) -> None:
+        """Releases the job with all known outcomes and images; if that fails, publishes them as a fact."""
         known = claim.known
         if not await self._release(claim) and (known.calls or known.images):
             publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
             await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
-    async def _leave(self, claim: Claim) -> None:
-        """Hand the job back without waiting for anybody who is away."""
+    async def _release_at_once(self, claim: Claim) -> None:
+        """Like `_give_up`, but with a single attempt to publish; further attempts go on in the background."""
         known = claim.known
         if not await self._release(claim) and (known.calls or known.images):
             publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
-            over = asyncio.Event()
-            over.set()
-            await self._publisher.publish(publish, lease_ended=over)
+            ended = asyncio.Event()
+            ended.set()
+            await self._publisher.publish(publish, lease_ended=ended)
 
     async def _release(self, claim: Claim) -> bool:
-        """Give the job back, so that nobody waits for its lease; tells whether the ledger knows all that is known."""
-        if claim.told_as_fact or not claim.slot.is_held:
+        """Releases the job before its lease expires; returns whether the ledger now has all outcomes and images."""
+        if claim.published_as_fact or not claim.slot.is_held:
             return False
         try:
             await self._job_service.release(claim.job, known=claim.known)
         except ServiceError as error:
-            # The lease runs out by itself then.
+            # The lease then expires.
             event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)
             return False
         return True

@@ -1,4 +1,4 @@
-"""Work on calls of final jobs: each is followed to its end, one look at a time."""
+"""Settles open provider calls of final jobs: polls each until it has ended, once per claim."""
 
 import asyncio
 import logging
@@ -29,15 +29,15 @@ from services.generator.domain.settlements import Outcome, Settlement
 from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Staging
 
 _LOG = logging.getLogger(__name__)
-#: How long one claim tries to fetch and stage what came; then it is given back, and looked for again.
-KEEPING_SECONDS = 60.0
+#: Seconds for which one claim tries to fetch and stage images; after that the call is due again later.
+STAGING_SECONDS = 60.0
 
 
 class Settler:
-    """Looks at open calls of final jobs, so that the ledger knows what each came to.
+    """Polls open calls of final jobs, so that the ledger gets the outcome of each.
 
-    One look is all that a claim is for: a vendor that does not end its work keeps no slot from other vendors' calls.
-    What a failed job's call has brought is staged, so that the user's retry need not pay for it again.
+    One claim is one poll: a provider that does not finish takes no slot from the calls of other providers. Images of a
+    failed job's call are staged, so that the user's retry need not pay for them again.
     """
 
     def __init__(
@@ -58,65 +58,65 @@ class Settler:
         self._memory = memory
 
     async def run(self, slot: Slot[Settlement]) -> None:
-        """Tell how the call has ended, or give it back until its next look."""
+        """Publishes how the call has ended, or postpones it until its next poll."""
         settlement = slot.work
         provider = self._providers[settlement.call.provider]
         with span("settle call", parent=settlement.traceparent or None, attributes={"call.id": settlement.call.id}):
-            answer = await _ask_to_stop(settlement, provider)
+            cancel = await _cancel(settlement, provider)
             images: dict[int, StagedImage] = {}
             try:
-                with self._memory.share(until=slot.claimed_at + KEEPING_SECONDS):
+                with self._memory.share(until=slot.claimed_at + STAGING_SECONDS):
                     outcome = await self._end(slot, provider, images)
             except Interrupted:
                 return
             if outcome is not None:
-                wish = _end_of_wish(answer, outcome.phase) if settlement.cancel else None
-                await self._tell(slot, outcome, wish, tuple(images.values()))
+                final_cancel = _final_cancel(cancel, outcome.phase) if settlement.cancel else None
+                await self._publish(slot, outcome, final_cancel, tuple(images.values()))
             elif slot.is_held:
-                await self._postpone(settlement, answer, shortest_pause=provider.poll_interval_seconds)
+                await self._postpone(settlement, cancel, shortest_pause=provider.poll_interval_seconds)
 
     async def _end(
         self, slot: Slot[Settlement], provider: ImageProvider, images: dict[int, StagedImage]
     ) -> Outcome | None:
-        """How the call ended, once what it brought is staged where somebody may want it; None until then."""
+        """Returns how the call ended, after staging its images if `keep` is set; None while it has not ended."""
         settlement = slot.work
         stager = ImageStager(
             settlement.job_id,
             slot,
-            deadline=lambda: slot.claimed_at + KEEPING_SECONDS,
+            deadline=lambda: slot.claimed_at + STAGING_SECONDS,
             images=images,
             staging=self._staging,
             reader=self._reader,
             memory=self._memory,
         )
         unread = UnreadResponses(reader=self._reader, raw=stager.raw) if settlement.keep else None
-        seen: Outcome | Generated | None = None
+        result: Outcome | Generated | None = None
         try:
             if settlement.call.phase is not Phase.ACCEPTED:
-                is_there = settlement.keep and await stager.adopt(settlement.call)
-                return _adopted(settlement.call) if is_there else _without_operation(settlement, provider)
-            seen = await _look(settlement, provider, unread)
-            if isinstance(seen, Generated):
+                is_staged = settlement.keep and await stager.adopt(settlement.call)
+                return _adopted(settlement.call) if is_staged else _without_operation(settlement, provider)
+            result = await _poll(settlement, provider, unread)
+            if isinstance(result, Generated):
                 if settlement.keep:
-                    again = partial(_look_again, settlement, provider)
-                    await stager.keep(provider, settlement.call, seen, again=again)
-                return _bought(settlement.call, seen)
+                    again = partial(_fetch_again, settlement, provider)
+                    await stager.keep(provider, settlement.call, result, again=again)
+                return _succeeded(settlement.call, result)
         except StageError as error:
             event(_LOG, logging.WARNING, "settlement.not_kept", call_id=settlement.call.id, reason=error.reason)
-            # What will never do was paid for all the same; what can be had yet is looked for again.
-            if isinstance(seen, Generated) and failures.result_is_useless(error):
-                return _bought(settlement.call, seen)
+            # An unusable result was paid for all the same; one that may still be fetched is tried again later.
+            if isinstance(result, Generated) and failures.result_is_useless(error):
+                return _succeeded(settlement.call, result)
             return None
-        return seen
+        return result
 
-    async def _tell(
+    async def _publish(
         self,
         slot: Slot[Settlement],
         outcome: Outcome,
-        wish: CancelOutcome | None,
+        cancel: CancelOutcome | None,
         images: tuple[StagedImage, ...],
     ) -> None:
-        publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=wish, images=images)
+        publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=cancel, images=images)
         await publish_until_confirmed(publish, until=slot.ended)
 
     async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
@@ -125,85 +125,85 @@ class Settler:
                 settlement, cancel_outcome=answer, shortest_pause=shortest_pause
             )
         except ServiceError as error:
-            # Its lease runs out by itself then; whoever is next asks and looks again.
+            # The lease then expires, and the next claim repeats the cancel request and the poll.
             event(_LOG, logging.WARNING, "settlement.not_postponed", call_id=settlement.call.id, reason=error.reason)
 
 
 def _without_operation(settlement: Settlement, provider: ImageProvider) -> Outcome:
-    """It was written down, nobody knows whether it left, and there is no operation to ask about."""
+    """Returns the outcome of a call that may or may not have been sent, and has no operation to poll."""
     phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
     return Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
 
 
 def _adopted(call: Call) -> Outcome:
-    """All that it was to bring is in staging."""
+    """Returns the outcome of a call whose images are all in staging."""
     return Outcome(call_id=call.id, phase=Phase.SUCCEEDED)
 
 
-async def _ask_to_stop(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
-    """What the provider says to the wish to cancel, now or at an earlier look; None without an answer, or a wish."""
+async def _cancel(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
+    """Requests the provider to stop, once; returns its response, None without one or when no stop is wanted."""
     if not settlement.cancel or settlement.cancel_outcome is not None:
         return settlement.cancel_outcome
     if settlement.call.phase is not Phase.ACCEPTED:
-        # There is no operation by which it could be stopped.
+        # Without an operation there is nothing to cancel.
         return CancelOutcome.UNSUPPORTED
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
             return await provider.cancel(_operation(settlement))
     except (ProviderError, TimeoutError) as error:
-        event(_LOG, logging.WARNING, "cancel.unanswered", call_id=settlement.call.id, error=type(error).__name__)
+        event(_LOG, logging.WARNING, "cancel.unanswered", call_id=settlement.call.id, reason=type(error).__name__)
         return None
 
 
-async def _look(
+async def _poll(
     settlement: Settlement, provider: ImageProvider, unread: UnreadResponses | None
 ) -> Outcome | Generated | None:
-    """What came of the call, or how it ended else; None while the provider tells neither. After a day it is unknown.
+    """Polls the operation; returns its result, its outcome without a result, or None while it has not ended.
 
-    Answers are kept by `unread`, where somebody may want what they hold.
+    The outcome is `UNKNOWN` when the settlement's time is over. `unread` stores unreadable responses; None: drop them.
     """
     call, operation = settlement.call, _operation(settlement)
     try:
         async with timeout(POLL_SECONDS):
-            answer = await provider.poll(operation)
+            state = await provider.poll(operation)
     except (ProviderError, TimeoutError) as error:
         if unread is not None and isinstance(error, ProviderError):
-            found = await unread.read(provider, call, error)
-            if found is not None:
-                return found
+            generated = await unread.read(provider, call, error)
+            if generated is not None:
+                return generated
         if isinstance(error, ProviderError) and error.acceptance is Acceptance.ACCEPTED:
             phase = failures.phase_after(error)
             return Outcome(call_id=call.id, phase=phase, operation_id=operation.id, error=error.forget())
     else:
-        if isinstance(answer, Generated):
-            return answer
+        if isinstance(state, Generated):
+            return state
     if settlement.seconds_left <= 0:
         return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
     return None
 
 
-async def _look_again(settlement: Settlement, provider: ImageProvider) -> Generated | None:
-    """What the operation brings by now."""
-    seen = await _look(settlement, provider, None)
-    return seen if isinstance(seen, Generated) else None
+async def _fetch_again(settlement: Settlement, provider: ImageProvider) -> Generated | None:
+    """Fetches the result of the operation again; returns None without a result."""
+    result = await _poll(settlement, provider, None)
+    return result if isinstance(result, Generated) else None
 
 
 def _operation(settlement: Settlement) -> Operation:
     return Operation(id=settlement.call.operation_id, state=settlement.call.operation_state)
 
 
-def _bought(call: Call, answer: Generated) -> Outcome:
+def _succeeded(call: Call, generated: Generated) -> Outcome:
     return Outcome(
-        call_id=call.id, phase=Phase.SUCCEEDED, operation_id=call.operation_id, cost_micros=answer.cost_micros
+        call_id=call.id, phase=Phase.SUCCEEDED, operation_id=call.operation_id, cost_micros=generated.cost_micros
     )
 
 
-def _end_of_wish(wish: CancelOutcome | None, phase: Phase) -> CancelOutcome:
-    """What became of the wish to cancel, now that the call has ended."""
+def _final_cancel(response: CancelOutcome | None, phase: Phase) -> CancelOutcome:
+    """Returns the final result of the cancel request, from the provider's response and the phase of the ended call."""
     match phase:
         case Phase.CANCELED:
             return CancelOutcome.CONFIRMED
         case Phase.UNKNOWN:
-            return wish or CancelOutcome.UNSUPPORTED
+            return response or CancelOutcome.UNSUPPORTED
         case _:
-            return CancelOutcome.UNSUPPORTED if wish is CancelOutcome.UNSUPPORTED else CancelOutcome.TOO_LATE
+            return CancelOutcome.UNSUPPORTED if response is CancelOutcome.UNSUPPORTED else CancelOutcome.TOO_LATE

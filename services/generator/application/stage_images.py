@@ -1,4 +1,4 @@
-"""Keep what was made: fetched, verified, staged; and found again by whoever comes after a crash."""
+"""Stages the images of provider calls: fetches, verifies and stores them, and finds them again after a crash."""
 
 import asyncio
 import time
@@ -18,17 +18,21 @@ from services.generator.domain.jobs import Call, StagedImage
 from services.generator.domain.provider_results import FetchError, Generated, ImageSource, StageError
 from services.generator.ports import ImageProvider, ImageReader, Inspected, Staging
 
+#: First and longest pause in seconds between two fetches of a URL.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
-#: An address that wants to be asked later is asked after this at the latest: it may be gone by then.
+#: Longest pause in seconds that a server may request (Retry-After): after a longer one the image may be gone.
 LONGEST_NAMED_PAUSE = 60.0
-#: What comes from an address and is no image is fetched anew after these pauses: a cut download looks like that.
+#: Pauses in seconds before a URL whose content is no image is fetched again: it may be a truncated download.
 PAUSES_BEFORE_ANOTHER_FETCH = (0.2, 1.0)
-#: Gives a call's answer once more: its images may have other addresses by now. None where it cannot be had.
+#: Fetches the result of a call again, as its images may have other URLs by now; returns None without a result.
 Again = Callable[[], Awaitable[Generated | None]]
 
 
 class ImageStager:
-    """Stages images of one job, and adds them to `images` by index; `deadline` is on the monotonic clock."""
+    """Stages images of one job, and adds them to `images` by index.
+
+    `deadline` returns a moment on the monotonic clock.
+    """
 
     def __init__(
         self,
@@ -51,56 +55,60 @@ class ImageStager:
         self.raw = RawResults(job_id, deadline=deadline, staging=staging, reader=reader, memory=memory)
 
     async def adopt(self, call: Call) -> bool:
-        """Take over what was staged of a call before; whether all of it is there, so that the call succeeded."""
+        """Adds the images of a call that were staged before; returns whether all are there: the call succeeded."""
         listing = partial(self._staging.of_call, self._job_id, call.id)
-        found, count = await until_stored(listing, deadline=self._deadline, patient=False)
-        own = {image.index: image for image in found}
-        is_complete = count > 0 and len(found) == count
-        if not is_complete and (mended := await self.raw.adopt(call, known={*own, *self._images})):
-            own |= mended
-            is_complete = own.keys() >= set(call.image_indexes)
-        for index, image in own.items():
+        staged, count = await until_stored(listing, deadline=self._deadline, patient=False)
+        images = {image.index: image for image in staged}
+        is_complete = count > 0 and len(staged) == count
+        if not is_complete and (repaired := await self.raw.adopt(call, known={*images, *self._images})):
+            images |= repaired
+            is_complete = images.keys() >= set(call.image_indexes)
+        for index, image in images.items():
             self._images.setdefault(index, image)
         return is_complete
 
-    async def keep(self, provider: ImageProvider, call: Call, answer: Generated, *, again: Again | None = None) -> None:
-        """Stage what a call brought. One bad image does not take the good ones with it. Raises `StageError`.
+    async def keep(
+        self, provider: ImageProvider, call: Call, generated: Generated, *, again: Again | None = None
+    ) -> None:
+        """Stages the images of a call; a bad image does not affect the good ones. Raises `StageError`.
 
-        Where the addresses of images will not give them, `again` is asked for others. Images beyond those that were
-        asked for stand in for what is none.
+        When URLs fail for good, `again` fetches the result once more, for other URLs. Surplus images replace results
+        that are no images.
         """
-        wanted = dict(zip(call.image_indexes, answer.images, strict=False))
-        problems = await self._keep_all(provider, call, wanted)
-        lost = {index for index, error in problems.items() if _is_lost(wanted[index], error)}
-        if lost and again is not None and (anew := await again()) is not None:
-            others = dict(zip(call.image_indexes, anew.images, strict=False))
-            moved = {index: others[index] for index in lost & others.keys() if others[index].url != wanted[index].url}
-            problems = {index: error for index, error in problems.items() if index not in moved}
-            problems |= await self._keep_all(provider, call, moved)
-        for spare in answer.images[len(call.image_indexes) :]:
-            if (index := next((index for index, error in problems.items() if _is_no_image(error)), None)) is None:
+        sources = dict(zip(call.image_indexes, generated.images, strict=False))
+        errors = await self._keep_all(provider, call, sources)
+        lost = {index for index, error in errors.items() if _is_lost(sources[index], error)}
+        if lost and again is not None and (latest := await again()) is not None:
+            others = dict(zip(call.image_indexes, latest.images, strict=False))
+            moved = {index: others[index] for index in lost & others.keys() if others[index].url != sources[index].url}
+            errors = {index: error for index, error in errors.items() if index not in moved}
+            errors |= await self._keep_all(provider, call, moved)
+        for surplus in generated.images[len(call.image_indexes) :]:
+            if (index := next((index for index, error in errors.items() if _is_no_image(error)), None)) is None:
                 break
-            del problems[index]
-            problems |= await self._keep_all(provider, call, {index: spare})
-        for error in problems.values():
+            del errors[index]
+            errors |= await self._keep_all(provider, call, {index: surplus})
+        for error in errors.values():
             raise error
-        if len(wanted) < len(call.image_indexes):
+        if len(sources) < len(call.image_indexes):
             raise failures.too_few_images(provider.name)
 
     async def _keep_all(
-        self, provider: ImageProvider, call: Call, wanted: Mapping[int, ImageSource]
+        self, provider: ImageProvider, call: Call, sources: Mapping[int, ImageSource]
     ) -> dict[int, BaseException]:
-        """Stage images by index; why some could not be."""
-        problems: dict[int, BaseException] = {}
-        # What is fetched waits for memory, so the answer must hold none any more by then.
+        """Stages images; returns the errors by index."""
+        errors: dict[int, BaseException] = {}
+        # Fetches wait for memory, so the response must give its memory back before they begin.
         for is_elsewhere in (False, True):
-            some = {index: one for index, one in wanted.items() if one.is_elsewhere is is_elsewhere}
-            staging = (self._keep_one(provider, call, index, one, count=len(wanted)) for index, one in some.items())
-            ends = await asyncio.gather(*staging, return_exceptions=True)
+            part = {index: source for index, source in sources.items() if source.is_elsewhere is is_elsewhere}
+            staging = (self._keep_one(provider, call, *item, count=len(sources)) for item in part.items())
+            results = await asyncio.gather(*staging, return_exceptions=True)
             give_back()
-            self._images |= {end.index: end for end in ends if isinstance(end, StagedImage)}
-            problems |= {index: end for index, end in zip(some, ends, strict=True) if isinstance(end, BaseException)}
-        return problems
+            self._images |= {result.index: result for result in results if isinstance(result, StagedImage)}
+            errors |= {
+                index: result for index, result in zip(part, results, strict=True) if isinstance(result, BaseException)
+            }
+        return errors
 
     async def _keep_one(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
@@ -114,9 +122,9 @@ class ImageStager:
     async def _stage(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
     ) -> StagedImage:
-        data, seen = await self._verified(provider, call, index, source)
-        image = image_of(self._job_id, call, index, source, seen, size=len(data))
-        # What was paid for and cannot be had again is never thrown away.
+        data, inspected = await self._verified(provider, call, index, source)
+        image = image_of(self._job_id, call, index, source, inspected, size=len(data))
+        # A paid image that cannot be fetched again must not be lost, so even a refusing store is retried.
         patient = not (provider.traits.harmless or provider.traits.resumable)
         put = partial(self._staging.put, image, data, count=count)
         with span("stage image", attributes={"job.id": self._job_id, "image.index": index}):
@@ -125,7 +133,10 @@ class ImageStager:
     async def _verified(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource
     ) -> tuple[bytes, Inspected]:
-        """The image's bytes and what they are. What is no image is fetched anew, and staged as it came in the end."""
+        """Returns the image's bytes and properties.
+
+        Data that is no image is fetched again, and finally stored unchanged. Raises `StageError`.
+        """
         pauses = list(PAUSES_BEFORE_ANOTHER_FETCH if source.is_elsewhere else ())
         while True:
             data = b""
@@ -135,10 +146,10 @@ class ImageStager:
             except StageError as error:
                 is_last = not pauses or time.monotonic() + pauses[0] > self._deadline()
                 if error.reason != "INVALID_IMAGE" or is_last:
-                    came = data or _in_hand(source)
+                    received = data or _content(source)
                     if isinstance(error, FetchError):
-                        came, error.received = error.received, b""
-                    raise await self._with_raw(error, provider, call, index, came) from None
+                        received, error.received = error.received, b""
+                    raise await self._with_raw(error, provider, call, index, received) from None
             del data
             await self._pause(provider, pauses.pop(0))
 
@@ -151,8 +162,9 @@ class ImageStager:
         return error
 
     async def _read(self, provider: ImageProvider, source: ImageSource) -> bytes:
-        """The image's bytes. An address that fails for now is asked again for the whole of the stage, and one that
-        does not know the image for as long as it may yet appear.
+        """Returns the image's bytes.
+
+        Retries a temporary failure until the deadline, and a missing image for `appears_within_seconds`.
         """
         pause, missing_since = FIRST_PAUSE, None
         while True:
@@ -164,11 +176,11 @@ class ImageStager:
                 now = time.monotonic()
                 appears_within = error.appears_within_seconds if isinstance(error, FetchError) else 0.0
                 missing_since = None if error.retryable else (missing_since or now)
-                may_come = missing_since is None or now - missing_since < appears_within
-                waits = max(pause, min(error.retry_after_seconds or 0.0, LONGEST_NAMED_PAUSE))
-                if not may_come or now + waits > self._deadline():
+                may_appear = missing_since is None or now - missing_since < appears_within
+                seconds = max(pause, min(error.retry_after_seconds or 0.0, LONGEST_NAMED_PAUSE))
+                if not may_appear or now + seconds > self._deadline():
                     raise
-            await self._pause(provider, waits)
+            await self._pause(provider, seconds)
             pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _is_image(self, data: bytes) -> bool:
@@ -178,15 +190,15 @@ class ImageStager:
             return False
 
     async def _pause(self, provider: ImageProvider, seconds: float) -> None:
-        """Wait; what whoever is next can have as well is left to them when we have to stop."""
+        """Waits; raises `Interrupted` at the end of the lease or process if the next claim can fetch the result."""
         if not provider.traits.resumable:
             await asyncio.sleep(seconds)
         elif await pause_until(self._slot.ended, self._slot.stopping, seconds=seconds):
             raise Interrupted
 
 
-def _in_hand(source: ImageSource) -> bytes:
-    """An image as it came with the answer; nothing of one that is elsewhere."""
+def _content(source: ImageSource) -> bytes:
+    """Returns the image as the response contained it, undecoded; empty when it must be fetched from a URL."""
     if source.is_elsewhere:
         return b""
     return source.data if source.data is not None else (source.base64 or source.url or "").encode(errors="replace")
@@ -197,7 +209,7 @@ def _is_no_image(error: BaseException) -> bool:
 
 
 def _is_lost(source: ImageSource, error: BaseException) -> bool:
-    """Whether an image's address does not give it, and will not."""
+    """Returns whether the image's URL will never return the image."""
     if not isinstance(error, StageError) or error.retryable:
         return False
     return source.is_elsewhere and error.reason in ("FETCH_FAILED", "INVALID_IMAGE")

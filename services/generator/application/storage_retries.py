@@ -1,4 +1,4 @@
-"""Ask the store for something until it answers."""
+"""Retries of storage operations until the store responds."""
 
 import asyncio
 import time
@@ -9,20 +9,22 @@ from common.object_store import ObjectConflict, ObjectMissing, StorageDenied, St
 from services.generator.domain import failures
 
 T = TypeVar("T")
+#: First and longest pause in seconds between two attempts.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
 async def until_stored(work: Callable[[], Awaitable[T]], *, deadline: Callable[[], float], patient: bool) -> T:
-    """Keep trying while the store is away, up to `deadline` on the monotonic clock; `patient`: also when it refuses us.
+    """Repeats an operation while the store is unavailable; returns its result.
 
-    Raises `StageError`.
+    `deadline` returns a moment on the monotonic clock. `patient`: also while the store refuses the credential. Raises
+    `StageError`.
     """
     pause = FIRST_PAUSE
     while True:
         try:
             return await work()
         except (StorageUnavailable, ObjectMissing) as error:
-            # A missing bucket looks like a missing object, and may be made yet.
+            # A missing bucket looks like a missing object, and an operator may still create it.
             if time.monotonic() + pause > deadline():
                 raise failures.storage_unavailable() from error
         except StorageDenied as error:

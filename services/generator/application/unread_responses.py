@@ -1,4 +1,4 @@
-"""Answers that an adapter could not read: the images that they hold all the same, or all of them, as they came."""
+"""Responses that an adapter could not read: finds the images in them, or else stores them unchanged."""
 
 import logging
 from dataclasses import replace
@@ -11,12 +11,12 @@ from services.generator.domain.provider_results import Acceptance, Generated, Pr
 from services.generator.ports import ImageProvider, ImageReader
 
 _LOG = logging.getLogger(__name__)
-#: What such an answer is called in staging.
+#: Name of such a response among the stored data of its call.
 PART = "answer"
 
 
 class UnreadResponses:
-    """Looks at the answers of one job's calls."""
+    """Unreadable responses to the calls of one job."""
 
     def __init__(self, *, reader: ImageReader, raw: RawResults) -> None:
         self._reader = reader
@@ -24,18 +24,19 @@ class UnreadResponses:
         self._kept: set[str] = set()
 
     async def read(self, provider: ImageProvider, call: Call, error: ProviderError) -> Generated | None:
-        """Images of an answer that came to an error; None where there are none that could be delivered.
+        """Returns the images in the response that led to an error; None without any.
 
-        The answer is let go of. What may have been paid for is staged first, and its name added to the evidence.
+        Removes the body from the error. A body that may hold paid images is stored first, and its object name is added
+        to the provider's message.
         """
         body, error.vendor = error.vendor.body, replace(error.vendor, body=b"")
         if not body or error.acceptance is Acceptance.NOT_ACCEPTED:
             return None
         images = await self._reader.found_in(body, limit=len(call.image_indexes))
         if images:
-            event(_LOG, logging.WARNING, "answer.of_another_form", provider=provider.name, call_id=call.id)
+            event(_LOG, logging.WARNING, "response.of_another_form", provider=provider.name, call_id=call.id)
             return Generated(images=tuple(images), cost_micros=provider.price(call.model, len(images)))
-        # An operation may be told of again and again.
+        # Each poll of an operation may return the same response.
         if call.id in self._kept:
             return None
         if error.reason == "UNCLASSIFIED" or self._reader.may_hold_images(body):

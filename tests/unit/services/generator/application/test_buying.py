@@ -286,7 +286,7 @@ async def test_an_ask_that_is_refused_without_a_cause_is_an_alarm_and_a_counted_
     await world.run(job_of())
 
     assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "INTERNAL")
-    assert [record.levelname for record in caplog.records if record.message == "ask.refused"] == ["ERROR"]
+    assert [record.levelname for record in caplog.records if record.message == "call.refused"] == ["ERROR"]
 
 
 async def test_a_job_whose_operation_cannot_be_said_to_be_followed_is_handed_back() -> None:
