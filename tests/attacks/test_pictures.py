@@ -155,7 +155,7 @@ async def test_hostile_pictures_leave_a_generator_within_its_memory_and_everybod
 async def test_ten_images_of_one_answer_that_are_all_as_large_as_may_be_take_turns() -> None:
     decoder, over = DecodingProcesses(), asyncio.Event()
     watching = asyncio.create_task(watch(psutil.Process(), over, only=processes.MODULE))
-    seen = await asyncio.gather(*(decoder.look(turned_webp(), lane=RESULTS) for _ in range(10)))
+    seen = await asyncio.gather(*(decoder.inspect(turned_webp(), lane=RESULTS) for _ in range(10)))
     over.set()
     peak = await watching
     await decoder.close()

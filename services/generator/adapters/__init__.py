@@ -1,1 +1,1 @@
-"""The generator's ports on gRPC, NATS, object storage, HTTP and Pillow; providers in a package of their own."""
+"""Implementations of the generator's ports with gRPC, NATS, object storage, HTTP and Pillow; providers in a package."""

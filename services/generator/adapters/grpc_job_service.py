@@ -1,4 +1,4 @@
-"""JobDesk over `calotype.job.v1.WorkerService`."""
+"""`JobService` port over the gRPC service `calotype.job.v1.WorkerService`."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
@@ -21,16 +21,18 @@ from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request
 from services.generator.domain.provider_results import CancelOutcome, Operation
 from services.generator.domain.settlements import Known, Settlement
 
+#: Deadline of a call in seconds.
 TIMEOUT_SECONDS = 5.0
-#: The provider has accepted already: what job-service cannot take at once is told as a fact.
+#: Deadline in seconds for recording an operation: after it, the operation is published as a fact.
 RECORD_TIMEOUT_SECONDS = 1.0
+#: Index of the mask among the input images.
 MASK = -1
 RENEWALS = {
     worker.Renewal.OUTCOME_RENEWED: Renewal.RENEWED,
     worker.Renewal.OUTCOME_LOST: Renewal.LOST,
     worker.Renewal.OUTCOME_CANCELED: Renewal.CANCELED,
 }
-CANCEL_ANSWERS = {
+CANCEL_OUTCOMES = {
     job_pb2.PROVIDER_CANCEL_CONFIRMED: CancelOutcome.CONFIRMED,
     job_pb2.PROVIDER_CANCEL_UNSUPPORTED: CancelOutcome.UNSUPPORTED,
     job_pb2.PROVIDER_CANCEL_TOO_LATE: CancelOutcome.TOO_LATE,
@@ -38,7 +40,7 @@ CANCEL_ANSWERS = {
 
 
 class GrpcJobService:
-    """Asks job-service; `providers` are the names that this process can call."""
+    """Calls job-service; `providers` are the names of the providers that this process can call."""
 
     def __init__(self, channel: grpc.aio.Channel, *, worker_name: str, providers: Sequence[str]) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
@@ -47,16 +49,16 @@ class GrpcJobService:
         self._is_starting = True
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Job]]:
-        """Jobs that are due."""
+        """Claims due jobs."""
         request = worker.ClaimJobsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
-        answer = await call(self._stub.ClaimJobs, request, timeout=TIMEOUT_SECONDS)
-        return [(one.lease.lease_token, claimed_job(one)) for one in answer.jobs]
+        response = await call(self._stub.ClaimJobs, request, timeout=TIMEOUT_SECONDS)
+        return [(entry.lease.lease_token, claimed_job(entry)) for entry in response.jobs]
 
     async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
-        """What became of each lease."""
+        """Renews the leases of jobs."""
         request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(job) for job in jobs])
-        answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
-        return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.renewals}
+        response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
+        return {entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.renewals}
 
     async def begin_call(
         self,
@@ -69,7 +71,7 @@ class GrpcJobService:
         digest: str,
         known: Known,
     ) -> Call:
-        """Write a call down before it leaves."""
+        """Records a call before it is sent."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             call_id=call_id,
@@ -77,39 +79,39 @@ class GrpcJobService:
             model=model,
             image_indexes=indexes,
             request_digest=digest,
-            settled=[call_outcome(one) for one in known.calls],
-            staged=[image_artifact(one) for one in known.images],
+            settled=[call_outcome(entry) for entry in known.calls],
+            staged=[image_artifact(entry) for entry in known.images],
             shows_call_tokens=True,
         )
-        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
-        return _call(answer.call, token=answer.call_token)
+        response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
+        return _call(response.call, token=response.call_token)
 
     async def resend_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
-        """Allow an earlier call to be sent again under its own key."""
+        """Gets permission to send an earlier call again, with its idempotency key."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             resend_call_id=earlier.id,
-            settled=[call_outcome(one) for one in known.calls],
-            staged=[image_artifact(one) for one in known.images],
+            settled=[call_outcome(entry) for entry in known.calls],
+            staged=[image_artifact(entry) for entry in known.images],
             shows_call_tokens=True,
         )
-        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
-        return _call(answer.call, token=answer.call_token)
+        response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
+        return _call(response.call, token=response.call_token)
 
     async def follow_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
-        """Say that the operation of an earlier call is followed."""
+        """Reports that this claim follows the operation of an earlier call."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             follow_call_id=earlier.id,
-            settled=[call_outcome(one) for one in known.calls],
-            staged=[image_artifact(one) for one in known.images],
+            settled=[call_outcome(entry) for entry in known.calls],
+            staged=[image_artifact(entry) for entry in known.images],
             shows_call_tokens=True,
         )
-        answer = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
-        return replace(earlier, token=answer.call_token)
+        response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
+        return replace(earlier, token=response.call_token)
 
     async def record_operation(self, accepted: Call, operation: Operation) -> None:
-        """Write down the provider's operation id."""
+        """Records the provider's operation id."""
         request = worker.RecordOperationRequest(
             call_id=accepted.id,
             call_token=accepted.token,
@@ -119,37 +121,39 @@ class GrpcJobService:
         await call(self._stub.RecordOperation, request, timeout=RECORD_TIMEOUT_SECONDS)
 
     async def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
-        """An input image that came as bytes."""
+        """Reads an input image that the caller sent as bytes."""
         request = worker.GetJobInputRequest(lease=_lease(job), index=index)
-        async for answer in stream(self._stub.GetJobInput, request):
-            yield answer.chunk
+        async for response in stream(self._stub.GetJobInput, request):
+            yield response.chunk
 
     async def release(self, job: Job, *, known: Known) -> None:
-        """Hand a job back."""
+        """Gives up the lease of a job."""
         request = worker.ReleaseJobRequest(
             lease=_lease(job),
-            settled=[call_outcome(one) for one in known.calls],
-            staged=[image_artifact(one) for one in known.images],
+            settled=[call_outcome(entry) for entry in known.calls],
+            staged=[image_artifact(entry) for entry in known.images],
         )
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=3)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
-        """Open calls of final jobs."""
+        """Claims open provider calls of final jobs."""
         request = worker.ClaimSettlementsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
-        answer = await call(self._stub.ClaimSettlements, request, timeout=TIMEOUT_SECONDS)
-        return [(one.lease_token, _settlement(one)) for one in answer.settlements]
+        response = await call(self._stub.ClaimSettlements, request, timeout=TIMEOUT_SECONDS)
+        return [(entry.lease_token, _settlement(entry)) for entry in response.settlements]
 
     async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
-        """What became of each settlement."""
-        tokens = [one.lease_token for one in settlements]
+        """Renews the leases of open calls."""
+        tokens = [entry.lease_token for entry in settlements]
         request = worker.RenewLeasesRequest(worker=self._worker, settlement_tokens=tokens)
-        answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
-        return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.settlement_renewals}
+        response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
+        return {
+            entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.settlement_renewals
+        }
 
     async def postpone_settlement(
         self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
-        """Give a call back that has not ended."""
+        """Gives up the lease of a call that has not ended."""
         request = worker.PostponeSettlementRequest(
             worker=self._worker,
             lease_token=settlement.lease_token,
@@ -161,32 +165,34 @@ class GrpcJobService:
         await call(self._stub.PostponeSettlement, request, timeout=TIMEOUT_SECONDS)
 
     async def claim_deletions(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
-        """Folders to empty; those that were are told."""
+        """Claims folders to empty, and reports those that are empty."""
         request = worker.ClaimDeletionsRequest(
             worker=self._worker,
             bucket=worker.BUCKET_STAGING,
             lease_tokens=tokens,
-            emptied=[worker.Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in emptied],
+            emptied=[
+                worker.Deletion(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in emptied
+            ],
         )
-        answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+        response = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
+        return [Folder(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
-        """The next page of the bucket to be compared."""
+        """Claims the next page of the bucket sweep."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_STAGING, lease_token=token)
-        answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
-        return NamePage(after=answer.after, limit=answer.most) if answer.is_due else None
+        response = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
+        return NamePage(after=response.after, limit=response.most) if response.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
-        """What there is on the page."""
+        """Reports the object names of a page."""
         request = worker.ReportSweepRequest(
             worker=self._worker, bucket=worker.BUCKET_STAGING, lease_token=token, names=names, is_end=is_end
         )
-        answer = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
-        return {"to_go": answer.to_go, "missing": answer.missing}
+        response = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
+        return {"to_go": response.to_go, "missing": response.missing}
 
     async def register(self, providers: Sequence[provider_pb2.Provider], *, ready: Readiness) -> None:
-        """Make the catalogue known; the process is ready once it was."""
+        """Registers the catalogue of providers; the process is ready after the first time."""
         request = worker.RegisterProvidersRequest(
             worker=self._worker, providers=providers, is_starting=self._is_starting
         )
@@ -196,21 +202,21 @@ class GrpcJobService:
 
 
 def claimed_job(claimed: worker.ClaimedJob) -> Job:
-    """A job as job-service hands it out."""
+    """Returns a claimed job from its protobuf message."""
     return Job(
         id=claimed.lease.job_id,
         claim_number=claimed.lease.claim_number,
         lease_token=claimed.lease.lease_token,
         lease_seconds=claimed.lease_seconds,
         tenant=claimed.job.tenant,
-        # Before routes were told, a job went to its provider alone.
-        routes=tuple(Route(provider=one.provider, model=one.model) for one in claimed.routes or [claimed.job]),
+        # An older job-service sends no routes: the job then has one, that of its provider.
+        routes=tuple(Route(provider=route.provider, model=route.model) for route in claimed.routes or [claimed.job]),
         image_count=claimed.job.image_count,
         request=_request(claimed.job.request),
-        calls=tuple(_call(one) for one in claimed.calls),
-        images=tuple(_image(one) for one in claimed.images),
+        calls=tuple(_call(entry) for entry in claimed.calls),
+        images=tuple(_image(entry) for entry in claimed.images),
         traceparent=claimed.traceparent,
-        # Before this limit was told, it was not the worker's to keep.
+        # An older job-service sends no limit for processing.
         max_processing_seconds=claimed.max_processing_seconds or claimed.max_generating_seconds,
         max_seconds=claimed.max_generating_seconds,
         may_pay_again=claimed.may_pay_again,
@@ -219,80 +225,80 @@ def claimed_job(claimed: worker.ClaimedJob) -> Job:
     )
 
 
-def _request(told: job_pb2.JobRequest) -> Request:
-    named = [*enumerate(told.input_images), *([(MASK, told.mask)] if told.HasField("mask") else [])]
+def _request(message: job_pb2.JobRequest) -> Request:
+    images = [*enumerate(message.input_images), *([(MASK, message.mask)] if message.HasField("mask") else [])]
     inputs = [
         InputImage(
             index=index,
             url=image.url if image.WhichOneof("source") == "url" else None,
             content_type=image.content_type,
         )
-        for index, image in named
+        for index, image in images
     ]
 
-    def given(name: str) -> Any:
-        return getattr(told, name) if told.HasField(name) else None  # type: ignore[arg-type]
+    def optional(name: str) -> Any:
+        return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
 
     return Request(
-        prompt=told.prompt,
-        negative_prompt=given("negative_prompt"),
-        size=given("size"),
-        aspect_ratio=given("aspect_ratio"),
-        seed=given("seed"),
-        quality=given("quality"),
-        output_format=given("output_format"),
-        background=given("background"),
-        output_compression=given("output_compression"),
-        moderation=given("moderation"),
-        input_fidelity=given("input_fidelity"),
+        prompt=message.prompt,
+        negative_prompt=optional("negative_prompt"),
+        size=optional("size"),
+        aspect_ratio=optional("aspect_ratio"),
+        seed=optional("seed"),
+        quality=optional("quality"),
+        output_format=optional("output_format"),
+        background=optional("background"),
+        output_compression=optional("output_compression"),
+        moderation=optional("moderation"),
+        input_fidelity=optional("input_fidelity"),
         inputs=tuple(inputs),
-        options=structs.plain(told.provider_options),
+        options=structs.plain(message.provider_options),
     )
 
 
-def _call(told: job_pb2.ProviderCall, *, token: bytes = b"") -> Call:
+def _call(message: job_pb2.ProviderCall, *, token: bytes = b"") -> Call:
     return Call(
-        id=told.id,
-        provider=told.provider,
-        model=told.model,
-        phase=Phase(job_pb2.CallPhase.Name(told.phase).removeprefix("CALL_PHASE_").lower()),
-        image_indexes=tuple(told.image_indexes),
-        idempotency_key=told.idempotency_key,
-        operation_id=told.operation_id,
-        operation_state=dict(told.operation_state),
-        under_consent=told.consent not in (job_pb2.CONSENT_UNSPECIFIED, job_pb2.CONSENT_NONE),
+        id=message.id,
+        provider=message.provider,
+        model=message.model,
+        phase=Phase(job_pb2.CallPhase.Name(message.phase).removeprefix("CALL_PHASE_").lower()),
+        image_indexes=tuple(message.image_indexes),
+        idempotency_key=message.idempotency_key,
+        operation_id=message.operation_id,
+        operation_state=dict(message.operation_state),
+        under_consent=message.consent not in (job_pb2.CONSENT_UNSPECIFIED, job_pb2.CONSENT_NONE),
         token=token,
     )
 
 
-def _image(told: artifact_pb2.ImageArtifact) -> StagedImage:
+def _image(message: artifact_pb2.ImageArtifact) -> StagedImage:
     return StagedImage(
-        index=told.index,
-        name=told.staged.name,
-        call_id=told.staged.call_id,
-        content_type=told.content_type,
-        width=told.width,
-        height=told.height,
-        size_bytes=told.size_bytes,
-        sha256=told.sha256,
-        blurhash=told.blurhash,
-        seed=told.seed if told.HasField("seed") else None,
-        revised_prompt=told.revised_prompt if told.HasField("revised_prompt") else None,
-        c2pa=told.provenance.c2pa,
+        index=message.index,
+        name=message.staged.name,
+        call_id=message.staged.call_id,
+        content_type=message.content_type,
+        width=message.width,
+        height=message.height,
+        size_bytes=message.size_bytes,
+        sha256=message.sha256,
+        blurhash=message.blurhash,
+        seed=message.seed if message.HasField("seed") else None,
+        revised_prompt=message.revised_prompt if message.HasField("revised_prompt") else None,
+        c2pa=message.provenance.c2pa,
     )
 
 
-def _settlement(told: worker.Settlement) -> Settlement:
+def _settlement(message: worker.Settlement) -> Settlement:
     return Settlement(
-        call=_call(told.call, token=told.call_token),
-        job_id=told.call.job_id,
-        lease_token=told.lease_token,
-        lease_seconds=told.lease_seconds,
-        cancel=told.cancel,
-        keep=told.keep,
-        traceparent=told.traceparent,
-        seconds_left=told.seconds_left,
-        cancel_outcome=CANCEL_ANSWERS.get(told.provider_cancel),
+        call=_call(message.call, token=message.call_token),
+        job_id=message.call.job_id,
+        lease_token=message.lease_token,
+        lease_seconds=message.lease_seconds,
+        cancel=message.cancel,
+        keep=message.keep,
+        traceparent=message.traceparent,
+        seconds_left=message.seconds_left,
+        cancel_outcome=CANCEL_OUTCOMES.get(message.provider_cancel),
     )
 
 

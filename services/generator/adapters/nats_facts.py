@@ -1,4 +1,4 @@
-"""Facts over NATS JetStream, progress over core NATS."""
+"""`Facts` port over NATS: facts through JetStream, progress through core NATS."""
 
 import logging
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ from services.generator.domain.settlements import Outcome, Settlement
 
 _LOG = logging.getLogger(__name__)
 SOURCE = "calotype/generator"
-#: Of a message's size, what its headers may take.
+#: Bytes of a message's size that its headers may take.
 ROOM_FOR_HEADERS = 4096
-#: Words in a fact that is too large all the same, for a broker that takes little: most bytes of each.
-SHORTEST_WORDS = 100
+#: Limit in bytes on each text of a fact that exceeds the broker's message size.
+SHORTENED_TEXT_BYTES = 100
 
 
 class NatsFacts:
@@ -41,7 +41,7 @@ class NatsFacts:
         self._broker = broker
 
     async def call_accepted(self, fact_id: str, *, job: Job, call: Call, operation: Operation) -> None:
-        """A provider named an operation."""
+        """A provider accepted a call and named an operation."""
         accepted = fact_pb2.ProviderCallAccepted(
             job_id=job.id,
             call_id=call.id,
@@ -50,8 +50,8 @@ class NatsFacts:
             operation_id=operation.id,
             operation_state=dict(operation.state),
         )
-        told = fact_pb2.Fact(id=fact_id, provider_call_accepted=accepted)
-        await self._publish("provider_call_accepted", told, about=job.id)
+        fact = fact_pb2.Fact(id=fact_id, provider_call_accepted=accepted)
+        await self._publish("provider_call_accepted", fact, about=job.id)
 
     async def images_generated(
         self,
@@ -62,14 +62,14 @@ class NatsFacts:
         images: Sequence[StagedImage],
         warnings: Sequence[JobWarning],
     ) -> None:
-        """The generating stage ended with images."""
-        made = fact_pb2.ImagesGenerated(
+        """The generating stage succeeded with images."""
+        generated = fact_pb2.ImagesGenerated(
             fence=_fence(job),
-            calls=[call_outcome(one) for one in calls],
-            images=[image_artifact(one) for one in images],
-            warnings=[_warning(one) for one in warnings],
+            calls=[call_outcome(outcome) for outcome in calls],
+            images=[image_artifact(image) for image in images],
+            warnings=[_warning(warning) for warning in warnings],
         )
-        await self._publish("images_generated", fact_pb2.Fact(id=fact_id, images_generated=made), about=job.id)
+        await self._publish("images_generated", fact_pb2.Fact(id=fact_id, images_generated=generated), about=job.id)
 
     async def stage_failed(
         self,
@@ -80,25 +80,25 @@ class NatsFacts:
         calls: Sequence[Outcome],
         images: Sequence[StagedImage],
     ) -> None:
-        """The claim ended without its result."""
-        ended = fact_pb2.StageFailed(
+        """The claim ended with an error."""
+        failed = fact_pb2.StageFailed(
             fence=_fence(job),
             failure=_failure(error),
-            calls=[call_outcome(one) for one in calls],
-            images=[image_artifact(one) for one in images],
+            calls=[call_outcome(outcome) for outcome in calls],
+            images=[image_artifact(image) for image in images],
             deferred=error.deferred,
         )
-        await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=ended), about=job.id)
+        await self._publish("stage_failed", fact_pb2.Fact(id=fact_id, stage_failed=failed), about=job.id)
 
     async def ledger_settled(
         self, fact_id: str, *, job: Job, calls: Sequence[Outcome], images: Sequence[StagedImage]
     ) -> None:
-        """Calls ended under a claim that moves the job no more."""
+        """Calls ended under a claim that can no longer change the job."""
         settled = fact_pb2.LedgerSettled(
             job_id=job.id,
             fence=_fence(job),
-            calls=[call_outcome(one) for one in calls],
-            images=[image_artifact(one) for one in images],
+            calls=[call_outcome(outcome) for outcome in calls],
+            images=[image_artifact(image) for image in images],
         )
         await self._publish("ledger_settled", fact_pb2.Fact(id=fact_id, ledger_settled=settled), about=job.id)
 
@@ -118,43 +118,43 @@ class NatsFacts:
             job_id=settlement.job_id,
             provider_cancel=job_pb2.ProviderCancel.Value(name),
             lease_token=settlement.lease_token,
-            images=[image_artifact(one) for one in images],
+            images=[image_artifact(image) for image in images],
         )
-        told = fact_pb2.Fact(id=fact_id, call_settled=settled)
-        await self._publish("call_settled", told, about=settlement.job_id)
+        fact = fact_pb2.Fact(id=fact_id, call_settled=settled)
+        await self._publish("call_settled", fact, about=settlement.job_id)
 
     async def progress(self, job: Job, *, percent: float) -> None:
-        """Live word of progress."""
+        """Publishes live progress."""
         subject = streams.progress_subject(tenant=job.tenant, job_id=job.id)
-        told = job_service_pb2.Progress(percent=percent).SerializeToString()
+        body = job_service_pb2.Progress(percent=percent).SerializeToString()
         try:
-            await self._broker.publish_core(subject, told)
+            await self._broker.publish_core(subject, body)
         except FAILURES as error:
-            # Nobody counts on it: the next word comes soon, and the end is told as a fact.
-            event(_LOG, logging.DEBUG, "progress.lost", job_id=job.id, error=type(error).__name__)
+            # Nothing depends on progress: another message follows soon, and the end is published as a fact.
+            event(_LOG, logging.DEBUG, "progress.lost", job_id=job.id, reason=type(error).__name__)
 
-    async def _publish(self, kind: str, told: fact_pb2.Fact, *, about: str) -> None:
-        if told.ByteSize() > self._broker.most_bytes - ROOM_FOR_HEADERS:
-            event(_LOG, logging.ERROR, "fact.cut", kind=kind, about=about, bytes=told.ByteSize())
-            _shorten(told)
+    async def _publish(self, kind: str, fact: fact_pb2.Fact, *, about: str) -> None:
+        if fact.ByteSize() > self._broker.most_bytes - ROOM_FOR_HEADERS:
+            event(_LOG, logging.ERROR, "fact.cut", kind=kind, about=about, bytes=fact.ByteSize())
+            _shorten(fact)
         await self._broker.publish(
             f"{streams.FACT_GENERATION}.{kind}",
-            told.SerializeToString(),
-            message_id=told.id,
-            headers=headers(event_id=told.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
+            fact.SerializeToString(),
+            message_id=fact.id,
+            headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=about),
         )
 
 
-def _shorten(told: Any) -> None:
-    """Cut all words, and leave out what an adapter kept of its operation: the rest is what the ledger needs."""
-    for field, value in told.ListFields():
+def _shorten(message: Any) -> None:
+    """Cuts all texts of a message and removes operation states; the ledger needs only the rest."""
+    for field, value in message.ListFields():
         if field.name in ("message", "revised_prompt"):
-            setattr(told, field.name, foreign_text.clean(value, SHORTEST_WORDS))
+            setattr(message, field.name, foreign_text.clean(value, SHORTENED_TEXT_BYTES))
         elif field.name == "operation_state":
-            told.ClearField(field.name)
+            message.ClearField(field.name)
         elif field.message_type is not None:
-            for one in value if field.is_repeated else (value,):
-                _shorten(one)
+            for inner in value if field.is_repeated else (value,):
+                _shorten(inner)
 
 
 def _fence(job: Job) -> fact_pb2.Fence:
@@ -173,9 +173,9 @@ def _failure(error: StageError) -> error_pb2.Failure:
 
 
 def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
-    """How a call ended, as facts and asks tell of it."""
+    """Returns the protobuf message of a call's outcome, for facts and for calls of job-service."""
     error = outcome.error
-    told = fact_pb2.CallOutcome(
+    message = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
         operation_id=outcome.operation_id if foreign_text.is_name(outcome.operation_id) else "",
@@ -184,24 +184,24 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
         call_token=outcome.token,
     )
     if error is not None:
-        told.is_over = error.acceptance is not Acceptance.UNKNOWN
-        told.error.CopyFrom(_vendors_words(error.vendor))
-        told.code = error_pb2.Code.Value(f"CODE_{error.code}")
-        told.reason = error_pb2.Reason.Value(f"REASON_{error.reason}")
-    return told
+        message.is_over = error.acceptance is not Acceptance.UNKNOWN
+        message.error.CopyFrom(_provider_error(error.vendor))
+        message.code = error_pb2.Code.Value(f"CODE_{error.code}")
+        message.reason = error_pb2.Reason.Value(f"REASON_{error.reason}")
+    return message
 
 
-def _vendors_words(told: VendorError) -> job_pb2.ProviderError:
+def _provider_error(error: VendorError) -> job_pb2.ProviderError:
     return job_pb2.ProviderError(
-        http_status=told.http_status,
-        code=told.code,
-        message=told.message,
-        request_id=told.request_id,
+        http_status=error.http_status,
+        code=error.code,
+        message=error.message,
+        request_id=error.request_id,
     )
 
 
 def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
-    """A staged image, as facts and asks tell of it."""
+    """Returns the protobuf message of a staged image, for facts and for calls of job-service."""
     return artifact_pb2.ImageArtifact(
         index=image.index,
         staged=artifact_pb2.StagedObject(name=image.name, call_id=image.call_id),
@@ -217,5 +217,5 @@ def image_artifact(image: StagedImage) -> artifact_pb2.ImageArtifact:
     )
 
 
-def _warning(one: JobWarning) -> job_pb2.Warning:
-    return job_pb2.Warning(reason=error_pb2.Reason.Value(f"REASON_{one.reason}"), message=one.message)
+def _warning(warning: JobWarning) -> job_pb2.Warning:
+    return job_pb2.Warning(reason=error_pb2.Reason.Value(f"REASON_{warning.reason}"), message=warning.message)

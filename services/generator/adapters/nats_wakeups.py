@@ -1,4 +1,4 @@
-"""Wake-ups from the broker: they say that work of a kind may be waiting."""
+"""Wake-ups from the broker: messages that jobs or settlements may be due."""
 
 from calotype import streams
 
@@ -10,10 +10,10 @@ _WAKE, _SETTLE = ConsumerSpec(**streams.GENERATOR_WAKE), ConsumerSpec(**streams.
 
 
 def of_jobs(broker: JetStream) -> WakeUps:
-    """Jobs may be waiting for a generator."""
+    """Returns the wake-ups for jobs that may be due."""
     return WakeUps(broker, _WAKE)
 
 
 def of_settlements(broker: JetStream) -> WakeUps:
-    """Calls of final jobs may be waiting for their end."""
+    """Returns the wake-ups for open calls of final jobs that may be due."""
     return WakeUps(broker, _SETTLE)

@@ -30,14 +30,14 @@ class GrpcJobService:
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Upload]]:
         """Uploads that are due."""
         request = worker.ClaimUploadsRequest(worker=self._worker, lease_tokens=tokens)
-        answer = await call(self._stub.ClaimUploads, request, timeout=TIMEOUT_SECONDS)
-        return [(one.lease.lease_token, _upload(one)) for one in answer.uploads]
+        response = await call(self._stub.ClaimUploads, request, timeout=TIMEOUT_SECONDS)
+        return [(entry.lease.lease_token, _upload(entry)) for entry in response.uploads]
 
     async def renew(self, uploads: Sequence[Upload]) -> Mapping[str, Renewal]:
         """What became of each lease."""
-        request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(one) for one in uploads])
-        answer = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
-        return {one.lease_token: RENEWALS.get(one.outcome, Renewal.RENEWED) for one in answer.renewals}
+        request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(entry) for entry in uploads])
+        response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
+        return {entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.renewals}
 
     async def release(self, upload: Upload) -> None:
         """Hand an upload back."""
@@ -50,24 +50,26 @@ class GrpcJobService:
             worker=self._worker,
             bucket=worker.BUCKET_PUBLIC,
             lease_tokens=tokens,
-            emptied=[worker.Deletion(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in emptied],
+            emptied=[
+                worker.Deletion(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in emptied
+            ],
         )
-        answer = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Folder(id=one.id, prefix=one.prefix, lease_token=one.lease_token) for one in answer.deletions]
+        response = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
+        return [Folder(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
         """The next page of the bucket to be compared."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token)
-        answer = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
-        return NamePage(after=answer.after, limit=answer.most) if answer.is_due else None
+        response = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
+        return NamePage(after=response.after, limit=response.most) if response.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
         """What there is on the page."""
         request = worker.ReportSweepRequest(
             worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token, names=names, is_end=is_end
         )
-        answer = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
-        return {"to_go": answer.to_go, "missing": answer.missing}
+        response = await call(self._stub.ReportSweep, request, timeout=TIMEOUT_SECONDS)
+        return {"to_go": response.to_go, "missing": response.missing}
 
 
 def _upload(claimed: worker.ClaimedUpload) -> Upload:
@@ -78,13 +80,13 @@ def _upload(claimed: worker.ClaimedUpload) -> Upload:
         lease_seconds=claimed.lease_seconds,
         images=tuple(
             StagedImage(
-                index=one.index,
-                name=one.staged.name,
-                content_type=one.content_type,
-                sha256=one.sha256,
-                size_bytes=one.size_bytes,
+                index=entry.index,
+                name=entry.staged.name,
+                content_type=entry.content_type,
+                sha256=entry.sha256,
+                size_bytes=entry.size_bytes,
             )
-            for one in claimed.images
+            for entry in claimed.images
         ),
         traceparent=claimed.traceparent,
         max_seconds=claimed.max_uploading_seconds,

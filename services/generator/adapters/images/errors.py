@@ -1,52 +1,54 @@
-"""Why bytes are no image that is taken, for whoever reads them and whoever decodes them."""
+"""Errors of images that are not accepted, for the code that reads images and the code that decodes them."""
 
 from services.generator.domain.provider_results import StageError
 
-MOST_PIXELS = 50_000_000
-LONGEST_SIDE = 16_384
+#: Limit on width times height.
+MAX_PIXELS = 50_000_000
+#: Limit on width and on height, in pixels.
+MAX_SIDE = 16_384
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 
 def looks_like_image(data: bytes) -> bool:
-    """Whether bytes begin as an image that is delivered does."""
+    """Returns whether data begins like a PNG, JPEG or WebP image."""
     return data.startswith((_PNG, _JPEG)) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
 def not_an_image() -> StageError:
-    """What came is no picture that browsers show."""
+    """Returns the error for data that is no image that browsers show."""
     return _permanent(
         "INVALID_IMAGE", "The provider returned something that is not a PNG, JPEG or WebP image that decodes."
     )
 
 
-def too_large(most_bytes: int) -> StageError:
-    """What came has too many bytes."""
-    return _permanent("TOO_LARGE", f"The image is larger than {most_bytes // (1024 * 1024)} MiB.")
+def too_large(max_bytes: int) -> StageError:
+    """Returns the error for an image with more than `max_bytes`."""
+    return _permanent("TOO_LARGE", f"The image is larger than {max_bytes // (1024 * 1024)} MiB.")
 
 
 def too_many_pixels() -> StageError:
-    """Its header tells of too many pixels."""
-    return _permanent("TOO_LARGE", f"The image has more than {MOST_PIXELS:,} pixels or a side over {LONGEST_SIDE:,}.")
+    """Returns the error for an image whose header announces too many pixels."""
+    return _permanent("TOO_LARGE", f"The image has more than {MAX_PIXELS:,} pixels or a side over {MAX_SIDE:,}.")
 
 
 def needs_too_much_memory() -> StageError:
-    """It cannot be decoded in the memory that there is for one image."""
-    return _permanent("TOO_LARGE", "The image needs more memory to be decoded than one image may.")
+    """Returns the error for an image that cannot be decoded in the memory for one image."""
+    return _permanent("TOO_LARGE", "Decoding the image needs more memory than allowed for one image.")
 
 
 def undecodable() -> StageError:
-    """The process that decoded it died, or was ended because that took too long."""
+    """Returns the error for an image whose decoding process died, or was killed after its time limit."""
     return _permanent(
-        "INVALID_IMAGE", "The image could not be decoded: the process that tried did not live to its end."
+        "INVALID_IMAGE", "The image could not be decoded: the decoding process crashed or exceeded its time limit."
     )
 
 
 def decoding_unavailable() -> StageError:
-    """No process to decode with can be started; this says nothing about the image."""
+    """Returns the error for a decoding process that cannot be started; it says nothing about the image."""
     return StageError(
         code="TEMPORARY",
         reason="SERVICE_UNAVAILABLE",
-        message="The image could not be looked at, because no process for that could be started.",
+        message="The image could not be checked, because no decoding process could be started.",
         retryable=True,
     )
 

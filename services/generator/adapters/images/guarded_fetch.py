@@ -1,4 +1,4 @@
-"""Fetch from addresses that came from outside: checked, bounded, and connected to the very address that was checked."""
+"""Fetches images from untrusted URLs with protection against SSRF: connects only to addresses that were checked."""
 
 import asyncio
 import re
@@ -17,33 +17,36 @@ from services.generator.adapters.network.content_encoding import unpacked
 from services.generator.adapters.network.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.domain.provider_results import FetchError, StageError
 
+#: Resolves host and port to IP addresses.
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-#: The headers that carry a credential to an address; none for all but the owner's.
+#: Returns the headers with the credential for a URL; empty except for URLs of the credential's owner.
 CredentialFor = Callable[[str], Mapping[str, str]]
-MOST_REDIRECTS = 3
-#: Addresses of one host that are tried.
-MOST_ADDRESSES = 4
+#: Limit on redirects of one fetch.
+MAX_REDIRECTS = 3
+#: Limit on addresses of one host that are tried.
+MAX_ADDRESSES = 4
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: Asking again may help, for as long as there is time; so may it after 5xx, but for what the server never does.
-_PASSING = frozenset({408, 425, 429})
-#: Said of a picture that was made just now, until the store and its caches know of it; and of one that has expired.
+#: Temporary statuses: a retry may help. So may it after 5xx, except those in `_NEVER`.
+_TEMPORARY = frozenset({408, 425, 429})
+#: Statuses for an image that was just made, until the store and its caches have it; and for one that has expired.
 _NOT_THERE = frozenset({202, 204, 205, 403, 404, 409, 410, 423})
+#: Statuses for requests that the server will never support.
 _NEVER = frozenset({501, 505})
-#: A file is in memory once as it came, and once on its way to staging.
+#: Copies of a file in memory: as received, and on its way to staging.
 COPIES = 2
 _RANGE = re.compile(r"\s*bytes\s+0-(\d{1,12})/(\d{1,12})\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
-    """Limits of one fetch: bytes, and seconds for all of it, redirects included, waiting for memory not.
+    """Limits of one fetch."""
 
-    A file that is not there may appear within so many seconds. Stores show a new object at once or within a few, but
-    caches before them remember that it was missing: for 10 s, where nobody has set it otherwise, at a large one.
-    """
-
-    most_bytes: int = 64 * 1024 * 1024
+    #: Size limit of the image in bytes.
+    max_bytes: int = 64 * 1024 * 1024
+    #: Seconds for the whole fetch, redirects included, without the wait for memory.
     seconds: float = 60.0
+    #: Seconds in which a missing image may still appear. Stores show a new object within a few seconds, but caches in
+    #: front of them remember that it was missing: for 10 s by default at a large one.
     appears_within_seconds: float = 30.0
 
 
@@ -52,17 +55,17 @@ def _no_credential(url: str) -> Mapping[str, str]:
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:
-    """Every address of a host."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(one[4][0]) for one in found]
+    """Returns all addresses of a host. Raises `OSError`."""
+    entries = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in entries]
 
 
 class UnknownHost(FetchError):
-    """A host that has no address."""
+    """The host of the URL has no address."""
 
 
 class GuardedFetch:
-    """Fetches http(s) URLs without cookies or proxies; from private networks only where told to trust."""
+    """Fetches http and https URLs without cookies or proxies; from private networks only where allowed."""
 
     def __init__(self, *, bounds: Bounds | None = None, resolver: Resolve = resolve) -> None:
         self._bounds = bounds or Bounds()
@@ -72,13 +75,13 @@ class GuardedFetch:
             trust_env=False,
             timeout=httpx.Timeout(15.0),
             limits=httpx.Limits(max_connections=32, max_keepalive_connections=0),
-            # Pictures are packed already. What comes packed all the same is unpacked within bounds.
+            # Images are compressed already. A body that is compressed again is decompressed within bounds.
             headers={"User-Agent": "calotype", "Accept": "image/*", "Accept-Encoding": "identity"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Closes all connections."""
         await self._client.aclose()
 
     async def fetch(
@@ -87,69 +90,71 @@ class GuardedFetch:
         *,
         trusted_host: str | None = None,
         allow_private: PrivateAddresses = False,
-        most_bytes: int | None = None,
+        max_bytes: int | None = None,
         credential_for: CredentialFor = _no_credential,
     ) -> bytes:
-        """The body that the address serves; redirects are checked like the address itself.
+        """Returns the body at a URL; follows redirects after the same checks.
 
-        `trusted_host` (`host:port`) may be private. A credential goes to the addresses that it is for, until a redirect
-        leads elsewhere. Raises `StageError`: FORBIDDEN_ADDRESS, TOO_LARGE, FETCH_FAILED; `UnknownHost`.
+        `trusted_host` (`host:port`) may be private. `max_bytes` None: the limit of `Bounds`. The credential is sent to
+        the URLs that it belongs to, and never again after a redirect to another one. Raises `StageError`
+        FORBIDDEN_ADDRESS, TOO_LARGE or FETCH_FAILED; `UnknownHost`.
         """
         trusted = TrustedHosts(own_host=trusted_host, private=allow_private)
-        most = min(most_bytes or self._bounds.most_bytes, self._bounds.most_bytes)
+        limit = min(max_bytes or self._bounds.max_bytes, self._bounds.max_bytes)
         headers = credential_for(url)
         try:
             async with timeout(self._bounds.seconds):
-                for _ in range(MOST_REDIRECTS + 1):
+                for _ in range(MAX_REDIRECTS + 1):
                     addresses = await self._checked(url, trusted)
-                    body, location = await self._once(url, addresses, headers, most)
+                    body, location = await self._fetch_once(url, addresses, headers, limit)
                     if location is None:
                         return body
                     url = urljoin(url, location)
-                    # Whoever it was led to may not send it back with the credential.
+                    # A host without the credential must not be able to redirect to one with it.
                     headers = headers and credential_for(url)
         except TimeoutError as error:
             raise _failed("did not arrive in time") from error
         except (httpx.InvalidURL, ValueError) as error:
-            raise _forbidden("is not an address") from error
+            raise _forbidden("is not a URL") from error
         except httpx.RequestError as error:
             raise _failed(f"could not be fetched ({type(error).__name__})") from error
         raise _forbidden("redirects too often")
 
-    async def _once(
-        self, url: str, addresses: Sequence[str], headers: Mapping[str, str], most: int
+    async def _fetch_once(
+        self, url: str, addresses: Sequence[str], headers: Mapping[str, str], limit: int
     ) -> tuple[bytes, str | None]:
-        answer = await self._open(url, addresses, headers)
+        """Returns the body, or where a redirect leads."""
+        response = await self._open(url, addresses, headers)
         try:
-            if answer.status_code in _REDIRECTS and "location" in answer.headers:
-                return b"", answer.headers["location"]
-            body = await self._body(answer, most) if answer.is_success else b""
-            if not answer.is_success or (answer.status_code in _NOT_THERE and not errors.looks_like_image(body)):
-                raise self._refused(answer, body)
-            if answer.status_code == 206 and not _is_whole(answer.headers.get("content-range", ""), len(body)):
-                raise _failed("came in part", came=body)
+            if response.status_code in _REDIRECTS and "location" in response.headers:
+                return b"", response.headers["location"]
+            body = await self._body(response, limit) if response.is_success else b""
+            if not response.is_success or (response.status_code in _NOT_THERE and not errors.looks_like_image(body)):
+                raise self._refused(response, body)
+            if response.status_code == 206 and not _is_whole(response.headers.get("content-range", ""), len(body)):
+                raise _failed("arrived only in part", received=body)
             return body, None
         finally:
-            await answer.aclose()
+            await response.aclose()
 
-    def _refused(self, answer: httpx.Response, body: bytes) -> FetchError:
-        status = answer.status_code
+    def _refused(self, response: httpx.Response, body: bytes) -> FetchError:
+        status = response.status_code
         error = _failed(
-            f"is answered with status {status}",
-            retryable=status in _PASSING or (status >= 500 and status not in _NEVER),
+            f"could not be fetched: its host returned status {status}",
+            retryable=status in _TEMPORARY or (status >= 500 and status not in _NEVER),
             appears_within=self._bounds.appears_within_seconds if status in _NOT_THERE else 0.0,
-            came=body,
+            received=body,
         )
-        error.retry_after_seconds = retry_after.seconds(answer.headers)
+        error.retry_after_seconds = retry_after.seconds(response.headers)
         return error
 
     async def _open(self, url: str, addresses: Sequence[str], credential: Mapping[str, str]) -> httpx.Response:
-        """The answer of the first of the addresses that can be reached; the host is named as the URL names it."""
+        """Returns the response of the first reachable address; Host header and TLS use the URL's host name."""
         parts = urlsplit(url)
         headers = {**credential, "Host": parts.netloc.rpartition("@")[2]}
         extensions = {"sni_hostname": parts.hostname or ""}
         unreachable: httpx.TransportError | None = None
-        for address in addresses[:MOST_ADDRESSES]:
+        for address in addresses[:MAX_ADDRESSES]:
             target = httpx.URL(url).copy_with(host=address)
             request = self._client.build_request("GET", target, headers=headers, extensions=extensions)
             try:
@@ -158,40 +163,40 @@ class GuardedFetch:
                 unreachable = error
         raise unreachable or httpx.ConnectError("no address")
 
-    async def _body(self, answer: httpx.Response, most: int) -> bytes:
-        named, packed = answer.headers.get("content-length", ""), answer.headers.get("content-encoding", "")
-        length = int(named) if named.isdecimal() else None
-        if length is not None and length > most:
-            raise _too_large(most)
-        body = await read_body(_until_broken(answer.aiter_raw()), length=length, most=most, copies=COPIES)
+    async def _body(self, response: httpx.Response, limit: int) -> bytes:
+        announced, encoding = response.headers.get("content-length", ""), response.headers.get("content-encoding", "")
+        length = int(announced) if announced.isdecimal() else None
+        if length is not None and length > limit:
+            raise errors.too_large(limit)
+        body = await read_body(_until_broken(response.aiter_raw()), length=length, most=limit, copies=COPIES)
         is_short = length is not None and len(body) < length
-        if len(body) <= most:
-            body = await unpacked(body, packed, most=most, copies=COPIES)
-        if len(body) > most:
-            raise _too_large(most)
+        if len(body) <= limit:
+            body = await unpacked(body, encoding, most=limit, copies=COPIES)
+        if len(body) > limit:
+            raise errors.too_large(limit)
         if is_short:
-            raise _failed("is shorter than was told", came=body)
+            raise _failed("is shorter than announced", received=body)
         return body
 
     async def _checked(self, url: str, trusted: TrustedHosts) -> Sequence[str]:
-        """Every address of the URL's host, none of them private unless that is trusted."""
+        """Returns all addresses of the URL's host; raises `StageError` unless all are public or trusted."""
         try:
             parts = urlsplit(url)
             port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
-            raise _forbidden("is not an address") from error
+            raise _forbidden("is not a URL") from error
         host = parts.hostname
         if parts.scheme not in ("http", "https") or not host or parts.username or parts.password:
-            raise _forbidden("is not a plain http or https address")
+            raise _forbidden("is not a plain http or https URL")
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
-                raise _failed("names a host that cannot be looked up now") from error
+                raise _failed("could not be fetched: the name of its host cannot be resolved now") from error
             raise UnknownHost(
                 code="TEMPORARY",
                 reason="FETCH_FAILED",
-                message="The image names a host that is not known.",
+                message="The image could not be fetched: its host is unknown.",
                 retryable=True,
             ) from error
         if not trusted.may_reach(host, port, addresses):
@@ -200,51 +205,40 @@ class GuardedFetch:
 
 
 async def _until_broken(parts: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """A body, or what came of it: where its end is lost, whoever decodes it sees whether anything else is."""
-    has_come = False
+    """Yields a body up to where the connection broke: decoding shows whether more than its end is missing."""
+    is_begun = False
     try:
         async for part in parts:
-            has_come = has_come or bool(part)
+            is_begun = is_begun or bool(part)
             yield part
     except httpx.RemoteProtocolError:
-        if not has_come:
+        if not is_begun:
             raise
 
 
 def not_of_the_internet() -> StageError:
-    """For a host that may not be asked; a caller that could tell it from an unknown one could ask our name server."""
-    return _forbidden("names no host of the open internet")
+    """Returns the error for a forbidden host, and for an unknown host of a caller's URL: it must not reveal our DNS."""
+    return _forbidden("does not name a public host")
 
 
 def _forbidden(what: str) -> StageError:
-    return StageError(
-        code="PERMANENT", reason="FORBIDDEN_ADDRESS", message=f"The image's address {what}.", retryable=False
-    )
+    return StageError(code="PERMANENT", reason="FORBIDDEN_ADDRESS", message=f"The image's URL {what}.", retryable=False)
 
 
-def _too_large(most: int) -> StageError:
-    return StageError(
-        code="PERMANENT",
-        reason="TOO_LARGE",
-        message=f"The image is larger than {most // (1024 * 1024)} MiB.",
-        retryable=False,
-    )
-
-
-def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0, came: bytes = b"") -> FetchError:
+def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0, received: bytes = b"") -> FetchError:
     return FetchError(
         code="TEMPORARY",
         reason="FETCH_FAILED",
         message=f"The image {what}.",
         retryable=retryable,
         appears_within_seconds=appears_within,
-        received=came,
+        received=received,
     )
 
 
-def _is_whole(told: str, size: int) -> bool:
-    """Whether a part is all there is; one that does not say which part it is, is judged as a picture."""
-    if not told:
+def _is_whole(content_range: str, size: int) -> bool:
+    """Returns whether a partial response is the whole file; True without a range, as decoding then decides."""
+    if not content_range:
         return True
-    found = _RANGE.fullmatch(told)
-    return found is not None and int(found[1]) + 1 == int(found[2]) == size
+    match = _RANGE.fullmatch(content_range)
+    return match is not None and int(match[1]) + 1 == int(match[2]) == size

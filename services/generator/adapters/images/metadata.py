@@ -1,7 +1,7 @@
-"""What lies beside the pixels of an encoded image, taken out without touching them.
+"""Removes the metadata of an encoded image without touching its pixels.
 
-Kept is what says how pixels are shown: colour profiles and the like, and how the image is to be turned. Everything that
-is not known is taken out, and so is what follows the image's end.
+Data that controls how pixels are shown stays: colour profiles and the like, and the orientation. Unknown data is
+removed, and so are bytes after the image's end.
 """
 
 import re
@@ -9,30 +9,34 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+#: EXIF orientation of an image that needs no rotation.
 UPRIGHT = 1
 _PNG = b"\x89PNG\r\n\x1a\n"
-#: Pixels, frames of an animation, colour, and the shape of a pixel.
+#: Chunks that stay: pixels, frames of an animation, colour, and the shape of a pixel.
 _OF_PNG = frozenset(
     b"IHDR PLTE IDAT IEND tRNS acTL fcTL fdAT iCCP sRGB gAMA cHRM sBIT cICP mDCV mDCv cLLI cLLi bKGD pHYs".split()
 )
 _OF_WEBP = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ANIM", b"ANMF", b"ICCP"})
-#: Flags of VP8X that tell of EXIF and XMP.
+#: Flags of VP8X for EXIF and XMP.
 _EXIF_FLAG, _XMP_FLAG = 0x08, 0x04
-#: Markers of a JPEG that stand alone, without a length.
+#: JPEG markers without a length.
 _ALONE = frozenset({0x01, *range(0xD0, 0xD8)})
 _END, _SCAN, _COMMENT = 0xD9, 0xDA, 0xFE
 _APPLICATION = range(0xE0, 0xF0)
-#: A marker behind the data of a scan: neither a byte that is escaped, nor one that begins the scan anew, nor a filler.
+#: A marker after the data of a scan: neither an escaped byte, nor a restart marker, nor a fill byte.
 _AFTER_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _EXIF, _ORIENTATION, _SHORT = b"Exif\0\0", 0x0112, 3
 
 
-class _Odd(Exception):
-    """The container is not put together as it should be."""
+class _Malformed(Exception):
+    """The container of the image is malformed."""
 
 
 def without_metadata(data: bytes, *, keep_provenance: bool) -> bytes | None:
-    """The image without metadata; None where it cannot be taken apart. C2PA manifests are kept where that is said."""
+    """Returns the image without metadata; None when its container cannot be parsed.
+
+    `keep_provenance` keeps C2PA manifests.
+    """
     try:
         if data.startswith(_PNG):
             return b"".join(_png(data, keep_provenance=keep_provenance))
@@ -40,7 +44,7 @@ def without_metadata(data: bytes, *, keep_provenance: bool) -> bytes | None:
             return b"".join(_jpeg(data, keep_provenance=keep_provenance))
         if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
             return _webp(data, keep_provenance=keep_provenance)
-    except (_Odd, struct.error, IndexError):
+    except (_Malformed, struct.error, IndexError):
         pass
     return None
 
@@ -48,20 +52,20 @@ def without_metadata(data: bytes, *, keep_provenance: bool) -> bytes | None:
 def _png(data: bytes, *, keep_provenance: bool) -> Iterator[bytes]:
     yield _PNG
     place = len(_PNG)
-    # One that lacks its end may have all of its pixels.
+    # A truncated image may have all of its pixels.
     while place + 8 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
         kind, end = data[place + 4 : place + 8], place + 12 + length
         if end > len(data):
             if kind not in (b"IDAT", b"IEND"):
-                raise _Odd
+                raise _Malformed
             yield data[place:]
             return
         if kind in _OF_PNG or (keep_provenance and kind == b"caBX"):
             yield data[place:end]
         elif kind == b"eXIf" and (turn := _turn(data[place + 8 : end - 4])) != UPRIGHT:
-            told = _exif(turn)
-            yield struct.pack(">I", len(told)) + kind + told + struct.pack(">I", zlib.crc32(kind + told))
+            exif = _exif(turn)
+            yield struct.pack(">I", len(exif)) + kind + exif + struct.pack(">I", zlib.crc32(kind + exif))
         if kind == b"IEND":
             return
         place = end
@@ -72,7 +76,7 @@ def _jpeg(data: bytes, *, keep_provenance: bool) -> Iterator[bytes]:
     place = 2
     while place < len(data):
         if data[place] != 0xFF:
-            raise _Odd
+            raise _Malformed
         marker = data[place + 1]
         if marker == 0xFF:
             place += 1
@@ -82,33 +86,33 @@ def _jpeg(data: bytes, *, keep_provenance: bool) -> Iterator[bytes]:
             return
         end = place + 2 if marker in _ALONE else place + 2 + int(struct.unpack_from(">H", data, place + 2)[0])
         if marker == _SCAN:
-            found = _AFTER_SCAN.search(data, end)
-            end = found.start() if found else len(data)
+            next_marker = _AFTER_SCAN.search(data, end)
+            end = next_marker.start() if next_marker else len(data)
         if end > len(data):
-            raise _Odd
+            raise _Malformed
         yield _segment(data[place:end], marker, keep_provenance=keep_provenance)
         place = end
 
 
 def _segment(segment: bytes, marker: int, *, keep_provenance: bool) -> bytes:
-    """A segment of a JPEG as it stays; nothing where it goes."""
+    """Returns the part of a JPEG segment that stays; empty when it is removed."""
     content = segment[4:]
     if marker not in _APPLICATION and marker != _COMMENT:
         return segment
-    # How its colours are stored is told by JFIF and by Adobe.
+    # JFIF and Adobe segments say how colours are stored.
     known = {0xE0: b"JFIF\0", 0xE2: b"ICC_PROFILE\0", 0xEE: b"Adobe"} | ({0xEB: b"JP"} if keep_provenance else {})
     if marker in known and content.startswith(known[marker]):
         return segment
     if marker == 0xE1 and content.startswith(_EXIF) and (turn := _turn(content[len(_EXIF) :])) != UPRIGHT:
-        told = _EXIF + _exif(turn)
-        return segment[:2] + struct.pack(">H", len(told) + 2) + told
+        exif = _EXIF + _exif(turn)
+        return segment[:2] + struct.pack(">H", len(exif) + 2) + exif
     return b""
 
 
 def _webp(data: bytes, *, keep_provenance: bool) -> bytes:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
-        raise _Odd
+        raise _Malformed
     chunks = []
     place, whole = 12, size + 8
     while place + 8 <= whole:
@@ -116,7 +120,7 @@ def _webp(data: bytes, *, keep_provenance: bool) -> bytes:
         (length,) = struct.unpack_from("<I", data, place + 4)
         end = place + 8 + length
         if end > whole:
-            raise _Odd
+            raise _Malformed
         content = data[place + 8 : end]
         if kind == b"EXIF":
             turn = _turn(content.removeprefix(_EXIF))
@@ -139,7 +143,7 @@ def _chunk(kind: bytes, content: bytes, *, has_exif: bool) -> bytes:
 
 
 def _turn(exif: bytes) -> int:
-    """How EXIF says that the image is to be turned; upright where it says nothing that can be read."""
+    """Returns the orientation in EXIF data, 1 to 8; `UPRIGHT` when there is none that can be read."""
     order = {b"II": "<", b"MM": ">"}.get(exif[:2])
     if order is None:
         return UPRIGHT
@@ -156,5 +160,5 @@ def _turn(exif: bytes) -> int:
 
 
 def _exif(turn: int) -> bytes:
-    """EXIF that says how to turn the image, and nothing else."""
+    """Returns EXIF data with the orientation only."""
     return b"MM\0*" + struct.pack(">IHHHIHHI", 8, 1, _ORIENTATION, _SHORT, 1, turn, 0, 0)

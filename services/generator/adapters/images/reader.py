@@ -1,4 +1,4 @@
-"""ImageReader: whatever a provider or a caller gave, as bytes that are known to be an image."""
+"""`ImageReader` port: fetches, decodes and checks the images of providers and callers."""
 
 import asyncio
 import binascii
@@ -12,25 +12,27 @@ from functools import partial
 from common.logs import event
 from services.generator.adapters.images import errors, unread_responses
 from services.generator.adapters.images.decoding.processes import INPUTS, RESULTS, DecodingProcesses
-from services.generator.adapters.images.decoding.results import UPRIGHT, Look
+from services.generator.adapters.images.decoding.results import UPRIGHT, Inspection
 from services.generator.adapters.images.guarded_fetch import GuardedFetch, UnknownHost, not_of_the_internet
 from services.generator.adapters.images.metadata import without_metadata
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected, PreparedInput
 
-MOST_INPUT_BYTES = 20 * 1024 * 1024
-MOST_BYTES = 64 * 1024 * 1024
+#: Size limit of an input image in bytes.
+MAX_INPUT_BYTES = 20 * 1024 * 1024
+#: Size limit of a provider's image in bytes.
+MAX_BYTES = 64 * 1024 * 1024
 #: Marks of a C2PA manifest: a JUMBF box in JPEG's APP11 or PNG's caBX, or a RIFF chunk of WebP.
 _C2PA = (b"caBX", b"jumbc2pa", b"C2PA")
-#: Of an image whose own cannot be made: a plain grey.
+#: BlurHash of a plain grey, for an image whose own cannot be computed.
 _PLAIN_BLURHASH = "LSIY5?~qfQ~q~q%MfQ%MfQfQfQfQ"
 _LOG = logging.getLogger(__name__)
 _ONE_ALPHABET = bytes.maketrans(b"-_", b"+/")
 
 
 class GuardedImageReader:
-    """Fetches behind the guard, decodes in processes of its own.
+    """Fetches URLs with `GuardedFetch`, and decodes images in child processes.
 
     `stripped` are the names of providers whose images are delivered without metadata.
     """
@@ -43,7 +45,7 @@ class GuardedImageReader:
         self._stripped = stripped
 
     async def read(self, source: ImageSource, *, provider: ImageProvider) -> bytes:
-        """The encoded image of a source."""
+        """Returns the encoded image of a source."""
         if source.data is not None:
             return _bounded(source.data)
         text = source.base64 if source.base64 is not None else source.url or ""
@@ -53,15 +55,15 @@ class GuardedImageReader:
             text,
             trusted_host=provider.trusted_host,
             allow_private=provider.allow_private_addresses,
-            most_bytes=MOST_BYTES,
+            max_bytes=MAX_BYTES,
             credential_for=provider.credential_for,
         )
 
     async def read_input(self, url: str) -> bytes:
-        """An input image from the caller's address; a host that is unknown and one that is inside are told alike."""
+        """Fetches an input image from the caller's URL; the error does not reveal whether an internal host exists."""
         try:
             try:
-                return await self._fetch.fetch(url, most_bytes=MOST_INPUT_BYTES)
+                return await self._fetch.fetch(url, max_bytes=MAX_INPUT_BYTES)
             except UnknownHost as error:
                 raise not_of_the_internet() from error
         except StageError as error:
@@ -69,68 +71,70 @@ class GuardedImageReader:
             raise
 
     async def prepare_input(self, data: bytes) -> PreparedInput:
-        """An input image the right way up, without metadata; what is wrong with it is the request's fault.
+        """Returns an input image upright and without metadata; reports an invalid one as INVALID_INPUT.
 
-        Its pixels are encoded anew only where it is to be turned, or cannot be taken apart.
+        Encodes its pixels again only if it must be rotated, or its container cannot be parsed.
         """
         with _inputs_fault():
             bare = await asyncio.to_thread(partial(without_metadata, data, keep_provenance=False))
-            if bare is not None and (seen := await self._if_decodes(bare, instead_of=data)) is not None:
-                prepared = bare if seen.turn == UPRIGHT else await self._decoder.rewritten(bare)
+            if bare is not None and (inspection := await self._if_decodes(bare, instead_of=data)) is not None:
+                prepared = bare if inspection.turn == UPRIGHT else await self._decoder.rewritten(bare)
                 return PreparedInput(data=prepared, lost_metadata=bare != data)
-            await self._decoder.look(data, lane=INPUTS)
+            await self._decoder.inspect(data, lane=INPUTS)
             return PreparedInput(data=await self._decoder.rewritten(data), lost_metadata=True)
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
-        """A mask in a form, as a PNG; what is wrong with it is the request's fault."""
+        """Returns a mask in the wanted form, as a PNG; reports an invalid one as INVALID_INPUT."""
         with _inputs_fault():
             return await self._decoder.mask(data, form)
 
     async def inspect(self, data: bytes) -> Inspected:
-        """Decode and measure."""
-        seen = await self._decoder.look(data, lane=RESULTS)
-        if seen.blurhash is None:
-            event(_LOG, logging.WARNING, "image.without_preview", content_type=seen.content_type)
-        sha256, c2pa = await asyncio.to_thread(_of_bytes, data)
+        """Decodes an image and returns its properties."""
+        inspection = await self._decoder.inspect(data, lane=RESULTS)
+        if inspection.blurhash is None:
+            event(_LOG, logging.WARNING, "image.without_preview", content_type=inspection.content_type)
+        sha256, c2pa = await asyncio.to_thread(_digest_and_c2pa, data)
         return Inspected(
-            content_type=seen.content_type,
-            width=seen.width,
-            height=seen.height,
+            content_type=inspection.content_type,
+            width=inspection.width,
+            height=inspection.height,
             sha256=sha256,
-            blurhash=seen.blurhash or _PLAIN_BLURHASH,
+            blurhash=inspection.blurhash or _PLAIN_BLURHASH,
             c2pa=c2pa,
         )
 
     async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, Inspected]:
-        """An image of a provider as it is delivered, and what that is: without metadata where its entry says so.
+        """Returns a provider's image as it is delivered, and its properties; without metadata if so configured.
 
-        What cannot be taken apart, or would be another image without them, stays as it is, and the log says so.
+        An image whose container cannot be parsed, or that looks different without metadata, stays unchanged, which is
+        logged.
         """
-        seen = await self.inspect(data)
+        inspected = await self.inspect(data)
         if provider not in self._stripped:
-            return data, seen
+            return data, inspected
         bare = await asyncio.to_thread(partial(without_metadata, data, keep_provenance=True))
         if bare == data:
-            return data, seen
-        now = None if bare is None else await self._if_image(bare)
-        if bare is not None and now is not None and replace(now, sha256=seen.sha256, c2pa=seen.c2pa) == seen:
-            return bare, now
-        event(_LOG, logging.WARNING, "image.metadata_kept", provider=provider, content_type=seen.content_type)
-        return data, seen
+            return data, inspected
+        stripped = None if bare is None else await self._if_image(bare)
+        same = None if stripped is None else replace(stripped, sha256=inspected.sha256, c2pa=inspected.c2pa)
+        if bare is not None and stripped is not None and same == inspected:
+            return bare, stripped
+        event(_LOG, logging.WARNING, "image.metadata_kept", provider=provider, content_type=inspected.content_type)
+        return data, inspected
 
     async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
-        """Images that decode, of an answer that no adapter could read: the last ones, at most so many."""
-        candidates = await asyncio.to_thread(unread_responses.images_in, body, most=limit)
-        found = [one if one.is_elsewhere else await self._checked(one) for one in candidates]
-        return [one for one in found if one is not None]
+        """Returns the decodable images in a response that its adapter could not read: the last `limit` of them."""
+        candidates = await asyncio.to_thread(unread_responses.images_in, body, limit=limit)
+        images = [source if source.is_elsewhere else await self._checked(source) for source in candidates]
+        return [image for image in images if image is not None]
 
     def may_hold_images(self, body: bytes) -> bool:
-        """Whether there are traces of images in an answer."""
+        """Returns whether a response contains traces of images."""
         return unread_responses.may_hold_images(body)
 
-    async def _if_decodes(self, bare: bytes, *, instead_of: bytes) -> Look | None:
+    async def _if_decodes(self, bare: bytes, *, instead_of: bytes) -> Inspection | None:
         try:
-            return await self._decoder.look(bare, lane=INPUTS)
+            return await self._decoder.inspect(bare, lane=INPUTS)
         except StageError as error:
             if error.reason == "INVALID_IMAGE" and bare != instead_of:
                 return None
@@ -145,7 +149,7 @@ class GuardedImageReader:
             return None
 
     async def _checked(self, source: ImageSource) -> ImageSource | None:
-        """An image by its bytes, if it is one that decodes."""
+        """Returns the image as bytes; None when it does not decode."""
         try:
             data = _bounded(source.data) if source.data is not None else await self._decode(source.base64 or "")
             await self.inspect(data)
@@ -154,7 +158,7 @@ class GuardedImageReader:
         return ImageSource(data=data)
 
     async def _decode(self, text: str) -> bytes:
-        """The bytes of base64, bare or as a data URL."""
+        """Returns the bytes of a base64 text, bare or in a data URL."""
         try:
             return await asyncio.to_thread(_decoded, text)
         except (binascii.Error, ValueError) as error:
@@ -163,7 +167,7 @@ class GuardedImageReader:
 
 @contextmanager
 def _inputs_fault() -> Iterator[None]:
-    """A failure to decode is one of the input."""
+    """Turns decoding errors in the block into errors of the request, stage PROCESSING."""
     try:
         yield
     except StageError as error:
@@ -174,25 +178,25 @@ def _inputs_fault() -> Iterator[None]:
         raise
 
 
-def _of_bytes(data: bytes) -> tuple[str, bool]:
-    """The digest, and whether there are marks of where it comes from."""
+def _digest_and_c2pa(data: bytes) -> tuple[str, bool]:
+    """Returns the SHA-256 in hex, and whether the image has marks of a C2PA manifest."""
     return hashlib.sha256(data).hexdigest(), any(mark in data for mark in _C2PA)
 
 
 def _decoded(text: str) -> bytes:
     bare = text.partition(",")[2] if text.startswith("data:") else text
-    if len(bare) > 4 * (MOST_BYTES // 3 + 1):
-        raise errors.too_large(MOST_BYTES)
+    if len(bare) > 4 * (MAX_BYTES // 3 + 1):
+        raise errors.too_large(MAX_BYTES)
     try:
-        # As `base64.b64decode` does it, which makes bytes of the text first.
+        # Like `base64.b64decode`, which would first copy the text to bytes.
         return binascii.a2b_base64(bare, strict_mode=True)
     except binascii.Error:
-        # In lines, in the alphabet of addresses, or without padding: as some vendors write it.
+        # Some providers write it in lines, in the URL-safe alphabet, or without padding.
         plain = bare.encode("ascii").translate(_ONE_ALPHABET, b" \t\r\n").rstrip(b"=")
         return binascii.a2b_base64(plain + b"=" * (-len(plain) % 4), strict_mode=True)
 
 
 def _bounded(data: bytes) -> bytes:
-    if len(data) > MOST_BYTES:
-        raise errors.too_large(MOST_BYTES)
+    if len(data) > MAX_BYTES:
+        raise errors.too_large(MAX_BYTES)
     return data

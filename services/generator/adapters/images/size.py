@@ -1,16 +1,16 @@
-"""Width and height of an encoded image, by its header alone: nothing is decoded, and nothing raises."""
+"""Width and height of an encoded image from its header, without decoding it; never raises."""
 
 import struct
 
-#: Markers of a JPEG that begin a frame; the others between C0 and CF hold tables.
+#: JPEG markers that begin a frame; the others from C0 to CF hold tables.
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-#: Markers that stand alone, without a length.
+#: JPEG markers without a length.
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END = 0xDA, 0xD9
 
 
 def size_of(data: bytes) -> tuple[int, int] | None:
-    """The size in pixels as it is stored; None where the header cannot be read."""
+    """Returns width and height in pixels as stored, before any EXIF rotation; None for an unreadable header."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n"):
             return struct.unpack_from(">II", data, 16)
@@ -24,21 +24,21 @@ def size_of(data: bytes) -> tuple[int, int] | None:
 
 
 def _of_jpeg(data: bytes) -> tuple[int, int] | None:
-    """The largest of its frames: a decoder may take any of them."""
-    found: tuple[int, int] | None = None
-    place = 2
-    while place + 4 <= len(data):
-        if data[place] != 0xFF or data[place + 1] in (0x00, 0xFF):
-            place += 1
+    """Returns the size of the largest frame: a decoder may use any of them."""
+    largest: tuple[int, int] | None = None
+    offset = 2
+    while offset + 4 <= len(data):
+        if data[offset] != 0xFF or data[offset + 1] in (0x00, 0xFF):
+            offset += 1
             continue
-        marker = data[place + 1]
+        marker = data[offset + 1]
         if marker in (_START_OF_SCAN, _END):
             break
         if marker in _FRAMES:
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            found = max(found or (0, 0), (width, height), key=lambda one: one[0] * one[1])
-        place += 2 if marker in _ALONE else 2 + int(struct.unpack_from(">H", data, place + 2)[0])
-    return found
+            height, width = struct.unpack_from(">HH", data, offset + 5)
+            largest = max(largest or (0, 0), (width, height), key=lambda size: size[0] * size[1])
+        offset += 2 if marker in _ALONE else 2 + int(struct.unpack_from(">H", data, offset + 2)[0])
+    return largest
 
 
 def _of_webp(data: bytes) -> tuple[int, int] | None:

@@ -1,1 +1,1 @@
-"""What providers and images share about the network: allowed addresses, content encodings, Retry-After."""
+"""Network rules that providers and images share: allowed addresses, content encodings, Retry-After."""

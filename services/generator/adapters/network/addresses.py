@@ -1,8 +1,8 @@
-"""Which addresses are the open internet's, which a private network's, and which nobody's: tables of our own.
+"""Tables of IP networks: which addresses are public, which are private, and which may never be reached.
 
-What an interpreter calls global differs between its versions and follows IANA's "globally reachable", which tunnels,
-protocol assignments and platforms' own addresses are, too. Sources: IANA's special-purpose address registries of IPv4
-and IPv6 (RFC 6890), and the documentation of the platforms.
+Python's `is_global` is not used: it differs between versions and follows IANA's "globally reachable", which includes
+tunnels, protocol assignments and the cloud platforms' own addresses. Sources: IANA's special-purpose address registries
+of IPv4 and IPv6 (RFC 6890), and the documentation of the platforms.
 """
 
 import ipaddress
@@ -13,11 +13,11 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 def _networks(*written: str) -> tuple[Network, ...]:
-    return tuple(ipaddress.ip_network(one) for one in written)
+    return tuple(ipaddress.ip_network(text) for text in written)
 
 
-#: Unicast addresses that are given out in IPv6; in IPv4, all that is not below.
-_GIVEN_OUT = ipaddress.IPv6Network("2000::/3")
+#: Allocated unicast addresses of IPv6; in IPv4, all that are not in `_SPECIAL`.
+_ALLOCATED = ipaddress.IPv6Network("2000::/3")
 _SPECIAL = _networks(
     "0.0.0.0/8",  # this network
     "10.0.0.0/8",  # private
@@ -44,34 +44,34 @@ _SPECIAL = _networks(
     "2620:4f:8000::/48",  # AS112
     "3fff::/20",  # documentation
 )
-#: Networks that an operator may let results lie in.
+#: Networks from which an operator may allow results.
 _PRIVATE = _networks(
     "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "::1/128", "fc00::/7"
 )  # fmt: skip
-#: Metadata of platforms inside of those.
+#: Metadata services of cloud platforms inside private networks.
 _METADATA = _networks("100.100.100.200/32", "fd00:ec2::254/128", "fd20:ce::254/128")
-#: Interface identifiers of ISATAP, which end in an address of IPv4.
+#: Interface identifiers of ISATAP, whose addresses end in an IPv4 address.
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})
 
 
 def is_public(written: str) -> bool:
-    """Whether an address is one of the open internet; none is that holds an address of another family."""
+    """Returns whether an address is public; an IPv6 address that embeds an IPv4 address is not."""
     address = _address(written)
     if address is None or _is_in(address, _SPECIAL):
         return False
     if isinstance(address, ipaddress.IPv6Address):
-        return address in _GIVEN_OUT and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
+        return address in _ALLOCATED and (int(address) >> 32) & 0xFFFF_FFFF not in _ISATAP
     return True
 
 
 def is_private(written: str) -> bool:
-    """Whether an address is of a network that somebody may run for themselves, and no platform's metadata."""
+    """Returns whether an address belongs to a private network, and is no metadata service of a platform."""
     address = _address(written)
     return address is not None and _is_in(address, _PRIVATE) and not _is_in(address, _METADATA)
 
 
 def private_network(written: str) -> Network | None:
-    """The private network that is written as CIDR or as one address; None for what is no network at all.
+    """Returns the private network that is written as CIDR or as an address; None for any other text.
 
     Raises `ValueError` for a network that is not private.
     """
@@ -79,19 +79,19 @@ def private_network(written: str) -> Network | None:
         network = ipaddress.ip_network(written)
     except ValueError:
         return None
-    if not any(_holds(one, network) for one in _PRIVATE):
-        raise ValueError(f"{written} is no private network")
+    if not any(_holds(private, network) for private in _PRIVATE):
+        raise ValueError(f"{written} is not a private network")
     return network
 
 
 def is_within(written: str, networks: Sequence[Network]) -> bool:
-    """Whether an address lies in one of the networks."""
+    """Returns whether an address is in one of the networks."""
     address = _address(written)
     return address is not None and _is_in(address, networks)
 
 
 def _address(written: str) -> Address | None:
-    """None for an address with a zone, which is of one link, and for what is no address."""
+    """Returns the address; None for an invalid one, and for one with a zone, which is link-local."""
     try:
         address = ipaddress.ip_address(written)
     except ValueError:

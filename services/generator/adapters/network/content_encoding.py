@@ -1,4 +1,4 @@
-"""Bodies that come packed although nobody asked for it, whatever their label says: unpacked within bounds."""
+"""Decompression of bodies that servers compressed unasked, within a size limit, even when the header is wrong."""
 
 import zlib
 from collections.abc import AsyncIterator, Iterator
@@ -6,60 +6,61 @@ from collections.abc import AsyncIterator, Iterator
 from common.memory import STEP, read_body
 
 _GZIP = b"\x1f\x8b"
-#: How text and pictures begin: they are not packed, whatever their label says.
+#: Beginnings of text and images: such a body is not compressed, whatever its header says.
 _PLAIN = (b"{", b"[", b"<", b'"', b" ", b"\n", b"\x89PNG", b"\xff\xd8", b"RIFF")
-_GZIPPED, _WRAPPED, _BARE = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
+#: `wbits` of zlib for gzip, for deflate with the zlib wrapper, and for deflate without it.
+_GZIP_BITS, _ZLIB_BITS, _RAW_BITS = zlib.MAX_WBITS | 16, zlib.MAX_WBITS, -zlib.MAX_WBITS
 
 
-class _NotPacked(Exception):
-    """The label was wrong."""
+class _NotCompressed(Exception):
+    """The header was wrong: the body is not compressed."""
 
 
 async def unpacked(body: bytes, encoding: str, *, most: int, copies: int) -> bytes:
-    """What a body unpacks to, in at most one byte more than `most`; the body itself where it is not packed.
+    """Returns the decompressed body, cut after `most` + 1 bytes; an uncompressed body unchanged.
 
-    Memory for it is waited for as for a body that is read; `copies` as there. One that is damaged ends at the damage.
+    Waits for memory as `read_body` does; `copies` as there. A damaged body ends at the damage.
     """
-    wrapper = _wrapper(body, encoding)
-    if wrapper is None:
+    bits = _window_bits(body, encoding)
+    if bits is None:
         return body
     try:
-        # The packed one is there meanwhile, and not counted any more.
-        return (await read_body(_parts(body, wrapper), length=None, most=most, copies=copies + 1))[: most + 1]
-    except _NotPacked:
+        # One copy more: the compressed body is in memory meanwhile, and is not counted any more.
+        return (await read_body(_parts(body, bits), length=None, most=most, copies=copies + 1))[: most + 1]
+    except _NotCompressed:
         return body
 
 
-def _wrapper(body: bytes, encoding: str) -> int | None:
-    """How a body is packed: by its first bytes, which no text and no picture begins with; else by its label."""
+def _window_bits(body: bytes, encoding: str) -> int | None:
+    """Returns zlib's `wbits` for a body, by its first bytes, or else by its header; None: it is not compressed."""
     if body.startswith(_GZIP):
-        return _GZIPPED
+        return _GZIP_BITS
     if "deflate" not in encoding.lower() or body.startswith(_PLAIN):
         return None
-    # Some leave out the wrapper that the label means (RFC 9110, 8.4.1.2).
+    # Some servers omit the zlib wrapper that "deflate" means (RFC 9110, 8.4.1.2).
     is_wrapped = body[0] & 0x0F == zlib.DEFLATED and int.from_bytes(body[:2]) % 31 == 0
-    return _WRAPPED if is_wrapped else _BARE
+    return _ZLIB_BITS if is_wrapped else _RAW_BITS
 
 
-async def _parts(body: bytes, wrapper: int) -> AsyncIterator[bytes]:
-    for part in _pieces(body, wrapper):
+async def _parts(body: bytes, bits: int) -> AsyncIterator[bytes]:
+    for part in _decompressed(body, bits):
         yield part
 
 
-def _pieces(body: bytes, wrapper: int) -> Iterator[bytes]:
-    """What a body unpacks to, piece by piece. Raises `_NotPacked` in place of the first."""
-    left, is_empty = body, True
-    # Some are made of several, one after the other.
-    while left and (is_empty or left.startswith(_GZIP)):
-        unpacking = zlib.decompressobj(wrapper)
+def _decompressed(body: bytes, bits: int) -> Iterator[bytes]:
+    """Yields the decompressed body in parts. Raises `_NotCompressed` instead of the first part."""
+    remaining, is_empty = body, True
+    # A body may consist of several gzip members.
+    while remaining and (is_empty or remaining.startswith(_GZIP)):
+        decompressor = zlib.decompressobj(bits)
         try:
-            while left and (piece := unpacking.decompress(left, STEP)):
-                left, is_empty = unpacking.unconsumed_tail, False
-                yield piece
+            while remaining and (part := decompressor.decompress(remaining, STEP)):
+                remaining, is_empty = decompressor.unconsumed_tail, False
+                yield part
         except zlib.error as error:
             if is_empty:
-                raise _NotPacked from error
+                raise _NotCompressed from error
             return
-        left = unpacking.unused_data
+        remaining = decompressor.unused_data
         if is_empty:
-            raise _NotPacked
+            raise _NotCompressed

@@ -7,24 +7,24 @@ from email.utils import parsedate_to_datetime
 
 
 def seconds(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, named as such or by a date; a date that has passed is no time to wait."""
-    named = headers.get("retry-after", "").strip()
+    """Returns the seconds to wait, from a number or a date; 0 for a date in the past, None for any other text."""
+    value = headers.get("retry-after", "").strip()
     try:
-        found = float(named)
+        wait = float(value)
     except ValueError:
-        found = _until(named, headers.get("date", ""))
-    return max(found, 0.0) if math.isfinite(found) else None
+        wait = _until(value, headers.get("date", ""))
+    return max(wait, 0.0) if math.isfinite(wait) else None
 
 
-def _until(named: str, now: str) -> float:
-    """Seconds until a date by the sender's own clock, ours where it does not tell; NaN where it is no date."""
+def _until(date: str, now: str) -> float:
+    """Returns the seconds until a date, by the sender's clock if known, or else by ours; NaN for an invalid date."""
     try:
-        due = parsedate_to_datetime(named)
+        due = parsedate_to_datetime(date)
     except ValueError:
         return math.nan
     try:
         since = parsedate_to_datetime(now)
     except ValueError:
         since = datetime.now(UTC)
-    # A date without a zone is in that of the other, which HTTP's always are.
+    # A date without a zone is in UTC, as all dates of HTTP are.
     return (due.replace(tzinfo=due.tzinfo or UTC) - since.replace(tzinfo=since.tzinfo or UTC)).total_seconds()

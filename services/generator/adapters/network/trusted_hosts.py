@@ -1,40 +1,41 @@
-"""Where results may lie outside the open internet: what an operator has named, and never a platform's metadata."""
+"""Private hosts from which results may be fetched: those that an operator has allowed, never a metadata service."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from services.generator.adapters.network.addresses import is_private, is_public, is_within, private_network
 
-#: `allow_private_addresses` of an entry: any private network, none, or host names and networks.
+#: `allow_private_addresses` of a provider entry: all private networks, none, or these host names and networks.
 PrivateAddresses = bool | Sequence[str]
 
 
 @dataclass(kw_only=True)
 class TrustedHosts:
-    """What one fetch may reach, redirects included.
+    """The hosts that one fetch may reach, redirects included."""
 
-    `own_host` is the provider's own (`host:port`). Where any private network is allowed, that is for the address
-    itself, and a redirect leads to no other host of one.
-    """
-
+    #: Host of the provider's own API, `host:port`, which may be private; None: no such host.
     own_host: str | None = None
+    #: Allowed private addresses. True allows every private host for the URL itself, but no redirect to another one.
     private: PrivateAddresses = False
+    #: Hosts that were allowed so far.
     _reached: set[str] = field(default_factory=set)
 
     def may_reach(self, host: str, port: int, addresses: Sequence[str]) -> bool:
-        """Whether all of the addresses of the host may be asked; remembers those that may."""
-        trusts = self._trusts_all_private(host, port)
-        may = bool(addresses) and all(is_public(one) or self._may(one, trusts) for one in addresses)
-        if may:
+        """Returns whether all addresses of a host are allowed; remembers an allowed host."""
+        trusts_private = self._trusts_all_private(host, port)
+        is_allowed = bool(addresses) and all(
+            is_public(address) or self._is_allowed_private(address, trusts_private) for address in addresses
+        )
+        if is_allowed:
             self._reached.add(host)
-        return may
+        return is_allowed
 
-    def _may(self, address: str, trusts: bool) -> bool:
+    def _is_allowed_private(self, address: str, trusts_private: bool) -> bool:
         if not is_private(address):
             return False
-        if trusts or isinstance(self.private, bool):
-            return trusts
-        networks = [found for one in self.private if (found := private_network(one)) is not None]
+        if trusts_private or isinstance(self.private, bool):
+            return trusts_private
+        networks = [network for name in self.private if (network := private_network(name)) is not None]
         return is_within(address, networks)
 
     def _trusts_all_private(self, host: str, port: int) -> bool:

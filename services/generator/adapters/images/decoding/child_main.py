@@ -1,6 +1,6 @@
-"""What runs in a child process of `decoding_processes`: one request after the other, each under limits of its own.
+"""Main program of a decoding process (`processes`): serves one request after the other, each under its own limits.
 
-Nothing of the service is in this process: no environment, no connection, no credential. It ends with who started it.
+The process has nothing of the service: no environment, no connection, no credential. It ends with its parent process.
 """
 
 import os
@@ -21,53 +21,54 @@ from services.generator.adapters.images.decoding.wire import receive, send
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import StageError
 
-#: A process that has grown by more (bytes of address space) when a request is done ends, and another takes its place.
-MOST_LEFT = 32 * 1024 * 1024
+#: Bytes of address space by which the process may have grown after a request; beyond that it ends and is replaced.
+MAX_GROWTH = 32 * 1024 * 1024
 _PAGE = os.sysconf("SC_PAGESIZE")
 _NICE = 5
-#: Bytes of an encoded image, which whoever sends it has bounded.
-_MOST = 2**31
+#: Limit in bytes on a request's body; the sender has bounded the image already.
+_MAX_BODY = 2**31
 
-Answer = tuple[dict[str, Any], bytes]
+#: Head and body of a response.
+Response = tuple[dict[str, Any], bytes]
 
 
 def main() -> None:
-    """Answer requests until their pipe is closed."""
-    # A Ctrl-C at the terminal is for the service, which lets images end.
+    """Serves requests until their pipe is closed."""
+    # Ctrl-C at the terminal goes to the service, which lets images finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Crashes are expected: their images are other people's.
+    # No core dumps: crashes are expected, and the images in memory are private.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # Whatever is decoded here, leases are renewed in time.
+    # Decoding must not keep the service from renewing its leases in time.
     os.nice(_NICE)
     warnings.simplefilter("ignore")
     Image.init()
     requests: queue.SimpleQueue[tuple[dict[str, Any], bytes]] = queue.SimpleQueue()
-    answers = sys.stdout.buffer
+    responses = sys.stdout.buffer
     threading.Thread(target=_read, args=(sys.stdin.buffer, requests), daemon=True).start()
     base = _address_space()
-    send(answers, {"ready": True}, b"")
+    send(responses, {"ready": True}, b"")
     while True:
         head, data = requests.get()
         _limit(base + int(head["memory"]), seconds=int(head["seconds"]))
-        answer, body = _answer(head, data)
+        response, body = _respond(head, data)
         del data
         _limit(resource.RLIM_INFINITY, seconds=int(head["seconds"]))
-        is_last = _address_space() > base + MOST_LEFT
-        send(answers, answer | {"last": is_last}, body)
+        is_last = _address_space() > base + MAX_GROWTH
+        send(responses, response | {"last": is_last}, body)
         if is_last:
             return
 
 
 def _read(pipe: IO[bytes], requests: "queue.SimpleQueue[tuple[dict[str, Any], bytes]]") -> None:
-    """Read requests; when whoever sends them is gone, so is this process, whatever it is at."""
+    """Reads requests; ends this process at once when the pipe is closed, as the parent process is gone."""
     with suppress(EOFError):
         while True:
-            requests.put(receive(pipe, most=_MOST))
+            requests.put(receive(pipe, limit=_MAX_BODY))
     os._exit(0)
 
 
 def _address_space() -> int:
-    """Bytes of this process's address space; 0 where the system does not say, and does not limit it either."""
+    """Returns the bytes of this process's address space; 0 on systems that neither report nor limit it."""
     try:
         with open("/proc/self/statm", "rb") as file:
             return int(file.read().split()[0]) * _PAGE
@@ -83,42 +84,42 @@ def _limit(memory: int, *, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (spent + seconds, resource.RLIM_INFINITY))
 
 
-def _answer(head: dict[str, Any], data: bytes) -> Answer:
+def _respond(head: dict[str, Any], data: bytes) -> Response:
     try:
-        answer, body = _TASKS[head["task"]](data, **head["arguments"])
-        return (answer, body) if len(body) <= int(head["most"]) else ({"error": "WRITTEN"}, b"")
+        response, body = _TASKS[head["task"]](data, **head["arguments"])
+        return (response, body) if len(body) <= int(head["limit"]) else ({"error": "WRITTEN"}, b"")
     except StageError as error:
         return {"error": error.reason}, b""
     except MemoryError:
         return {"error": "MEMORY"}, b""
-    except Exception:  # noqa: BLE001 - encoders raise whatever a pixel brings them to, and memory that they lack
+    except Exception:  # noqa: BLE001 - encoders may raise anything, also for lack of memory
         return {"error": "INVALID_IMAGE"}, b""
 
 
-def _inspect(data: bytes) -> Answer:
-    return {"look": inspection.inspected(data)}, b""
+def _inspect(data: bytes) -> Response:
+    return {"inspection": inspection.inspected(data)}, b""
 
 
-def _rewrite(data: bytes) -> Answer:
+def _rewrite(data: bytes) -> Response:
     return {}, orientation.rewritten(data)
 
 
-def _mask(data: bytes, form: str) -> Answer:
+def _mask(data: bytes, form: str) -> Response:
     return {}, masks.converted(data, MaskForm(form))
 
 
-def _fitted(data: bytes, width: int, height: int) -> Answer:
-    """Raw pixels, three bytes each, cut to the size."""
+def _fitted(data: bytes, width: int, height: int) -> Response:
+    """Returns the image cropped and scaled to a size, as raw RGB pixels of three bytes each."""
     with pixels.decoded(data) as image:
         return {}, ImageOps.fit(image.convert("RGB"), (width, height)).tobytes()
 
 
-def _fitted_mask(data: bytes, width: int, height: int) -> Answer:
-    """Raw pixels, one byte each."""
+def _fitted_mask(data: bytes, width: int, height: int) -> Response:
+    """Returns the mask cropped and scaled to a size, as raw pixels of one byte each."""
     return {}, ImageOps.fit(masks.edited(data), (width, height)).tobytes()
 
 
-_TASKS: dict[str, Callable[..., Answer]] = {
+_TASKS: dict[str, Callable[..., Response]] = {
     "inspect": _inspect,
     "rewrite": _rewrite,
     "mask": _mask,

@@ -1,4 +1,4 @@
-"""Turns at something of which there is only so much: who does not fit waits, and nobody is overtaken for ever."""
+"""A weighted semaphore that serves several lanes fairly."""
 
 import asyncio
 from collections import deque
@@ -8,72 +8,77 @@ from common.memory import standing_clocks
 
 
 @dataclass(eq=False, kw_only=True)
-class Turn:
-    """A part that somebody holds until `end`."""
+class Permit:
+    """A permit of the semaphore, held or waited for."""
 
-    turns: "Turns"
+    #: The semaphore that it belongs to.
+    semaphore: "FairSemaphore"
+    #: Number of the lane in which it waits, from 0.
     lane: int
+    #: Share of the semaphore's limit that it takes.
     weight: int
+    #: Done once the permit is held.
     granted: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
-    def end(self) -> None:
-        """Give the part back."""
-        self.turns.give_back(self)
+    def release(self) -> None:
+        """Gives the permit back."""
+        self.semaphore.release(self)
 
 
-class Turns:
-    """A weighted semaphore: at most `places` turns at once, which weigh at most `most` together.
+class FairSemaphore:
+    """Holds up to `slots` permits at once, with a total weight of up to `limit`.
 
-    Each lane is served in the order of coming, and lanes in turn: a crowd in one keeps nobody in another waiting for
-    all of it. The next in turn waits until it fits; nobody smaller goes before.
+    Each lane is served in order, and lanes take turns: many waiters in one lane do not delay another lane by more than
+    one permit each time. The next permit waits until it fits; a smaller one does not overtake it.
     """
 
-    def __init__(self, *, most: int, places: int, lanes: int) -> None:
-        self.most = most
-        self._places = places
-        self._held: set[Turn] = set()
-        self._waiting: tuple[deque[Turn], ...] = tuple(deque() for _ in range(lanes))
+    def __init__(self, *, limit: int, slots: int, lanes: int) -> None:
+        self.limit = limit
+        self._slots = slots
+        self._held: set[Permit] = set()
+        self._waiting: tuple[deque[Permit], ...] = tuple(deque() for _ in range(lanes))
         self._next_lane = 0
 
     @property
     def held(self) -> int:
-        """The weight of all turns under way."""
-        return sum(turn.weight for turn in self._held)
+        """Total weight of the held permits."""
+        return sum(permit.weight for permit in self._held)
 
-    async def take(self, weight: int, *, lane: int) -> Turn:
-        """Wait for a turn of so much, at most of all; clocks of `common.memory.timeout` stand meanwhile."""
-        turn = Turn(turns=self, lane=lane, weight=min(weight, self.most))
-        self._waiting[lane].append(turn)
+    async def acquire(self, weight: int, *, lane: int) -> Permit:
+        """Waits for a permit; its weight is capped at the limit. Clocks of `common.memory.timeout` stop meanwhile."""
+        permit = Permit(semaphore=self, lane=lane, weight=min(weight, self.limit))
+        self._waiting[lane].append(permit)
         self._serve()
         try:
-            if not turn.granted.done():
+            if not permit.granted.done():
                 with standing_clocks():
-                    await turn.granted
+                    await permit.granted
         except asyncio.CancelledError:
-            self.give_back(turn)
+            self.release(permit)
             raise
-        return turn
+        return permit
 
-    def give_back(self, turn: Turn) -> None:
-        """End a turn, or the wish for one."""
-        if turn in self._held:
-            self._held.remove(turn)
-        elif turn in self._waiting[turn.lane]:
-            self._waiting[turn.lane].remove(turn)
+    def release(self, permit: Permit) -> None:
+        """Gives a held permit back, or withdraws one that waits."""
+        if permit in self._held:
+            self._held.remove(permit)
+        elif permit in self._waiting[permit.lane]:
+            self._waiting[permit.lane].remove(permit)
         self._serve()
 
     def _serve(self) -> None:
-        while (waiting := self._lane_in_turn()) is not None:
-            turn = waiting[0]
-            if len(self._held) >= self._places or self.held + turn.weight > self.most:
+        while (waiting := self._next_waiting()) is not None:
+            permit = waiting[0]
+            if len(self._held) >= self._slots or self.held + permit.weight > self.limit:
                 return
             waiting.popleft()
-            self._held.add(turn)
-            self._next_lane = turn.lane + 1
-            if not turn.granted.done():
-                turn.granted.set_result(None)
+            self._held.add(permit)
+            self._next_lane = permit.lane + 1
+            if not permit.granted.done():
+                permit.granted.set_result(None)
 
-    def _lane_in_turn(self) -> deque[Turn] | None:
+    def _next_waiting(self) -> deque[Permit] | None:
+        """Returns the next lane in turn that has waiters."""
         count = len(self._waiting)
         lanes = (self._waiting[(self._next_lane + step) % count] for step in range(count))
         return next((lane for lane in lanes if lane), None)

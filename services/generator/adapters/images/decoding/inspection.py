@@ -1,4 +1,4 @@
-"""What an encoded image is, by its pixels."""
+"""Properties of an encoded image, by its decoded pixels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,10 +14,7 @@ _THUMBNAIL = 32
 
 
 def inspected(data: bytes) -> dict[str, Any]:
-    """Fields of `results.Look`: an image is what its pixels decode to, all else is read as far as it can be.
-
-    Raises as `pixels.decoded`.
-    """
+    """Returns the fields of `results.Inspection`; unreadable metadata is ignored. Raises as `pixels.decoded`."""
     with decoded(data) as image:
         turn = orientation.turn_of(image)
         width, height = (image.height, image.width) if turn in orientation.SIDEWAYS else (image.width, image.height)
@@ -32,28 +29,28 @@ def inspected(data: bytes) -> dict[str, Any]:
 
 def _blurhash(image: Image.Image, turn: int) -> str | None:
     try:
-        # Small first: everything after that is cheap, whatever the picture's size.
+        # Scaled down first, so that all later steps are cheap for any image size.
         small = _of_eight_bits(image).resize(_within(image.size), reducing_gap=2.0)
         rgba = orientation.turned(small, turn).convert("RGBA")
-        # Transparency shows what is behind it: white, as on a page.
+        # Transparent pixels show white, as on a page.
         flat = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
         listed = flat.get_flattened_data() if hasattr(flat, "get_flattened_data") else flat.getdata()
         pixels: list[Any] = list(listed)
         rows = [pixels[start : start + flat.width] for start in range(0, len(pixels), flat.width)]
         encode: Callable[..., str] = blurhash.encode
         return encode(rows, *BLURHASH_COMPONENTS)
-    except Exception:  # noqa: BLE001 - a paid picture is worth more than what is shown before it
+    except Exception:  # noqa: BLE001 - a paid image must not be lost for lack of a placeholder
         return None
 
 
 def _of_eight_bits(image: Image.Image) -> Image.Image:
-    """An image whose channels have eight bits, as resizing knows them."""
+    """Returns the image with channels of eight bits, which resizing needs."""
     if image.mode.startswith("I;16"):
         return image.point(lambda value: value * (1 / 256)).convert("L")
     return image.convert("RGBA") if image.mode in ("P", "1", "PA", "LA") else image
 
 
 def _within(size: tuple[int, int]) -> tuple[int, int]:
-    """The sides of a thumbnail."""
+    """Returns width and height of the thumbnail in pixels."""
     scale = min(1.0, _THUMBNAIL / max(size))
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))

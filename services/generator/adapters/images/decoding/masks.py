@@ -1,4 +1,4 @@
-"""Masks as models want them: what is to be edited is transparent, or white where nothing is transparent."""
+"""Conversion of masks: transparent pixels are to be edited, or white ones in a mask without transparency."""
 
 import io
 
@@ -11,7 +11,7 @@ _OPAQUE = (255, 255)
 
 
 def edited(data: bytes) -> Image.Image:
-    """How far each pixel is to be edited: 255 is wholly. Raises as `decoding.decoded`."""
+    """Returns a grey image of how much each pixel is to be edited, 255: fully. Raises as `pixels.decoded`."""
     with decoded(data) as image:
         rgba = image.convert("RGBA")
     alpha = rgba.getchannel("A")
@@ -19,7 +19,7 @@ def edited(data: bytes) -> Image.Image:
 
 
 def converted(data: bytes, form: MaskForm) -> bytes:
-    """The mask in a form, as a PNG. Raises as `decoding.decoded`."""
+    """Returns the mask in the wanted form, as a PNG. Raises as `pixels.decoded`."""
     grey = edited(data)
     file = io.BytesIO()
     _in_form(grey, form).save(file, "PNG", compress_level=1)

@@ -1,4 +1,4 @@
-"""Pictures the right way up: cameras write how one is to be turned, and vendors do not read it."""
+"""Rotation of images by their EXIF orientation, which cameras write and providers ignore."""
 
 import io
 
@@ -6,8 +6,9 @@ from PIL import ExifTags, Image
 
 from services.generator.adapters.images.decoding.pixels import decoded
 
+#: EXIF orientation of an image that needs no rotation.
 UPRIGHT = 1
-#: What EXIF says, and how a picture is turned by it. Its other tags are not looked at: they may be damaged.
+#: EXIF orientations, and how the image is transposed. Other tags are not read: they may be damaged.
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -17,50 +18,50 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-#: Turns that change width for height.
+#: Orientations that exchange width and height.
 SIDEWAYS = frozenset({5, 6, 7, 8})
-#: As good as the camera's own; the file grows rather than the picture suffers.
+#: As high as cameras use: a larger file rather than a worse image.
 JPEG_QUALITY = 95
 
 
 def turn_of(image: Image.Image) -> int:
-    """How a picture says that it is to be turned; upright where it says nothing that can be read."""
+    """Returns the EXIF orientation, 1 to 8; `UPRIGHT` when there is none that can be read."""
     try:
-        told = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
-    except Exception:  # noqa: BLE001 - damaged EXIF turns nothing, and is no reason to refuse a picture
+        orientation = image.getexif().get(ExifTags.Base.Orientation, UPRIGHT)
+    except Exception:  # noqa: BLE001 - damaged EXIF is ignored, and no reason to refuse an image
         return UPRIGHT
-    return told if isinstance(told, int) and told in _TURNS else UPRIGHT
+    return orientation if isinstance(orientation, int) and orientation in _TURNS else UPRIGHT
 
 
 def turned(image: Image.Image, turn: int) -> Image.Image:
-    """The picture as it is shown."""
+    """Returns the image rotated and mirrored by an EXIF orientation."""
     return image.transpose(_TURNS[turn]) if turn in _TURNS else image
 
 
 def rewritten(data: bytes) -> bytes:
-    """The image turned as its EXIF says and encoded anew in its format: pixels and their profile alone.
+    """Returns the image rotated by its EXIF orientation and encoded again: pixels and colour profile only.
 
-    Raises as `decoding.decoded`, and whatever an encoder does.
+    Raises as `pixels.decoded`, and the errors of Pillow's encoders.
     """
     image = decoded(data)
-    turn, told, known = turn_of(image), image.format, image.info
+    turn, original_format, info = turn_of(image), image.format, image.info
     image, original = turned(image, turn), image
     if turn != UPRIGHT:
-        # What the decoder holds is as large as the pixels.
+        # The decoder's copy is as large as the pixels.
         original.close()
     del original
-    # Comments and the like would be written, too.
-    image.info = {name: known[name] for name in ("transparency",) if name in known}
-    written = io.BytesIO()
-    # Of several pictures in one file the first is meant. What a format has no use for is not looked at.
+    # Pillow would write comments and the like, too.
+    image.info = {name: info[name] for name in ("transparency",) if name in info}
+    file = io.BytesIO()
+    # Of several images in a file only the first is written. Each format ignores the options of the others.
     image.save(
-        written,
-        format="JPEG" if told == "MPO" else told,
-        icc_profile=known.get("icc_profile"),
-        quality=0 if told == "WEBP" else JPEG_QUALITY,
+        file,
+        format="JPEG" if original_format == "MPO" else original_format,
+        icc_profile=info.get("icc_profile"),
+        quality=0 if original_format == "WEBP" else JPEG_QUALITY,
         subsampling=0,
         lossless=True,
-        # Of WebP: better compression would take four times the memory, and minutes.
+        # For WebP: better compression would take four times the memory, and minutes.
         method=0,
     )
-    return written.getvalue()
+    return file.getvalue()

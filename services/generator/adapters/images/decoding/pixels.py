@@ -1,6 +1,6 @@
-"""Encoded images to pixels, within bounds: damage beside the pixels is no reason to refuse them.
+"""Decoding of images to pixels within limits; damage outside of the pixels is ignored.
 
-For child processes alone (`decoding_child`), as are `inspection`, `orientation` and `masks`.
+Only for decoding processes (`child_main`), like `inspection`, `orientation` and `masks`.
 """
 
 import io
@@ -8,24 +8,24 @@ import struct
 
 from PIL import Image
 
-from services.generator.adapters.images.errors import LONGEST_SIDE, MOST_PIXELS, not_an_image, too_many_pixels
+from services.generator.adapters.images.errors import MAX_PIXELS, MAX_SIDE, not_an_image, too_many_pixels
 from services.generator.domain.provider_results import StageError
 
-#: What Pillow calls them. MPO is a JPEG with further images behind the first, as phones and cameras write it.
+#: Media types by Pillow's format names. MPO is a JPEG with further images after the first, as from phones and cameras.
 FORMATS = {"PNG": "image/png", "JPEG": "image/jpeg", "MPO": "image/jpeg", "WEBP": "image/webp"}
 _OPENED = ("PNG", "JPEG", "WEBP")
-#: Chunks of a PNG that its pixels need; what else there is may be damaged.
+#: PNG chunks that decoding needs; all others may be damaged.
 _OF_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PNG = b"\x89PNG\r\n\x1a\n"
-#: Rows that are compared at once.
+#: Rows that are compared at a time.
 _STRIP = 64
 _JPEG, _END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
-#: What a decoder would read in place of pixels that are missing: two kinds of noise, without a marker in it.
+#: Two kinds of noise without a JPEG marker, which a decoder reads in place of missing pixels.
 _NOISE = (bytes(range(1, 255)) * 16, bytes(range(254, 0, -1)) * 16)
 
 
 def decoded(data: bytes) -> Image.Image:
-    """The image with its pixels. Raises `StageError` INVALID_IMAGE or TOO_LARGE, and `MemoryError`."""
+    """Returns the decoded image. Raises `StageError` INVALID_IMAGE or TOO_LARGE, and `MemoryError`."""
     try:
         if (image := _loaded_if_whole(data)) is not None:
             return image
@@ -38,13 +38,13 @@ def decoded(data: bytes) -> Image.Image:
     except (StageError, MemoryError):
         raise
     except Exception as error:
-        # Decoders raise whatever a byte brings them to.
+        # Decoders may raise anything.
         raise not_an_image() from error
     raise not_an_image()
 
 
 def _loaded_if_whole(data: bytes) -> Image.Image | None:
-    """The image, or None where something of it is damaged; nothing of it is in memory then."""
+    """Returns the image; None for a damaged one, of which nothing stays in memory."""
     try:
         return _loaded(data)
     except (ValueError, SyntaxError, OSError):
@@ -53,18 +53,19 @@ def _loaded_if_whole(data: bytes) -> Image.Image | None:
 
 def _loaded(data: bytes) -> Image.Image:
     image = Image.open(io.BytesIO(data), formats=_OPENED)
-    # The header tells the size before a single pixel is unpacked.
+    # The header has the size: checked before any pixel is decompressed.
     _refuse_bomb(image.width, image.height)
     image.load()
     return image
 
 
 def _loaded_without_end(data: bytes) -> Image.Image:
-    """A JPEG that only lacks its end, as browsers show it. Raises `StageError` where pixels are missing, too.
+    """Returns a JPEG that lacks only its end marker, as browsers show it. Raises `StageError` when pixels are missing.
 
-    A decoder makes something up for pixels that are missing: these follow from whatever comes in their place.
+    A decoder invents missing pixels from the bytes that follow. So pixels are missing if different noise after the data
+    gives different images.
     """
-    # Half of the mark of its end would make a mark of what comes after it.
+    # Half of an end marker would combine with the next byte to another marker.
     data = data.rstrip(b"\xff")
     image = _loaded(data + _END_OF_JPEG)
     for noise in _NOISE:
@@ -74,14 +75,14 @@ def _loaded_without_end(data: bytes) -> Image.Image:
     return image
 
 
-def _are_alike(one: Image.Image, other: Image.Image) -> bool:
-    """Whether two images of one size have the same pixels; looked at in strips, which take little memory."""
-    strips = [(0, top, one.width, min(top + _STRIP, one.height)) for top in range(0, one.height, _STRIP)]
-    return all(one.crop(strip).tobytes() == other.crop(strip).tobytes() for strip in strips)
+def _are_alike(first: Image.Image, second: Image.Image) -> bool:
+    """Returns whether two images of equal size have the same pixels; compares strips, which take little memory."""
+    strips = [(0, top, first.width, min(top + _STRIP, first.height)) for top in range(0, first.height, _STRIP)]
+    return all(first.crop(strip).tobytes() == second.crop(strip).tobytes() for strip in strips)
 
 
 def _bare(data: bytes) -> bytes:
-    """A PNG with its pixels alone: no profile, no texts, no EXIF."""
+    """Returns a PNG with its pixels only: no profile, no texts, no EXIF."""
     kept, place = [_PNG], len(_PNG)
     while place + 12 <= len(data):
         (length,) = struct.unpack_from(">I", data, place)
@@ -93,5 +94,5 @@ def _bare(data: bytes) -> bytes:
 
 
 def _refuse_bomb(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS or max(width, height) > LONGEST_SIDE:
+    if width * height > MAX_PIXELS or max(width, height) > MAX_SIDE:
         raise too_many_pixels()

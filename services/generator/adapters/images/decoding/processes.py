@@ -1,7 +1,7 @@
-"""Child processes that decode the images of others, with at most so much memory for all of them together.
+"""Child processes that decode untrusted images, with one memory limit for all of them.
 
-An image that takes its process down takes nothing else with it. Nothing is decoded here: what comes back is numbers,
-words out of a list, and bytes.
+An image that crashes its process affects nothing else. This process decodes nothing: it gets back numbers, words from a
+fixed list, and bytes.
 """
 
 import asyncio
@@ -15,76 +15,77 @@ from typing import Any
 from common.logs import event
 from services.generator.adapters.images import errors
 from services.generator.adapters.images.decoding.child_process import ChildProcess, Died, NotStarted
-from services.generator.adapters.images.decoding.fair_semaphore import Turn, Turns
-from services.generator.adapters.images.decoding.results import Look, look_of
+from services.generator.adapters.images.decoding.fair_semaphore import FairSemaphore, Permit
+from services.generator.adapters.images.decoding.results import Inspection, inspection_of
 from services.generator.adapters.images.size import size_of
 from services.generator.domain.jobs import MaskForm
 
 MIB = 1024 * 1024
-#: Memory for all images that are decoded at once, and their processes: deploy/k8s/base/generator.yaml counts on both.
+#: Memory in bytes for all images that are decoded at once, and number of processes; the memory limit in
+#: deploy/k8s/base/generator.yaml includes both.
 MOST_MEMORY, PROCESSES = 1024 * MIB, 4
-#: Bytes that a pixel takes while its image is decoded: as it is, as the decoder holds it, converted, scaled.
+#: Bytes per pixel while an image is decoded: the image, the decoder's copy, the converted and the scaled copy.
 _PER_PIXEL = {b"\x89PNG": 14, b"RIFF": 20}
 _PER_PIXEL_OF_OTHERS = 16
-#: As well, to write a WebP anew.
+#: Further bytes per pixel for encoding a WebP.
 _PER_PIXEL_TO_WRITE_WEBP = 16
-#: Beside the pixels: the encoded image, which is joined and cut, and what libraries take for themselves.
+#: Further memory: copies of the encoded image, and bytes that the libraries need.
 _COPIES, _REST = 4, 48 * MIB
-#: For one image, in seconds: time of the processor, and a time after which a process hangs, whatever it does.
-CPU_SECONDS, MOST_SECONDS = 30, 150.0
-#: Bytes of what is written; no provider is sent more.
-MOST_WRITTEN = 64 * MIB
-#: Who waits: results, which are paid for, and inputs, of which anybody can send many.
+#: Limits for one image in seconds: processor time, and elapsed time after which the process is killed.
+CPU_SECONDS, MAX_SECONDS = 30, 150.0
+#: Limit in bytes on an encoded result.
+MAX_WRITTEN = 64 * MIB
+#: Lanes of the queue: results, which are paid for, and inputs, of which any caller can send many.
 RESULTS, INPUTS = 0, 1
 MODULE = "services.generator.adapters.images.decoding.child_main"
 _LOG = logging.getLogger(__name__)
 
 
 class DecodingProcesses:
-    """Decodes in processes of its own, which start when they are needed. All raise `StageError`.
+    """Decodes images in child processes, which start when needed. Methods raise `StageError`.
 
-    Any call may be canceled at any time; its process is ended then.
+    Any call may be canceled; its process is then killed.
     """
 
     def __init__(self, *, memory: int = MOST_MEMORY, processes: int = PROCESSES) -> None:
-        self._turns = Turns(most=memory, places=processes, lanes=2)
+        self._semaphore = FairSemaphore(limit=memory, slots=processes, lanes=2)
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
         self._idle: list[ChildProcess] = []
         self._busy: set[ChildProcess] = set()
-        #: Processes that were ended, and may not have been seen to end.
+        #: Killed processes that may not have ended yet.
         self._over: deque[ChildProcess] = deque()
 
     @property
     def held(self) -> int:
-        """Bytes of memory that images may take now."""
-        return self._turns.held
+        """Bytes of memory that are reserved for images now."""
+        return self._semaphore.held
 
-    async def look(self, data: bytes, *, lane: int) -> Look:
-        """Decode and measure. INVALID_IMAGE or TOO_LARGE where it is no image within bounds."""
-        answer, _ = await self._run("inspect", data, lane=lane)
-        found = look_of(answer.get("look"))
-        if found is None:
+    async def inspect(self, data: bytes, *, lane: int) -> Inspection:
+        """Decodes an image and returns its properties. Raises `StageError` INVALID_IMAGE or TOO_LARGE."""
+        response, _ = await self._run("inspect", data, lane=lane)
+        inspection = inspection_of(response.get("inspection"))
+        if inspection is None:
             raise errors.undecodable()
-        return found
+        return inspection
 
     async def rewritten(self, data: bytes) -> bytes:
-        """The image turned as its EXIF says and encoded anew: its pixels and their colour profile alone."""
+        """Returns the image rotated by its EXIF orientation and encoded again: pixels and colour profile only."""
         return (await self._run("rewrite", data, lane=INPUTS))[1]
 
     async def mask(self, data: bytes, form: MaskForm) -> bytes:
-        """The mask in a form, as a PNG."""
+        """Returns the mask in the wanted form, as a PNG."""
         return (await self._run("mask", data, lane=INPUTS, form=form.value))[1]
 
     async def fitted(self, data: bytes, size: tuple[int, int]) -> bytes:
-        """The image cut to a size, as raw pixels of three bytes each."""
+        """Returns the image cropped and scaled to width and height, as raw RGB pixels of three bytes each."""
         return (await self._run("fitted", data, lane=INPUTS, width=size[0], height=size[1]))[1]
 
     async def fitted_mask(self, data: bytes, size: tuple[int, int]) -> bytes:
-        """The mask cut to a size, as raw pixels of one byte each: 255 is what is to be edited."""
+        """Returns the mask cropped and scaled to width and height, as raw pixels of one byte each; 255: edit."""
         return (await self._run("fitted_mask", data, lane=INPUTS, width=size[0], height=size[1]))[1]
 
     async def close(self) -> None:
-        """End all processes."""
+        """Kills all processes, and waits until they have ended."""
         for child in (*self._busy, *self._idle):
             child.kill()
         await asyncio.to_thread(self._threads.shutdown)
@@ -94,13 +95,13 @@ class DecodingProcesses:
         self._over.clear()
 
     async def _run(self, task: str, data: bytes, *, lane: int, **arguments: int | str) -> tuple[dict[str, Any], bytes]:
-        """What a process answers. One that ends by no fault of the image's is tried once more in a new one."""
-        memory = _memory_for(task, data, most=self._turns.most)
+        """Returns head and body of a process's response; after a crash, tries once more in a new process."""
+        memory = _memory_for(task, data, limit=self._semaphore.limit)
         for is_last in (False, True):
-            told = {"memory": memory, "seconds": CPU_SECONDS, "most": MOST_WRITTEN}
-            head = {"task": task, "arguments": arguments} | told
+            limits = {"memory": memory, "seconds": CPU_SECONDS, "limit": MAX_WRITTEN}
+            head = {"task": task, "arguments": arguments} | limits
             try:
-                answer, body = await self._ask(head, data, lane=lane)
+                response, body = await self._request(head, data, lane=lane)
             except NotStarted as error:
                 event(_LOG, logging.ERROR, "decoding.process_not_started")
                 raise errors.decoding_unavailable() from error
@@ -117,31 +118,31 @@ class DecodingProcesses:
                 if is_last or died.is_killed or died.status == -signal.SIGXCPU:
                     raise errors.undecodable() from died
                 continue
-            if answer.get("error") == "MEMORY" and memory < self._turns.most and not is_last:
-                # Its header told of less than there is in it.
-                memory = self._turns.most
+            if response.get("error") == "MEMORY" and memory < self._semaphore.limit and not is_last:
+                # The image is larger than its header says.
+                memory = self._semaphore.limit
                 continue
-            _refuse(answer)
-            return answer, body
-        raise AssertionError("the last try returns or raises")
+            _raise_error(response)
+            return response, body
+        raise AssertionError("the last attempt returns or raises")
 
-    async def _ask(self, head: dict[str, Any], data: bytes, *, lane: int) -> tuple[dict[str, Any], bytes]:
-        turn = await self._turns.take(head["memory"], lane=lane)
+    async def _request(self, head: dict[str, Any], data: bytes, *, lane: int) -> tuple[dict[str, Any], bytes]:
+        permit = await self._semaphore.acquire(head["memory"], lane=lane)
         child = self._next_child()
         self._busy.add(child)
         loop = asyncio.get_running_loop()
-        asking = loop.run_in_executor(self._threads, self._ask_child, child, head, data)
-        too_long = loop.call_later(MOST_SECONDS, child.kill)
-        # Its memory is free when its process has ended, which may be after nobody waits for it any more.
-        asking.add_done_callback(lambda ended: self._ended(child, turn, too_long, ended))
+        requesting = loop.run_in_executor(self._threads, self._request_child, child, head, data)
+        time_limit = loop.call_later(MAX_SECONDS, child.kill)
+        # The memory is free once the process has ended, which may be after the caller was canceled.
+        requesting.add_done_callback(lambda future: self._ended(child, permit, time_limit, future))
         try:
-            return await asyncio.shield(asking)
+            return await asyncio.shield(requesting)
         except asyncio.CancelledError:
             child.kill()
             raise
 
     def _next_child(self) -> ChildProcess:
-        """One that waits for work, or a new one. The system may have ended some of those that wait, or all of them."""
+        """Returns an idle process or a new one; skips idle ones that the operating system has killed."""
         while self._idle:
             child = self._idle.pop()
             if child.is_alive:
@@ -149,13 +150,13 @@ class DecodingProcesses:
             self._over.append(child)
         return ChildProcess(MODULE)
 
-    def _ask_child(self, child: ChildProcess, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-        """In a thread: the end of a process may be long in coming."""
+    def _request_child(self, child: ChildProcess, head: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+        """Runs a request; in a thread, as it also waits for killed processes to end."""
         with suppress(IndexError):
             while True:
                 self._over.pop().close()
         try:
-            return child.ask(head, data, most=int(head["most"]))
+            return child.request(head, data, limit=int(head["limit"]))
         finally:
             if child.is_over:
                 child.close()
@@ -163,39 +164,40 @@ class DecodingProcesses:
     def _ended(
         self,
         child: ChildProcess,
-        turn: Turn,
-        too_long: asyncio.TimerHandle,
-        ended: "asyncio.Future[tuple[dict[str, Any], bytes]]",
+        permit: Permit,
+        time_limit: asyncio.TimerHandle,
+        future: "asyncio.Future[tuple[dict[str, Any], bytes]]",
     ) -> None:
-        too_long.cancel()
+        time_limit.cancel()
         self._busy.discard(child)
-        # Looked at even if nobody waits any more: an end that is never looked at is complained about.
-        if ended.cancelled() or ended.exception() is not None or child.is_over:
+        # Reads the exception even for a canceled caller: asyncio would log it as never retrieved.
+        if future.cancelled() or future.exception() is not None or child.is_over:
             self._over.append(child)
         else:
             self._idle.append(child)
-        turn.end()
+        permit.release()
 
 
-def _memory_for(task: str, data: bytes, *, most: int) -> int:
-    """What an image may take while it is decoded: by its header, which is only believed as far as that."""
+def _memory_for(task: str, data: bytes, *, limit: int) -> int:
+    """Returns the bytes for decoding an image, estimated from the size in its header; `limit` when it is unreadable."""
     size = size_of(data)
     if size is None:
-        return most
+        return limit
     per_pixel = _PER_PIXEL.get(data[:4], _PER_PIXEL_OF_OTHERS)
     if task == "rewrite" and data.startswith(b"RIFF"):
         per_pixel += _PER_PIXEL_TO_WRITE_WEBP
-    return min(per_pixel * size[0] * size[1] + _COPIES * len(data) + _REST, most)
+    return min(per_pixel * size[0] * size[1] + _COPIES * len(data) + _REST, limit)
 
 
-def _refuse(answer: dict[str, Any]) -> None:
-    match answer.get("error"):
+def _raise_error(response: dict[str, Any]) -> None:
+    """Raises the `StageError` for an error that a process reported."""
+    match response.get("error"):
         case None:
             return
         case "MEMORY":
             raise errors.needs_too_much_memory()
         case "WRITTEN":
-            raise errors.too_large(MOST_WRITTEN)
+            raise errors.too_large(MAX_WRITTEN)
         case "TOO_LARGE":
             raise errors.too_many_pixels()
         case _:

@@ -1,10 +1,10 @@
-"""What a decoding process has seen of an image, as far as it is believed."""
+"""Validation of an image's properties as a decoding process reports them."""
 
 import re
 from dataclasses import dataclass
 from typing import Any
 
-#: Turn of EXIF's that changes nothing.
+#: EXIF orientation of an image that needs no rotation.
 UPRIGHT = 1
 _TYPES = ("image/png", "image/jpeg", "image/webp")
 #: 4 by 3 components in base 83.
@@ -12,19 +12,24 @@ _BLURHASH = re.compile(r"[0-9A-Za-z#$%*+,\-.:;=?@\[\]^_{|}~]{28}")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """Sides in pixels as the image is shown, `turn` as in EXIF; no preview where none can be made."""
+class Inspection:
+    """Properties of a decoded image."""
 
+    #: Media type.
     content_type: str
+    #: Width in pixels as the image is shown, after EXIF rotation.
     width: int
+    #: Height in pixels as the image is shown, after EXIF rotation.
     height: int
+    #: EXIF orientation, 1 to 8.
     turn: int
+    #: BlurHash; None when it cannot be computed.
     blurhash: str | None
 
 
-def look_of(told: Any) -> Look | None:
-    """What a process told, where it is of this form: it has handled bytes that nobody knows."""
-    match told:
+def inspection_of(report: Any) -> Inspection | None:
+    """Returns the properties that a process reported; None for a malformed report, as it handled untrusted bytes."""
+    match report:
         case {
             "content_type": str(content_type),
             "width": int(width),
@@ -34,6 +39,6 @@ def look_of(told: Any) -> Look | None:
         } if content_type in _TYPES and min(width, height, turn) > 0:
             if blurhash is not None and not _BLURHASH.fullmatch(blurhash):
                 return None
-            return Look(content_type=content_type, width=width, height=height, turn=turn, blurhash=blurhash)
+            return Inspection(content_type=content_type, width=width, height=height, turn=turn, blurhash=blurhash)
         case _:
             return None

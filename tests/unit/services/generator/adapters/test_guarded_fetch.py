@@ -177,13 +177,13 @@ async def test_redirects_come_to_an_end() -> None:
         fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
         refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
 
-    assert refusal.message == "The image's address redirects too often."
+    assert refusal.message == "The image's URL redirects too often."
 
 
 @pytest.mark.parametrize("headers", ["Content-Length: 5000000\r\n", ""])
 async def test_a_body_over_its_limit_is_not_read_to_the_end(headers: str) -> None:
     async with server(http(b"x" * 300_000, headers=headers)) as port:
-        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+        fetch = GuardedFetch(bounds=Bounds(max_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
         refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
 
     assert (refusal.code, refusal.reason) == ("PERMANENT", "TOO_LARGE")
@@ -331,7 +331,7 @@ async def test_a_file_that_is_stored_packed_is_unpacked(label: str, pack: Callab
 async def test_a_small_body_that_unpacks_to_a_large_one_is_too_large() -> None:
     packed = gzip.compress(bytes(10_000_000))
     async with server(http(packed, headers="Content-Encoding: gzip\r\n")) as port:
-        fetch = GuardedFetch(bounds=Bounds(most_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
+        fetch = GuardedFetch(bounds=Bounds(max_bytes=100_000), resolver=Resolver(["127.0.0.1"]))
         refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True)
 
     assert refusal.reason == "TOO_LARGE"
@@ -386,7 +386,7 @@ async def test_a_credential_goes_to_whom_it_is_for_and_nowhere_that_he_sends_to(
 async def test_a_caller_may_want_less_than_the_guard_allows() -> None:
     async with server(http(b"x" * 2000)) as port:
         fetch = GuardedFetch(resolver=Resolver(["127.0.0.1"]))
-        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True, most_bytes=1000)
+        refusal = await refusal_of(fetch, f"http://own.example:{port}/a", allow_private=True, max_bytes=1000)
 
     assert refusal.reason == "TOO_LARGE"
 

@@ -86,7 +86,7 @@ async def test_what_is_no_base64_is_no_image(reader: GuardedImageReader, text: s
 async def test_more_bytes_than_an_image_may_have_are_refused_before_they_are_decoded(
     reader: GuardedImageReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_reader, "MOST_BYTES", 1000)
+    monkeypatch.setattr(image_reader, "MAX_BYTES", 1000)
     for source in (ImageSource(data=b"x" * 1001), ImageSource(base64="x" * 1400)):
         with pytest.raises(StageError) as refusal:
             await reader.read(source, provider=PROVIDER)
@@ -97,7 +97,7 @@ async def test_an_input_image_trusts_no_private_address_and_is_bounded(
     reader: GuardedImageReader, fetch: Fetch
 ) -> None:
     assert await reader.read_input("https://caller.example/1.png") == PICTURE
-    assert fetch.asked == [("https://caller.example/1.png", {"most_bytes": 20 * 1024 * 1024})]
+    assert fetch.asked == [("https://caller.example/1.png", {"max_bytes": 20 * 1024 * 1024})]
 
 
 async def test_an_input_that_is_no_image_is_the_requests_fault(reader: GuardedImageReader) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
-from services.generator.adapters.images.decoding.fair_semaphore import Turn, Turns
+from services.generator.adapters.images.decoding.fair_semaphore import FairSemaphore, Permit
 
 ROUNDS = 3
 
@@ -21,30 +21,30 @@ async def settled() -> None:
 class Crowd:
     """People who want turns; `served` is who got one, in order."""
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: FairSemaphore) -> None:
         self.turns = turns
         self.served: list[str] = []
-        self.tasks: dict[str, asyncio.Task[Turn]] = {}
+        self.tasks: dict[str, asyncio.Task[Permit]] = {}
 
     async def come(self, name: str, weight: int, *, lane: int = 0) -> None:
         """Ask for a turn."""
 
-        async def take() -> Turn:
-            turn = await self.turns.take(weight, lane=lane)
+        async def acquire() -> Permit:
+            turn = await self.turns.acquire(weight, lane=lane)
             self.served.append(name)
             return turn
 
-        self.tasks[name] = asyncio.create_task(take())
+        self.tasks[name] = asyncio.create_task(acquire())
         await settled()
 
     async def leave(self, name: str) -> None:
         """End a turn."""
-        self.tasks[name].result().end()
+        self.tasks[name].result().release()
         await settled()
 
 
 async def test_who_does_not_fit_waits_and_nobody_smaller_goes_before() -> None:
-    crowd = Crowd(Turns(most=10, places=4, lanes=1))
+    crowd = Crowd(FairSemaphore(limit=10, slots=4, lanes=1))
     await crowd.come("small", 4)
     await crowd.come("large", 8)
     await crowd.come("tiny", 1)
@@ -55,7 +55,7 @@ async def test_who_does_not_fit_waits_and_nobody_smaller_goes_before() -> None:
 
 
 async def test_no_more_go_at_once_than_there_are_places() -> None:
-    crowd = Crowd(Turns(most=10, places=2, lanes=1))
+    crowd = Crowd(FairSemaphore(limit=10, slots=2, lanes=1))
     for name in "abc":
         await crowd.come(name, 1)
     assert crowd.served == ["a", "b"]
@@ -65,13 +65,13 @@ async def test_no_more_go_at_once_than_there_are_places() -> None:
 
 
 async def test_what_is_larger_than_all_there_is_has_all_there_is() -> None:
-    crowd = Crowd(Turns(most=10, places=2, lanes=1))
+    crowd = Crowd(FairSemaphore(limit=10, slots=2, lanes=1))
     await crowd.come("huge", 1000)
     assert (crowd.served, crowd.turns.held) == (["huge"], 10)
 
 
 async def test_a_crowd_in_one_lane_keeps_another_waiting_for_one_of_it() -> None:
-    crowd = Crowd(Turns(most=10, places=1, lanes=2))
+    crowd = Crowd(FairSemaphore(limit=10, slots=1, lanes=2))
     for number in range(5):
         await crowd.come(f"input {number}", 10, lane=1)
     await crowd.come("result", 10, lane=0)
@@ -82,13 +82,13 @@ async def test_a_crowd_in_one_lane_keeps_another_waiting_for_one_of_it() -> None
 
 @pytest.mark.parametrize("is_waiting", [True, False])
 async def test_whoever_gives_up_takes_nothing_along(is_waiting: bool) -> None:
-    crowd = Crowd(Turns(most=10, places=2, lanes=1))
+    crowd = Crowd(FairSemaphore(limit=10, slots=2, lanes=1))
     await crowd.come("first", 6)
     await crowd.come("second", 6)
     await crowd.come("third", 4)
     if not is_waiting:
         # Its turn comes in the moment in which it gives up.
-        crowd.tasks["first"].result().end()
+        crowd.tasks["first"].result().release()
     crowd.tasks["second"].cancel()
     await settled()
 
@@ -104,11 +104,11 @@ async def test_whoever_gives_up_takes_nothing_along(is_waiting: bool) -> None:
 )
 def test_whatever_comes_and_goes_the_bounds_hold_and_all_are_served(people: list[Any]) -> None:
     async def play() -> None:
-        turns = Turns(most=20, places=3, lanes=2)
+        turns = FairSemaphore(limit=20, slots=3, lanes=2)
         crowd = Crowd(turns)
         for number, (weight, lane, ends) in enumerate(people):
             await crowd.come(str(number), weight, lane=lane)
-            assert turns.held <= turns.most
+            assert turns.held <= turns.limit
             if ends == "leave" and crowd.tasks[str(number)].done():
                 await crowd.leave(str(number))
                 del crowd.tasks[str(number)]
