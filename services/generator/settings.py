@@ -13,21 +13,21 @@ from common.grpc_client import ClientSettings
 class Settings(ServerSettings, ClientSettings, BrokerSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: Address of job-service's WorkerService.
+    #: `host:port` of job-service's WorkerService.
     worker_address: str
-    #: Private bucket for generated images; the uploader must name the same one.
+    #: Name of the private staging bucket.
     staging_bucket: str
-    #: Address on which the process serves its health, status and OperationsService.
+    #: `host:port` on which the service serves gRPC: health and operations.
     grpc_listen: str
-    #: YAML file with the providers; without it the only provider is `procedural`.
+    #: YAML file of the providers. None: the built-in ones only.
     providers_file: Path | None = None
-    #: Jobs that the process handles at a time.
+    #: Jobs that run at once.
     generator_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    #: Longest `timeout_seconds` that a provider may have; job-service must have the same value.
+    #: Upper bound in seconds on the timeout of a provider; the same as job-service's limit of the generating stage.
     max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
-    #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
+    #: Seconds for which a process that stops waits for its running jobs.
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
-    #: Least severe level that is written to the log; audit events are always written.
+    #: Least severe level that is logged.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
+    #: `json` for machines, `text` for people.
     log_format: Literal["text", "json"] = "json"

@@ -1,4 +1,4 @@
 """uploader-service: copies staged images into the public bucket, and empties folders there when jobs are deleted.
 
-It is the only one that may write to the public bucket. It asks job-service for work and states what became of it.
+It is the only service that may write to the public bucket. It claims work from job-service and reports the results.
 """

@@ -29,11 +29,12 @@ from services.uploader.application import Uploader
 from services.uploader.settings import Settings
 
 WAKE_UPS, DELETIONS = ConsumerSpec(**streams.UPLOADER_WAKE), ConsumerSpec(**streams.UPLOADER_DELETE)
+#: Threads of the object store that deletes folders.
 DELETING_THREADS = 16
 
 
 async def main(stop: asyncio.Event) -> None:
-    """Run until told to stop."""
+    """Runs the service until `stop` is set."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="uploader", level=settings.log_level, form=settings.log_format)
     own_security = server_security(
@@ -63,7 +64,7 @@ async def main(stop: asyncio.Event) -> None:
             wakeups=WakeUps(broker, WAKE_UPS),
         )
 
-        # A store of its own: copies do not wait behind deletions.
+        # A separate store: copies must not wait for deletions.
         emptied = ObjectStore(settings.bucket, threads=DELETING_THREADS)
         stack.push_async_callback(emptied.close)
         emptier = Emptier(

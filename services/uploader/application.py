@@ -1,4 +1,4 @@
-"""Copy a job's images and say so. Every step may be repeated after a crash."""
+"""Copies a job's images to the public bucket and publishes the result. All steps may be repeated after a crash."""
 
 import asyncio
 import logging
@@ -21,11 +21,12 @@ from services.uploader.domain import StagedImage, Upload, UploadError
 from services.uploader.ports import Facts, JobService, PublicStore
 
 _LOG = logging.getLogger(__name__)
+#: First and longest pause in seconds between two attempts to copy an image.
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 
 
 class Uploader:
-    """Does what the desk hands out."""
+    """Runs the uploads that job-service assigns."""
 
     def __init__(self, job_service: JobService, store: PublicStore, facts: Facts) -> None:
         self._job_service = job_service
@@ -33,20 +34,20 @@ class Uploader:
         self._facts = facts
 
     async def run(self, slot: Slot[Upload]) -> None:
-        """Copy the images of one job; a lease that is lost meanwhile ends it without a word that moves the job."""
+        """Copies the images of one job and publishes the result; nothing is published after the lease is lost."""
         upload = slot.work
         with span("upload images", parent=upload.traceparent or None, attributes={"job.id": upload.job_id}):
             try:
-                told = await self._upload(slot)
+                is_published = await self._upload(slot)
             except asyncio.CancelledError:
-                # The grace is over. Whoever gets the job next finds what was copied.
+                # The process ends now. The next claim of the job finds the copied images.
                 await self._release(slot)
                 raise
-            if not told:
-                await self._let_go(slot)
+            if not is_published:
+                await self._give_up(slot)
 
     async def _upload(self, slot: Slot[Upload]) -> bool:
-        """Copy everything and say how it ended; False when the work was interrupted before that."""
+        """Copies all images and publishes the result; returns False when it was interrupted before that."""
         upload = slot.work
         names = {image.index: upload.public_name(image) for image in upload.images}
         try:
@@ -58,7 +59,7 @@ class Uploader:
         return await self._publish(slot, partial(self._facts.images_stored, upload=upload, names=names))
 
     async def _store_all(self, slot: Slot[Upload], names: Mapping[int, str]) -> bool:
-        """Copy the images side by side; the first that fails for good ends the others' tries."""
+        """Copies the images concurrently; the first permanent error cancels the others. False: interrupted."""
         upload = slot.work
         deadline = slot.claimed_at + upload.max_seconds
         try:
@@ -74,7 +75,7 @@ class Uploader:
     async def _store_one(self, slot: Slot[Upload], image: StagedImage, name: str, deadline: float) -> bool:
         pause = FIRST_PAUSE
         while slot.may_begin:
-            # By its own clock: who cannot ask whether the job still wants its images must not go on for ever.
+            # A worker that cannot renew its lease must not continue for ever.
             if time.monotonic() > deadline:
                 raise domain.storage_unavailable()
             try:
@@ -97,12 +98,12 @@ class Uploader:
         return False
 
     async def _publish(self, slot: Slot[Upload], publish: Publish) -> bool:
-        """Publish a fact while the lease is held; False when it was lost before the broker confirmed."""
+        """Publishes a fact while the lease is held; returns False when it was lost before the confirmation."""
         return slot.is_held and await publish_until_confirmed(publish, until=slot.ended)
 
-    async def _let_go(self, slot: Slot[Upload]) -> None:
+    async def _give_up(self, slot: Slot[Upload]) -> None:
         if slot.outcome is Renewal.CANCELED:
-            await self._take_back(slot.work)
+            await self._delete_copies(slot.work)
         elif slot.is_held:
             await self._release(slot)
 
@@ -112,12 +113,12 @@ class Uploader:
         try:
             await self._job_service.release(slot.work)
         except ServiceError as error:
-            # The lease runs out by itself then.
+            # The lease then expires.
             event(_LOG, logging.WARNING, "upload.not_released", job_id=slot.work.job_id, reason=error.reason)
 
-    async def _take_back(self, upload: Upload) -> None:
-        """A canceled job shows nothing: what was copied before the word came is deleted again."""
+    async def _delete_copies(self, upload: Upload) -> None:
+        """Deletes the public images of a canceled job, which were copied before the worker learned of it."""
         try:
             await self._store.empty(object_names.public_folder(upload.job_id))
         except (StorageUnavailable, StorageDenied) as error:
-            event(_LOG, logging.WARNING, "upload.not_taken_back", job_id=upload.job_id, error=type(error).__name__)
+            event(_LOG, logging.WARNING, "upload.copies_not_deleted", job_id=upload.job_id, reason=type(error).__name__)

@@ -1,4 +1,4 @@
-"""What the uploader needs of the world, in its own words."""
+"""Ports of the uploader: the interfaces to job-service, facts and the public bucket."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -8,23 +8,27 @@ from services.uploader.domain import StagedImage, Upload, UploadError
 
 
 class JobService(Protocol):
-    """Hands out work. Every method raises `ServiceError` when it is refused or cannot be asked."""
+    """Interface to job-service. Every method raises `ServiceError` when the call is refused or gets no response."""
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Upload]]:
-        """Uploads that are due, at most one per token; the same again for the same tokens."""
+        """Claims due uploads, up to one per token; returns the same uploads when the same tokens are repeated."""
 
     async def renew(self, uploads: Sequence[Upload]) -> Mapping[str, Renewal]:
-        """What became of each lease, by token."""
+        """Renews the leases of uploads; returns the outcome by token."""
 
     async def release(self, upload: Upload) -> None:
-        """Hand an upload back."""
+        """Gives up the lease of an upload."""
 
 
 class Facts(Protocol):
-    """Takes facts. A call returns when its fact is safe; else it raises `BrokerUnavailable`, and may be repeated."""
+    """Publishes facts.
+
+    A method returns once the broker has stored the fact, or raises `BrokerUnavailable` and may be repeated with the
+    same `fact_id`.
+    """
 
     async def images_stored(self, fact_id: str, upload: Upload, names: Mapping[int, str]) -> None:
-        """Every image is public."""
+        """All images are public, under these object names by index."""
 
     async def upload_failed(self, fact_id: str, upload: Upload, error: UploadError) -> None:
         """The images could not be stored."""
@@ -34,10 +38,11 @@ class PublicStore(Protocol):
     """The public bucket; methods raise the errors of `common.object_store`."""
 
     async def publish(self, image: StagedImage, name: str) -> None:
-        """Copy a staged image to its public name; an equal one that is there already is fine.
+        """Copies a staged image to its public name, unless an equal object is there.
 
-        Raises `ObjectMissing` or `ObjectDiffers` for the staged one, `ObjectConflict` for another of that name.
+        Raises `ObjectMissing` or `ObjectDiffers` for the staged image, `ObjectConflict` for a public object of this
+        name with other content.
         """
 
     async def empty(self, prefix: str) -> int:
-        """Delete every object whose name begins so; returns how many there were."""
+        """Deletes all objects whose names begin with a prefix; returns their number."""

@@ -1,4 +1,4 @@
-"""What uploader-service reads from its environment."""
+"""Settings of uploader-service."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,21 +12,21 @@ from common.grpc_client import ClientSettings
 class Settings(ServerSettings, ClientSettings, BrokerSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: Address of job-service's WorkerService.
+    #: `host:port` of job-service's WorkerService.
     worker_address: str
-    #: Public bucket for finished images.
+    #: Name of the public bucket.
     bucket: str
-    #: Private bucket with generated images; the generator must name the same one.
+    #: Name of the private staging bucket.
     staging_bucket: str
-    #: Address on which the process serves its health, status and OperationsService.
+    #: `host:port` on which the service serves gRPC: health and operations.
     grpc_listen: str
-    #: Jobs that the process uploads at a time.
+    #: Uploads that run at once.
     uploader_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    #: Time for which browsers and caches may keep a public image (`Cache-Control: max-age`), also after its deletion.
+    #: Seconds for which browsers and caches may keep a public image.
     public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
-    #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
+    #: Seconds for which a process that stops waits for its running uploads.
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
-    #: Least severe level that is written to the log; audit events are always written.
+    #: Least severe level that is logged.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` writes one JSON object per line, `text` lines for people.
+    #: `json` for machines, `text` for people.
     log_format: Literal["text", "json"] = "json"

@@ -1,1 +1,1 @@
-"""The uploader's ports on gRPC, NATS and object storage."""
+"""Implementations of the uploader's ports with gRPC, NATS and object storage."""

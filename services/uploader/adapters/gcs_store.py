@@ -1,4 +1,4 @@
-"""PublicStore on Google Cloud Storage."""
+"""`PublicStore` port on Google Cloud Storage."""
 
 from common.object_store import ObjectStore
 from services.uploader.domain import StagedImage
@@ -10,22 +10,22 @@ class GcsPublicStore:
     def __init__(self, store: ObjectStore, *, staging_bucket: str, cache_seconds: int) -> None:
         self._store = store
         self._staging_bucket = staging_bucket
-        # A name holds its content's digest, so what is there under it never changes.
+        # A name contains the digest of its content, so the content never changes.
         self._cache_control = f"public, max-age={cache_seconds}, immutable"
 
     async def publish(self, image: StagedImage, name: str) -> None:
-        """Copy a staged image to its public name."""
+        """Copies a staged image to its public name."""
         await self._store.copy_from(
             self._staging_bucket,
             image.name,
             name,
             content_type=image.content_type,
             cache_control=self._cache_control,
-            # Metadata is served to everybody; what staging knows of a picture stays there.
+            # Metadata is public: that of the staged image, such as its prompt, must not be copied.
             metadata={"sha256": image.sha256},
             expected_size=image.size_bytes,
         )
 
     async def empty(self, prefix: str) -> int:
-        """Delete every object whose name begins so."""
+        """Deletes all objects whose names begin with a prefix; returns their number."""
         return await self._store.empty(prefix)

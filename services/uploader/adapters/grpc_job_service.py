@@ -1,4 +1,4 @@
-"""WorkDesk over `calotype.job.v1.WorkerService`."""
+"""`JobService` port over the gRPC service `calotype.job.v1.WorkerService`."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,6 +12,7 @@ from common.leased_work import Renewal
 from common.sweeping import NamePage
 from services.uploader.domain import StagedImage, Upload
 
+#: Deadline of a call in seconds.
 TIMEOUT_SECONDS = 5.0
 RENEWALS = {
     worker.Renewal.OUTCOME_RENEWED: Renewal.RENEWED,
@@ -21,31 +22,31 @@ RENEWALS = {
 
 
 class GrpcJobService:
-    """Asks job-service."""
+    """Calls job-service."""
 
     def __init__(self, channel: grpc.aio.Channel, *, worker_name: str) -> None:
         self._stub = worker_service_pb2_grpc.WorkerServiceStub(channel)
         self._worker = worker_name
 
     async def claim(self, tokens: Sequence[str]) -> Sequence[tuple[str, Upload]]:
-        """Uploads that are due."""
+        """Claims due uploads."""
         request = worker.ClaimUploadsRequest(worker=self._worker, lease_tokens=tokens)
         response = await call(self._stub.ClaimUploads, request, timeout=TIMEOUT_SECONDS)
         return [(entry.lease.lease_token, _upload(entry)) for entry in response.uploads]
 
     async def renew(self, uploads: Sequence[Upload]) -> Mapping[str, Renewal]:
-        """What became of each lease."""
+        """Renews the leases of uploads."""
         request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(entry) for entry in uploads])
         response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
         return {entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.renewals}
 
     async def release(self, upload: Upload) -> None:
-        """Hand an upload back."""
+        """Gives up the lease of an upload."""
         request = worker.ReleaseJobRequest(lease=_lease(upload))
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=2)
 
     async def claim_deletions(self, tokens: Sequence[str], *, emptied: Sequence[Folder]) -> Sequence[Folder]:
-        """Folders to empty; those that were are told."""
+        """Claims folders to empty, and reports those that are empty."""
         request = worker.ClaimDeletionsRequest(
             worker=self._worker,
             bucket=worker.BUCKET_PUBLIC,
@@ -58,13 +59,13 @@ class GrpcJobService:
         return [Folder(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
-        """The next page of the bucket to be compared."""
+        """Claims the next page of the bucket sweep."""
         request = worker.ClaimSweepRequest(worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token)
         response = await call(self._stub.ClaimSweep, request, timeout=TIMEOUT_SECONDS)
         return NamePage(after=response.after, limit=response.most) if response.is_due else None
 
     async def report_page(self, token: str, names: Sequence[str], *, is_end: bool) -> Mapping[str, int]:
-        """What there is on the page."""
+        """Reports the object names of a page."""
         request = worker.ReportSweepRequest(
             worker=self._worker, bucket=worker.BUCKET_PUBLIC, lease_token=token, names=names, is_end=is_end
         )

@@ -1,4 +1,4 @@
-"""Facts over NATS JetStream."""
+"""`Facts` port over NATS JetStream."""
 
 from collections.abc import Mapping
 
@@ -20,13 +20,13 @@ class NatsFacts:
         self._broker = broker
 
     async def images_stored(self, fact_id: str, upload: Upload, names: Mapping[int, str]) -> None:
-        """Every image is public."""
+        """All images are public."""
         images = [
             fact_pb2.StoredImage(index=image.index, object_name=names[image.index], sha256=image.sha256)
             for image in upload.images
         ]
-        told = fact_pb2.Fact(id=fact_id, images_stored=fact_pb2.ImagesStored(fence=_fence(upload), images=images))
-        await self._publish("images_stored", told, subject_id=upload.job_id)
+        fact = fact_pb2.Fact(id=fact_id, images_stored=fact_pb2.ImagesStored(fence=_fence(upload), images=images))
+        await self._publish("images_stored", fact, job_id=upload.job_id)
 
     async def upload_failed(self, fact_id: str, upload: Upload, error: UploadError) -> None:
         """The images could not be stored."""
@@ -37,15 +37,15 @@ class NatsFacts:
             message=error.message,
             retryable=error.retryable,
         )
-        told = fact_pb2.Fact(id=fact_id, stage_failed=fact_pb2.StageFailed(fence=_fence(upload), failure=failure))
-        await self._publish("stage_failed", told, subject_id=upload.job_id)
+        fact = fact_pb2.Fact(id=fact_id, stage_failed=fact_pb2.StageFailed(fence=_fence(upload), failure=failure))
+        await self._publish("stage_failed", fact, job_id=upload.job_id)
 
-    async def _publish(self, kind: str, told: fact_pb2.Fact, *, subject_id: str) -> None:
+    async def _publish(self, kind: str, fact: fact_pb2.Fact, *, job_id: str) -> None:
         await self._broker.publish(
             f"{streams.FACT_UPLOAD}.{kind}",
-            told.SerializeToString(),
-            message_id=told.id,
-            headers=headers(event_id=told.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=subject_id),
+            fact.SerializeToString(),
+            message_id=fact.id,
+            headers=headers(event_id=fact.id, source=SOURCE, kind=f"calotype.fact.{kind}", subject=job_id),
         )
 
 
