@@ -19,7 +19,7 @@ class Settings(ServerSettings, ClientSettings, BrokerSettings):
     staging_bucket: str
     #: `host:port` on which the service serves gRPC: health and operations.
     grpc_listen: str
-    #: YAML file of the providers. None: the built-in ones only.
+    #: YAML file of the providers. None: only the built-in provider.
     providers_file: Path | None = None
     #: Jobs that run at once.
     generator_slots: int = field(default=16, metadata={"min": 1, "max": 64})

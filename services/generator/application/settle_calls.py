@@ -119,10 +119,10 @@ class Settler:
         publish = partial(self._facts.call_settled, settlement=slot.work, outcome=outcome, cancel=cancel, images=images)
         await publish_until_confirmed(publish, until=slot.ended)
 
-    async def _postpone(self, settlement: Settlement, answer: CancelOutcome | None, *, shortest_pause: float) -> None:
+    async def _postpone(self, settlement: Settlement, cancel: CancelOutcome | None, *, shortest_pause: float) -> None:
         try:
             await self._job_service.postpone_settlement(
-                settlement, cancel_outcome=answer, shortest_pause=shortest_pause
+                settlement, cancel_outcome=cancel, shortest_pause=shortest_pause
             )
         except ServiceError as error:
             # The lease then expires, and the next claim repeats the cancel request and the poll.

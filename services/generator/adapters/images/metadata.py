@@ -51,47 +51,47 @@ def without_metadata(data: bytes, *, keep_provenance: bool) -> bytes | None:
 
 def _png(data: bytes, *, keep_provenance: bool) -> Iterator[bytes]:
     yield _PNG
-    place = len(_PNG)
+    offset = len(_PNG)
     # A truncated image may have all of its pixels.
-    while place + 8 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        kind, end = data[place + 4 : place + 8], place + 12 + length
+    while offset + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, offset)
+        kind, end = data[offset + 4 : offset + 8], offset + 12 + length
         if end > len(data):
             if kind not in (b"IDAT", b"IEND"):
                 raise _Malformed
-            yield data[place:]
+            yield data[offset:]
             return
         if kind in _OF_PNG or (keep_provenance and kind == b"caBX"):
-            yield data[place:end]
-        elif kind == b"eXIf" and (turn := _turn(data[place + 8 : end - 4])) != UPRIGHT:
+            yield data[offset:end]
+        elif kind == b"eXIf" and (turn := _turn(data[offset + 8 : end - 4])) != UPRIGHT:
             exif = _exif(turn)
             yield struct.pack(">I", len(exif)) + kind + exif + struct.pack(">I", zlib.crc32(kind + exif))
         if kind == b"IEND":
             return
-        place = end
+        offset = end
 
 
 def _jpeg(data: bytes, *, keep_provenance: bool) -> Iterator[bytes]:
     yield data[:2]
-    place = 2
-    while place < len(data):
-        if data[place] != 0xFF:
+    offset = 2
+    while offset < len(data):
+        if data[offset] != 0xFF:
             raise _Malformed
-        marker = data[place + 1]
+        marker = data[offset + 1]
         if marker == 0xFF:
-            place += 1
+            offset += 1
             continue
         if marker == _END:
-            yield data[place : place + 2]
+            yield data[offset : offset + 2]
             return
-        end = place + 2 if marker in _ALONE else place + 2 + int(struct.unpack_from(">H", data, place + 2)[0])
+        end = offset + 2 if marker in _ALONE else offset + 2 + int(struct.unpack_from(">H", data, offset + 2)[0])
         if marker == _SCAN:
             next_marker = _AFTER_SCAN.search(data, end)
             end = next_marker.start() if next_marker else len(data)
         if end > len(data):
             raise _Malformed
-        yield _segment(data[place:end], marker, keep_provenance=keep_provenance)
-        place = end
+        yield _segment(data[offset:end], marker, keep_provenance=keep_provenance)
+        offset = end
 
 
 def _segment(segment: bytes, marker: int, *, keep_provenance: bool) -> bytes:
@@ -114,14 +114,14 @@ def _webp(data: bytes, *, keep_provenance: bool) -> bytes:
     if size + 8 > len(data):
         raise _Malformed
     chunks = []
-    place, whole = 12, size + 8
-    while place + 8 <= whole:
-        kind = data[place : place + 4]
-        (length,) = struct.unpack_from("<I", data, place + 4)
-        end = place + 8 + length
+    offset, whole = 12, size + 8
+    while offset + 8 <= whole:
+        kind = data[offset : offset + 4]
+        (length,) = struct.unpack_from("<I", data, offset + 4)
+        end = offset + 8 + length
         if end > whole:
             raise _Malformed
-        content = data[place + 8 : end]
+        content = data[offset + 8 : end]
         if kind == b"EXIF":
             turn = _turn(content.removeprefix(_EXIF))
             content = b"" if turn == UPRIGHT else _exif(turn)
@@ -129,7 +129,7 @@ def _webp(data: bytes, *, keep_provenance: bool) -> bytes:
             content = b""
         if content:
             chunks.append((kind, content))
-        place = end + length % 2
+        offset = end + length % 2
     has_exif = any(kind == b"EXIF" for kind, _ in chunks)
     body = b"WEBP" + b"".join(_chunk(kind, content, has_exif=has_exif) for kind, content in chunks)
     return b"RIFF" + struct.pack("<I", len(body)) + body

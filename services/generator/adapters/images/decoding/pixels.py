@@ -83,13 +83,13 @@ def _are_alike(first: Image.Image, second: Image.Image) -> bool:
 
 def _bare(data: bytes) -> bytes:
     """Returns a PNG with its pixels only: no profile, no texts, no EXIF."""
-    kept, place = [_PNG], len(_PNG)
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        end = place + 12 + length
-        if data[place + 4 : place + 8] in _OF_PIXELS:
-            kept.append(data[place:end])
-        place = end
+    kept, offset = [_PNG], len(_PNG)
+    while offset + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, offset)
+        end = offset + 12 + length
+        if data[offset + 4 : offset + 8] in _OF_PIXELS:
+            kept.append(data[offset:end])
+        offset = end
     return b"".join(kept)
 
 
