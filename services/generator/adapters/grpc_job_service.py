@@ -52,13 +52,13 @@ class GrpcJobService:
         """Claims due jobs."""
         request = worker.ClaimJobsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
         response = await call(self._stub.ClaimJobs, request, timeout=TIMEOUT_SECONDS)
-        return [(entry.lease.lease_token, claimed_job(entry)) for entry in response.jobs]
+        return [(item.lease.lease_token, claimed_job(item)) for item in response.jobs]
 
     async def renew(self, jobs: Sequence[Job]) -> Mapping[str, Renewal]:
         """Renews the leases of jobs."""
         request = worker.RenewLeasesRequest(worker=self._worker, leases=[_lease(job) for job in jobs])
         response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
-        return {entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.renewals}
+        return {item.lease_token: RENEWALS.get(item.outcome, Renewal.RENEWED) for item in response.renewals}
 
     async def begin_call(
         self,
@@ -79,8 +79,8 @@ class GrpcJobService:
             model=model,
             image_indexes=indexes,
             request_digest=digest,
-            settled=[call_outcome(entry) for entry in known.calls],
-            staged=[image_artifact(entry) for entry in known.images],
+            settled=[call_outcome(item) for item in known.calls],
+            staged=[image_artifact(item) for item in known.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
@@ -91,8 +91,8 @@ class GrpcJobService:
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             resend_call_id=earlier.id,
-            settled=[call_outcome(entry) for entry in known.calls],
-            staged=[image_artifact(entry) for entry in known.images],
+            settled=[call_outcome(item) for item in known.calls],
+            staged=[image_artifact(item) for item in known.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
@@ -103,8 +103,8 @@ class GrpcJobService:
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             follow_call_id=earlier.id,
-            settled=[call_outcome(entry) for entry in known.calls],
-            staged=[image_artifact(entry) for entry in known.images],
+            settled=[call_outcome(item) for item in known.calls],
+            staged=[image_artifact(item) for item in known.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
@@ -130,8 +130,8 @@ class GrpcJobService:
         """Gives up the lease of a job."""
         request = worker.ReleaseJobRequest(
             lease=_lease(job),
-            settled=[call_outcome(entry) for entry in known.calls],
-            staged=[image_artifact(entry) for entry in known.images],
+            settled=[call_outcome(item) for item in known.calls],
+            staged=[image_artifact(item) for item in known.images],
         )
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=3)
 
@@ -139,27 +139,24 @@ class GrpcJobService:
         """Claims open provider calls of final jobs."""
         request = worker.ClaimSettlementsRequest(worker=self._worker, lease_tokens=tokens, providers=self._providers)
         response = await call(self._stub.ClaimSettlements, request, timeout=TIMEOUT_SECONDS)
-        return [(entry.lease_token, _settlement(entry)) for entry in response.settlements]
+        return [(item.lease_token, _settlement(item)) for item in response.settlements]
 
     async def renew_settlements(self, settlements: Sequence[Settlement]) -> Mapping[str, Renewal]:
         """Renews the leases of open calls."""
-        tokens = [entry.lease_token for entry in settlements]
+        tokens = [item.lease_token for item in settlements]
         request = worker.RenewLeasesRequest(worker=self._worker, settlement_tokens=tokens)
         response = await call(self._stub.RenewLeases, request, timeout=TIMEOUT_SECONDS)
-        return {
-            entry.lease_token: RENEWALS.get(entry.outcome, Renewal.RENEWED) for entry in response.settlement_renewals
-        }
+        return {item.lease_token: RENEWALS.get(item.outcome, Renewal.RENEWED) for item in response.settlement_renewals}
 
     async def postpone_settlement(
         self, settlement: Settlement, *, cancel_outcome: CancelOutcome | None, shortest_pause: float
     ) -> None:
         """Gives up the lease of a call that has not ended."""
+        name = f"PROVIDER_CANCEL_{(cancel_outcome or 'unspecified').upper()}"
         request = worker.PostponeSettlementRequest(
             worker=self._worker,
             lease_token=settlement.lease_token,
-            provider_cancel=job_pb2.ProviderCancel.Value(
-                f"PROVIDER_CANCEL_{(cancel_outcome or 'unspecified').upper()}"
-            ),
+            provider_cancel=job_pb2.ProviderCancel.Value(name),
             shortest_pause_seconds=shortest_pause,
         )
         await call(self._stub.PostponeSettlement, request, timeout=TIMEOUT_SECONDS)
@@ -170,12 +167,10 @@ class GrpcJobService:
             worker=self._worker,
             bucket=worker.BUCKET_STAGING,
             lease_tokens=tokens,
-            emptied=[
-                worker.Deletion(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in emptied
-            ],
+            emptied=[worker.Deletion(id=item.id, prefix=item.prefix, lease_token=item.lease_token) for item in emptied],
         )
         response = await call(self._stub.ClaimDeletions, request, timeout=TIMEOUT_SECONDS)
-        return [Folder(id=entry.id, prefix=entry.prefix, lease_token=entry.lease_token) for entry in response.deletions]
+        return [Folder(id=item.id, prefix=item.prefix, lease_token=item.lease_token) for item in response.deletions]
 
     async def claim_page(self, token: str) -> NamePage | None:
         """Claims the next page of the bucket sweep."""
@@ -213,8 +208,8 @@ def claimed_job(claimed: worker.ClaimedJob) -> Job:
         routes=tuple(Route(provider=route.provider, model=route.model) for route in claimed.routes or [claimed.job]),
         image_count=claimed.job.image_count,
         request=_request(claimed.job.request),
-        calls=tuple(_call(entry) for entry in claimed.calls),
-        images=tuple(_image(entry) for entry in claimed.images),
+        calls=tuple(_call(item) for item in claimed.calls),
+        images=tuple(_image(item) for item in claimed.images),
         traceparent=claimed.traceparent,
         # An older job-service sends no limit for processing.
         max_processing_seconds=claimed.max_processing_seconds or claimed.max_generating_seconds,
@@ -225,16 +220,14 @@ def claimed_job(claimed: worker.ClaimedJob) -> Job:
     )
 
 
+def _input(index: int, image: job_pb2.InputImage) -> InputImage:
+    url = image.url if image.WhichOneof("source") == "url" else None
+    return InputImage(index=index, url=url, content_type=image.content_type)
+
+
 def _request(message: job_pb2.JobRequest) -> Request:
     images = [*enumerate(message.input_images), *([(MASK, message.mask)] if message.HasField("mask") else [])]
-    inputs = [
-        InputImage(
-            index=index,
-            url=image.url if image.WhichOneof("source") == "url" else None,
-            content_type=image.content_type,
-        )
-        for index, image in images
-    ]
+    inputs = [_input(index, image) for index, image in images]
 
     def optional(name: str) -> Any:
         return getattr(message, name) if message.HasField(name) else None  # type: ignore[arg-type]
