@@ -1,4 +1,4 @@
-"""Settings of generator-service."""
+"""What generator-service reads from its environment."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,21 +13,21 @@ from common.grpc_client import ClientSettings
 class Settings(ServerSettings, ClientSettings, BrokerSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: `host:port` of job-service's WorkerService.
+    #: Address of job-service's WorkerService.
     worker_address: str
-    #: Name of the private staging bucket.
+    #: Private bucket for generated images; the uploader must name the same one.
     staging_bucket: str
-    #: `host:port` on which the service serves gRPC: health and operations.
+    #: Address on which the process serves its health, status and OperationsService.
     grpc_listen: str
-    #: YAML file of the providers. None: only the built-in provider.
+    #: YAML file with the providers; without it the only provider is `procedural`.
     providers_file: Path | None = None
-    #: Jobs that run at once.
+    #: Jobs that the process handles at a time.
     generator_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    #: Upper bound in seconds on the timeout of a provider; the same as job-service's limit of the generating stage.
+    #: Longest `timeout_seconds` that a provider may have; job-service must have the same value.
     max_generating_seconds: float = field(default=600.0, metadata={"min": 1})
-    #: Seconds for which a process that stops waits for its running jobs.
+    #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
-    #: Least severe level that is logged.
+    #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` for machines, `text` for people.
+    #: `json` writes one JSON object per line, `text` lines for people.
     log_format: Literal["text", "json"] = "json"

@@ -1,4 +1,4 @@
-"""Settings of uploader-service."""
+"""What uploader-service reads from its environment."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -12,21 +12,21 @@ from common.grpc_client import ClientSettings
 class Settings(ServerSettings, ClientSettings, BrokerSettings):
     """One field per `CALOTYPE_...` variable; docs/settings.md is made from the comments."""
 
-    #: `host:port` of job-service's WorkerService.
+    #: Address of job-service's WorkerService.
     worker_address: str
-    #: Name of the public bucket.
+    #: Public bucket for finished images.
     bucket: str
-    #: Name of the private staging bucket.
+    #: Private bucket with generated images; the generator must name the same one.
     staging_bucket: str
-    #: `host:port` on which the service serves gRPC: health and operations.
+    #: Address on which the process serves its health, status and OperationsService.
     grpc_listen: str
-    #: Uploads that run at once.
+    #: Jobs that the process uploads at a time.
     uploader_slots: int = field(default=16, metadata={"min": 1, "max": 64})
-    #: Seconds for which browsers and caches may keep a public image.
+    #: Time for which browsers and caches may keep a public image (`Cache-Control: max-age`), also after its deletion.
     public_cache_seconds: int = field(default=86_400, metadata={"min": 0})
-    #: Seconds for which a process that stops waits for its running uploads.
+    #: Time that work under way has to finish after SIGTERM; less than what the orchestrator waits before it kills.
     grace_seconds: float = field(default=330.0, metadata={"min": 0})
-    #: Least severe level that is logged.
+    #: Least severe level that is written to the log; audit events are always written.
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    #: `json` for machines, `text` for people.
+    #: `json` writes one JSON object per line, `text` lines for people.
     log_format: Literal["text", "json"] = "json"

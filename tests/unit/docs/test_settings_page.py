@@ -41,7 +41,7 @@ def test_every_key_of_a_file_is_described_with_whether_it_is_required(heading: s
 
 
 @pytest.mark.parametrize(
-    ("heading", "file"), [("keys", keys_file._KeysFile), ("identities", identities._IdentitiesFile)]
+    ("heading", "file"), [("keys", keys_file._Content), ("identities", identities._IdentitiesFile)]
 )
 def test_the_example_of_a_file_is_accepted(heading: str, file: object) -> None:
     page = settings_page.PAGE.read_text(encoding="utf-8")
