@@ -114,7 +114,7 @@ async def test_a_full_queue_and_too_much_haste_are_refused_until_there_is_room(
     assert [answer.status_code for answer in (first, full, hasty, second)] == [202, 429, 429, 202]
     assert (full.json()["reason"], full.headers["Retry-After"]) == ("QUOTA_EXCEEDED", "5")
     assert "limit of 1 queued jobs" in full.json()["detail"]
-    assert "high priority" in hasty.json()["detail"]
+    assert "high-priority" in hasty.json()["detail"]
     # max_in_flight is 1: the second waits for the first.
     assert desk.claim(5) == []
     desk.fold(failed(claimed.job, retryable=False))

@@ -52,7 +52,7 @@ BAD = {
         "4: providers.0.allow_private_addresses: must be true or false, or a list"
     ),
     "providers:\n  - name: x\n    kind: procedural\n    allow_private_addresses: [8.8.8.8]": (
-        "4: providers.0.allow_private_addresses.0: 8.8.8.8 is no private network"
+        "4: providers.0.allow_private_addresses.0: 8.8.8.8 is not a private network"
     ),
     "providers:\n  - name: x\n    kind: procedural\n    allowed_options: {steps: {type: int}}": (
         "allowed_options.steps.type: must be 'integer', 'number', 'boolean', 'string' or 'any'"
