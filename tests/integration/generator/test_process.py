@@ -235,7 +235,10 @@ async def test_operators_see_its_state_and_can_drain_it(process: World) -> None:
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"MAX_GENERATING_SECONDS": "30"}, "timeout_seconds: must be at most 30, the value of CALOTYPE_MAX_GENERATING_SECONDS"),
+        (
+            {"MAX_GENERATING_SECONDS": "30"},
+            "timeout_seconds: must be at most 30, the value of CALOTYPE_MAX_GENERATING_SECONDS",
+        ),
         ({"GENERATOR_SLOTS": "none"}, "CALOTYPE_GENERATOR_SLOTS"),
         ({"PROVIDERS_FILE": "/nowhere/providers.yaml"}, "/nowhere/providers.yaml"),
         ({"COLOUR": "red"}, "CALOTYPE_COLOUR"),
