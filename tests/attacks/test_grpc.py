@@ -5,7 +5,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,9 +169,19 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
         yield b""
 
     async with grpc.aio.insecure_channel(job_service.workers) as opened:
-        held = [opened.stream_unary(CHECK)(nothing(), timeout=PATIENCE) for _ in range(50)]
-        for call in held:
-            await call.wait_for_connection()
+
+        async def hold(connected: asyncio.Event) -> None:
+            """Holds a message back in one call after another, as the server ends each after some seconds."""
+            while True:
+                call = opened.stream_unary(CHECK)(nothing(), timeout=PATIENCE)
+                with suppress(grpc.aio.AioRpcError):
+                    await call.wait_for_connection()
+                    connected.set()
+                    await call
+
+        connected = [asyncio.Event() for _ in range(50)]
+        holders = [asyncio.create_task(hold(event)) for event in connected]
+        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in connected)), PATIENCE)
         check = opened.unary_unary(
             CHECK,
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -180,8 +190,9 @@ async def test_a_probe_is_answered_while_others_hold_theirs_back(job_service: Jo
         for _ in range(20):
             answer = await check(health_pb2.HealthCheckRequest(service="live"), timeout=PATIENCE)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        for call in held:
-            call.cancel()
+        for holder in holders:
+            holder.cancel()
+        await asyncio.gather(*holders, return_exceptions=True)
 
 
 async def test_what_is_no_message_is_refused_and_no_failure_inside(job_service: JobProcess) -> None:

@@ -296,7 +296,7 @@ async def test_steps_and_guidance_of_a_job_change_its_picture(open_with: Callabl
 async def test_an_option_that_the_pipeline_does_not_know_is_refused(
     open_with: Callable[..., DiffusersProvider],
 ) -> None:
-    with pytest.raises(ProviderError, match="takes no true_cfg_scale"):
+    with pytest.raises(ProviderError, match="has no true_cfg_scale"):
         await open_with().submit(order(size="64x64", options={"true_cfg_scale": 4}))
 
 
@@ -409,7 +409,7 @@ async def test_what_a_pipeline_does_not_take_is_refused(model: Path) -> None:
 
     settings = DiffusersSettings(path=str(model))
     provider = DiffusersProvider(entry(), decoder(), load=lambda: TorchPipeline(Silent(), settings))
-    with pytest.raises(ProviderError, match="takes no negative_prompt"):
+    with pytest.raises(ProviderError, match="has no negative_prompt"):
         await provider.submit(order(size="64x64", negative_prompt="boats"))
     await provider.close()
 
@@ -460,7 +460,7 @@ async def test_a_device_that_is_not_there_is_a_matter_of_the_operator(
 
     assert (error.value.reason, error.value.vendor.message) == (
         "PROVIDER_REJECTED",
-        f"There is no device {missing} here.",
+        f"This machine has no device {missing}.",
     )
 
 
