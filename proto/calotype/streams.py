@@ -1,6 +1,6 @@
 """Names on the message broker: streams, their subjects and their limits.
 
-job-service declares them all, and the consumers: no other service may (`broker_users`).
+job-service declares all streams and consumers; no other service may (`broker_users`).
 """
 
 from typing import Literal, TypedDict
@@ -13,10 +13,10 @@ WAKE_DELETE = "calotype.wake.delete"
 FACT_GENERATION = "calotype.fact.generation"
 FACT_UPLOAD = "calotype.fact.upload"
 
-#: The consumer by which job-service folds facts; its acknowledgements tell what has been folded.
+#: The consumer by which job-service applies facts; it acknowledges each applied fact.
 FACTS_CONSUMER = "job-facts"
 
-#: Facts that are put aside: for a while, and for good.
+#: Prefixes of subjects: facts that are tried again later, and facts that can never be applied.
 PARKED, DEAD = "calotype.parked", "calotype.dead"
 PARKED_FACT, DEAD_FACT = f"{PARKED}.fact", f"{DEAD}.fact"
 
@@ -47,7 +47,7 @@ WORK: Stream = {
     "name": "CALOTYPE_WORK",
     "subjects": ("calotype.wake.*",),
     "retention": "workqueue",
-    # A wake-up is a hint with a poll behind it: losing the oldest loses nothing.
+    # A poll replaces a lost wake-up, so the oldest may be dropped.
     "discard": "old",
     "max_age_seconds": 600,
     "max_bytes": 64 * 1024 * 1024,
@@ -57,7 +57,7 @@ FACTS: Stream = {
     "name": "CALOTYPE_FACTS",
     "subjects": ("calotype.fact.*.*",),
     "retention": "workqueue",
-    # A fact waits for job-service however long that takes; a full stream refuses the newest, whose sender keeps it.
+    # Facts wait for job-service without a time limit; a full stream refuses the newest, and its sender retries.
     "discard": "new",
     "max_age_seconds": None,
     "max_bytes": 1024 * 1024 * 1024,
@@ -76,7 +76,7 @@ PARKED_FACTS: Stream = {
     "name": "CALOTYPE_PARKED",
     "subjects": ("calotype.parked.>",),
     "retention": "limits",
-    # They still count: one that finds no room stays among the facts.
+    # Parked facts are still to be applied: when this stream is full, a fact stays in the stream of facts.
     "discard": "new",
     "max_age_seconds": None,
     "max_bytes": 256 * 1024 * 1024,
@@ -95,7 +95,7 @@ STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, PARKED_FACTS, DEAD_LETTERS)
 
 
 class Consumer(TypedDict):
-    """A durable consumer by which one of the workers is woken."""
+    """A durable consumer of a worker's wake-ups."""
 
     stream: str
     durable: str

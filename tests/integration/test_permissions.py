@@ -224,7 +224,7 @@ async def test_a_bucket_is_its_owners_alone(address: str, hollow: Hollow, method
 
 
 def test_the_table_has_a_row_for_each_method_and_no_other() -> None:
-    rows = {f"{service}.{name}" for service, methods in permissions.NEEDED.items() for name in methods}
+    rows = {f"{service}.{name}" for service, methods in permissions.REQUIRED_ROLES.items() for name in methods}
 
     assert rows == {method.full_name for method in methods()}
 

@@ -1,4 +1,4 @@
-"""What both clients share: which requests may come twice, how long they are asked for, and what identifies a caller."""
+"""Rules of both clients: time limits, repetition of calls, and the caller's identity."""
 
 import random
 import uuid
@@ -10,13 +10,13 @@ from google.protobuf.message import Message
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
 from calotype.job.v1 import job_pb2
 
-#: Seconds that one attempt of a call may take.
+#: Time limit of one attempt of a call, in seconds.
 CALL_SECONDS = 10.0
-#: What a request with its pictures may take longer, in bytes a second.
-BODY_PACE = 1024 * 1024
-#: Attempts of a call that may come twice.
+#: Bytes per second by which a large request, with its images, extends the time limit of its attempt.
+BODY_BYTES_PER_SECOND = 1024 * 1024
+#: Attempts of a call that may run twice.
 ATTEMPTS = 4
-#: Longest pause between attempts, in seconds; who names a longer one is not asked again.
+#: Longest pause between attempts in seconds; a call is not repeated when the service requests a longer one.
 LONGEST_PAUSE = 5.0
 FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
 #: A job with its input images is 48 MiB at most.
@@ -25,52 +25,53 @@ CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", 48 * 1024 * 1024),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    # Where nothing at all answers, this is what counts; by default it is a minute.
+    # Bounds the detection of a server that sends nothing at all; the default is a minute.
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # Less, with gRPC's fifth more, than the pauses between the attempts of a call: the last one finds who is back.
+    # With gRPC's jitter of 20 % still less than all pauses between the attempts of a call, so that the last attempt
+    # reaches a service that has restarted.
     ("grpc.max_reconnect_backoff_ms", 1_000),
-    # A service that comes back elsewhere: by default its name is not asked for again before thirty seconds are over.
+    # A service that restarts at another address is found; by default a name is resolved every 30 seconds.
     ("grpc.dns_min_time_between_resolutions_ms", 2_000),
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class RequestIdentity:
-    """Whose jobs are asked for, and the bearer token that says so. Raises `ValueError` for what can be no token."""
+    """Tenant and bearer token of the caller. Raises `ValueError` for an invalid token."""
 
     tenant: str
     token: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
-        # gRPC would tell the whole token in its error.
+        # The error of gRPC would quote the whole token.
         if self.token and not all("!" <= character <= "~" for character in self.token):
             raise ValueError("token: it must be visible ASCII, without spaces or line ends.")
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What goes along with each call."""
+        """Metadata of each call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()
 
 
 def new_key() -> str:
-    """An idempotency key that nobody else uses."""
+    """Returns a new unique idempotency key."""
     return uuid.uuid4().hex
 
 
-def wanted(request: job_pb2.JobRequest | str) -> job_pb2.JobRequest:
-    """A request, also when only a prompt was given."""
+def job_request(request: job_pb2.JobRequest | str) -> job_pb2.JobRequest:
+    """Returns the request; a text becomes a request with this prompt."""
     return job_pb2.JobRequest(prompt=request) if isinstance(request, str) else request
 
 
 def pauses() -> Iterator[float]:
-    """Seconds to wait before each further attempt: exponential, and up to half of it by chance."""
+    """Yields the seconds to wait before each further attempt: exponential backoff, of which up to half is random."""
     for attempt in range(1, ATTEMPTS):
         yield _jittered(attempt)
 
 
 def endless_pauses() -> Iterator[float]:
-    """The same for somebody who waits for the service to come back."""
+    """Yields the seconds to wait before each attempt, without end."""
     attempt = 0
     while True:
         attempt = min(attempt + 1, 10)
@@ -78,22 +79,22 @@ def endless_pauses() -> Iterator[float]:
 
 
 def seconds_for(request: Message) -> float:
-    """What one attempt may take."""
-    return CALL_SECONDS + request.ByteSize() / BODY_PACE
+    """Returns the time limit of one attempt, in seconds."""
+    return CALL_SECONDS + request.ByteSize() / BODY_BYTES_PER_SECOND
 
 
-def is_away(error: CalotypeError) -> bool:
-    """Whether the service did not get to decide; what it refused, it refuses again."""
+def is_unavailable(error: CalotypeError) -> bool:
+    """Returns whether the service did not respond, or not in time; an error that it returned would come again."""
     return isinstance(error, Unavailable | DeadlineExceeded)
 
 
 def may_repeat(error: CalotypeError) -> bool:
-    """Whether to ask again at once, which is soon enough for the service."""
-    return is_away(error) and (error.retry_after_seconds or 0.0) <= LONGEST_PAUSE
+    """Returns whether the call may be repeated after a short pause."""
+    return is_unavailable(error) and (error.retry_after_seconds or 0.0) <= LONGEST_PAUSE
 
 
-def is_over(job: job_pb2.Job) -> bool:
-    """Whether a job is final."""
+def is_final(job: job_pb2.Job) -> bool:
+    """Returns whether a job is final."""
     return job.status in FINAL
 
 
