@@ -23,9 +23,13 @@ STREAMS_ACCOUNT, SYSTEM_ACCOUNT = "CALOTYPE", "$SYS"
 class User:
     """A user of the broker, and the subjects that it may publish and subscribe to; wildcards are the broker's."""
 
+    #: Name of the user.
     name: str
+    #: Account of the broker that it belongs to.
     account: str
+    #: Subjects that it may publish to; all others are refused.
     publish: tuple[str, ...]
+    #: Subjects that it may subscribe to; all others are refused.
     subscribe: tuple[str, ...]
 
 

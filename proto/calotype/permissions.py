@@ -87,22 +87,22 @@ def policy(
     service, _, name = method.removeprefix("/").partition("/")
     methods = REQUIRED_ROLES.get(service, {})
     if name not in methods:
-        return "no rule says who may call it."
+        return "the method has no access rule."
     required = methods[name]
     if required is not None:
         sufficient = (required,) if isinstance(required, str) else sorted(required)
         if not any(role in roles for role in sufficient):
-            return f"the role {' or '.join(sufficient)} is needed."
+            return f"the role {' or '.join(sufficient)} is required."
     if request is not None and "bucket" in request.DESCRIPTOR.fields_by_name and not _owns(request, roles):
-        return "the bucket is another role's."
+        return "the bucket belongs to another role."
     if tenants is None:
         return None
     if method in _ALL_TENANTS:
-        return "it returns jobs of every tenant, and the caller may act for some only."
+        return "the method returns jobs of every tenant, and the caller may act for some tenants only."
     if request is None:
         return None
     if _has_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
-        return "the tenant is none of its tenants."
+        return "the caller may not act for this tenant."
     return None
 
 

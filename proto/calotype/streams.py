@@ -22,24 +22,31 @@ PARKED_FACT, DEAD_FACT = f"{PARKED}.fact", f"{DEAD}.fact"
 
 
 def event_subject(*, tenant: str, job_id: str) -> str:
-    """Subject of a job's stored events."""
+    """Returns the subject of a job's stored events."""
     return f"calotype.event.{tenant}.{job_id}"
 
 
 def progress_subject(*, tenant: str, job_id: str) -> str:
-    """Subject of a job's live progress; core NATS, never stored."""
+    """Returns the subject of a job's live progress: core NATS, never stored."""
     return f"calotype.progress.{tenant}.{job_id}"
 
 
 class Stream(TypedDict):
-    """A stream's declaration; ages and windows in seconds, sizes in bytes."""
+    """Declaration of a stream."""
 
+    #: Name of the stream.
     name: str
+    #: Subjects that it stores, with the broker's wildcards.
     subjects: tuple[str, ...]
+    #: `workqueue`: a message is deleted once it is acknowledged; `limits`: when a limit is reached.
     retention: Literal["workqueue", "limits"]
+    #: What a full stream does: `old` deletes the oldest message, `new` refuses the newest.
     discard: Literal["old", "new"]
+    #: Age at which a message is deleted; None for no limit.
     max_age_seconds: float | None
+    #: Size of the whole stream; None for no limit.
     max_bytes: int | None
+    #: Time for which a second message with the same id is ignored.
     duplicate_window_seconds: float
 
 
@@ -97,8 +104,11 @@ STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, PARKED_FACTS, DEAD_LETTERS)
 class Consumer(TypedDict):
     """A durable consumer of a worker's wake-ups."""
 
+    #: Name of the stream.
     stream: str
+    #: Name of the consumer.
     durable: str
+    #: The only subject that it reads.
     subject: str
 
 

@@ -250,7 +250,7 @@ async def test_a_method_without_a_rule_is_for_nobody(door: ServerSecurity, tmp_p
         method = opened.unary_unary(
             "/calotype.New/GetJob", request_serializer=job_service_pb2.GetJobRequest.SerializeToString
         )
-        with pytest.raises(ServiceError, match="no rule") as refused:
+        with pytest.raises(ServiceError, match="no access rule") as refused:
             await call(method, job_service_pb2.GetJobRequest(), timeout=PATIENCE)
 
     assert refused.value.status is grpc.StatusCode.PERMISSION_DENIED

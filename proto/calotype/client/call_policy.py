@@ -40,13 +40,15 @@ CHANNEL_OPTIONS = (
 class RequestIdentity:
     """Tenant and bearer token of the caller. Raises `ValueError` for an invalid token."""
 
+    #: Tenant of every request.
     tenant: str
+    #: Bearer token; None to send none.
     token: str | None = field(repr=False)
 
     def __post_init__(self) -> None:
         # The error of gRPC would quote the whole token.
         if self.token and not all("!" <= character <= "~" for character in self.token):
-            raise ValueError("token: it must be visible ASCII, without spaces or line ends.")
+            raise ValueError("token: must be visible ASCII, without spaces or line ends.")
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

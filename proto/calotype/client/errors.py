@@ -15,9 +15,10 @@ _DETAILS = "grpc-status-details-bin"
 class CalotypeError(Exception):
     """A call that failed, or whose outcome is unknown.
 
-    `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of the gRPC status when the service sent
-    none. `fields` maps each invalid field to what is wrong with it. `attempts` is the number of attempts that were
-    made.
+    `status` is the gRPC status. `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of the
+    status when the service sent none. `retry_after_seconds` is the wait that the service requested; None when it
+    requested none. `fields` maps each invalid field to what is wrong with it. `attempts` is the number of attempts that
+    were made.
     """
 
     def __init__(
@@ -48,19 +49,19 @@ class InvalidRequest(CalotypeError):
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The key was used for another request."""
+    """The idempotency key was used for another request."""
 
 
 class JobNotFound(CalotypeError):
-    """There is no such job, or it is another tenant's."""
+    """The job does not exist or belongs to another tenant."""
 
 
 class JobDeleted(CalotypeError):
-    """The key's job was deleted; no new one is made."""
+    """The job of the idempotency key was deleted; no new one is created."""
 
 
 class WrongState(CalotypeError):
-    """The job is in a state, or at a sequence, in which this cannot be done; `get` returns it as it is now."""
+    """The job's status or sequence does not allow the request; `get` returns the current job."""
 
 
 class ConsentRequired(WrongState):
@@ -68,11 +69,14 @@ class ConsentRequired(WrongState):
 
 
 class BudgetExhausted(CalotypeError):
-    """The tenant's budget does not cover the job; `retry_after_seconds` lasts until the next day or month begins."""
+    """The tenant's budget does not cover the job.
+
+    `retry_after_seconds` lasts until the next day or month begins; None when no later one will cover it either.
+    """
 
 
 class NotAllowed(CalotypeError):
-    """The caller is unknown, or may not do this."""
+    """The caller's credential is missing, unknown or does not allow the request."""
 
 
 class Unavailable(CalotypeError):

@@ -18,8 +18,9 @@ T = TypeVar("T")
 class JobClient:
     """Client for the jobs of one tenant. Threads may share it; every method raises `CalotypeError`.
 
-    `target` is `host:port`, or an open channel, which the client does not close. Without `credentials` the connection
-    has no TLS. Calls that may run twice are repeated while the service is unavailable.
+    `target` is `host:port`, or an open channel, which the client does not close. `token` is the bearer token of the
+    caller's identity; None for none. `credentials` None: no TLS. A call that may run twice is made up to 4 times while
+    the service is unavailable; each attempt has 10 seconds, and 1 more per MiB of the request.
     """
 
     def __init__(
@@ -47,7 +48,12 @@ class JobClient:
             self._channel.close()
 
     def create(self, request: job_pb2.JobRequest | str, *, idempotency_key: str | None = None) -> job_pb2.Job:
-        """Submits a job; returns it. Repeated calls with the same `idempotency_key` return the same job."""
+        """Creates a job; returns it without waiting for its images.
+
+        `request` may be a prompt. Calls with the same `idempotency_key` return the same job; None: a new key, which
+        only the attempts of this call share. Raises `InvalidRequest`, `IdempotencyKeyReused`, `JobDeleted`,
+        `BudgetExhausted`, and `Unavailable` also for a quota that is used up.
+        """
         message = job_service_pb2.CreateJobRequest(
             tenant=self._identity.tenant,
             idempotency_key=idempotency_key or call_policy.new_key(),
@@ -56,12 +62,16 @@ class JobClient:
         return self._call(self._stub.CreateJob, message).job
 
     def get(self, job_id: str) -> job_pb2.Job:
-        """Returns a job as it is now."""
+        """Returns the current job. Raises `JobNotFound`."""
         request = job_service_pb2.GetJobRequest(tenant=self._identity.tenant, job_id=job_id)
         return self._call(self._stub.GetJob, request).job
 
     def jobs(self, filters: job_service_pb2.ListJobsRequest | None = None) -> Iterator[job_pb2.Job]:
-        """Yields all jobs that pass the filters, newest first; fetches pages as they are needed."""
+        """Yields all jobs that pass the filters, newest first; fetches pages as they are needed.
+
+        `filters` None: all jobs of the tenant. Its `tenant` is ignored; `page_size` is the number of jobs of one fetch.
+        Raises `InvalidRequest`.
+        """
         request = job_service_pb2.ListJobsRequest()
         request.MergeFrom(filters or job_service_pb2.ListJobsRequest())
         request.tenant = self._identity.tenant
@@ -73,7 +83,7 @@ class JobClient:
             request.page_token = page.next_page_token
 
     def cancel(self, job_id: str) -> job_pb2.Job:
-        """Cancels a job; returns it. Raises `WrongState` when it has ended otherwise."""
+        """Cancels a job; returns it. Raises `JobNotFound`, and `WrongState` for a completed or failed job."""
         request = job_service_pb2.CancelJobRequest(tenant=self._identity.tenant, job_id=job_id)
         return self._call(self._stub.CancelJob, request).job
 
@@ -85,7 +95,13 @@ class JobClient:
         expected_sequence: int | None = None,
         idempotency_key: str | None = None,
     ) -> job_pb2.Job:
-        """Retries a failed job; returns it. Raises `WrongState`, or `ConsentRequired` unless it `may_charge_again`."""
+        """Retries a failed job; returns it.
+
+        `may_charge_again` consents to paying again for images whose call has an unknown outcome. `expected_sequence`
+        None: any; `idempotency_key` None: a new key. Raises `JobNotFound`, `WrongState` unless the job is failed and at
+        this sequence, `ConsentRequired`, `IdempotencyKeyReused`, `BudgetExhausted`, and `Unavailable` also for a quota
+        that is used up.
+        """
         request = job_service_pb2.RetryJobRequest(
             tenant=self._identity.tenant,
             job_id=job_id,
@@ -96,7 +112,7 @@ class JobClient:
         return self._call(self._stub.RetryJob, request).job
 
     def delete(self, job_id: str) -> None:
-        """Deletes a final job with its images. Raises `WrongState` unless it is final."""
+        """Deletes a final job with its images. Raises `JobNotFound`, and `WrongState` unless it is final."""
         request = job_service_pb2.DeleteJobRequest(tenant=self._identity.tenant, job_id=job_id)
         try:
             self._call(self._stub.DeleteJob, request)
@@ -106,19 +122,20 @@ class JobClient:
                 raise
 
     def attempts(self, job_id: str) -> list[job_pb2.Attempt]:
-        """Returns every claim of a job with its provider calls, oldest first."""
+        """Returns every claim of a job with its provider calls, oldest first. Raises `JobNotFound`."""
         request = job_service_pb2.ListAttemptsRequest(tenant=self._identity.tenant, job_id=job_id)
         return [*self._call(self._stub.ListAttempts, request).attempts]
 
     def providers(self) -> list[provider_pb2.Provider]:
-        """Returns the catalogue of providers, sorted by name."""
+        """Returns all offered providers, sorted by name, including those that the tenant may not use."""
         return [*self._call(self._stub.ListProviders, job_service_pb2.ListProvidersRequest()).providers]
 
     def watch(self, job_id: str, *, after: int | None = None, timeout: float | None = None) -> Iterator[Update]:
         """Yields every change of a job, each once and in order, and its progress; ends after the final change.
 
-        Waits through outages of the service and misses no change. `after` is the last sequence that the caller knows.
-        Raises `DeadlineExceeded` after `timeout` seconds.
+        Waits through outages of the service and misses no change. `after` is the last sequence that the caller knows;
+        None: the current job comes first. `timeout` is in seconds; None for no limit. Raises `JobNotFound`, and
+        `DeadlineExceeded` after `timeout`.
         """
         state = WatchState(self._identity.tenant, job_id, after=after, timeout=timeout)
         metadata = self._identity.metadata
@@ -142,7 +159,11 @@ class JobClient:
             time.sleep(state.pause())
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
-        """Returns the job once it is final. Raises `DeadlineExceeded` after `timeout` seconds; the job continues."""
+        """Returns the job once it is final, in whatever status.
+
+        `timeout` is in seconds; None for no limit. Raises `JobNotFound`, and `DeadlineExceeded` after `timeout`; the
+        job continues.
+        """
         job, request = job_pb2.Job(), job_pb2.JobRequest()
         for update in self.watch(job_id, timeout=timeout):
             if isinstance(update, job_pb2.Job):

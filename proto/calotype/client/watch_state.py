@@ -69,7 +69,7 @@ class WatchState:
         if remaining > 0:
             return min(pause, remaining)
         raise DeadlineExceeded(
-            f"The job {self._job_id} was not final after {self._timeout:g} s; it goes on.",
+            f"The job {self._job_id} was not final after {self._timeout:g} s; it continues.",
             status=grpc.StatusCode.DEADLINE_EXCEEDED,
             reason="DEADLINE_EXCEEDED",
         ) from self._unavailable

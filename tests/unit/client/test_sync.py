@@ -364,7 +364,7 @@ def test_waiting_has_an_end(service: Service, jobs: JobClient) -> None:
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, status=job_pb2.STATUS_QUEUED)))
     call.terminate((), grpc.StatusCode.DEADLINE_EXCEEDED, "")
 
-    with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it goes on") as late:
+    with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it continues") as late:
         working.result(PATIENCE)
     assert isinstance(late.value, TimeoutError)
 
