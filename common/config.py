@@ -68,16 +68,16 @@ def _raw(field: "dataclasses.Field[Any]", environ: Mapping[str, str]) -> str | N
 
 def _read(field: "dataclasses.Field[Any]", kind: Any, raw: str) -> Any:
     name = PREFIX + field.name.upper()
-    shown = "the given value" if field.metadata.get("secret") else repr(raw[:80])
+    value_text = "the given value" if field.metadata.get("secret") else repr(raw[:80])
     options = [option for option in typing.get_args(kind) if option is not type(None)] if _is_union(kind) else [kind]
     try:
         value = _convert(options[0], raw)
     except ValueError as error:
-        raise ConfigError(f"{name}: {shown} is not {error}.") from None
+        raise ConfigError(f"{name}: {value_text} is not {error}.") from None
     low, high = field.metadata.get("min"), field.metadata.get("max")
     if (low is not None and value < low) or (high is not None and value > high):
         bounds = f"at least {low}" if high is None else f"{low} to {high}"
-        raise ConfigError(f"{name}: {shown} is out of bounds; it must be {bounds}.")
+        raise ConfigError(f"{name}: {value_text} is out of bounds; it must be {bounds}.")
     return value
 
 

@@ -149,7 +149,7 @@ async def _apply(broker: JetStream, message: Msg, verdict: Verdict, *, parked_su
 async def _park(broker: JetStream, message: Msg, reason: str, parked_subject: str) -> None:
     original = _read(message)
     headers = passed_on(original.headers) | {
-        PARKED_REASON: one_line(reason),
+        PARKED_REASON: header_value(reason),
         PARKED_SUBJECT: original.subject,
         PARKED_AT: original.headers.get(PARKED_AT) or datetime.now(UTC).isoformat(),
     }
@@ -175,22 +175,22 @@ async def bury(
     broker: JetStream, body: bytes, headers: Mapping[str, str], *, subject: str, reason: str, to: str, message_id: str
 ) -> None:
     """Publishes a message that came under `subject` to the dead letters, at `to`. Raises `BrokerUnavailable`."""
-    dead_headers = passed_on(headers) | {DEAD_REASON: one_line(reason), DEAD_SUBJECT: subject}
+    dead_headers = passed_on(headers) | {DEAD_REASON: header_value(reason), DEAD_SUBJECT: subject}
     try:
         await broker.publish(to, body, message_id=message_id, headers=dead_headers)
     except MessageTooLarge:
         # The message just fitted with its own headers. Its headers alone still say what it was about.
-        dead_headers[DEAD_REASON] = one_line(f"(its {len(body)} bytes did not fit) {reason}")
+        dead_headers[DEAD_REASON] = header_value(f"(its {len(body)} bytes did not fit) {reason}")
         await broker.publish(to, b"", message_id=message_id, headers=dead_headers)
     event(_LOG, logging.ERROR, "message.buried", subject=subject, reason=reason)
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     """Returns the headers for a copy of a message: without those of the broker, each value fit for sending."""
-    return {name: one_line(value) for name, value in headers.items() if not name.startswith("Nats-")}
+    return {name: header_value(value) for name, value in headers.items() if not name.startswith("Nats-")}
 
 
-def one_line(text: str) -> str:
+def header_value(text: str) -> str:
     """Returns a text fit for a header: ASCII with other characters escaped, one line, up to `MAX_HEADER_LENGTH`."""
     return " ".join(text.encode("ascii", "backslashreplace").decode().split())[:MAX_HEADER_LENGTH]
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Protocol
 from uuid import uuid4
 
-from common.folders import Trouble
+from common.folders import StorageFailure
 from common.leased_work import WakeUps
 from common.logs import event
 from common.loops import pause_until, run_every
@@ -50,7 +50,7 @@ class Emptier:
         self,
         *,
         claim: ClaimFolders,
-        empty: Callable[[Sequence[str]], Awaitable[Mapping[str, int | Trouble]]],
+        empty: Callable[[Sequence[str]], Awaitable[Mapping[str, int | StorageFailure]]],
         is_folder: Callable[[str], bool],
         wakeups: WakeUps | None = None,
         may_begin: Callable[[], bool] = lambda: True,
@@ -97,7 +97,7 @@ class Emptier:
     def _tokens(self) -> list[str]:
         return [str(uuid4()) for _ in range(PAGE)] if self._may_begin() and not self._stop.is_set() else []
 
-    async def _empty_all(self, claimed: Sequence[Folder]) -> Mapping[str, int | Trouble]:
+    async def _empty_all(self, claimed: Sequence[Folder]) -> Mapping[str, int | StorageFailure]:
         """Returns the number of deleted objects, or the error, of each folder; refuses what is no folder of a job."""
         for folder in claimed:
             if not self._is_folder(folder.prefix):

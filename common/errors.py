@@ -105,7 +105,7 @@ def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
         if key == _DETAILS:
             return _from_status(status_pb2.Status.FromString(value), code)
     # Messages of gRPC itself name addresses and internals: they must not reach users.
-    return ServiceError(status=code, reason=code.name, message=f"The service answered {code.name}.")
+    return ServiceError(status=code, reason=code.name, message=f"The service returned {code.name}.")
 
 
 def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceError:

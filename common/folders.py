@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 
 from common.object_store import PAGE, ObjectStore, StorageDenied, StorageUnavailable
 
-Trouble = StorageUnavailable | StorageDenied
+StorageFailure = StorageUnavailable | StorageDenied
 
 
-async def empty(store: ObjectStore, folders: Sequence[str]) -> Mapping[str, int | Trouble]:
+async def empty(store: ObjectStore, folders: Sequence[str]) -> Mapping[str, int | StorageFailure]:
     """Deletes the objects of folders (names end with `/`) until none is left; returns how many each folder had.
 
     For a folder that cannot be emptied now, the value is the error; the other folders are emptied all the same.
     """
-    results: dict[str, int | Trouble] = dict.fromkeys(folders, 0)
+    results: dict[str, int | StorageFailure] = dict.fromkeys(folders, 0)
     remaining = sorted(results)
     while remaining:
         try:

@@ -52,12 +52,12 @@ class Authorizer:
 
         With `request` None, which is not received yet: unless it may call the method at all.
         """
-        objection = self._policy(method, request, roles=identity.roles, tenants=identity.tenants)
-        if objection is not None:
+        refusal = self._policy(method, request, roles=identity.roles, tenants=identity.tenants)
+        if refusal is not None:
             raise ServiceError(
                 status=grpc.StatusCode.PERMISSION_DENIED,
                 reason="PERMISSION_DENIED",
-                message=f"{identity.name} may not do this: {objection}",
+                message=f"{identity.name} may not do this: {refusal}",
             )
 
     def identify(self, context: "grpc.aio.ServicerContext[Any, Any]") -> Identity:

@@ -36,7 +36,7 @@ CHANNEL_OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.service_config", '{"loadBalancingConfig": [{"round_robin": {}}]}'),
 )
 #: A server that stops cancels its unfinished calls; a call that this process cancels never returns a status.
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+_UNAVAILABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +124,7 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
         except grpc.aio.AioRpcError as error:
             failure = from_rpc_error(error)
             is_late = failure.status is grpc.StatusCode.DEADLINE_EXCEEDED and time.monotonic() > deadline + LATE_SECONDS
-            if attempt == attempts or not (is_late or failure.status in _AWAY):
+            if attempt == attempts or not (is_late or failure.status in _UNAVAILABLE):
                 raise failure from error
             if is_late:
                 deadline = time.monotonic() + timeout
@@ -134,13 +134,13 @@ async def call(method: Callable[..., Awaitable[T]], request: Any, *, timeout: fl
 
 def stream(method: Callable[..., Any], request: Any) -> AsyncIterator[Any]:
     """Opens and reads a server's stream; leaving the iteration cancels the call. Raises `ServiceError`."""
-    return read(method(request, metadata=metadata()))
+    return read_stream(method(request, metadata=metadata()))
 
 
 async def open_stream(method: Callable[..., Any], request: Any, *, timeout: float) -> Any:
     """Opens a stream and waits up to `timeout` seconds for the server's initial metadata: it has accepted the call.
 
-    Returns the open stream, for `read`. Raises `ServiceError`.
+    Returns the open stream, for `read_stream`. Raises `ServiceError`.
     """
     responses = method(request, metadata=metadata())
     try:
@@ -163,7 +163,7 @@ async def open_stream(method: Callable[..., Any], request: Any, *, timeout: floa
     return responses
 
 
-async def read(responses: Any) -> AsyncIterator[Any]:
+async def read_stream(responses: Any) -> AsyncIterator[Any]:
     """Reads an open stream; leaving the iteration cancels the call. Raises `ServiceError`."""
     try:
         async for response in responses:
@@ -176,4 +176,4 @@ async def read(responses: Any) -> AsyncIterator[Any]:
 
 def is_unavailable(error: ServiceError) -> bool:
     """Returns whether the server was unavailable or too slow, rather than refusing the call."""
-    return error.status in _AWAY or error.status is grpc.StatusCode.DEADLINE_EXCEEDED
+    return error.status in _UNAVAILABLE or error.status is grpc.StatusCode.DEADLINE_EXCEEDED

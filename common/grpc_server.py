@@ -62,7 +62,7 @@ _SERVER_FAULTS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Served:
+class GrpcService:
     """A service that a server offers."""
 
     #: Full name, `package.Service`.
@@ -76,7 +76,7 @@ class Served:
 @asynccontextmanager
 async def serve(
     listen: str,
-    services: Sequence[Served],
+    services: Sequence[GrpcService],
     *,
     ready: Readiness,
     security: ServerSecurity = OPEN,

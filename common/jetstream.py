@@ -79,7 +79,7 @@ class JetStream:
         return bool(self._client.is_connected)
 
     @property
-    def most_bytes(self) -> int:
+    def max_message_bytes(self) -> int:
         """Size limit of a message in bytes, headers included, as the broker announced it last."""
         return int(self._client.max_payload)
 
@@ -92,8 +92,8 @@ class JetStream:
         `BrokerUnavailable`, and `MessageTooLarge`, for which a retry is useless.
         """
         all_headers = {**headers, "Nats-Msg-Id": message_id}
-        if (size := len(body) + _size(all_headers)) > self.most_bytes:
-            raise MessageTooLarge(f"The message has {size} bytes; the broker's limit is {self.most_bytes}.")
+        if (size := len(body) + _size(all_headers)) > self.max_message_bytes:
+            raise MessageTooLarge(f"The message has {size} bytes; the broker's limit is {self.max_message_bytes}.")
         for is_last in (False, True):
             if not self._client.is_connected:
                 raise BrokerUnavailable("The broker is not connected.")

@@ -51,7 +51,7 @@ class Slot(Generic[W]):
     #: When the claim was sent, on the monotonic clock; the lease counts from this moment.
     claimed_at: float = field(default_factory=time.monotonic)
     #: When the response to the claim arrived, on the monotonic clock.
-    given_at: float = field(default_factory=time.monotonic)
+    received_at: float = field(default_factory=time.monotonic)
     #: Why the lease ended; `RENEWED` while the worker holds it.
     outcome: Renewal = Renewal.RENEWED
     #: Set when the lease was lost or the work canceled.

@@ -94,7 +94,7 @@ class Memory:
         try:
             self.serve()
             if not request.granted.done():
-                with standing_clocks():
+                with paused_timeouts():
                     async with asyncio.timeout(share.until - time.monotonic()):
                         await request.granted
         finally:
@@ -135,15 +135,15 @@ _share: ContextVar[Share | None] = ContextVar("share", default=None)
 _clocks: ContextVar[tuple[asyncio.Timeout, ...]] = ContextVar("clocks", default=())
 
 
-async def read_body(parts: AsyncIterable[bytes], *, length: int | None, most: int, copies: int) -> bytes:
+async def read_body(parts: AsyncIterable[bytes], *, length: int | None, limit: int, copies: int) -> bytes:
     """Reads a body and counts it `copies` times in the share of this task, if there is one.
 
-    Stops as soon as the body has more than `most` bytes, so a longer result means that the body is too large. `length`
+    Stops as soon as the body has more than `limit` bytes, so a longer result means that the body is too large. `length`
     is the announced size in bytes, None when unknown. The body is counted until the next body, `give_back`, or the end
     of the share. Raises `TimeoutError` when there is no memory in time.
     """
     share = _share.get() or Share(memory=Memory(sys.maxsize), until=inf)
-    share.expect(copies * min(most, most if length is None else length))
+    share.expect(copies * min(limit, limit if length is None else length))
     body, size, counted = BytesIO(), 0, UNCOUNTED
     try:
         async for part in parts:
@@ -152,7 +152,7 @@ async def read_body(parts: AsyncIterable[bytes], *, length: int | None, most: in
                 counted = size + STEP
                 await share.grow(copies * counted)
             body.write(part)
-            if size > most:
+            if size > limit:
                 break
     except BaseException:
         share.give_back()
@@ -178,7 +178,7 @@ def give_back() -> None:
 
 @asynccontextmanager
 async def timeout(seconds: float) -> AsyncIterator[None]:
-    """Works like `asyncio.timeout`, but does not count the time for which the block waits in `standing_clocks`."""
+    """Works like `asyncio.timeout`, but does not count the time for which the block waits in `paused_timeouts`."""
     async with asyncio.timeout(seconds) as clock:
         before = _clocks.set((*_clocks.get(), clock))
         try:
@@ -188,7 +188,7 @@ async def timeout(seconds: float) -> AsyncIterator[None]:
 
 
 @contextmanager
-def standing_clocks() -> Iterator[None]:
+def paused_timeouts() -> Iterator[None]:
     """Stops the clocks of every enclosing `timeout` while the block waits for a resource of this process."""
     loop = asyncio.get_running_loop()
     since, due = loop.time(), {clock: clock.when() for clock in _clocks.get() if not clock.expired()}

@@ -95,11 +95,11 @@ class ObjectStore:
         """Returns the first 1,000 objects whose names begin with a prefix."""
         return await self._run(self._list, prefix)
 
-    async def names(self, *, after: str, most: int) -> list[str]:
-        """Returns the first `most` names that sort after a name, in byte order."""
+    async def names(self, *, after: str, limit: int) -> list[str]:
+        """Returns the first `limit` names that sort after a name, in byte order."""
         # The list begins with `after` itself, if it still exists.
-        names = await self._run(self._names, after, None, most + 1)
-        return [name for name in names if name > after][:most]
+        names = await self._run(self._names, after, None, limit + 1)
+        return [name for name in names if name > after][:limit]
 
     async def names_between(self, start: str, end: str) -> list[str]:
         """Returns the first 1,000 names from `start` (inclusive) to `end` (exclusive), in byte order."""

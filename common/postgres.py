@@ -25,7 +25,7 @@ _RETRYABLE = frozenset({SERIALIZATION_FAILURE, DEADLOCK_DETECTED})
 _ABOUT_VALUES = ("22", "23", "P0")
 #: Beginnings of SQLSTATEs of temporary errors: broken connections, too few resources, an operator's intervention, a
 #: standby that accepts no writes, and waits that one of our timeouts ended.
-_AWAY = ("08", "53", "57", "25006", "55P03", "25P03")
+_UNAVAILABLE = ("08", "53", "57", "25006", "55P03", "25P03")
 
 
 class DatabaseUnavailable(DependencyUnavailable):
@@ -131,7 +131,7 @@ class Database:
                 _forget_values(error)
                 if sqlstate(error) == LOCK_NOT_AVAILABLE:
                     raise LockTimeout("Another transaction holds the row for too long.") from error
-                if _is_away(error):
+                if _is_unavailable(error):
                     raise DatabaseUnavailable("The database is unreachable or too busy.") from error
                 if sqlstate(error) not in _RETRYABLE or attempt == attempts:
                     raise
@@ -165,8 +165,8 @@ def constraint(error: DBAPIError) -> str:
     return getattr(diagnosis, "constraint_name", None) or ""
 
 
-def _is_away(error: DBAPIError) -> bool:
+def _is_unavailable(error: DBAPIError) -> bool:
     if error.connection_invalidated or isinstance(error, InterfaceError):
         return True
     state = sqlstate(error)
-    return state.startswith(_AWAY) or (isinstance(error, OperationalError) and not state)
+    return state.startswith(_UNAVAILABLE) or (isinstance(error, OperationalError) and not state)

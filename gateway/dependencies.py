@@ -20,7 +20,7 @@ from gateway.job_service import quotas
 from gateway.job_service.job_client import JobServiceClient
 from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
-from gateway.openai_images.pictures import PublicImageReader
+from gateway.openai_images.public_images import PublicImageReader
 from gateway.problems.problem import Problem
 from gateway.requests.body_reader import BodyReader
 from gateway.schemas.client_tokens import TokenAction

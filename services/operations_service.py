@@ -9,7 +9,7 @@ from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
 
 from common.errors import ServiceError
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.health import Readiness
 from common.leased_work import LeasedWork
 from common.logs import LEVELS, set_level
@@ -35,9 +35,9 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         self._work = work
         self._counters = counters
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """Returns this service for `common.grpc_server.serve`."""
-        return Served(
+        return GrpcService(
             name="calotype.ops.v1.OperationsService",
             add=operations_service_pb2_grpc.add_OperationsServiceServicer_to_server,
             servicer=self,

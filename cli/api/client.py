@@ -120,7 +120,7 @@ class GatewayApi:
         headers = {"Authorization": f"Bearer {connection.api_key}"} if connection.api_key else {}
         self._client = httpx.Client(base_url=connection.url, headers=headers, timeout=30.0, trust_env=False)
         self._outage_seconds = outage_seconds
-        self._has_answered = False
+        self._has_responded = False
         #: Base URL of the API.
         self.url = connection.url
 
@@ -179,11 +179,11 @@ class GatewayApi:
                     if kind == "job" and data["status"] in FINAL:
                         return
             except httpx.TransportError:
-                if not self._has_answered:
+                if not self._has_responded:
                     # Nothing was there: no restart is waited for.
                     raise Away(f"{self.url} does not answer.") from None
             except Refused as refused:
-                if refused.status not in AWAY or not self._has_answered:
+                if refused.status not in AWAY or not self._has_responded:
                     raise
             # The job goes on, and may have changed meanwhile.
             job = self.get(job_id)
@@ -210,7 +210,7 @@ class GatewayApi:
             if response.status_code not in (200, 204):
                 response.read()
                 raise _refused(response)
-            self._has_answered = True
+            self._has_responded = True
             fields: dict[str, str] = {}
             for line in response.iter_lines():
                 if line:
@@ -227,7 +227,7 @@ class GatewayApi:
             try:
                 return self._send(method, path, **options)
             except (Away, Refused) as error:
-                is_outage = self._has_answered and (isinstance(error, Away) or error.status in AWAY)
+                is_outage = self._has_responded and (isinstance(error, Away) or error.status in AWAY)
                 if not is_outage or time.monotonic() >= deadline:
                     raise
             time.sleep(RETRY_SECONDS)
@@ -243,11 +243,11 @@ class GatewayApi:
             raise Away(f"{self.url} does not answer.") from error
         except httpx.TransportError as error:
             # A connection was made: the API was there.
-            self._has_answered = True
+            self._has_responded = True
             raise Away(f"{self.url} does not answer.") from error
         if response.status_code >= 400:
             raise _refused(response)
-        self._has_answered = True
+        self._has_responded = True
         body: dict[str, Any] = response.json() if response.content else {}
         return body
 

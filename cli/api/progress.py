@@ -34,7 +34,7 @@ def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> None:
     """Shows updates (`GatewayApi.watch`) until the last."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    shown = ""
+    last_line = ""
     with Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("submitted", total=100)
         for kind, data in updates:
@@ -44,9 +44,9 @@ def show(updates: Iterable[tuple[str, dict[str, Any]]]) -> None:
             display = data["display"]
             bar.update(task, description=display["title"], completed=display["percent"] or 0)
             line = f"{data['status']}: {display['title']}"
-            if not console.is_terminal and line != shown:
+            if not console.is_terminal and line != last_line:
                 click.echo(line, err=True)
-            shown = line
+            last_line = line
 
 
 def report_end(job: dict[str, Any]) -> ExitCode:

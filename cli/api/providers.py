@@ -94,19 +94,19 @@ def check(file: Path, max_generating_seconds: float, live: bool) -> int:
 
 def _check_entry(entry: Any, *, live: bool) -> ExitCode:
     """Checks one entry of the file and reports what is wrong with it."""
-    from services.generator.adapters.providers.check import Found, look
+    from services.generator.adapters.providers.check import LiveCheck, check_live
     from services.generator.adapters.providers.entry import RemoteEntry
 
     try:
         asyncio.run(_build(entry))
         if not live or not isinstance(entry, RemoteEntry):
             return ExitCode.DONE
-        outcome, message = asyncio.run(look(entry, environ=os.environ))
+        outcome, message = asyncio.run(check_live(entry, environ=os.environ))
     except ConfigError as error:
         click.echo(f"  {error}", err=True)
         return ExitCode.USAGE
-    click.echo(f"  {message}", err=outcome is not Found.WELL)
-    return ExitCode.FAILED if outcome is Found.WRONG else ExitCode.DONE
+    click.echo(f"  {message}", err=outcome is not LiveCheck.PASSED)
+    return ExitCode.FAILED if outcome is LiveCheck.FAILED else ExitCode.DONE
 
 
 async def _build(entry: Any) -> None:

@@ -17,10 +17,10 @@ def print_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Prints a table to standard output; on a terminal the last column is cut at its edge, all others are whole."""
     lines = [[*headers], *([_printable(cell) for cell in row] for row in rows)]
     widths = [max(cell_len(line[column]) for line in lines) for column in range(len(headers) - 1)]
-    left = Console().width - sum(widths) - len(GAP) * len(widths) if sys.stdout.isatty() else None
+    remaining_width = Console().width - sum(widths) - len(GAP) * len(widths) if sys.stdout.isatty() else None
     for line in lines:
         cells = [set_cell_size(cell, width) for cell, width in zip(line, widths, strict=False)]
-        last = line[-1] if left is None else _cut(line[-1], left)
+        last = line[-1] if remaining_width is None else _cut(line[-1], remaining_width)
         click.echo(GAP.join([*cells, last]).rstrip())
 
 

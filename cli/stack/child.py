@@ -100,7 +100,7 @@ class Child:
             if stop.wait(0.03):
                 raise StartInterrupted
 
-    def ask_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Sends the signal for an orderly end."""
         if self._process is not None:
             # Not os.kill: Popen checks that the process was not waited for, after which its number may be another's.
@@ -108,7 +108,7 @@ class Child:
 
     def stop(self, seconds: float = 10.0) -> None:
         """Sends the signal for an orderly end, waits that many seconds, then kills the process."""
-        self.ask_to_stop()
+        self.request_stop()
         if self._process is not None:
             try:
                 self._process.wait(max(seconds, 0.0))

@@ -125,16 +125,16 @@ class EmbeddedStack:
         folder, logs = self._options.folder, self._logs
         cluster = folder / "postgres"
         postgres.prepare(cluster)
-        database_server, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.take("postgres"))
+        database_server, admin_url = postgres.program(cluster, log=logs / "postgres.log", port=ports.assign("postgres"))
         broker, nats_url = nats.program(
-            folder / "nats", log=logs / "nats.log", passwords=secrets.nats_passwords, port=ports.take("nats")
+            folder / "nats", log=logs / "nats.log", passwords=secrets.nats_passwords, port=ports.assign("nats")
         )
         objects, storage_url = storage.program(
             folder / "storage",
             log=logs / "storage.log",
             tokens=secrets.storage_tokens,
             buckets={BUCKET: storage.PUBLIC, STAGING_BUCKET: storage.STAGING},
-            port=ports.take("storage"),
+            port=ports.assign("storage"),
         )
         began = self._launch({"postgres": [database_server], "nats": [broker], "storage": [objects]})
         self._wait_all_ready(["postgres"], began, stop)

@@ -3,11 +3,11 @@
 import http.client
 import json
 
-from cli.stack.probes import http_answer
+from cli.stack.probes import http_response
 from cli.stack.state import StackState
 
 #: The gateway calls job-service first, and gives up within two seconds.
-ANSWER_SECONDS = 5.0
+RESPONSE_SECONDS = 5.0
 
 
 def exports(state: StackState) -> list[str]:
@@ -21,7 +21,7 @@ def exports(state: StackState) -> list[str]:
 
 def key_need(state: StackState) -> str:
     """Calls the gateway without a key; returns a sentence that says whether a key is needed now, and why."""
-    response = http_answer(f"{state.http}/v1/providers", seconds=ANSWER_SECONDS)
+    response = http_response(f"{state.http}/v1/providers", seconds=RESPONSE_SECONDS)
     if response is None:
         return "Whether a key is needed is not known: the gateway does not answer."
     status, body = response

@@ -21,7 +21,7 @@ from cli.stack.child import ChildError, Program
 from cli.stack.keys import write_private
 from cli.stack.nats_accounts import accounts
 from cli.stack.ports import free_port
-from cli.stack.probes import nats_answer
+from cli.stack.probes import nats_response
 
 CONFIGURATION = """
 listen: "127.0.0.1:{port}"
@@ -49,7 +49,7 @@ def program(data: Path, *, log: Path, passwords: Mapping[str, str], port: int | 
         accounts=accounts([*USERS, MONITOR], {name: json.dumps(password) for name, password in passwords.items()}),
     )
     write_private(data / "nats.conf", text)
-    _take_over(data / "store" / "jetstream")
+    _migrate_streams(data / "store" / "jetstream")
     is_well = partial(_is_well, as_user(url, MONITOR.name, passwords))
     server = Program(
         name="nats",
@@ -62,7 +62,7 @@ def program(data: Path, *, log: Path, passwords: Mapping[str, str], port: int | 
     return server, url
 
 
-def _take_over(store: Path) -> None:
+def _migrate_streams(store: Path) -> None:
     """Moves the streams of a version without users into the account that has the streams now."""
     old, new = store / OLD_ACCOUNT, store / STREAMS_ACCOUNT
     if old.exists() and not new.exists():
@@ -91,7 +91,7 @@ def writes_each_message(url: str) -> bool | None:
 
 def _response(url: str, subject: str) -> dict[str, Any] | None:
     """The data of the server's response to a request; None without one."""
-    response = nats_answer(url, subject)
+    response = nats_response(url, subject)
     try:
         data: Any = json.loads(response or b"")["data"]
     except (ValueError, LookupError, TypeError):

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from calotype.broker_users import STREAMS_ACCOUNT, SYSTEM_ACCOUNT, User, has_many_answers
+from calotype.broker_users import STREAMS_ACCOUNT, SYSTEM_ACCOUNT, User, has_streamed_response
 
 USER = """      {{
         user: {name}
@@ -37,7 +37,7 @@ def _exports(users: Iterable[User]) -> Iterable[str]:
         if user.account in (STREAMS_ACCOUNT, SYSTEM_ACCOUNT):
             continue
         for subject in user.publish:
-            response = "response: stream, " if has_many_answers(subject) else ""
+            response = "response: stream, " if has_streamed_response(subject) else ""
             yield f"      {{service: {json.dumps(subject)}, {response}accounts: [{user.account}]}}"
 
 

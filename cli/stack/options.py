@@ -8,7 +8,7 @@ import click
 
 from cli.stack.services import SERVICES
 
-MOST_REPLICAS = 8
+MAX_REPLICAS = 8
 #: Host by which this machine reaches a server that listens at every address.
 _EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "[::]": "[::1]"}  # noqa: S104 - compared, not listened on
 
@@ -43,8 +43,8 @@ class Replicas(click.ParamType[dict[str, int]]):
             name, _, count = part.partition("=")
             if name not in allowed:
                 self.fail(f"{name!r} cannot have replicas; these can: {', '.join(allowed)}.", param, ctx)
-            if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MOST_REPLICAS:
-                self.fail(f"{part!r} is not {name}=N with N from 1 to {MOST_REPLICAS}.", param, ctx)
+            if not count.isascii() or not count.isdigit() or not 1 <= int(count) <= MAX_REPLICAS:
+                self.fail(f"{part!r} is not {name}=N with N from 1 to {MAX_REPLICAS}.", param, ctx)
             replicas[name] = int(count)
         return replicas
 

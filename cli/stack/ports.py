@@ -32,18 +32,18 @@ class Ports:
     def __init__(self, memory: Path) -> None:
         self._memory = memory
         self._known = _read(memory)
-        self._taken: set[int] = set()
+        self._assigned: set[int] = set()
 
-    def take(self, name: str) -> int:
+    def assign(self, name: str) -> int:
         """Returns the port of that name: that of the last run if it is still free. Raises `NoFreePort`."""
         port = self._known.get(name)
         if (
             port is None
-            or port in self._taken
+            or port in self._assigned
             or not (is_free("127.0.0.1", port) and (port in _RESERVED or _reserve(port)))
         ):
-            port = next(free for free in _free_ports() if free not in self._taken)
-        self._taken.add(port)
+            port = next(free for free in _free_ports() if free not in self._assigned)
+        self._assigned.add(port)
         self._known[name] = port
         return port
 

@@ -14,7 +14,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 SECONDS = 1.0
 
 
-def http_answer(url: str, *, token: str = "", seconds: float = SECONDS) -> tuple[int, bytes] | None:
+def http_response(url: str, *, token: str = "", seconds: float = SECONDS) -> tuple[int, bytes] | None:
     """Status and body of the response to a GET; None without a response. An empty token sends none."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=seconds)
@@ -32,7 +32,7 @@ def http_answer(url: str, *, token: str = "", seconds: float = SECONDS) -> tuple
 
 def http_ok(url: str) -> bool:
     """Whether the response to a GET has status 200."""
-    response = http_answer(url)
+    response = http_response(url)
     return response is not None and response[0] == http.client.OK
 
 
@@ -47,7 +47,7 @@ def grpc_ok(address: str) -> bool:
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def nats_answer(url: str, subject: str, *, seconds: float = SECONDS) -> bytes | None:
+def nats_response(url: str, subject: str, *, seconds: float = SECONDS) -> bytes | None:
     """The response to an empty request over NATS, by the user in the URL; None without one, or when it is refused."""
     parts = urlsplit(url)
     connect = {"user": parts.username, "pass": parts.password, "verbose": False, "lang": "python", "version": "0"}

@@ -77,5 +77,5 @@ def nats_ok(url: str) -> bool:
 _SERVERS: dict[str, tuple[Callable[[StackState], str], Callable[[str], bool]]] = {
     "postgres": (lambda state: state.database_url, postgres_ok),
     "nats": (lambda state: state.nats_url, nats_ok),
-    "storage": (lambda state: state.storage_url, storage.answers),
+    "storage": (lambda state: state.storage_url, storage.storage_ok),
 }

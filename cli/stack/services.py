@@ -140,7 +140,7 @@ def _credentials(service: Service, wiring: Wiring) -> dict[str, str]:
 
 def _listen(service: Service, number: int, ports: Ports, http: str) -> dict[str, str]:
     addresses = {
-        name: f"127.0.0.1:{ports.take(f'{service.name}-{number}-{name.lower()}')}"
+        name: f"127.0.0.1:{ports.assign(f'{service.name}-{number}-{name.lower()}')}"
         for name in ("GRPC_LISTEN", "WORKER_LISTEN", "ADMIN_LISTEN")
         if name in service.settings
     }

@@ -12,7 +12,7 @@ from cli.stack.child import Program
 from cli.stack.keys import write_private
 from cli.stack.object_store.access import Access, Bucket, Permission, digest
 from cli.stack.ports import free_port
-from cli.stack.probes import http_answer
+from cli.stack.probes import http_response
 from cli.stack.services import source_path
 
 ALL = frozenset(Permission)
@@ -42,18 +42,18 @@ def program(
         ),
         environment=variables.of_python(os.environ) | {"PYTHONPATH": source_path(os.environ), "PYTHONUNBUFFERED": "1"},
         log=log,
-        is_ready=partial(answers, url),
+        is_ready=partial(storage_ok, url),
     )
     return server, url
 
 
-def answers(url: str) -> bool:
+def storage_ok(url: str) -> bool:
     """Whether the server works: it refuses a request without a credential."""
-    response = http_answer(f"{url}/storage/v1/b")
+    response = http_response(f"{url}/storage/v1/b")
     return response is not None and response[0] == http.client.UNAUTHORIZED
 
 
 def may_list(url: str, bucket: str, token: str) -> bool:
     """Whether the server lets the token's identity list a bucket."""
-    response = http_answer(f"{url}/storage/v1/b/{bucket}/o?maxResults=1", token=token)
+    response = http_response(f"{url}/storage/v1/b/{bucket}/o?maxResults=1", token=token)
     return response is not None and response[0] == http.client.OK

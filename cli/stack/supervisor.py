@@ -96,7 +96,7 @@ class Supervisor:
         self._watched: list[Watched] = []
         self._is_recorded = True
         #: The last error that was reported, so that it is reported once.
-        self._trouble = ""
+        self._reported_error = ""
 
     def start(self, child: Child) -> None:
         """Starts a child and watches it from now on."""
@@ -112,11 +112,11 @@ class Supervisor:
             self._bound_logs_and_record()
         except OSError as error:
             # A full disk is no reason to stop what runs; the next check tries again.
-            if str(error) != self._trouble:
+            if str(error) != self._reported_error:
                 self._report(f"the stack's folder cannot be written: {error}")
-            self._trouble = str(error)
+            self._reported_error = str(error)
         else:
-            self._trouble = ""
+            self._reported_error = ""
         return started
 
     def _bound_logs_and_record(self) -> None:
@@ -147,7 +147,7 @@ def describe_end(status: int | None) -> str:
 
 def _stop_together(children: list[Child], now: Callable[[], float], grace: float, hurry: threading.Event) -> None:
     for child in children:
-        child.ask_to_stop()
+        child.request_stop()
     deadline = now() + grace
     while any(child.is_alive for child in children) and now() < deadline and not hurry.wait(INTERVAL / 2):
         pass

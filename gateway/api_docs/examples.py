@@ -21,8 +21,8 @@ _NONE = dict.fromkeys(
 
 
 def _display(status: Status, provider_cancel: ProviderCancel | None = None) -> dict[str, Any]:
-    shown = display(JobCondition(status=status, provider_cancel=provider_cancel), age_seconds=0)
-    return shown.model_dump(mode="json")
+    view = display(JobCondition(status=status, provider_cancel=provider_cancel), age_seconds=0)
+    return view.model_dump(mode="json")
 
 
 CREATE_JOB: dict[str, Any] = {
@@ -329,7 +329,7 @@ RESPONSES: dict[tuple[str, str], Any] = {
     ("createClientToken", "201"): CLIENT_TOKEN,
     ("listProviders", "200"): PROVIDERS,
     ("listUiStates", "200"): UI_STATES,
-    **openai.ANSWERS,
+    **openai.RESPONSES,
     ("listDeadLetters", "200"): DEAD_LETTERS,
     ("getQueue", "200"): QUEUE,
     ("getAnyJob", "200"): ANY_JOB,

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from gateway.api_docs import enums
-from gateway.schemas.requests import LINES, ONE_LINE
+from gateway.schemas.requests import LINES, SINGLE_LINE
 
 Schema = dict[str, Any]
 _REF = "#/components/schemas/"
@@ -63,9 +63,9 @@ def _table(rows: list[tuple[str, Schema, bool, str]]) -> str:
 
 
 def _row(name: str, schema: Schema, is_required: bool, where: str) -> str:
-    place = f"<br><small>{escape(where)}</small>" if where else ""
+    location = f"<br><small>{escape(where)}</small>" if where else ""
     default = "required" if is_required else _default(schema)
-    cells = (f"<code>{escape(name)}</code>{place}", type_of(schema), bounds(schema), default)
+    cells = (f"<code>{escape(name)}</code>{location}", type_of(schema), bounds(schema), default)
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}<td>{text(schema.get('description', ''))}</td></tr>"
 
 
@@ -93,29 +93,29 @@ def type_of(schema: Schema) -> str:
 
 def bounds(schema: Schema) -> str:
     """Returns the bounds of a value as HTML, those of list items included; empty if there are none."""
-    found = [_range(schema, *keys) for keys in _RANGES]
+    parts = [_range(schema, *keys) for keys in _RANGES]
     if "const" in schema:
-        found.append(f"<code>{escape(json.dumps(schema['const']))}</code>")
+        parts.append(f"<code>{escape(json.dumps(schema['const']))}</code>")
     if (named := _ENUMS.get(schema.get("$ref", ""))) is not None:
-        found.append("one of " + ", ".join(f"<code>{escape(value)}</code>" for value in named["enum"]))
+        parts.append("one of " + ", ".join(f"<code>{escape(value)}</code>" for value in named["enum"]))
     if (pattern := schema.get("pattern")) is not None:
         # Every text excludes control characters; only the pattern of one line is worth showing.
-        found.append({LINES: "", ONE_LINE: "one line"}.get(pattern, f"pattern <code>{escape(pattern)}</code>"))
-    found += [bounds(option) for option in schema.get("anyOf", ())]
+        parts.append({LINES: "", SINGLE_LINE: "one line"}.get(pattern, f"pattern <code>{escape(pattern)}</code>"))
+    parts += [bounds(option) for option in schema.get("anyOf", ())]
     if "items" in schema and (of_items := bounds(schema["items"])):
-        found.append(f"each: {of_items}")
-    return "; ".join(bound for bound in found if bound)
+        parts.append(f"each: {of_items}")
+    return "; ".join(bound for bound in parts if bound)
 
 
 def _range(schema: Schema, lower: str, upper: str, unit: str) -> str:
-    least, most = schema.get(lower), schema.get(upper)
-    if least is None and most is None:
+    lowest, highest = schema.get(lower), schema.get(upper)
+    if lowest is None and highest is None:
         return ""
-    if most is None:
-        return f"at least {_number(least)}{unit}"
-    if least is None:
-        return f"at most {_number(most)}{unit}"
-    return f"{_number(least)} to {_number(most)}{unit}"
+    if highest is None:
+        return f"at least {_number(lowest)}{unit}"
+    if lowest is None:
+        return f"at most {_number(highest)}{unit}"
+    return f"{_number(lowest)} to {_number(highest)}{unit}"
 
 
 def _number(value: Any) -> str:

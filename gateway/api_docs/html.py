@@ -113,8 +113,8 @@ def _content(content: dict[str, Any], schemas: dict[str, Any]) -> str:
     names = "".join(
         f"<li><code>{escape(name)}</code>: {field_tables.type_of(event)}</li>" for name, event in events.items()
     )
-    shown = f"<p>Events</p><ul>{names}</ul>" if events else _types([content["schema"]])
-    return shown + table + _example(content["example"])
+    types = f"<p>Events</p><ul>{names}</ul>" if events else _types([content["schema"]])
+    return types + table + _example(content["example"])
 
 
 def _types(schemas: Iterable[dict[str, Any]]) -> str:
@@ -128,5 +128,5 @@ def _type(name: str, schema: dict[str, Any]) -> str:
 
 
 def _example(example: Any) -> str:
-    shown = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
-    return f"<p>Example</p><pre>{escape(shown)}</pre>"
+    body = example if isinstance(example, str) else json.dumps(example, indent=2, ensure_ascii=False)
+    return f"<p>Example</p><pre>{escape(body)}</pre>"

@@ -15,7 +15,7 @@ from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.jobs import JobView, ProgressView
 from gateway.schemas.problems import ProblemView
 from gateway.schemas.queries import ListJobs
-from gateway.schemas.requests import ONE_LINE
+from gateway.schemas.requests import SINGLE_LINE
 
 #: Version of the contract, which changes less often than that of the program.
 CONTRACT_VERSION = "1.0.0"
@@ -191,7 +191,7 @@ def filters() -> list[dict[str, Any]]:
     metadata = str(properties.pop("metadata")["description"])
     return [
         *(parameter(name, "query", str(schema.pop("description")), **schema) for name, schema in properties.items()),
-        parameter("metadata.KEY", "query", metadata, type="string", maxLength=500, pattern=ONE_LINE),
+        parameter("metadata.KEY", "query", metadata, type="string", maxLength=500, pattern=SINGLE_LINE),
     ]
 
 

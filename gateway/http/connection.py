@@ -1,8 +1,8 @@
 """One HTTP connection, with the limits that uvicorn does not have: no client holds a connection by doing nothing.
 
-An idle connection is closed when a new one needs its place, and a client without a key gets a limited number of them.
+An idle connection is closed when a new one needs its slot, and a client without a key gets a limited number of them.
 
-uvicorn can limit connections too, but it answers in plain text, and refuses the orchestrator's probes as well, which
+uvicorn can limit connections too, but it responds in plain text, and refuses the orchestrator's probes as well, which
 would then restart the process.
 """
 
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from common.ids import new_uuid7
 from gateway.auth.authenticator import principal_of
-from gateway.http.connection_room import limits_of, peer_of
+from gateway.http.connection_limits import limits_of, peer_of
 from gateway.http.error_responses import respond
 from gateway.http.framing import StrictConnection
 from gateway.http.middleware import PROBES, SECURITY, instance_of
@@ -77,7 +77,7 @@ class HttpConnection(H11Protocol):
         return self._is_authenticated
 
     def close_idle(self) -> None:
-        """Closes the connection so that a new one can take its place."""
+        """Closes the connection so that a new one can be accepted."""
         self.timeout_keep_alive_handler()
 
     def on_response_complete(self) -> None:

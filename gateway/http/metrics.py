@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from gateway.job_service.concurrency_limit import ConcurrencyLimiter
-from gateway.openai_images.pictures import PublicImageReader
+from gateway.openai_images.public_images import PublicImageReader
 from gateway.requests.body_reader import BodyReader
 from gateway.streams.sse import Streams
 

@@ -78,12 +78,12 @@ class ConcurrencyLimiter:
         is_last_check = False
         try:
             while not acquiring.done():
-                left = min(self._deadline(arrived_at, seconds), arrived_at + self._max_wait_seconds) - _now()
-                if left <= 0 and is_last_check:
+                remaining = min(self._deadline(arrived_at, seconds), arrived_at + self._max_wait_seconds) - _now()
+                if remaining <= 0 and is_last_check:
                     raise _overloaded()
                 # Responses may have arrived that the busy loop has not handled yet: let it do so before giving up.
-                is_last_check = left <= 0
-                await asyncio.wait({acquiring}, timeout=max(left, SETTLE_SECONDS))
+                is_last_check = remaining <= 0
+                await asyncio.wait({acquiring}, timeout=max(remaining, SETTLE_SECONDS))
         except BaseException:
             if not acquiring.cancel():
                 self._slots.release()

@@ -109,9 +109,9 @@ class JobServiceClient:
         """
         request = job_service_pb2.WatchJobRequest(tenant=tenant, job_id=job_id, after_sequence=after)
         # Opening takes a slot as other calls do: thousands at once would block job-service for all of them.
-        async with self._limiter.slot(self._call_seconds) as left:
-            stream = await grpc_client.open_stream(self._stub.WatchJob, request, timeout=left)
-        async with aclosing(cast("Any", grpc_client.read(stream))) as updates:
+        async with self._limiter.slot(self._call_seconds) as limit:
+            stream = await grpc_client.open_stream(self._stub.WatchJob, request, timeout=limit)
+        async with aclosing(cast("Any", grpc_client.read_stream(stream))) as updates:
             async for update in updates:
                 yield update.job if update.WhichOneof("update") == "job" else update.progress
 
@@ -124,7 +124,7 @@ class JobServiceClient:
         self, method: Callable[..., Awaitable[T]], request: Any, *, attempts: int, seconds: float | None = None
     ) -> T:
         try:
-            async with self._limiter.slot(seconds or self._call_seconds) as left:
-                return await grpc_client.call(method, request, timeout=left, attempts=attempts)
+            async with self._limiter.slot(seconds or self._call_seconds) as limit:
+                return await grpc_client.call(method, request, timeout=limit, attempts=attempts)
         except ServiceError as error:
             raise from_service_error(error) from error

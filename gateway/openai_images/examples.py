@@ -97,7 +97,7 @@ STREAMS: dict[str, str] = {
     "editImages": _stream("image_edit.completed"),
 }
 #: By operation and status.
-ANSWERS: dict[tuple[str, str], Any] = {
+RESPONSES: dict[tuple[str, str], Any] = {
     ("generateImages", "200"): IMAGES,
     ("editImages", "200"): IMAGES,
     ("listModels", "200"): MODELS,

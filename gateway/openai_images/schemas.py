@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from gateway.schemas.requests import (
-    ONE_LINE,
+    SINGLE_LINE,
     WHOLE,
     Background,
     Body,
@@ -31,8 +31,8 @@ def _default(*defaults: Any) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _one_line() -> StringConstraints:
-    return StringConstraints(min_length=1, max_length=128, pattern=ONE_LINE)
+def _single_line() -> StringConstraints:
+    return StringConstraints(min_length=1, max_length=128, pattern=SINGLE_LINE)
 
 
 _Nothing = Annotated[None, _default()]
@@ -53,7 +53,7 @@ class ImageParameters(Body):
     """Number of images; left out: 1."""
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
     """Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice."""
-    quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=ONE_LINE)] | None = None
+    quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SINGLE_LINE)] | None = None
     """Quality, by the provider's own name for it; left out or `auto`: the provider's own choice."""
     output_format: OutputFormat | None = None
     """File format of the images; left out: the provider's own choice."""
@@ -69,9 +69,9 @@ class ImageParameters(Body):
     """`url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`."""
     stream: bool | None = None
     """True: the response is a stream with one event for each image; left out: false."""
-    user: Annotated[str, _one_line()] | None = None
+    user: Annotated[str, _single_line()] | None = None
     """Your own user, stored as `end_user` of the job; at most 128 characters."""
-    safety_identifier: Annotated[str, _one_line()] | None = None
+    safety_identifier: Annotated[str, _single_line()] | None = None
     """Newer name of `user`, which it overrides; at most 128 characters."""
     partial_images: Annotated[Annotated[int, Field(ge=0, le=0)] | None, _default(0)] = None
     """Must be 0 or left out: images are sent only when they are finished."""

@@ -7,8 +7,8 @@ from contextlib import aclosing
 
 from calotype.job.v1 import job_pb2
 
-from gateway.openai_images import answers, errors
-from gateway.openai_images.pictures import PublicImageReader
+from gateway.openai_images import errors, responses
+from gateway.openai_images.public_images import PublicImageReader
 from gateway.problems.problem import Problem
 from gateway.streams.follow import Change, StreamTimeouts, is_final
 from gateway.streams.sse import with_heartbeats
@@ -18,7 +18,7 @@ async def events(
     job: job_pb2.Job,
     changes: AsyncGenerator[Change, None],
     *,
-    kind: answers.Completed,
+    kind: responses.Completed,
     images: PublicImageReader,
     timeouts: StreamTimeouts,
     draining: asyncio.Event,
@@ -42,7 +42,7 @@ async def events(
 
 
 async def _final_events(
-    job: job_pb2.Job, kind: answers.Completed, images: PublicImageReader
+    job: job_pb2.Job, kind: responses.Completed, images: PublicImageReader
 ) -> AsyncGenerator[bytes, None]:
     if (problem := errors.problem_of_job(job)) is not None:
         yield _error(problem)
@@ -51,7 +51,7 @@ async def _final_events(
     for artifact in job.artifacts:
         try:
             async with images.read([artifact]) as [content]:
-                view = await asyncio.to_thread(answers.completed, job, artifact, content, kind=kind)
+                view = await asyncio.to_thread(responses.completed, job, artifact, content, kind=kind)
                 data = await asyncio.to_thread(view.model_dump_json)
         except Problem as problem_of_image:
             problem_of_image.headers = {errors.JOB_HEADER: job.id}

@@ -25,8 +25,8 @@ from gateway.views.attempts import attempt
 from gateway.views.display import retry_after
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
-_SHOWN = ("ETag", "Retry-After", "Preference-Applied")
-_SUBMITTED = (*_SHOWN, "Location", "Idempotency-Replayed")
+_HEADERS = ("ETag", "Retry-After", "Preference-Applied")
+_SUBMITTED = (*_HEADERS, "Location", "Idempotency-Replayed")
 
 
 @router.post(
@@ -143,8 +143,8 @@ def _filters(query: ListJobs, tenant: str) -> job_service_pb2.ListJobsRequest:
     "with `If-None-Match` too, until it has changed.",
     response_model=JobView,
     responses={
-        200: openapi.success("The job as it is now.", headers=_SHOWN),
-        304: openapi.success("The job has not changed since the ETag of `If-None-Match`.", headers=_SHOWN),
+        200: openapi.success("The job as it is now.", headers=_HEADERS),
+        304: openapi.success("The job has not changed since the ETag of `If-None-Match`.", headers=_HEADERS),
         **openapi.problems(404),
     },
     openapi_extra={"parameters": [openapi.PREFER, openapi.IF_NONE_MATCH], "security": openapi.TOKEN_HOLDERS},

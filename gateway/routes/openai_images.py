@@ -14,7 +14,7 @@ from gateway.auth import audit
 from gateway.auth.keyring import Principal
 from gateway.dependencies import Dependencies, DependenciesOf, SubmitterOf
 from gateway.job_service.submit import submit
-from gateway.openai_images import answers, errors, requests, streaming
+from gateway.openai_images import errors, requests, responses, streaming
 from gateway.openai_images.requests import ImageRequest
 from gateway.openai_images.schemas import ImagesView
 from gateway.problems.problem import Problem
@@ -41,7 +41,7 @@ class _Call:
     """The objects that all requests share."""
     principal: Principal
     """The authenticated sender."""
-    kind: answers.Completed
+    kind: responses.Completed
     """Name of its stream events."""
     until: float
     """When it is held no longer, on the monotonic clock."""
@@ -85,9 +85,13 @@ async def edit_images(request: Request, deps: DependenciesOf, principal: Submitt
     )
 
 
-def _call(request: Request, deps: Dependencies, principal: Principal, kind: answers.Completed) -> _Call:
+def _call(request: Request, deps: Dependencies, principal: Principal, kind: responses.Completed) -> _Call:
     return _Call(
-        request=request, deps=deps, principal=principal, kind=kind, until=time.monotonic() + deps.timeouts.held
+        request=request,
+        deps=deps,
+        principal=principal,
+        kind=kind,
+        until=time.monotonic() + deps.timeouts.openai_request,
     )
 
 
@@ -165,10 +169,10 @@ async def _hold(call: _Call, job: job_pb2.Job) -> job_pb2.Job | None:
 async def _images_response(call: _Call, job: job_pb2.Job, *, as_base64: bool) -> Response:
     headers = {errors.JOB_HEADER: job.id}
     if not as_base64:
-        content = answers.images(job).model_dump_json()
+        content = responses.images(job).model_dump_json()
         return Response(content, headers=headers, media_type="application/json")
     async with call.deps.images.read(job.artifacts) as contents:
-        view = await asyncio.to_thread(answers.images, job, contents)
+        view = await asyncio.to_thread(responses.images, job, contents)
         content = await asyncio.to_thread(view.model_dump_json)
         return Response(content, headers=headers, media_type="application/json")
 

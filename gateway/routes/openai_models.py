@@ -6,7 +6,7 @@ from fastapi import APIRouter, Path, Response
 
 from gateway.api_docs import openapi
 from gateway.dependencies import DependenciesOf, PrincipalOf, json_response
-from gateway.openai_images import answers, errors
+from gateway.openai_images import errors, responses
 from gateway.openai_images.schemas import ModelList, OpenAIModelView
 from gateway.problems.problem import Problem
 
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/models", tags=["openai"])
 )
 async def list_models(deps: DependenciesOf, principal: PrincipalOf) -> Response:
     """Returns every provider by its name, and every model that it lists as `<provider>/<model>`."""
-    return json_response(answers.models(await deps.jobs.providers(principal.tenant)))
+    return json_response(responses.models(await deps.jobs.providers(principal.tenant)))
 
 
 @router.get(
@@ -38,7 +38,7 @@ async def get_model(
     model: Annotated[str, Path(max_length=300)], deps: DependenciesOf, principal: PrincipalOf
 ) -> Response:
     """Returns a provider or one of its models; names of models may contain slashes."""
-    view = answers.model(await deps.jobs.providers(principal.tenant), model)
+    view = responses.model(await deps.jobs.providers(principal.tenant), model)
     if view is None:
         raise Problem(
             reason=errors.MODEL_NOT_FOUND, detail=f"There is no model {model!r}. GET /v1/models lists all models."

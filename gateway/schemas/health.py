@@ -8,7 +8,7 @@ ReadyStatus = Literal["ok", "unavailable"]
 
 
 class AliveView(View):
-    """The process answers requests."""
+    """The process responds to requests."""
 
     status: Literal["ok"]
     """Always `ok`."""

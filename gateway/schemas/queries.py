@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from gateway.schemas.jobs import Code, Stage, Status
-from gateway.schemas.requests import ONE_LINE, documented_pattern, refused
+from gateway.schemas.requests import SINGLE_LINE, documented_pattern, refused
 
 _TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -33,7 +33,7 @@ def _plain(text: str) -> str:
     return text
 
 
-_Text = Annotated[str, AfterValidator(_plain), documented_pattern(ONE_LINE)]
+_Text = Annotated[str, AfterValidator(_plain), documented_pattern(SINGLE_LINE)]
 _Key = Annotated[_Text, StringConstraints(min_length=1, max_length=40)]
 _Value = Annotated[_Text, StringConstraints(max_length=500)]
 _Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]

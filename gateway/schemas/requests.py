@@ -48,7 +48,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _one_line(text: str) -> str:
+def _single_line(text: str) -> str:
     if any(character in text for character in "\t\n\r"):
         raise refused("Must be one line.")
     return text
@@ -104,9 +104,9 @@ def documented_pattern(pattern: str) -> Any:
 
 WHOLE = BeforeValidator(_whole)
 #: Text that `strict_json` accepts: one line, and several lines.
-ONE_LINE = r"^[^\x00-\x1f\x7f]*$"
+SINGLE_LINE = r"^[^\x00-\x1f\x7f]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
-_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_one_line), documented_pattern(ONE_LINE)]
+_Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_single_line), documented_pattern(SINGLE_LINE)]
 _Provider = Annotated[_Line, StringConstraints(max_length=100)]
 _Key = Annotated[_Line, StringConstraints(max_length=40)]
 _Value = Annotated[str, StringConstraints(max_length=500), documented_pattern(LINES)]
@@ -147,7 +147,7 @@ class InputImage(Body):
     """Media type, such as `image/png`; null: detected from the data."""
 
     @model_validator(mode="after")
-    def _has_one_source(self) -> Self:
+    def _has_single_source(self) -> Self:
         if (self.url is None) == (self.data is None):
             raise refused("Give either url or data.")
         return self

@@ -29,12 +29,12 @@ class StreamTimeouts:
     #: First pause before a stream of job-service is reopened; it grows up to fivefold while that fails.
     reopen: float = 1.0
     #: Longest wait for the provider's response to a cancellation, after the job is final.
-    patience: float = 30.0
+    cancel_outcome: float = 30.0
     #: Longest time that a client may take to receive one event.
     send: float = 30.0
     #: Longest time to hold a request to the OpenAI paths; its clients give up after ten minutes and should get a
     #: response before.
-    held: float = 580.0
+    openai_request: float = 580.0
 
 
 async def follow(
@@ -42,18 +42,18 @@ async def follow(
 ) -> AsyncGenerator[Change, None]:
     """Yields the changes of a job that was just read as `seen`: those after a sequence, or from now on for None.
 
-    For None the first change is the current state. Ends after the final state, or up to `timeouts.patience` later
+    For None the first change is the current state. Ends after the final state, or up to `timeouts.cancel_outcome` later
     while the provider's response to a cancellation is pending; also when the job is deleted. Raises `ServiceError`.
 
     Waits through any outage of job-service: a browser that is disconnected and gets 503 when it reconnects never tries
     again by itself.
     """
-    position, last, silent_since, failures = after, seen, None, 0
+    position, last, disconnected_since, failures = after, seen, None, 0
     while True:
         try:
             async with aclosing(cast("Any", jobs.watch(seen.tenant, seen.id, after=position))) as changes:
                 async for change in changes:
-                    silent_since, failures = None, 0
+                    disconnected_since, failures = None, 0
                     if isinstance(change, job_pb2.Job):
                         position, last = change.sequence, change
                         _add_request(change, seen)
@@ -64,9 +64,9 @@ async def follow(
             if not is_unavailable(error):
                 raise
             failures += 1
-        silent_since = silent_since or time.monotonic()
+        disconnected_since = disconnected_since or time.monotonic()
         is_complete = position is not None and position >= max(seen.sequence, last.sequence)
-        is_over = _is_settled(last) or time.monotonic() - silent_since > timeouts.patience
+        is_over = _is_settled(last) or time.monotonic() - disconnected_since > timeouts.cancel_outcome
         if is_complete and is_final(last) and is_over:
             return
         # Random pauses, so that thousands of streams do not reach a restarted job-service at the same time.

@@ -1,6 +1,6 @@
 """Calotype's contracts: messages and services by version, names of streams and of settings.
 
-Everybody may import this package; it imports none of Calotype's other packages.
+Every package may import this one; it imports none of Calotype's other packages.
 """
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""Who may publish and read what on the message broker: one user per service, and one for operators.
+"""Users of the message broker and the subjects that they may publish and read: one per service, one for operators.
 
-Part of the contract, beside `streams`: what is not listed is refused. The broker of `calotype up` is configured from
-this table, and a test compares deploy/k8s with it.
+Part of the contract, like `streams`: subjects that are not listed are refused. The broker of `calotype up` is
+configured from this table, and a test compares deploy/k8s with it.
 
 Each worker has an account of its own, into which the subjects that it may publish to are imported. Permissions alone
-would not do: a server checks no permission of the subject that it is told to answer to, and an answer that is sent to
-`$JS.API.STREAM.DELETE...` deletes. In a worker's account, answers reach nobody but that worker.
+are not enough: a server checks no permission for a request's reply subject, and a response that is sent to
+`$JS.API.STREAM.DELETE...` deletes a stream. In a worker's account, responses reach only that worker.
 """
 
 from collections.abc import Iterable
@@ -23,19 +23,23 @@ STREAMS_ACCOUNT, SYSTEM_ACCOUNT = "CALOTYPE", "$SYS"
 class User:
     """A user of the broker, and the subjects that it may publish and subscribe to; wildcards are the broker's."""
 
+    #: Name of the user.
     name: str
+    #: Account of the broker that it belongs to.
     account: str
+    #: Subjects that it may publish to; all others are refused.
     publish: tuple[str, ...]
+    #: Subjects that it may subscribe to; all others are refused.
     subscribe: tuple[str, ...]
 
 
-def has_many_answers(subject: str) -> bool:
-    """Whether a request on the subject is answered with messages, rather than once or never."""
+def has_streamed_response(subject: str) -> bool:
+    """Returns whether a request on the subject has many messages as its response, rather than one or none."""
     return subject.startswith(f"{_API}.CONSUMER.MSG.NEXT.")
 
 
 def inbox_prefix(user: str) -> str:
-    """What subjects begin with on which the broker answers a user; each user may subscribe to its own alone."""
+    """Returns the prefix of the subjects of the broker's responses to a user, who may subscribe only to these."""
     return f"_INBOX_{user}"
 
 
@@ -43,35 +47,36 @@ def _inboxes(user: str) -> str:
     return f"{inbox_prefix(user)}.>"
 
 
-def _reads(stream: str, durable: str) -> tuple[str, str]:
-    """Fetch from a consumer that is there, and acknowledge."""
+def _read_subjects(stream: str, durable: str) -> tuple[str, str]:
+    """Returns the subjects for fetching from an existing consumer and acknowledging."""
     return f"{_API}.CONSUMER.MSG.NEXT.{stream}.{durable}", f"$JS.ACK.{stream}.{durable}.>"
 
 
 def _worker(name: str, publishes: Iterable[str], consumers: Iterable[Consumer]) -> User:
-    """A service that states facts and is woken; it creates, changes and deletes nothing."""
-    reads = (subject for one in consumers for subject in _reads(one["stream"], one["durable"]))
-    return User(name=name, account=name.upper(), publish=(*publishes, *reads), subscribe=(_inboxes(name),))
+    """Returns a worker that publishes facts and gets wake-ups; it declares, changes and deletes nothing."""
+    pairs = ((consumer["stream"], consumer["durable"]) for consumer in consumers)
+    read_subjects = (subject for stream, durable in pairs for subject in _read_subjects(stream, durable))
+    return User(name=name, account=name.upper(), publish=(*publishes, *read_subjects), subscribe=(_inboxes(name),))
 
 
-def _declares() -> tuple[str, ...]:
-    """Make streams and consumers, and look at them."""
+def _declaration_subjects() -> tuple[str, ...]:
+    """Returns the subjects for declaring streams and consumers and reading their state."""
     verbs = ("INFO", "CREATE", "UPDATE")
     facts: Consumer = {
         "stream": streams.FACTS["name"], "durable": streams.FACTS_CONSUMER, "subject": "calotype.fact.>"
     }  # fmt: skip
     return (
-        *(f"{_API}.STREAM.{verb}.{one['name']}" for one in streams.STREAMS for verb in verbs),
+        *(f"{_API}.STREAM.{verb}.{stream['name']}" for stream in streams.STREAMS for verb in verbs),
         *(
-            f"{_API}.CONSUMER.{verb}.{one['stream']}.{one['durable']}"
-            for one in (facts, *streams.WAKE_CONSUMERS)
+            f"{_API}.CONSUMER.{verb}.{consumer['stream']}.{consumer['durable']}"
+            for consumer in (facts, *streams.WAKE_CONSUMERS)
             for verb in ("INFO", "DURABLE.CREATE")
         ),
     )
 
 
-def _keeps(stream: str) -> tuple[str, str]:
-    """Read and delete single messages: of what was put aside."""
+def _stored_message_subjects(stream: str) -> tuple[str, str]:
+    """Returns the subjects for reading and deleting single messages of a stream."""
     return f"{_API}.STREAM.MSG.GET.{stream}", f"{_API}.STREAM.MSG.DELETE.{stream}"
 
 
@@ -81,16 +86,16 @@ JOB = User(
     publish=(
         *streams.EVENTS["subjects"],
         *streams.WORK["subjects"],
-        # Those that were put aside are published again.
+        # Parked and dead facts are published again.
         *streams.FACTS["subjects"],
         streams.PARKED_FACT,
         streams.DEAD_FACT,
-        *_declares(),
-        *_reads(streams.FACTS["name"], streams.FACTS_CONSUMER),
-        # Facts that were acknowledged and are still there.
+        *_declaration_subjects(),
+        *_read_subjects(streams.FACTS["name"], streams.FACTS_CONSUMER),
+        # Deletes facts that are acknowledged and still stored.
         f"{_API}.STREAM.PURGE.{streams.FACTS['name']}",
-        *_keeps(streams.PARKED_FACTS["name"]),
-        *_keeps(streams.DEAD_LETTERS["name"]),
+        *_stored_message_subjects(streams.PARKED_FACTS["name"]),
+        *_stored_message_subjects(streams.DEAD_LETTERS["name"]),
     ),
     subscribe=(*streams.EVENTS["subjects"], "calotype.progress.*.*", _inboxes("job")),
 )
@@ -100,12 +105,12 @@ GENERATOR = _worker(
     [streams.GENERATOR_WAKE, streams.GENERATOR_SETTLE],
 )
 UPLOADER = _worker("uploader", [f"{streams.FACT_UPLOAD}.*"], [streams.UPLOADER_WAKE, streams.UPLOADER_DELETE])
-#: For people: whoever runs the installation may do everything.
+#: For the people who operate the installation: every subject.
 OPERATOR = User(name="operator", account=STREAMS_ACCOUNT, publish=(">",), subscribe=(">",))
 USERS = (JOB, OPERATOR, GENERATOR, UPLOADER)
 
 HEALTH_REQUEST, SETTINGS_REQUEST = "$SYS.REQ.SERVER.PING.HEALTHZ", "$SYS.REQ.SERVER.PING.VARZ"
-#: Of the embedded stack: asks how the server does, in an account without messages.
+#: Of the embedded stack: reads the state of the server, in an account without messages.
 MONITOR = User(
     name="monitor", account=SYSTEM_ACCOUNT, publish=(HEALTH_REQUEST, SETTINGS_REQUEST), subscribe=(_inboxes("monitor"),)
 )

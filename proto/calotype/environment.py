@@ -1,6 +1,6 @@
 """Names of all settings, without their prefix `CALOTYPE_`.
 
-A service reads the few that it needs and refuses to start with one that nobody knows: a typo is found at once.
+A service reads the settings that it needs, and does not start when any other `CALOTYPE_` variable is unknown.
 """
 
 SETTINGS = frozenset(

@@ -1,7 +1,7 @@
-"""Names of objects in the two buckets, which job-service, generator-service and uploader-service derive alike.
+"""Names of objects in the two buckets, as job-service, generator-service and uploader-service derive them.
 
 Staging, private: `<job_id>/<call_id>/<index>` for an image, `<job_id>/<call_id>/raw/<part>` for a response that was
-paid for and could not be read. Public: `jobs/<job_id>/<index>-<16 hex digits of the SHA-256>.<extension>`.
+paid for and is no readable image. Public: `jobs/<job_id>/<index>-<16 hex digits of the SHA-256>.<extension>`.
 """
 
 import re
@@ -14,32 +14,32 @@ _PUBLIC = re.compile(rf"{PUBLIC_ROOT}({_JOB_ID})/(.*)", re.DOTALL)
 
 
 def staged_folder(job_id: str) -> str:
-    """Prefix of every object that a job has in staging."""
+    """Returns the prefix of every object that a job has in staging."""
     return f"{job_id}/"
 
 
 def staged_call_folder(*, job_id: str, call_id: str) -> str:
-    """Prefix of every object that a provider call has in staging."""
+    """Returns the prefix of every object that a provider call has in staging."""
     return f"{staged_folder(job_id)}{call_id}/"
 
 
 def staged_name(*, job_id: str, call_id: str, index: int) -> str:
-    """Name of an image of a call in staging; `index` counts from 0 within the call."""
+    """Returns the name of an image of a call in staging; `index` counts from 0 within the call."""
     return f"{staged_call_folder(job_id=job_id, call_id=call_id)}{index}"
 
 
 def raw_folder(*, job_id: str, call_id: str) -> str:
-    """Prefix of the unread responses of a call in staging."""
+    """Returns the prefix of the unread responses of a call in staging."""
     return f"{staged_call_folder(job_id=job_id, call_id=call_id)}raw/"
 
 
 def public_folder(job_id: str) -> str:
-    """Prefix of every public object of a job."""
+    """Returns the prefix of every public object of a job."""
     return f"{PUBLIC_ROOT}{job_id}/"
 
 
 def public_name(*, job_id: str, index: int, sha256: str, content_type: str) -> str:
-    """Name of a public image; `index` counts from 0 within the job.
+    """Returns the name of a public image; `index` counts from 0 within the job.
 
     The digest is in the name, so an object of that name is a finished copy of the same image.
     """
@@ -47,30 +47,30 @@ def public_name(*, job_id: str, index: int, sha256: str, content_type: str) -> s
 
 
 def job_of_staged(name: str) -> str | None:
-    """The job that an object in staging belongs to; None for a name that Calotype does not give."""
+    """Returns the job of an object in staging; None for a name in another format."""
     return _job_of(_STAGED, name)
 
 
 def job_of_public(name: str) -> str | None:
-    """The job that a public object belongs to; None for a name that Calotype does not give."""
+    """Returns the job of a public object; None for a name in another format."""
     return _job_of(_PUBLIC, name)
 
 
 def is_staged_folder(prefix: str) -> bool:
-    """Whether a prefix is one job's folder in staging: neither the whole bucket nor a part of a name."""
+    """Returns whether a prefix is one job's folder in staging: neither the whole bucket nor a part of a name."""
     return _is_folder(_STAGED, prefix)
 
 
 def is_public_folder(prefix: str) -> bool:
-    """Whether a prefix is one job's public folder: neither the whole bucket nor a part of a name."""
+    """Returns whether a prefix is one job's public folder: neither the whole bucket nor a part of a name."""
     return _is_folder(_PUBLIC, prefix)
 
 
 def _job_of(pattern: re.Pattern[str], name: str) -> str | None:
-    found = pattern.fullmatch(name)
-    return found[1] if found and found[2] else None
+    match = pattern.fullmatch(name)
+    return match[1] if match and match[2] else None
 
 
 def _is_folder(pattern: re.Pattern[str], prefix: str) -> bool:
-    found = pattern.fullmatch(prefix)
-    return found is not None and not found[2]
+    match = pattern.fullmatch(prefix)
+    return match is not None and not match[2]

@@ -1,6 +1,6 @@
-"""What each method asks of its caller: a role, and for jobs the right to speak for their tenant.
+"""Access policy of each gRPC method: the role that it requires, and the tenants for which the caller may act.
 
-Part of the contract, beside the `.proto` files: a method that is not listed is for nobody.
+Part of the contract, like the `.proto` files: a call of a method that is not listed is refused.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,22 +9,22 @@ from google.protobuf.message import Message
 
 #: Submits jobs and reads them, for the tenants that it may name.
 CLIENT = "client"
-#: Claims jobs, buys pictures and stages them.
+#: Claims jobs, calls providers and stages images.
 GENERATOR = "generator"
-#: Claims uploads: the only one that publishes pictures.
+#: Claims uploads; the only role that publishes images.
 UPLOADER = "uploader"
-#: Runs the installation.
+#: Operates the installation.
 OPERATOR = "operator"
 ROLES = (CLIENT, GENERATOR, UPLOADER, OPERATOR)
-#: Roles of the version before, and what they stand for until the next one.
+#: Roles of the previous version, and the roles that they stand for until the next version.
 OLD_ROLES: Mapping[str, Collection[str]] = {"worker": (GENERATOR, UPLOADER)}
 #: Names of roles that an identity may have.
 ACCEPTED = (*ROLES, *OLD_ROLES)
 _WORKERS = frozenset({GENERATOR, UPLOADER})
 _ANY = None
 
-#: By service and method: the role that it needs, the roles of which one will do, or that any identity will.
-NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
+#: By service and method: the required role, a set of roles of which one is enough, or None for any identity.
+REQUIRED_ROLES: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     "calotype.job.v1.JobService": {
         "CreateJob": CLIENT,
         "GetJob": CLIENT,
@@ -58,56 +58,56 @@ NEEDED: Mapping[str, Mapping[str, str | Collection[str] | None]] = {
     "calotype.ops.v1.QueueService": {"GetQueue": OPERATOR, "ListProviderUse": OPERATOR, "GetAnyJob": OPERATOR},
     "calotype.ops.v1.TenantService": {"SetTenantLimits": OPERATOR, "ListSpend": OPERATOR},
 }
-#: Who may delete and compare the objects of a bucket: who owns it. One that is not named counts as staging.
+#: The role that may delete and compare the objects of a bucket. An unspecified bucket means staging.
 _OWNERS = {"BUCKET_UNSPECIFIED": GENERATOR, "BUCKET_STAGING": GENERATOR, "BUCKET_PUBLIC": UPLOADER}
-#: Answers with jobs of all tenants, and so is for those alone who may name them all.
-_OF_EVERY_TENANT = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
+#: Methods that return jobs of all tenants, for callers that may act for all of them.
+_ALL_TENANTS = frozenset({"/calotype.job.v1.JobService/ListFinalEvents"})
 
 
-#: What the name of a method begins with that changes nothing.
-_LOOKS = ("Get", "List", "Watch", "Take")
+#: Prefixes of the names of methods that change nothing.
+_READ_PREFIXES = ("Get", "List", "Watch", "Take")
 
 
 def changes(method: str) -> bool:
-    """Whether a call of `/package.Service/Method` is told to the audit: clients or operators change something."""
+    """Returns whether the audit log records each call of a method: clients or operators change something with it."""
     service, _, name = method.removeprefix("/").partition("/")
-    needed = NEEDED.get(service, {}).get(name) or ()
-    roles = {needed} if isinstance(needed, str) else set(needed)
-    return bool(roles & {CLIENT, OPERATOR}) and not name.startswith(_LOOKS)
+    required = REQUIRED_ROLES.get(service, {}).get(name) or ()
+    roles = {required} if isinstance(required, str) else set(required)
+    return bool(roles & {CLIENT, OPERATOR}) and not name.startswith(_READ_PREFIXES)
 
 
 def policy(
     method: str, request: Message | None, *, roles: Collection[str], tenants: Collection[str] | None
 ) -> str | None:
-    """Why a caller with these roles and tenants (None: every one) may not ask this of `/package.Service/Method`.
+    """Returns why a caller may not make this call of `/package.Service/Method`, as text; None when it may.
 
-    Without a request: what keeps the caller from this method, whatever the request says.
+    `tenants` None: the caller may act for every tenant. `request` None: only the method is checked.
     """
     roles = {role for known in roles for role in OLD_ROLES.get(known, (known,))}
     service, _, name = method.removeprefix("/").partition("/")
-    methods = NEEDED.get(service, {})
+    methods = REQUIRED_ROLES.get(service, {})
     if name not in methods:
-        return "no rule says who may call it."
-    needed = methods[name]
-    if needed is not None:
-        enough = (needed,) if isinstance(needed, str) else sorted(needed)
-        if not any(role in roles for role in enough):
-            return f"the role {' or '.join(enough)} is needed."
+        return "the method has no access rule."
+    required = methods[name]
+    if required is not None:
+        sufficient = (required,) if isinstance(required, str) else sorted(required)
+        if not any(role in roles for role in sufficient):
+            return f"the role {' or '.join(sufficient)} is required."
     if request is not None and "bucket" in request.DESCRIPTOR.fields_by_name and not _owns(request, roles):
-        return "the bucket is another role's."
+        return "the bucket belongs to another role."
     if tenants is None:
         return None
-    if method in _OF_EVERY_TENANT:
-        return "it tells of every tenant, and its tenants are a few."
+    if method in _ALL_TENANTS:
+        return "the method returns jobs of every tenant, and the caller may act for some tenants only."
     if request is None:
         return None
-    if _names_a_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
-        return "the tenant is none of its tenants."
+    if _has_tenant(request) and getattr(request, "tenant") not in tenants:  # noqa: B009 - not each request has it
+        return "the caller may not act for this tenant."
     return None
 
 
-def _names_a_tenant(request: Message) -> bool:
-    """One that may be left out is named by whoever sets it, even to nothing."""
+def _has_tenant(request: Message) -> bool:
+    """Returns whether the request names a tenant; an optional field counts once it is set, even to an empty text."""
     named = request.DESCRIPTOR.fields_by_name.get("tenant")
     return named is not None and (not named.has_presence or request.HasField("tenant"))
 

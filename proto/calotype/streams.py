@@ -1,6 +1,6 @@
 """Names on the message broker: streams, their subjects and their limits.
 
-job-service declares them all, and the consumers: no other service may (`broker_users`).
+job-service declares all streams and consumers; no other service may (`broker_users`).
 """
 
 from typing import Literal, TypedDict
@@ -13,33 +13,40 @@ WAKE_DELETE = "calotype.wake.delete"
 FACT_GENERATION = "calotype.fact.generation"
 FACT_UPLOAD = "calotype.fact.upload"
 
-#: The consumer by which job-service folds facts; its acknowledgements tell what has been folded.
+#: The consumer by which job-service applies facts; it acknowledges each applied fact.
 FACTS_CONSUMER = "job-facts"
 
-#: Facts that are put aside: for a while, and for good.
+#: Prefixes of subjects: facts that are tried again later, and facts that can never be applied.
 PARKED, DEAD = "calotype.parked", "calotype.dead"
 PARKED_FACT, DEAD_FACT = f"{PARKED}.fact", f"{DEAD}.fact"
 
 
 def event_subject(*, tenant: str, job_id: str) -> str:
-    """Subject of a job's stored events."""
+    """Returns the subject of a job's stored events."""
     return f"calotype.event.{tenant}.{job_id}"
 
 
 def progress_subject(*, tenant: str, job_id: str) -> str:
-    """Subject of a job's live progress; core NATS, never stored."""
+    """Returns the subject of a job's live progress: core NATS, never stored."""
     return f"calotype.progress.{tenant}.{job_id}"
 
 
 class Stream(TypedDict):
-    """A stream's declaration; ages and windows in seconds, sizes in bytes."""
+    """Declaration of a stream."""
 
+    #: Name of the stream.
     name: str
+    #: Subjects that it stores, with the broker's wildcards.
     subjects: tuple[str, ...]
+    #: `workqueue`: a message is deleted once it is acknowledged; `limits`: when a limit is reached.
     retention: Literal["workqueue", "limits"]
+    #: What a full stream does: `old` deletes the oldest message, `new` refuses the newest.
     discard: Literal["old", "new"]
+    #: Age at which a message is deleted; None for no limit.
     max_age_seconds: float | None
+    #: Size of the whole stream; None for no limit.
     max_bytes: int | None
+    #: Time for which a second message with the same id is ignored.
     duplicate_window_seconds: float
 
 
@@ -47,7 +54,7 @@ WORK: Stream = {
     "name": "CALOTYPE_WORK",
     "subjects": ("calotype.wake.*",),
     "retention": "workqueue",
-    # A wake-up is a hint with a poll behind it: losing the oldest loses nothing.
+    # A poll replaces a lost wake-up, so the oldest may be dropped.
     "discard": "old",
     "max_age_seconds": 600,
     "max_bytes": 64 * 1024 * 1024,
@@ -57,7 +64,7 @@ FACTS: Stream = {
     "name": "CALOTYPE_FACTS",
     "subjects": ("calotype.fact.*.*",),
     "retention": "workqueue",
-    # A fact waits for job-service however long that takes; a full stream refuses the newest, whose sender keeps it.
+    # Facts wait for job-service without a time limit; a full stream refuses the newest, and its sender retries.
     "discard": "new",
     "max_age_seconds": None,
     "max_bytes": 1024 * 1024 * 1024,
@@ -76,7 +83,7 @@ PARKED_FACTS: Stream = {
     "name": "CALOTYPE_PARKED",
     "subjects": ("calotype.parked.>",),
     "retention": "limits",
-    # They still count: one that finds no room stays among the facts.
+    # Parked facts are still to be applied: when this stream is full, a fact stays in the stream of facts.
     "discard": "new",
     "max_age_seconds": None,
     "max_bytes": 256 * 1024 * 1024,
@@ -95,10 +102,13 @@ STREAMS: tuple[Stream, ...] = (WORK, FACTS, EVENTS, PARKED_FACTS, DEAD_LETTERS)
 
 
 class Consumer(TypedDict):
-    """A durable consumer by which one of the workers is woken."""
+    """A durable consumer of a worker's wake-ups."""
 
+    #: Name of the stream.
     stream: str
+    #: Name of the consumer.
     durable: str
+    #: The only subject that it reads.
     subject: str
 
 

@@ -103,7 +103,9 @@ async def main(stop: asyncio.Event) -> None:
         )  # fmt: skip
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         served = [
-            OperationsService("generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}).served()
+            OperationsService(
+                "generator", ready, work=jobs, counters=lambda: {"bytes_held": memory.held}
+            ).grpc_service()
         ]
         await stack.enter_async_context(serve(settings.grpc_listen, served, ready=ready, security=own_security))
         register = partial(job_service.register, catalogue, ready=ready)
@@ -117,7 +119,7 @@ async def main(stop: asyncio.Event) -> None:
             empty=partial(folders.empty, emptied),
             is_folder=object_names.is_staged_folder,
         )
-        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, most=limit))
+        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, limit=limit))
         for loop in (emptier, sweeper):
             tasks.start(loop.run(stop), name=type(loop).__name__)
         tasks.start(settlements.work(stop, grace_seconds=1.0), name="settlements")

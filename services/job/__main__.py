@@ -75,11 +75,11 @@ async def main(stop: asyncio.Event) -> None:
         operations, dead_letters = OperationsService("job", ready), DeadLetterService(DeadLetters(broker, database))
         queue = QueueService(database, public_base_url=settings.public_base_url)
         for_operators = (operations, dead_letters, queue, TenantService(database))
-        for_clients = [service.served() for service in (clients, *for_operators)]
+        for_clients = [service.grpc_service() for service in (clients, *for_operators)]
         listen = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         await stack.enter_async_context(listen(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
-        await stack.enter_async_context(listen(settings.worker_listen, [workers.served()]))
+        await stack.enter_async_context(listen(settings.worker_listen, [workers.grpc_service()]))
         watch = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")
         for loop in (relay, consumer, ParkedFacts(broker), monitor, watchers, purger, own_security):

@@ -74,11 +74,11 @@ async def main(stop: asyncio.Event) -> None:
             wakeups=WakeUps(broker, DELETIONS),
             may_begin=lambda: not uploads.draining,
         )
-        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, most=limit))
+        sweeper = Sweeper(job_service, lambda after, limit: emptied.names(after=after, limit=limit))
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
         operations = OperationsService("uploader", ready, work=uploads)
         await stack.enter_async_context(
-            serve(settings.grpc_listen, [operations.served()], ready=ready, security=own_security)
+            serve(settings.grpc_listen, [operations.grpc_service()], ready=ready, security=own_security)
         )
         tasks.start(own_security.run(stop), name="identities")
         for loop in (emptier, sweeper):

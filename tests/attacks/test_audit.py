@@ -222,7 +222,7 @@ async def test_over_grpc_too_each_change_and_each_refusal_has_its_line(grpc_addr
 
 
 def test_no_method_that_changes_something_for_people_is_left_out() -> None:
-    told = {f"/{service}/{name}" for service, names in permissions.NEEDED.items() for name in names}
+    told = {f"/{service}/{name}" for service, names in permissions.REQUIRED_ROLES.items() for name in names}
 
     assert {method.rpartition("/")[2] for method in told if permissions.changes(method)} >= {
         "CreateJob",

@@ -11,7 +11,7 @@ import pytest
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal
 from gateway.http.connection import HttpConnection
-from gateway.http.connection_room import peer_of
+from gateway.http.connection_limits import peer_of
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 from tests.support.patience import PATIENCE

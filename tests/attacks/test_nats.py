@@ -17,7 +17,7 @@ from nats.errors import Error as NatsError
 from nats.js.api import StreamInfo
 
 from cli.stack.child import Child
-from cli.stack.probes import http_answer
+from cli.stack.probes import http_response
 from cli.stack.readiness import nats_ok
 from common.broker_settings import BrokerSettings
 from common.declarations import ConsumerSpec, StreamSpec
@@ -164,7 +164,7 @@ def test_the_broker_has_one_port_which_speaks_no_http(nats: Server) -> None:
     ]
 
     assert listening == [urlsplit(nats.url).port]
-    assert http_answer(f"http://127.0.0.1:{listening[0]}/varz", seconds=PATIENCE) is None
+    assert http_response(f"http://127.0.0.1:{listening[0]}/varz", seconds=PATIENCE) is None
 
 
 def test_passwords_are_in_a_file_that_its_owner_alone_reads_and_nowhere_else(nats: Server, tmp_path: Path) -> None:

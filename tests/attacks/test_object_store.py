@@ -14,7 +14,7 @@ import pytest
 
 from cli.doctor.bucket import examine
 from cli.doctor.findings import Level
-from cli.stack.object_store.connection import MOST_CONNECTIONS
+from cli.stack.object_store.connection import CONNECTION_LIMIT
 from tests.support.patience import PATIENCE
 from tests.support.servers import STORAGE_TOKENS, Server, new_buckets
 
@@ -444,7 +444,7 @@ def test_a_body_that_is_too_large_is_refused_and_leaves_nothing(target: Target) 
 def test_connections_that_do_nothing_keep_nobody_out(target: Target) -> None:
     address = urlsplit(target.url)
     with ExitStack() as stack:
-        for _ in range(MOST_CONNECTIONS + 50):
+        for _ in range(CONNECTION_LIMIT + 50):
             opened = socket.create_connection((address.hostname or "", address.port or 0), timeout=PATIENCE)
             stack.enter_context(opened)
 

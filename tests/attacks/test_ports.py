@@ -19,7 +19,7 @@ import httpx
 import psutil
 import psycopg2
 import pytest
-from calotype.permissions import NEEDED
+from calotype.permissions import REQUIRED_ROLES
 
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.every_call import CALLS
@@ -120,7 +120,9 @@ def refused_by_grpc(stack: Stack, name: str) -> None:
     options = [("grpc.enable_http_proxy", 0), ("grpc.default_authority", "evil.example")]
     with grpc.insecure_channel(f"127.0.0.1:{stack.ports[name]}", options=options) as channel:
         answers = {
-            method: status_of(channel, f"/{service}/{method}") for service in NEEDED for method in NEEDED[service]
+            method: status_of(channel, f"/{service}/{method}")
+            for service in REQUIRED_ROLES
+            for method in REQUIRED_ROLES[service]
         }
         health = status_of(channel, HEALTH)
 

@@ -39,7 +39,7 @@ async def services(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIter
         address = await stack.enter_async_context(job_service(database_url, nats_url))
         database = Database(database_url, application="test", pool_size=1)
         stack.push_async_callback(database.close)
-        served = QueueService(database, public_base_url="http://pictures.test/").served()
+        served = QueueService(database, public_base_url="http://pictures.test/").grpc_service()
         port = await stack.enter_async_context(serve("127.0.0.1:0", [served], ready=Readiness()))
         clients = await stack.enter_async_context(channel(address))
         operators = await stack.enter_async_context(channel(f"127.0.0.1:{port}"))

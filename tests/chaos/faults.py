@@ -80,7 +80,7 @@ class Faults:
         """One after the other, each once the one before works again; from one version to the other and back."""
         for victim in victims:
             self._stack.change_version(victim)
-            self._stack.ask_to_stop(victim)
+            self._stack.request_stop(victim)
             self._stack.wait_ready(victim)
 
     def _freeze(self, victims: Sequence[str]) -> None:

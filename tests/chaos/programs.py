@@ -46,7 +46,7 @@ class Services:
 
 def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
     """PostgreSQL, NATS, object storage and the paid providers, with their data in the folder."""
-    taken = {name: ports.take(name) for name in ("postgres", "nats", "storage", "provider")}
+    taken = {name: ports.assign(name) for name in ("postgres", "nats", "storage", "provider")}
     books = folder / "books.jsonl"
     postgres.prepare(folder / "postgres")
     truth, admin_url = postgres.program(folder / "postgres", log=log_of(folder, "postgres"), port=taken["postgres"])
@@ -67,7 +67,7 @@ def servers(folder: Path, ports: Ports, *, seed: int) -> Servers:
     return Servers(
         programs={"paid": paid, "postgres": truth, "nats": broker, "storage": objects},
         ports=taken,
-        links={name: ports.take(f"link to {name}") for name in taken},
+        links={name: ports.assign(f"link to {name}") for name in taken},
         admin_url=admin_url,
         nats_url=nats_url,
         storage_url=storage_url,
@@ -84,7 +84,7 @@ def services_over_links(
     folder: Path, ports: Ports, reached: Servers, *, database_url: str, providers: Path, replicas: Mapping[str, int]
 ) -> Services:
     """All services, each of which reaches servers and others by links."""
-    http = f"127.0.0.1:{ports.take('http')}"
+    http = f"127.0.0.1:{ports.assign('http')}"
     wiring = services.Wiring(
         # The token of each is its name.
         tokens={name: name for name in ("gateway", "generator", "uploader")},
@@ -118,7 +118,7 @@ def services_over_links(
     to_job, addresses = _links_to_job(assembled.programs["job"], ports)
     to_servers = [Route(link=name, port=reached.links[name], to=port) for name, port in reached.ports.items()]
     tuning = {f"CALOTYPE_{name}": value for name, value in TUNING.items()} | {"PAID_API_KEY": KEY}
-    control = ports.take("control")
+    control = ports.assign("control")
     return Services(
         programs={
             f"{name}-{number}": _told(program, addresses, tuning)
@@ -151,7 +151,7 @@ def _links_to_job(replicas: Sequence[Program], ports: Ports) -> tuple[list[Route
     for client, server in (("JOB_ADDRESS", "GRPC_LISTEN"), ("WORKER_ADDRESS", "WORKER_LISTEN")):
         listens = [program.environment[f"CALOTYPE_{server}"] for program in replicas]
         found = [
-            Route(link="job", port=ports.take(f"link to {listen}"), to=int(listen.rpartition(":")[2]))
+            Route(link="job", port=ports.assign(f"link to {listen}"), to=int(listen.rpartition(":")[2]))
             for listen in listens
         ]
         addresses[f"CALOTYPE_{client}"] = "ipv4:" + ",".join(f"127.0.0.1:{route.port}" for route in found)

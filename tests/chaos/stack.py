@@ -131,10 +131,10 @@ class ChaosStack:
                 child = self._children[name]
                 child.program, self._other_versions[name] = other, child.program
 
-    def ask_to_stop(self, name: str) -> None:
+    def request_stop(self, name: str) -> None:
         """Let it end in an orderly way, and wait for that; it is started again."""
         child, pid = self._children[name], self.pid(name)
-        child.ask_to_stop()
+        child.request_stop()
         deadline = time.monotonic() + PATIENCE
         while child.is_alive and child.pid == pid and time.monotonic() < deadline:
             self._stop.wait(0.05)
@@ -212,7 +212,7 @@ class ChaosStack:
         ):
             chosen = [self._children[name] for kind in children for name in self.names(kind)]
             for child in chosen:
-                child.ask_to_stop()
+                child.request_stop()
             for child in chosen:
                 child.stop(8.0)
         for lease in self._leases.values():

@@ -16,7 +16,7 @@ from google.protobuf.message_factory import GetMessageClass
 from common.errors import ServiceError
 from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel, stream
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from tests.support.identities import door_for, entry, write
 from tests.support.patience import PATIENCE
@@ -64,10 +64,10 @@ class Hollow:
     def __init__(self) -> None:
         self.reached: list[str] = []
 
-    def served(self) -> list[Served]:
+    def served(self) -> list[GrpcService]:
         """Every service of the contracts."""
         return [
-            Served(
+            GrpcService(
                 name=service.full_name,
                 add=getattr(module, f"add_{service.name}Servicer_to_server"),
                 servicer=self._servicer(service, getattr(module, f"{service.name}Servicer")),
@@ -224,7 +224,7 @@ async def test_a_bucket_is_its_owners_alone(address: str, hollow: Hollow, method
 
 
 def test_the_table_has_a_row_for_each_method_and_no_other() -> None:
-    rows = {f"{service}.{name}" for service, methods in permissions.NEEDED.items() for name in methods}
+    rows = {f"{service}.{name}" for service, methods in permissions.REQUIRED_ROLES.items() for name in methods}
 
     assert rows == {method.full_name for method in methods()}
 
@@ -242,7 +242,7 @@ async def test_a_method_without_a_rule_is_for_nobody(door: ServerSecurity, tmp_p
         )
         server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("calotype.New", {"GetJob": handler})])
 
-    served = Served(name="calotype.New", add=add, servicer=Service())
+    served = GrpcService(name="calotype.New", add=add, servicer=Service())
     async with (
         serve("127.0.0.1:0", [served], ready=Readiness(), security=door) as port,
         channel(f"127.0.0.1:{port}", settings=ClientSettings(grpc_token="operator")) as opened,
@@ -250,7 +250,7 @@ async def test_a_method_without_a_rule_is_for_nobody(door: ServerSecurity, tmp_p
         method = opened.unary_unary(
             "/calotype.New/GetJob", request_serializer=job_service_pb2.GetJobRequest.SerializeToString
         )
-        with pytest.raises(ServiceError, match="no rule") as refused:
+        with pytest.raises(ServiceError, match="no access rule") as refused:
             await call(method, job_service_pb2.GetJobRequest(), timeout=PATIENCE)
 
     assert refused.value.status is grpc.StatusCode.PERMISSION_DENIED

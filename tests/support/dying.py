@@ -193,7 +193,7 @@ class _Inline:
 
     desk: JobDesk
     moments: Moments
-    most_bytes: int = 1 << 20
+    max_message_bytes: int = 1 << 20
 
     async def run(self, work: Callable[[Any], T], **_: Any) -> T:
         return self.desk.run(work)

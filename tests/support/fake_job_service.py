@@ -14,7 +14,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
 from common.errors import ServiceError
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from common.ids import new_uuid7, prefixed
 
@@ -94,9 +94,9 @@ class FakeJobService(job_service_pb2_grpc.JobServiceServicer):
         """The last request of a kind."""
         return next(one for one in reversed(self.asked) if isinstance(one, kind))
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=self
         )
 
@@ -258,5 +258,5 @@ async def serving(fake: FakeJobService, listen: str = "127.0.0.1:0", *, ok: bool
     ready = Readiness()
     ready.set("database", ok)
     largest = 48 * 1024 * 1024
-    async with serve(listen, [fake.served()], ready=ready, max_request_bytes=largest, grace_seconds=0) as port:
+    async with serve(listen, [fake.grpc_service()], ready=ready, max_request_bytes=largest, grace_seconds=0) as port:
         yield f"127.0.0.1:{port}"

@@ -77,7 +77,7 @@ class Ending:
 class Recorder:
     """Takes facts as bytes."""
 
-    most_bytes = 1024 * 1024
+    max_message_bytes = 1024 * 1024
 
     def __init__(self) -> None:
         self.facts: list[bytes] = []

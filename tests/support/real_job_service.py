@@ -24,7 +24,7 @@ async def job_service(
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         jobs = JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/")
-        served = [jobs.served(), TenantService(database).served()]
+        served = [jobs.grpc_service(), TenantService(database).grpc_service()]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
         async with serve(listen, served, ready=Readiness(), security=door) as port:
             yield f"127.0.0.1:{port}"

@@ -132,7 +132,7 @@ async def worker_service(database_url: str, broker: JetStream) -> AsyncIterator[
     database = Database(database_url, application="test", pool_size=4)
     with desk_at(database_url, StageTimeouts(lease_seconds=LONG_LEASE)) as jobs:
         service = WatchedWorkerService(database, OutboxRelay(database, broker), jobs)
-        async with serve("127.0.0.1:0", [service.served()], ready=Readiness(), grace_seconds=0) as port:
+        async with serve("127.0.0.1:0", [service.grpc_service()], ready=Readiness(), grace_seconds=0) as port:
             service.address = f"127.0.0.1:{port}"
             yield service
     await database.close()

@@ -12,7 +12,7 @@ import uvicorn
 
 from cli.stack.object_store import access
 from cli.stack.object_store.api import ObjectStoreApi
-from cli.stack.object_store.connection import IDLE_SECONDS, MOST_CONNECTIONS, HttpConnection
+from cli.stack.object_store.connection import CONNECTION_LIMIT, IDLE_SECONDS, HttpConnection
 from cli.stack.object_store.emulator_import import import_objects
 from cli.stack.object_store.store import Store
 
@@ -58,7 +58,7 @@ async def _serve(api: ObjectStoreApi, host: str, port: int) -> None:
         access_log=False,
         server_header=False,
         proxy_headers=False,
-        backlog=MOST_CONNECTIONS,
+        backlog=CONNECTION_LIMIT,
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=10,
     )

@@ -123,13 +123,13 @@ class ObjectStoreApi:
             if response.file is not None:
                 response.file.close()
 
-    async def _send_file(self, file: BinaryIO, left: int, send: Send) -> None:
+    async def _send_file(self, file: BinaryIO, remaining: int, send: Send) -> None:
         loop = asyncio.get_running_loop()
-        while left > 0:
-            chunk = await loop.run_in_executor(self._threads, file.read, min(_CHUNK_BYTES, left))
+        while remaining > 0:
+            chunk = await loop.run_in_executor(self._threads, file.read, min(_CHUNK_BYTES, remaining))
             if not chunk:
                 raise OSError("A file is shorter than its object.")
-            left -= len(chunk)
+            remaining -= len(chunk)
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
 
 

@@ -6,7 +6,7 @@ import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 #: Open connections. With more, the connection that was idle for the longest is closed; the new one when none is idle.
-MOST_CONNECTIONS = 400
+CONNECTION_LIMIT = 400
 #: Seconds that a connection may be idle.
 IDLE_SECONDS = 300
 #: Seconds in which a whole request must arrive, and seconds in which the client must read something of a response.
@@ -29,7 +29,7 @@ class HttpConnection(H11Protocol):
         super().connection_made(transport)
         self._idle_since = self.loop.time()
         self._expect_request()
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > CONNECTION_LIMIT:
             idle = [
                 other
                 for other in self.connections

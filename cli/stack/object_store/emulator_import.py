@@ -28,50 +28,50 @@ def import_objects(store: Store, folder: Path, buckets: Collection[str]) -> int:
     """Imports all objects of these buckets; returns their number. Raises `OSError`."""
     count = 0
     for bucket in buckets:
-        left = folder / bucket
-        if left.is_symlink() or not left.is_dir():
+        source = folder / bucket
+        if source.is_symlink() or not source.is_dir():
             continue
-        files = _files(left)
+        files = _files(source)
         while batch := list(islice(files, _BATCH)):
-            store.adopt([(file, _object(bucket, left, file)) for file in batch if _has_name(left, file)])
+            store.adopt([(file, _object(bucket, source, file)) for file in batch if _has_name(source, file)])
             for file in batch:
                 file.unlink()
                 file.with_name(file.name + _BESIDE).unlink(missing_ok=True)
             count += len(batch)
-        shutil.rmtree(left)
+        shutil.rmtree(source)
         (folder / f"{bucket}{_OF_BUCKET}").unlink(missing_ok=True)
     return count
 
 
-def _files(left: Path) -> Iterator[Path]:
+def _files(source: Path) -> Iterator[Path]:
     """Yields files with the bytes of objects; links are ignored."""
-    for above, _, files in os.walk(left):
+    for above, _, files in os.walk(source):
         for name in files:
             file = Path(above) / name
             if file.is_file() and not file.is_symlink() and not name.endswith(_BESIDE):
                 yield file
 
 
-def _has_name(left: Path, file: Path) -> bool:
+def _has_name(source: Path, file: Path) -> bool:
     try:
-        names.valid_name(_name(left, file))
+        names.valid_name(_name(source, file))
     except names.InvalidName:
         return False
     return True
 
 
-def _name(left: Path, file: Path) -> str:
-    return file.relative_to(left).as_posix()
+def _name(source: Path, file: Path) -> str:
+    return file.relative_to(source).as_posix()
 
 
-def _object(bucket: str, left: Path, file: Path) -> StoredObject:
+def _object(bucket: str, source: Path, file: Path) -> StoredObject:
     attributes = _attributes(file)
     md5, crc32c = attributes.get("Md5Hash"), attributes.get("Crc32c")
     if not md5 or not crc32c:
         md5, crc32c = _digests(file)
     return StoredObject(
         bucket=bucket,
-        name=_name(left, file),
+        name=_name(source, file),
         content="",
         size=file.stat().st_size,
         md5=md5,

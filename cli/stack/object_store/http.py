@@ -91,15 +91,15 @@ class HttpRequest:
 
     async def chunks(self, limit: int = LARGEST_OBJECT) -> AsyncIterator[bytes]:
         """Yields the body in chunks. Raises `ApiError` above `limit` bytes, `ClientGone` when the connection ends."""
-        left = limit
+        remaining = limit
         more = True
         while more:
             message = await self._receive()
             if message["type"] != "http.request":
                 raise ClientGone
             chunk = message.get("body", b"")
-            left -= len(chunk)
-            if left < 0:
+            remaining -= len(chunk)
+            if remaining < 0:
                 raise ApiError(413, f"The body is longer than {limit} bytes.")
             if chunk:
                 yield chunk

@@ -10,7 +10,7 @@ from cli.stack.object_store.http import HttpRequest, Response
 from cli.stack.object_store.index import StoredObject
 
 #: Content types that a browser may display; it saves all others.
-_SHOWN = frozenset({"image/png", "image/jpeg", "image/webp"})
+_INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
 _RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})")
 _PRINTABLE = "".join(map(chr, range(0x20, 0x7F)))
 
@@ -41,7 +41,7 @@ def _headers(stored: StoredObject, *, is_public: bool) -> dict[str, str]:
     cache_control = (stored.cache_control or "no-cache") if is_public else "private, no-store"
     return {
         "Content-Type": stored.content_type,
-        "Content-Disposition": "inline" if media_type in _SHOWN else "attachment",
+        "Content-Disposition": "inline" if media_type in _INLINE_TYPES else "attachment",
         "Cache-Control": cache_control,
         # Other sites may show a public object, but their scripts cannot read its bytes.
         "Cross-Origin-Resource-Policy": "cross-origin" if is_public else "same-origin",

@@ -39,10 +39,10 @@ class Multipart:
                 boundary.encode("latin-1"),
                 {
                     "on_part_begin": self._begin,
-                    "on_header_field": self._take_header,
-                    "on_header_value": self._take_value,
+                    "on_header_field": self._append_header,
+                    "on_header_value": self._append_value,
                     "on_header_end": self._end_header,
-                    "on_part_data": self._take,
+                    "on_part_data": self._append_data,
                     "on_end": self._end,
                 },
             )
@@ -69,12 +69,12 @@ class Multipart:
     def _begin(self) -> None:
         self._parts += 1
 
-    def _take_header(self, data: bytes, start: int, end: int) -> None:
+    def _append_header(self, data: bytes, start: int, end: int) -> None:
         self._header += data[start:end]
         if len(self._header) > LARGEST_HEADER:
             raise ApiError(400, "A header of a part is too long.")
 
-    def _take_value(self, data: bytes, start: int, end: int) -> None:
+    def _append_value(self, data: bytes, start: int, end: int) -> None:
         self._value += data[start:end]
         if len(self._value) > LARGEST_HEADER:
             raise ApiError(400, "A header of a part is too long.")
@@ -85,7 +85,7 @@ class Multipart:
             self._content_type = self._value.strip()
         self._header, self._value = b"", b""
 
-    def _take(self, data: bytes, start: int, end: int) -> None:
+    def _append_data(self, data: bytes, start: int, end: int) -> None:
         if self._parts == 1:
             self._json += data[start:end]
         else:

@@ -4,8 +4,8 @@
         job = jobs.create("a harbour at dawn")
         job = jobs.wait(job.id, timeout=300)
 
-With `token="..."` the client says who it is; with `credentials=grpc.ssl_channel_credentials(...)` it does so over TLS.
-Requests and answers are the messages of `calotype.job.v1`; every no is a `CalotypeError`.
+`token="..."` identifies the client; `credentials=grpc.ssl_channel_credentials(...)` turns TLS on. Requests and
+responses are the messages of `calotype.job.v1`; every error of the service is a `CalotypeError`.
 """
 
 from calotype.client.aio import AsyncJobClient

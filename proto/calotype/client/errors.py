@@ -1,4 +1,4 @@
-"""What a service says no with, as Python errors: one class per thing that a caller does about it."""
+"""Errors of the service as Python exceptions: one class for each way in which callers react."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -13,11 +13,12 @@ _DETAILS = "grpc-status-details-bin"
 
 
 class CalotypeError(Exception):
-    """A request that was not done, or of which it is not known whether it was.
+    """A call that failed, or whose outcome is unknown.
 
-    `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of a gRPC status when the service itself
-    said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `attempts` is how often the
-    service was asked.
+    `status` is the gRPC status. `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of the
+    status when the service sent none. `retry_after_seconds` is the wait that the service requested; None when it
+    requested none. `fields` maps each invalid field to what is wrong with it. `attempts` is the number of attempts that
+    were made.
     """
 
     def __init__(
@@ -38,49 +39,52 @@ class CalotypeError(Exception):
         self.attempts = attempts
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Pickled by hand: by itself an exception is made anew without its keyword arguments.
-        told = ("status", "reason", "retry_after_seconds", "fields", "attempts")
-        return partial(type(self), **{name: getattr(self, name) for name in told}), self.args
+        # Exceptions are unpickled without their keyword arguments by default.
+        names = ("status", "reason", "retry_after_seconds", "fields", "attempts")
+        return partial(type(self), **{name: getattr(self, name) for name in names}), self.args
 
 
 class InvalidRequest(CalotypeError):
-    """The request can never be done as it is; `fields` says why."""
+    """The request is invalid, and so is any repetition; `fields` says why."""
 
 
 class IdempotencyKeyReused(InvalidRequest):
-    """The key was used for another request."""
+    """The idempotency key was used for another request."""
 
 
 class JobNotFound(CalotypeError):
-    """There is no such job, or it is another tenant's."""
+    """The job does not exist or belongs to another tenant."""
 
 
 class JobDeleted(CalotypeError):
-    """The key's job was deleted; no new one is made."""
+    """The job of the idempotency key was deleted; no new one is created."""
 
 
 class WrongState(CalotypeError):
-    """The job is in a state, or at a sequence, in which this cannot be done; `get` returns it as it is now."""
+    """The job's status or sequence does not allow the request; `get` returns the current job."""
 
 
 class ConsentRequired(WrongState):
-    """A retry might pay twice, and nobody said that this is fine."""
+    """A retry may be charged twice, and the caller has not consented to that."""
 
 
 class BudgetExhausted(CalotypeError):
-    """The tenant's budget does not cover it; `retry_after_seconds` is how long until the next day or month begins."""
+    """The tenant's budget does not cover the job.
+
+    `retry_after_seconds` lasts until the next day or month begins; None when no later one will cover it either.
+    """
 
 
 class NotAllowed(CalotypeError):
-    """The caller is unknown, or may not do this."""
+    """The caller's credential is missing, unknown or does not allow the request."""
 
 
 class Unavailable(CalotypeError):
-    """The service is away or takes no more now; the request may be sent again, under its own key."""
+    """The service is unavailable or overloaded; the request may be sent again, with the same idempotency key."""
 
 
 class DeadlineExceeded(CalotypeError, TimeoutError):
-    """No answer within the time that was given; it is not known what became of the request."""
+    """No response within the time limit; whether the call was executed is unknown."""
 
 
 _BY_REASON: Mapping[str, type[CalotypeError]] = {
@@ -89,7 +93,7 @@ _BY_REASON: Mapping[str, type[CalotypeError]] = {
     "CONSENT_REQUIRED": ConsentRequired,
     "BUDGET_EXHAUSTED": BudgetExhausted,
     "SEQUENCE_CHANGED": WrongState,
-    # Not the service's word but gRPC's own: a message is too large, and so it will be again.
+    # Sent by gRPC itself: a message is too large, so a repetition is useless.
     "RESOURCE_EXHAUSTED": CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
@@ -100,28 +104,28 @@ _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.UNAUTHENTICATED: NotAllowed,
     grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
     grpc.StatusCode.UNAVAILABLE: Unavailable,
-    # So a gRPC server that stops ends the calls that it has taken and not begun.
+    # A gRPC server that stops ends accepted calls that it has not begun with this status.
     grpc.StatusCode.CANCELLED: Unavailable,
     grpc.StatusCode.RESOURCE_EXHAUSTED: Unavailable,
     grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
 }
 
 
-def read(error: Any, *, attempts: int = 1) -> CalotypeError:
-    """The error that the service meant by a failed call (`grpc.RpcError` of either kind of channel)."""
+def from_rpc_error(error: Any, *, attempts: int = 1) -> CalotypeError:
+    """Returns the error of a failed call, from a `grpc.RpcError` of either kind of channel."""
     status: grpc.StatusCode = error.code()
-    told, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+    details, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
     retry, bad = error_details_pb2.RetryInfo(), error_details_pb2.BadRequest()
-    # Details that are none say nothing; the status is left.
+    # Malformed details are ignored; the status code remains.
     with suppress(DecodeError):
-        told.ParseFromString(_details(error.trailing_metadata()))
-        for packed in told.details:
-            for one in (info, retry, bad):
-                packed.Unpack(one)
+        details.ParseFromString(_details(error.trailing_metadata()))
+        for packed in details.details:
+            for detail in (info, retry, bad):
+                packed.Unpack(detail)
     reason = info.reason or status.name
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
     return kind(
-        told.message or f"The service answered {status.name}.",
+        details.message or f"The service returned {status.name}.",
         status=status,
         reason=reason,
         retry_after_seconds=retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9 or None,
@@ -135,4 +139,4 @@ def _details(metadata: Any) -> bytes:
 
 
 def _fields(violations: Sequence[error_details_pb2.BadRequest.FieldViolation]) -> dict[str, str]:
-    return {one.field: one.description for one in violations}
+    return {violation.field: violation.description for violation in violations}

@@ -6,9 +6,9 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from calotype.client import calling
-from calotype.client.errors import JobNotFound, read
-from calotype.client.following import STREAM_SECONDS, Following, Update
+from calotype.client import call_policy
+from calotype.client.errors import JobNotFound, from_rpc_error
+from calotype.client.watch_state import STREAM_SECONDS, Update, WatchState
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
@@ -16,10 +16,11 @@ T = TypeVar("T")
 
 
 class JobClient:
-    """Jobs of one tenant. May be shared by threads; every method raises `CalotypeError`.
+    """Client for the jobs of one tenant. Threads may share it; every method raises `CalotypeError`.
 
-    `target` is `host:port` or a channel of your own, which stays yours to close. `credentials` are for TLS; without
-    them the connection is in the clear. What may come twice is asked again while the service is away.
+    `target` is `host:port`, or an open channel, which the client does not close. `token` is the bearer token of the
+    caller's identity; None for none. `credentials` None: no TLS. A call that may run twice is made up to 4 times while
+    the service is unavailable; each attempt has 10 seconds, and 1 more per MiB of the request.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class JobClient:
     ) -> None:
         self._channel = _open(target, credentials) if isinstance(target, str) else target
         self._is_own = isinstance(target, str)
-        self._identity = calling.RequestIdentity(tenant=tenant, token=token)
+        self._identity = call_policy.RequestIdentity(tenant=tenant, token=token)
         self._stub = job_service_pb2_grpc.JobServiceStub(self._channel)
 
     def __enter__(self) -> Self:
@@ -42,40 +43,49 @@ class JobClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Closes the connection, except an open channel that was passed in."""
         if self._is_own:
             self._channel.close()
 
     def create(self, request: job_pb2.JobRequest | str, *, idempotency_key: str | None = None) -> job_pb2.Job:
-        """Submit a job. With a key of your own it is one job however often, from wherever, you ask for it."""
-        asked = job_service_pb2.CreateJobRequest(
+        """Creates a job; returns it without waiting for its images.
+
+        `request` may be a prompt. Calls with the same `idempotency_key` return the same job; None: a new key, which
+        only the attempts of this call share. Raises `InvalidRequest`, `IdempotencyKeyReused`, `JobDeleted`,
+        `BudgetExhausted`, and `Unavailable` also for a quota that is used up.
+        """
+        message = job_service_pb2.CreateJobRequest(
             tenant=self._identity.tenant,
-            idempotency_key=idempotency_key or calling.new_key(),
-            request=calling.wanted(request),
+            idempotency_key=idempotency_key or call_policy.new_key(),
+            request=call_policy.job_request(request),
         )
-        return self._ask(self._stub.CreateJob, asked).job
+        return self._call(self._stub.CreateJob, message).job
 
     def get(self, job_id: str) -> job_pb2.Job:
-        """A job as it is now."""
-        asked = job_service_pb2.GetJobRequest(tenant=self._identity.tenant, job_id=job_id)
-        return self._ask(self._stub.GetJob, asked).job
+        """Returns the current job. Raises `JobNotFound`."""
+        request = job_service_pb2.GetJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        return self._call(self._stub.GetJob, request).job
 
     def jobs(self, filters: job_service_pb2.ListJobsRequest | None = None) -> Iterator[job_pb2.Job]:
-        """All jobs that pass the filters, newest first; pages are fetched as they are needed."""
-        asked = job_service_pb2.ListJobsRequest()
-        asked.MergeFrom(filters or job_service_pb2.ListJobsRequest())
-        asked.tenant = self._identity.tenant
+        """Yields all jobs that pass the filters, newest first; fetches pages as they are needed.
+
+        `filters` None: all jobs of the tenant. Its `tenant` is ignored; `page_size` is the number of jobs of one fetch.
+        Raises `InvalidRequest`.
+        """
+        request = job_service_pb2.ListJobsRequest()
+        request.MergeFrom(filters or job_service_pb2.ListJobsRequest())
+        request.tenant = self._identity.tenant
         while True:
-            page = self._ask(self._stub.ListJobs, asked)
+            page = self._call(self._stub.ListJobs, request)
             yield from page.jobs
             if not page.next_page_token:
                 return
-            asked.page_token = page.next_page_token
+            request.page_token = page.next_page_token
 
     def cancel(self, job_id: str) -> job_pb2.Job:
-        """End a job. Raises `WrongState` when it has ended otherwise."""
-        asked = job_service_pb2.CancelJobRequest(tenant=self._identity.tenant, job_id=job_id)
-        return self._ask(self._stub.CancelJob, asked).job
+        """Cancels a job; returns it. Raises `JobNotFound`, and `WrongState` for a completed or failed job."""
+        request = job_service_pb2.CancelJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        return self._call(self._stub.CancelJob, request).job
 
     def retry(
         self,
@@ -85,81 +95,92 @@ class JobClient:
         expected_sequence: int | None = None,
         idempotency_key: str | None = None,
     ) -> job_pb2.Job:
-        """Put a failed job back. Raises `WrongState`, or `ConsentRequired` unless it `may_charge_again`."""
-        asked = job_service_pb2.RetryJobRequest(
+        """Retries a failed job; returns it.
+
+        `may_charge_again` consents to paying again for images whose call has an unknown outcome. `expected_sequence`
+        None: any; `idempotency_key` None: a new key. Raises `JobNotFound`, `WrongState` unless the job is failed and at
+        this sequence, `ConsentRequired`, `IdempotencyKeyReused`, `BudgetExhausted`, and `Unavailable` also for a quota
+        that is used up.
+        """
+        request = job_service_pb2.RetryJobRequest(
             tenant=self._identity.tenant,
             job_id=job_id,
-            idempotency_key=idempotency_key or calling.new_key(),
+            idempotency_key=idempotency_key or call_policy.new_key(),
             on_ambiguous=job_pb2.ON_AMBIGUOUS_RETRY if may_charge_again else job_pb2.ON_AMBIGUOUS_UNSPECIFIED,
             expected_sequence=expected_sequence,
         )
-        return self._ask(self._stub.RetryJob, asked).job
+        return self._call(self._stub.RetryJob, request).job
 
     def delete(self, job_id: str) -> None:
-        """Delete a final job with its pictures. Raises `WrongState` unless it is final."""
-        asked = job_service_pb2.DeleteJobRequest(tenant=self._identity.tenant, job_id=job_id)
+        """Deletes a final job with its images. Raises `JobNotFound`, and `WrongState` unless it is final."""
+        request = job_service_pb2.DeleteJobRequest(tenant=self._identity.tenant, job_id=job_id)
         try:
-            self._ask(self._stub.DeleteJob, asked)
+            self._call(self._stub.DeleteJob, request)
         except JobNotFound as error:
-            # A repeated request whose first answer was lost finds it done.
+            # A repeated request finds the job deleted when the response to the first one was lost.
             if error.attempts == 1:
                 raise
 
     def attempts(self, job_id: str) -> list[job_pb2.Attempt]:
-        """Every claim of a job with its provider calls, oldest first."""
-        asked = job_service_pb2.ListAttemptsRequest(tenant=self._identity.tenant, job_id=job_id)
-        return [*self._ask(self._stub.ListAttempts, asked).attempts]
+        """Returns every claim of a job with its provider calls, oldest first. Raises `JobNotFound`."""
+        request = job_service_pb2.ListAttemptsRequest(tenant=self._identity.tenant, job_id=job_id)
+        return [*self._call(self._stub.ListAttempts, request).attempts]
 
     def providers(self) -> list[provider_pb2.Provider]:
-        """The catalogue, by name."""
-        return [*self._ask(self._stub.ListProviders, job_service_pb2.ListProvidersRequest()).providers]
+        """Returns all offered providers, sorted by name, including those that the tenant may not use."""
+        return [*self._call(self._stub.ListProviders, job_service_pb2.ListProvidersRequest()).providers]
 
     def watch(self, job_id: str, *, after: int | None = None, timeout: float | None = None) -> Iterator[Update]:
-        """Every change of a job, each once and in order, and signs of progress; ends after the final change.
+        """Yields every change of a job, each once and in order, and its progress; ends after the final change.
 
-        A service that goes away is waited for, and nothing is missed by that. `after` is the last sequence that is
-        known already. Raises `DeadlineExceeded` after `timeout` seconds.
+        Waits through outages of the service and misses no change. `after` is the last sequence that the caller knows;
+        None: the current job comes first. `timeout` is in seconds; None for no limit. Raises `JobNotFound`, and
+        `DeadlineExceeded` after `timeout`.
         """
-        following = Following(self._identity.tenant, job_id, after=after, timeout=timeout)
+        state = WatchState(self._identity.tenant, job_id, after=after, timeout=timeout)
         metadata = self._identity.metadata
         while True:
-            seconds = following.seconds(STREAM_SECONDS)
-            stream = self._stub.WatchJob(following.stream_request(), timeout=seconds, metadata=metadata)
+            seconds = state.call_timeout(STREAM_SECONDS)
+            stream = self._stub.WatchJob(state.stream_request(), timeout=seconds, metadata=metadata)
             try:
                 for response in stream:
-                    yield following.take(response)
-                if not following.is_over:
-                    # A service that stops ends its streams early, and one that has nothing to tell ends them at once.
-                    seconds = following.seconds(calling.CALL_SECONDS)
-                    now = self._stub.GetJob(following.job_request(), timeout=seconds, metadata=metadata)
-                    following.compare(now.job)
+                    yield state.on_response(response)
+                if not state.is_complete:
+                    # A service that stops ends its streams early; one without a further change ends them at once.
+                    seconds = state.call_timeout(call_policy.CALL_SECONDS)
+                    now = self._stub.GetJob(state.job_request(), timeout=seconds, metadata=metadata)
+                    state.on_current_job(now.job)
             except grpc.RpcError as error:
-                following.bear(error)
+                state.on_error(error)
             finally:
                 stream.cancel()
-            if following.is_over:
+            if state.is_complete:
                 return
-            time.sleep(following.pause())
+            time.sleep(state.pause())
 
     def wait(self, job_id: str, *, timeout: float | None = None) -> job_pb2.Job:
-        """The job once it is final. Raises `DeadlineExceeded` after `timeout` seconds; the job goes on."""
+        """Returns the job once it is final, in whatever status.
+
+        `timeout` is in seconds; None for no limit. Raises `JobNotFound`, and `DeadlineExceeded` after `timeout`; the
+        job continues.
+        """
         job, request = job_pb2.Job(), job_pb2.JobRequest()
         for update in self.watch(job_id, timeout=timeout):
             if isinstance(update, job_pb2.Job):
                 job = update
-                # It is told once, as it never changes.
+                # The request never changes; the stream has it once.
                 request = job.request if job.HasField("request") else request
         job.request.CopyFrom(request)
         return job
 
-    def _ask(self, method: Callable[..., T], request: Any) -> T:
-        """Ask, and again while the service is away."""
-        for attempt, pause in enumerate([*calling.pauses(), None], start=1):
+    def _call(self, method: Callable[..., T], request: Any) -> T:
+        """Makes a call, and repeats it while the service is unavailable."""
+        for attempt, pause in enumerate([*call_policy.pauses(), None], start=1):
             try:
-                return method(request, timeout=calling.seconds_for(request), metadata=self._identity.metadata)
+                return method(request, timeout=call_policy.seconds_for(request), metadata=self._identity.metadata)
             except grpc.RpcError as error:
-                refusal = read(error, attempts=attempt)
-                if pause is None or not calling.may_repeat(refusal):
+                refusal = from_rpc_error(error, attempts=attempt)
+                if pause is None or not call_policy.may_repeat(refusal):
                     raise refusal from error
             time.sleep(max(pause, refusal.retry_after_seconds or 0.0))
         raise AssertionError("the last attempt returns or raises")
@@ -167,5 +188,5 @@ class JobClient:
 
 def _open(address: str, credentials: grpc.ChannelCredentials | None) -> grpc.Channel:
     if credentials is None:
-        return grpc.insecure_channel(address, options=calling.CHANNEL_OPTIONS)
-    return grpc.secure_channel(address, credentials, options=calling.CHANNEL_OPTIONS)
+        return grpc.insecure_channel(address, options=call_policy.CHANNEL_OPTIONS)
+    return grpc.secure_channel(address, credentials, options=call_policy.CHANNEL_OPTIONS)

@@ -14,7 +14,7 @@ from calotype.job.v1 import job_pb2, job_service_pb2
 from common.cloud_events import headers
 from common.jetstream import FAILURES, JetStream
 from common.logs import event
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Call, Job, StagedImage
 from services.generator.domain.provider_results import (
     Acceptance,
@@ -134,7 +134,7 @@ class NatsFacts:
             event(_LOG, logging.DEBUG, "progress.lost", job_id=job.id, reason=type(error).__name__)
 
     async def _publish(self, kind: str, fact: fact_pb2.Fact, *, about: str) -> None:
-        if fact.ByteSize() > self._broker.most_bytes - ROOM_FOR_HEADERS:
+        if fact.ByteSize() > self._broker.max_message_bytes - ROOM_FOR_HEADERS:
             event(_LOG, logging.ERROR, "fact.cut", kind=kind, about=about, bytes=fact.ByteSize())
             _shorten(fact)
         await self._broker.publish(
@@ -149,7 +149,7 @@ def _shorten(message: Any) -> None:
     """Cuts all texts of a message and removes operation states; the ledger needs only the rest."""
     for field, value in message.ListFields():
         if field.name in ("message", "revised_prompt"):
-            setattr(message, field.name, foreign_text.clean(value, SHORTENED_TEXT_BYTES))
+            setattr(message, field.name, untrusted_text.clean(value, SHORTENED_TEXT_BYTES))
         elif field.name == "operation_state":
             message.ClearField(field.name)
         elif field.message_type is not None:
@@ -178,7 +178,7 @@ def call_outcome(outcome: Outcome) -> fact_pb2.CallOutcome:
     message = fact_pb2.CallOutcome(
         call_id=outcome.call_id,
         phase=job_pb2.CallPhase.Value(f"CALL_PHASE_{outcome.phase.upper()}"),
-        operation_id=outcome.operation_id if foreign_text.is_name(outcome.operation_id) else "",
+        operation_id=outcome.operation_id if untrusted_text.is_name(outcome.operation_id) else "",
         cost_micros=outcome.cost_micros,
         is_over=outcome.is_over,
         call_token=outcome.token,

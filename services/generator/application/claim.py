@@ -52,7 +52,7 @@ class Claim:
     @property
     def finish_at(self) -> float:
         """The job's own deadline, on the monotonic clock."""
-        return inf if self.job.finish_seconds is None else self.slot.given_at + self.job.finish_seconds
+        return inf if self.job.finish_seconds is None else self.slot.received_at + self.job.finish_seconds
 
     def seconds_left(self, limit: float) -> float:
         """Returns the timeout in seconds for an action: `limit` or the claim's remaining time, but 0.1 or more."""

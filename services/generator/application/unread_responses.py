@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from common.logs import event
 from services.generator.application.raw_results import RawResults
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Call
 from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
 from services.generator.ports import ImageProvider, ImageReader
@@ -41,7 +41,7 @@ class UnreadResponses:
             return None
         if error.reason == "UNCLASSIFIED" or self._reader.may_hold_images(body):
             self._kept.add(call.id)
-            name = await self._raw.keep(provider, call, PART, foreign_text.without_secrets(body))
+            name = await self._raw.keep(provider, call, PART, untrusted_text.without_secrets(body))
             if name is not None:
                 error.vendor = replace(error.vendor, message=f"(kept as {name}) {error.vendor.message}")
         return None

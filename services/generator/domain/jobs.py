@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 
 
 class Phase(StrEnum):
@@ -148,7 +148,7 @@ class StagedImage:
         # The text may come from an image that an earlier version staged.
         if self.revised_prompt is not None:
             object.__setattr__(
-                self, "revised_prompt", foreign_text.clean(self.revised_prompt, foreign_text.REVISED_PROMPT)
+                self, "revised_prompt", untrusted_text.clean(self.revised_prompt, untrusted_text.REVISED_PROMPT)
             )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 
 
 class Acceptance(StrEnum):
@@ -35,9 +35,9 @@ class VendorError:
     body: bytes = field(default=b"", repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "code", foreign_text.clean(self.code, foreign_text.NAME))
-        object.__setattr__(self, "message", foreign_text.clean(self.message, foreign_text.MESSAGE))
-        object.__setattr__(self, "request_id", foreign_text.clean(self.request_id, foreign_text.NAME))
+        object.__setattr__(self, "code", untrusted_text.clean(self.code, untrusted_text.NAME))
+        object.__setattr__(self, "message", untrusted_text.clean(self.message, untrusted_text.MESSAGE))
+        object.__setattr__(self, "request_id", untrusted_text.clean(self.request_id, untrusted_text.NAME))
 
 
 @dataclass(kw_only=True, eq=False)
@@ -60,7 +60,7 @@ class StageError(Exception):
     deferred: bool = False
 
     def __post_init__(self) -> None:
-        self.message = foreign_text.clean(self.message, foreign_text.MESSAGE)
+        self.message = untrusted_text.clean(self.message, untrusted_text.MESSAGE)
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
@@ -126,7 +126,7 @@ class ImageSource:
     def __post_init__(self) -> None:
         if self.revised_prompt is not None:
             object.__setattr__(
-                self, "revised_prompt", foreign_text.clean(self.revised_prompt, foreign_text.REVISED_PROMPT)
+                self, "revised_prompt", untrusted_text.clean(self.revised_prompt, untrusted_text.REVISED_PROMPT)
             )
 
     @property

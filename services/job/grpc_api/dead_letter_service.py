@@ -8,7 +8,7 @@ from calotype.ops.v1 import dead_letter_service_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from common.consuming import DEAD_REASON, DEAD_SUBJECT, PARKED_REASON, PARKED_SUBJECT
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.jetstream import BrokerUnavailable, StoredMessage
 from services.job.dead_letters import DeadLetters
 from services.job.domain.refusals import Refusal, Violation
@@ -25,9 +25,9 @@ class DeadLetterService(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
     def __init__(self, letters: DeadLetters) -> None:
         self._letters = letters
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.ops.v1.DeadLetterService",
             add=dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server,
             servicer=self,

@@ -8,7 +8,7 @@ from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from sqlalchemy import Connection
 
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.postgres import Database
 from common.tracing import traceparent
 from services.job.application import queries, quotas, submission, user_actions
@@ -43,9 +43,9 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         self._watchers = watchers
         self._public_base_url = public_base_url
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.job.v1.JobService", add=job_service_pb2_grpc.add_JobServiceServicer_to_server, servicer=self
         )
 

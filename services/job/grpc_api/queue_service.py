@@ -5,7 +5,7 @@ from typing import Any
 from calotype.ops.v1 import queue_service_pb2, queue_service_pb2_grpc
 from sqlalchemy import Connection
 
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.postgres import Database
 from services.job.application import queries
 from services.job.grpc_api.status_codes import translate_errors
@@ -21,9 +21,9 @@ class QueueService(queue_service_pb2_grpc.QueueServiceServicer):
         self._database = database
         self._public_base_url = public_base_url
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.ops.v1.QueueService",
             add=queue_service_pb2_grpc.add_QueueServiceServicer_to_server,
             servicer=self,

@@ -4,7 +4,7 @@ from typing import Any
 
 from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.postgres import Database
 from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.spending import Allowance, Period, TenantSpending
@@ -25,9 +25,9 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.ops.v1.TenantService",
             add=tenant_service_pb2_grpc.add_TenantServiceServicer_to_server,
             servicer=self,

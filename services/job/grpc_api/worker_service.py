@@ -8,7 +8,7 @@ from uuid import UUID
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from sqlalchemy import Connection
 
-from common.grpc_server import Served
+from common.grpc_server import GrpcService
 from common.ids import parse, prefixed
 from common.postgres import Database
 from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
@@ -36,9 +36,9 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self._relay = relay
         self._limits = limits
 
-    def served(self) -> Served:
+    def grpc_service(self) -> GrpcService:
         """This service, as a server offers it."""
-        return Served(
+        return GrpcService(
             name="calotype.job.v1.WorkerService",
             add=worker_service_pb2_grpc.add_WorkerServiceServicer_to_server,
             servicer=self,

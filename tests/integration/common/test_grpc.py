@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind, StatusCode
 
 from common.errors import FieldViolation, ServiceError
-from common.grpc_client import call, channel, open_stream, read, stream
-from common.grpc_server import LIVE, Served, serve
+from common.grpc_client import call, channel, open_stream, read_stream, stream
+from common.grpc_server import LIVE, GrpcService, serve
 from common.health import Readiness
 from common.tracing import span
 from tests.support.patience import PATIENCE
@@ -105,7 +105,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> Spans:
 async def stub() -> AsyncIterator[Any]:
     """A client of a running server."""
     service = Service()
-    served = Served(
+    served = GrpcService(
         name="calotype.job.v1.JobService",
         add=job_service_pb2_grpc.add_JobServiceServicer_to_server,
         servicer=service,
@@ -151,7 +151,7 @@ async def open_watch(stub: Any, tenant: str, *, timeout: float = PATIENCE) -> An
 async def test_a_stream_is_open_once_it_is_taken_however_long_its_first_answer_is_in_coming(stub: Any) -> None:
     opened = await open_watch(stub, "quiet")
 
-    async with aclosing(read(opened)) as answers:
+    async with aclosing(read_stream(opened)) as answers:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(anext(answers), 0.1)
     assert opened.cancelled()

@@ -20,7 +20,7 @@ from grpc_status import rpc_status
 from common.errors import DOMAIN, DependencyUnavailable, ServiceError
 from common.grpc_access import ServerSecurity
 from common.grpc_client import ClientSettings, call, channel
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from tests.support.certificates import LOCAL, Authority, Leaf, dns, uri
 from tests.support.identities import door_for, entry, write
@@ -39,7 +39,7 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
 @asynccontextmanager
 async def served(door: ServerSecurity) -> AsyncIterator[str]:
     """Where a guarded service is."""
-    service = Served(
+    service = GrpcService(
         name="calotype.job.v1.JobService",
         add=job_service_pb2_grpc.add_JobServiceServicer_to_server,
         servicer=Service(),

@@ -77,11 +77,11 @@ async def test_a_broker_without_room_for_the_streams_takes_facts_once_there_is_s
 
 async def test_what_the_broker_never_takes_is_told_from_a_broker_that_is_away(nats: Server) -> None:
     async with broker_at(nats.url) as broker:
-        body, headers = b"x" * (broker.most_bytes - 100), {"ce-subject": "s" * 100}
+        body, headers = b"x" * (broker.max_message_bytes - 100), {"ce-subject": "s" * 100}
         with pytest.raises(MessageTooLarge):
             await broker.publish(streams.WAKE_GENERATE, body, message_id="1", headers=headers)
         # The library counts the body alone; the broker would close the connection.
-        fits = broker.most_bytes - len(f"NATS/1.0\r\nce-subject: {'s' * 100}\r\nNats-Msg-Id: 1\r\n\r\n")
+        fits = broker.max_message_bytes - len(f"NATS/1.0\r\nce-subject: {'s' * 100}\r\nNats-Msg-Id: 1\r\n\r\n")
         await broker.publish(streams.WAKE_GENERATE, b"x" * fits, message_id="1", headers=headers)
 
 

@@ -263,7 +263,7 @@ async def test_names_are_read_a_page_at_a_time_in_the_order_of_their_bytes(stagi
     for name in ("job_2/é", "job_2/z", "job_3/0"):
         await staging.put(name, PICTURE, content_type="image/png", metadata={})
     pages, after = [], ""
-    while page := await staging.names(after=after, most=2):
+    while page := await staging.names(after=after, limit=2):
         pages.append(page)
         after = page[-1]
 
@@ -274,7 +274,7 @@ async def test_a_page_of_names_begins_after_a_name_that_is_gone(staging: ObjectS
     await staging.delete(STAGED)
     await staging.put("job_2/0", PICTURE, content_type="image/png", metadata={})
 
-    assert await staging.names(after=STAGED, most=2) == ["job_2/0"]
+    assert await staging.names(after=STAGED, limit=2) == ["job_2/0"]
 
 
 async def test_an_operation_whose_time_is_over_asks_for_nothing_more(

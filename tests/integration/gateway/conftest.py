@@ -12,7 +12,7 @@ from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
 
 #: Streams as in production, but for what would make a test wait.
-QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
+QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, cancel_outcome=0.3)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def _caller(tenant: str, key: str) -> Principal:
 ACME, OTHER = _caller("acme", "acme-key"), _caller("other", "other-key")
 ALL = Keyring([ACME, OTHER])
 KEY, OTHERS_KEY = {"Authorization": "Bearer acme-key"}, {"Authorization": "Bearer other-key"}
-QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, patience=0.3)
+QUICK = StreamTimeouts(heartbeat=0.05, progress=3600.0, reopen=0.01, cancel_outcome=0.3)
 LAST_WORD = "the key or token is no longer valid"
 
 

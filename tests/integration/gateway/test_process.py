@@ -13,7 +13,7 @@ from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 
 from cli.stack.ports import free_port
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from gateway.auth.keys_file import RELOAD_SECONDS
 from gateway.job_service import job_client, operator_client
@@ -244,7 +244,7 @@ class TenantService(tenant_service_pb2_grpc.TenantServiceServicer):
 
 async def test_limits_are_sent_at_the_start_and_whenever_the_keys_file_changes(tmp_path: Path) -> None:
     tenants = TenantService()
-    served = Served(
+    served = GrpcService(
         name="calotype.ops.v1.TenantService",
         add=tenant_service_pb2_grpc.add_TenantServiceServicer_to_server,
         servicer=tenants,
@@ -252,7 +252,7 @@ async def test_limits_are_sent_at_the_start_and_whenever_the_keys_file_changes(t
     write_keys(tmp_path, "1", text="tenants: [{name: a, key_sha256: [], budget_micros_per_day: 5}]")
     async with (
         asyncio.timeout(PATIENCE),
-        serve("127.0.0.1:0", [FakeJobService().served(), served], ready=Readiness(), grace_seconds=0) as port,
+        serve("127.0.0.1:0", [FakeJobService().grpc_service(), served], ready=Readiness(), grace_seconds=0) as port,
         running(f"127.0.0.1:{port}", tmp_path, None),
     ):
         assert await tenants.budgets.get() == 5

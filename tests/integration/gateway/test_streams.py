@@ -154,7 +154,7 @@ async def test_a_stream_outlasts_an_outage_of_job_service(
     async with client.stream("GET", f"/v1/jobs/{job.id}/events") as answer:
         stream = events(answer)
         # Longer than anything else is waited for, and the client hears that it is not forgotten.
-        over = asyncio.get_running_loop().time() + 3 * parts.timeouts.patience
+        over = asyncio.get_running_loop().time() + 3 * parts.timeouts.cancel_outcome
         beats = 0
         while asyncio.get_running_loop().time() < over or beats <= 3:
             beats += (await anext(stream)).comment is not None
@@ -178,7 +178,7 @@ async def test_a_canceled_job_is_followed_until_the_provider_was_heard(service: 
     job = service.add()
     async with (
         serving(service) as address,
-        assembled(address, timeouts=StreamTimeouts(reopen=0.01, patience=PATIENCE)) as (app, parts),
+        assembled(address, timeouts=StreamTimeouts(reopen=0.01, cancel_outcome=PATIENCE)) as (app, parts),
         over_http(app, parts) as client,
         client.stream("GET", f"/v1/jobs/{job.id}/events") as answer,
     ):

@@ -14,7 +14,7 @@ from calotype.job.v1 import worker_service_pb2 as worker
 from common.emptying import Folder
 from common.errors import ServiceError
 from common.grpc_client import channel
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.grpc_job_service import GrpcJobService
@@ -85,7 +85,7 @@ def service() -> WorkerService:
 @pytest.fixture
 async def desk(service: WorkerService) -> AsyncIterator[GrpcJobService]:
     """The desk in front of it."""
-    served = Served(
+    served = GrpcService(
         name="calotype.job.v1.WorkerService",
         add=worker_service_pb2_grpc.add_WorkerServiceServicer_to_server,
         servicer=service,

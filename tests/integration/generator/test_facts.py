@@ -17,7 +17,7 @@ from common.declarations import ConsumerSpec
 from common.jetstream import BrokerUnavailable, JetStream
 from common.pulling import Subscription
 from services.generator.adapters.nats_facts import NatsFacts
-from services.generator.domain import failures, foreign_text
+from services.generator.domain import failures, untrusted_text
 from services.generator.domain.jobs import Phase
 from services.generator.domain.provider_results import (
     METADATA_REMOVED,
@@ -224,7 +224,7 @@ async def test_a_vendors_endless_words_are_cut_and_the_fact_is_told(broker: JetS
     assert {one.operation_id for one in told.calls} == {""}
     [first, *_], [call, *_] = told.images, told.calls
     passed_on = (first.revised_prompt, told.failure.message, call.error.code, call.error.message, call.error.request_id)
-    assert all(one.startswith("wörter\ufffd wör") and one.endswith(foreign_text.CUT) for one in passed_on)
+    assert all(one.startswith("wörter\ufffd wör") and one.endswith(untrusted_text.CUT) for one in passed_on)
 
 
 @pytest.fixture
@@ -255,7 +255,7 @@ async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_not
     await subscription.close()
 
     assert [one.staged.name for one in told[0].images_generated.images] == [image.name for image in images]
-    assert told[0].images_generated.images[9].revised_prompt.endswith(foreign_text.CUT)
+    assert told[0].images_generated.images[9].revised_prompt.endswith(untrusted_text.CUT)
     assert told[1].provider_call_accepted.operation_id == "op"
 
 

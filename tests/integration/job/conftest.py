@@ -77,8 +77,8 @@ async def api(desk: JobDesk, database_url: str, nats_url: str) -> AsyncIterator[
     async with broker_at(nats_url) as broker:
         relay, watchers = OutboxRelay(database, broker), Watchers(database, broker)
         served = [
-            JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").served(),
-            WorkerService(database, relay, StageTimeouts()).served(),
+            JobService(database, relay, watchers, public_base_url="http://pictures.test/bucket/").grpc_service(),
+            WorkerService(database, relay, StageTimeouts()).grpc_service(),
         ]
         loops = [asyncio.create_task(loop.run(stop)) for loop in (relay, watchers)]
         async with serve("127.0.0.1:0", served, ready=ready, max_request_bytes=48 * 1024 * 1024) as port:

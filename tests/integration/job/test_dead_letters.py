@@ -44,7 +44,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 @pytest.fixture
 async def service(broker: JetStream, database: Database) -> AsyncIterator[Any]:
     """The service over the wire."""
-    served = DeadLetterService(DeadLetters(broker, database)).served()
+    served = DeadLetterService(DeadLetters(broker, database)).grpc_service()
     async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
         yield dead_letter_service_pb2_grpc.DeadLetterServiceStub(opened)
 

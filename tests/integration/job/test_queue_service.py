@@ -22,7 +22,7 @@ from tests.support.patience import PATIENCE
 async def service(database_url: str) -> AsyncIterator[Any]:
     """The service over the wire."""
     database = Database(database_url, application="test", pool_size=1)
-    served = QueueService(database, public_base_url="http://pictures.test/").served()
+    served = QueueService(database, public_base_url="http://pictures.test/").grpc_service()
     async with serve("127.0.0.1:0", [served], ready=Readiness()) as port, channel(f"127.0.0.1:{port}") as opened:
         yield queue_service_pb2_grpc.QueueServiceStub(opened)
     await database.close()

@@ -150,7 +150,7 @@ async def test_names_are_listed_in_the_order_of_their_bytes_a_page_at_a_time(wor
     assert [one.name for one in await world.staging.find("a")] == [name for name in in_order if name.startswith("a")]
     assert [one.name for one in await world.staging.find("퟿")] == ["퟿"]
     assert await world.staging.names_between("a/", "a0") == ["a/b", "a/b/c"]
-    assert await world.staging.names(after="é", most=1) == ["퟿"]
+    assert await world.staging.names(after="é", limit=1) == ["퟿"]
 
 
 async def test_bytes_that_are_not_those_that_were_meant_make_no_object(world: World) -> None:

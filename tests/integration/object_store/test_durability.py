@@ -130,4 +130,4 @@ async def test_a_second_store_does_not_start_on_the_same_data(kept: Kept) -> Non
     with reaped(second.pid), pytest.raises(ChildError, match="locked"):
         await asyncio.to_thread(second.wait_ready, PATIENCE)
 
-    assert storage.answers(kept.url)
+    assert storage.storage_ok(kept.url)

@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 import pytest
-from calotype.client import AsyncJobClient, DeadlineExceeded, JobClient, calling
-from calotype.client.calling import RequestIdentity
+from calotype.client import AsyncJobClient, DeadlineExceeded, JobClient, call_policy
+from calotype.client.call_policy import RequestIdentity
 from calotype.job.v1 import job_pb2
 
 from cli.stack.ports import free_port
@@ -76,7 +76,7 @@ async def test_every_call_has_a_deadline(jobs: Any, service: Service) -> None:
     await jobs.delete(job.id)
 
     # gRPC rounds up what it sends, and some of it has passed when a call arrives: nobody knows how much.
-    assert calling.CALL_SECONDS == 10
+    assert call_policy.CALL_SECONDS == 10
     assert 100 < stream < 302
     assert 0 < service.seconds.pop("WatchJob") < 102
     assert len(service.seconds) == 8
@@ -86,13 +86,13 @@ async def test_every_call_has_a_deadline(jobs: Any, service: Service) -> None:
 async def test_pictures_get_the_time_that_a_slow_line_takes(
     jobs: Any, service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert calling.BODY_PACE == 1024 * 1024
+    assert call_policy.BODY_BYTES_PER_SECOND == 1024 * 1024
     # So slow that it shows, however long a busy machine takes to hear of the call.
-    monkeypatch.setattr(calling, "BODY_PACE", 8 * 1024 * 1024 / PATIENCE)
+    monkeypatch.setattr(call_policy, "BODY_BYTES_PER_SECOND", 8 * 1024 * 1024 / PATIENCE)
     picture = job_pb2.InputImage(data=bytes(8 * 1024 * 1024))
     await jobs.create(job_pb2.JobRequest(prompt="a harbour", input_images=[picture]))
 
-    assert calling.CALL_SECONDS + 1 < service.seconds["CreateJob"] < calling.CALL_SECONDS + PATIENCE + 2
+    assert call_policy.CALL_SECONDS + 1 < service.seconds["CreateJob"] < call_policy.CALL_SECONDS + PATIENCE + 2
 
 
 async def test_whoever_waits_outlasts_a_service_that_is_away(jobs: Any, service: Service) -> None:
@@ -118,7 +118,7 @@ async def test_whoever_waits_goes_on_when_streams_are_ended_early(jobs: Any, ser
 
 
 def test_a_name_is_asked_for_again_after_two_seconds_and_not_after_thirty() -> None:
-    assert dict(calling.CHANNEL_OPTIONS)["grpc.dns_min_time_between_resolutions_ms"] == 2_000
+    assert dict(call_policy.CHANNEL_OPTIONS)["grpc.dns_min_time_between_resolutions_ms"] == 2_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux answers at all of 127.0.0.0/8")
@@ -156,7 +156,7 @@ async def test_a_connection_that_died_silently_is_replaced(address: str, service
 
 async def test_the_time_to_wait_is_kept_when_nothing_answers(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # It is not the end of a single call that ends the waiting.
-    monkeypatch.setattr(calling, "CALL_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(call_policy, "CALL_SECONDS", 10 * PATIENCE)
     # Connections are taken, and nobody speaks on them.
     with socket.create_server(("127.0.0.1", 0)) as silent:
         async with client(kind, f"127.0.0.1:{silent.getsockname()[1]}") as jobs, asyncio.timeout(PATIENCE):

@@ -42,7 +42,7 @@ async def test_the_page_runs_as_it_stands(tmp_path: Path, capsys: pytest.Capture
     async with AsyncExitStack() as stack:
         inside = await stack.enter_async_context(serving(painter))
         port = await stack.enter_async_context(
-            serve("127.0.0.1:0", [painter.served()], ready=Readiness(), security=door)
+            serve("127.0.0.1:0", [painter.grpc_service()], ready=Readiness(), security=door)
         )
         here = {
             '"job:50051"': f'"{inside}"',

@@ -234,7 +234,7 @@ def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs:
     _, call = service.take("GetJob")
     call.terminate(None, (("grpc-status-details-bin", b"\xff\xff"),), grpc.StatusCode.NOT_FOUND, "")
 
-    with pytest.raises(JobNotFound, match=r"^The service answered NOT_FOUND\.$"):
+    with pytest.raises(JobNotFound, match=r"^The service returned NOT_FOUND\.$"):
         working.result(PATIENCE)
 
 
@@ -251,7 +251,7 @@ def test_a_transport_that_fails_says_nothing_of_its_addresses(service: Service, 
     _, call = service.take("GetJob")
     call.terminate(None, (), grpc.StatusCode.INTERNAL, "ipv4:10.0.0.7:1234 broke")
 
-    with pytest.raises(Exception, match=r"^The service answered INTERNAL\.$"):
+    with pytest.raises(Exception, match=r"^The service returned INTERNAL\.$"):
         working.result(PATIENCE)
 
 
@@ -259,11 +259,11 @@ def test_pages_are_fetched_as_they_are_needed(service: Service, jobs: JobClient)
     filters = Ask.ListJobsRequest(provider="flux", page_size=1)
     working = service.does(lambda: [job.id for job in jobs.jobs(filters)])
     tokens = []
-    for number, following in enumerate(["next", ""]):
+    for number, page_token in enumerate(["next", ""]):
         request, call = service.take("ListJobs")
         tokens.append(request.page_token)
         assert (request.tenant, request.provider) == ("acme", "flux")
-        ok(call, Ask.ListJobsResponse(jobs=[job_pb2.Job(id=f"job_{number}")], next_page_token=following))
+        ok(call, Ask.ListJobsResponse(jobs=[job_pb2.Job(id=f"job_{number}")], next_page_token=page_token))
 
     assert working.result(PATIENCE) == ["job_0", "job_1"]
     assert tokens == ["", "next"]
@@ -364,7 +364,7 @@ def test_waiting_has_an_end(service: Service, jobs: JobClient) -> None:
     call.send_response(Ask.WatchJobResponse(job=job_pb2.Job(sequence=3, status=job_pb2.STATUS_QUEUED)))
     call.terminate((), grpc.StatusCode.DEADLINE_EXCEEDED, "")
 
-    with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it goes on") as late:
+    with pytest.raises(DeadlineExceeded, match=r"job_1 was not final after 0 s; it continues") as late:
         working.result(PATIENCE)
     assert isinstance(late.value, TimeoutError)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pytest
 
 from common.emptying import PAGE, Emptier, Folder
-from common.folders import Trouble
+from common.folders import StorageFailure
 from common.object_store import StorageDenied, StorageUnavailable
 from tests.support.patience import PATIENCE
 
@@ -20,7 +20,7 @@ def folder(number: int) -> Folder:
 class World:
     """Folders that are due, a bucket in which some cannot be emptied, and what was told."""
 
-    def __init__(self, *due: Folder, troubles: dict[str, Trouble] | None = None) -> None:
+    def __init__(self, *due: Folder, troubles: dict[str, StorageFailure] | None = None) -> None:
         self.due = list(due)
         self.troubles = troubles or {}
         self.emptied: list[str] = []
@@ -37,7 +37,7 @@ class World:
         self.asked.set()
         return given
 
-    async def empty(self, prefixes: Sequence[str]) -> Mapping[str, int | Trouble]:
+    async def empty(self, prefixes: Sequence[str]) -> Mapping[str, int | StorageFailure]:
         """Empty them, or not."""
         self.emptied += [prefix for prefix in prefixes if prefix not in self.troubles]
         return {prefix: self.troubles.get(prefix, 2) for prefix in prefixes}
@@ -58,7 +58,7 @@ async def test_a_run_ends_when_nothing_is_due_any_more_and_everything_is_told() 
 
 
 @pytest.mark.parametrize("trouble", [StorageUnavailable("away"), StorageDenied("no")])
-async def test_a_folder_that_cannot_be_emptied_now_holds_up_no_other_and_is_not_told(trouble: Trouble) -> None:
+async def test_a_folder_that_cannot_be_emptied_now_holds_up_no_other_and_is_not_told(trouble: StorageFailure) -> None:
     world = World(*(folder(at) for at in range(PAGE + 3)), troubles={"job_1/": trouble})
     counts = await world.emptier().run_once()
 
@@ -67,7 +67,7 @@ async def test_a_folder_that_cannot_be_emptied_now_holds_up_no_other_and_is_not_
 
 
 @pytest.mark.parametrize("trouble", [StorageUnavailable("away"), StorageDenied("no")])
-async def test_while_the_store_is_away_no_more_is_claimed(trouble: Trouble) -> None:
+async def test_while_the_store_is_away_no_more_is_claimed(trouble: StorageFailure) -> None:
     due = [folder(at) for at in range(3 * PAGE)]
     world = World(*due, troubles={one.prefix: trouble for one in due})
     with pytest.raises(StorageUnavailable):

@@ -108,7 +108,7 @@ def test_a_failure_of_the_transport_tells_its_status_and_nothing_of_addresses() 
     read = from_rpc_error(bare)
 
     assert (read.status, read.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
-    assert (read.message, read.retry_after_seconds) == ("The service answered UNAVAILABLE.", None)
+    assert (read.message, read.retry_after_seconds) == ("The service returned UNAVAILABLE.", None)
     assert "10.1.2.3" not in str(read)
 
 

@@ -11,7 +11,7 @@ from calotype.job.v1 import job_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from common.grpc_client import channel
-from common.grpc_server import Served, serve
+from common.grpc_server import GrpcService, serve
 from common.health import Condition, Readiness
 from tests.support.patience import PATIENCE
 
@@ -95,7 +95,7 @@ class Watched:
 @asynccontextmanager
 async def asked(ready: Readiness, name: str) -> AsyncIterator[Watched]:
     """A server, and its health."""
-    served = Served(
+    served = GrpcService(
         name=SERVICE,
         add=job_service_pb2_grpc.add_JobServiceServicer_to_server,
         servicer=job_service_pb2_grpc.JobServiceServicer(),

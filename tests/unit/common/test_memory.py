@@ -117,7 +117,7 @@ async def parts(size: int, *, part: int = STEP // 4) -> AsyncIterator[bytes]:
 
 async def read(size: int, *, length: int | None = None) -> bytes:
     """Read a body that might be ten times as large."""
-    return await read_body(parts(size), length=length, most=10 * size, copies=3)
+    return await read_body(parts(size), length=length, limit=10 * size, copies=3)
 
 
 async def test_a_body_counts_as_what_it_has_come_to_until_it_is_given_back() -> None:
@@ -155,12 +155,12 @@ async def test_a_body_that_breaks_off_gives_back_what_it_had() -> None:
     memory = Memory(BOUND * STEP)
     with memory.share(until=time.monotonic() + PATIENCE):
         with pytest.raises(ConnectionError):
-            await read_body(broken(), length=None, most=4 * STEP, copies=3)
+            await read_body(broken(), length=None, limit=4 * STEP, copies=3)
         assert memory.held == 0
 
 
 async def test_a_body_is_cut_after_its_bound() -> None:
-    assert len(await read_body(parts(8 * STEP), length=None, most=2 * STEP, copies=1)) == 2 * STEP + STEP // 4
+    assert len(await read_body(parts(8 * STEP), length=None, limit=2 * STEP, copies=1)) == 2 * STEP + STEP // 4
 
 
 async def occupy(memory: Memory, *, seconds: float) -> None:

@@ -26,8 +26,12 @@ if _version_not_supported:
 
 
 class JobServiceStub:
-    """JobService owns jobs. Every request names the tenant; a job of another tenant is NOT_FOUND.
-    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue).
+    """JobService owns jobs. A request names its tenant; a job of another tenant is NOT_FOUND / JOB_NOT_FOUND.
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT with BadRequest, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL /
+    INTERNAL. Tenants are 1 to 64 letters, digits, `-` or `_`.
     """
 
     def __init__(self, channel):
@@ -94,90 +98,105 @@ class JobServiceStub:
 
 
 class JobServiceServicer:
-    """JobService owns jobs. Every request names the tenant; a job of another tenant is NOT_FOUND.
-    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue).
+    """JobService owns jobs. A request names its tenant; a job of another tenant is NOT_FOUND / JOB_NOT_FOUND.
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT with BadRequest, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL /
+    INTERNAL. Tenants are 1 to 64 letters, digits, `-` or `_`.
     """
 
     def CreateJob(self, request, context):
-        """CreateJob writes a job down and answers at once; no provider is called. The same key and fingerprint give the
-        same job (`replayed`), for a year; another body under the key is INVALID_ARGUMENT / IDEMPOTENCY_KEY_REUSED.
+        """CreateJob stores a job and returns it at once; it calls no provider. A repetition with the same key and fingerprint
+        returns the same job (`replayed`), for CALOTYPE_IDEMPOTENCY_RETENTION_DAYS (365).
+        INVALID_ARGUMENT / PROVIDER_NOT_FOUND, or IDEMPOTENCY_KEY_REUSED for another body under the key.
+        FAILED_PRECONDITION / JOB_DELETED when the key's job was deleted, or BUDGET_EXHAUSTED, with RetryInfo when a later
+        day or month will cover the price. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
+        UNAVAILABLE / SERVICE_UNAVAILABLE also while no generator offers a provider.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJob(self, request, context):
-        """GetJob returns a job as it is now. NOT_FOUND / JOB_NOT_FOUND.
+        """GetJob returns the current job. NOT_FOUND / JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListJobs(self, request, context):
-        """ListJobs returns a page of the tenant's jobs, newest first.
+        """ListJobs returns a page of the tenant's jobs, newest first. INVALID_ARGUMENT / INVALID_INPUT also for the page
+        token of another list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelJob(self, request, context):
-        """CancelJob ends a job that is not final; asking again of a canceled job is fine. A call under way is canceled at
-        the provider where that can be done; `provider_cancel` tells. FAILED_PRECONDITION / WRONG_STATE when already
-        completed or failed.
+        """CancelJob ends a job that is not final; a canceled job is returned unchanged. An open call is canceled at a
+        provider that supports it; `provider_cancel` has the result. NOT_FOUND / JOB_NOT_FOUND. FAILED_PRECONDITION /
+        WRONG_STATE when the job is completed or failed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryJob(self, request, context):
-        """RetryJob puts a failed job back: to the uploader when all its pictures are staged, else to the queue.
-        FAILED_PRECONDITION / WRONG_STATE, SEQUENCE_CHANGED or CONSENT_REQUIRED.
+        """RetryJob puts a failed job back: to an uploader when its upload failed or all its images are staged, else to the
+        queue. NOT_FOUND / JOB_NOT_FOUND. INVALID_ARGUMENT / IDEMPOTENCY_KEY_REUSED. ABORTED / SEQUENCE_CHANGED.
+        FAILED_PRECONDITION / WRONG_STATE unless failed, CONSENT_REQUIRED, or BUDGET_EXHAUSTED as in CreateJob.
+        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeleteJob(self, request, context):
-        """DeleteJob removes a final job's pictures, inputs and personal data; a tombstone and the ledger stay.
-        FAILED_PRECONDITION / WRONG_STATE unless final.
+        """DeleteJob deletes a final job's images, inputs and personal data; a tombstone and the ledger stay.
+        NOT_FOUND / JOB_NOT_FOUND, also when already deleted. FAILED_PRECONDITION / WRONG_STATE unless final.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListAttempts(self, request, context):
-        """ListAttempts returns every claim of a job with its provider calls, oldest first.
+        """ListAttempts returns every claim of a job with its provider calls, oldest first. NOT_FOUND / JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProviders(self, request, context):
-        """ListProviders returns what generators offer now. Empty until one has registered.
+        """ListProviders returns the providers that generators offer now. Empty until a generator has registered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListFinalEvents(self, request, context):
-        """ListFinalEvents returns final events (completed, failed, canceled, settled) since a time, oldest first, for
-        readers that must miss none even when every message was lost. One that was committed late comes late, and none ever
-        appears behind a reader that goes on by token. Of a deleted job, nothing personal is told.
+        """ListFinalEvents returns the final events of all tenants (completed, failed, canceled, settled) since a time, oldest
+        first, for readers that must not miss one when messages are lost. An event that was committed late comes late; no
+        event appears before the position of a page token. Events of a deleted job have no personal data.
+        PERMISSION_DENIED / PERMISSION_DENIED for a caller that may not act for every tenant.
+        INVALID_ARGUMENT / INVALID_INPUT for the page token of another list.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def TakeRequest(self, request, context):
-        """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count themselves.
-        RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when none is left.
+        """TakeRequest counts a request that changes no job against its tenant's rate; CreateJob and RetryJob count
+        themselves. RESOURCE_EXHAUSTED / QUOTA_EXCEEDED with RetryInfo when no request is left.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def WatchJob(self, request, context):
-        """WatchJob streams a job's changes in order, each exactly once per stream, and ends after the final one.
+        """WatchJob streams a job's changes in order, each once per stream, and ends after the final one. It ends earlier when
+        the server stops, the job is deleted or the reader is too slow; continue with `after_sequence`.
+        NOT_FOUND / JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -250,8 +269,12 @@ def add_JobServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class JobService:
-    """JobService owns jobs. Every request names the tenant; a job of another tenant is NOT_FOUND.
-    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue).
+    """JobService owns jobs. A request names its tenant; a job of another tenant is NOT_FOUND / JOB_NOT_FOUND.
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT with BadRequest, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL /
+    INTERNAL. Tenants are 1 to 64 letters, digits, `-` or `_`.
     """
 
     @staticmethod

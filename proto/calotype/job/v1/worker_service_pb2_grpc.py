@@ -26,8 +26,13 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """WorkerService hands out work and decides what a worker may do next. A worker asks here before it acts, and states
-    what happened as facts on NATS. Every write that moves a job is fenced by (job, claim number, lease token).
+    """WorkerService assigns work and decides what a worker may do next. A worker calls it before it acts, and publishes
+    what happened as facts on NATS. Every write that changes a job's state is fenced by (job, claim number, lease token).
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL / INTERNAL. Tokens
+    are UUIDs that the worker chooses.
     """
 
     def __init__(self, channel):
@@ -104,108 +109,123 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """WorkerService hands out work and decides what a worker may do next. A worker asks here before it acts, and states
-    what happened as facts on NATS. Every write that moves a job is fenced by (job, claim number, lease token).
+    """WorkerService assigns work and decides what a worker may do next. A worker calls it before it acts, and publishes
+    what happened as facts on NATS. Every write that changes a job's state is fenced by (job, claim number, lease token).
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL / INTERNAL. Tokens
+    are UUIDs that the worker chooses.
     """
 
     def RegisterProviders(self, request, context):
-        """RegisterProviders replaces what the worker offers; asked again every 30 seconds, as a provider that no worker told of
-        for a while is not offered any more. Where workers tell different things, the one that started last describes a
-        provider, and the strictest limits hold. Idempotent.
+        """RegisterProviders replaces the providers that the worker offers. Idempotent; repeat it every 30 seconds: a provider
+        that no worker has registered for 90 seconds is no longer offered. While no worker registers anything, the last
+        offers stay valid for one day. Where workers differ, the worker that started last describes a provider, with the
+        strictest limits, the highest price and the longest timeout of all workers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimJobs(self, request, context):
-        """ClaimJobs gives at most as many due jobs as lease tokens were sent. Asked again with the same tokens it gives the
-        same jobs, as long as their leases are held.
+        """ClaimJobs claims due jobs for a generator, at most one per lease token. A repetition with the same tokens returns
+        the same jobs while their leases are held, and renews the leases.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimUploads(self, request, context):
-        """ClaimUploads gives at most as many jobs in UPLOADING as lease tokens were sent; as ClaimJobs else.
+        """ClaimUploads claims jobs in UPLOADING for an uploader, at most one per lease token; repetitions as in ClaimJobs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimSettlements(self, request, context):
-        """ClaimSettlements gives open provider calls of final jobs, each to be canceled where it should be, and looked at once:
-        what has ended is told as a fact, what has not is postponed. Cancels come first, and no provider's calls hold up
-        another's.
+        """ClaimSettlements claims open provider calls of final jobs, at most 8 per provider and worker at once. The worker
+        cancels each call where requested, then polls it once: it publishes CallSettled for a call that has ended, and
+        calls PostponeSettlement for one that has not. Calls to cancel come first; providers take turns.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def PostponeSettlement(self, request, context):
-        """PostponeSettlement gives a call back after a look that ended nothing; job-service says when it is looked at again.
+        """PostponeSettlement releases a call that has not ended until its next poll, whose time job-service chooses. A call
+        that the token no longer holds is left unchanged, without an error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimDeletions(self, request, context):
-        """ClaimDeletions gives folders of objects to delete in the bucket that the worker owns, and takes note of those that
-        it has seen empty. A folder comes up again until it was seen empty after every possible writer was gone.
+        """ClaimDeletions claims folders of objects to delete in the worker's bucket, and records folders that the worker has
+        found empty. A folder becomes due again until it was found empty after every possible writer had ended.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ClaimSweep(self, request, context):
-        """ClaimSweep gives the next page of the worker's bucket to be compared with the database; to one worker at a time.
+        """ClaimSweep claims the next page of the worker's bucket for a comparison with the database; one worker at a time
+        holds a page, for 120 seconds.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReportSweep(self, request, context):
-        """ReportSweep says which objects are there. What nobody may need any more becomes a deletion; what should be there and
-        is not, an alarm.
+        """ReportSweep reports the object names of a claimed page. Objects that no job needs are scheduled for deletion;
+        missing objects raise an alarm. A page that the token no longer holds is ignored, without an error.
+        INVALID_ARGUMENT / INVALID_INPUT for unsorted names or more than `ClaimSweepResponse.most`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetJobInput(self, request, context):
-        """GetJobInput streams an input image that the caller brought as bytes, in chunks.
+        """GetJobInput streams an input image that the caller sent as bytes, in chunks. ABORTED / LEASE_LOST.
+        INVALID_ARGUMENT / INVALID_INPUT when the job has no bytes for this index.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def BeginProviderCall(self, request, context):
-        """BeginProviderCall writes a call down before its first byte leaves, and moves the job to GENERATING. What the worker
-        knows of earlier calls is settled first, in the same transaction. The request may leave only if less than half a
-        lease passed since it was asked. ABORTED / LEASE_LOST, FAILED_PRECONDITION / ALREADY_BOUGHT or CONSENT_REQUIRED,
-        RESOURCE_EXHAUSTED / PROVIDER_BUSY with RetryInfo: hand the job back with a deferred StageFailed.
+        """BeginProviderCall records a call before its first byte is sent, and moves the job to GENERATING. The worker's
+        report on earlier calls is written first, in the same transaction. The worker may send the call only within half of
+        the lease's duration from its request.
+        ABORTED / LEASE_LOST. NOT_FOUND / CALL_NOT_FOUND for an unknown `resend_call_id` or `follow_call_id`.
+        FAILED_PRECONDITION / ALREADY_BOUGHT, CONSENT_REQUIRED or BUDGET_EXHAUSTED.
+        INVALID_ARGUMENT / PROVIDER_NOT_FOUND, UNSUPPORTED or INVALID_INPUT.
+        RESOURCE_EXHAUSTED / PROVIDER_BUSY, with RetryInfo for `requests_per_minute`: publish a deferred StageFailed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RecordOperation(self, request, context):
-        """RecordOperation writes down the provider's operation id. No lease is asked for, as it only adds to the ledger, but
-        the call's token.
+        """RecordOperation records the provider's operation id. It requires the call's token and no lease, as it adds to the
+        ledger only. Idempotent. NOT_FOUND / CALL_NOT_FOUND. INVALID_ARGUMENT / INVALID_INPUT for an empty operation id or
+        a wrong token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RenewLeases(self, request, context):
-        """RenewLeases prolongs leases and tells which were lost or whose jobs were canceled.
+        """RenewLeases renews leases, and returns which are lost and whose jobs were canceled. INVALID_ARGUMENT / TOO_LARGE
+        for more than 256 leases or tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseJob(self, request, context):
-        """ReleaseJob hands a job back before its stage ended; the claim does not count. What the worker knows of its calls is
-        settled in the same transaction, also when the lease is lost.
+        """ReleaseJob returns a job before its stage ended; the claim does not count as an attempt. The worker's report on its
+        calls is written in the same transaction, also when the lease is lost; a lost lease is no error.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,8 +308,13 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """WorkerService hands out work and decides what a worker may do next. A worker asks here before it acts, and states
-    what happened as facts on NATS. Every write that moves a job is fenced by (job, claim number, lease token).
+    """WorkerService assigns work and decides what a worker may do next. A worker calls it before it acts, and publishes
+    what happened as facts on NATS. Every write that changes a job's state is fenced by (job, claim number, lease token).
+
+    Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`, reason of the catalogue), written here as
+    STATUS / REASON. Every method may return UNAUTHENTICATED / UNAUTHENTICATED, PERMISSION_DENIED / PERMISSION_DENIED,
+    INVALID_ARGUMENT / INVALID_INPUT, UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo, and INTERNAL / INTERNAL. Tokens
+    are UUIDs that the worker chooses.
     """
 
     @staticmethod

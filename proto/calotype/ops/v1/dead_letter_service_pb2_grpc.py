@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class DeadLetterServiceStub:
-    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain
+    `calotype`), written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with
+    RetryInfo while the broker is unavailable.
     """
 
     def __init__(self, channel):
@@ -48,20 +50,24 @@ class DeadLetterServiceStub:
 
 
 class DeadLetterServiceServicer:
-    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain
+    `calotype`), written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with
+    RetryInfo while the broker is unavailable.
     """
 
     def ListDeadLetters(self, request, context):
-        """ListDeadLetters returns a page, oldest first. UNAVAILABLE while the broker is away.
+        """ListDeadLetters returns a page of dead letters or parked facts, oldest first. INVALID_ARGUMENT / INVALID_INPUT for
+        an invalid page token.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ReplayDeadLetter(self, request, context):
-        """ReplayDeadLetter publishes a message again as it was, and forgets the dead letter once the broker has confirmed.
-        Asked twice, it does no harm: what reads the message takes it once. NOT_FOUND when it is not there any more, unless
-        the same idempotency_key sent it on.
+        """ReplayDeadLetter publishes a dead letter again, unchanged, and deletes it after the broker's confirmation. A
+        repetition is harmless, as the consumer applies a message once. NOT_FOUND / NOT_FOUND when the dead letter does not
+        exist any more, unless the same idempotency_key replayed it, or when its subject cannot be replayed.
+        INVALID_ARGUMENT / INVALID_INPUT for an invalid id or key.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,7 +95,9 @@ def add_DeadLetterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class DeadLetterService:
-    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """DeadLetterService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain
+    `calotype`), written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with
+    RetryInfo while the broker is unavailable.
     """
 
     @staticmethod

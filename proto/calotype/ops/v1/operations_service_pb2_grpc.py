@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class OperationsServiceStub:
-    """OperationsService is served by every Calotype process beside its own services.
+    """OperationsService is served by every Calotype process that serves gRPC, beside its own services. Errors are
+    google.rpc.Status with exactly one ErrorInfo (domain `calotype`), written here as STATUS / REASON.
     """
 
     def __init__(self, channel):
@@ -53,25 +54,27 @@ class OperationsServiceStub:
 
 
 class OperationsServiceServicer:
-    """OperationsService is served by every Calotype process beside its own services.
+    """OperationsService is served by every Calotype process that serves gRPC, beside its own services. Errors are
+    google.rpc.Status with exactly one ErrorInfo (domain `calotype`), written here as STATUS / REASON.
     """
 
     def GetStatus(self, request, context):
-        """GetStatus tells version, readiness and what the process is busy with.
+        """GetStatus returns version, readiness and counters of the process.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Drain(self, request, context):
-        """Drain makes a worker stop claiming; work in hand goes on. The process keeps running. Idempotent.
+        """Drain stops a worker from claiming; work that it has claimed goes on, and the process keeps running. Idempotent. No
+        effect on a process that claims nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetLogLevel(self, request, context):
-        """SetLogLevel changes the level of logging until the process ends.
+        """SetLogLevel changes the log level until the process ends. INVALID_ARGUMENT / INVALID_INPUT for an unknown level.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +107,8 @@ def add_OperationsServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class OperationsService:
-    """OperationsService is served by every Calotype process beside its own services.
+    """OperationsService is served by every Calotype process that serves gRPC, beside its own services. Errors are
+    google.rpc.Status with exactly one ErrorInfo (domain `calotype`), written here as STATUS / REASON.
     """
 
     @staticmethod

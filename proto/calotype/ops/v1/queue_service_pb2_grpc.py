@@ -26,7 +26,9 @@ if _version_not_supported:
 
 
 class QueueServiceStub:
-    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     def __init__(self, channel):
@@ -53,25 +55,28 @@ class QueueServiceStub:
 
 
 class QueueServiceServicer:
-    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     def GetQueue(self, request, context):
-        """GetQueue counts what is under way.
+        """GetQueue returns the numbers of unfinished jobs and of other unfinished work.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListProviderUse(self, request, context):
-        """ListProviderUse returns the catalogue with what is in use of it.
+        """ListProviderUse returns every known provider with its current use.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetAnyJob(self, request, context):
-        """GetAnyJob returns a job of any tenant, with what vendors said of it.
+        """GetAnyJob returns a job of any tenant with its attempts, including the providers' own messages.
+        NOT_FOUND / JOB_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,7 +109,9 @@ def add_QueueServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class QueueService:
-    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo.
+    """QueueService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     @staticmethod

@@ -26,8 +26,10 @@ if _version_not_supported:
 
 
 class TenantServiceStub:
-    """TenantService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo. Amounts are
-    millionths of a US dollar; days and months are of the calendar in UTC, by the database's time.
+    """TenantService is served by job-service. Amounts are millionths of a US dollar; days and months are calendar days and
+    months in UTC, by the database's time. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     def __init__(self, channel):
@@ -49,20 +51,23 @@ class TenantServiceStub:
 
 
 class TenantServiceServicer:
-    """TenantService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo. Amounts are
-    millionths of a US dollar; days and months are of the calendar in UTC, by the database's time.
+    """TenantService is served by job-service. Amounts are millionths of a US dollar; days and months are calendar days and
+    months in UTC, by the database's time. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     def SetTenantLimits(self, request, context):
-        """SetTenantLimits replaces what is known of the named tenants; all others stay as they are. Asked again, it changes
-        nothing. Holds from the next call on, also for jobs that wait already.
+        """SetTenantLimits replaces the limits of the named tenants; all other tenants keep theirs. Idempotent. The limits
+        apply from the next provider call on, also to jobs that wait already. INVALID_ARGUMENT / INVALID_INPUT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSpend(self, request, context):
-        """ListSpend returns the tenants that have a budget, and what they have spent of it.
+        """ListSpend returns a page of the tenants that have a budget, with their spending. INVALID_ARGUMENT / INVALID_INPUT
+        for a negative page size.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,8 +95,10 @@ def add_TenantServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TenantService:
-    """TenantService is served by job-service. Errors are google.rpc.Status with exactly one ErrorInfo. Amounts are
-    millionths of a US dollar; days and months are of the calendar in UTC, by the database's time.
+    """TenantService is served by job-service. Amounts are millionths of a US dollar; days and months are calendar days and
+    months in UTC, by the database's time. Errors are google.rpc.Status with exactly one ErrorInfo (domain `calotype`),
+    written here as STATUS / REASON. Every method may return UNAVAILABLE / SERVICE_UNAVAILABLE with RetryInfo while the
+    database is unavailable.
     """
 
     @staticmethod

@@ -13,7 +13,7 @@ import httpx
 from common.memory import read_body, timeout
 from services.generator.adapters.images import errors
 from services.generator.adapters.network import retry_after
-from services.generator.adapters.network.content_encoding import unpacked
+from services.generator.adapters.network.content_encoding import decompress
 from services.generator.adapters.network.trusted_hosts import PrivateAddresses, TrustedHosts
 from services.generator.domain.provider_results import FetchError, StageError
 
@@ -168,10 +168,10 @@ class GuardedFetch:
         length = int(announced) if announced.isdecimal() else None
         if length is not None and length > limit:
             raise errors.too_large(limit)
-        body = await read_body(_until_broken(response.aiter_raw()), length=length, most=limit, copies=COPIES)
+        body = await read_body(_until_broken(response.aiter_raw()), length=length, limit=limit, copies=COPIES)
         is_short = length is not None and len(body) < length
         if len(body) <= limit:
-            body = await unpacked(body, encoding, most=limit, copies=COPIES)
+            body = await decompress(body, encoding, limit=limit, copies=COPIES)
         if len(body) > limit:
             raise errors.too_large(limit)
         if is_short:

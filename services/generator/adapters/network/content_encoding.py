@@ -16,8 +16,8 @@ class _NotCompressed(Exception):
     """The header was wrong: the body is not compressed."""
 
 
-async def unpacked(body: bytes, encoding: str, *, most: int, copies: int) -> bytes:
-    """Returns the decompressed body, cut after `most` + 1 bytes; an uncompressed body unchanged.
+async def decompress(body: bytes, encoding: str, *, limit: int, copies: int) -> bytes:
+    """Returns the decompressed body, cut after `limit` + 1 bytes; an uncompressed body unchanged.
 
     Waits for memory as `read_body` does; `copies` as there. A damaged body ends at the damage.
     """
@@ -26,7 +26,7 @@ async def unpacked(body: bytes, encoding: str, *, most: int, copies: int) -> byt
         return body
     try:
         # One copy more: the compressed body is in memory meanwhile, and is not counted any more.
-        return (await read_body(_parts(body, bits), length=None, most=most, copies=copies + 1))[: most + 1]
+        return (await read_body(_parts(body, bits), length=None, limit=limit, copies=copies + 1))[: limit + 1]
     except _NotCompressed:
         return body
 

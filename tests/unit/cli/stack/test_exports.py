@@ -45,7 +45,7 @@ def test_a_key_and_an_address_are_what_openai_s_client_reads() -> None:
 def test_whether_a_key_is_needed_is_what_the_gateway_says(
     monkeypatch: pytest.MonkeyPatch, answer: tuple[int, bytes] | None, told: str
 ) -> None:
-    monkeypatch.setattr(exports, "http_answer", lambda url, seconds: answer)
+    monkeypatch.setattr(exports, "http_response", lambda url, seconds: answer)
     said = key_need(STATE)
 
     assert said.startswith(told) or said.endswith(told)

@@ -19,21 +19,21 @@ def test_free_ports_lie_below_those_of_outgoing_connections() -> None:
 
 def test_names_keep_their_ports_over_a_restart(tmp_path: Path) -> None:
     ports = Ports(tmp_path / "ports.json")
-    taken = {name: ports.take(name) for name in ("storage", "nats")}
+    taken = {name: ports.assign(name) for name in ("storage", "nats")}
     ports.remember()
 
     again = Ports(tmp_path / "ports.json")
 
-    assert {name: again.take(name) for name in ("storage", "nats")} == taken
+    assert {name: again.assign(name) for name in ("storage", "nats")} == taken
     assert taken["storage"] != taken["nats"]
 
 
 def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
     ports = Ports(tmp_path / "ports.json")
-    before = ports.take("storage")
+    before = ports.assign("storage")
     ports.remember()
     with socket.create_server(("127.0.0.1", before)):
-        assert Ports(tmp_path / "ports.json").take("storage") != before
+        assert Ports(tmp_path / "ports.json").assign("storage") != before
 
 
 def test_a_damaged_memory_is_no_obstacle(tmp_path: Path) -> None:
@@ -42,4 +42,4 @@ def test_a_damaged_memory_is_no_obstacle(tmp_path: Path) -> None:
 
         ports = Ports(tmp_path / "ports.json")
 
-        assert {ports.take("storage"), ports.take("nats")} <= set(CANDIDATES)
+        assert {ports.assign("storage"), ports.assign("nats")} <= set(CANDIDATES)

@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, field
 
-from common.memory import standing_clocks
+from common.memory import paused_timeouts
 
 
 @dataclass(eq=False, kw_only=True)
@@ -51,7 +51,7 @@ class FairSemaphore:
         self._serve()
         try:
             if not permit.granted.done():
-                with standing_clocks():
+                with paused_timeouts():
                     await permit.granted
         except asyncio.CancelledError:
             self.release(permit)

@@ -22,7 +22,7 @@ from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.seeds import seed_of
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
@@ -61,7 +61,7 @@ class A1111Provider(RemoteProvider):
             response_seconds=entry.timeout_seconds,
         )
         for secret in (encoded, api_key.partition(":")[2]):
-            foreign_text.keep_secret(secret)
+            untrusted_text.register_secret(secret)
         self.max_images_per_call = entry.settings.max_images_per_call
         self._entry = entry
 

@@ -18,7 +18,7 @@ from services.generator.adapters.providers.comfyui.workflow_provider import Work
 from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import classify, read_json, vendor_codes
 from services.generator.adapters.providers.http.responses import ProviderResponse
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import (
     Acceptance,
@@ -114,7 +114,7 @@ class ComfyUIV2Provider(WorkflowProvider):
             if response.status_code not in (200, 201, 202):
                 raise classify(self.name, response, errors.V2_RULES)
             asset = read_json(self.name, response).get("id")
-            if not foreign_text.is_name(asset):
+            if not untrusted_text.is_name(asset):
                 raise operation_errors.unclassified(self.name, "an asset without an id", acceptance=Acceptance.UNKNOWN)
         except ProviderError as error:
             error.acceptance = Acceptance.NOT_ACCEPTED

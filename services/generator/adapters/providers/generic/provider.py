@@ -18,7 +18,7 @@ from services.generator.adapters.providers.http import listed_images, model_name
 from services.generator.adapters.providers.http.errors import read_json
 from services.generator.adapters.providers.http.provider import RESPONSE_SECONDS, RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import (
@@ -144,14 +144,14 @@ class GenericProvider(RemoteProvider):
         settings = self._settings.operation
         assert settings is not None
         named = next((str(item) for item in dotted_paths.found(content, settings.id) if type(item) in (str, int)), "")
-        if not foreign_text.is_name(named):
+        if not untrusted_text.is_name(named):
             # A 2xx response may say that nothing was accepted.
             raise self._errors.refusal(response)
         if settings.address is None:
             return operation_errors.named(self.name, named, state)
         address = next((item for item in dotted_paths.found(content, settings.address) if isinstance(item, str)), "")
         own = self._own(urljoin(state["url"], address) if address else "", instead="")
-        if not foreign_text.is_name(own):
+        if not untrusted_text.is_name(own):
             raise self._astray(response, named)
         return operation_errors.named(self.name, named, {**state, "url": own})
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from common.config import ConfigError
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.http.responses import ProviderResponse
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
 
 #: Secrets of a source that are redacted: the newest, and the one before, which responses under way may repeat.
@@ -24,10 +24,10 @@ class SecretRedactor:
     def note(self, secret: str) -> str:
         """Returns the secret, and redacts it from now on; forgets the oldest beyond `KEPT`."""
         if secret not in self._given:
-            foreign_text.keep_secret(secret)
+            untrusted_text.register_secret(secret)
             self._given.append(secret)
             if len(self._given) > KEPT:
-                foreign_text.forget_secret(self._given.popleft())
+                untrusted_text.forget_secret(self._given.popleft())
         return secret
 
 

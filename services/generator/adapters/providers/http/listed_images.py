@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import ImageSource
 
 
@@ -18,5 +18,5 @@ def read(listed: Any, source: Callable[[Any], ImageSource | None]) -> tuple[Imag
     sources = [source(item) for item in items]
     found = [item for item in sources if item is not None]
     unread = [item for item, made in zip(items, sources, strict=True) if made is None]
-    kept = (ImageSource(data=foreign_text.without_secrets(json.dumps(item).encode())) for item in unread)
+    kept = (ImageSource(data=untrusted_text.without_secrets(json.dumps(item).encode())) for item in unread)
     return (*found, *kept) if found else ()

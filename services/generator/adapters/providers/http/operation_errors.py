@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import Acceptance, Operation, ProviderError, VendorError
 
 _NOTHING = VendorError()
@@ -13,9 +13,9 @@ def named(name: str, operation_id: object, state: Mapping[str, str], *, vendor: 
 
     Raises `ProviderError` if the id is none by which the operation could be found again.
     """
-    if not isinstance(operation_id, str) or not foreign_text.is_name(operation_id):
+    if not isinstance(operation_id, str) or not untrusted_text.is_name(operation_id):
         raise unclassified(name, "an operation without a usable id", acceptance=Acceptance.UNKNOWN, vendor=vendor)
-    kept = {key: value for key, value in state.items() if foreign_text.is_name(value)}
+    kept = {key: value for key, value in state.items() if untrusted_text.is_name(value)}
     return Operation(id=operation_id, state=kept)
 
 

@@ -17,7 +17,7 @@ from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import no_response
 from services.generator.adapters.providers.http.responses import MAX_BODY_BYTES, ProviderResponse, exchange
 from services.generator.adapters.providers.http.websocket import messages
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, Pending
@@ -60,7 +60,7 @@ class RemoteProvider(ABC):
         self.trusted_host: str | None = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         self._remote_entry = entry
         self._credential = credential
-        foreign_text.keep_secret(api_key)
+        untrusted_text.register_secret(api_key)
         # Every request that may be charged has a new connection: on a reused one that the other side is just closing,
         # it would be unknown whether the request arrived.
         self._paid_client = _client(credential, transport, kept_alive=0, response_seconds=response_seconds)

@@ -10,8 +10,8 @@ from urllib.parse import urljoin
 import httpx
 
 from common.memory import read_body
-from services.generator.adapters.network.content_encoding import unpacked
-from services.generator.domain import foreign_text
+from services.generator.adapters.network.content_encoding import decompress
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import VendorError
 
 #: Bound of responses without images, in bytes.
@@ -54,7 +54,7 @@ class ProviderResponse:
     @property
     def text(self) -> str:
         """The beginning of the body as cleaned text."""
-        return foreign_text.of_bytes(self.content, foreign_text.MESSAGE)
+        return untrusted_text.of_bytes(self.content, untrusted_text.MESSAGE)
 
     def json(self) -> Any:
         """Returns the body as JSON; None if it is not JSON, is cut, or is nested too deeply."""
@@ -100,11 +100,11 @@ async def exchange(
     async with client.stream(method, url, headers=headers, **request) as response:
         limit = limit if response.is_success else min(limit, MAX_BODY_BYTES)
         parts = _until_broken(response.aiter_raw(), broken)
-        body = await read_body(parts, length=_length(response), most=limit, copies=COPIES)
+        body = await read_body(parts, length=_length(response), limit=limit, copies=COPIES)
     if broken and not body and response.is_success:
         raise broken[0]
     packed = response.headers.get("content-encoding", "")
-    content = await unpacked(body, packed, most=limit, copies=COPIES)
+    content = await decompress(body, packed, limit=limit, copies=COPIES)
     return ProviderResponse(
         url=url,
         status_code=response.status_code,

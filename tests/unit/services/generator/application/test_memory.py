@@ -28,7 +28,7 @@ async def read_some() -> bytes:
         for _ in range(SIZE // STEP):
             yield bytes(STEP)
 
-    return await read_body(parts(), length=SIZE, most=SIZE, copies=1)
+    return await read_body(parts(), length=SIZE, limit=SIZE, copies=1)
 
 
 class ReadingProvider(Provider):

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.generator.domain import foreign_text
-from services.generator.domain.foreign_text import CUT, clean, is_name, of_bytes
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import ImageSource, StageError, VendorError
+from services.generator.domain.untrusted_text import CUT, clean, is_name, of_bytes
 
 ANY = st.text(st.characters(exclude_categories=()), max_size=200)
 FOREIGN = "a\0b\ud83dc\x1b[31md\x9f"
@@ -17,9 +17,9 @@ FOREIGN = "a\0b\ud83dc\x1b[31md\x9f"
 @pytest.fixture
 def secret() -> Iterator[str]:
     """A credential of this process."""
-    foreign_text.keep_secret("a-long-secret")
+    untrusted_text.register_secret("a-long-secret")
     yield "a-long-secret"
-    foreign_text._SECRETS.discard("a-long-secret")
+    untrusted_text._SECRETS.discard("a-long-secret")
 
 
 @given(text=ANY, most=st.integers(len(CUT.encode()), 300))
@@ -45,7 +45,7 @@ def test_what_enters_the_domain_can_be_stored_and_sent() -> None:
 
     for text in (vendor.code, vendor.message, vendor.request_id, error.message, revised):
         assert text == "a\ufffdb\ufffdc\ufffd[31md\ufffd"
-    assert len(VendorError(message="ü" * 10_000).message.encode()) <= foreign_text.MESSAGE
+    assert len(VendorError(message="ü" * 10_000).message.encode()) <= untrusted_text.MESSAGE
 
 
 def test_a_secret_is_in_nothing_that_is_kept(secret: str) -> None:
@@ -54,11 +54,11 @@ def test_a_secret_is_in_nothing_that_is_kept(secret: str) -> None:
     assert vendor.message == "Bearer *** is not known"
     assert vendor.code == "***"
     # Also where it would be cut in two.
-    assert "a-long" not in VendorError(message="x" * (foreign_text.MESSAGE - 8) + secret).message
+    assert "a-long" not in VendorError(message="x" * (untrusted_text.MESSAGE - 8) + secret).message
 
 
 def test_a_dummy_key_is_no_secret() -> None:
-    foreign_text.keep_secret("none")
+    untrusted_text.register_secret("none")
 
     assert clean("none of it", 100) == "none of it"
 

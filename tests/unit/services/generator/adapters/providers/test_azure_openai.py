@@ -14,9 +14,9 @@ from common.config import ConfigError
 from services.generator.adapters.providers.azure_openai import identity
 from services.generator.adapters.providers.azure_openai.entry import AzureOpenAIEntry
 from services.generator.adapters.providers.azure_openai.provider import AzureOpenAIProvider
-from services.generator.adapters.providers.check import Found, look
+from services.generator.adapters.providers.check import LiveCheck, check_live
 from services.generator.adapters.providers.kinds import ProviderFile
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
 from services.generator.ports import Order
@@ -106,9 +106,9 @@ async def test_a_live_check_shows_the_token(tmp_path: Path) -> None:
     resource = Resource(answers=[httpx.Response(200, json={"data": []})])
     told = entry(api_key_file=str(file), settings={"auth": "token"})
 
-    found, _ = await look(told, environ={}, transport=Wire(resource))
+    found, _ = await check_live(told, environ={}, transport=Wire(resource))
 
-    assert found is Found.WELL
+    assert found is LiveCheck.PASSED
     assert resource.sent("authorization") == ["Bearer token-of-the-morning"]
 
 
@@ -231,8 +231,8 @@ async def test_tokens_are_in_no_text_and_those_of_yesterday_take_no_time(tmp_pat
         await ask(provider)
     await provider.close()
 
-    assert foreign_text.clean("token-number-3 token-number-2", 100) == "*** ***"
-    assert foreign_text.clean("token-number-1", 100) == "token-number-1"
+    assert untrusted_text.clean("token-number-3 token-number-2", 100) == "*** ***"
+    assert untrusted_text.clean("token-number-1", 100) == "token-number-1"
 
 
 @contextmanager

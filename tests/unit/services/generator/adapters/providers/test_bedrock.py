@@ -15,7 +15,7 @@ from services.generator.adapters.providers.bedrock import aws_signing
 from services.generator.adapters.providers.bedrock.entry import BedrockEntry
 from services.generator.adapters.providers.bedrock.provider import BedrockProvider
 from services.generator.adapters.providers.kinds import ProviderFile
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
 from services.generator.ports import Order
@@ -184,7 +184,7 @@ async def test_credentials_that_ended_are_found_anew_and_the_request_is_signed_a
 
     assert ["AKOLD" in vendor.asked[0].headers["Authorization"], "AKNEW" in vendor.asked[1].headers["Authorization"]]
     assert [is_signed(one) for one in vendor.asked] == [True, True]
-    assert foreign_text.clean("old-token-of-it new-token-of-it", 100) == "*** ***"
+    assert untrusted_text.clean("old-token-of-it new-token-of-it", 100) == "*** ***"
 
 
 @pytest.mark.parametrize("code", ["ExpiredTokenException", "InvalidSignatureException", "UnrecognizedClientException"])

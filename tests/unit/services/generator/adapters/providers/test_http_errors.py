@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.generator.adapters.providers.http.errors import classify, read_json
 from services.generator.adapters.providers.http.responses import COPIES, ProviderResponse
-from services.generator.domain import foreign_text as foreign
+from services.generator.domain import untrusted_text as foreign
 from services.generator.domain.provider_results import ProviderError
 
 

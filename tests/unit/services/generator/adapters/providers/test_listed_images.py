@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.generator.adapters.providers.http import listed_images
-from services.generator.domain import foreign_text
+from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import ImageSource
 
 
@@ -28,7 +28,7 @@ def test_what_cannot_be_read_comes_last_as_it_came() -> None:
 
 
 def test_no_secret_is_kept_of_what_cannot_be_read() -> None:
-    foreign_text.keep_secret("sk-of-the-listed-images")
+    untrusted_text.register_secret("sk-of-the-listed-images")
 
     *_, odd = listed_images.read(["a", {"link": "https://x/?key=sk-of-the-listed-images"}], source)
 

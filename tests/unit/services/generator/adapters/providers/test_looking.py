@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from services.generator.adapters.providers.check import Found, look
+from services.generator.adapters.providers.check import LiveCheck, check_live
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.kinds import ProviderFile
 from tests.support.wire import Wire
@@ -26,7 +26,7 @@ def entry_of(kind: str, **more: object) -> RemoteEntry:
     return entry
 
 
-async def found_by(kind: str, answer: httpx.Response) -> tuple[Found, str, list[httpx.Request]]:
+async def found_by(kind: str, answer: httpx.Response) -> tuple[LiveCheck, str, list[httpx.Request]]:
     """What a look came to, and what was asked."""
     asked: list[httpx.Request] = []
 
@@ -34,7 +34,7 @@ async def found_by(kind: str, answer: httpx.Response) -> tuple[Found, str, list[
         asked.append(request)
         return answer
 
-    found, words = await look(entry_of(kind), environ={"KEY": KEY}, transport=Wire(told))
+    found, words = await check_live(entry_of(kind), environ={"KEY": KEY}, transport=Wire(told))
     return found, words, asked
 
 
@@ -51,7 +51,7 @@ async def found_by(kind: str, answer: httpx.Response) -> tuple[Found, str, list[
 async def test_a_vendor_is_asked_once_what_costs_nothing_with_the_key(kind: str, url: str) -> None:
     found, words, asked = await found_by(kind, httpx.Response(200, json={"data": []}))
 
-    assert (found, words) == (Found.WELL, "reachable, and the key is accepted")
+    assert (found, words) == (LiveCheck.PASSED, "reachable, and the key is accepted")
     assert [(one.method, str(one.url)) for one in asked] == [("GET", url)]
     assert any(KEY in value for value in asked[0].headers.values())
 
@@ -59,21 +59,21 @@ async def test_a_vendor_is_asked_once_what_costs_nothing_with_the_key(kind: str,
 @pytest.mark.parametrize(
     ("answer", "found", "told"),
     [
-        (httpx.Response(401, json={"error": "no"}), Found.WRONG, "the key is refused"),
-        (httpx.Response(404, text="no such page"), Found.WRONG, "check that base_url is the API's address"),
-        (httpx.Response(405), Found.WRONG, "check that base_url is the API's address"),
-        (httpx.Response(200, html="<html>Hello</html>"), Found.WRONG, "and no JSON"),
+        (httpx.Response(401, json={"error": "no"}), LiveCheck.FAILED, "the key is refused"),
+        (httpx.Response(404, text="no such page"), LiveCheck.FAILED, "check that base_url is the API's address"),
+        (httpx.Response(405), LiveCheck.FAILED, "check that base_url is the API's address"),
+        (httpx.Response(200, html="<html>Hello</html>"), LiveCheck.FAILED, "and no JSON"),
         (
             httpx.Response(308, headers={"location": "https://api.test/v2"}),
-            Found.WRONG,
+            LiveCheck.FAILED,
             "redirect to https://api.test/v2",
         ),
-        (httpx.Response(400, json={"error": {"status": "INVALID_ARGUMENT"}}), Found.WRONG, "check the key"),
-        (httpx.Response(503), Found.UNSEEN, "try again later"),
-        (httpx.Response(429), Found.WELL, "the key is accepted"),
+        (httpx.Response(400, json={"error": {"status": "INVALID_ARGUMENT"}}), LiveCheck.FAILED, "check the key"),
+        (httpx.Response(503), LiveCheck.INCONCLUSIVE, "try again later"),
+        (httpx.Response(429), LiveCheck.PASSED, "the key is accepted"),
     ],
 )
-async def test_what_is_wrong_is_told_with_what_to_do(answer: httpx.Response, found: Found, told: str) -> None:
+async def test_what_is_wrong_is_told_with_what_to_do(answer: httpx.Response, found: LiveCheck, told: str) -> None:
     came_to, words, _ = await found_by("openai", answer)
 
     assert came_to is found
@@ -85,14 +85,14 @@ async def test_who_cannot_be_reached_is_not_said_to_be_wrong() -> None:
     def away(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused")
 
-    found, words = await look(entry_of("openai"), environ={"KEY": KEY}, transport=Wire(away))
+    found, words = await check_live(entry_of("openai"), environ={"KEY": KEY}, transport=Wire(away))
 
-    assert found is Found.UNSEEN
+    assert found is LiveCheck.INCONCLUSIVE
     assert "https://api.test/v1/models cannot be reached" in words
 
 
 async def test_a_vendor_without_a_free_question_is_not_asked() -> None:
     found, words, asked = await found_by("fal", httpx.Response(200))
 
-    assert (found, asked) == (Found.UNSEEN, [])
+    assert (found, asked) == (LiveCheck.INCONCLUSIVE, [])
     assert "not checked" in words

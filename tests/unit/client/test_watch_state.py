@@ -1,9 +1,9 @@
-"""Where a watcher stands, without any service."""
+"""The state of a watch, without any service."""
 
 import grpc
 import pytest
-from calotype.client import DeadlineExceeded, Unavailable, calling
-from calotype.client.following import Following
+from calotype.client import DeadlineExceeded, Unavailable, call_policy
+from calotype.client.watch_state import WatchState
 
 from common.errors import ServiceError, to_status
 from tests.support.patience import PATIENCE
@@ -32,16 +32,16 @@ def away(seconds: float | None = None) -> Refused:
     return Refused(error)
 
 
-def following(timeout: float | None = None) -> Following:
+def watch_state(timeout: float | None = None) -> WatchState:
     """A watch that has just begun."""
-    return Following("acme", "job_1", after=None, timeout=timeout)
+    return WatchState("acme", "job_1", after=None, timeout=timeout)
 
 
 def test_pauses_grow_to_five_seconds_and_differ() -> None:
-    watch = following()
+    watch = watch_state()
     pauses = []
     for _ in range(200):
-        watch.bear(away())
+        watch.on_error(away())
         pauses.append(watch.pause())
 
     assert 0.2 <= pauses[0] <= 0.4
@@ -50,28 +50,28 @@ def test_pauses_grow_to_five_seconds_and_differ() -> None:
 
 
 def test_the_attempts_of_a_call_outlast_the_time_until_the_channel_connects_again() -> None:
-    longest = dict(calling.CHANNEL_OPTIONS)["grpc.max_reconnect_backoff_ms"] / 1000 * 1.2
+    longest = dict(call_policy.CHANNEL_OPTIONS)["grpc.max_reconnect_backoff_ms"] / 1000 * 1.2
 
-    assert min(sum(calling.pauses()) for _ in range(1000)) > longest
+    assert min(sum(call_policy.pauses()) for _ in range(1000)) > longest
 
 
 def test_a_pause_that_the_service_names_is_kept() -> None:
-    watch = following()
-    watch.bear(away(30))
+    watch = watch_state()
+    watch.on_error(away(30))
 
     assert watch.pause() == 30
 
 
 def test_no_pause_is_longer_than_the_time_that_is_left() -> None:
-    watch = following(timeout=2 * PATIENCE)
-    watch.bear(away(3 * PATIENCE))
+    watch = watch_state(timeout=2 * PATIENCE)
+    watch.on_error(away(3 * PATIENCE))
 
     assert PATIENCE < watch.pause() <= 2 * PATIENCE
 
 
 def test_whoever_ran_out_of_time_is_told_what_was_away() -> None:
-    watch = following(timeout=0)
-    watch.bear(away())
+    watch = watch_state(timeout=0)
+    watch.on_error(away())
 
     with pytest.raises(DeadlineExceeded, match=r"The job job_1 was not final after 0 s") as late:
         watch.pause()

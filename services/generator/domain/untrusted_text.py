@@ -20,7 +20,7 @@ _SECRETS: set[str] = set()
 _BINARY = 0.1
 
 
-def keep_secret(secret: str) -> None:
+def register_secret(secret: str) -> None:
     """Removes a credential from all text that is cleaned from now on: providers repeat what they receive."""
     if len(secret) >= SHORTEST_SECRET:
         _SECRETS.add(secret)

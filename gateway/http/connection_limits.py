@@ -1,4 +1,4 @@
-"""Limits open connections, in total and per client; closes the oldest idle one when a new one needs its place."""
+"""Limits open connections, in total and per client; closes the oldest idle one when a new one needs its slot."""
 
 import ipaddress
 import time
@@ -11,7 +11,7 @@ from uvicorn.server import ServerState
 
 
 class LimitedConnection(Protocol):
-    """A connection, as far as its limits need to know it."""
+    """The parts of a connection that its limits use."""
 
     #: Largest number of connections of the server.
     connection_limit: int
