@@ -11,7 +11,7 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.job.application import apply_facts, user_actions
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions, idempotency, retention, settlements, spending
@@ -75,7 +75,7 @@ def give_up_calls(connection: Connection, *, limits: StageTimeouts, limit: int) 
     """
     abandoned = settlements.abandoned_calls(connection, limit=limit)
     facts = [
-        CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
+        CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=CallPhase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in abandoned
     ]
     apply_facts.apply_facts(connection, facts, limits=limits)

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall, ProviderError
+from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, ProviderError
 from services.job.domain.proofs import CallRecord
 from services.job.store import rows
 
@@ -92,7 +92,7 @@ class SettledCall:
     #: Model that was called.
     model: str
     #: How it ended.
-    phase: Phase
+    phase: CallPhase
     #: Reported cost; None when unknown.
     cost_micros: int | None
     #: Tenant whose budget it counts against; None for none.
@@ -180,7 +180,7 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
         return []
     parameter = rows.as_parameter([rows.to_json(outcome) | {"keeps_slot": outcome.keeps_slot} for outcome in outcomes])
     found = connection.execute(text(SETTLE_CALLS), {"outcomes": parameter}).mappings()
-    return [SettledCall(**{**row, "phase": Phase(row["phase"])}) for row in found]
+    return [SettledCall(**{**row, "phase": CallPhase(row["phase"])}) for row in found]
 
 
 def _from_row(row: RowMapping) -> ProviderCall:
@@ -189,7 +189,7 @@ def _from_row(row: RowMapping) -> ProviderCall:
     created: datetime = row["created_at"]
     return ProviderCall(
         **known,
-        phase=Phase(row["phase"]),
+        phase=CallPhase(row["phase"]),
         consent=Consent(row["consent"]),
         image_indexes=tuple(row["image_indexes"]),
         provider_error=rows.from_json(ProviderError, error) if error else None,

@@ -6,9 +6,9 @@ from services.job.messages.from_protobuf.facts import (
     failure,
     is_known,
     job_fact,
-    known,
     outcome,
     provider_cancel,
+    worker_report,
 )
 from services.job.messages.from_protobuf.providers import provider
 from services.job.messages.from_protobuf.requests import input_bytes, input_image, quota, request
@@ -24,7 +24,6 @@ __all__ = [
     "input_image",
     "is_known",
     "job_fact",
-    "known",
     "moment",
     "outcome",
     "provider",
@@ -32,4 +31,5 @@ __all__ = [
     "quota",
     "request",
     "token",
+    "worker_report",
 ]

@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
-from services.job.domain.calls import OPEN, CallOutcome, Known, Phase, ProviderError
+from services.job.domain.calls import OPEN, CallOutcome, CallPhase, ProviderError, WorkerReport
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.proofs import FactMessage, Proof
@@ -80,7 +80,7 @@ def is_known(body: bytes) -> bool:
 
 def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
     """Returns the end of a call. Raises `Undecodable` for an open or unknown phase."""
-    phase = member(Phase, job_pb2.CallPhase, "CALL_PHASE", message.phase)
+    phase = member(CallPhase, job_pb2.CallPhase, "CALL_PHASE", message.phase)
     if phase is None or phase in OPEN:
         raise Undecodable(f"call {message.call_id} did not end")
     error = message.error
@@ -133,12 +133,12 @@ def _images(messages: Sequence[artifact_pb2.ImageArtifact], *, job_id: str, now:
     return tuple(_image(message, job_id=job_id, now=now) for message in messages)
 
 
-def known(
+def worker_report(
     message: worker_service_pb2.BeginProviderCallRequest | worker_service_pb2.ReleaseJobRequest, *, now: datetime
-) -> Known:
+) -> WorkerReport:
     """Returns a worker's report on calls and images of its job. Raises `Refusal` INVALID_INPUT."""
     try:
-        return Known(
+        return WorkerReport(
             calls=_all(outcome, message.settled),
             images=_images(message.staged, job_id=message.lease.job_id, now=now),
         )

@@ -28,7 +28,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:8189"
 
@@ -45,11 +45,15 @@ class ComfyUIV2Provider(WorkflowProvider):
         is_free = not any(prices) and not (api_key and None in prices)
         self.traits = Traits(free=is_free, idempotent=True, resumable=True)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Submits the workflow with the request's values."""
-        seed = order.seed if order.seed is not None else workflow.seed_of(order.idempotency_key)
-        body = {"workflow": await self._filled(order, seed=seed)}
-        response = await self._create(body, key=str(uuid5(NAMESPACE, order.idempotency_key)))
+        seed = (
+            provider_request.seed
+            if provider_request.seed is not None
+            else workflow.seed_of(provider_request.idempotency_key)
+        )
+        body = {"workflow": await self._filled(provider_request, seed=seed)}
+        response = await self._create(body, key=str(uuid5(NAMESPACE, provider_request.idempotency_key)))
         if response.status_code == 422 and errors.KEY_REUSED in vendor_codes(response):
             if not self.traits.free:
                 raise errors.response_lost(self.name)
@@ -62,8 +66,8 @@ class ComfyUIV2Provider(WorkflowProvider):
             {name: url for name, url in urls.items() if name in ("self", "cancel")} if isinstance(urls, dict) else {}
         )
         state = {name: urljoin(f"{self.base_url}/", str(link)) for name, link in links.items()}
-        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
-        about = {"model": order.model, "count": str(order.count)} | seed_state
+        seed_state = {"seed": str(seed)} if provider_request.count == 1 and "seed" in self._entry.settings.slots else {}
+        about = {"model": provider_request.model, "count": str(provider_request.count)} | seed_state
         return operation_errors.named(self.name, job.get("id"), state | about)
 
     async def poll(self, operation: Operation) -> Generated | Pending:

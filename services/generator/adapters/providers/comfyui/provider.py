@@ -29,7 +29,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:8188"
 #: Bound of the queue and the history, which repeat whole workflows, also those of other clients.
@@ -51,11 +51,13 @@ class ComfyUIProvider(WorkflowProvider):
         # A prompt that was removed from the queue leaves no trace at the server.
         self._taken_out: deque[str] = deque(maxlen=1000)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Queues the workflow with the request's values."""
-        seed = order.seed if order.seed is not None else workflow.seed_of(order.call_id)
-        filled = await self._filled(order, seed=seed)
-        own_id = str(uuid5(NAMESPACE, order.call_id))
+        seed = (
+            provider_request.seed if provider_request.seed is not None else workflow.seed_of(provider_request.call_id)
+        )
+        filled = await self._filled(provider_request, seed=seed)
+        own_id = str(uuid5(NAMESPACE, provider_request.call_id))
         # The server sends a prompt's progress to the client of this id: each call is its own client.
         body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
         response = await self._send_paid("POST", f"{self.base_url}/prompt", json=body)
@@ -63,9 +65,9 @@ class ComfyUIProvider(WorkflowProvider):
             raise classify(self.name, response, errors.RULES)
         # Older servers choose the id themselves.
         named = read_json(self.name, response).get("prompt_id")
-        state = {"model": order.model, "count": str(order.count), "client_id": own_id}
+        state = {"model": provider_request.model, "count": str(provider_request.count), "client_id": own_id}
         # The images of a batch share one seed, which alone would repeat only the first.
-        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
+        seed_state = {"seed": str(seed)} if provider_request.count == 1 and "seed" in self._entry.settings.slots else {}
         return operation_errors.named(self.name, named, state | seed_state)
 
     async def poll(self, operation: Operation) -> Generated | Pending:

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Bound of an image that is read here with the key; all others are fetched by the image reader.
@@ -58,11 +58,11 @@ class WorkflowProvider(RemoteProvider):
         """Returns TWO_WAY: some nodes edit the transparent area, others the white area."""
         return MaskForm.TWO_WAY
 
-    async def _filled(self, order: Order, *, seed: int) -> workflow.Workflow:
+    async def _filled(self, provider_request: ProviderRequest, *, seed: int) -> workflow.Workflow:
         """Returns the workflow with the request's values, after uploading its images."""
-        filled = workflow.filled(self._entry, order, seed=seed)
+        filled = workflow.filled(self._entry, provider_request, seed=seed)
         slots = self._entry.settings.slots
-        attached = input_images.of_order(order)
+        attached = input_images.of_request(provider_request)
         for address, data in zip(self._entry.settings.image_slots, attached.images, strict=False):
             workflow.put(filled, address, await self._upload(data))
         slot = slots.get("mask")

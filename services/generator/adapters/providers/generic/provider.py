@@ -30,7 +30,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: Bounds of a response, which may have its images as base64: for one, and in addition for each.
 MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
@@ -86,20 +86,20 @@ class GenericProvider(RemoteProvider):
         """Returns TWO_WAY, because it is unknown which form the API reads."""
         return MaskForm.TWO_WAY
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sends the request and reads the images or the operation in its response."""
-        request = self._entry.request_for(order.model, order.request)
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         path = self._settings.submit.path
         if "{model}" in path:
-            path = path.replace("{model}", model_names.path(self.name, order.model, parts=range(1, 8)))
+            path = path.replace("{model}", model_names.path(self.name, provider_request.model, parts=range(1, 8)))
         url = f"{self.base_url}{path}"
         response = await self._send_paid(
-            "POST", url, limit=self._most, **body.request_of(self._settings, order, request)
+            "POST", url, limit=self._most, **body.request_of(self._settings, provider_request, request)
         )
         if response.status_code not in (200, 201, 202):
             raise self._errors.refusal(response)
         content = read_json(self.name, response)
-        state = {"model": order.model, "url": url}
+        state = {"model": provider_request.model, "url": url}
         if self._settings.operation is not None:
             return self._named(response, content, state)
         if self._errors.is_failure(response, content):

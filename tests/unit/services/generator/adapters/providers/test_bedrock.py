@@ -18,7 +18,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain import foreign_text
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.aws_signature import signature_of
 from tests.support.wire import Wire
 
@@ -66,11 +66,13 @@ def entry(model: str = NOVA, **told: Any) -> BedrockEntry:
     return read
 
 
-def order(model: str = NOVA, inputs: tuple[bytes, ...] = (), *, call_id: str = "call_1", **request: Any) -> Order:
+def order(
+    model: str = NOVA, inputs: tuple[bytes, ...] = (), *, call_id: str = "call_1", **request: Any
+) -> ProviderRequest:
     """A call."""
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in range(len(inputs)))
     wanted = Request(**({"prompt": "a harbour", "inputs": places} | request))
-    return Order(
+    return ProviderRequest(
         call_id=call_id,
         idempotency_key=call_id,
         model=model,
@@ -104,7 +106,7 @@ def denied(code: str = "ExpiredTokenException") -> httpx.Response:
     return httpx.Response(403, headers={"x-amzn-errortype": code}, json={"message": "expired"})
 
 
-async def ask(told: BedrockEntry, wanted: Order, *answers: httpx.Response, **more: Any) -> tuple[Any, Vendor]:
+async def ask(told: BedrockEntry, wanted: ProviderRequest, *answers: httpx.Response, **more: Any) -> tuple[Any, Vendor]:
     """What a call comes to, and the vendor that was asked."""
     vendor = Vendor(*answers)
     provider = BedrockProvider(told, **({"api_key": "key-of-bedrock"} | more), transport=Wire(vendor))
