@@ -135,7 +135,7 @@ def refusal_to_begin(desk: JobDesk, job: Job, **more: Any) -> Refusal:
 
 def spent(desk: JobDesk, tenant: str = "acme") -> tuple[int, int]:
     """Micros that a tenant spent today and that are reserved; the month says the same."""
-    standing = desk.run(lambda c: spending.standing_of(c, tenant))
+    standing = desk.run(lambda c: spending.spending_of(c, tenant))
     day, month = standing.used.values()
     assert day == month
     return day.spent_micros, day.reserved_micros
@@ -347,7 +347,7 @@ def test_whoever_waits_for_a_budget_holds_up_no_provider(desk: JobDesk) -> None:
     desk.allow(per_day=10 * PRICE)
     first, second, theirs = claim(desk), claim(desk), claim(desk, tenant="rival")
 
-    day = desk.run(lambda c: spending.standing_of(c, "acme")).today
+    day = desk.run(lambda c: spending.spending_of(c, "acme")).today
 
     with (
         ThreadPoolExecutor(2) as threads,

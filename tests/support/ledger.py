@@ -120,7 +120,7 @@ class MemoryLedger:
         call = self.calls.get(outcome.call_id)
         if call is None or (outcome.phase is CallPhase.NOT_SENT and call.claim_number != claim_number):
             return
-        if calls.takes(call.phase, outcome.phase):
+        if calls.accepts_outcome(call.phase, outcome.phase):
             self.calls[call.id] = replace(
                 call, phase=outcome.phase, operation_id=outcome.operation_id or call.operation_id
             )

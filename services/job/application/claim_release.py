@@ -20,7 +20,7 @@ def release_job(connection: Connection, fence: Fence, report: WorkerReport) -> b
     A lease that is no longer held changes nothing but the ledger. Returns whether a provider's slot was freed, for
     which other jobs may wait.
     """
-    job, now = jobs.lock_one(connection, fence.job_id)
+    job, now = jobs.lock_job(connection, fence.job_id)
     if job is None:
         return False
     before = job_writer.snapshots(connection, [job])

@@ -18,7 +18,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.request_validation import lost_options
 from services.job.domain.states import AT_GENERATOR
 from services.job.store import artifacts, calls, job_writer, jobs, providers
-from services.job.store.spending import standing_of
+from services.job.store.spending import spending_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
         return _with_token(connection, _same_call(job, repeated))
     settled = _settle(connection, job, purchase.fence, purchase.report)
     provider = _provider(connection, purchase.provider)
-    tenant = standing_of(connection, job.tenant)
+    tenant = spending_of(connection, job.tenant)
     if not tenant.allowance.allows(Route(provider=provider.name, model=purchase.model)):
         raise _no_provider(provider.name)
     if provider.name not in (job.provider, *job.fallback):
@@ -120,7 +120,7 @@ def resend_provider_call(
         return _with_token(connection, call)
     refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
-    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
+    calls.set_token_required(connection, call.id, is_required=shows_tokens)
     return _begun(connection, job, replace(call, claim_number=job.claim_number), report, settled)
 
 
@@ -136,7 +136,7 @@ def follow_provider_call(
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
         raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
-    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
+    calls.set_token_required(connection, call.id, is_required=shows_tokens)
     return _begun(connection, job, call, report, settled)
 
 
@@ -155,7 +155,7 @@ def record_operation(
     refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
-    job, now = jobs.lock_one(connection, call.job_id)
+    job, now = jobs.lock_job(connection, call.job_id)
     # A failed job's result can be fetched after all, so that its retry may need no consent.
     final = [job] if job is not None and job.is_final else []
     before = job_writer.snapshots(connection, final)

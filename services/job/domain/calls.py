@@ -147,10 +147,10 @@ class CallOutcome:
         return self.phase is CallPhase.UNKNOWN if self.is_over is None else not self.is_over
 
 
-def takes(phase: CallPhase, reported: CallPhase) -> bool:
+def accepts_outcome(phase: CallPhase, reported: CallPhase) -> bool:
     """Whether a report that a call ended changes a call in a phase.
 
-    An open call takes any report, an unknown one takes a certain end, and a certain end stays. The statement of
+    An open call accepts any report, an unknown one accepts a certain end, and a certain end stays. The statement of
     `services.job.store.calls.settle` has the same rule.
     """
     return phase in OPEN or (phase is CallPhase.UNKNOWN and reported is not CallPhase.UNKNOWN)

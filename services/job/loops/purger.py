@@ -49,7 +49,7 @@ class Purger:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
         await self._repeat(lambda c: idempotency.replace_keys(c, limit=BATCH))
         return {
-            "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, limit=BATCH)),
+            "calls": await self._repeat(lambda c: settle_abandoned_calls(c, limits=self._limits, limit=BATCH)),
             "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, limit=BATCH)),
             "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, limit=BATCH)),
             "tombstones": await self._repeat(
@@ -68,7 +68,7 @@ class Purger:
         return purged
 
 
-def give_up_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
+def settle_abandoned_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
     """Settles open calls older than a day as UNKNOWN, as a worker's last poll would; returns their number.
 
     Their provider may no longer be offered by any generator, and a job with an open call is never purged.

@@ -16,7 +16,8 @@ CALLS_OF_JOBS = """
 SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) ORDER BY created_at, id
 """
 
-# An open call takes any report, an unknown one takes a certain end, and a certain end stays: `domain.calls.takes`.
+# An open call accepts any report, an unknown one accepts a certain end, and a certain end stays: see
+# `domain.calls.accepts_outcome`.
 SETTLE_CALLS = """
 UPDATE provider_calls AS call SET
     phase = outcome.phase,
@@ -41,8 +42,8 @@ SELECT id, job_id, claim_number, settle_token,
 FROM provider_calls WHERE id = ANY(:ids)
 """
 
-GIVE_TO = """
-UPDATE provider_calls SET token_required = :shows WHERE id = :id AND token_required IS DISTINCT FROM :shows
+REQUIRE_TOKENS = """
+UPDATE provider_calls SET token_required = :required WHERE id = :id AND token_required IS DISTINCT FROM :required
 """
 
 ACCEPT_CALL = """
@@ -129,9 +130,9 @@ def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecor
     }
 
 
-def give_to(connection: Connection, call_id: str, *, shows_tokens: bool) -> None:
-    """Records whether the worker that sends or follows a call from now on adds its token to facts."""
-    connection.execute(text(GIVE_TO), {"id": call_id, "shows": shows_tokens})
+def set_token_required(connection: Connection, call_id: str, *, is_required: bool) -> None:
+    """Records whether facts about a call must carry its token, which they do if its current worker sends tokens."""
+    connection.execute(text(REQUIRE_TOKENS), {"id": call_id, "required": is_required})
 
 
 def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:

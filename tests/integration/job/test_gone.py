@@ -12,7 +12,7 @@ from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
-from services.job.store.deletions import LOOK_AGAIN_SECONDS, Deletion
+from services.job.store.deletions import RECHECK_SECONDS, Deletion
 from tests.support.jobs import JobDesk, stored
 
 LIMITS = StageTimeouts()
@@ -108,7 +108,7 @@ def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(des
     pass_by(desk, STAGING_ENDS)
     before = look(desk, "public")
     look(desk, "staging")
-    pass_by(desk, LOOK_AGAIN_SECONDS)
+    pass_by(desk, RECHECK_SECONDS)
 
     assert (before, look(desk, "public")) == (0, 1)
     assert left(desk) == []

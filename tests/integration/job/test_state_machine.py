@@ -269,7 +269,7 @@ class JobMachine(RuleBasedStateMachine):
         if held:
             self._to_settle()
         before, lost = ledger(self.desk), forgotten(self.desk)
-        self.desk.run(lambda c: purger.give_up_calls(c, limits=self.desk.limits, limit=purger.BATCH))
+        self.desk.run(lambda c: purger.settle_abandoned_calls(c, limits=self.desk.limits, limit=purger.BATCH))
         # No other call ends by that, and no job moves.
         assert ledger(self.desk) == before | {call: (CallPhase.UNKNOWN, before[call][1]) for call in lost}
 
