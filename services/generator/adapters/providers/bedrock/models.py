@@ -39,8 +39,8 @@ def body_of(family: Family, provider_request: ProviderRequest, request: Request,
 def _amazon(provider_request: ProviderRequest, request: Request, seed: int) -> dict[str, Any]:
     """Returns an Amazon model's body; options are merged into the task and into `imageGenerationConfig`."""
     width, _, height = (request.size or "").partition("x")
-    words = _given(text=request.prompt, negativeText=request.negative_prompt)
-    config = _given(
+    words = _without_none(text=request.prompt, negativeText=request.negative_prompt)
+    config = _without_none(
         width=int(width) if height else None,
         height=int(height) if height else None,
         quality=request.quality,
@@ -62,7 +62,7 @@ def _amazon(provider_request: ProviderRequest, request: Request, seed: int) -> d
 
 
 def _stability(provider_request: ProviderRequest, request: Request, seed: int) -> dict[str, Any]:
-    fields = _given(
+    fields = _without_none(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         aspect_ratio=request.aspect_ratio,
@@ -85,7 +85,7 @@ def images_of(body: Mapping[str, Any], *, seed: int | None) -> tuple[ImageSource
     return (ImageSource(base64=texts[0], seed=first if type(first) is int and first >= 0 else seed),)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _without_none(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 

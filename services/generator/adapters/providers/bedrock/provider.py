@@ -31,7 +31,7 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 class BedrockProvider(RemoteProvider):
     """Requests images and waits for them. Keys and signatures are sent only to `base_url`.
 
-    `find` is for tests, in place of botocore's search for credentials.
+    `find_credentials` is for tests, in place of botocore's search for credentials.
     """
 
     traits = Traits(free=False, idempotent=False, resumable=False)
@@ -42,7 +42,7 @@ class BedrockProvider(RemoteProvider):
         *,
         api_key: str,
         transport: httpx.AsyncBaseTransport | None = None,
-        find: Callable[[], Any] | None = None,
+        find_credentials: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(
             entry,
@@ -56,7 +56,9 @@ class BedrockProvider(RemoteProvider):
         self._limits = FAMILIES[entry.family]
         self.max_images_per_call = entry.settings.max_images_per_call or self._limits.max_images_per_call
         is_signed = entry.settings.auth == "iam"
-        self._signer = Signer(entry.name, entry.settings.region, find=find) if is_signed else None
+        self._signer = (
+            Signer(entry.name, entry.settings.region, find_credentials=find_credentials) if is_signed else None
+        )
         self._key = KeyOfEntry(entry, api_key)
 
     def _capabilities(self) -> provider_pb2.Capabilities:
@@ -80,7 +82,7 @@ class BedrockProvider(RemoteProvider):
 
     async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests images and waits for them."""
-        if not self._entry.takes_model(provider_request.model):
+        if not self._entry.accepts_model(provider_request.model):
             raise model_names.unknown(self.name, provider_request.model)
         request = self._entry.request_for(provider_request.model, provider_request.request)
         family = self._entry.family

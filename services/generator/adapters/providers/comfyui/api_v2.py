@@ -158,5 +158,5 @@ class ComfyUIV2Provider(WorkflowProvider):
         found = found[: int(wanted) if wanted.isdecimal() else None]
         if not found:
             raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
-        images = await self._pictures(found, seed=int(seed) if seed.isdecimal() else None)
+        images = await self._images(found, seed=int(seed) if seed.isdecimal() else None)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

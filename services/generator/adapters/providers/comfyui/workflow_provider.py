@@ -74,7 +74,7 @@ class WorkflowProvider(RemoteProvider):
     async def _upload(self, data: bytes) -> Any:
         """Uploads an image and returns the value that loads it in a workflow; nothing is queued by that."""
 
-    async def _picture(self, url: str, *, seed: int | None) -> ImageSource:
+    async def _image(self, url: str, *, seed: int | None) -> ImageSource:
         """Returns an image of the server; with a key it is read here, because the image reader has no key."""
         if not self._has_key or self._own(url, instead="") != url:
             return ImageSource(url=url, seed=seed)
@@ -85,5 +85,5 @@ class WorkflowProvider(RemoteProvider):
         elsewhere = response.headers.get("location", "") if response.status_code in _REDIRECTS else ""
         return ImageSource(url=urljoin(url, elsewhere), seed=seed)
 
-    async def _pictures(self, urls: list[str], *, seed: int | None) -> tuple[ImageSource, ...]:
-        return tuple([await self._picture(url, seed=seed) for url in urls])
+    async def _images(self, urls: list[str], *, seed: int | None) -> tuple[ImageSource, ...]:
+        return tuple([await self._image(url, seed=seed) for url in urls])

@@ -81,7 +81,7 @@ class DiffusersProvider:
                 output_formats=OUTPUT_FORMATS,
                 seed=True,
                 negative_prompt=settings.uses_negative_prompt,
-                max_input_images=1 if settings.takes_images else 0,
+                max_input_images=1 if settings.accepts_images else 0,
                 mask=settings.inpainting,
                 idempotent=self.traits.idempotent,
                 free=self.traits.free,
@@ -167,8 +167,8 @@ class DiffusersProvider:
             return drawing
         data = attached.images[0]
         size = drawing.size or self._entry.settings.size_near(size_of(data) or (0, 0))
-        picture = await input_images.converted(self._decoder.fitted(data, size))
-        drawing = replace(drawing, picture=Image.frombytes("RGB", size, picture))
+        image = await input_images.converted(self._decoder.fitted(data, size))
+        drawing = replace(drawing, image=Image.frombytes("RGB", size, image))
         if attached.mask is None:
             return drawing
         mask = await input_images.converted(self._decoder.fitted_mask(attached.mask, size))

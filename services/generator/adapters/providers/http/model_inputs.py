@@ -41,7 +41,7 @@ def offers(settings: ModelInputs) -> Offers:
         seed="seed" in inputs,
         negative_prompt="negative_prompt" in inputs,
         max_input_images=settings.max_input_images,
-        mask=settings.takes_mask,
+        mask=settings.accepts_mask,
     )
 
 
@@ -52,7 +52,7 @@ def refuse_lost_images(name: str, provider_request: ProviderRequest, settings: M
         raise input_images.images_refused(
             name, provider_request.model, f"more than {settings.max_input_images} input images"
         )
-    if attached.mask is not None and not settings.takes_mask:
+    if attached.mask is not None and not settings.accepts_mask:
         raise input_images.images_refused(name, provider_request.model, "a mask")
 
 

@@ -132,7 +132,7 @@ class StabilityProvider(RemoteProvider):
             endpoint.prompt or "": request.prompt if endpoint.prompt else None,
             "negative_prompt": request.negative_prompt,
             "aspect_ratio": request.aspect_ratio,
-            "seed": None if provider_request.seed is None else _vendor_seed(provider_request.seed),
+            "seed": None if provider_request.seed is None else _provider_seed(provider_request.seed),
             "output_format": request.output_format,
             "model": variant or None,
             "mode": "image-to-image" if changes and is_sd3 else None,
@@ -169,7 +169,7 @@ class StabilityProvider(RemoteProvider):
         return Generated(images=(image,), cost_micros=self._price(model, 1))
 
 
-def _vendor_seed(seed: int) -> int:
+def _provider_seed(seed: int) -> int:
     """Returns the seed to send: unchanged from 1 to `MAX_SEED`, others mapped into that range."""
     # Sent unchanged, 0 would mean a random seed, and the same job would not repeat its image.
     return (seed - 1) % MAX_SEED + 1

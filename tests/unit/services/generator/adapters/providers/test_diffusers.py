@@ -175,14 +175,14 @@ def editing(*indexes: int) -> ProviderRequest:
 
 async def test_a_picture_and_a_mask_go_to_the_pipeline_as_large_as_what_is_drawn() -> None:
     asked = await drawn(editing(0, -1), entry(EDITING))
-    assert asked.picture
+    assert asked.image
     assert asked.mask
-    assert (asked.picture.mode, asked.mask.mode) == ("RGB", "L")
-    assert asked.picture.size == asked.mask.size == (96, 64)
-    assert (asked.picture.getpixel((0, 0)), asked.mask.getpixel((0, 0))) == ((0, 0, 128), 255)
+    assert (asked.image.mode, asked.mask.mode) == ("RGB", "L")
+    assert asked.image.size == asked.mask.size == (96, 64)
+    assert (asked.image.getpixel((0, 0)), asked.mask.getpixel((0, 0))) == ((0, 0, 128), 255)
 
     asked = await drawn(editing(0), entry(EDITING))
-    assert asked.picture
+    assert asked.image
     assert asked.mask is None
 
 
