@@ -137,14 +137,14 @@ def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits
     return [Deletion(**row) for row in connection.execute(text(CLAIM_DELETIONS), parameters).mappings()]
 
 
-def note_empty(connection: Connection, seen: Sequence[tuple[str, UUID]]) -> int:
+def note_empty(connection: Connection, emptied: Sequence[tuple[str, UUID]]) -> int:
     """Records folders that were found empty, by (id, lease token); returns the number of finished deletions.
 
     A deletion is finished if the check was its last one; the others become due again.
     """
-    if not seen:
+    if not emptied:
         return 0
-    parameters = {"ids": [id_ for id_, _ in seen], "tokens": [str(token) for _, token in seen]}
+    parameters = {"ids": [id_ for id_, _ in emptied], "tokens": [str(token) for _, token in emptied]}
     return connection.execute(text(NOTE_EMPTY_FOLDERS), parameters).rowcount
 
 

@@ -1,7 +1,7 @@
 """Protobuf messages as domain values."""
 
 from services.job.messages.from_protobuf.facts import (
-    Untrue,
+    Contradiction,
     claim_of,
     failure,
     is_known,
@@ -15,8 +15,8 @@ from services.job.messages.from_protobuf.requests import input_bytes, input_imag
 from services.job.messages.from_protobuf.values import Undecodable, fence, moment, token
 
 __all__ = [
+    "Contradiction",
     "Undecodable",
-    "Untrue",
     "claim_of",
     "failure",
     "fence",

@@ -28,7 +28,7 @@ T = TypeVar("T")
 _OF_UPLOADS = (error_pb2.STAGE_UPLOADING, error_pb2.STAGE_PERSISTING)
 
 
-class Untrue(Undecodable):
+class Contradiction(Undecodable):
     """A message with a value that contradicts the fields from which it is derived."""
 
 
@@ -104,12 +104,12 @@ def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
 
 
 def _image(message: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Artifact:
-    """Returns a staged image. Raises `Undecodable`, and `Untrue` for the name of another object."""
+    """Returns a staged image. Raises `Undecodable`, and `Contradiction` for the name of another object."""
     if message.WhichOneof("source") != "staged":
         raise Undecodable(f"image {message.index} is not staged")
     name = object_names.staged_name(job_id=job_id, call_id=message.staged.call_id, index=message.index)
     if message.staged.name != name:
-        raise Untrue(f"it names another object than image {message.index} of its call has")
+        raise Contradiction(f"it names another object than image {message.index} of its call has")
     return Artifact(
         id=prefixed("img", new_uuid7()),
         job_id=job_id,

@@ -14,7 +14,7 @@ from typing import Any
 
 from common.logs import event
 from services.generator.adapters.images import errors
-from services.generator.adapters.images.decoding.child_process import ChildProcess, Died, NotStarted
+from services.generator.adapters.images.decoding.child_process import ChildProcess, ProcessDied, ProcessNotStarted
 from services.generator.adapters.images.decoding.fair_semaphore import FairSemaphore, Permit
 from services.generator.adapters.images.decoding.results import Inspection, inspection_of
 from services.generator.adapters.images.size import size_of
@@ -102,10 +102,10 @@ class DecodingProcesses:
             head = {"task": task, "arguments": arguments} | limits
             try:
                 response, body = await self._request(head, data, lane=lane)
-            except NotStarted as error:
+            except ProcessNotStarted as error:
                 event(_LOG, logging.ERROR, "decoding.process_not_started")
                 raise errors.decoding_unavailable() from error
-            except Died as died:
+            except ProcessDied as died:
                 event(
                     _LOG,
                     logging.WARNING,

@@ -46,7 +46,9 @@ class Signer:
         """Returns the headers of a POST with a signature. Raises `ProviderError` without credentials."""
         return await asyncio.to_thread(self._signed, url, body, headers)
 
-    async def signed_anew(self, url: str, body: bytes, headers: Mapping[str, str], *, refused: Signed) -> Signed | None:
+    async def signed_again(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, refused: Signed
+    ) -> Signed | None:
         """Returns headers signed with newly found credentials; None if these are the ones that were refused."""
         self._credentials = None
         signed = await self.signed(url, body, headers)

@@ -114,7 +114,7 @@ class BedrockProvider(RemoteProvider):
         response = await self._send_paid("POST", url, limit=limit, content=body, headers=signed.headers)
         if not _is_denied(response):
             return response
-        renewed = await self._signer.signed_anew(url, body, _HEADERS, refused=signed)
+        renewed = await self._signer.signed_again(url, body, _HEADERS, refused=signed)
         if renewed is None:
             return response
         return await self._send_paid("POST", url, limit=limit, content=body, headers=renewed.headers)

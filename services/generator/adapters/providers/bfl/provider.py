@@ -187,7 +187,7 @@ class BFLProvider(RemoteProvider):
     def _not_found(self, operation: Operation) -> Pending:
         """Returns `Pending` while the task may be too new to be known everywhere. Raises `ProviderError` later."""
         if not self._may_poll_again(operation):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         return Pending()
 
     def _may_poll_again(self, operation: Operation) -> bool:

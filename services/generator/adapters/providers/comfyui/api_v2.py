@@ -81,7 +81,7 @@ class ComfyUIV2Provider(WorkflowProvider):
             case "canceled":
                 raise operation_errors.stopped(self.name)
             case "expired":
-                raise operation_errors.gone(self.name)
+                raise operation_errors.lost(self.name)
             case "queued" | "running" | "canceling":
                 progress = job.get("progress")
                 share = progress.get("value") if isinstance(progress, dict) else None
@@ -133,7 +133,7 @@ class ComfyUIV2Provider(WorkflowProvider):
     def _job(self, response: ProviderResponse) -> Mapping[str, Any]:
         """Returns the job in a response. Raises `ProviderError` if there is none."""
         if response.status_code == 404:
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             raise operation_errors.status_unknown(self.name, str(response.status_code))
         if response.status_code != 200:

@@ -80,7 +80,7 @@ class ComfyUIProvider(WorkflowProvider):
             ended = await self._history(operation.id)
         if ended is None:
             removed = operation.id in self._removed
-            raise operation_errors.stopped(self.name) if removed else operation_errors.gone(self.name)
+            raise operation_errors.stopped(self.name) if removed else operation_errors.lost(self.name)
         status = ended.get("status")
         failure = errors.ending_of(self.name, status if isinstance(status, dict) else {})
         if failure is not None:

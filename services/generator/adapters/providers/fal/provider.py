@@ -86,7 +86,7 @@ class FalProvider(RemoteProvider):
         request_id = submission.get("request_id")
         state = {name: self._own(str(submission.get(name, "")), instead="") for name in ADDRESSES}
         if not all(0 < len(address) <= MAX_ADDRESS_CHARACTERS for address in state.values()):
-            raise self._astray(response.evidence(request_id=str(request_id)))
+            raise self._foreign_address(response.evidence(request_id=str(request_id)))
         return operation_errors.named(
             self.name, request_id, state | {"model": provider_request.model}, vendor=response.evidence()
         )
@@ -170,10 +170,10 @@ class FalProvider(RemoteProvider):
         """Returns the URL that the submission's response named. Raises `ProviderError` if it is not the API's."""
         address = self._own(operation.state.get(name, ""), instead="")
         if not address:
-            raise self._astray(VendorError(request_id=operation.id))
+            raise self._foreign_address(VendorError(request_id=operation.id))
         return address
 
-    def _astray(self, vendor: VendorError) -> ProviderError:
+    def _foreign_address(self, vendor: VendorError) -> ProviderError:
         what = "an address that is not its own"
         return operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN, vendor=vendor)
 

@@ -114,7 +114,7 @@ class GenericProvider(RemoteProvider):
         url = self._poll_url(operation)
         response = await self._send_free("GET", url, limit=self._max_response_bytes)
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code not in (200, 202):
             refusal = self._errors.refusal(response)
             if response.status_code == 429 or response.status_code >= 500:
@@ -156,7 +156,7 @@ class GenericProvider(RemoteProvider):
         )
         own = self._own(urljoin(state["url"], address) if address else "", instead="")
         if not foreign_text.is_name(own):
-            raise self._astray(response, named)
+            raise self._foreign_address(response, named)
         return operation_errors.named(self.name, named, {**state, "url": own})
 
     def _poll_url(self, operation: Operation) -> str:
@@ -170,7 +170,7 @@ class GenericProvider(RemoteProvider):
             )
         return address
 
-    def _astray(self, response: ProviderResponse, named: str) -> ProviderError:
+    def _foreign_address(self, response: ProviderResponse, named: str) -> ProviderError:
         error = operation_errors.unclassified(
             self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
         )

@@ -43,13 +43,13 @@ class Credential(ABC):
 
     async def renewed(self) -> str:
         """Returns the secret from its source, without caches, after another was refused. Raises `ProviderError`."""
-        return self._redactor.note(await asyncio.to_thread(self._read_anew))
+        return self._redactor.note(await asyncio.to_thread(self._read_uncached))
 
     @abstractmethod
     def _read(self) -> str:
         """Returns the secret; may request it from another machine, so it runs in a thread."""
 
-    def _read_anew(self) -> str:
+    def _read_uncached(self) -> str:
         """Returns the secret without caches."""
         return self._read()
 

@@ -47,19 +47,19 @@ def body(provider_request: ProviderRequest, values: Mapping[str, Any], edits: Ed
         return {"json": values}
     if edits.body == "multipart":
         return {"data": forms.fields(values), "files": _files(provider_request, edits)}
-    images, mask = _parted(provider_request)
+    images, mask = _split_inputs(provider_request)
     items = [_item(edits.item, data) for data in images]
     image_field = {edits.name: items[0] if edits.single else items}
     return {"json": {**values, **image_field, **({} if mask is None else {str(edits.mask): _item(edits.item, mask)})}}
 
 
 def _files(provider_request: ProviderRequest, edits: Edits) -> list[tuple[str, tuple[str, bytes, str]]]:
-    images, mask = _parted(provider_request)
+    images, mask = _split_inputs(provider_request)
     files = [(edits.name, _file(f"image-{number}", data)) for number, data in enumerate(images)]
     return files if mask is None else [*files, (str(edits.mask), _file("mask", mask))]
 
 
-def _parted(provider_request: ProviderRequest) -> tuple[tuple[bytes, ...], bytes | None]:
+def _split_inputs(provider_request: ProviderRequest) -> tuple[tuple[bytes, ...], bytes | None]:
     """Returns the images in their order, and the mask, which is the last of the inputs; None without one."""
     has_mask = any(image.index < 0 for image in provider_request.request.inputs)
     return (provider_request.inputs[:-1], provider_request.inputs[-1]) if has_mask else (provider_request.inputs, None)

@@ -97,7 +97,7 @@ class ReplicateProvider(RemoteProvider):
         """Reads a prediction's status, and its images when it succeeded."""
         response = await self._send_free("GET", self._address(operation, "get"))
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             raise operation_errors.status_unknown(
                 self.name, str(response.status_code), retry_after=errors.throttled_seconds(response)

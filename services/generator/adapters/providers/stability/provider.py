@@ -99,7 +99,7 @@ class StabilityProvider(RemoteProvider):
         if response.status_code == 202:
             return Pending()
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             refusal = errors.refusal_of(self.name, response)
             status = str(response.status_code)
