@@ -37,7 +37,7 @@ class Auth(Strict):
 
 
 class Submit(Strict):
-    """The request that orders images: constants, and where the fields of a job go."""
+    """The request for images: constants, and where the fields of a job go."""
 
     path: RequestPath
     """Path after `base_url`; `{model}` becomes the job's model."""
@@ -148,7 +148,7 @@ class GenericSettings(Strict):
     headers: Mapping[Token, Annotated[str, Field(max_length=500, pattern=r"^[ -~]*$")]] = Field(default_factory=dict)
     """Constant headers of every request."""
     submit: Submit
-    """The request that orders images."""
+    """The request for images."""
     operation: OperationSettings | None = None
     """Where the response names the operation; left out, the response has the images."""
     poll: Poll | None = None
