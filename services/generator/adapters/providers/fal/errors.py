@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.generator.adapters.providers.http import operation_errors
-from services.generator.adapters.providers.http.error_words import is_refusal
+from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify, read_json
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.generator.adapters.providers.generic import dotted_paths
 from services.generator.adapters.providers.generic.entry import GenericSettings
-from services.generator.adapters.providers.http.error_words import is_passing, is_refusal
+from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, NEVER_CARRIED_OUT, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
