@@ -160,7 +160,7 @@ async def _park(broker: JetStream, message: Msg, reason: str, parked_subject: st
 
 async def _dead_letter(broker: JetStream, message: Msg, reason: str, dead_subject: str) -> None:
     original = _read(message)
-    await bury(
+    await publish_dead_letter(
         broker,
         original.body,
         original.headers,
@@ -171,7 +171,7 @@ async def _dead_letter(broker: JetStream, message: Msg, reason: str, dead_subjec
     )
 
 
-async def bury(
+async def publish_dead_letter(
     broker: JetStream, body: bytes, headers: Mapping[str, str], *, subject: str, reason: str, to: str, message_id: str
 ) -> None:
     """Publishes a message that came under `subject` to the dead letters, at `to`. Raises `BrokerUnavailable`."""
@@ -182,7 +182,7 @@ async def bury(
         # The message just fitted with its own headers. Its headers alone still say what it was about.
         dead_headers[DEAD_REASON] = header_value(f"(its {len(body)} bytes did not fit) {reason}")
         await broker.publish(to, b"", message_id=message_id, headers=dead_headers)
-    event(_LOG, logging.ERROR, "message.buried", subject=subject, reason=reason)
+    event(_LOG, logging.ERROR, "message.dead_lettered", subject=subject, reason=reason)
 
 
 def passed_on(headers: Mapping[str, str]) -> dict[str, str]:

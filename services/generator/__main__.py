@@ -44,20 +44,20 @@ SETTLEMENTS_PER_PROVIDER = 8
 DELETING_THREADS = 16
 #: Bytes of responses and images in memory: more than the largest response takes (`COPIES` of
 #: `adapters/providers/http/responses.py`), within the memory that deploy/k8s leaves beside the process itself.
-MOST_IN_MEMORY = 768 * 1024 * 1024
+MAX_BYTES_IN_MEMORY = 768 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
     """Runs the service until `stop` is set."""
     settings = config.load(Settings, environ=os.environ, known=SETTINGS)
     logs.configure(service="generator", level=settings.log_level, form=settings.log_format)
-    known = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
+    configured = provider_file.read(settings.providers_file, max_timeout_seconds=settings.max_generating_seconds)
     own_security = server_security(
         settings, roles=permissions.ACCEPTED, policy=permissions.policy, changes=permissions.changes
     )
     tls, ready = settings.broker_tls(), Readiness("broker", "catalogue")
     # Child processes decode and draw images, and need no credential.
-    hide_from_children((*SECRETS, *(name for entry in known.providers for name in entry.credential_variables)))
+    hide_from_children((*SECRETS, *(name for entry in configured.providers for name in entry.credential_variables)))
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing("generator"))
         renderers = Renderers()
@@ -65,7 +65,7 @@ async def main(stop: asyncio.Event) -> None:
         decoder = DecodingProcesses()
         stack.push_async_callback(decoder.close)
         build = partial(factory.build, environ=os.environ, renderers=renderers, decoder=decoder)
-        built = {entry.name: build(entry) for entry in known.providers}
+        built = {entry.name: build(entry) for entry in configured.providers}
         audit.record(
             audit.RULES, audit.Actor(name=audit.PROCESS), action="readProviders", about=None, outcome=audit.DONE
         )
@@ -83,16 +83,18 @@ async def main(stop: asyncio.Event) -> None:
         stack.push_async_callback(fetch.close)
         own_name = lifecycle.process_name("generator")
         job_service, facts = GrpcJobService(opened, worker_name=own_name, providers=list(built)), NatsFacts(broker)
-        stripped = {entry.name for entry in known.providers if entry.strip_metadata}
+        stripped = {entry.name for entry in configured.providers if entry.strip_metadata}
         staging, reader = GcsStaging(bucket), GuardedImageReader(fetch, decoder, stripped=stripped)
-        memory = Memory(MOST_IN_MEMORY)
+        memory = Memory(MAX_BYTES_IN_MEMORY)
         generator = Generator(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )
         settler = Settler(
             job_service=job_service, facts=facts, staging=staging, reader=reader, providers=built, memory=memory
         )
-        catalogue = [provider.describe(is_default=provider.name == known.default_name) for provider in built.values()]
+        catalogue = [
+            provider.describe(is_default=provider.name == configured.default_name) for provider in built.values()
+        ]
         jobs = LeasedWork(
             "jobs", slots=settings.generator_slots, claim=job_service.claim, renew=job_service.renew, run=generator.run,
             wakeups=nats_wakeups.of_jobs(broker),

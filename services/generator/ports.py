@@ -16,11 +16,11 @@ from services.generator.domain.provider_results import (
     Pending,
     StageError,
 )
-from services.generator.domain.settlements import Known, Outcome, Settlement
+from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class ProviderRequest:
     """One provider call as the adapter gets it."""
 
     #: The call's id in the ledger.
@@ -70,7 +70,7 @@ class ImageProvider(Protocol):
     def mask_form(self, model: str) -> MaskForm:
         """Returns the form in which a model reads a mask."""
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sends the request."""
 
     async def poll(self, operation: Operation) -> Generated | Pending:
@@ -113,17 +113,17 @@ class JobService(Protocol):
         model: str,
         indexes: Sequence[int],
         digest: str,
-        known: Known,
+        report: WorkerReport,
     ) -> Call:
-        """Records a call before it is sent, after what is `known`; repeating a call id returns the same call.
+        """Records a call before it is sent, after the worker's report; repeating a call id returns the same call.
 
         `digest`: SHA-256 of the request, 64 hex characters.
         """
 
-    async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
+    async def resend_call(self, job: Job, call: Call, *, report: WorkerReport) -> Call:
         """Gets permission to send an earlier call again, with its idempotency key; returns the call."""
 
-    async def follow_call(self, job: Job, call: Call, *, known: Known) -> Call:
+    async def follow_call(self, job: Job, call: Call, *, report: WorkerReport) -> Call:
         """Reports that this claim follows the operation of an earlier call; returns the call, with its token."""
 
     async def record_operation(self, call: Call, operation: Operation) -> None:
@@ -132,8 +132,8 @@ class JobService(Protocol):
     def read_input(self, job: Job, index: int) -> AsyncIterator[bytes]:
         """Reads an input image that the caller sent as bytes, in chunks."""
 
-    async def release(self, job: Job, *, known: Known) -> None:
-        """Gives up the lease of a job, after recording what is `known`."""
+    async def release(self, job: Job, *, report: WorkerReport) -> None:
+        """Gives up the lease of a job, after recording the worker's report."""
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
         """Claims open provider calls of final jobs, up to one per token."""
@@ -257,7 +257,7 @@ class ImageReader(Protocol):
     async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, "Inspected"]:
         """Returns a provider's image as it is delivered, and its properties; without metadata if so configured."""
 
-    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+    async def images_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """Returns the decodable images in a response that its adapter could not read: the last `limit` of them."""
 
     def may_hold_images(self, body: bytes) -> bool:

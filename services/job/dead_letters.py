@@ -60,7 +60,7 @@ class DeadLetters:
         message = await self._broker.stored(stream, sequence, subject=subjects)
         if message is None or message.sequence != sequence:
             if bool(idempotency_key) and await self._database.run(
-                lambda connection: idempotency.is_taken(connection, key)
+                lambda connection: idempotency.is_used(connection, key)
             ):
                 return True
             raise Refusal("NOT_FOUND", "There is no such dead letter; it may have been replayed.")
@@ -69,7 +69,9 @@ class DeadLetters:
             raise Refusal("NOT_FOUND", f"A message on {subject[:100]!r} cannot be replayed.")
         if idempotency_key:
             about = message.headers.get("ce-subject", "")
-            await self._database.run(lambda connection: idempotency.take(connection, key, fingerprint="", job_id=about))
+            await self._database.run(
+                lambda connection: idempotency.assign(connection, key, fingerprint="", job_id=about)
+            )
         kept = {name: value for name, value in message.headers.items() if not name.startswith(ADDED)}
         await self._broker.publish(
             subject, message.body, message_id=f"replay-{sequence}-{message.stored_at.timestamp()}", headers=kept

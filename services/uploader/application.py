@@ -65,14 +65,14 @@ class Uploader:
         try:
             async with asyncio.TaskGroup() as group:
                 copies = [
-                    group.create_task(self._store_one(slot, image, names[image.index], deadline))
+                    group.create_task(self._store_image(slot, image, names[image.index], deadline))
                     for image in upload.images
                 ]
         except ExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         return all(copy.result() for copy in copies)
 
-    async def _store_one(self, slot: Slot[Upload], image: StagedImage, name: str, deadline: float) -> bool:
+    async def _store_image(self, slot: Slot[Upload], image: StagedImage, name: str, deadline: float) -> bool:
         pause = FIRST_PAUSE
         while slot.may_begin:
             # A worker that cannot renew its lease must not continue for ever.

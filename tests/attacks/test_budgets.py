@@ -17,7 +17,7 @@ from common.grpc_client import call, channel
 from gateway.auth.authenticator import Authenticator
 from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from services.job.application.provider_calls import begin_provider_call
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
@@ -45,7 +45,14 @@ CHEAP = replace(PAID, name="cheap", default_model="small", models=(Model(name="s
 UNPRICED = replace(PAID, name="unpriced")
 PROVIDERS = (FREE, PRICED, CHEAP, UNPRICED)
 NAMES = [one.name for one in PROVIDERS]
-ENDS = [Phase.SUCCEEDED, Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT, Phase.UNKNOWN]
+ENDS = [
+    CallPhase.SUCCEEDED,
+    CallPhase.REFUSED,
+    CallPhase.FAILED,
+    CallPhase.CANCELED,
+    CallPhase.NOT_SENT,
+    CallPhase.UNKNOWN,
+]
 SUMS = "SELECT tenant, period, starts_on, spent_micros, reserved_micros FROM tenant_spend"
 #: The same, of each call by itself.
 LEDGER = """
@@ -106,7 +113,7 @@ def settle(desk: JobDesk, job: Job, *outcomes: CallOutcome) -> None:
     desk.fold(LedgerSettled(job_id=job.id, calls=outcomes, images=()))
 
 
-def ended(call: ProviderCall, phase: Phase, *, cost: int | None = None) -> CallOutcome:
+def ended(call: ProviderCall, phase: CallPhase, *, cost: int | None = None) -> CallOutcome:
     return CallOutcome(call_id=call.id, phase=phase, cost_micros=cost)
 
 
@@ -128,7 +135,7 @@ def refusal_to_begin(desk: JobDesk, job: Job, **more: Any) -> Refusal:
 
 def spent(desk: JobDesk, tenant: str = "acme") -> tuple[int, int]:
     """Micros that a tenant spent today and that are reserved; the month says the same."""
-    standing = desk.run(lambda c: spending.standing_of(c, tenant))
+    standing = desk.run(lambda c: spending.spending_of(c, tenant))
     day, month = standing.used.values()
     assert day == month
     return day.spent_micros, day.reserved_micros
@@ -171,19 +178,19 @@ def test_of_jobs_that_begin_at_once_as_many_do_as_the_budget_covers(desk: JobDes
 @pytest.mark.parametrize(
     ("phase", "cost", "expected"),
     [
-        (Phase.SUCCEEDED, 55_000, (55_000, 0)),
-        (Phase.SUCCEEDED, 0, (0, 0)),
-        (Phase.SUCCEEDED, None, (PRICE, 0)),
-        (Phase.UNKNOWN, None, (0, PRICE)),
-        (Phase.REFUSED, None, (0, 0)),
-        (Phase.REFUSED, 12, (12, 0)),
-        (Phase.FAILED, None, (0, 0)),
-        (Phase.CANCELED, None, (0, 0)),
-        (Phase.NOT_SENT, None, (0, 0)),
+        (CallPhase.SUCCEEDED, 55_000, (55_000, 0)),
+        (CallPhase.SUCCEEDED, 0, (0, 0)),
+        (CallPhase.SUCCEEDED, None, (PRICE, 0)),
+        (CallPhase.UNKNOWN, None, (0, PRICE)),
+        (CallPhase.REFUSED, None, (0, 0)),
+        (CallPhase.REFUSED, 12, (12, 0)),
+        (CallPhase.FAILED, None, (0, 0)),
+        (CallPhase.CANCELED, None, (0, 0)),
+        (CallPhase.NOT_SENT, None, (0, 0)),
     ],
 )
 def test_the_end_of_a_call_takes_the_place_of_what_was_reserved(
-    desk: JobDesk, phase: Phase, cost: int | None, expected: tuple[int, int]
+    desk: JobDesk, phase: CallPhase, cost: int | None, expected: tuple[int, int]
 ) -> None:
     desk.allow(per_day=PRICE, per_month=10 * PRICE)
     job, call = begin(desk)
@@ -196,9 +203,9 @@ def test_the_end_of_a_call_takes_the_place_of_what_was_reserved(
 def test_an_unknown_outcome_stays_reserved_until_somebody_knows_it(desk: JobDesk) -> None:
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
-    settle(desk, job, ended(call, Phase.UNKNOWN))
+    settle(desk, job, ended(call, CallPhase.UNKNOWN))
     unknown, refused = spent(desk), refusal(desk).reason
-    settle(desk, job, ended(call, Phase.FAILED))
+    settle(desk, job, ended(call, CallPhase.FAILED))
 
     assert (unknown, refused) == ((0, PRICE), "BUDGET_EXHAUSTED")
     assert spent(desk) == (0, 0)
@@ -229,7 +236,7 @@ def test_what_a_worker_knows_makes_room_for_its_next_call(desk: JobDesk) -> None
     desk.allow(per_day=PRICE)
     job, call = begin(desk)
 
-    desk.begin(job, known=[ended(call, Phase.NOT_SENT)])
+    desk.begin(job, known=[ended(call, CallPhase.NOT_SENT)])
 
     assert spent(desk) == (0, PRICE)
 
@@ -239,7 +246,7 @@ def test_a_refused_call_takes_back_what_its_worker_told_with_it(desk: JobDesk) -
     job, call = begin(desk)
     desk.allow(per_day=0)
 
-    refused = refusal_to_begin(desk, job, known=[ended(call, Phase.NOT_SENT)])
+    refused = refusal_to_begin(desk, job, known=[ended(call, CallPhase.NOT_SENT)])
 
     assert refused.reason == "BUDGET_EXHAUSTED"
     assert spent(desk) == (0, PRICE)
@@ -288,7 +295,7 @@ def test_a_budget_begins_anew_with_the_day_and_with_the_month(desk: JobDesk) -> 
     begin(desk)
     over = refusal(desk)
     # What began yesterday counts there, however late its end is told.
-    settle(desk, job, ended(call, Phase.SUCCEEDED, cost=7))
+    settle(desk, job, ended(call, CallPhase.SUCCEEDED, cost=7))
 
     assert full.metadata == {"budget": "budget_micros_per_day"}
     assert 0 < (full.retry_after_seconds or 0) <= 86_400
@@ -340,7 +347,7 @@ def test_whoever_waits_for_a_budget_holds_up_no_provider(desk: JobDesk) -> None:
     desk.allow(per_day=10 * PRICE)
     first, second, theirs = claim(desk), claim(desk), claim(desk, tenant="rival")
 
-    day = desk.run(lambda c: spending.standing_of(c, "acme")).today
+    day = desk.run(lambda c: spending.spending_of(c, "acme")).today
 
     with (
         ThreadPoolExecutor(2) as threads,
@@ -453,7 +460,7 @@ class Step:
     call: int
     tenant: str
     n: int
-    phase: Phase
+    phase: CallPhase
     cost: int | None
 
 
@@ -527,7 +534,7 @@ def test_sums_of_months_long_over_are_forgotten_and_what_is_told_of_them_does_no
     desk.sql("UPDATE provider_calls SET billed_on = billed_on - 100")
     begin(desk)
     forgotten = desk.run(lambda c: spending.forget(c, limit=100))
-    settle(desk, job, ended(call, Phase.SUCCEEDED))
+    settle(desk, job, ended(call, CallPhase.SUCCEEDED))
 
     assert forgotten == 2
     assert spent(desk) == (0, PRICE)

@@ -162,7 +162,7 @@ async def test_ten_images_of_one_answer_that_are_all_as_large_as_may_be_take_tur
 
     assert [(one.width, one.height) for one in seen] == [(5_000, 10_000)] * 10
     # Two of other tests may be there as well.
-    assert peak < processes.MOST_MEMORY + (processes.PROCESSES + 2) * OF_A_PROCESS
+    assert peak < processes.MAX_MEMORY + (processes.PROCESSES + 2) * OF_A_PROCESS
 
 
 async def test_a_picture_that_kills_its_process_is_refused_as_an_input_and_says_why(world: World) -> None:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, Phase
+from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, CallPhase
 from services.job.domain.states import FINAL, State, Transition, is_legal
 from tests.chaos import peace_rules, telling_rules, vendor_rules
 from tests.chaos.history import History
@@ -164,7 +164,7 @@ def costs_add_up(history: History) -> Iterator[str]:
     """Known costs are what the provider takes for what it made; the job tells their sum, and whether all are known."""
     for promise in history.promises:
         for purchase, call in matched(history, promise):
-            if call is None or call["cost_micros"] is None or call["phase"] != Phase.SUCCEEDED:
+            if call is None or call["cost_micros"] is None or call["phase"] != CallPhase.SUCCEEDED:
                 continue
             if call["cost_micros"] != PRICE_MICROS * len(purchase["images"]):
                 yield f"{promise.id}: call {call['id']} costs {call['cost_micros']}."

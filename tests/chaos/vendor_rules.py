@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import accumulate
 from math import inf
 
-from services.job.domain.calls import Phase
+from services.job.domain.calls import CallPhase
 from services.job.domain.states import State, Transition
 from tests.chaos.clock import STEP_SECONDS
 from tests.chaos.history import History, Promise, Row
@@ -17,7 +17,7 @@ LIMITED = "sync"
 #: A request leaves within half a lease of its row, and limits count rows.
 MINUTE = 60.0 - LEASE_SECONDS / 2
 #: By these the ledger says that nothing was bought, for certain.
-NOTHING_BOUGHT = frozenset({Phase.NOT_SENT, Phase.REFUSED, Phase.FAILED, Phase.CANCELED})
+NOTHING_BOUGHT = frozenset({CallPhase.NOT_SENT, CallPhase.REFUSED, CallPhase.FAILED, CallPhase.CANCELED})
 #: How a worker ends a claim by its own word.
 OWN_ENDS = frozenset({"requeued", "failed", "succeeded"})
 #: What a job says that failed by such an answer.
@@ -121,7 +121,7 @@ def deadlines_are_kept(history: History) -> Iterator[str]:
             yield from (
                 f"{promise.id} failed by its deadline, and call {one['id']} had succeeded."
                 for one in calls
-                if one["phase"] == Phase.SUCCEEDED
+                if one["phase"] == CallPhase.SUCCEEDED
             )
 
 
@@ -173,8 +173,8 @@ def turned_away(history: History, promise: Promise) -> set[int]:
     for purchase, call in matched(history, promise):
         if call is None or call["provider"] != promise.shape:
             continue
-        is_limited = purchase["fate"] == "rate_limit" and call["phase"] == Phase.NOT_SENT
-        is_refused = purchase["fate"] == "refused" and call["phase"] == Phase.REFUSED
+        is_limited = purchase["fate"] == "rate_limit" and call["phase"] == CallPhase.NOT_SENT
+        is_refused = purchase["fate"] == "refused" and call["phase"] == CallPhase.REFUSED
         if is_limited or (is_refused and promise.falls_back_on_refusal):
             found.add(call["claim_number"])
     return found

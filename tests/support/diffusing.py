@@ -4,7 +4,7 @@ from typing import Any
 
 from services.generator.adapters.providers.diffusers.entry import DiffusersEntry, DiffusersSettings
 from services.generator.domain.jobs import Request
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 
 def entry(settings: dict[str, Any] | None = None, **fields: Any) -> DiffusersEntry:
@@ -13,7 +13,7 @@ def entry(settings: dict[str, Any] | None = None, **fields: Any) -> DiffusersEnt
     return DiffusersEntry(**({"name": "local", "kind": "diffusers", "settings": told} | fields))
 
 
-def order(*, count: int = 1, key: str = "call_1", seed: int | None = None, **request: Any) -> Order:
+def order(*, count: int = 1, key: str = "call_1", seed: int | None = None, **request: Any) -> ProviderRequest:
     """A call."""
     wanted = Request(**({"prompt": "a harbour"} | request))
-    return Order(call_id=key, idempotency_key=key, model="model", count=count, request=wanted, seed=seed)
+    return ProviderRequest(call_id=key, idempotency_key=key, model="model", count=count, request=wanted, seed=seed)

@@ -29,7 +29,7 @@ from services.generator.domain.provider_results import (
     Operation,
     Pending,
 )
-from services.generator.ports import Order, RawResult
+from services.generator.ports import ProviderRequest, RawResult
 from services.job.application import fact_checks, stale_jobs
 from services.job.application.fact_checks import Refused
 from services.job.grpc_api.worker_service import WorkerService
@@ -78,11 +78,13 @@ class Vendor(Provider):
         self._looks: Counter[str] = Counter()
         self._moments = moments
         self._fates = list(fates)
-        self._operations: dict[str, tuple[Order, str]] = {}
+        self._operations: dict[str, tuple[ProviderRequest, str]] = {}
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sell, or not."""
-        return await self._moments.through(lambda: self._sell(order), away=provider_error(Acceptance.UNKNOWN))
+        return await self._moments.through(
+            lambda: self._sell(provider_request), away=provider_error(Acceptance.UNKNOWN)
+        )
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """How an operation stands."""
@@ -109,22 +111,22 @@ class Vendor(Provider):
         """Whether it has not ended by itself."""
         return self._operations[operation.id][1] == "slow" and self._looks[operation.id] <= SLOW_LOOKS
 
-    async def _sell(self, order: Order) -> Generated | Operation:
+    async def _sell(self, provider_request: ProviderRequest) -> Generated | Operation:
         fate = self._fates.pop(0) if self._fates else "good"
         # An operation is taken, whatever becomes of it; what is turned away is not.
         is_taken = self.traits.resumable and fate != "limited"
         if fate in SOLD:
-            self.delivered.append(order.call_id)
+            self.delivered.append(provider_request.call_id)
         elif not is_taken:
             raise NOT_SOLD[fate]
         if not is_taken:
-            return _made(order, fate)
+            return _made(provider_request, fate)
         operation = Operation(id=f"op-{len(self._operations)}")
-        self._operations[operation.id] = (order, fate)
+        self._operations[operation.id] = (provider_request, fate)
         return operation
 
     async def _look(self, operation: Operation) -> Generated | Pending:
-        order, fate = self._operations[operation.id]
+        provider_request, fate = self._operations[operation.id]
         self._looks[operation.id] += 1
         if operation.id in self.stopped:
             raise STOPPED
@@ -132,7 +134,7 @@ class Vendor(Provider):
             return Pending()
         if fate not in SOLD:
             raise NOT_SOLD[fate]
-        return _made(order, fate)
+        return _made(provider_request, fate)
 
 
 class WatchedStaging(Staging):
@@ -331,8 +333,10 @@ class _NoChannel:
         return lambda *_, **__: None
 
 
-def _made(order: Order, fate: str) -> Generated:
+def _made(provider_request: ProviderRequest, fate: str) -> Generated:
     if fate == "bad":
-        return Generated(images=(ImageSource(data=BAD),) * order.count, cost_micros=40_000)
-    images = tuple(ImageSource(data=f"{order.call_id}/{at}".encode()) for at in range(order.count))
+        return Generated(images=(ImageSource(data=BAD),) * provider_request.count, cost_micros=40_000)
+    images = tuple(
+        ImageSource(data=f"{provider_request.call_id}/{at}".encode()) for at in range(provider_request.count)
+    )
     return Generated(images=images, cost_micros=40_000)

@@ -12,7 +12,7 @@ from common.errors import ServiceError
 from common.leased_work import Renewal
 from common.object_store import ObjectConflict, StorageUnavailable
 from services.generator.domain.earlier_calls import Traits
-from services.generator.domain.jobs import Call, Job, MaskForm, Phase, Request, Route, StagedImage
+from services.generator.domain.jobs import Call, CallPhase, Job, MaskForm, Request, Route, StagedImage
 from services.generator.domain.provider_results import (
     CancelOutcome,
     Generated,
@@ -22,8 +22,8 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.domain.settlements import Known, Outcome, Settlement
-from services.generator.ports import ImageProvider, Inspected, Order, PreparedInput, RawResult
+from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
+from services.generator.ports import ImageProvider, Inspected, PreparedInput, ProviderRequest, RawResult
 from services.job.domain import calls as ledger
 from services.job.domain import jobs, transitions
 from services.job.domain import providers as catalogue
@@ -59,7 +59,7 @@ def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedIma
     return replace(job, **changes)
 
 
-def call_of(phase: Phase, *indexes: int, operation: str = "", call_id: str = "call_old") -> Call:
+def call_of(phase: CallPhase, *indexes: int, operation: str = "", call_id: str = "call_old") -> Call:
     """A call that an earlier claim left."""
     return Call(
         id=call_id,
@@ -85,7 +85,7 @@ class Desk:
         self.resent: list[str] = []
         self.followed: list[str] = []
         self.recorded: list[str] = []
-        self.released: list[Known] = []
+        self.released: list[WorkerReport] = []
         self.postponed: list[tuple[str, CancelOutcome | None, float]] = []
 
     def register(self, *providers: ImageProvider) -> None:
@@ -113,32 +113,32 @@ class Desk:
         model: str,
         indexes: Sequence[int],
         digest: str,
-        known: Known,
+        report: WorkerReport,
     ) -> Call:
         """Write a call down."""
         self._refuse("begin_call")
-        asked, told = self._see(job), _known(job, known)
+        asked, told = self._see(job), _ledger_report(job, report)
         with _refusals():
             call = self.ledger.begin(
-                asked, call_id=call_id, provider=provider, model=model, indexes=indexes, known=told
+                asked, call_id=call_id, provider=provider, model=model, indexes=indexes, report=told
             )
         self.begun.append(tuple(indexes))
         self.when_begun()
         return _written_down(call)
 
-    async def resend_call(self, job: Job, call: Call, *, known: Known) -> Call:
+    async def resend_call(self, job: Job, call: Call, *, report: WorkerReport) -> Call:
         """Allow a call to be sent again."""
         self._refuse("resend_call")
         with _refusals():
-            again = self.ledger.resend(self._see(job), call.id, _known(job, known))
+            again = self.ledger.resend(self._see(job), call.id, _ledger_report(job, report))
         self.resent.append(call.id)
         return _written_down(again)
 
-    async def follow_call(self, job: Job, call: Call, *, known: Known) -> Call:
+    async def follow_call(self, job: Job, call: Call, *, report: WorkerReport) -> Call:
         """Allow an operation to be followed."""
         self._refuse("follow_call")
         with _refusals():
-            self.ledger.follow(self._see(job), call.id, _known(job, known))
+            self.ledger.follow(self._see(job), call.id, _ledger_report(job, report))
         self.followed.append(call.id)
         return call
 
@@ -151,7 +151,7 @@ class Desk:
                 claim_number=0,
                 provider=call.provider,
                 model=call.model,
-                phase=ledger.Phase(call.phase),
+                phase=ledger.CallPhase(call.phase),
                 image_indexes=call.image_indexes,
                 idempotency_key=call.idempotency_key,
                 request_digest="",
@@ -191,11 +191,11 @@ class Desk:
         for chunk in (b"in", b"put"):
             yield chunk
 
-    async def release(self, job: Job, *, known: Known) -> None:
+    async def release(self, job: Job, *, report: WorkerReport) -> None:
         """Take a job back."""
         self._refuse("release")
-        self.ledger.settle(self._see(job), _known(job, known))
-        self.released.append(known)
+        self.ledger.settle(self._see(job), _ledger_report(job, report))
+        self.released.append(report)
 
     async def claim_settlements(self, tokens: Sequence[str]) -> Sequence[tuple[str, Settlement]]:
         """Nothing is open."""
@@ -222,11 +222,13 @@ def _refusals() -> Iterator[None]:
         raise to_service_error(refusal) from refusal
 
 
-def _known(job: Job, told: Known) -> ledger.Known:
-    """What job-service reads of what a worker knows."""
+def _ledger_report(job: Job, report: WorkerReport) -> ledger.WorkerReport:
+    """What job-service reads of a worker's report."""
     outcomes = tuple(
-        ledger.CallOutcome(call_id=one.call_id, phase=ledger.Phase(one.phase), operation_id=one.operation_id or None)
-        for one in told.calls
+        ledger.CallOutcome(
+            call_id=one.call_id, phase=ledger.CallPhase(one.phase), operation_id=one.operation_id or None
+        )
+        for one in report.calls
     )
     images = tuple(
         jobs.Artifact(
@@ -243,9 +245,9 @@ def _known(job: Job, told: Known) -> ledger.Known:
             blurhash=image.blurhash,
             staged_at=START,
         )
-        for image in told.images
+        for image in report.images
     )
-    return ledger.Known(calls=outcomes, images=images)
+    return ledger.WorkerReport(calls=outcomes, images=images)
 
 
 def _listed(provider: ImageProvider) -> catalogue.Provider:
@@ -264,7 +266,7 @@ def _written_down(call: ledger.ProviderCall) -> Call:
         id=call.id,
         provider=call.provider,
         model=call.model,
-        phase=Phase(call.phase),
+        phase=CallPhase(call.phase),
         image_indexes=call.image_indexes,
         idempotency_key=call.idempotency_key,
         operation_id=call.operation_id or "",
@@ -297,7 +299,7 @@ class Facts:
         return self.told[-1][1]
 
     @property
-    def phases(self) -> list[Phase]:
+    def phases(self) -> list[CallPhase]:
         """How calls ended, as the last fact says."""
         outcomes: Sequence[Outcome] = self.last["calls"]
         return [outcome.phase for outcome in outcomes]
@@ -405,7 +407,7 @@ class Reader:
         """As it is."""
         return data, await self.inspect(data)
 
-    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+    async def images_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """One that is all of the answer."""
         return [ImageSource(data=body)] if body == b"good" else []
 
@@ -438,7 +440,7 @@ class Provider:
         self.cancels: CancelOutcome | Exception = CancelOutcome.CONFIRMED
         self.max_images_per_call = most
         self.timeout_seconds = timeout
-        self.submitted: list[Order] = []
+        self.submitted: list[ProviderRequest] = []
         self.polled: list[str] = []
         self.canceled: list[str] = []
         self.when_canceled: Callable[[], None] = lambda: None
@@ -454,9 +456,9 @@ class Provider:
         """What the test says."""
         return self.masks
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """The next answer."""
-        self.submitted.append(order)
+        self.submitted.append(provider_request)
         answer: Generated | Operation = self._next()
         return answer
 

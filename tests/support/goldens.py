@@ -16,7 +16,7 @@ import yaml
 
 from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.provider_results import Generated, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
 from tests.support.hops import as_generator_sees
 from tests.support.patience import PATIENCE
@@ -65,24 +65,24 @@ class GoldenSubject:
         self._golden = golden
         self._vendor = vendor
 
-    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """The call of a case."""
         order = order_of(self._golden, self._golden.cases["good" if count == 1 else "n"])
         return replace(order, call_id=call_id, count=count, request=replace(order.request, **request))
 
-    def will_make(self, order: Order) -> None:
+    def will_make(self, order: ProviderRequest) -> None:
         """The answers of a case, in their order."""
         for step in script_of(self._golden, "good" if order.count == 1 else "n", self._vendor.url):
             self._vendor.expect(*step)
 
 
-def order_of(golden: Golden, case: Mapping[str, Any]) -> Order:
+def order_of(golden: Golden, case: Mapping[str, Any]) -> ProviderRequest:
     """The call of a case, as its job's request comes to the adapter; pictures are named, `mask` is the mask's."""
     told: dict[str, Any] = {"prompt": "a harbour"} | case.get("job", {})
     named, mask = told.get("input_images", []), told.get("mask")
     told |= {"input_images": [_picture(name) for name in named]}
     wanted = as_generator_sees(told | ({} if mask is None else {"mask": _picture(mask)}))
-    return Order(
+    return ProviderRequest(
         call_id="call_1",
         idempotency_key="call_1",
         model=golden.entry["models"][0]["name"],
@@ -156,7 +156,7 @@ async def failure_by(golden: Golden, transport: httpx.AsyncBaseTransport) -> Pro
     raise AssertionError("the call went well")
 
 
-async def _resumed(first: DescribedProvider, second: DescribedProvider, order: Order) -> dict[str, Any]:
+async def _resumed(first: DescribedProvider, second: DescribedProvider, order: ProviderRequest) -> dict[str, Any]:
     operation = await first.submit(order)
     assert isinstance(operation, Operation), "only an operation can be resumed"
     state = {str(name): str(value) for name, value in json.loads(json.dumps(dict(operation.state))).items()}
@@ -168,7 +168,7 @@ async def _resumed(first: DescribedProvider, second: DescribedProvider, order: O
     return _made(seen)
 
 
-async def _carried_out(provider: DescribedProvider, order: Order, *, cancels: bool) -> dict[str, Any]:
+async def _carried_out(provider: DescribedProvider, order: ProviderRequest, *, cancels: bool) -> dict[str, Any]:
     try:
         answer = await provider.submit(order)
         if isinstance(answer, Operation) and cancels:

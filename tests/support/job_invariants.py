@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, Consent, Phase
+from services.job.domain.calls import MAY_HAVE_BOUGHT, OPEN, CallPhase, Consent
 from services.job.domain.jobs import Job
 from services.job.domain.states import AT_GENERATOR, LEGAL, State, Transition
 from services.job.messages import to_protobuf
@@ -121,7 +121,7 @@ def _consents(desk: JobDesk, found: Mapping[str, Job], seen: Seen) -> Iterator[s
     """Of each image no more is bought under consent than was consented to."""
     bought: Counter[tuple[str, int, str]] = Counter()
     for call in desk.sql("SELECT job_id, image_indexes, consent, phase FROM provider_calls"):
-        if Phase(call.phase) in MAY_HAVE_BOUGHT and call.consent != Consent.NONE:
+        if CallPhase(call.phase) in MAY_HAVE_BOUGHT and call.consent != Consent.NONE:
             bought.update((call.job_id, index, call.consent) for index in call.image_indexes)
     for (job_id, index, consent), times in bought.items():
         if times > (1 if consent == Consent.JOB else seen.consents[job_id]):
@@ -177,10 +177,10 @@ def forgotten(desk: JobDesk) -> set[str]:
     return {row.id for row in desk.sql(FORGOTTEN)}
 
 
-def ledger(desk: JobDesk) -> dict[str, tuple[Phase, State]]:
+def ledger(desk: JobDesk) -> dict[str, tuple[CallPhase, State]]:
     """How each call stands, and its job."""
     statement = "SELECT call.id, phase, state FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id"
-    return {row.id: (Phase(row.phase), State(row.state)) for row in desk.sql(statement)}
+    return {row.id: (CallPhase(row.phase), State(row.state)) for row in desk.sql(statement)}
 
 
 def followed(desk: JobDesk, *, max_queued_seconds: float) -> set[str]:

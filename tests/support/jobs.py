@@ -22,7 +22,7 @@ from services.job.application import (
     submission,
     user_actions,
 )
-from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
@@ -125,12 +125,12 @@ class JobDesk:
         self, job: Job, *indexes: int, provider: str | None = None, known: Sequence[CallOutcome] = ()
     ) -> ProviderCall:
         """Write a provider call down, by a worker that knows how earlier calls ended."""
-        purchase = replace(purchase_of(job, *indexes, provider=provider), known=Known(calls=tuple(known)))
+        purchase = replace(purchase_of(job, *indexes, provider=provider), report=WorkerReport(calls=tuple(known)))
         return self.run(lambda c: provider_calls.begin_provider_call(c, purchase)).call
 
     def follow(self, job: Job, call_id: str) -> ProviderCall:
         """Follow the operation of an earlier claim."""
-        return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, Known())).call
+        return self.run(lambda c: provider_calls.follow_provider_call(c, fence_of(job), call_id, WorkerReport())).call
 
     def fold(self, *facts: JobFact) -> apply_facts.ApplyResult:
         """Fold facts in one batch."""
@@ -167,7 +167,7 @@ class JobDesk:
 
     def release(self, job: Job, *known: CallOutcome) -> None:
         """Hand a job back, with what is known of its calls."""
-        self.run(lambda c: claim_release.release_job(c, fence_of(job), Known(calls=known)))
+        self.run(lambda c: claim_release.release_job(c, fence_of(job), WorkerReport(calls=known)))
 
     def get(self, job_id: str, *, tenant: str = "acme") -> Snapshot:
         """The job as a client sees it."""
@@ -283,12 +283,12 @@ def image_of(job: Job, call: ProviderCall, index: int) -> Artifact:
 
 def succeeded(call: ProviderCall, *, cost: int | None = None) -> CallOutcome:
     """The call made what was bought."""
-    return CallOutcome(call_id=call.id, phase=Phase.SUCCEEDED, cost_micros=cost)
+    return CallOutcome(call_id=call.id, phase=CallPhase.SUCCEEDED, cost_micros=cost)
 
 
 def not_sent(call: ProviderCall) -> CallOutcome:
     """The call surely never left."""
-    return CallOutcome(call_id=call.id, phase=Phase.NOT_SENT)
+    return CallOutcome(call_id=call.id, phase=CallPhase.NOT_SENT)
 
 
 def generated(job: Job, call: ProviderCall, *indexes: int, cost: int | None = None) -> ImagesGenerated:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from services.job.domain import calls
-from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.jobs import Job
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
@@ -23,21 +23,23 @@ class MemoryLedger:
     calls: dict[str, ProviderCall] = field(default_factory=dict)
     staged: set[int] = field(default_factory=set)
 
-    def settle(self, job: Job, known: Known) -> None:
+    def settle(self, job: Job, report: WorkerReport) -> None:
         """Take what a worker of the job's claim knows."""
-        for outcome in known.calls:
+        for outcome in report.calls:
             self._settle(outcome, job.claim_number)
-        self.staged |= {image.image_index for image in known.images if image.call_id in self.calls and job.wants(image)}
+        self.staged |= {
+            image.image_index for image in report.images if image.call_id in self.calls and job.wants(image)
+        }
 
     def begin(
-        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Collection[int], known: Known
+        self, job: Job, *, call_id: str, provider: str, model: str, indexes: Collection[int], report: WorkerReport
     ) -> ProviderCall:
         """Write a call down. Raises `Refusal`, and then has learned nothing."""
         if (asked_before := self.calls.get(call_id)) is not None:
             if asked_before.claim_number != job.claim_number:
                 raise Refusal("INVALID_INPUT", "call_id: names another call.")
             return asked_before
-        learned = self._after(job, known)
+        learned = self._after(job, report)
         able = self._provider(provider)
         if provider not in (job.provider, *job.fallback):
             raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider}.")
@@ -52,7 +54,7 @@ class MemoryLedger:
             claim_number=job.claim_number,
             provider=provider,
             model=model,
-            phase=Phase.INTENDED,
+            phase=CallPhase.INTENDED,
             image_indexes=tuple(sorted(set(indexes))),
             idempotency_key=call_id,
             request_digest="",
@@ -65,20 +67,20 @@ class MemoryLedger:
         self.calls, self.staged = learned.calls | {call_id: call}, learned.staged
         return call
 
-    def resend(self, job: Job, call_id: str, known: Known) -> ProviderCall:
+    def resend(self, job: Job, call_id: str, report: WorkerReport) -> ProviderCall:
         """Allow a call to be sent again. Raises `Refusal`, and then has learned nothing."""
-        learned = self._after(job, known)
+        learned = self._after(job, report)
         call = learned.get(call_id)
         able = self._provider(call.provider).capabilities
-        if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
+        if call.phase is not CallPhase.INTENDED or not (able.free or able.idempotent):
             raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
         again = replace(call, claim_number=job.claim_number)
         self.calls, self.staged = learned.calls | {call_id: again}, learned.staged
         return again
 
-    def follow(self, job: Job, call_id: str, known: Known) -> ProviderCall:
+    def follow(self, job: Job, call_id: str, report: WorkerReport) -> ProviderCall:
         """Allow an operation to be followed. Raises `Refusal`, and then has learned nothing."""
-        learned = self._after(job, known)
+        learned = self._after(job, report)
         call = learned.get(call_id)
         if call.operation_id is None:
             raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
@@ -88,8 +90,8 @@ class MemoryLedger:
     def accept(self, call_id: str, operation_id: str) -> None:
         """A provider named an operation. Raises `Refusal`."""
         call = self.get(call_id)
-        if call.phase is Phase.INTENDED:
-            self.calls[call_id] = replace(call, phase=Phase.ACCEPTED, operation_id=operation_id)
+        if call.phase is CallPhase.INTENDED:
+            self.calls[call_id] = replace(call, phase=CallPhase.ACCEPTED, operation_id=operation_id)
         elif call.operation_id is None:
             self.calls[call_id] = replace(call, operation_id=operation_id)
 
@@ -104,9 +106,9 @@ class MemoryLedger:
             raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id!r}.")
         return self.calls[call_id]
 
-    def _after(self, job: Job, known: Known) -> "MemoryLedger":
+    def _after(self, job: Job, report: WorkerReport) -> "MemoryLedger":
         learned = MemoryLedger(calls=dict(self.calls), staged=set(self.staged))
-        learned.settle(job, known)
+        learned.settle(job, report)
         return learned
 
     def _provider(self, name: str) -> Provider:
@@ -116,9 +118,9 @@ class MemoryLedger:
 
     def _settle(self, outcome: CallOutcome, claim_number: int) -> None:
         call = self.calls.get(outcome.call_id)
-        if call is None or (outcome.phase is Phase.NOT_SENT and call.claim_number != claim_number):
+        if call is None or (outcome.phase is CallPhase.NOT_SENT and call.claim_number != claim_number):
             return
-        if calls.takes(call.phase, outcome.phase):
+        if calls.accepts_outcome(call.phase, outcome.phase):
             self.calls[call.id] = replace(
                 call, phase=outcome.phase, operation_id=outcome.operation_id or call.operation_id
             )

@@ -29,7 +29,7 @@ from services.generator.adapters.providers.replicate.provider import ReplicatePr
 from services.generator.adapters.providers.stability.provider import StabilityProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, Operation
-from services.generator.ports import ImageProvider, Order
+from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support.decoding import decoder
 from tests.support.scripted_http import Answer, Manner, ScriptedServer
 
@@ -71,17 +71,17 @@ class Subject(Protocol):
 
     provider: DescribedProvider
 
-    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A call that the provider can carry out; `request` are fields of the request."""
 
-    def will_make(self, order: Order) -> None:
+    def will_make(self, order: ProviderRequest) -> None:
         """Let a call end well."""
 
 
 class RemoteSubject(Subject, Protocol):
     """A provider behind HTTP, and its vendor: what it will answer to the next requests, in their order."""
 
-    def takes(self, order: Order, answer: Answer | None = None) -> None:
+    def takes(self, order: ProviderRequest, answer: Answer | None = None) -> None:
         """The request that buys; without `answer` it is accepted."""
 
     def works(self) -> None:
@@ -106,11 +106,11 @@ class ProceduralSubject:
     def __init__(self, renderers: Renderers) -> None:
         self.provider = _built({"name": "drawn", "kind": "procedural", "timeout_seconds": 60}, renderers)
 
-    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A small picture."""
         return _order("drawn", count, call_id, {"size": "64x64"} | request)
 
-    def will_make(self, order: Order) -> None:
+    def will_make(self, order: ProviderRequest) -> None:
         """It always will."""
 
 
@@ -132,11 +132,11 @@ class DiffusersSubject:
         entry = DiffusersEntry(name="local", kind="diffusers", settings=settings, timeout_seconds=60)
         self.provider: DescribedProvider = DiffusersProvider(entry, decoder(), load=Painted)
 
-    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A small picture."""
         return _order("painted", count, call_id, {"size": "64x64"} | request)
 
-    def will_make(self, order: Order) -> None:
+    def will_make(self, order: ProviderRequest) -> None:
         """It always will."""
 
 
@@ -163,11 +163,11 @@ class ReplicateSubject:
         self._vendor = vendor
         self._deadline = f"{int(timeout)}s"
 
-    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> Order:
+    def order(self, *, count: int = 1, call_id: str = "call_1", **request: Any) -> ProviderRequest:
         """A call of the one model."""
         return _order(self.model, count, call_id, request)
 
-    def will_make(self, order: Order) -> None:
+    def will_make(self, order: ProviderRequest) -> None:
         """Take, work, be done."""
         self.takes(order)
         self.works()
@@ -178,7 +178,7 @@ class ReplicateSubject:
         """The vendor's yes."""
         return Answer(status=201, body=self._prediction("starting"))
 
-    def takes(self, order: Order, answer: Answer | None = None) -> None:
+    def takes(self, order: ProviderRequest, answer: Answer | None = None) -> None:
         """Exactly one prediction, with exactly these fields."""
         request = order.request
         fields = {"prompt": request.prompt, "seed": order.seed, "output_format": request.output_format}
@@ -229,12 +229,14 @@ def _built(entry: Mapping[str, Any], renderers: Renderers) -> DescribedProvider:
     return factory.build(read, environ={"KEY_OF_PROVIDER": KEY}, renderers=renderers, decoder=decoder())
 
 
-def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> Order:
+def _order(model: str, count: int, call_id: str, request: dict[str, Any]) -> ProviderRequest:
     wanted = Request(**({"prompt": "a harbour"} | request))
-    return Order(call_id=call_id, idempotency_key=call_id, model=model, count=count, request=wanted, seed=wanted.seed)
+    return ProviderRequest(
+        call_id=call_id, idempotency_key=call_id, model=model, count=count, request=wanted, seed=wanted.seed
+    )
 
 
-async def carry_out(provider: ImageProvider, order: Order) -> Generated:
+async def carry_out(provider: ImageProvider, order: ProviderRequest) -> Generated:
     """Submit, and look until there is a result."""
     answer = await provider.submit(order)
     if not isinstance(answer, Operation):

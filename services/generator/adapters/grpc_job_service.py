@@ -17,9 +17,9 @@ from common.health import Readiness
 from common.leased_work import Renewal
 from common.sweeping import NamePage
 from services.generator.adapters.nats_facts import call_outcome, image_artifact
-from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request, Route, StagedImage
+from services.generator.domain.jobs import Call, CallPhase, InputImage, Job, Request, Route, StagedImage
 from services.generator.domain.provider_results import CancelOutcome, Operation
-from services.generator.domain.settlements import Known, Settlement
+from services.generator.domain.settlements import Settlement, WorkerReport
 
 #: Deadline of a call in seconds.
 TIMEOUT_SECONDS = 5.0
@@ -69,7 +69,7 @@ class GrpcJobService:
         model: str,
         indexes: Sequence[int],
         digest: str,
-        known: Known,
+        report: WorkerReport,
     ) -> Call:
         """Records a call before it is sent."""
         request = worker.BeginProviderCallRequest(
@@ -79,32 +79,32 @@ class GrpcJobService:
             model=model,
             image_indexes=indexes,
             request_digest=digest,
-            settled=[call_outcome(item) for item in known.calls],
-            staged=[image_artifact(item) for item in known.images],
+            settled=[call_outcome(item) for item in report.calls],
+            staged=[image_artifact(item) for item in report.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
         return _call(response.call, token=response.call_token)
 
-    async def resend_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
+    async def resend_call(self, job: Job, earlier: Call, *, report: WorkerReport) -> Call:
         """Gets permission to send an earlier call again, with its idempotency key."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             resend_call_id=earlier.id,
-            settled=[call_outcome(item) for item in known.calls],
-            staged=[image_artifact(item) for item in known.images],
+            settled=[call_outcome(item) for item in report.calls],
+            staged=[image_artifact(item) for item in report.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS)
         return _call(response.call, token=response.call_token)
 
-    async def follow_call(self, job: Job, earlier: Call, *, known: Known) -> Call:
+    async def follow_call(self, job: Job, earlier: Call, *, report: WorkerReport) -> Call:
         """Reports that this claim follows the operation of an earlier call."""
         request = worker.BeginProviderCallRequest(
             lease=_lease(job),
             follow_call_id=earlier.id,
-            settled=[call_outcome(item) for item in known.calls],
-            staged=[image_artifact(item) for item in known.images],
+            settled=[call_outcome(item) for item in report.calls],
+            staged=[image_artifact(item) for item in report.images],
             shows_call_tokens=True,
         )
         response = await call(self._stub.BeginProviderCall, request, timeout=TIMEOUT_SECONDS, attempts=3)
@@ -126,12 +126,12 @@ class GrpcJobService:
         async for response in stream(self._stub.GetJobInput, request):
             yield response.chunk
 
-    async def release(self, job: Job, *, known: Known) -> None:
+    async def release(self, job: Job, *, report: WorkerReport) -> None:
         """Gives up the lease of a job."""
         request = worker.ReleaseJobRequest(
             lease=_lease(job),
-            settled=[call_outcome(item) for item in known.calls],
-            staged=[image_artifact(item) for item in known.images],
+            settled=[call_outcome(item) for item in report.calls],
+            staged=[image_artifact(item) for item in report.images],
         )
         await call(self._stub.ReleaseJob, request, timeout=TIMEOUT_SECONDS, attempts=3)
 
@@ -254,7 +254,7 @@ def _call(message: job_pb2.ProviderCall, *, token: bytes = b"") -> Call:
         id=message.id,
         provider=message.provider,
         model=message.model,
-        phase=Phase(job_pb2.CallPhase.Name(message.phase).removeprefix("CALL_PHASE_").lower()),
+        phase=CallPhase(job_pb2.CallPhase.Name(message.phase).removeprefix("CALL_PHASE_").lower()),
         image_indexes=tuple(message.image_indexes),
         idempotency_key=message.idempotency_key,
         operation_id=message.operation_id,

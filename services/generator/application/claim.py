@@ -6,9 +6,9 @@ from math import inf
 
 from common.leased_work import Slot
 from services.generator.domain import failures
-from services.generator.domain.jobs import Call, Job, Phase, StagedImage
+from services.generator.domain.jobs import Call, CallPhase, Job, StagedImage
 from services.generator.domain.provider_results import JobWarning, ProviderError
-from services.generator.domain.settlements import Known, Outcome
+from services.generator.domain.settlements import Outcome, WorkerReport
 
 
 class Interrupted(Exception):
@@ -33,7 +33,7 @@ class Claim:
     #: Warnings for the user of the job.
     warnings: tuple[JobWarning, ...] = ()
     #: Number of the job's routes that were tried without success.
-    routes_given_up: int = 0
+    failed_routes: int = 0
 
     def __post_init__(self) -> None:
         self.images |= {image.index: image for image in self.job.images}
@@ -72,21 +72,21 @@ class Claim:
         return self.job.missing(tuple(self.images.values()))
 
     def new_images(self) -> tuple[StagedImage, ...]:
-        """Returns the staged images that the ledger did not know when the job was claimed."""
-        known = {image.index for image in self.job.images}
-        return tuple(image for index, image in sorted(self.images.items()) if index not in known)
+        """Returns the staged images that were not in the ledger when the job was claimed."""
+        recorded = {image.index for image in self.job.images}
+        return tuple(image for index, image in sorted(self.images.items()) if index not in recorded)
 
     @property
-    def known(self) -> Known:
-        """Outcomes and images that the ledger may not know yet."""
-        return Known(calls=tuple(self.outcomes.values()), images=self.new_images())
+    def report(self) -> WorkerReport:
+        """Outcomes and images that the ledger may not have yet."""
+        return WorkerReport(calls=tuple(self.outcomes.values()), images=self.new_images())
 
     def end_unsent(self, call_id: str) -> None:
         """Records that a call was certainly not sent, whether or not job-service recorded it."""
-        self.outcomes[call_id] = Outcome(call_id=call_id, phase=Phase.NOT_SENT)
+        self.outcomes[call_id] = Outcome(call_id=call_id, phase=CallPhase.NOT_SENT)
 
     def end(
-        self, call: Call, phase: Phase, *, cost_micros: int | None = None, error: ProviderError | None = None
+        self, call: Call, phase: CallPhase, *, cost_micros: int | None = None, error: ProviderError | None = None
     ) -> None:
         """Records how a call ended."""
         self.outcomes[call.id] = Outcome(

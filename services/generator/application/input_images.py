@@ -51,12 +51,12 @@ class Inputs:
     async def _read(self) -> tuple[bytes, ...]:
         data: list[bytes] = []
         for image in self._claim.job.request.inputs:
-            data.append(await self._read_one(image))
+            data.append(await self._read_input(image))
             if sum(map(len, data)) > MAX_BYTES:
                 raise failures.inputs_too_large(MAX_BYTES)
         return tuple(data)
 
-    async def _read_one(self, image: InputImage) -> bytes:
+    async def _read_input(self, image: InputImage) -> bytes:
         data = await (self._uploaded(image) if image.url is None else self._reader.read_input(image.url))
         prepared = await self._reader.prepare_input(data)
         if prepared.lost_metadata:

@@ -22,7 +22,7 @@ from common.tracing import span
 from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
-from services.generator.domain.jobs import Call, Phase
+from services.generator.domain.jobs import Call, CallPhase
 from services.generator.domain.provider_results import (
     Acceptance,
     CancelOutcome,
@@ -32,7 +32,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     StageError,
 )
-from services.generator.ports import Facts, ImageProvider, JobService, Order
+from services.generator.ports import Facts, ImageProvider, JobService, ProviderRequest
 
 _LOG = logging.getLogger(__name__)
 #: Time limits in seconds for one poll of an operation and for one cancel request.
@@ -62,7 +62,7 @@ class ProviderCallRunner:
         #: Call id and operation of the call that was followed last.
         self._operation: tuple[str, Operation] | None = None
 
-    async def send(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
+    async def send(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Sends the request and waits for its result."""
         attributes = {
             "job.id": self._claim.job.id,
@@ -71,21 +71,21 @@ class ProviderCallRunner:
             "model": call.model,
         }
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
-            response = await self._submit(provider, call, order)
+            response = await self._submit(provider, call, provider_request)
             if isinstance(response, Operation):
                 call = replace(call, operation_id=response.id)
                 await self._record(call, response)
-                response = await self._follow(provider, call, response, order)
-            self._claim.end(call, Phase.SUCCEEDED, cost_micros=response.cost_micros)
+                response = await self._follow(provider, call, response, provider_request)
+            self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=response.cost_micros)
             return response
 
-    async def resume(self, provider: ImageProvider, call: Call, order: Order) -> Generated:
+    async def resume(self, provider: ImageProvider, call: Call, provider_request: ProviderRequest) -> Generated:
         """Follows an operation of an earlier claim to its result."""
         operation = Operation(id=call.operation_id, state=call.operation_state)
         attributes = {"job.id": self._claim.job.id, "call.id": call.id, "provider": provider.name}
         with span("provider call", kind=SpanKind.CLIENT, attributes=attributes):
-            generated = await self._follow(provider, call, operation, order)
-            self._claim.end(call, Phase.SUCCEEDED, cost_micros=generated.cost_micros)
+            generated = await self._follow(provider, call, operation, provider_request)
+            self._claim.end(call, CallPhase.SUCCEEDED, cost_micros=generated.cost_micros)
             return generated
 
     async def fetch_again(self, provider: ImageProvider, call: Call) -> Generated | None:
@@ -101,12 +101,14 @@ class ProviderCallRunner:
             return None
         return state if isinstance(state, Generated) else None
 
-    async def _submit(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+    async def _submit(
+        self, provider: ImageProvider, call: Call, provider_request: ProviderRequest
+    ) -> Generated | Operation:
         try:
             async with timeout(self._claim.seconds_left(provider.timeout_seconds)):
                 if provider.traits.stoppable:
-                    return await self._submit_stoppable(provider, call, order)
-                return await provider.submit(order)
+                    return await self._submit_stoppable(provider, call, provider_request)
+                return await provider.submit(provider_request)
         except TimeoutError as error:
             raise self._failed(provider, call, failures.no_response(provider.name)) from error
         except ProviderError as error:
@@ -120,9 +122,11 @@ class ProviderCallRunner:
             _LOG.exception("adapter.failed", extra={"provider": provider.name, "call_id": call.id})
             raise self._failed(provider, call, failures.adapter_failed(provider.name)) from error
 
-    async def _submit_stoppable(self, provider: ImageProvider, call: Call, order: Order) -> Generated | Operation:
+    async def _submit_stoppable(
+        self, provider: ImageProvider, call: Call, provider_request: ProviderRequest
+    ) -> Generated | Operation:
         """Sends the request; stops it when the job is canceled. Raises `Interrupted` once the stop is confirmed."""
-        sending = asyncio.create_task(provider.submit(order))
+        sending = asyncio.create_task(provider.submit(provider_request))
         ended = asyncio.create_task(self._slot.ended.wait())
         try:
             await asyncio.wait([sending, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -149,7 +153,9 @@ class ProviderCallRunner:
             publish = partial(self._facts.call_accepted, job=self._claim.job, call=call, operation=operation)
             await self._publisher.publish(publish, lease_ended=self._slot.ended)
 
-    async def _follow(self, provider: ImageProvider, call: Call, operation: Operation, order: Order) -> Generated:
+    async def _follow(
+        self, provider: ImageProvider, call: Call, operation: Operation, provider_request: ProviderRequest
+    ) -> Generated:
         """Polls until the operation ends; returns its result.
 
         An operation of a resumable provider is left to the next claim when the lease ends or the process stops. At the
@@ -158,14 +164,14 @@ class ProviderCallRunner:
         self._operation = (call.id, operation)
         finish_at, until = self._claim.finish_at, time.monotonic() + self._claim.seconds_left(provider.timeout_seconds)
         interrupts = (self._slot.ended, self._slot.stopping) if provider.traits.resumable else ()
-        async with self._watched(provider, operation, order) as ended:
+        async with self._watched(provider, operation, provider_request) as ended:
             while self._slot.outcome is not Renewal.CANCELED and not any(event.is_set() for event in interrupts):
                 state, pause = await self._poll(provider, call, operation)
                 if isinstance(state, Generated):
                     return state
                 give_back()
                 if state.progress is not None:
-                    order.report(state.progress)
+                    provider_request.report(state.progress)
                 if time.monotonic() > until:
                     await self._stop(provider, call, operation)
                     raise failures.operation_too_slow(provider.name)
@@ -181,11 +187,11 @@ class ProviderCallRunner:
 
     @asynccontextmanager
     async def _watched(
-        self, provider: ImageProvider, operation: Operation, order: Order
+        self, provider: ImageProvider, operation: Operation, provider_request: ProviderRequest
     ) -> AsyncIterator[asyncio.Event]:
         """Reports live progress in the block; yields an event that is set when the provider reports the end."""
         ended = asyncio.Event()
-        watching = asyncio.create_task(_watch(provider, operation, order, ended))
+        watching = asyncio.create_task(_watch(provider, operation, provider_request, ended))
         try:
             yield ended
         finally:
@@ -229,7 +235,7 @@ class ProviderCallRunner:
         """Requests the provider to stop; a confirmation ends the call. Returns whether it was confirmed."""
         is_stopped = await self._cancel(provider, operation) is CancelOutcome.CONFIRMED
         if is_stopped:
-            self._claim.end(call, Phase.CANCELED)
+            self._claim.end(call, CallPhase.CANCELED)
         return is_stopped
 
     def _failed(self, provider: ImageProvider, call: Call, error: ProviderError) -> StageError:
@@ -238,7 +244,7 @@ class ProviderCallRunner:
             if provider.traits.idempotent:
                 # The call stays open: the next claim sends it again with its idempotency key.
                 return error
-            self._claim.end(call, Phase.UNKNOWN, error=error)
+            self._claim.end(call, CallPhase.UNKNOWN, error=error)
             return failures.ambiguous(provider.name, retryable=self._may_pay_again(call))
         if error.reason == "RESULT_LOST":
             error.retryable = self._may_pay_again(call)
@@ -250,9 +256,11 @@ class ProviderCallRunner:
         return self._claim.job.may_pay_again and not call.under_consent
 
 
-async def _watch(provider: ImageProvider, operation: Operation, order: Order, ended: asyncio.Event) -> None:
+async def _watch(
+    provider: ImageProvider, operation: Operation, provider_request: ProviderRequest, ended: asyncio.Event
+) -> None:
     try:
-        if await provider.watch(operation, order.report):
+        if await provider.watch(operation, provider_request.report):
             ended.set()
     except Exception as error:  # noqa: BLE001 - nothing depends on live progress
         event(_LOG, logging.WARNING, "watch.failed", provider=provider.name, reason=type(error).__name__)

@@ -17,9 +17,9 @@ from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.provider_call import ProviderCallRunner
 from services.generator.application.stage_images import ImageStager
 from services.generator.domain import failures
-from services.generator.domain.jobs import Call, Phase
+from services.generator.domain.jobs import Call, CallPhase
 from services.generator.domain.provider_results import Generated, StageError
-from services.generator.ports import ImageProvider, JobService, Order
+from services.generator.ports import ImageProvider, JobService, ProviderRequest
 
 _LOG = logging.getLogger(__name__)
 #: Seeds are 0 to this number, exclusive.
@@ -52,23 +52,23 @@ class Purchase:
         """Buys the images with these indexes by one call."""
         self._claim.require_time()
         call_id = f"call_{new_uuid7().hex}"
-        order = self._order(call_id, model, indexes, inputs, key=call_id)
+        provider_request = self._provider_request(call_id, model, indexes, inputs, key=call_id)
         requested_at = time.monotonic()
-        call = await self._begin(provider, order, indexes)
+        call = await self._begin(provider, provider_request, indexes)
         if not self._claim.slot.may_begin:
             self._claim.end_unsent(call.id)
             raise Interrupted
         if self._is_too_late(requested_at):
             self._claim.end_unsent(call.id)
             raise failures.permission_too_late()
-        await self._stage_result(provider, call, self._runner.send(provider, call, order))
+        await self._stage_result(provider, call, self._runner.send(provider, call, provider_request))
 
     async def resend(self, provider: ImageProvider, call: Call, *, inputs: tuple[bytes, ...]) -> None:
         """Sends an earlier call again with its idempotency key; only for providers that do not charge that."""
         self._claim.require_time()
         requested_at = time.monotonic()
         try:
-            again = await self._job_service.resend_call(self._claim.job, call, known=self._claim.known)
+            again = await self._job_service.resend_call(self._claim.job, call, report=self._claim.report)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
@@ -77,18 +77,20 @@ class Purchase:
             raise Interrupted
         if self._is_too_late(requested_at):
             raise failures.permission_too_late()
-        order = self._order(call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key)
-        await self._stage_result(provider, again, self._runner.send(provider, again, order))
+        provider_request = self._provider_request(
+            call.id, again.model, call.image_indexes, inputs, key=again.idempotency_key
+        )
+        await self._stage_result(provider, again, self._runner.send(provider, again, provider_request))
 
     async def resume(self, provider: ImageProvider, call: Call) -> None:
         """Follows an operation of an earlier claim, and stages its images."""
         try:
-            call = await self._job_service.follow_call(self._claim.job, call, known=self._claim.known)
+            call = await self._job_service.follow_call(self._claim.job, call, report=self._claim.report)
         except ServiceError as error:
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
-        order = self._order(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
-        await self._stage_result(provider, call, self._runner.resume(provider, call, order))
+        provider_request = self._provider_request(call.id, call.model, call.image_indexes, (), key=call.idempotency_key)
+        await self._stage_result(provider, call, self._runner.resume(provider, call, provider_request))
 
     async def _stage_result(self, provider: ImageProvider, call: Call, result: Awaitable[Generated]) -> None:
         """Awaits the call's result and stages it; the memory of the response is counted until then."""
@@ -105,14 +107,16 @@ class Purchase:
         except StageError as error:
             # A call that may be repeated free of charge must not count as a lost result in the ledger.
             if provider.traits.free:
-                self._claim.end(call, Phase.FAILED, cost_micros=generated.cost_micros)
+                self._claim.end(call, CallPhase.FAILED, cost_micros=generated.cost_micros)
             elif provider.traits.idempotent and not provider.traits.resumable and error.retryable:
                 del self._claim.outcomes[call.id]
             raise
 
-    def _order(self, call_id: str, model: str, indexes: Sequence[int], inputs: tuple[bytes, ...], *, key: str) -> Order:
+    def _provider_request(
+        self, call_id: str, model: str, indexes: Sequence[int], inputs: tuple[bytes, ...], *, key: str
+    ) -> ProviderRequest:
         seed = self._claim.job.request.seed
-        return Order(
+        return ProviderRequest(
             call_id=call_id,
             idempotency_key=key,
             model=model,
@@ -127,22 +131,24 @@ class Purchase:
     def _fraction_of_job(self, fraction: float, count: int) -> float:
         return (len(self._claim.images) + fraction * count) / self._claim.job.image_count
 
-    async def _begin(self, provider: ImageProvider, order: Order, indexes: Sequence[int]) -> Call:
-        digest = hashlib.sha256(json.dumps(asdict(order.request), sort_keys=True, default=str).encode()).hexdigest()
+    async def _begin(self, provider: ImageProvider, provider_request: ProviderRequest, indexes: Sequence[int]) -> Call:
+        digest = hashlib.sha256(
+            json.dumps(asdict(provider_request.request), sort_keys=True, default=str).encode()
+        ).hexdigest()
         try:
             call = await self._job_service.begin_call(
                 self._claim.job,
-                call_id=order.call_id,
+                call_id=provider_request.call_id,
                 provider=provider.name,
-                model=order.model,
+                model=provider_request.model,
                 indexes=indexes,
                 digest=digest,
-                known=self._claim.known,
+                report=self._claim.report,
             )
         except ServiceError as error:
             # job-service may have recorded the call; it was certainly not sent.
             if error.is_unanswered:
-                self._claim.end_unsent(order.call_id)
+                self._claim.end_unsent(provider_request.call_id)
             raise self._refused(provider, error) from error
         self._claim.is_generating = True
         return call

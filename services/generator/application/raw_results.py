@@ -54,15 +54,15 @@ class RawResults:
         event(_LOG, logging.WARNING, "result.kept_raw", job_id=self._job_id, call_id=call.id, object=name)
         return name
 
-    async def adopt(self, call: Call, *, known: set[int]) -> dict[int, StagedImage]:
-        """Stages those images that can be read by now from the stored data of a call; skips the indexes in `known`."""
+    async def adopt(self, call: Call, *, staged: set[int]) -> dict[int, StagedImage]:
+        """Stages those images that can be read by now from the stored data of a call; skips the indexes in `staged`."""
         listing = partial(self._staging.raw_of_call, self._job_id, call.id)
         adopted: dict[int, StagedImage] = {}
         for raw in await until_stored(listing, deadline=self._deadline, patient=False):
             with self._memory.share(until=self._deadline()):
                 try:
                     images = await self._images_of(call, raw)
-                    for index in images.keys() - known - adopted.keys():
+                    for index in images.keys() - staged - adopted.keys():
                         adopted[index] = await self._stage(call, index, images[index])
                 except StageError as error:
                     if error.reason == "SERVICE_UNAVAILABLE":
@@ -77,7 +77,7 @@ class RawResults:
         data = await until_stored(read, deadline=self._deadline, patient=False)
         if raw.part.isdecimal():
             return {index: data for index in call.image_indexes if str(index) == raw.part}
-        images = await self._reader.found_in(data, limit=len(call.image_indexes))
+        images = await self._reader.images_in(data, limit=len(call.image_indexes))
         encoded = [image.data for image in images if image.data is not None]
         return dict(zip(call.image_indexes, encoded, strict=False))
 

@@ -20,7 +20,7 @@ from services.generator.application.stage_images import ImageStager
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import earlier_calls, failures
 from services.generator.domain.earlier_calls import Step
-from services.generator.domain.jobs import Call, Job, Phase
+from services.generator.domain.jobs import Call, CallPhase, Job
 from services.generator.domain.provider_results import StageError
 from services.generator.ports import Facts, ImageProvider, ImageReader, JobService, Staging
 
@@ -109,9 +109,9 @@ class Generator:
             claim, job_service=self._job_service, runner=runner, stager=stager, memory=self._memory, report=report
         )
         inputs = Inputs(claim, job_service=self._job_service, reader=self._reader)
-        for call in earlier_calls.may_have_left_images(claim.job.calls, claim.missing()):
-            if await stager.adopt(call) and call.phase is not Phase.SUCCEEDED:
-                claim.end(call, Phase.SUCCEEDED)
+        for call in earlier_calls.may_have_staged(claim.job.calls, claim.missing()):
+            if await stager.adopt(call) and call.phase is not CallPhase.SUCCEEDED:
+                claim.end(call, CallPhase.SUCCEEDED)
         await self._settle_earlier(claim, purchase, inputs)
         await self._buy_missing(claim, purchase, inputs)
 
@@ -120,7 +120,7 @@ class Generator:
         errors: list[StageError] = []
         for call in earlier_calls.unsettled(claim.job.calls, claim.missing()):
             try:
-                await self._settle_one(claim, purchase, call, inputs)
+                await self._settle_call(claim, purchase, call, inputs)
             except StageError as error:
                 if error.retryable:
                     raise
@@ -128,7 +128,7 @@ class Generator:
         if errors:
             raise errors[0]
 
-    async def _settle_one(self, claim: Claim, purchase: Purchase, call: Call, inputs: Inputs) -> None:
+    async def _settle_call(self, claim: Claim, purchase: Purchase, call: Call, inputs: Inputs) -> None:
         provider, may_pay_again = self._provider(call.provider), claim.job.may_pay_again
         match earlier_calls.step_for(call, traits=provider.traits, may_pay_again=may_pay_again):
             case Step.RESUME:
@@ -140,7 +140,7 @@ class Generator:
             case Step.RESEND:
                 await purchase.resend(provider, call, inputs=await inputs.for_provider(provider, call.model))
             case Step.SETTLE_UNKNOWN:
-                claim.end(call, Phase.UNKNOWN)
+                claim.end(call, CallPhase.UNKNOWN)
                 if not may_pay_again:
                     raise failures.ambiguous(provider.name)
             case Step.STOP_AMBIGUOUS:
@@ -152,9 +152,9 @@ class Generator:
 
     async def _buy_missing(self, claim: Claim, purchase: Purchase, inputs: Inputs) -> None:
         """Buys the missing images; an unusable image does not prevent the others from being bought."""
-        given_up: set[int] = set()
+        failed: set[int] = set()
         errors: list[StageError] = []
-        while missing := [index for index in claim.missing() if index not in given_up]:
+        while missing := [index for index in claim.missing() if index not in failed]:
             try:
                 # Read once for all routes; an unreadable input ends the claim.
                 await inputs.read()
@@ -163,14 +163,14 @@ class Generator:
                 if not failures.spares_others(failure.error, some_staged=bool(claim.images)):
                     raise failure.error from failure
                 errors.append(failure.error)
-                given_up |= set(failure.indexes)
+                failed |= set(failure.indexes)
         if errors:
             raise errors[0]
 
     async def _buy_some(self, claim: Claim, purchase: Purchase, missing: Sequence[int], inputs: Inputs) -> None:
         """Buys the first of the missing images by one call, on the first route that works. Raises `NotBought`."""
         errors: list[StageError] = []
-        for route in claim.job.routes[claim.routes_given_up :]:
+        for route in claim.job.routes[claim.failed_routes :]:
             provider = self._providers.get(route.provider)
             indexes = missing[: provider.images_per_call(route.model) if provider else 1]
             try:
@@ -184,7 +184,7 @@ class Generator:
                 is_last = route == claim.job.routes[-1]
                 if is_last or not failures.may_fall_back(error, free=free, on_refusal=on_refusal):
                     raise NotBought(failures.error_to_report(errors), indexes) from error
-                claim.routes_given_up += 1
+                claim.failed_routes += 1
                 event(_LOG, logging.INFO, "job.falls_back", job_id=claim.job.id, reason=error.reason)
             else:
                 return
@@ -209,16 +209,16 @@ class Generator:
 
     async def _give_up(self, claim: Claim) -> None:
         """Releases the job with all known outcomes and images; if that fails, publishes them as a fact."""
-        known = claim.known
-        if not await self._release(claim) and (known.calls or known.images):
-            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+        report = claim.report
+        if not await self._release(claim) and (report.calls or report.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=report.calls, images=report.images)
             await self._publisher.publish(publish, lease_ended=claim.slot.ended)
 
     async def _release_at_once(self, claim: Claim) -> None:
         """Like `_give_up`, but with a single attempt to publish; further attempts go on in the background."""
-        known = claim.known
-        if not await self._release(claim) and (known.calls or known.images):
-            publish = partial(self._facts.ledger_settled, job=claim.job, calls=known.calls, images=known.images)
+        report = claim.report
+        if not await self._release(claim) and (report.calls or report.images):
+            publish = partial(self._facts.ledger_settled, job=claim.job, calls=report.calls, images=report.images)
             ended = asyncio.Event()
             ended.set()
             await self._publisher.publish(publish, lease_ended=ended)
@@ -228,7 +228,7 @@ class Generator:
         if claim.published_as_fact or not claim.slot.is_held:
             return False
         try:
-            await self._job_service.release(claim.job, known=claim.known)
+            await self._job_service.release(claim.job, report=claim.report)
         except ServiceError as error:
             # The lease then expires.
             event(_LOG, logging.WARNING, "job.not_released", job_id=claim.job.id, reason=error.reason)

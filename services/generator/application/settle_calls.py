@@ -16,7 +16,7 @@ from services.generator.application.provider_call import CANCEL_SECONDS, POLL_SE
 from services.generator.application.stage_images import ImageStager
 from services.generator.application.unread_responses import UnreadResponses
 from services.generator.domain import failures
-from services.generator.domain.jobs import Call, Phase, StagedImage
+from services.generator.domain.jobs import Call, CallPhase, StagedImage
 from services.generator.domain.provider_results import (
     Acceptance,
     CancelOutcome,
@@ -92,7 +92,7 @@ class Settler:
         unread = UnreadResponses(reader=self._reader, raw=stager.raw) if settlement.keep else None
         result: Outcome | Generated | None = None
         try:
-            if settlement.call.phase is not Phase.ACCEPTED:
+            if settlement.call.phase is not CallPhase.ACCEPTED:
                 is_staged = settlement.keep and await stager.adopt(settlement.call)
                 return _adopted(settlement.call) if is_staged else _without_operation(settlement, provider)
             result = await _poll(settlement, provider, unread)
@@ -131,20 +131,20 @@ class Settler:
 
 def _without_operation(settlement: Settlement, provider: ImageProvider) -> Outcome:
     """Returns the outcome of a call that may or may not have been sent, and has no operation to poll."""
-    phase = Phase.FAILED if provider.traits.free else Phase.UNKNOWN
+    phase = CallPhase.FAILED if provider.traits.free else CallPhase.UNKNOWN
     return Outcome(call_id=settlement.call.id, phase=phase, is_over=False)
 
 
 def _adopted(call: Call) -> Outcome:
     """Returns the outcome of a call whose images are all in staging."""
-    return Outcome(call_id=call.id, phase=Phase.SUCCEEDED)
+    return Outcome(call_id=call.id, phase=CallPhase.SUCCEEDED)
 
 
 async def _cancel(settlement: Settlement, provider: ImageProvider) -> CancelOutcome | None:
     """Requests the provider to stop, once; returns its response, None without one or when no stop is wanted."""
     if not settlement.cancel or settlement.cancel_outcome is not None:
         return settlement.cancel_outcome
-    if settlement.call.phase is not Phase.ACCEPTED:
+    if settlement.call.phase is not CallPhase.ACCEPTED:
         # Without an operation there is nothing to cancel.
         return CancelOutcome.UNSUPPORTED
     try:
@@ -178,7 +178,7 @@ async def _poll(
         if isinstance(state, Generated):
             return state
     if settlement.seconds_left <= 0:
-        return Outcome(call_id=call.id, phase=Phase.UNKNOWN, operation_id=operation.id)
+        return Outcome(call_id=call.id, phase=CallPhase.UNKNOWN, operation_id=operation.id)
     return None
 
 
@@ -194,16 +194,16 @@ def _operation(settlement: Settlement) -> Operation:
 
 def _succeeded(call: Call, generated: Generated) -> Outcome:
     return Outcome(
-        call_id=call.id, phase=Phase.SUCCEEDED, operation_id=call.operation_id, cost_micros=generated.cost_micros
+        call_id=call.id, phase=CallPhase.SUCCEEDED, operation_id=call.operation_id, cost_micros=generated.cost_micros
     )
 
 
-def _final_cancel(response: CancelOutcome | None, phase: Phase) -> CancelOutcome:
+def _final_cancel(response: CancelOutcome | None, phase: CallPhase) -> CancelOutcome:
     """Returns the final result of the cancel request, from the provider's response and the phase of the ended call."""
     match phase:
-        case Phase.CANCELED:
+        case CallPhase.CANCELED:
             return CancelOutcome.CONFIRMED
-        case Phase.UNKNOWN:
+        case CallPhase.UNKNOWN:
             return response or CancelOutcome.UNSUPPORTED
         case _:
             return CancelOutcome.UNSUPPORTED if response is CancelOutcome.UNSUPPORTED else CancelOutcome.TOO_LATE

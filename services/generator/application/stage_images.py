@@ -60,7 +60,7 @@ class ImageStager:
         staged, count = await until_stored(listing, deadline=self._deadline, patient=False)
         images = {image.index: image for image in staged}
         is_complete = count > 0 and len(staged) == count
-        if not is_complete and (repaired := await self.raw.adopt(call, known={*images, *self._images})):
+        if not is_complete and (repaired := await self.raw.adopt(call, staged={*images, *self._images})):
             images |= repaired
             is_complete = images.keys() >= set(call.image_indexes)
         for index, image in images.items():
@@ -101,7 +101,7 @@ class ImageStager:
         # Fetches wait for memory, so the response must give its memory back before they begin.
         for is_elsewhere in (False, True):
             part = {index: source for index, source in sources.items() if source.is_elsewhere is is_elsewhere}
-            staging = (self._keep_one(provider, call, *item, count=len(sources)) for item in part.items())
+            staging = (self._keep_image(provider, call, *item, count=len(sources)) for item in part.items())
             results = await asyncio.gather(*staging, return_exceptions=True)
             give_back()
             self._images |= {result.index: result for result in results if isinstance(result, StagedImage)}
@@ -110,7 +110,7 @@ class ImageStager:
             }
         return errors
 
-    async def _keep_one(
+    async def _keep_image(
         self, provider: ImageProvider, call: Call, index: int, source: ImageSource, *, count: int
     ) -> StagedImage | StageError:
         with self._memory.share(until=self._deadline()):

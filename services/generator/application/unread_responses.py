@@ -32,7 +32,7 @@ class UnreadResponses:
         body, error.vendor = error.vendor.body, replace(error.vendor, body=b"")
         if not body or error.acceptance is Acceptance.NOT_ACCEPTED:
             return None
-        images = await self._reader.found_in(body, limit=len(call.image_indexes))
+        images = await self._reader.images_in(body, limit=len(call.image_indexes))
         if images:
             event(_LOG, logging.WARNING, "response.of_another_form", provider=provider.name, call_id=call.id)
             return Generated(images=tuple(images), cost_micros=provider.price(call.model, len(images)))

@@ -4,10 +4,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from services.generator.domain.jobs import Call, Phase
+from services.generator.domain.jobs import Call, CallPhase
 
 #: Phases in which a call certainly cost nothing and made no image.
-NOTHING_BOUGHT = frozenset({Phase.REFUSED, Phase.FAILED, Phase.CANCELED, Phase.NOT_SENT})
+NOTHING_BOUGHT = frozenset({CallPhase.REFUSED, CallPhase.FAILED, CallPhase.CANCELED, CallPhase.NOT_SENT})
 
 
 class Step(StrEnum):
@@ -49,22 +49,22 @@ class Traits:
 def step_for(call: Call, *, traits: Traits, may_pay_again: bool) -> Step:
     """Returns what to do about an earlier call for an image that is not staged."""
     match call.phase:
-        case Phase.ACCEPTED:
+        case CallPhase.ACCEPTED:
             return Step.RESUME
-        case Phase.SUCCEEDED | Phase.UNKNOWN if call.operation_id and traits.resumable:
+        case CallPhase.SUCCEEDED | CallPhase.UNKNOWN if call.operation_id and traits.resumable:
             # Fetching by operation id costs nothing.
             return Step.RESUME
-        case Phase.SUCCEEDED:
+        case CallPhase.SUCCEEDED:
             return Step.BUY if may_pay_again else Step.STOP_LOST
-        case Phase.INTENDED:
+        case CallPhase.INTENDED:
             return Step.RESEND if traits.harmless else Step.SETTLE_UNKNOWN
-        case Phase.UNKNOWN:
+        case CallPhase.UNKNOWN:
             return Step.BUY if may_pay_again else Step.STOP_AMBIGUOUS
         case _:
             return Step.BUY
 
 
-def may_have_left_images(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
+def may_have_staged(calls: Sequence[Call], missing: Collection[int]) -> list[Call]:
     """Returns the calls whose staging folder may hold a missing image: they may have been charged for it."""
     wanted = set(missing)
     return [call for call in calls if call.phase not in NOTHING_BOUGHT and wanted & set(call.image_indexes)]

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
 
 #: Reasons for which a result is unusable, unless the error is retryable.
@@ -12,20 +12,20 @@ _UNUSABLE = frozenset({"FETCH_FAILED", "INVALID_IMAGE", "TOO_LARGE", "RESULT_MIS
 _OF_THIS_ROUTE = frozenset({"PROVIDER_NOT_FOUND", "BUDGET_EXHAUSTED"})
 
 
-def phase_after(error: ProviderError) -> Phase:
+def phase_after(error: ProviderError) -> CallPhase:
     """Returns a call's phase in the ledger after an error that leaves no doubt about how the call ended."""
     if error.acceptance is Acceptance.NOT_ACCEPTED:
-        return Phase.NOT_SENT
+        return CallPhase.NOT_SENT
     match error.reason:
         case "CONTENT_POLICY":
-            return Phase.REFUSED
+            return CallPhase.REFUSED
         case "PROVIDER_CANCELED":
-            return Phase.CANCELED
+            return CallPhase.CANCELED
         case "RESULT_LOST" | "UNCLASSIFIED":
             # The call may have been charged, and its result is out of reach.
-            return Phase.UNKNOWN
+            return CallPhase.UNKNOWN
         case _:
-            return Phase.FAILED
+            return CallPhase.FAILED
 
 
 def result_is_useless(error: StageError) -> bool:
@@ -52,7 +52,7 @@ def may_fall_back(error: StageError, *, free: bool, on_refusal: bool) -> bool:
         return False
     if error.reason == "CONTENT_POLICY":
         return on_refusal
-    return error.reason != "INVALID_INPUT" and phase_after(error) is not Phase.UNKNOWN
+    return error.reason != "INVALID_INPUT" and phase_after(error) is not CallPhase.UNKNOWN
 
 
 def error_to_report(errors: Sequence[StageError]) -> StageError:
@@ -214,7 +214,7 @@ def with_raw(error: StageError, *, name: str | None) -> StageError:
 
 
 def too_few_images(provider: str) -> StageError:
-    """Returns the error for a result with fewer images than were ordered."""
+    """Returns the error for a result with fewer images than were requested."""
     return StageError(
         code="PERMANENT",
         reason="RESULT_MISMATCH",

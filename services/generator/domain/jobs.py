@@ -8,7 +8,7 @@ from typing import Any
 from services.generator.domain import untrusted_text
 
 
-class Phase(StrEnum):
+class CallPhase(StrEnum):
     """State of a provider call in the ledger."""
 
     #: Recorded before it is sent.
@@ -100,7 +100,7 @@ class Call:
     #: Model that is called.
     model: str
     #: State in the ledger.
-    phase: Phase
+    phase: CallPhase
     #: Indexes of the images that it is to make.
     image_indexes: tuple[int, ...]
     #: Key that is sent to the provider, so that a repeat is not charged again.

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from services.generator.domain.jobs import Call, Phase, StagedImage
+from services.generator.domain.jobs import Call, CallPhase, StagedImage
 from services.generator.domain.provider_results import CancelOutcome, ProviderError
 
 
@@ -13,7 +13,7 @@ class Outcome:
     #: The call's id.
     call_id: str
     #: State that the call reached.
-    phase: Phase
+    phase: CallPhase
     #: Id of the provider's operation; empty without one.
     operation_id: str = ""
     #: Cost in millionths of a US dollar; None when unknown.
@@ -27,8 +27,8 @@ class Outcome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """Outcomes and images of a job that the worker knows and the ledger may not know yet."""
+class WorkerReport:
+    """A worker's report on calls and images of its job, which the ledger may not have yet."""
 
     #: Calls that ended.
     calls: tuple[Outcome, ...] = ()

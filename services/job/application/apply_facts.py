@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import claim_end, transitions
-from services.job.domain.calls import CallOutcome, Known, ProviderCall
+from services.job.domain.calls import CallOutcome, ProviderCall, WorkerReport
 from services.job.domain.facts import (
     CallAccepted,
     CallSettled,
@@ -84,12 +84,12 @@ def _apply_wave(
 ) -> Sequence[calls.SettledCall]:
     locked, now = jobs.lock(connection, [fact.job_id for fact in wave])
     applied.unknown += sum(fact.job_id not in locked for fact in wave)
-    known = [(fact, locked[fact.job_id]) for fact in wave if fact.job_id in locked]
+    of_jobs = [(fact, locked[fact.job_id]) for fact in wave if fact.job_id in locked]
     # A fact that cannot change its job's state may still change what clients see.
-    late = [(fact, job) for fact, job in known if not _may_move(fact, job)]
+    late = [(fact, job) for fact, job in of_jobs if not _may_move(fact, job)]
     before = job_writer.snapshots(connection, [job for _, job in late])
     settled = _settle_ledger(connection, wave, locked)
-    moving = [(fact, job) for fact, job in known if _may_move(fact, job)]
+    moving = [(fact, job) for fact, job in of_jobs if _may_move(fact, job)]
     moves = _decide_all(connection, moving, limits=limits, now=now)
     _write(connection, moves)
     reports = [_late_report(fact, job) for fact, job in late]
@@ -115,25 +115,25 @@ def _settle_ledger(
                 if job is not None and (job.state is State.CANCELED or job.deleted_at is not None):
                     # A copy that ended after the folder was emptied must not stay public.
                     deletions.add_public(connection, job.id)
-    reports = [(fact.job_id, known) for fact in wave if (known := _known(fact)) is not None]
+    reports = [(fact.job_id, report) for fact in wave if (report := _report_of(fact)) is not None]
     return ledger.settle(connection, reports, locked)
 
 
-def _known(fact: JobFact) -> Known | None:
+def _report_of(fact: JobFact) -> WorkerReport | None:
     """Returns the fact's report on calls and images; None for a fact without one."""
     match fact:
         case CallSettled():
-            return Known(calls=(fact.outcome,), images=fact.images)
+            return WorkerReport(calls=(fact.outcome,), images=fact.images)
         case ImagesGenerated() | StageFailed() | LedgerSettled():
-            return Known(calls=fact.calls, images=fact.images)
+            return WorkerReport(calls=fact.calls, images=fact.images)
         case _:
             return None
 
 
 def _outcomes(fact: JobFact) -> tuple[CallOutcome, ...]:
     """Returns the ends of calls that the fact reports."""
-    known = _known(fact)
-    return known.calls if known else ()
+    report = _report_of(fact)
+    return report.calls if report else ()
 
 
 def _may_move(fact: JobFact, job: Job) -> bool:
@@ -151,7 +151,7 @@ def _may_move(fact: JobFact, job: Job) -> bool:
 
 def _late_report(fact: JobFact, job: Job) -> ledger.LateReport:
     outcome = fact.provider_cancel if isinstance(fact, CallSettled) else None
-    return ledger.LateReport(job=job, known=_known(fact) or Known(), provider_cancel=outcome)
+    return ledger.LateReport(job=job, report=_report_of(fact) or WorkerReport(), provider_cancel=outcome)
 
 
 def _decide_all(

@@ -97,8 +97,8 @@ def _delete_leftovers(connection: Connection, bucket: str, names: Sequence[str])
     unknown = folders - set(known)
     if unknown:
         event(_LOG, logging.ERROR, "objects.of_no_job", bucket=bucket, count=len(unknown), job_id=min(unknown))
-    deletions.add_found(connection, bucket, unknown, delay=UNKNOWN_FOLDER_SECONDS)
-    to_delete = deletions.add_found(connection, bucket, over, delay=0.0)
+    deletions.add_leftovers(connection, bucket, unknown, delay=UNKNOWN_FOLDER_SECONDS)
+    to_delete = deletions.add_leftovers(connection, bucket, over, delay=0.0)
     if to_delete:
         event(_LOG, logging.WARNING, "objects.left_behind", bucket=bucket, count=to_delete)
     return to_delete

@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from services.job.application import ledger, provider_limits, spending
 from services.job.domain import transitions
-from services.job.domain.calls import Known
+from services.job.domain.calls import WorkerReport
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import AT_GENERATOR, State
@@ -14,17 +14,17 @@ from services.job.domain.transitions import Change
 from services.job.store import attempts, job_writer, jobs
 
 
-def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
+def release_job(connection: Connection, fence: Fence, report: WorkerReport) -> bool:
     """Puts a job back as if it had not been claimed, after its worker's report was written to the ledger.
 
     A lease that is no longer held changes nothing but the ledger. Returns whether a provider's slot was freed, for
     which other jobs may wait.
     """
-    job, now = jobs.lock_one(connection, fence.job_id)
+    job, now = jobs.lock_job(connection, fence.job_id)
     if job is None:
         return False
     before = job_writer.snapshots(connection, [job])
-    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, known))], {job.id: job})
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job})
     if job.is_held_by(fence):
         change = _put_back(job, now=now)
         attempts.end(
@@ -33,10 +33,10 @@ def release_job(connection: Connection, fence: Fence, known: Known) -> bool:
         )
         job_writer.write(connection, [change])
     else:
-        late = ledger.LateReport(job=job, known=known)
+        late = ledger.LateReport(job=job, report=report)
         job_writer.write(connection, ledger.visible_changes(connection, [late], before, settled, now=now))
     spending.settle(connection, settled)
-    provider_limits.record_outcomes(connection, known.calls, settled)
+    provider_limits.record_outcomes(connection, report.calls, settled)
     return provider_limits.frees_slot(connection, settled)
 
 

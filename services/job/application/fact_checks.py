@@ -54,10 +54,10 @@ def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, t
 
 
 def _check(message: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> CheckedProof:
-    given: Mapping[str, bytes] = message.proof.tokens if tokens is not None else {}
+    sent: Mapping[str, bytes] = message.proof.tokens if tokens is not None else {}
     right = {
         call_id
-        for call_id, token in given.items()
+        for call_id, token in sent.items()
         if tokens is not None and tokens.fits(token, job_id=message.fact.job_id, call_id=call_id)
     }
     fence = message.proof.fence
@@ -65,7 +65,7 @@ def _check(message: FactMessage, claims: set[Fence], tokens: CallTokens | None) 
     return CheckedProof(
         claim_number=fence.claim_number if fence is not None and is_claim else None,
         right=frozenset(right),
-        wrong=frozenset(given.keys() - right),
+        wrong=frozenset(sent.keys() - right),
     )
 
 

@@ -8,43 +8,45 @@ from sqlalchemy import Connection
 
 from services.job.application import provider_cancel
 from services.job.domain import transitions
-from services.job.domain.calls import Known, Phase
+from services.job.domain.calls import CallPhase, WorkerReport
 from services.job.domain.jobs import Fence, Job, ProviderCancel, Snapshot
 from services.job.domain.transitions import Change
 from services.job.store import artifacts, attempts, calls, deletions, erasure, job_writer
 
 
 def settle(
-    connection: Connection, reports: Sequence[tuple[str, Known]], locked: Mapping[str, Job]
+    connection: Connection, reports: Sequence[tuple[str, WorkerReport]], locked: Mapping[str, Job]
 ) -> list[calls.SettledCall]:
     """Settles calls and stages images by (job id, report); returns the calls that changed.
 
     `locked` are the jobs by id; a report on a job that is not there settles its calls only. Images for a job that is
     over are deleted, and providers' messages for a deleted job are erased.
     """
-    settled = calls.settle(connection, [outcome for _, known in reports for outcome in known.calls])
+    settled = calls.settle(connection, [outcome for _, report in reports for outcome in report.calls])
     jobs = [locked[job_id] for job_id, _ in reports if job_id in locked]
     if deleted := [job.id for job in jobs if job.deleted_at is not None]:
         erasure.erase_provider_messages(connection, deleted)
-    images = [image for job_id, known in reports if job_id in locked for image in known.images]
+    images = [image for job_id, report in reports if job_id in locked for image in report.images]
     artifacts.stage(connection, [image for image in images if locked[image.job_id].wants(image)])
     deletions.add_staging(connection, {job.id for job in jobs if job.is_over})
     return settled
 
 
-def within_claim(connection: Connection, fence: Fence, known: Known) -> Known:
+def within_claim(connection: Connection, fence: Fence, report: WorkerReport) -> WorkerReport:
     """Returns the part of a worker's report that its claim can know.
 
     That is calls of its job, NOT_SENT only for calls of its own claim, and images of those calls. A fence that is no
     generator's claim, current or past, can know nothing.
     """
-    if not (known.calls or known.images) or not attempts.generators_claims(connection, [fence]):
-        return Known()
+    if not (report.calls or report.images) or not attempts.generators_claims(connection, [fence]):
+        return WorkerReport()
     claims = {call.id: call.claim_number for call in calls.of_jobs(connection, [fence.job_id])[fence.job_id]}
     own = {call_id for call_id, claim in claims.items() if claim == fence.claim_number}
-    return Known(
-        calls=tuple(call for call in known.calls if call.call_id in (own if call.phase is Phase.NOT_SENT else claims)),
-        images=tuple(image for image in known.images if image.call_id in claims),
+    return WorkerReport(
+        calls=tuple(
+            call for call in report.calls if call.call_id in (own if call.phase is CallPhase.NOT_SENT else claims)
+        ),
+        images=tuple(image for image in report.images if image.call_id in claims),
     )
 
 
@@ -55,7 +57,7 @@ class LateReport:
     #: The locked job.
     job: Job
     #: Reported calls and images.
-    known: Known = field(default_factory=Known)
+    report: WorkerReport = field(default_factory=WorkerReport)
     #: Reported result of canceling at the provider; None when the report has none.
     provider_cancel: ProviderCancel | None = None
 
@@ -83,7 +85,7 @@ def visible_changes(
         job, outcome = late.job, late.provider_cancel or ended.get(late.job.id)
         is_visible = after[job.id] != before[job.id]
         is_visible |= outcome is not None and job.provider_cancel not in (None, outcome)
-        is_visible |= job.is_final and any(call.call_id in changed for call in late.known.calls)
+        is_visible |= job.is_final and any(call.call_id in changed for call in late.report.calls)
         if is_visible:
             changes.append(transitions.settle(job, outcome=outcome, now=now))
     return changes

@@ -10,7 +10,7 @@ from services.job.application import call_tokens, ledger, spending
 from services.job.application.fact_checks import refuse_without_token
 from services.job.application.provider_limits import frees_slot, record_outcomes, refuse_beyond_limits
 from services.job.domain import transitions
-from services.job.domain.calls import Known, Phase, ProviderCall, check_purchase
+from services.job.domain.calls import CallPhase, ProviderCall, WorkerReport, check_purchase
 from services.job.domain.circuit_breakers import Route
 from services.job.domain.jobs import Fence, Job
 from services.job.domain.providers import Provider
@@ -18,7 +18,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.request_validation import lost_options
 from services.job.domain.states import AT_GENERATOR
 from services.job.store import artifacts, calls, job_writer, jobs, providers
-from services.job.store.spending import standing_of
+from services.job.store.spending import spending_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class Purchase:
     #: SHA-256 of the request to the provider, 64 hex digits.
     request_digest: str
     #: The worker's report on earlier calls, which is written first.
-    known: Known = field(default_factory=Known)
+    report: WorkerReport = field(default_factory=WorkerReport)
     #: Whether the worker adds call tokens to its facts.
     shows_tokens: bool = False
 
@@ -64,9 +64,9 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
     job = _held(connection, purchase.fence)
     if (repeated := calls.get(connection, purchase.call_id)) is not None:
         return _with_token(connection, _same_call(job, repeated))
-    settled = _settle(connection, job, purchase.fence, purchase.known)
+    settled = _settle(connection, job, purchase.fence, purchase.report)
     provider = _provider(connection, purchase.provider)
-    tenant = standing_of(connection, job.tenant)
+    tenant = spending_of(connection, job.tenant)
     if not tenant.allowance.allows(Route(provider=provider.name, model=purchase.model)):
         raise _no_provider(provider.name)
     if provider.name not in (job.provider, *job.fallback):
@@ -74,16 +74,16 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
     if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
         raise Refusal("UNSUPPORTED", f"{provider.name} does not support {', '.join(lost)}.")
     # In statements after the lock: see `services.job.store.jobs.lock`.
-    known = calls.of_jobs(connection, [job.id])[job.id]
+    earlier = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
-    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=known, staged=staged)
+    consent, lifts = check_purchase(job, indexes=purchase.image_indexes, calls=earlier, staged=staged)
     call = ProviderCall(
         id=purchase.call_id,
         job_id=job.id,
         claim_number=job.claim_number,
         provider=provider.name,
         model=purchase.model,
-        phase=Phase.INTENDED,
+        phase=CallPhase.INTENDED,
         image_indexes=tuple(sorted(set(purchase.image_indexes))),
         idempotency_key=purchase.call_id,
         request_digest=purchase.request_digest,
@@ -98,46 +98,46 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
     # A new time: the limits count the calls of the last minute, and the lock may have taken a while.
     call = replace(call, created_at=_begins_at(job, jobs.clock(connection)))
     calls.add(connection, call, lifts=lifts)
-    return _begun(connection, job, call, purchase.known, settled)
+    return _begun(connection, job, call, purchase.report, settled)
 
 
 def resend_provider_call(
-    connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
+    connection: Connection, fence: Fence, call_id: str, report: WorkerReport, *, shows_tokens: bool = False
 ) -> BegunCall:
     """Allows an open call of an earlier claim to be sent again with its own key, where a repetition costs nothing.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND, ALREADY_BOUGHT, PROVIDER_BUSY, PROVIDER_NOT_FOUND.
     """
     job = _held(connection, fence)
-    settled = _settle(connection, job, fence, known)
+    settled = _settle(connection, job, fence, report)
     call = _call_of(connection, job, call_id)
     provider = _provider(connection, call.provider)
     able = provider.capabilities
-    if call.phase is not Phase.INTENDED or not (able.free or able.idempotent):
+    if call.phase is not CallPhase.INTENDED or not (able.free or able.idempotent):
         raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
     if call.claim_number == job.claim_number:
         # A repeated request after a lost response.
         return _with_token(connection, call)
     refuse_beyond_limits(connection, provider, job, resent=call.id)
     calls.resend(connection, call.id, claim_number=job.claim_number)
-    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
-    return _begun(connection, job, replace(call, claim_number=job.claim_number), known, settled)
+    calls.set_token_required(connection, call.id, is_required=shows_tokens)
+    return _begun(connection, job, replace(call, claim_number=job.claim_number), report, settled)
 
 
 def follow_provider_call(
-    connection: Connection, fence: Fence, call_id: str, known: Known, *, shows_tokens: bool = False
+    connection: Connection, fence: Fence, call_id: str, report: WorkerReport, *, shows_tokens: bool = False
 ) -> BegunCall:
     """Moves a job to GENERATING whose worker fetches the result of an earlier claim's call; nothing is bought.
 
     Raises `Refusal`: LEASE_LOST, CALL_NOT_FOUND.
     """
     job = _held(connection, fence)
-    settled = _settle(connection, job, fence, known)
+    settled = _settle(connection, job, fence, report)
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
         raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
-    calls.give_to(connection, call.id, shows_tokens=shows_tokens)
-    return _begun(connection, job, call, known, settled)
+    calls.set_token_required(connection, call.id, is_required=shows_tokens)
+    return _begun(connection, job, call, report, settled)
 
 
 def record_operation(
@@ -155,7 +155,7 @@ def record_operation(
     refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
-    job, now = jobs.lock_one(connection, call.job_id)
+    job, now = jobs.lock_job(connection, call.job_id)
     # A failed job's result can be fetched after all, so that its retry may need no consent.
     final = [job] if job is not None and job.is_final else []
     before = job_writer.snapshots(connection, final)
@@ -169,18 +169,18 @@ def _begins_at(job: Job, now: datetime) -> datetime:
     return now if job.consented_at is None else max(now, job.consented_at)
 
 
-def _settle(connection: Connection, job: Job, fence: Fence, known: Known) -> list[calls.SettledCall]:
-    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, known))], {job.id: job})
+def _settle(connection: Connection, job: Job, fence: Fence, report: WorkerReport) -> list[calls.SettledCall]:
+    settled = ledger.settle(connection, [(job.id, ledger.within_claim(connection, fence, report))], {job.id: job})
     spending.settle(connection, settled)
     return settled
 
 
 def _begun(
-    connection: Connection, job: Job, call: ProviderCall, known: Known, settled: Sequence[calls.SettledCall]
+    connection: Connection, job: Job, call: ProviderCall, report: WorkerReport, settled: Sequence[calls.SettledCall]
 ) -> BegunCall:
     job_writer.write(connection, [transitions.begin_call(job, now=jobs.clock(connection))])
     # Last of all: a transaction that has locked a breaker must lock nothing more.
-    record_outcomes(connection, known.calls, settled)
+    record_outcomes(connection, report.calls, settled)
     return replace(_with_token(connection, call), frees_slot=frees_slot(connection, settled))
 
 

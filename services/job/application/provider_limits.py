@@ -16,23 +16,23 @@ from services.job.store import breakers, jobs, provider_usage, providers
 from services.job.store.calls import SettledCall
 
 
-def register(connection: Connection, worker: str, known: Sequence[Provider], *, is_starting: bool) -> None:
+def register(connection: Connection, worker: str, offered: Sequence[Provider], *, is_starting: bool) -> None:
     """Records what a worker offers, and writes the merged catalogue.
 
     `is_starting` marks a worker's first registration: it may bring a corrected credential, so that breakers which a
     refused credential opened allow a probe at once.
     """
     providers.lock_catalogue(connection)
-    providers.register(connection, worker, known, is_starting=is_starting)
+    providers.register(connection, worker, offered, is_starting=is_starting)
     providers.write(connection, merge(providers.live(connection)))
     if is_starting:
-        breakers.try_again(connection, [provider.name for provider in known])
+        breakers.try_again(connection, [provider.name for provider in offered])
 
 
 def capacity(connection: Connection) -> ClaimCapacity:
     """Returns what may be claimed now; valid while no other claim runs, see `due_jobs.lock_claiming`."""
     catalogue = providers.catalogue(connection)
-    limited = [name for name, known in catalogue.items() if known.max_concurrency or known.requests_per_minute]
+    limited = [name for name, offer in catalogue.items() if offer.max_concurrency or offer.requests_per_minute]
     used = provider_usage.of_providers(connection, limited) if limited else provider_usage.Load(in_use={}, begun={})
     return ClaimCapacity(
         now=jobs.clock(connection),
@@ -71,12 +71,12 @@ def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], set
         ended[Route(provider=call.provider, model=call.model)].append(by_id[call.call_id])
     if not ended:
         return
-    known = breakers.all_breakers(connection)
+    existing = breakers.all_breakers(connection)
     # Nearly every call succeeds at a healthy provider, and changes no breaker: no lock for those.
     affected = [
         route
         for route, calls in ended.items()
-        if route in known or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
+        if route in existing or any(health_of(call) in (Health.FAILURE, Health.REFUSED) for call in calls)
     ]
     if not affected:
         return

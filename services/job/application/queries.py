@@ -26,7 +26,7 @@ BEFORE_ALL = datetime.min.replace(tzinfo=UTC)
 
 def get_job(connection: Connection, tenant: str, job_id: str) -> Snapshot:
     """Returns one job of the tenant. Raises `Refusal` JOB_NOT_FOUND, also for another tenant's job."""
-    jobs.at_one_moment(connection)
+    jobs.use_repeatable_read(connection)
     return _snapshot(connection, find(connection, tenant, job_id))
 
 
@@ -57,7 +57,7 @@ def list_jobs(
     if page_size < 0:
         raise _invalid("page_size", "1 to 100.")
     check(_out_of_bounds(filters))
-    jobs.at_one_moment(connection)
+    jobs.use_repeatable_read(connection)
     size = min(page_size or DEFAULT_PAGE, LARGEST_PAGE)
     tokens = PageTokens(secrets.read(connection, PAGE_TOKENS), of=rows.as_json(rows.to_json(filters)))
     after = _position(tokens.open(page_token)) if page_token else None
@@ -70,7 +70,7 @@ def list_jobs(
 
 def list_attempts(connection: Connection, tenant: str, job_id: str) -> list[tuple[Attempt, Sequence[ProviderCall]]]:
     """Returns every claim of a job with the calls that it sent, oldest first. Raises `Refusal` JOB_NOT_FOUND."""
-    jobs.at_one_moment(connection)
+    jobs.use_repeatable_read(connection)
     find(connection, tenant, job_id)
     return _attempts(connection, job_id)
 
@@ -85,7 +85,7 @@ def _attempts(connection: Connection, job_id: str) -> list[tuple[Attempt, Sequen
 
 def get_any_job(connection: Connection, job_id: str) -> tuple[Snapshot, list[tuple[Attempt, Sequence[ProviderCall]]]]:
     """Returns a job of any tenant, with all its claims. Raises `Refusal` JOB_NOT_FOUND."""
-    jobs.at_one_moment(connection)
+    jobs.use_repeatable_read(connection)
     job = jobs.get(connection, job_id)
     if job is None or job.deleted_at is not None:
         raise job_not_found(job_id)

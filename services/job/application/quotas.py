@@ -22,7 +22,7 @@ def admit_job(connection: Connection, tenant: str, quota: Quota | None, *, prior
         quotas.lock_tenant_quota(connection, tenant)
     _refuse_if_full(connection, tenant, quota, priority=priority)
     quotas.set_in_flight(connection, tenant, limit=quota.max_in_flight)
-    return take_request(connection, tenant, quota.requests_per_minute)
+    return count_request(connection, tenant, quota.requests_per_minute)
 
 
 def precheck_quota(connection: Connection, tenant: str, quota: Quota | None, *, priority: int) -> None:
@@ -38,11 +38,11 @@ def precheck_quota(connection: Connection, tenant: str, quota: Quota | None, *, 
         raise _rate_exceeded(per_minute, seconds)
 
 
-def take_request(connection: Connection, tenant: str, per_minute: int | None) -> Rate | None:
+def count_request(connection: Connection, tenant: str, per_minute: int | None) -> Rate | None:
     """Counts one request of a tenant; returns its rate, None without a limit. Raises `Refusal` QUOTA_EXCEEDED."""
     if per_minute is None:
         return None
-    full_in = quotas.take_one(connection, tenant, share=WINDOW / per_minute, window=WINDOW) if per_minute else None
+    full_in = quotas.count_request(connection, tenant, share=WINDOW / per_minute, window=WINDOW) if per_minute else None
     if full_in is None:
         raise _rate_exceeded(per_minute, wait(per_minute, full_in=quotas.full_in(connection, tenant)))
     return rate(per_minute, full_in=full_in)

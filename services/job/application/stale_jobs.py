@@ -162,7 +162,7 @@ def _waited_too_long(
     if is_paid_for and _seconds_waited(job, now) <= limits.max_queued_seconds:
         # The next claim fetches a paid result, even after the job's deadlines.
         return None
-    if blocked_by is not None and _is_hopeless(job, blocked_by, now):
+    if blocked_by is not None and _is_auth_outage_too_long(job, blocked_by, now):
         return blocked_by.cause()
     if not _is_past_a_deadline(job, limits, now):
         return None
@@ -177,7 +177,7 @@ def _waited_too_long(
     )
 
 
-def _is_hopeless(job: Job, blocked_by: Breaker, now: datetime) -> bool:
+def _is_auth_outage_too_long(job: Job, blocked_by: Breaker, now: datetime) -> bool:
     """Whether the provider has refused the credential for too long to wait for it."""
     if blocked_by.code is not Code.AUTH_ERROR or job.queued_at is None or blocked_by.opened_at is None:
         return False

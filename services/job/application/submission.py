@@ -18,7 +18,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.request_validation import choose
 from services.job.domain.requests import JobRequest
 from services.job.store import idempotency, inputs, job_writer, jobs, providers
-from services.job.store.spending import standing_of
+from services.job.store.spending import spending_of
 
 #: Scope of the idempotency keys of new jobs.
 SCOPE = "jobs"
@@ -67,11 +67,11 @@ def create_job(connection: Connection, new: NewJob) -> ActionResult:
     job_id = joined or prefixed("job", new_uuid7())
     if new.idempotency_key:
         key = idempotency.Key(tenant=new.tenant, scope=SCOPE, key=new.idempotency_key)
-        taken = idempotency.take(connection, key, fingerprint=new.fingerprint, job_id=job_id)
-        if taken is not None:
-            return replay(connection, taken, new.fingerprint)
+        first_use = idempotency.assign(connection, key, fingerprint=new.fingerprint, job_id=job_id)
+        if first_use is not None:
+            return replay(connection, first_use, new.fingerprint)
     if joined is not None:
-        return replay(connection, idempotency.Taken(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
+        return replay(connection, idempotency.FirstUse(fingerprint=new.fingerprint, job_id=joined), new.fingerprint)
     provider, model = _route(connection, new)
     if new.input_bytes:
         precheck_quota(connection, new.tenant, new.quota, priority=new.request.priority)
@@ -92,7 +92,7 @@ def create_job(connection: Connection, new: NewJob) -> ActionResult:
 
 def _route(connection: Connection, new: NewJob) -> tuple[Provider, str]:
     """Returns provider and model of the job: of those that its tenant may use, within its budget."""
-    offered, tenant, request = providers.offered(connection), standing_of(connection, new.tenant), new.request
+    offered, tenant, request = providers.offered(connection), spending_of(connection, new.tenant), new.request
     allowed, fallbacks = tenant.allowance.narrow(offered), tenant.allowance.fallback_providers(offered)
     if offered and not allowed:
         raise Refusal("PROVIDER_NOT_FOUND", "No provider is offered to this tenant.")
@@ -116,17 +116,17 @@ def _joined(connection: Connection, new: NewJob) -> str | None:
     )
 
 
-def replay(connection: Connection, taken: idempotency.Taken, fingerprint: str) -> ActionResult:
+def replay(connection: Connection, first_use: idempotency.FirstUse, fingerprint: str) -> ActionResult:
     """Returns the current state of a key's job.
 
     Raises `Refusal`: IDEMPOTENCY_KEY_REUSED for another body, JOB_DELETED.
     """
-    if taken.fingerprint != fingerprint:
+    if first_use.fingerprint != fingerprint:
         raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
     # Locked, so that its images and calls are read at the same moment.
-    job, _ = jobs.lock_one(connection, taken.job_id)
+    job, _ = jobs.lock_job(connection, first_use.job_id)
     if job is None or job.deleted_at is not None:
-        raise Refusal("JOB_DELETED", f"The job {taken.job_id} that this Idempotency-Key made was deleted.")
+        raise Refusal("JOB_DELETED", f"The job {first_use.job_id} that this Idempotency-Key made was deleted.")
     return ActionResult(job_writer.snapshots(connection, [job])[job.id], replayed=True)
 
 

@@ -16,7 +16,7 @@ from services.job.domain.refusals import Refusal, job_not_found
 from services.job.domain.routing import candidate_routes
 from services.job.domain.states import FINAL, State
 from services.job.store import artifacts, attempts, calls, deletions, erasure, idempotency, job_writer, jobs, providers
-from services.job.store.spending import standing_of
+from services.job.store.spending import spending_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +47,9 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
     job = _lock(connection, tenant, job_id)
     if idempotency_key:
         key = idempotency.Key(tenant=tenant, scope=f"jobs/{job_id}/cancel", key=idempotency_key)
-        taken = idempotency.take(connection, key, fingerprint="", job_id=job_id)
-        if taken is not None:
-            return replay(connection, taken, "")
+        first_use = idempotency.assign(connection, key, fingerprint="", job_id=job_id)
+        if first_use is not None:
+            return replay(connection, first_use, "")
     if job.state is State.CANCELED:
         return ActionResult(job_writer.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
@@ -74,9 +74,9 @@ def retry_job(connection: Connection, retry: UserRetry) -> ActionResult:
     job = _lock(connection, retry.tenant, retry.job_id)
     if retry.idempotency_key:
         key = idempotency.Key(tenant=retry.tenant, scope=f"jobs/{retry.job_id}/retry", key=retry.idempotency_key)
-        taken = idempotency.take(connection, key, fingerprint=retry.fingerprint, job_id=retry.job_id)
-        if taken is not None:
-            return replay(connection, taken, retry.fingerprint)
+        first_use = idempotency.assign(connection, key, fingerprint=retry.fingerprint, job_id=retry.job_id)
+        if first_use is not None:
+            return replay(connection, first_use, retry.fingerprint)
     if retry.expected_sequence is not None and retry.expected_sequence != job.sequence:
         raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.")
     if job.state is not State.FAILED:
@@ -95,7 +95,7 @@ def retry_job(connection: Connection, retry: UserRetry) -> ActionResult:
 
 
 def _refuse_uncovered(connection: Connection, job: Job, *, images: int) -> None:
-    tenant = standing_of(connection, job.tenant)
+    tenant = spending_of(connection, job.tenant)
     if tenant.allowance.has_budget:
         catalogue = providers.catalogue(connection)
         routes = [
@@ -125,7 +125,7 @@ def erase_job(connection: Connection, job_id: str) -> None:
 
 
 def _lock(connection: Connection, tenant: str, job_id: str) -> Job:
-    job, _ = jobs.lock_one(connection, job_id)
+    job, _ = jobs.lock_job(connection, job_id)
     if job is None or job.tenant != tenant or job.deleted_at is not None:
         raise job_not_found(job_id, hides=job is not None and job.tenant != tenant)
     return job

@@ -11,7 +11,7 @@ from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
 
 
-class Phase(StrEnum):
+class CallPhase(StrEnum):
     """Phase of a provider call, as in `calotype.job.v1.CallPhase`."""
 
     #: Recorded before it is sent; it may have reached the provider.
@@ -33,9 +33,9 @@ class Phase(StrEnum):
 
 
 #: Phases of calls that have not ended.
-OPEN = frozenset({Phase.INTENDED, Phase.ACCEPTED})
+OPEN = frozenset({CallPhase.INTENDED, CallPhase.ACCEPTED})
 #: Phases in which an image may have been bought.
-MAY_HAVE_BOUGHT = frozenset({Phase.INTENDED, Phase.ACCEPTED, Phase.SUCCEEDED, Phase.UNKNOWN})
+MAY_HAVE_BOUGHT = frozenset({CallPhase.INTENDED, CallPhase.ACCEPTED, CallPhase.SUCCEEDED, CallPhase.UNKNOWN})
 
 
 class Consent(StrEnum):
@@ -78,7 +78,7 @@ class ProviderCall:
     #: Model that was called.
     model: str
     #: Current phase.
-    phase: Phase
+    phase: CallPhase
     #: Images that it buys, by index in the job.
     image_indexes: tuple[int, ...]
     #: Key that is sent to the provider; the call's id.
@@ -127,7 +127,7 @@ class CallOutcome:
     #: The call that ended.
     call_id: str
     #: A phase that is not open.
-    phase: Phase
+    phase: CallPhase
     #: Class of its failure; None without one.
     code: Code | None = None
     #: Name of its failure's reason in `calotype.error.v1.Reason`; None without one.
@@ -144,20 +144,20 @@ class CallOutcome:
     @property
     def keeps_slot(self) -> bool:
         """Whether the provider may still work on it, so that it still counts against the concurrency limit."""
-        return self.phase is Phase.UNKNOWN if self.is_over is None else not self.is_over
+        return self.phase is CallPhase.UNKNOWN if self.is_over is None else not self.is_over
 
 
-def takes(phase: Phase, reported: Phase) -> bool:
+def accepts_outcome(phase: CallPhase, reported: CallPhase) -> bool:
     """Whether a report that a call ended changes a call in a phase.
 
-    An open call takes any report, an unknown one takes a certain end, and a certain end stays. The statement of
+    An open call accepts any report, an unknown one accepts a certain end, and a certain end stays. The statement of
     `services.job.store.calls.settle` has the same rule.
     """
-    return phase in OPEN or (phase is Phase.UNKNOWN and reported is not Phase.UNKNOWN)
+    return phase in OPEN or (phase is CallPhase.UNKNOWN and reported is not CallPhase.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class WorkerReport:
     """A worker's report on calls and images of its job, which the ledger may not have yet."""
 
     #: Calls that ended.
@@ -245,14 +245,14 @@ def needs_consent(job: Job, *, calls: Iterable[ProviderCall], missing: Collectio
     A call whose result can be fetched needs no consent, until a fetch has shown that the result is gone.
     """
     wanted = set(missing)
-    lost = (Phase.UNKNOWN, Phase.SUCCEEDED)
+    lost = (CallPhase.UNKNOWN, CallPhase.SUCCEEDED)
     is_gone = job.failure is not None and job.failure.reason == "RESULT_LOST"
     return any(call.phase in lost and _covers(call, wanted) and (is_gone or not call.can_be_followed) for call in calls)
 
 
 def cost_of(calls: Iterable[ProviderCall]) -> Cost:
     """Returns the sum of the known costs. A call that was not sent costs nothing; other calls need a reported cost."""
-    free_ends = (Phase.NOT_SENT,)
+    free_ends = (CallPhase.NOT_SENT,)
     known: list[int] = []
     complete = True
     for call in calls:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.failures import Code, Failure, Stage
 
 #: Consecutive failures that open a breaker; a refused credential opens it at once.
@@ -87,7 +87,7 @@ class Breaker:
 
 def health_of(outcome: CallOutcome) -> Health:
     """Returns what the end of a call says about its provider; a refusal of the content counts as a success."""
-    if outcome.phase in (Phase.SUCCEEDED, Phase.REFUSED):
+    if outcome.phase in (CallPhase.SUCCEEDED, CallPhase.REFUSED):
         return Health.SUCCESS
     if outcome.reason == "PROVIDER_AUTH":
         return Health.REFUSED

@@ -30,14 +30,14 @@ class ClockWatch:
         self._window = window
         self._readings: deque[_Reading] = deque()
 
-    def has_stepped(self, database_time: datetime, *, asked_at: float, answered_at: float) -> bool:
+    def has_stepped(self, database_time: datetime, *, queried_at: float, received_at: float) -> bool:
         """Whether the difference changed since an earlier reading by more than the query's duration explains.
 
-        `asked_at` and `answered_at` are the process's clock in seconds, before and after the query.
+        `queried_at` and `received_at` are the process's clock in seconds, before and after the query.
         """
         seconds = (database_time - _EPOCH).total_seconds()
-        reading = _Reading(at=answered_at, minimum=seconds - answered_at, maximum=seconds - asked_at)
-        while self._readings and self._readings[0].at < answered_at - self._window:
+        reading = _Reading(at=received_at, minimum=seconds - received_at, maximum=seconds - queried_at)
+        while self._readings and self._readings[0].at < received_at - self._window:
             self._readings.popleft()
         stepped = any(self._differ(reading, earlier) for earlier in self._readings)
         if stepped:

@@ -52,7 +52,7 @@ def _merge(newest: Provider, versions: Sequence[Provider], *, is_default: bool) 
         is_default=is_default,
         max_concurrency=_strictest([version.max_concurrency for version in versions]),
         requests_per_minute=_strictest([version.requests_per_minute for version in versions]),
-        capabilities=_honoured_by_all(newest.capabilities, [version.capabilities for version in versions]),
+        capabilities=_supported_by_all(newest.capabilities, [version.capabilities for version in versions]),
         option_rules=_allowed_by_all(newest.option_rules, [version.option_rules for version in versions]),
         models=tuple(_model(model, newest, versions) for model in newest.models),
         # A call by any of the workers may take as long as its own file says.
@@ -73,11 +73,11 @@ def _model(model: Model, newest: Provider, versions: Sequence[Provider]) -> Mode
     as_model = [version.as_model(model.name) for version in versions]
     if as_model == list(versions):
         return model
-    able = _honoured_by_all(newest.as_model(model.name).capabilities, [version.capabilities for version in as_model])
+    able = _supported_by_all(newest.as_model(model.name).capabilities, [version.capabilities for version in as_model])
     return replace(model, capabilities=able)
 
 
-def _honoured_by_all(newest: Capabilities, versions: Sequence[Capabilities]) -> Capabilities:
+def _supported_by_all(newest: Capabilities, versions: Sequence[Capabilities]) -> Capabilities:
     """Limits the options that a worker of an earlier version, or with another file, would silently drop.
 
     A provider counts as free only if it is free at every worker, as each may get the job.

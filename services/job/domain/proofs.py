@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallAccepted, CallSettled, ImagesStored, JobFact
 from services.job.domain.jobs import Fence
 
@@ -57,7 +57,7 @@ class CheckedProof:
     wrong: frozenset[str]
 
 
-def named_calls(fact: JobFact) -> Iterator[tuple[str, Phase | None]]:
+def named_calls(fact: JobFact) -> Iterator[tuple[str, CallPhase | None]]:
     """Yields the id of each call that a fact names, with its reported phase; None when it reports no end."""
     match fact:
         case ImagesStored():
@@ -78,7 +78,7 @@ def refusal_reason(message: FactMessage, checked: CheckedProof, records: Mapping
         record, name = records.get(call_id), call_id[:80]
         if record is None:
             # A worker without a response to BeginProviderCall reports its call as not sent, recorded or not.
-            if phase is Phase.NOT_SENT:
+            if phase is CallPhase.NOT_SENT:
                 continue
             return f"it names {name!r}, and there is no such call"
         if record.job_id != message.fact.job_id:
@@ -90,7 +90,7 @@ def refusal_reason(message: FactMessage, checked: CheckedProof, records: Mapping
     return None
 
 
-def _may_report(call_id: str, phase: Phase | None, record: CallRecord, proof: Proof, checked: CheckedProof) -> bool:
+def _may_report(call_id: str, phase: CallPhase | None, record: CallRecord, proof: Proof, checked: CheckedProof) -> bool:
     if call_id in checked.right or not record.token_required:
         return True
     if proof.settlement is not None and proof.settlement == record.settle_token:
@@ -98,7 +98,7 @@ def _may_report(call_id: str, phase: Phase | None, record: CallRecord, proof: Pr
     if checked.claim_number is None:
         return False
     # A claim receives the calls of earlier claims, and begins its own.
-    return phase is Phase.NOT_SENT or record.claim_number <= checked.claim_number
+    return phase is CallPhase.NOT_SENT or record.claim_number <= checked.claim_number
 
 
 def without_unknowable(fact: JobFact, checked: CheckedProof, records: Mapping[str, CallRecord]) -> JobFact:
@@ -110,5 +110,5 @@ def without_unknowable(fact: JobFact, checked: CheckedProof, records: Mapping[st
         record = records.get(outcome.call_id)
         return record is None or record.claim_number <= (checked.claim_number or 0)
 
-    kept = tuple(outcome for outcome in fact.calls if outcome.phase is not Phase.NOT_SENT or is_known(outcome))
+    kept = tuple(outcome for outcome in fact.calls if outcome.phase is not CallPhase.NOT_SENT or is_known(outcome))
     return replace(fact, calls=kept)

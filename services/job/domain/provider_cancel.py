@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from services.job.domain.calls import OPEN, Phase, ProviderCall
+from services.job.domain.calls import OPEN, CallPhase, ProviderCall
 from services.job.domain.jobs import Job, ProviderCancel
 from services.job.domain.providers import Provider
 
@@ -40,11 +40,11 @@ def cancel_ended(job: Job, calls: Sequence[ProviderCall]) -> ProviderCancel | No
 
 def _end(call: ProviderCall) -> ProviderCancel:
     match call.phase:
-        case Phase.NOT_SENT:
+        case CallPhase.NOT_SENT:
             return ProviderCancel.NOT_NEEDED
-        case Phase.CANCELED:
+        case CallPhase.CANCELED:
             return ProviderCancel.CONFIRMED
-        case Phase.UNKNOWN:
+        case CallPhase.UNKNOWN:
             return ProviderCancel.UNSUPPORTED
         case _:
             return ProviderCancel.TOO_LATE

@@ -52,11 +52,11 @@ def candidate_routes(job: Job, catalogue: Mapping[str, Provider]) -> Iterator[Ro
     yield Route(provider=job.provider, model=job.model)
     for name in job.fallback:
         provider = catalogue.get(name)
-        if provider is not None and name != job.provider and not _would_lose(job, provider):
+        if provider is not None and name != job.provider and not _would_drop_options(job, provider):
             yield Route(provider=name, model=provider.default_model)
 
 
-def _would_lose(job: Job, provider: Provider) -> bool:
+def _would_drop_options(job: Job, provider: Provider) -> bool:
     """Whether the provider would drop options of the job: its file may have changed since the job was validated."""
     able = provider.as_model(provider.default_model).capabilities
     return job.request is not None and bool(lost_options(job.request, able))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
-from services.job.domain.calls import Phase
+from services.job.domain.calls import CallPhase
 from services.job.domain.circuit_breakers import Route
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal, Violation
@@ -125,12 +125,12 @@ def price_of(provider: Provider, model: str, *, images: int) -> int | None:
     return None if price is None else price * images
 
 
-def charge(phase: Phase, *, reserved: int, cost: int | None) -> int | None:
+def charge(phase: CallPhase, *, reserved: int, cost: int | None) -> int | None:
     """Returns the amount that replaces a call's reservation; None in open phases and UNKNOWN, where it stays."""
     match phase:
-        case Phase.INTENDED | Phase.ACCEPTED | Phase.UNKNOWN:
+        case CallPhase.INTENDED | CallPhase.ACCEPTED | CallPhase.UNKNOWN:
             return None
-        case Phase.SUCCEEDED:
+        case CallPhase.SUCCEEDED:
             return reserved if cost is None else cost
         case _:
             return cost or 0

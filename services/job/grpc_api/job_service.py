@@ -27,7 +27,7 @@ from services.job.messages.enums import member
 from services.job.store import breakers, providers
 from services.job.store.listing import Filters
 from services.job.store.pools import Pool
-from services.job.store.spending import standing_of
+from services.job.store.spending import spending_of
 
 Context = Any
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         """Counts a request against its tenant's rate."""
         check_names(request.tenant, "")
         tenant, per_minute = request.tenant, max(request.requests_per_minute, 0)
-        rate = await self._write(lambda connection: quotas.take_request(connection, tenant, per_minute))
+        rate = await self._write(lambda connection: quotas.count_request(connection, tenant, per_minute))
         return job_service_pb2.TakeRequestResponse(rate=to_protobuf.rate(rate))
 
     async def DeleteJob(
@@ -181,7 +181,7 @@ class JobService(job_service_pb2_grpc.JobServiceServicer):
         def work(connection: Connection) -> tuple[list[Provider], list[Breaker]]:
             offered = providers.offered(connection)
             if request.HasField("tenant"):
-                offered = standing_of(connection, request.tenant).allowance.narrow(offered)
+                offered = spending_of(connection, request.tenant).allowance.narrow(offered)
             return list(offered.values()), list(breakers.all_breakers(connection).values())
 
         known, failing = await self._read(work)

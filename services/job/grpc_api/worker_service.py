@@ -12,7 +12,7 @@ from common.grpc_server import GrpcService
 from common.ids import parse, prefixed
 from common.postgres import Database
 from services.job.application import bucket_sweep, call_tokens, claim_release, claims, provider_calls, provider_limits
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.refusals import Refusal
 from services.job.domain.timeouts import StageTimeouts
 from services.job.grpc_api.status_codes import translate_errors
@@ -48,10 +48,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         self, request: worker_service_pb2.RegisterProvidersRequest, context: Context
     ) -> worker_service_pb2.RegisterProvidersResponse:
         """Replaces what the worker offers."""
-        known = [from_protobuf.provider(provider) for provider in request.providers]
+        offered = [from_protobuf.provider(provider) for provider in request.providers]
         await self._run(
             lambda connection: provider_limits.register(
-                connection, request.worker, known, is_starting=request.is_starting
+                connection, request.worker, offered, is_starting=request.is_starting
             )
         )
         return worker_service_pb2.RegisterProvidersResponse()
@@ -121,8 +121,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
         def work(connection: Connection) -> bool:
             token = from_protobuf.token(request.lease_token, "lease_token")
-            answer = from_protobuf.provider_cancel(request.provider_cancel)
-            return settlements.postpone(connection, token, answer=answer, pause=request.shortest_pause_seconds)
+            outcome = from_protobuf.provider_cancel(request.provider_cancel)
+            return settlements.postpone(connection, token, cancel_outcome=outcome, pause=request.shortest_pause_seconds)
 
         await self._run(work)
         return worker_service_pb2.PostponeSettlementResponse()
@@ -203,11 +203,11 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
 
         def work(connection: Connection) -> provider_calls.BegunCall:
             fence = from_protobuf.fence(request.lease)
-            known, shows = from_protobuf.known(request, now=jobs.clock(connection)), request.shows_call_tokens
+            report, shows = from_protobuf.worker_report(request, now=jobs.clock(connection)), request.shows_call_tokens
             if earlier := request.resend_call_id:
-                return provider_calls.resend_provider_call(connection, fence, earlier, known, shows_tokens=shows)
+                return provider_calls.resend_provider_call(connection, fence, earlier, report, shows_tokens=shows)
             if earlier := request.follow_call_id:
-                return provider_calls.follow_provider_call(connection, fence, earlier, known, shows_tokens=shows)
+                return provider_calls.follow_provider_call(connection, fence, earlier, report, shows_tokens=shows)
             purchase = provider_calls.Purchase(
                 fence=fence,
                 call_id=_call_id(request.call_id),
@@ -215,7 +215,7 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
                 model=request.model,
                 image_indexes=tuple(request.image_indexes),
                 request_digest=request.request_digest,
-                known=known,
+                report=report,
                 shows_tokens=shows,
             )
             return provider_calls.begin_provider_call(connection, purchase)
@@ -265,10 +265,12 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
         """Releases a job before its stage ended."""
 
         def work(connection: Connection) -> bool:
-            known = from_protobuf.known(request, now=jobs.clock(connection))
-            unsent = tuple(CallOutcome(call_id=call_id, phase=Phase.NOT_SENT) for call_id in request.not_sent_call_ids)
+            report = from_protobuf.worker_report(request, now=jobs.clock(connection))
+            unsent = tuple(
+                CallOutcome(call_id=call_id, phase=CallPhase.NOT_SENT) for call_id in request.not_sent_call_ids
+            )
             return claim_release.release_job(
-                connection, from_protobuf.fence(request.lease), replace(known, calls=known.calls + unsent)
+                connection, from_protobuf.fence(request.lease), replace(report, calls=report.calls + unsent)
             )
 
         if await self._run(work):

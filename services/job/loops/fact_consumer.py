@@ -27,7 +27,7 @@ from services.job.domain.proofs import FactMessage
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_verdicts import blocked_verdict, error_text, retry_later, verdict_on
 from services.job.loops.outbox_relay import OutboxRelay
-from services.job.messages.from_protobuf import Undecodable, Untrue, claim_of, job_fact
+from services.job.messages.from_protobuf import Contradiction, Undecodable, claim_of, job_fact
 from services.job.messages.subjects import may_come_on
 from services.job.store import deletions, jobs
 
@@ -86,7 +86,7 @@ class FactConsumer:
         try:
             verdicts = await self._apply(messages, lock_seconds=TOGETHER_SECONDS)
         except Exception as error:  # noqa: BLE001 - each fact is applied alone, which shows the faulty one
-            if await self._is_database_away(error):
+            if await self._is_database_unavailable(error):
                 return [Retry(1.0) for _ in messages]
             if len(messages) > 1:
                 reason = error_text(error)
@@ -122,7 +122,7 @@ class FactConsumer:
             except Exception as error:  # noqa: BLE001 - the failure of a fact decides about that fact alone
                 failures = failures + 1 if isinstance(error, DatabaseUnavailable) else 0
                 is_away = failures >= MAX_DATABASE_FAILURES and not isinstance(error, LockTimeout)
-                if is_away or await self._is_database_away(error):
+                if is_away or await self._is_database_unavailable(error):
                     self.may_fetch = False
                     verdict = Retry(1.0)
                 else:
@@ -156,7 +156,7 @@ class FactConsumer:
             event(_LOG, logging.ERROR, "fact.job_not_ended", job_id=fence.job_id, reason=error_text(error))
         return verdict
 
-    async def _is_database_away(self, error: Exception) -> bool:
+    async def _is_database_unavailable(self, error: Exception) -> bool:
         """Whether facts failed because the database is unavailable, rather than because of a fact or a lock."""
         if not isinstance(error, DatabaseUnavailable) or isinstance(error, LockTimeout):
             return False
@@ -244,7 +244,7 @@ def _read(message: Message, now: datetime) -> FactMessage | fact_pb2.ObjectsDele
                 return fact.objects_deleted
             case _:
                 return job_fact(fact, now=now)
-    except Untrue as error:
+    except Contradiction as error:
         return Reject(str(error))
     except (DecodeError, Undecodable, ValueError) as error:
         return Reject(f"it cannot be decoded: {str(error)[:300]}")

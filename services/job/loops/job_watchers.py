@@ -123,7 +123,10 @@ class Watchers:
             return {}
         limit = self._max_read
         found, gone = await self._database.run(
-            lambda connection: (events.later(connection, positions, limit=limit), events.gone(connection, positions))
+            lambda connection: (
+                events.later(connection, positions, limit=limit),
+                events.deleted_or_missing(connection, positions),
+            )
         )
         if len(found) == limit:
             self._read_the_rest(list(positions), found[-1].job.id)

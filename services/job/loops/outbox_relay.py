@@ -79,13 +79,13 @@ class OutboxRelay:
             by_job = [list(rows) for _, rows in groupby(due, key=lambda row: row.job_id)]
             if len(by_job) == BATCH:
                 self._last_job = due[-1].job_id
-            firsts = [rows[0].id for rows in by_job]
-            async with self._holding(firsts):
+            first_ids = [rows[0].id for rows in by_job]
+            async with self._holding(first_ids):
                 results = await asyncio.gather(*(self._publish_in_order(rows) for rows in by_job))
             published = {id_ for confirmed in results for id_ in confirmed}
             kept = len(due) - len(published)
             await self._database.run(
-                partial(_finish, published=sorted(published), kept=[id_ for id_ in firsts if id_ not in published])
+                partial(_finish, published=sorted(published), kept=[id_ for id_ in first_ids if id_ not in published])
             )
             counts["published"] += len(published)
             counts["kept"] += kept
@@ -94,21 +94,21 @@ class OutboxRelay:
         return counts
 
     @asynccontextmanager
-    async def _holding(self, firsts: Sequence[UUID]) -> AsyncIterator[None]:
+    async def _holding(self, first_ids: Sequence[UUID]) -> AsyncIterator[None]:
         """Renews the holds on jobs, by the ids of their first rows, until the block ends."""
         done = asyncio.Event()
-        renewing = asyncio.create_task(self._renew(firsts, done))
+        renewing = asyncio.create_task(self._renew(first_ids, done))
         try:
             yield
         finally:
             done.set()
             await renewing
 
-    async def _renew(self, firsts: Sequence[UUID], done: asyncio.Event) -> None:
+    async def _renew(self, first_ids: Sequence[UUID], done: asyncio.Event) -> None:
         while not await pause_until(done, seconds=self._renewal_seconds):
             # A hold that expires causes repeated messages; each job's order stays.
             with suppress(DatabaseUnavailable):
-                await self._database.run(lambda connection: outbox.renew(connection, firsts, seconds=HELD_SECONDS))
+                await self._database.run(lambda connection: outbox.renew(connection, first_ids, seconds=HELD_SECONDS))
 
     async def _publish_in_order(self, rows: Sequence[Due]) -> list[UUID]:
         """Publishes one job's rows until one is not confirmed; returns the ids of the confirmed ones."""

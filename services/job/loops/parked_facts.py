@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from calotype import streams
 
-from common.consuming import PARKED_AT, PARKED_REASON, PARKED_SUBJECT, bury, passed_on
+from common.consuming import PARKED_AT, PARKED_REASON, PARKED_SUBJECT, passed_on, publish_dead_letter
 from common.jetstream import JetStream, StoredMessage
 from common.logs import event
 from common.loops import run_every
@@ -34,12 +34,12 @@ class ParkedFacts:
 
     async def run_once(self) -> Mapping[str, int]:
         """Checks every parked fact; returns counts. Raises `BrokerUnavailable`."""
-        counts, sequence, oldest = {"returned": 0, "buried": 0, "waiting": 0}, 1, timedelta()
+        counts, sequence, oldest = {"returned": 0, "dead_lettered": 0, "waiting": 0}, 1, timedelta()
         while (message := await self._broker.stored(STREAM, sequence, subject=SUBJECTS)) is not None:
             sequence, age = message.sequence + 1, datetime.now(UTC) - _since(message)
             if age > PATIENCE or not message.headers.get(PARKED_SUBJECT, "").startswith(REPLAYABLE):
-                await self._bury(message)
-                counts["buried"] += 1
+                await self._dead_letter(message)
+                counts["dead_lettered"] += 1
             elif is_known(message.body):
                 await self._return(message)
                 counts["returned"] += 1
@@ -67,8 +67,8 @@ class ParkedFacts:
         await self._broker.publish(message.headers[PARKED_SUBJECT], message.body, message_id=message_id, headers=kept)
         await self._broker.delete_stored(STREAM, message.sequence)
 
-    async def _bury(self, message: StoredMessage) -> None:
-        await bury(
+    async def _dead_letter(self, message: StoredMessage) -> None:
+        await publish_dead_letter(
             self._broker,
             message.body,
             message.headers,

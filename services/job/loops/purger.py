@@ -11,7 +11,7 @@ from common.logs import event
 from common.loops import run_every
 from common.postgres import Database
 from services.job.application import apply_facts, user_actions
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions, idempotency, retention, settlements, spending
@@ -49,7 +49,7 @@ class Purger:
             event(_LOG, logging.ERROR, "deletions.behind", seconds=round(waits))
         await self._repeat(lambda c: idempotency.replace_keys(c, limit=BATCH))
         return {
-            "calls": await self._repeat(lambda c: give_up_calls(c, limits=self._limits, limit=BATCH)),
+            "calls": await self._repeat(lambda c: settle_abandoned_calls(c, limits=self._limits, limit=BATCH)),
             "jobs": await self._repeat(lambda c: purge_jobs(c, seconds=self._retention, limit=BATCH)),
             "keys": await self._repeat(lambda c: retention.forget_keys(c, seconds=self._key_retention, limit=BATCH)),
             "tombstones": await self._repeat(
@@ -68,14 +68,14 @@ class Purger:
         return purged
 
 
-def give_up_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
+def settle_abandoned_calls(connection: Connection, *, limits: StageTimeouts, limit: int) -> int:
     """Settles open calls older than a day as UNKNOWN, as a worker's last poll would; returns their number.
 
     Their provider may no longer be offered by any generator, and a job with an open call is never purged.
     """
     abandoned = settlements.abandoned_calls(connection, limit=limit)
     facts = [
-        CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=Phase.UNKNOWN), provider_cancel=None)
+        CallSettled(job_id=job_id, outcome=CallOutcome(call_id=call_id, phase=CallPhase.UNKNOWN), provider_cancel=None)
         for job_id, call_id in abandoned
     ]
     apply_facts.apply_facts(connection, facts, limits=limits)

@@ -138,9 +138,9 @@ class StaleJobMonitor:
 
     def _has_clock_stepped(self, connection: Connection) -> bool:
         """Whether the database's clock stepped; then nothing is rescued until every lease has been renewed."""
-        asked_at = self._clock()
+        queried_at = self._clock()
         now = jobs.clock(connection)
-        if not self._clocks.has_stepped(now, asked_at=asked_at, answered_at=self._clock()):
+        if not self._clocks.has_stepped(now, queried_at=queried_at, received_at=self._clock()):
             return False
         event(_LOG, logging.WARNING, "monitor.clock_stepped", quiet_seconds=self._limits.lease_seconds)
         self._quiet_until = self._clock() + self._limits.lease_seconds

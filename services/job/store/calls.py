@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.calls import CallOutcome, Consent, Phase, ProviderCall, ProviderError
+from services.job.domain.calls import CallOutcome, CallPhase, Consent, ProviderCall, ProviderError
 from services.job.domain.proofs import CallRecord
 from services.job.store import rows
 
@@ -16,7 +16,8 @@ CALLS_OF_JOBS = """
 SELECT * FROM provider_calls WHERE job_id = ANY(:job_ids) ORDER BY created_at, id
 """
 
-# An open call takes any report, an unknown one takes a certain end, and a certain end stays: `domain.calls.takes`.
+# An open call accepts any report, an unknown one accepts a certain end, and a certain end stays: see
+# `domain.calls.accepts_outcome`.
 SETTLE_CALLS = """
 UPDATE provider_calls AS call SET
     phase = outcome.phase,
@@ -41,8 +42,8 @@ SELECT id, job_id, claim_number, settle_token,
 FROM provider_calls WHERE id = ANY(:ids)
 """
 
-GIVE_TO = """
-UPDATE provider_calls SET token_required = :shows WHERE id = :id AND token_required IS DISTINCT FROM :shows
+REQUIRE_TOKENS = """
+UPDATE provider_calls SET token_required = :required WHERE id = :id AND token_required IS DISTINCT FROM :required
 """
 
 ACCEPT_CALL = """
@@ -92,7 +93,7 @@ class SettledCall:
     #: Model that was called.
     model: str
     #: How it ended.
-    phase: Phase
+    phase: CallPhase
     #: Reported cost; None when unknown.
     cost_micros: int | None
     #: Tenant whose budget it counts against; None for none.
@@ -129,9 +130,9 @@ def records(connection: Connection, ids: Collection[str]) -> dict[str, CallRecor
     }
 
 
-def give_to(connection: Connection, call_id: str, *, shows_tokens: bool) -> None:
-    """Records whether the worker that sends or follows a call from now on adds its token to facts."""
-    connection.execute(text(GIVE_TO), {"id": call_id, "shows": shows_tokens})
+def set_token_required(connection: Connection, call_id: str, *, is_required: bool) -> None:
+    """Records whether facts about a call must carry its token, which they do if its current worker sends tokens."""
+    connection.execute(text(REQUIRE_TOKENS), {"id": call_id, "required": is_required})
 
 
 def add(connection: Connection, call: ProviderCall, *, lifts: Sequence[str]) -> None:
@@ -180,7 +181,7 @@ def settle(connection: Connection, outcomes: Sequence[CallOutcome]) -> list[Sett
         return []
     parameter = rows.as_parameter([rows.to_json(outcome) | {"keeps_slot": outcome.keeps_slot} for outcome in outcomes])
     found = connection.execute(text(SETTLE_CALLS), {"outcomes": parameter}).mappings()
-    return [SettledCall(**{**row, "phase": Phase(row["phase"])}) for row in found]
+    return [SettledCall(**{**row, "phase": CallPhase(row["phase"])}) for row in found]
 
 
 def _from_row(row: RowMapping) -> ProviderCall:
@@ -189,7 +190,7 @@ def _from_row(row: RowMapping) -> ProviderCall:
     created: datetime = row["created_at"]
     return ProviderCall(
         **known,
-        phase=Phase(row["phase"]),
+        phase=CallPhase(row["phase"]),
         consent=Consent(row["consent"]),
         image_indexes=tuple(row["image_indexes"]),
         provider_error=rows.from_json(ProviderError, error) if error else None,

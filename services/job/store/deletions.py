@@ -12,7 +12,7 @@ from services.job.domain.timeouts import StageTimeouts
 from services.job.store import rows
 
 #: Seconds between two checks of a folder that may still be written to although its writers' time is over.
-LOOK_AGAIN_SECONDS = 300.0
+RECHECK_SECONDS = 300.0
 #: Seconds that a worker has for its claimed folders; then another worker may claim them.
 HELD_SECONDS = 60.0
 
@@ -27,7 +27,7 @@ ON CONFLICT (bucket, prefix) DO UPDATE SET
 """
 
 # A leftover found by the sweep does not change an existing request.
-DELETE_FOUND_FOLDERS = """
+DELETE_LEFTOVER_FOLDERS = """
 INSERT INTO deletions (id, job_id, bucket, prefix, due_at, asked_at)
 SELECT id, job_id, bucket, prefix, clock_timestamp() + make_interval(secs => :delay), clock_timestamp()
 FROM jsonb_to_recordset(CAST(:folders AS jsonb)) AS folder (id text, job_id text, bucket text, prefix text)
@@ -102,12 +102,12 @@ def add_public(connection: Connection, job_id: str) -> None:
     _add(connection, "public", [job_id])
 
 
-def add_found(connection: Connection, bucket: str, job_ids: Collection[str], *, delay: float) -> int:
+def add_leftovers(connection: Connection, bucket: str, job_ids: Collection[str], *, delay: float) -> int:
     """Schedules the deletion of leftover folders in `delay` seconds; returns the number of new requests."""
     if not job_ids:
         return 0
     parameters = {"folders": _folders(bucket, job_ids), "delay": delay}
-    return connection.execute(text(DELETE_FOUND_FOLDERS), parameters).rowcount
+    return connection.execute(text(DELETE_LEFTOVER_FOLDERS), parameters).rowcount
 
 
 def _add(connection: Connection, bucket: str, job_ids: Collection[str]) -> None:
@@ -132,19 +132,19 @@ def claim(connection: Connection, *, bucket: str, tokens: Sequence[UUID], limits
         "tokens": [str(token) for token in tokens],
         "seconds": 2 * limits.lease_seconds + HELD_SECONDS,
         "writers_end": limits.copies_end_seconds if bucket == "public" else limits.staging_ends_seconds,
-        "look_again": LOOK_AGAIN_SECONDS,
+        "look_again": RECHECK_SECONDS,
     }
     return [Deletion(**row) for row in connection.execute(text(CLAIM_DELETIONS), parameters).mappings()]
 
 
-def note_empty(connection: Connection, seen: Sequence[tuple[str, UUID]]) -> int:
+def note_empty(connection: Connection, emptied: Sequence[tuple[str, UUID]]) -> int:
     """Records folders that were found empty, by (id, lease token); returns the number of finished deletions.
 
     A deletion is finished if the check was its last one; the others become due again.
     """
-    if not seen:
+    if not emptied:
         return 0
-    parameters = {"ids": [id_ for id_, _ in seen], "tokens": [str(token) for _, token in seen]}
+    parameters = {"ids": [id_ for id_, _ in emptied], "tokens": [str(token) for _, token in emptied]}
     return connection.execute(text(NOTE_EMPTY_FOLDERS), parameters).rowcount
 
 

@@ -126,10 +126,10 @@ def lock_jobs_to_follow(connection: Connection, *, limit: int, served_by: Collec
     return _lock(connection, LOCK_JOBS_TO_FOLLOW, {"limit": limit, "served_by": list(served_by)})
 
 
-def lock_due_jobs(connection: Connection, seen: Sequence[Lane], *, limit: int) -> list[Job]:
+def lock_due_jobs(connection: Connection, lanes: Sequence[Lane], *, limit: int) -> list[Job]:
     """Locks up to `limit` due jobs of these lanes, in the order in which they are to be claimed."""
     parameters = {
-        "lanes": rows.as_parameter([asdict(lane) for lane in seen]),
+        "lanes": rows.as_parameter([asdict(lane) for lane in lanes]),
         "priorities": PRIORITIES,
         # A few more, as other transactions may have locked some to cancel or rescue them.
         "per_lane": limit + 4,

@@ -50,7 +50,7 @@ def later(connection: Connection, positions: Mapping[str, int], *, limit: int) -
     return [rows.from_json(Snapshot, row["snapshot"]) for row in found]
 
 
-def gone(connection: Connection, job_ids: Collection[str]) -> set[str]:
+def deleted_or_missing(connection: Connection, job_ids: Collection[str]) -> set[str]:
     """Returns the ids of jobs that will have no events any more: deleted, or without a row."""
     statement = text("SELECT id FROM jobs WHERE id = ANY(:ids) AND deleted_at IS NULL")
     return set(job_ids) - set(connection.execute(statement, {"ids": sorted(job_ids)}).scalars())

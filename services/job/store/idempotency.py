@@ -21,7 +21,7 @@ WHERE tenant = :tenant AND scope = :scope AND key IN (:key, :digest) LIMIT 1
 """
 
 # Stored as it was sent while a job-service of the version before digests may still run.
-TAKE_KEY = """
+INSERT_KEY = """
 INSERT INTO idempotency_keys (tenant, scope, key, fingerprint, job_id, created_at)
 SELECT :tenant, :scope, CASE WHEN min(since) <= clock_timestamp() THEN :digest ELSE :key END, :fingerprint, :job_id,
     clock_timestamp()
@@ -68,7 +68,7 @@ class Key:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class FirstUse:
     """The request that used a key first."""
 
     #: Its fingerprint.
@@ -83,20 +83,20 @@ def digest(key: Key) -> str:
     return f"sha256 {hashlib.sha256(salted.encode()).hexdigest()}"
 
 
-def take(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -> Taken | None:
+def assign(connection: Connection, key: Key, *, fingerprint: str, job_id: str) -> FirstUse | None:
     """Assigns a key to a job, and returns None; if the key is used already, returns its first request."""
     where = _where(key)
     connection.execute(text(LOCK_KEY), {"digest": where["digest"]})
-    if (known := connection.execute(text(READ_KEY), where).mappings().first()) is not None:
-        return Taken(**known)
-    taken = connection.execute(text(TAKE_KEY), where | {"fingerprint": fingerprint, "job_id": job_id})
-    if taken.rowcount:
+    if (row := connection.execute(text(READ_KEY), where).mappings().first()) is not None:
+        return FirstUse(**row)
+    inserted = connection.execute(text(INSERT_KEY), where | {"fingerprint": fingerprint, "job_id": job_id})
+    if inserted.rowcount:
         return None
     # A job-service of the version before digests was first; a new statement sees its row.
-    return Taken(**connection.execute(text(READ_KEY), where).mappings().one())
+    return FirstUse(**connection.execute(text(READ_KEY), where).mappings().one())
 
 
-def is_taken(connection: Connection, key: Key) -> bool:
+def is_used(connection: Connection, key: Key) -> bool:
     """Whether the key was used in its scope."""
     return connection.execute(text(READ_KEY), _where(key)).first() is not None
 

@@ -60,7 +60,7 @@ def lock_free(connection: Connection, ids: Collection[str]) -> set[str]:
     return set(connection.execute(existing, {"ids": missing}).scalars()) if missing else set()
 
 
-def lock_one(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:
+def lock_job(connection: Connection, job_id: str) -> tuple[Job | None, datetime]:
     """Locks one job; returns it, None if it does not exist, and the current time."""
     jobs, now = lock(connection, [job_id])
     return jobs.get(job_id), now
@@ -76,8 +76,8 @@ def _lock(connection: Connection, ids: Collection[str]) -> dict[str, Job]:
     return {row["id"]: from_row(row) for row in found}
 
 
-def at_one_moment(connection: Connection) -> None:
-    """Makes all statements of a read-only transaction see the same moment; must be its first statement."""
+def use_repeatable_read(connection: Connection) -> None:
+    """Makes all statements of a read-only transaction see one moment (REPEATABLE READ); must be its first statement."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 

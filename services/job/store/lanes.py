@@ -201,12 +201,12 @@ def wake(connection: Connection) -> None:
     connection.execute(text(WAKE_LANES), {"limit": MAX_WOKEN})
 
 
-def tidy(connection: Connection, seen: Sequence[Lane]) -> int:
+def tidy(connection: Connection, lanes: Sequence[Lane]) -> int:
     """Removes lanes without jobs, and makes lanes without due jobs sleep; returns the number of both."""
-    if doubles := [id_ for lane in seen for id_ in lane.ids[1:]]:
+    if doubles := [id_ for lane in lanes for id_ in lane.ids[1:]]:
         connection.execute(text(REMOVE_DOUBLES), {"ids": doubles})
-    parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in seen]}
-    idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if seen else []
+    parameters = {"priorities": PRIORITIES, "ids": [lane.ids[0] for lane in lanes]}
+    idle = connection.execute(text(LOCK_IDLE_LANES), parameters).scalars().all() if lanes else []
     if idle:
         connection.execute(text(LET_SLEEP), parameters | {"ids": idle})
     return len(idle)

@@ -29,7 +29,7 @@ ON CONFLICT (tenant) DO UPDATE SET max_in_flight = excluded.max_in_flight
 """
 
 # The allowance refills evenly. `full_at` is the time at which it is full again: each request delays it by its share.
-TAKE_ONE = """
+COUNT_REQUEST = """
 INSERT INTO tenant_rates AS rate (tenant, full_at)
 VALUES (:tenant, clock_timestamp() + make_interval(secs => :share))
 ON CONFLICT (tenant) DO UPDATE SET full_at = greatest(rate.full_at, clock_timestamp()) + make_interval(secs => :share)
@@ -64,9 +64,9 @@ def of_high_priority(connection: Connection, tenant: str, *, high: int, limit: i
     return int(connection.execute(text(COUNT_HIGH_PRIORITY), named).scalar_one())
 
 
-def take_one(connection: Connection, tenant: str, *, share: float, window: float) -> float | None:
+def count_request(connection: Connection, tenant: str, *, share: float, window: float) -> float | None:
     """Counts a request; returns the seconds until the allowance is full again, None when it is used up."""
-    found = connection.execute(text(TAKE_ONE), {"tenant": tenant, "share": share, "window": window}).scalar()
+    found = connection.execute(text(COUNT_REQUEST), {"tenant": tenant, "share": share, "window": window}).scalar()
     return None if found is None else float(found)
 
 

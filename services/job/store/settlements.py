@@ -66,7 +66,7 @@ POSTPONE = """
 UPDATE provider_calls SET
     settle_token = NULL, settle_worker = NULL, settle_expires_at = NULL,
     settle_looks = coalesce(settle_looks, 0) + 1,
-    cancel_answer = coalesce(:answer, cancel_answer),
+    cancel_answer = coalesce(:cancel_outcome, cancel_answer),
     next_look_at = clock_timestamp() + make_interval(secs =>
         least(greatest(:pause, :shortest) * power(:growth, least(coalesce(settle_looks, 0), 50)), :longest))
 WHERE settle_token = CAST(:token AS uuid) AND phase IN ('intended', 'accepted')
@@ -102,7 +102,7 @@ class Settlement:
     #: Whether the job failed and can be retried, so that the call's images are to be staged.
     keep: bool
     #: The provider's response to the cancel; None before it.
-    cancel_answer: ProviderCancel | None
+    cancel_outcome: ProviderCancel | None
     #: W3C trace context of the job; None without tracing.
     traceparent: str | None
     #: Seconds until its outcome counts as unknown.
@@ -132,7 +132,7 @@ def claim(
                 token=row.settle_token,
                 cancel=row.cancel,
                 keep=row.keep,
-                cancel_answer=None if row.cancel_answer is None else ProviderCancel(row.cancel_answer),
+                cancel_outcome=None if row.cancel_answer is None else ProviderCancel(row.cancel_answer),
                 traceparent=row.traceparent,
                 seconds_left=float(row.seconds_left),
             )
@@ -140,14 +140,14 @@ def claim(
     return held
 
 
-def postpone(connection: Connection, token: UUID, *, answer: ProviderCancel | None, pause: float) -> bool:
+def postpone(connection: Connection, token: UUID, *, cancel_outcome: ProviderCancel | None, pause: float) -> bool:
     """Releases a call that has not ended until its next poll, at least `pause` seconds away; whether it was held.
 
-    `answer` is the provider's response to the cancel, if there was one.
+    `cancel_outcome` is the provider's response to the cancel; None keeps the recorded one.
     """
     parameters = {
         "token": str(token),
-        "answer": answer,
+        "cancel_outcome": cancel_outcome,
         "pause": pause,
         "shortest": SHORTEST_PAUSE,
         "longest": LONGEST_PAUSE,

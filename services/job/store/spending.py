@@ -105,7 +105,7 @@ class Move:
     reserved: int
 
 
-def standing_of(connection: Connection, tenant: str) -> TenantSpending:
+def spending_of(connection: Connection, tenant: str) -> TenantSpending:
     """Returns a tenant's allowance and current spending; without a row it has no limits."""
     return _from_row(tenant, connection.execute(text(SPENDING_OF_TENANT), {"tenant": tenant}).mappings().one())
 

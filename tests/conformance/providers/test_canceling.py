@@ -13,8 +13,8 @@ from services.generator.application.claim import Claim, Interrupted
 from services.generator.application.provider_call import ProviderCallRunner
 from services.generator.application.raw_results import RawResults
 from services.generator.application.unread_responses import UnreadResponses
-from services.generator.domain.jobs import Phase, Route
-from services.generator.domain.settlements import Known
+from services.generator.domain.jobs import CallPhase, Route
+from services.generator.domain.settlements import WorkerReport
 from tests.support import goldens
 from tests.support.generation import Desk, Facts, Reader, Staging, job_of
 from tests.support.goldens import Golden
@@ -59,7 +59,7 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
             model=order.model,
             indexes=range(order.count),
             digest="",
-            known=Known(),
+            report=WorkerReport(),
         )
 
         async def cancel() -> list[tuple[str, str]]:
@@ -83,10 +83,10 @@ async def test_a_job_that_is_canceled_at_that_moment_leaves_nothing_behind(kind:
         assert vendor.surprises == []
         if generated:
             # It was done before anybody could be told: paid, and in the ledger.
-            assert claim.outcomes[call.id].phase is Phase.SUCCEEDED
+            assert claim.outcomes[call.id].phase is CallPhase.SUCCEEDED
         elif provider.traits.stoppable:
             # It was stopped while its answer was waited for, and the ledger is told so.
-            assert claim.outcomes[call.id].phase is Phase.CANCELED
+            assert claim.outcomes[call.id].phase is CallPhase.CANCELED
             assert all(vendor.count(*one) == 1 for one in wish)
         else:
             # It stays open in the ledger under its operation, and whoever settles it learns its end.

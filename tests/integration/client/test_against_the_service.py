@@ -19,7 +19,7 @@ from calotype.client import (
 )
 from calotype.job.v1 import job_pb2, job_service_pb2
 
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from tests.support import servers
 from tests.support.certificates import LOCAL, Authority
 from tests.support.clients import KINDS, client
@@ -149,7 +149,7 @@ async def test_what_cannot_be_done_is_told_by_kind(jobs: AsyncJobClient) -> None
 
 async def test_a_retry_that_may_charge_again_needs_a_word(jobs: AsyncJobClient, desk: JobDesk) -> None:
     job, call = await asyncio.to_thread(lambda: desk.generate(provider="paid"))
-    unknown = CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+    unknown = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
     await asyncio.to_thread(desk.fold, failed(job, retryable=False, calls=(unknown,)))
 
     with pytest.raises(ConsentRequired):

@@ -17,7 +17,7 @@ from services.generator.adapters.images.reader import GuardedImageReader
 from services.generator.adapters.providers.procedural.process_pool import Renderers
 from services.generator.application.run_job import Generator
 from services.generator.domain.jobs import Job, Route
-from services.generator.ports import ImageProvider, Order
+from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support import generator_process
 from tests.support.decoding import decoder
 from tests.support.generation import Desk, Facts, job_of
@@ -54,7 +54,7 @@ class World:
         fields: dict[str, Any] = {"routes": (Route(provider="paid", model=self.paid.model),), "max_seconds": PATIENCE}
         return job_of(**(fields | changes))
 
-    def order(self, *, count: int = 1, **request: Any) -> Order:
+    def order(self, *, count: int = 1, **request: Any) -> ProviderRequest:
         """The call that such a job makes."""
         return self.paid.order(count=count, **request)
 

@@ -19,13 +19,15 @@ from common.health import Readiness
 from common.leased_work import Renewal
 from services.generator.adapters.grpc_job_service import GrpcJobService
 from services.generator.adapters.nats_facts import image_artifact
-from services.generator.domain.jobs import InputImage, Phase, Route
+from services.generator.domain.jobs import CallPhase, InputImage, Route
 from services.generator.domain.provider_results import CancelOutcome, Operation
-from services.generator.domain.settlements import Known, Outcome, Settlement
+from services.generator.domain.settlements import Outcome, Settlement, WorkerReport
 from tests.support.generation import call_of, job_of, staged
 
 LEASE = worker.Lease(job_id="job_1", claim_number=1, lease_token="token")
-KNOWN = Known(calls=(Outcome(call_id="call_1", phase=Phase.NOT_SENT, token=b"of call_1"),), images=(staged(0),))
+KNOWN = WorkerReport(
+    calls=(Outcome(call_id="call_1", phase=CallPhase.NOT_SENT, token=b"of call_1"),), images=(staged(0),)
+)
 SETTLED = [fact_pb2.CallOutcome(call_id="call_1", phase=job_pb2.CALL_PHASE_NOT_SENT, call_token=b"of call_1")]
 TOKEN = b"token of the call"
 STAGED = [image_artifact(staged(0))]
@@ -152,7 +154,12 @@ async def test_a_claimed_job_is_what_job_service_tells(service: WorkerService, d
     assert (job.max_processing_seconds, job.max_seconds) == (60, 600)
     assert (job.traceparent, job.may_pay_again) == ("00-1-2-01", True)
     [call], [image] = job.calls, job.images
-    assert (call.id, call.phase, call.image_indexes, call.idempotency_key) == ("call_1", Phase.ACCEPTED, (0, 2), "key")
+    assert (call.id, call.phase, call.image_indexes, call.idempotency_key) == (
+        "call_1",
+        CallPhase.ACCEPTED,
+        (0, 2),
+        "key",
+    )
     assert (call.operation_id, call.operation_state) == ("op", {"get": "http://x"})
     assert (image.name, image.call_id, image.seed, image.revised_prompt, image.c2pa) == (
         "job_1/call_1/2",
@@ -215,7 +222,7 @@ async def test_every_phase_of_the_ledger_is_understood(service: WorkerService, d
     service.answers["ClaimJobs"] = [worker.ClaimJobsResponse(jobs=[told])]
     [(_, job)] = await desk.claim(["token"])
 
-    assert {call.phase for call in job.calls} == set(Phase)
+    assert {call.phase for call in job.calls} == set(CallPhase)
 
 
 async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
@@ -223,7 +230,7 @@ async def test_a_call_is_written_down_under_one_id_however_often_it_is_asked(
 ) -> None:
     service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
     call = await desk.begin_call(
-        job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d", known=KNOWN
+        job_of(), call_id="call_1", provider="paid", model="m", indexes=[0, 2], digest="d", report=KNOWN
     )
 
     assert (call.id, call.idempotency_key, call.token) == ("call_1", "key", TOKEN)
@@ -246,7 +253,7 @@ async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(
     service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["BeginProviderCall"] = [worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
-    again = await desk.resend_call(job_of(), call_of(Phase.INTENDED), known=KNOWN)
+    again = await desk.resend_call(job_of(), call_of(CallPhase.INTENDED), report=KNOWN)
 
     asked = worker.BeginProviderCallRequest(
         lease=LEASE, resend_call_id="call_old", settled=SETTLED, staged=STAGED, shows_call_tokens=True
@@ -262,7 +269,9 @@ async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
     refusal = ServiceError(status=grpc.StatusCode.FAILED_PRECONDITION, reason=reason, message="no")
     service.answers["BeginProviderCall"] = [refusal]
     with pytest.raises(ServiceError) as refused:
-        await desk.begin_call(job_of(), call_id="c", provider="paid", model="m", indexes=[0], digest="d", known=Known())
+        await desk.begin_call(
+            job_of(), call_id="c", provider="paid", model="m", indexes=[0], digest="d", report=WorkerReport()
+        )
 
     assert (refused.value.reason, len(service.asked)) == (reason, 1)
 
@@ -271,7 +280,7 @@ async def test_an_operation_is_noted_by_its_call_alone_and_asked_once(
     service: WorkerService, desk: GrpcJobService
 ) -> None:
     service.answers["RecordOperation"] = [away()]
-    begun = replace(call_of(Phase.INTENDED), token=TOKEN)
+    begun = replace(call_of(CallPhase.INTENDED), token=TOKEN)
     with pytest.raises(ServiceError):
         await desk.record_operation(begun, Operation(id="op", state={"get": "u"}))
 
@@ -309,15 +318,15 @@ async def test_an_input_is_read_in_chunks_and_an_interrupted_one_is_an_error(
 
 async def test_a_job_is_handed_back_with_all_that_is_known(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["ReleaseJob"] = [away(), worker.ReleaseJobResponse()]
-    await desk.release(job_of(), known=KNOWN)
+    await desk.release(job_of(), report=KNOWN)
 
     assert service.asked == [worker.ReleaseJobRequest(lease=LEASE, settled=SETTLED, staged=STAGED)] * 2
 
 
 async def test_an_operation_is_said_to_be_followed(service: WorkerService, desk: GrpcJobService) -> None:
     service.answers["BeginProviderCall"] = [away(), worker.BeginProviderCallResponse(call=CALL, call_token=TOKEN)]
-    earlier = call_of(Phase.ACCEPTED, operation="op")
-    followed = await desk.follow_call(job_of(), earlier, known=KNOWN)
+    earlier = call_of(CallPhase.ACCEPTED, operation="op")
+    followed = await desk.follow_call(job_of(), earlier, report=KNOWN)
 
     asked = worker.BeginProviderCallRequest(
         lease=LEASE, follow_call_id="call_old", settled=SETTLED, staged=STAGED, shows_call_tokens=True

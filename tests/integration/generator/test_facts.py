@@ -18,7 +18,7 @@ from common.jetstream import BrokerUnavailable, JetStream
 from common.pulling import Subscription
 from services.generator.adapters.nats_facts import NatsFacts
 from services.generator.domain import failures, untrusted_text
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import (
     METADATA_REMOVED,
     Acceptance,
@@ -95,7 +95,7 @@ async def test_a_fact_that_is_told_twice_under_one_id_is_there_once(broker: JetS
 
 async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream, facts: NatsFacts) -> None:
     image = replace(staged(1), seed=0, revised_prompt="größer", c2pa=True, width=4, height=3)
-    outcome = Outcome(call_id="call_old", phase=Phase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
+    outcome = Outcome(call_id="call_old", phase=CallPhase.SUCCEEDED, operation_id="op", cost_micros=0, token=b"t")
     await facts.images_generated(ID, job=job_of(), calls=(outcome,), images=(image,), warnings=(METADATA_REMOVED,))
     told = (await next_fact(broker)).images_generated
 
@@ -112,7 +112,7 @@ async def test_images_are_told_with_all_that_is_known_of_them(broker: JetStream,
 
 
 async def test_what_is_not_known_is_left_out(broker: JetStream, facts: NatsFacts) -> None:
-    outcome = Outcome(call_id="call_old", phase=Phase.UNKNOWN)
+    outcome = Outcome(call_id="call_old", phase=CallPhase.UNKNOWN)
     await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).ledger_settled
 
@@ -130,15 +130,15 @@ async def test_whether_the_provider_may_be_at_it_still_is_told_with_its_error(
     broker: JetStream, facts: NatsFacts, acceptance: Acceptance | None, is_over: bool | None
 ) -> None:
     error = provider_error(acceptance) if acceptance else None
-    outcome = Outcome(call_id="call_old", phase=Phase.FAILED, error=error)
+    outcome = Outcome(call_id="call_old", phase=CallPhase.FAILED, error=error)
     await facts.ledger_settled(ID, job=job_of(), calls=(outcome,), images=())
     [told] = (await next_fact(broker)).ledger_settled.calls
 
     assert (told.is_over if told.HasField("is_over") else None) is is_over
 
 
-@pytest.mark.parametrize("phase", Phase)
-async def test_every_end_of_a_call_can_be_told(broker: JetStream, facts: NatsFacts, phase: Phase) -> None:
+@pytest.mark.parametrize("phase", CallPhase)
+async def test_every_end_of_a_call_can_be_told(broker: JetStream, facts: NatsFacts, phase: CallPhase) -> None:
     await facts.ledger_settled(ID, job=job_of(), calls=(Outcome(call_id="c", phase=phase),), images=())
     told = (await next_fact(broker)).ledger_settled.calls[0].phase
 
@@ -157,7 +157,7 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
         acceptance=Acceptance.NOT_ACCEPTED,
         vendor=VendorError(http_status=429, code="throttled", message="resets in ~30s", request_id="r1"),
     )
-    outcome = Outcome(call_id="call_1", phase=Phase.NOT_SENT, error=error)
+    outcome = Outcome(call_id="call_1", phase=CallPhase.NOT_SENT, error=error)
     await facts.stage_failed(ID, job=job_of(), error=error, calls=(outcome,), images=(staged(0),))
     told = (await next_fact(broker)).stage_failed
 
@@ -212,7 +212,7 @@ async def test_a_vendors_endless_words_are_cut_and_the_fact_is_told(broker: JetS
     images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
     vendor = VendorError(http_status=400, code=endless, message=endless, request_id=endless)
     error = provider_error(Acceptance.ACCEPTED, vendor=vendor, message=endless)
-    calls = [Outcome(call_id=f"call_{n}", phase=Phase.FAILED, operation_id=endless, error=error) for n in range(10)]
+    calls = [Outcome(call_id=f"call_{n}", phase=CallPhase.FAILED, operation_id=endless, error=error) for n in range(10)]
     await facts.stage_failed(ID, job=job_of(n=10), error=error, calls=calls, images=images)
     told = (await next_fact(broker)).stage_failed
 
@@ -249,7 +249,7 @@ async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_not
     images = [replace(staged(index), revised_prompt=endless) for index in range(10)]
     await facts.images_generated(ID, job=job_of(n=10), calls=(), images=images, warnings=())
     operation = Operation(id="op", state={"get": endless})
-    await facts.call_accepted(f"{ID}2", job=job_of(), call=call_of(Phase.INTENDED), operation=operation)
+    await facts.call_accepted(f"{ID}2", job=job_of(), call=call_of(CallPhase.INTENDED), operation=operation)
     subscription = Subscription(narrow_broker, FACTS)
     told = [fact_pb2.Fact.FromString(one.data) for one in [*await fetched(subscription), *await fetched(subscription)]]
     await subscription.close()
@@ -261,7 +261,7 @@ async def test_a_fact_that_is_still_too_large_for_the_broker_loses_words_and_not
 
 async def test_an_operation_is_told_with_what_it_takes_to_follow_it(broker: JetStream, facts: NatsFacts) -> None:
     operation = Operation(id="op", state={"get": "http://x"})
-    call = replace(call_of(Phase.INTENDED), token=b"t")
+    call = replace(call_of(CallPhase.INTENDED), token=b"t")
     await facts.call_accepted(ID, job=job_of(), call=call, operation=operation)
     told = (await next_fact(broker)).provider_call_accepted
 
@@ -283,7 +283,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
     broker: JetStream, facts: NatsFacts, cancel: CancelOutcome | None, expected: int
 ) -> None:
     settlement = Settlement(
-        call=replace(call_of(Phase.ACCEPTED), token=b"t"),
+        call=replace(call_of(CallPhase.ACCEPTED), token=b"t"),
         job_id="job_1",
         lease_token="s",
         lease_seconds=3,
@@ -291,7 +291,7 @@ async def test_a_settled_call_is_told_with_what_became_of_the_wish_to_cancel(
         traceparent="",
         seconds_left=60,
     )
-    outcome = Outcome(call_id="call_old", phase=Phase.CANCELED)
+    outcome = Outcome(call_id="call_old", phase=CallPhase.CANCELED)
     await facts.call_settled(ID, settlement=settlement, outcome=outcome, cancel=cancel, images=[staged(0)])
     told = (await next_fact(broker)).call_settled
 

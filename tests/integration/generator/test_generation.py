@@ -8,9 +8,9 @@ import pytest
 
 from common.leased_work import Renewal, Slot
 from services.generator.application import stage_images, storage_retries
-from services.generator.domain.jobs import Call, InputImage, Job, Phase, Request
+from services.generator.domain.jobs import Call, CallPhase, InputImage, Job, Request
 from services.generator.domain.provider_results import Generated, ImageSource
-from services.generator.domain.settlements import Known
+from services.generator.domain.settlements import WorkerReport
 from tests.support.clocks import put_into
 from tests.support.generation import AWAY, LOST, Provider, call_of
 from tests.support.paid_provider import picture
@@ -26,7 +26,7 @@ SHA256 = hashlib.sha256(PICTURE).hexdigest()
 
 def accepted(*indexes: int) -> Call:
     """A call of an earlier claim that the vendor works on."""
-    return call_of(Phase.ACCEPTED, *indexes, operation="p1")
+    return call_of(CallPhase.ACCEPTED, *indexes, operation="p1")
 
 
 def held(world: World) -> Answer:
@@ -41,7 +41,7 @@ async def test_a_picture_is_bought_fetched_measured_and_staged(world: World) -> 
 
     [outcome], [image] = world.facts.last["calls"], world.facts.last["images"]
     assert world.facts.kinds == ["images_generated"]
-    assert (outcome.phase, outcome.operation_id, outcome.cost_micros) == (Phase.SUCCEEDED, "p1", PRICE)
+    assert (outcome.phase, outcome.operation_id, outcome.cost_micros) == (CallPhase.SUCCEEDED, "p1", PRICE)
     assert (image.width, image.height, image.size_bytes, image.sha256) == (96, 64, len(PICTURE), SHA256)
     # By its bytes, whatever the vendor's server calls it.
     assert image.content_type == "image/png"
@@ -96,12 +96,12 @@ async def test_who_takes_over_finds_what_a_dead_worker_staged_and_asks_the_vendo
     first = world.facts.last["images"]
     [outcome] = world.facts.last["calls"]
     # It died before it could say so: the ledger knows no more than that a call was intended.
-    earlier = call_of(Phase.INTENDED, call_id=outcome.call_id)
+    earlier = call_of(CallPhase.INTENDED, call_id=outcome.call_id)
     await world.run(world.job(claim_number=2, calls=[earlier]))
 
     assert world.facts.kinds == ["images_generated"] * 2
     assert world.facts.last["images"] == first
-    assert [(one.call_id, one.phase) for one in world.facts.last["calls"]] == [(outcome.call_id, Phase.SUCCEEDED)]
+    assert [(one.call_id, one.phase) for one in world.facts.last["calls"]] == [(outcome.call_id, CallPhase.SUCCEEDED)]
 
 
 async def test_a_paid_call_of_which_only_a_part_is_staged_is_unknown_and_its_part_is_kept(world: World) -> None:
@@ -112,10 +112,14 @@ async def test_a_paid_call_of_which_only_a_part_is_staged_is_unknown_and_its_par
     await world.run(world.job(n=2))
     [outcome] = world.facts.last["calls"]
     await world.store.delete(f"job_1/{outcome.call_id}/1")
-    earlier = call_of(Phase.INTENDED, 0, 1, call_id=outcome.call_id)
+    earlier = call_of(CallPhase.INTENDED, 0, 1, call_id=outcome.call_id)
     await world.run(world.job(n=2, calls=[earlier]))
 
-    assert (world.facts.kinds[-1], world.facts.phases, world.facts.indexes) == ("stage_failed", [Phase.UNKNOWN], [0])
+    assert (world.facts.kinds[-1], world.facts.phases, world.facts.indexes) == (
+        "stage_failed",
+        [CallPhase.UNKNOWN],
+        [0],
+    )
     assert (world.facts.error.reason, world.facts.error.retryable) == ("AMBIGUOUS_OUTCOME", False)
 
 
@@ -145,7 +149,7 @@ async def test_something_in_staging_that_no_generator_wrote_is_not_taken_for_a_p
     await world.run(world.job(calls=[accepted(0)]))
 
     assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "RESULT_MISMATCH")
-    assert world.facts.phases == [Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED]
 
 
 async def test_an_accepted_call_is_followed_after_a_crash_and_not_sent_again(world: World) -> None:
@@ -158,7 +162,7 @@ async def test_an_accepted_call_is_followed_after_a_crash_and_not_sent_again(wor
 
 
 async def test_the_result_of_a_call_that_succeeded_is_fetched_again_and_found_or_lost(world: World) -> None:
-    earlier = call_of(Phase.SUCCEEDED, operation="p1")
+    earlier = call_of(CallPhase.SUCCEEDED, operation="p1")
     world.paid.has_made("0.png")
     world.shows("0.png", GOOD)
     await world.run(world.job(calls=[earlier]))
@@ -170,8 +174,8 @@ async def test_the_result_of_a_call_that_succeeded_is_fetched_again_and_found_or
     assert world.desk.begun == []
 
 
-@pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.UNKNOWN])
-async def test_a_paid_call_of_unknown_outcome_is_not_repeated(world: World, phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.INTENDED, CallPhase.UNKNOWN])
+async def test_a_paid_call_of_unknown_outcome_is_not_repeated(world: World, phase: CallPhase) -> None:
     await world.run(world.job(calls=[call_of(phase)]))
 
     assert (world.facts.kinds, world.facts.error.reason) == (["stage_failed"], "AMBIGUOUS_OUTCOME")
@@ -181,7 +185,7 @@ async def test_a_paid_call_of_unknown_outcome_is_not_repeated(world: World, phas
 async def test_a_paid_call_of_unknown_outcome_is_repeated_with_consent(world: World) -> None:
     world.will_sell_one()
     world.shows("0.png", GOOD)
-    await world.run(world.job(calls=[call_of(Phase.UNKNOWN)], may_pay_again=True))
+    await world.run(world.job(calls=[call_of(CallPhase.UNKNOWN)], may_pay_again=True))
 
     assert (world.facts.kinds, world.desk.begun) == (["images_generated"], [(0,)])
 
@@ -190,7 +194,7 @@ async def test_a_refused_connection_is_known_to_have_bought_nothing(world: World
     await world.vendor.close()
     await world.run(world.job())
 
-    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.NOT_SENT])
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.NOT_SENT])
     assert (world.facts.error.reason, world.facts.error.retryable) == ("PROVIDER_UNAVAILABLE", True)
 
 
@@ -199,7 +203,7 @@ async def test_a_purchase_whose_answer_is_lost_is_ambiguous_and_made_once(world:
     world.paid.takes(world.order(), answer)
     await world.run(world.job())
 
-    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.UNKNOWN])
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.UNKNOWN])
     assert (world.facts.error.code, world.facts.error.reason) == ("TIMEOUT", "AMBIGUOUS_OUTCOME")
     assert len(world.vendor.asked) == 1
 
@@ -211,7 +215,7 @@ async def test_a_vendor_that_asks_to_slow_down_is_left_alone_for_the_time_it_nam
 
     error = world.facts.error
     assert (error.code, error.retryable, error.retry_after_seconds) == ("RATE_LIMIT", True, 30)
-    assert world.facts.phases == [Phase.NOT_SENT]
+    assert world.facts.phases == [CallPhase.NOT_SENT]
 
 
 async def test_a_refusal_is_booked_as_one_and_bought_no_second_time(world: World) -> None:
@@ -219,7 +223,7 @@ async def test_a_refusal_is_booked_as_one_and_bought_no_second_time(world: World
     world.paid.has_failed("NSFW content detected")
     await world.run(world.job(n=2))
 
-    assert (world.facts.error.reason, world.facts.phases) == ("CONTENT_POLICY", [Phase.REFUSED])
+    assert (world.facts.error.reason, world.facts.phases) == ("CONTENT_POLICY", [CallPhase.REFUSED])
     assert len(world.desk.begun) == 1
 
 
@@ -260,12 +264,12 @@ async def test_staging_that_stays_away_for_the_whole_of_the_stage_fails_it_for_n
     error = world.facts.error
     assert (error.code, error.reason, error.retryable) == ("TEMPORARY", "STORAGE_UNAVAILABLE", True)
     # The next claim fetches it again by its operation.
-    assert (world.facts.phases, world.facts.last["calls"][0].operation_id) == ([Phase.SUCCEEDED], "p1")
+    assert (world.facts.phases, world.facts.last["calls"][0].operation_id) == ([CallPhase.SUCCEEDED], "p1")
 
 
 async def test_staging_that_cannot_be_looked_into_leaves_it_open_what_was_staged(world: World) -> None:
     world.proxy.go_away()
-    await world.run(world.job(calls=[call_of(Phase.INTENDED)], max_processing_seconds=0.5))
+    await world.run(world.job(calls=[call_of(CallPhase.INTENDED)], max_processing_seconds=0.5))
 
     assert (world.facts.error.reason, world.facts.last["calls"]) == ("STORAGE_UNAVAILABLE", ())
     assert world.vendor.asked == []
@@ -282,7 +286,7 @@ async def test_nothing_is_bought_under_a_lease_that_is_lost(world: World) -> Non
 async def test_nothing_is_bought_when_the_permission_came_too_late(world: World) -> None:
     await world.run(world.job(lease_seconds=0))
 
-    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.NOT_SENT])
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.NOT_SENT])
     assert (world.facts.error.stage, world.facts.error.retryable) == ("PROCESSING", True)
     assert world.vendor.asked == []
 
@@ -292,7 +296,7 @@ async def test_a_call_that_was_perhaps_written_down_is_handed_back_as_never_sent
     await world.run(world.job())
 
     [known] = world.desk.released
-    assert [one.phase for one in known.calls] == [Phase.NOT_SENT]
+    assert [one.phase for one in known.calls] == [CallPhase.NOT_SENT]
     assert (world.facts.kinds, world.vendor.asked) == ([], [])
 
 
@@ -302,7 +306,7 @@ async def test_a_call_that_was_perhaps_written_down_is_told_as_a_fact_when_nobod
     world.desk.refusals |= {"begin_call": AWAY, "release": AWAY}
     await world.run(world.job())
 
-    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [Phase.NOT_SENT])
+    assert (world.facts.kinds, world.facts.phases) == (["ledger_settled"], [CallPhase.NOT_SENT])
 
 
 async def test_an_operation_that_job_service_cannot_note_is_told_as_a_fact_before_its_result(world: World) -> None:
@@ -340,7 +344,7 @@ async def test_a_process_that_stops_leaves_the_operation_to_the_next_and_gives_t
     world.vendor.release()
     await running
 
-    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [Known()])
+    assert (world.facts.kinds, world.desk.recorded, world.desk.released) == ([], ["p1"], [WorkerReport()])
 
 
 async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(world: World) -> None:
@@ -351,7 +355,7 @@ async def test_a_call_under_way_when_the_grace_ends_is_not_told_to_be_unsent(wor
     with pytest.raises(asyncio.CancelledError):
         await running
 
-    assert (world.desk.released, world.facts.kinds) == ([Known()], [])
+    assert (world.desk.released, world.facts.kinds) == ([WorkerReport()], [])
 
 
 async def test_an_input_at_a_forbidden_address_fails_before_anything_is_bought(world: World) -> None:

@@ -26,9 +26,9 @@ from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.comfyui.provider import ComfyUIProvider
 from services.generator.adapters.providers.http.websocket import MAX_MESSAGE_BYTES, messages
 from services.generator.application.run_job import Generator
-from services.generator.domain.jobs import Job, Phase, Request
+from services.generator.domain.jobs import CallPhase, Job, Request
 from services.generator.domain.provider_results import Operation
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.comfyui_server import ComfyUIServer, comfyui_server
 from tests.support.generation import Desk, Facts, Reader, Staging, call_of, job_of
 from tests.support.patience import PATIENCE
@@ -39,7 +39,9 @@ KEY = "sk-the-key-of-the-proxy"
 NEVER = 3600.0
 OFTEN = 0.001
 OPERATION = Operation(id="p1", state={"model": "m", "count": "1", "client_id": "c1"})
-ORDER = Order(call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="a harbour"))
+ORDER = ProviderRequest(
+    call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="a harbour")
+)
 WORKFLOW: dict[str, Any] = {
     "6": {"class_type": "CLIPTextEncode", "inputs": {"text": ""}},
     "3": {"class_type": "KSampler", "inputs": {"positive": ["6", 0]}},
@@ -120,7 +122,7 @@ async def done(server: ComfyUIServer, *, url: str = "", pause: float = OFTEN) ->
         await world.run(job_of(max_seconds=600))
     finally:
         await world.provider.close()
-    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [CallPhase.SUCCEEDED])
     return world
 
 
@@ -245,13 +247,13 @@ async def test_an_operation_of_another_process_is_listened_to_as_well() -> None:
         server.ended.set()
         await tells(*END)(connection)
 
-    call = replace(call_of(Phase.ACCEPTED, operation="p1"), operation_state=OPERATION.state)
+    call = replace(call_of(CallPhase.ACCEPTED, operation="p1"), operation_state=OPERATION.state)
     async with comfyui_server(play) as server:
         world = World(provider=provider_of(server))
         await world.run(job_of(calls=[call], max_seconds=600))
         await world.provider.close()
 
-    assert (world.facts.phases, server.clients, server.submitted) == ([Phase.SUCCEEDED], ["c1"], [])
+    assert (world.facts.phases, server.clients, server.submitted) == ([CallPhase.SUCCEEDED], ["c1"], [])
 
 
 async def test_an_end_that_is_not_true_is_no_end() -> None:
@@ -303,7 +305,7 @@ async def test_a_server_that_never_finishes_the_handshake_does_its_work(manner: 
     async with scripted_server() as proxy, comfyui_server(tells()) as server, asyncio.TaskGroup() as tasks:
         client = "b6bd0f78-76da-5b29-8bd9-6e69150e0848"
         proxy.expect("GET", f"/ws?clientId={client}", Answer(body=b"HTTP", manner=manner))
-        call = replace(call_of(Phase.ACCEPTED, operation="p1"), operation_state={"count": "1", "client_id": client})
+        call = replace(call_of(CallPhase.ACCEPTED, operation="p1"), operation_state={"count": "1", "client_id": client})
         world = World(provider=provider_of(server, url=proxy.url, pause=OFTEN))
         running = tasks.create_task(world.run(job_of(calls=[call], max_seconds=600)))
         await proxy.wait_for()
@@ -311,7 +313,7 @@ async def test_a_server_that_never_finishes_the_handshake_does_its_work(manner: 
         await running
         await world.provider.close()
 
-    assert world.facts.phases == [Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED]
 
 
 @pytest.mark.parametrize("ending", ["dies", "closes", "huge", "not text"])

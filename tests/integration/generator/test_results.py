@@ -7,7 +7,7 @@ import json
 import pytest
 
 from services.generator.application.stage_images import PAUSES_BEFORE_ANOTHER_FETCH
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Generated, ImageSource
 from tests.support.generation import Provider
 from tests.support.paid_provider import bomb
@@ -39,7 +39,7 @@ async def test_what_is_no_picture_fails_the_stage_and_was_paid_for(world: World,
 
     error, [outcome] = world.facts.error, world.facts.last["calls"]
     assert (error.stage, error.code, error.reason, error.retryable) == ("GENERATING", "PERMANENT", reason, False)
-    assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
+    assert (outcome.phase, outcome.cost_micros) == (CallPhase.SUCCEEDED, PRICE)
     kept = [f"job_1/{outcome.call_id}/raw/0"] if body else []
     assert await world.staged() == kept
     for name in kept:
@@ -67,7 +67,7 @@ async def test_a_picture_at_a_forbidden_address_is_not_fetched(world: World, add
 
     error = world.facts.error
     assert (error.stage, error.code, error.reason) == ("GENERATING", "PERMANENT", "FORBIDDEN_ADDRESS")
-    assert (world.facts.phases, await world.staged()) == ([Phase.SUCCEEDED], [])
+    assert (world.facts.phases, await world.staged()) == ([CallPhase.SUCCEEDED], [])
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ async def test_a_picture_that_cannot_be_had_fails_the_stage_and_was_paid_for(
     await world.run(world.job())
 
     assert (world.facts.error.stage, world.facts.error.reason) == ("GENERATING", reason)
-    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.SUCCEEDED], False)
+    assert (world.facts.phases, world.facts.error.retryable) == ([CallPhase.SUCCEEDED], False)
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ async def test_a_create_that_is_answered_with_the_picture_itself_has_brought_it(
 
     [outcome] = world.facts.last["calls"]
     assert [image.sha256 for image in world.facts.last["images"]] == [SHA256]
-    assert (outcome.phase, outcome.cost_micros) == (Phase.SUCCEEDED, PRICE)
+    assert (outcome.phase, outcome.cost_micros) == (CallPhase.SUCCEEDED, PRICE)
 
 
 async def test_an_answer_that_nobody_can_read_is_staged_whole(world: World) -> None:
@@ -155,7 +155,7 @@ async def test_an_answer_that_nobody_can_read_is_staged_whole(world: World) -> N
 
     [outcome] = world.facts.last["calls"]
     name = f"job_1/{outcome.call_id}/raw/answer"
-    assert (outcome.phase, await world.staged()) == (Phase.UNKNOWN, [name])
+    assert (outcome.phase, await world.staged()) == (CallPhase.UNKNOWN, [name])
     assert outcome.error.vendor.message.startswith(f"(kept as {name})")
     assert json.loads(await world.store.get(name)) == body
 
@@ -186,4 +186,4 @@ async def test_a_picture_in_base64_is_decoded_and_staged(world: World) -> None:
 async def test_what_is_no_base64_is_no_picture(world: World) -> None:
     await world.run(world.job(), provider=Provider(Generated(images=(ImageSource(base64="not~base64"),))))
 
-    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [Phase.SUCCEEDED])
+    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [CallPhase.SUCCEEDED])

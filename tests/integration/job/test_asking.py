@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.failures import Code
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
@@ -19,8 +19,10 @@ def offer_both(desk: JobDesk) -> None:
     desk.register(FREE, PAID, OTHER)
 
 
-@pytest.mark.parametrize("phase", [Phase.NOT_SENT, Phase.REFUSED, Phase.FAILED, Phase.CANCELED])
-def test_a_fallback_is_asked_within_the_claim_once_the_first_surely_sold_nothing(desk: JobDesk, phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.NOT_SENT, CallPhase.REFUSED, CallPhase.FAILED, CallPhase.CANCELED])
+def test_a_fallback_is_asked_within_the_claim_once_the_first_surely_sold_nothing(
+    desk: JobDesk, phase: CallPhase
+) -> None:
     offer_both(desk)
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
@@ -30,12 +32,12 @@ def test_a_fallback_is_asked_within_the_claim_once_the_first_surely_sold_nothing
 
     assert desk.sql("SELECT id, phase FROM provider_calls ORDER BY created_at") == [
         (first.id, phase),
-        (second.id, Phase.INTENDED),
+        (second.id, CallPhase.INTENDED),
     ]
 
 
-@pytest.mark.parametrize("phase", [None, Phase.UNKNOWN, Phase.SUCCEEDED])
-def test_no_fallback_is_asked_while_the_first_may_have_sold(desk: JobDesk, phase: Phase | None) -> None:
+@pytest.mark.parametrize("phase", [None, CallPhase.UNKNOWN, CallPhase.SUCCEEDED])
+def test_no_fallback_is_asked_while_the_first_may_have_sold(desk: JobDesk, phase: CallPhase | None) -> None:
     offer_both(desk)
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
@@ -52,7 +54,7 @@ def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobDesk) -> None
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
     first = desk.begin(claimed.job)
-    refused = CallOutcome(call_id=first.id, phase=Phase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
+    refused = CallOutcome(call_id=first.id, phase=CallPhase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
 
     desk.begin(claimed.job, provider="other", known=[refused])
 
@@ -69,7 +71,7 @@ def test_an_ask_that_is_refused_settles_nothing(desk: JobDesk) -> None:
     with pytest.raises(Refusal, match="does not name other"):
         desk.begin(claimed.job, provider="other", known=[not_sent(first)])
 
-    assert desk.sql("SELECT phase FROM provider_calls") == [(Phase.INTENDED,)]
+    assert desk.sql("SELECT phase FROM provider_calls") == [(CallPhase.INTENDED,)]
 
 
 def test_an_ask_speaks_for_its_own_job_alone(desk: JobDesk) -> None:
@@ -77,10 +79,10 @@ def test_an_ask_speaks_for_its_own_job_alone(desk: JobDesk) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
 
-    mine = desk.begin(claimed.job, known=[CallOutcome(call_id=others.id, phase=Phase.FAILED)])
+    mine = desk.begin(claimed.job, known=[CallOutcome(call_id=others.id, phase=CallPhase.FAILED)])
 
     phases = dict(desk.sql("SELECT id, phase FROM provider_calls"))
-    assert phases == {others.id: Phase.INTENDED, mine.id: Phase.INTENDED}
+    assert phases == {others.id: CallPhase.INTENDED, mine.id: CallPhase.INTENDED}
 
 
 def test_a_job_that_is_handed_back_is_bought_anew_at_once_where_nothing_was_bought(desk: JobDesk) -> None:
@@ -88,8 +90,8 @@ def test_a_job_that_is_handed_back_is_bought_anew_at_once_where_nothing_was_boug
     desk.release(job, not_sent(call))
     [claimed] = desk.claim()
 
-    assert [one.phase for one in claimed.calls] == [Phase.NOT_SENT]
-    assert desk.begin(claimed.job).phase is Phase.INTENDED
+    assert [one.phase for one in claimed.calls] == [CallPhase.NOT_SENT]
+    assert desk.begin(claimed.job).phase is CallPhase.INTENDED
 
 
 def test_a_job_that_is_handed_back_late_still_tells_what_was_bought_and_shows_it(desk: JobDesk) -> None:

@@ -123,7 +123,7 @@ async def test_a_version_that_knows_the_type_takes_up_what_was_parked(
     async with running(consumer):
         await until_stored(broker, streams.FACTS["name"], 0)
 
-    assert counts == {"returned": 1, "buried": 0, "waiting": 0}
+    assert counts == {"returned": 1, "dead_lettered": 0, "waiting": 0}
     assert desk.job(job.id).state is State.UPLOADING
     assert (await broker.context.stream_info(streams.PARKED_FACTS["name"])).state.messages == 0
 
@@ -136,7 +136,7 @@ async def test_what_nobody_knows_after_a_day_is_a_dead_letter(broker: JetStream)
     counts = await ParkedFacts(broker).run_once()
     letter = await broker.stored(streams.DEAD_LETTERS["name"], 1, subject=streams.DEAD_FACT)
 
-    assert counts == {"returned": 0, "buried": 2, "waiting": 1}
+    assert counts == {"returned": 0, "dead_lettered": 2, "waiting": 1}
     assert letter is not None
     assert (letter.body, letter.headers["Calotype-Dead-Subject"]) == (NEWER, SUBJECT)
 

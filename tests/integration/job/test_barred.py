@@ -7,7 +7,7 @@ import pytest
 
 from services.job.application import stale_jobs
 from services.job.application.provider_calls import record_operation
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
@@ -30,7 +30,7 @@ def bar(desk: JobDesk) -> None:
     for _ in range(FAILURES_TO_OPEN):
         job, call = desk.generate(provider="paid")
         ill = CallOutcome(
-            call_id=call.id, phase=Phase.UNKNOWN, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", is_over=False
+            call_id=call.id, phase=CallPhase.UNKNOWN, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", is_over=False
         )
         desk.fold(failed(job, calls=(ill,), retryable=False))
     desk.register(FREE, FULL)
@@ -56,13 +56,13 @@ def test_an_operation_is_followed_where_nothing_more_may_be_bought(desk: JobDesk
     desk.create(provider="paid")
 
     [claimed] = desk.claim(2)
-    assert (claimed.job.id, [one.phase for one in claimed.calls]) == (call.job_id, [Phase.ACCEPTED])
+    assert (claimed.job.id, [one.phase for one in claimed.calls]) == (call.job_id, [CallPhase.ACCEPTED])
     assert [route.provider for route in claimed.routes] == ["paid"]
     assert desk.claim(2) == []
 
 
-@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.UNKNOWN])
-def test_a_result_that_is_missing_is_fetched_where_nothing_more_may_be_bought(desk: JobDesk, phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.SUCCEEDED, CallPhase.UNKNOWN])
+def test_a_result_that_is_missing_is_fetched_where_nothing_more_may_be_bought(desk: JobDesk, phase: CallPhase) -> None:
     call = accepted(desk)
     ended = CallOutcome(call_id=call.id, phase=phase, operation_id="op")
     desk.fold(failed(desk.job(call.job_id), calls=(ended,)))

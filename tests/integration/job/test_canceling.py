@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.jobs import Job, ProviderCancel
 from tests.support.jobs import JobDesk, failed, generated, not_sent, succeeded
@@ -19,7 +19,7 @@ def makes_the_images(desk: JobDesk, job: Job, call: ProviderCall) -> None:
 
 def fails(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """The call failed before the worker heard of the cancel."""
-    desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),)))
+    desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)))
 
 
 def settles_the_ledger(desk: JobDesk, job: Job, call: ProviderCall) -> None:
@@ -29,13 +29,13 @@ def settles_the_ledger(desk: JobDesk, job: Job, call: ProviderCall) -> None:
 
 def stops_the_provider(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """The worker asked the provider to stop in time."""
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
 
 def hears_nothing(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """The connection broke."""
-    outcome = CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
     desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
 

@@ -100,7 +100,7 @@ def test_a_tenant_with_jobs_at_work_waits_for_one_with_none(desk: JobDesk) -> No
 
 def test_a_claim_passes_a_job_by_that_somebody_is_changing(desk: JobDesk) -> None:
     first, second = desk.create().job, desk.create().job
-    with open_transaction(desk, lambda c: jobs.lock_one(c, first.id)), ThreadPoolExecutor(1) as threads:
+    with open_transaction(desk, lambda c: jobs.lock_job(c, first.id)), ThreadPoolExecutor(1) as threads:
         claimed = threads.submit(desk.claim, 2).result(PATIENCE)
 
     assert [one.job.id for one in claimed] == [second.id]
@@ -162,7 +162,7 @@ def test_a_renewal_locks_jobs_in_the_order_that_everybody_takes(desk: JobDesk) -
     first, second = sorted((one.job for one in desk.claim(2)), key=lambda job: job.id)
     fences = [fence_of(second), fence_of(first)]
     with ThreadPoolExecutor(1) as threads:
-        with open_transaction(desk, lambda c: jobs.lock_one(c, first.id)):
+        with open_transaction(desk, lambda c: jobs.lock_job(c, first.id)):
             renewing = threads.submit(desk.run, lambda c: claims.renew_leases(c, fences, limits=desk.limits))
             desk.await_blocked()
             # It waits for the first and does not hold the second, which whoever has the first may want next.

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from services.job.application.claims import Claimed
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
@@ -18,7 +18,7 @@ CONSENTS = ["the user's", "the job's"]
 
 def unknown(call: ProviderCall) -> CallOutcome:
     """Nobody knows what became of the call."""
-    return CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+    return CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
 
 
 def claim_after(desk: JobDesk, job: Job, ended: Sequence[CallOutcome]) -> Claimed:
@@ -95,4 +95,4 @@ def test_a_user_may_consent_again(desk: JobDesk) -> None:
 
     assert desk.retry(claimed.job.id, consents=True).job.state is State.QUEUED
     [third] = desk.claim()
-    assert desk.begin(third.job).phase is Phase.INTENDED
+    assert desk.begin(third.job).phase is CallPhase.INTENDED

@@ -29,18 +29,18 @@ async def test_a_lock_that_does_not_come_free_is_an_outage_and_no_defect(databas
     loop = asyncio.get_running_loop()
 
     def hold(connection: Connection) -> None:
-        jobs.lock_one(connection, job.id)
+        jobs.lock_job(connection, job.id)
         loop.call_soon_threadsafe(locked.set)
         asyncio.run_coroutine_threadsafe(go_on.wait(), loop).result(PATIENCE)
 
     holding = asyncio.create_task(asyncio.to_thread(desk.run, hold))
     await locked.wait()
     with pytest.raises(DatabaseUnavailable):
-        await database.run(lambda connection: jobs.lock_one(connection, job.id))
+        await database.run(lambda connection: jobs.lock_job(connection, job.id))
     go_on.set()
     await holding
 
-    assert (await database.run(lambda connection: jobs.lock_one(connection, job.id)))[0] == job
+    assert (await database.run(lambda connection: jobs.lock_job(connection, job.id)))[0] == job
 
 
 @pytest.mark.parametrize(

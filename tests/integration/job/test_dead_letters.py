@@ -161,7 +161,7 @@ async def test_a_key_that_was_written_down_by_a_process_that_died_then_sends_the
     await bury(broker, 0)
     [letter] = (await page(service)).dead_letters
     key = idempotency.Key(tenant="", scope=f"dead/{letter.id}/replay", key="k")
-    await database.run(lambda connection: idempotency.take(connection, key, fingerprint="", job_id="job_0"))
+    await database.run(lambda connection: idempotency.assign(connection, key, fingerprint="", job_id="job_0"))
 
     assert [await replay(service, letter.id, "k") for _ in range(2)] == [False, True]
     assert (await broker.context.stream_info(streams.FACTS["name"])).state.messages == 1

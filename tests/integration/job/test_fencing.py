@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from services.job.application import apply_facts, claims, user_actions
 from services.job.application.provider_calls import begin_provider_call, record_operation, resend_provider_call
-from services.job.domain.calls import CallOutcome, Known, Phase
+from services.job.domain.calls import CallOutcome, CallPhase, WorkerReport
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
@@ -61,7 +61,7 @@ def test_a_late_generator_settles_its_own_call(desk: JobDesk) -> None:
     desk.fold(generated(job, call, cost=40_000))
     [row] = desk.sql("SELECT phase, cost_micros FROM provider_calls")
 
-    assert (row.phase, row.cost_micros) == (Phase.SUCCEEDED, 40_000)
+    assert (row.phase, row.cost_micros) == (CallPhase.SUCCEEDED, 40_000)
     assert desk.sql("SELECT count(*) AS n FROM artifacts")[0].n == 1
 
 
@@ -81,7 +81,7 @@ def test_a_late_release_hands_nothing_back_and_still_says_what_was_not_sent(desk
 
     after = desk.job(job.id)
     assert (after.state, after.lease, after.claim_number) == (current.state, current.lease, current.claim_number)
-    assert row.phase == Phase.NOT_SENT
+    assert row.phase == CallPhase.NOT_SENT
 
 
 def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> None:
@@ -90,7 +90,7 @@ def test_a_release_speaks_for_the_calls_of_its_own_claim_only(desk: JobDesk) -> 
     desk.release(current, not_sent(call))
     [row] = desk.sql("SELECT phase FROM provider_calls")
 
-    assert row.phase == Phase.INTENDED
+    assert row.phase == CallPhase.INTENDED
     assert desk.job(job.id).state is State.QUEUED
 
 
@@ -100,7 +100,7 @@ def test_an_operation_is_written_down_whoever_holds_the_job(desk: JobDesk) -> No
     desk.run(lambda c: record_operation(c, call.id, operation_id="op", state={"url": "u"}))
     [row] = desk.sql("SELECT phase, operation_id FROM provider_calls")
 
-    assert (row.phase, row.operation_id) == (Phase.ACCEPTED, "op")
+    assert (row.phase, row.operation_id) == (CallPhase.ACCEPTED, "op")
     assert desk.job(job.id) == current
 
 
@@ -108,8 +108,8 @@ def test_a_free_call_is_sent_again_under_its_own_key_by_the_present_holder_only(
     job, call = desk.generate()
     current = lose_lease(desk, job)
     with pytest.raises(Refusal) as refusal:
-        desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, Known()))
-    again = desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, Known())).call
+        desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, WorkerReport()))
+    again = desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, WorkerReport())).call
 
     assert refusal.value.reason == "LEASE_LOST"
     assert (again.id, again.idempotency_key, again.claim_number) == (call.id, call.idempotency_key, 2)
@@ -121,7 +121,7 @@ def test_a_paid_call_is_never_sent_again(desk: JobDesk) -> None:
     current = lose_lease(desk, job)
 
     with pytest.raises(Refusal) as refusal:
-        desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, Known()))
+        desk.run(lambda c: resend_provider_call(c, fence_of(current), call.id, WorkerReport()))
     assert refusal.value.reason == "ALREADY_BOUGHT"
 
 
@@ -140,7 +140,7 @@ def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDes
     job, call = desk.generate(provider="paid")
     token = job.lease.token if job.lease else None
     assert token is not None
-    fact = failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),))
+    fact = failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),))
     again = behind(
         desk,
         lambda c: apply_facts.apply_facts(c, [fact], limits=desk.limits),
@@ -151,7 +151,7 @@ def test_a_claim_that_waited_for_a_folds_lock_sees_the_settled_call(desk: JobDes
     assert again.result() == []
     desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
     [claimed] = desk.claim()
-    assert [one.phase for one in claimed.calls] == [Phase.FAILED]
+    assert [one.phase for one in claimed.calls] == [CallPhase.FAILED]
 
 
 def test_a_cancel_that_waits_for_a_call_sees_it(desk: JobDesk) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallAccepted, CallSettled, LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import ProviderCancel
@@ -54,7 +54,7 @@ def test_an_acceptance_that_comes_after_the_end_still_names_the_operation(desk: 
 
 def test_a_late_success_makes_an_unknown_call_certain_and_never_the_other_way(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    for phase in (Phase.UNKNOWN, Phase.SUCCEEDED, Phase.UNKNOWN, Phase.FAILED):
+    for phase in (CallPhase.UNKNOWN, CallPhase.SUCCEEDED, CallPhase.UNKNOWN, CallPhase.FAILED):
         outcome = CallOutcome(call_id=call.id, phase=phase)
         desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
 
@@ -68,7 +68,7 @@ def test_a_late_success_is_used_by_the_next_claim_without_a_call(desk: JobDesk) 
     [claimed] = desk.claim()
 
     assert [image.image_index for image in claimed.images] == [0]
-    assert [one.phase for one in claimed.calls] == [Phase.SUCCEEDED]
+    assert [one.phase for one in claimed.calls] == [CallPhase.SUCCEEDED]
 
 
 def test_images_of_a_canceled_job_are_not_kept(desk: JobDesk) -> None:
@@ -217,7 +217,7 @@ def test_costs_of_all_calls_add_up(desk: JobDesk) -> None:
 def test_what_a_provider_says_after_a_cancel_changes_no_state(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     canceled = desk.cancel(job.id).job
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED))
     after = desk.job(job.id)
 
@@ -228,7 +228,7 @@ def test_what_a_provider_says_after_a_cancel_changes_no_state(desk: JobDesk) -> 
 def test_a_settlement_that_comes_twice_is_told_once(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     fact = CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED)
     folded = [desk.fold(fact), desk.fold(fact)]
 
@@ -240,7 +240,7 @@ def test_a_settlement_of_a_deleted_job_reaches_the_ledger_alone(desk: JobDesk) -
     job, call = desk.generate(provider="paid")
     desk.cancel(job.id)
     desk.delete(job.id)
-    outcome = CallOutcome(call_id=call.id, phase=Phase.SUCCEEDED, cost_micros=5)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.SUCCEEDED, cost_micros=5)
     desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.TOO_LATE))
 
     assert phases(desk) == ["succeeded"]
@@ -274,7 +274,7 @@ def test_what_a_canceled_job_had_staged_goes_once_its_open_call_has_ended(desk: 
     desk.cancel(job.id)
     # Until then what is staged is the evidence of what the call made.
     before = desk.sql("SELECT 1 FROM deletions")
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     if teller == "the one that settles":
         desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED))
     else:
@@ -302,7 +302,7 @@ def test_a_fact_of_a_job_that_never_was_is_counted_and_harms_nothing(desk: JobDe
 
 def test_what_contradicts_a_success_in_the_same_batch_changes_nothing(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED)
     late = LedgerSettled(job_id=job.id, calls=(outcome,), images=())
     folded = desk.fold(generated(job, call), failed(job, calls=(outcome,)), late)
 
@@ -312,7 +312,7 @@ def test_what_contradicts_a_success_in_the_same_batch_changes_nothing(desk: JobD
 
 def test_of_two_ends_of_one_claim_the_first_told_holds(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    folded = desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),)), generated(job, call))
+    folded = desk.fold(failed(job, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),)), generated(job, call))
     after = desk.job(job.id)
 
     assert (folded.moved, folded.late) == (1, 1)

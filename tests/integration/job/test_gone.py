@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from services.job.application.provider_calls import record_operation
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallSettled
 from services.job.domain.timeouts import StageTimeouts
 from services.job.store import deletions
-from services.job.store.deletions import LOOK_AGAIN_SECONDS, Deletion
+from services.job.store.deletions import RECHECK_SECONDS, Deletion
 from tests.support.jobs import JobDesk, stored
 
 LIMITS = StageTimeouts()
@@ -108,7 +108,7 @@ def test_a_public_folder_is_kept_in_mind_until_there_is_nothing_to_copy_from(des
     pass_by(desk, STAGING_ENDS)
     before = look(desk, "public")
     look(desk, "staging")
-    pass_by(desk, LOOK_AGAIN_SECONDS)
+    pass_by(desk, RECHECK_SECONDS)
 
     assert (before, look(desk, "public")) == (0, 1)
     assert left(desk) == []
@@ -121,7 +121,7 @@ def test_folders_are_kept_in_mind_while_a_call_may_bring_something(desk: JobDesk
     desk.delete(call.job_id)
     pass_by(desk, STAGING_ENDS)
     while_open = [look(desk, bucket) for bucket in BUCKETS]
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     desk.fold(CallSettled(job_id=call.job_id, outcome=outcome, provider_cancel=None))
     after = look(desk)
     pass_by(desk, STAGING_ENDS)

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from services.job.application.provider_calls import begin_provider_call
-from services.job.domain.calls import CallOutcome, Consent, Phase
+from services.job.domain.calls import CallOutcome, CallPhase, Consent
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
@@ -145,8 +145,8 @@ def test_the_database_refuses_a_second_purchase(desk: JobDesk) -> None:
         )
 
 
-@pytest.mark.parametrize("phase", [Phase.NOT_SENT, Phase.FAILED, Phase.REFUSED, Phase.CANCELED])
-def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobDesk, phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.NOT_SENT, CallPhase.FAILED, CallPhase.REFUSED, CallPhase.CANCELED])
+def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobDesk, phase: CallPhase) -> None:
     job, call = desk.generate(provider="paid")
     outcome = CallOutcome(call_id=call.id, phase=phase)
     desk.fold(LedgerSettled(job_id=job.id, calls=(outcome,), images=()))
@@ -156,10 +156,10 @@ def test_an_image_that_was_surely_not_bought_may_be_bought(desk: JobDesk, phase:
 
 @pytest.mark.parametrize(
     ("phase", "reason"),
-    [(None, "ALREADY_BOUGHT"), (Phase.UNKNOWN, "CONSENT_REQUIRED"), (Phase.SUCCEEDED, "CONSENT_REQUIRED")],
+    [(None, "ALREADY_BOUGHT"), (CallPhase.UNKNOWN, "CONSENT_REQUIRED"), (CallPhase.SUCCEEDED, "CONSENT_REQUIRED")],
 )
 def test_an_image_that_may_have_been_bought_is_not_bought_again(
-    desk: JobDesk, phase: Phase | None, reason: str
+    desk: JobDesk, phase: CallPhase | None, reason: str
 ) -> None:
     job, call = desk.generate(provider="paid")
     if phase is not None:
@@ -173,14 +173,14 @@ def test_an_image_that_may_have_been_bought_is_not_bought_again(
 
 def test_consent_of_the_job_lifts_an_unknown_call(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid", on_ambiguous=OnAmbiguous.RETRY)
-    desk.fold(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),), images=()))
+    desk.fold(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),), images=()))
 
     assert desk.begin(job).consent == "job"
 
 
 def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)))
+    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id)
     desk.retry(job.id, consents=True)
@@ -192,11 +192,11 @@ def test_a_user_who_consents_may_pay_again_and_one_who_does_not_is_told(desk: Jo
 
 def test_a_users_consent_serves_one_purchase(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)))
+    desk.fold(failed(job, retryable=False, calls=(CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)))
     desk.retry(job.id, consents=True)
     [claimed] = desk.claim()
     again = desk.begin(claimed.job, 0)
-    desk.fold(failed(claimed.job, retryable=False, calls=(CallOutcome(call_id=again.id, phase=Phase.NOT_SENT),)))
+    desk.fold(failed(claimed.job, retryable=False, calls=(CallOutcome(call_id=again.id, phase=CallPhase.NOT_SENT),)))
 
     with pytest.raises(Refusal) as refusal:
         desk.retry(job.id)

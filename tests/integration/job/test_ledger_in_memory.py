@@ -10,7 +10,7 @@ from hypothesis import Phase as Part
 from hypothesis import strategies as st
 
 from services.job.application import claim_release, provider_calls
-from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
@@ -21,7 +21,7 @@ from tests.support.rehearsing import rehearsal
 OTHER = {"procedural": "paid", "paid": "procedural"}
 NOBODYS = f"call_{0:032x}"
 PICK = st.integers(0, 31)
-ENDS = st.sampled_from([phase for phase in Phase if phase not in (Phase.INTENDED, Phase.ACCEPTED)])
+ENDS = st.sampled_from([phase for phase in CallPhase if phase not in (CallPhase.INTENDED, CallPhase.ACCEPTED)])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class Step:
     operation: str
     consents: bool
     #: What is known: of a call its end and perhaps its operation; of an image its call and its index.
-    ends: Sequence[tuple[int, Phase, bool]]
+    ends: Sequence[tuple[int, CallPhase, bool]]
     images: Sequence[tuple[int, int]]
 
 
@@ -75,15 +75,15 @@ class Both:
 
     def take(self, step: Step) -> None:
         """Do it at both, and compare."""
-        known = self._known(step)
+        report = self._known(step)
         match step.kind:
             case "begin" | "again":
                 call_id = self._call(step.call) if step.kind == "again" else f"call_{uuid4().hex}"
-                self._begin(step, call_id, known)
+                self._begin(step, call_id, report)
             case "resend":
-                self._ask(provider_calls.resend_provider_call, self.memory.resend, self._call(step.call), known)
+                self._ask(provider_calls.resend_provider_call, self.memory.resend, self._call(step.call), report)
             case "follow":
-                self._ask(provider_calls.follow_provider_call, self.memory.follow, self._call(step.call), known)
+                self._ask(provider_calls.follow_provider_call, self.memory.follow, self._call(step.call), report)
             case "accept":
                 call_id, name = self._call(step.call), step.operation
                 compare(
@@ -94,8 +94,8 @@ class Both:
                 )
             case "hand back":
                 job = self.job
-                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), known))
-                self.memory.settle(job, known)
+                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), report))
+                self.memory.settle(job, report)
                 self.claim()
             case "retry" if not self.memory.staged:
                 # With images it would go on to an uploader.
@@ -108,23 +108,25 @@ class Both:
         assert {row.id: core(row) for row in really} == {call.id: core(call) for call in self.memory.calls.values()}
         assert {row.image_index for row in self.desk.sql("SELECT * FROM artifacts")} == self.memory.staged
 
-    def _begin(self, step: Step, call_id: str, known: Known) -> None:
+    def _begin(self, step: Step, call_id: str, report: WorkerReport) -> None:
         job = self.job
         provider = {"own": job.provider, "other": OTHER[job.provider]}.get(step.whose, step.whose)
         indexes = [index if index == 3 else index % job.image_count for index in step.indexes]
-        purchase = replace(purchase_of(job, *indexes, provider=provider), call_id=call_id, known=known)
+        purchase = replace(purchase_of(job, *indexes, provider=provider), call_id=call_id, report=report)
         compare(
             lambda: self.desk.run(lambda c: provider_calls.begin_provider_call(c, purchase)).call,
             lambda: self.memory.begin(
-                job, call_id=call_id, provider=provider, model=purchase.model, indexes=indexes, known=known
+                job, call_id=call_id, provider=provider, model=purchase.model, indexes=indexes, report=report
             ),
         )
 
-    def _ask(self, real: Any, memory: Callable[[Job, str, Known], ProviderCall], call_id: str, known: Known) -> None:
+    def _ask(
+        self, real: Any, memory: Callable[[Job, str, WorkerReport], ProviderCall], call_id: str, report: WorkerReport
+    ) -> None:
         job = self.job
         compare(
-            lambda: self.desk.run(lambda c: real(c, fence_of(job), call_id, known)).call,
-            lambda: memory(job, call_id, known),
+            lambda: self.desk.run(lambda c: real(c, fence_of(job), call_id, report)).call,
+            lambda: memory(job, call_id, report),
         )
 
     def _retry(self, *, consents: bool) -> None:
@@ -138,13 +140,13 @@ class Both:
 
     def _call(self, number: int) -> str:
         """One of the job's calls, the newest more often than others; seldom one that nobody knows."""
-        known = [*self.memory.calls]
-        return NOBODYS if not known or number == 0 else known[-1 - (number % len(known)) * (number % 2)]
+        calls = [*self.memory.calls]
+        return NOBODYS if not calls or number == 0 else calls[-1 - (number % len(calls)) * (number % 2)]
 
-    def _known(self, step: Step) -> Known:
+    def _known(self, step: Step) -> WorkerReport:
         ends = {self._call(number): (phase, names) for number, phase, names in step.ends}
         images = [(self._call(number), index) for number, index in step.images]
-        return Known(
+        return WorkerReport(
             calls=tuple(
                 CallOutcome(call_id=call_id, phase=phase, operation_id="op-3" if names else None)
                 for call_id, (phase, names) in ends.items()

@@ -6,7 +6,7 @@ import pytest
 
 from services.job.application import stale_jobs
 from services.job.application.provider_calls import record_operation, resend_provider_call
-from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
@@ -29,13 +29,13 @@ def crash(desk: JobDesk) -> None:
 
 def ends_unknown(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """Whoever follows a dead worker does not know what became of its call."""
-    outcome = CallOutcome(call_id=call.id, phase=Phase.UNKNOWN)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
     desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=(outcome,)))
 
 
 def resend(desk: JobDesk, job: Job, call: ProviderCall) -> ProviderCall:
     """Send a call again under its own key."""
-    return desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, Known())).call
+    return desk.run(lambda c: resend_provider_call(c, fence_of(job), call.id, WorkerReport())).call
 
 
 def time_passes(desk: JobDesk, seconds: float) -> None:
@@ -68,7 +68,7 @@ def test_a_place_that_is_held_past_its_job_is_no_other_calls(desk: JobDesk) -> N
         desk.begin(other.job)
     assert refused.value.reason == "PROVIDER_BUSY"
     desk.sql("UPDATE provider_calls SET occupied_until = clock_timestamp()")
-    assert desk.begin(other.job).phase is Phase.INTENDED
+    assert desk.begin(other.job).phase is CallPhase.INTENDED
 
 
 def test_a_job_that_buys_again_waits_for_the_place_of_its_own_lost_call(desk: JobDesk) -> None:
@@ -86,13 +86,13 @@ def test_a_job_that_buys_again_waits_for_the_place_of_its_own_lost_call(desk: Jo
 @pytest.mark.parametrize(
     ("outcome", "is_free"),
     [
-        ({"phase": Phase.NOT_SENT}, True),
-        ({"phase": Phase.FAILED}, True),
+        ({"phase": CallPhase.NOT_SENT}, True),
+        ({"phase": CallPhase.FAILED}, True),
         # The provider itself said that it lost it.
-        ({"phase": Phase.UNKNOWN, "is_over": True}, True),
+        ({"phase": CallPhase.UNKNOWN, "is_over": True}, True),
         # Nobody heard how it ended, which costs nothing.
-        ({"phase": Phase.FAILED, "is_over": False}, False),
-        ({"phase": Phase.UNKNOWN}, False),
+        ({"phase": CallPhase.FAILED, "is_over": False}, False),
+        ({"phase": CallPhase.UNKNOWN}, False),
     ],
 )
 def test_a_place_is_free_once_the_end_is_known(desk: JobDesk, outcome: dict[str, object], is_free: bool) -> None:
@@ -175,7 +175,7 @@ def test_a_request_too_many_is_not_sent_again_and_is_told_when_there_is_room(des
     time_passes(desk, 61)
     desk.sql("UPDATE jobs SET run_at = clock_timestamp()")
     [third] = desk.claim()
-    assert resend(desk, third.job, call).phase is Phase.INTENDED
+    assert resend(desk, third.job, call).phase is CallPhase.INTENDED
 
 
 def test_a_call_needs_no_second_place_to_be_sent_again_and_holds_its_own_anew(desk: JobDesk) -> None:

@@ -22,7 +22,7 @@ def refusal_of(desk: JobDesk, *, quota: Quota, key: str = "", priority: Priority
 
 
 def take(desk: JobDesk, per_minute: int, *, tenant: str = "acme") -> Rate | None:
-    return desk.run(lambda c: quotas.take_request(c, tenant, per_minute))
+    return desk.run(lambda c: quotas.count_request(c, tenant, per_minute))
 
 
 def test_no_more_jobs_wait_than_may(desk: JobDesk) -> None:

@@ -10,7 +10,7 @@ from nats.errors import TimeoutError as BrokerTimeoutError
 from common.jetstream import JetStream
 from common.postgres import Database
 from services.job.application import provider_calls, stale_jobs
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import LedgerSettled
 from services.job.domain.failures import Code, Stage
 from services.job.domain.jobs import Job
@@ -77,7 +77,7 @@ def test_crashes_without_an_open_call_end_with_the_budget_in_the_stage_it_had(de
         [claimed] = desk.claim()
         if sent:
             call = desk.begin(claimed.job)
-            ended = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+            ended = CallOutcome(call_id=call.id, phase=CallPhase.FAILED)
             desk.fold(LedgerSettled(job_id=claimed.job.id, calls=(ended,), images=()))
         crash(desk)
     job = desk.job(claimed.job.id)
@@ -115,7 +115,9 @@ def test_a_claim_that_takes_too_long_is_ended_and_counted(desk: JobDesk, state: 
         job = held(desk)
     else:
         job, call = desk.generate()
-        desk.fold(LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=Phase.FAILED),), images=()))
+        desk.fold(
+            LedgerSettled(job_id=job.id, calls=(CallOutcome(call_id=call.id, phase=CallPhase.FAILED),), images=())
+        )
     since = "UPDATE jobs SET generating_since = clock_timestamp() - make_interval(secs => :seconds)"
     # Half a minute before, as nobody knows how long a busy machine takes until the next look.
     desk.sql(since, seconds=longest - 30)
@@ -470,7 +472,7 @@ async def test_what_the_dead_worker_told_late_is_kept_after_the_rescue(desk: Job
     desk.fold(failed(job, calls=(succeeded(call),), images=(image_of(job, call, 0),)))
     [claimed] = desk.claim()
 
-    assert [one.phase for one in claimed.calls] == [Phase.SUCCEEDED]
+    assert [one.phase for one in claimed.calls] == [CallPhase.SUCCEEDED]
     assert [image.image_index for image in claimed.images] == [0]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from common.postgres import Database
 from services.job.application.provider_calls import record_operation
-from services.job.domain.calls import CallOutcome, Phase, ProviderError
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderError
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.refusals import Refusal
@@ -81,7 +81,7 @@ async def test_a_job_whose_call_is_open_waits_for_its_end(desk: JobDesk, purging
     age(desk, 91)
     assert (await purging.run_once())["jobs"] == 0
 
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED)
     desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
     assert (await purging.run_once())["jobs"] == 1
 
@@ -119,7 +119,7 @@ async def test_a_call_that_somebody_looks_at_is_not_given_up_meanwhile(desk: Job
     desk.run(lambda c: settlements.claim(c, worker="w", tokens=[token], providers=["paid"], seconds=30))
 
     assert (await purging.run_once())["calls"] == 0
-    assert desk.run(lambda c: settlements.postpone(c, token, answer=None, pause=1))
+    assert desk.run(lambda c: settlements.postpone(c, token, cancel_outcome=None, pause=1))
     assert (await purging.run_once())["calls"] == 1
 
 
@@ -189,7 +189,7 @@ def test_a_deleted_jobs_words_are_in_no_table(desk: JobDesk) -> None:
     done = completed(desk, provider="paid", **made)
     job, call = desk.generate(provider="paid", **made)
     said = ProviderError(http_status=400, code="no", message=f"cannot draw {word}")
-    outcome = CallOutcome(call_id=call.id, phase=Phase.REFUSED, provider_error=said)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.REFUSED, provider_error=said)
     desk.fold(failed(job, retryable=False, calls=(outcome,)))
     desk.sql("INSERT INTO job_inputs VALUES (:id, 0, convert_to(:word, 'UTF8'))", id=done, word=word)
     for job_id in (done, job.id):
@@ -207,7 +207,7 @@ def test_what_a_vendor_says_after_a_deletion_is_not_kept(desk: JobDesk) -> None:
     desk.cancel(job.id)
     desk.delete(job.id)
     said = ProviderError(http_status=200, code="failed", message="words of a prompt")
-    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED, provider_error=said)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED, provider_error=said)
     desk.fold(CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None))
 
     [row] = desk.sql("SELECT phase, provider_error FROM provider_calls")

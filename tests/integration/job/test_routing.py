@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.job.application import stale_jobs
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Route
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
@@ -24,7 +24,7 @@ BOTH = ("paid", "spare")
 def fail_a_call(desk: JobDesk, *, code: Code = Code.TEMPORARY, reason: str = "PROVIDER_UNAVAILABLE") -> Job:
     """One job's call fails for good at the paid provider."""
     job, call = desk.generate(provider="paid")
-    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED, code=code, reason=reason)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED, code=code, reason=reason)
     desk.fold(failed(job, calls=(outcome,), code=code, reason=reason, retryable=False))
     return desk.job(job.id)
 

@@ -8,7 +8,7 @@ import pytest
 
 from services.job.application import claims
 from services.job.application.provider_calls import record_operation
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.states import State
@@ -29,7 +29,7 @@ def claim(
 
 def postpone(desk: JobDesk, held: Settlement, *, answer: ProviderCancel | None = None, pause: float = 1.0) -> bool:
     """Tell of a look that ended nothing."""
-    return desk.run(lambda c: settlements.postpone(c, held.token, answer=answer, pause=pause))
+    return desk.run(lambda c: settlements.postpone(c, held.token, cancel_outcome=answer, pause=pause))
 
 
 def wait(desk: JobDesk) -> float:
@@ -74,7 +74,7 @@ def test_a_call_that_may_still_be_under_way_is_left_to_its_worker_for_one_lease(
     assert claim(desk) == []
     desk.sql("UPDATE jobs SET completed_at = clock_timestamp() - interval '31 s'")
 
-    assert [held.call.phase for held in claim(desk)] == [Phase.INTENDED]
+    assert [held.call.phase for held in claim(desk)] == [CallPhase.INTENDED]
 
 
 def test_a_call_is_followed_for_a_day_since_it_began_whoever_follows_it(desk: JobDesk) -> None:
@@ -120,7 +120,7 @@ def test_a_call_that_ended_is_nobodys_work_any_more(desk: JobDesk) -> None:
     call = accepted(desk)
     desk.cancel(call.job_id)
     [held] = claim(desk)
-    outcome = CallOutcome(call_id=call.id, phase=Phase.CANCELED, cost_micros=0)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.CANCELED, cost_micros=0)
     desk.fold(CallSettled(job_id=call.job_id, outcome=outcome, provider_cancel=ProviderCancel.CONFIRMED))
 
     assert claim(desk) == []
@@ -176,7 +176,7 @@ def test_what_a_provider_said_to_a_cancel_is_remembered(desk: JobDesk) -> None:
     wait(desk)
     [fourth] = claim(desk)
 
-    answers = [one.cancel_answer for one in (first, second, third, fourth)]
+    answers = [one.cancel_outcome for one in (first, second, third, fourth)]
     assert answers == [None, None, ProviderCancel.TOO_LATE, ProviderCancel.TOO_LATE]
 
 

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from services.job.application import claim_release, fact_checks, provider_calls, stale_jobs
 from services.job.application.fact_checks import Refused
-from services.job.domain.calls import CallOutcome, Known, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import (
     CallAccepted,
     CallSettled,
@@ -40,13 +40,13 @@ from tests.support.jobs import JobDesk, fence_of, image_of, purchase_of, stored
 from tests.support.rehearsing import rehearsal
 
 PICK = st.integers(0, 2**16)
-ENDS = st.sampled_from([phase for phase in Phase if phase not in (Phase.INTENDED, Phase.ACCEPTED)])
+ENDS = st.sampled_from([phase for phase in CallPhase if phase not in (CallPhase.INTENDED, CallPhase.ACCEPTED)])
 #: What a worker knows: ends of calls (picked), with or without operation and cost; images (picked call and index).
 WORD = st.tuples(
     st.lists(st.tuples(PICK, ENDS, st.booleans()), max_size=2),
     st.lists(st.tuples(PICK, st.integers(0, 2)), max_size=2),
 )
-Word = tuple[Sequence[tuple[int, Phase, bool]], Sequence[tuple[int, int]]]
+Word = tuple[Sequence[tuple[int, CallPhase, bool]], Sequence[tuple[int, int]]]
 MINUTE, HOUR = 60.0, 3600.0
 REFUSALS = {
     "begin": {"LEASE_LOST", "ALREADY_BOUGHT", "CONSENT_REQUIRED", "INVALID_INPUT"},
@@ -118,19 +118,19 @@ class JobMachine(RuleBasedStateMachine):
         if job := self._one(self.held, pick):
             provider = job.provider if own or not job.fallback else job.fallback[0]
             wanted = [index % job.image_count for index in indexes]
-            known = self._known(job, word)
-            purchase = replace(purchase_of(job, *wanted, provider=provider), known=known, shows_tokens=True)
+            report = self._known(job, word)
+            purchase = replace(purchase_of(job, *wanted, provider=provider), report=report, shows_tokens=True)
             self._ask("begin", lambda: self.desk.run(lambda c: provider_calls.begin_provider_call(c, purchase)))
 
     @rule(pick=PICK, call=PICK, follows=st.booleans(), word=WORD)
     def resend_or_follow(self, pick: int, call: int, follows: bool, word: Word) -> None:
         """A generator, perhaps a late one, goes on with what an earlier claim began."""
         if (job := self._one(self.held, pick)) and (earlier := self._one(self._of(job), call)):
-            ask, known = (
+            ask, report = (
                 provider_calls.follow_provider_call if follows else provider_calls.resend_provider_call,
                 self._known(job, word),
             )
-            again = partial(ask, fence=fence_of(job), call_id=earlier.id, known=known, shows_tokens=True)
+            again = partial(ask, fence=fence_of(job), call_id=earlier.id, report=report, shows_tokens=True)
             self._ask("again", lambda: self.desk.run(again))
 
     @rule(call=PICK, as_fact=st.booleans())
@@ -150,15 +150,15 @@ class JobMachine(RuleBasedStateMachine):
     def tell_generated(self, pick: int, word: Word) -> None:
         """A generator states success."""
         if job := self._one(self.held, pick):
-            known = self._known(job, word)
-            self._tell(ImagesGenerated(fence=fence_of(job), calls=known.calls, images=known.images), teller=job)
+            report = self._known(job, word)
+            self._tell(ImagesGenerated(fence=fence_of(job), calls=report.calls, images=report.images), teller=job)
 
     @rule(pick=PICK, word=WORD, code=st.sampled_from(Code), retryable=st.booleans(), deferred=st.booleans())
     def tell_failed(self, pick: int, word: Word, code: Code, retryable: bool, deferred: bool) -> None:
         """A worker states failure."""
         if job := self._one(self.held, pick):
             uploads = job.state is State.UPLOADING
-            known = Known() if uploads else self._known(job, word)
+            report = WorkerReport() if uploads else self._known(job, word)
             failure = Failure(
                 stage=Stage.UPLOADING if uploads else Stage.GENERATING,
                 code=code,
@@ -170,8 +170,8 @@ class JobMachine(RuleBasedStateMachine):
                 StageFailed(
                     fence=fence_of(job),
                     failure=failure,
-                    calls=known.calls,
-                    images=known.images,
+                    calls=report.calls,
+                    images=report.images,
                     deferred=deferred and not uploads,
                 ),
                 teller=job,
@@ -188,12 +188,12 @@ class JobMachine(RuleBasedStateMachine):
     def tell_ledger(self, pick: int, word: Word) -> None:
         """A worker without a lease tells what it knows."""
         if job := self._one(self.held, pick):
-            known = self._known(job, word)
-            told = LedgerSettled(job_id=job.id, calls=known.calls, images=known.images)
+            report = self._known(job, word)
+            told = LedgerSettled(job_id=job.id, calls=report.calls, images=report.images)
             self._tell(told, proof=Proof(fence=fence_of(job)), knows=job)
 
     @rule(pick=PICK, end=ENDS, wish=st.sampled_from(list(ProviderCancel)[2:]))
-    def settle(self, pick: int, end: Phase, wish: ProviderCancel) -> None:
+    def settle(self, pick: int, end: CallPhase, wish: ProviderCancel) -> None:
         """Somebody follows an open call of a final job to its end."""
         for one in self._to_settle():
             outcome = self._outcome(one.call, end, costs=bool(pick % 2))
@@ -207,7 +207,9 @@ class JobMachine(RuleBasedStateMachine):
         """Somebody looks at an open call of a final job, and it has not ended."""
         for one in self._to_settle():
             said = answer if one.cancel else None
-            assert self.desk.run(lambda c, one=one, said=said: settlements.postpone(c, one.token, answer=said, pause=1))
+            assert self.desk.run(
+                lambda c, one=one, said=said: settlements.postpone(c, one.token, cancel_outcome=said, pause=1)
+            )
 
     @rule(picks=st.lists(PICK, min_size=1, max_size=4))
     def tell_again(self, picks: list[int]) -> None:
@@ -219,9 +221,9 @@ class JobMachine(RuleBasedStateMachine):
     def release(self, pick: int, word: Word) -> None:
         """A worker hands a job back, perhaps late."""
         if job := self._one(self.held, pick):
-            known = self._known(job, word)
+            report = self._known(job, word)
             with self._only_its_holder_moves(job):
-                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), known))
+                self.desk.run(lambda c: claim_release.release_job(c, fence_of(job), report))
 
     @rule(pick=PICK)
     def cancel(self, pick: int) -> None:
@@ -242,7 +244,7 @@ class JobMachine(RuleBasedStateMachine):
         """A paid answer is lost, the job fails, and its user wants it once more."""
         if (job := self._one(self.held, pick)) and job.state is State.PROCESSING:
             self.begin(pick, [0, 1], True, ([], []))
-            self.tell_failed(pick, ([(1, Phase.UNKNOWN, False)], []), Code.TIMEOUT, False, False)
+            self.tell_failed(pick, ([(1, CallPhase.UNKNOWN, False)], []), Code.TIMEOUT, False, False)
             self.retry(1, consents)
             self.claim()
 
@@ -267,9 +269,9 @@ class JobMachine(RuleBasedStateMachine):
         if held:
             self._to_settle()
         before, lost = ledger(self.desk), forgotten(self.desk)
-        self.desk.run(lambda c: purger.give_up_calls(c, limits=self.desk.limits, limit=purger.BATCH))
+        self.desk.run(lambda c: purger.settle_abandoned_calls(c, limits=self.desk.limits, limit=purger.BATCH))
         # No other call ends by that, and no job moves.
-        assert ledger(self.desk) == before | {call: (Phase.UNKNOWN, before[call][1]) for call in lost}
+        assert ledger(self.desk) == before | {call: (CallPhase.UNKNOWN, before[call][1]) for call in lost}
 
     @rule(pick=PICK, cancels=st.booleans(), held=st.booleans())
     def leave_a_call_to_nobody(self, pick: int, cancels: bool, held: bool) -> None:
@@ -312,16 +314,16 @@ class JobMachine(RuleBasedStateMachine):
     def _of(self, job: Job) -> list[ProviderCall]:
         return [call for call in self.calls if call.job_id == job.id]
 
-    def _outcome(self, call: ProviderCall, end: Phase, *, costs: bool) -> CallOutcome:
+    def _outcome(self, call: ProviderCall, end: CallPhase, *, costs: bool) -> CallOutcome:
         return CallOutcome(call_id=call.id, phase=end, cost_micros=40_000 if costs else None)
 
-    def _known(self, job: Job, word: Word) -> Known:
+    def _known(self, job: Job, word: Word) -> WorkerReport:
         ends, images = word
         calls = {call.id: (call, end, costs) for pick, end, costs in ends if (call := self._one(self._of(job), pick))}
         found: list[Artifact] = [
             image_of(job, call, index) for pick, index in images if (call := self._one(self._of(job), pick))
         ]
-        return Known(
+        return WorkerReport(
             calls=tuple(self._outcome(call, end, costs=costs) for call, end, costs in calls.values()),
             images=tuple(found),
         )

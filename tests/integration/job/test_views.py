@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from services.job.application import provider_calls, queries
-from services.job.domain.calls import CallOutcome, Phase, ProviderCall
+from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
 from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
@@ -27,14 +27,14 @@ def late_images(job: Job, call: ProviderCall) -> JobFact:
 
 def settled(job: Job, call: ProviderCall) -> JobFact:
     """What settle work came to."""
-    outcome = CallOutcome(call_id=call.id, phase=Phase.FAILED)
+    outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED)
     return CallSettled(job_id=job.id, outcome=outcome, provider_cancel=None)
 
 
 @pytest.mark.parametrize("fact", [late_success, late_images, settled])
 def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callable[[Job, ProviderCall], Any]) -> None:
     job, call = desk.generate(provider="paid")
-    lost = (CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)
+    lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
     desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
     before = desk.get(job.id)
     assert before.retry_needs_consent
@@ -50,7 +50,7 @@ def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callabl
 
 def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
-    lost = (CallOutcome(call_id=call.id, phase=Phase.UNKNOWN),)
+    lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
     desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
     before = desk.get(job.id)
 

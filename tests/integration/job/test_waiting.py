@@ -90,7 +90,7 @@ async def test_whatever_kind_of_call_waits_the_other_kinds_are_answered(desk: Jo
         due_jobs.lock_claiming(connection)
         connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         connection.execute(NO_PICTURES)
-        jobs.lock_one(connection, locked)
+        jobs.lock_job(connection, locked)
 
     with open_transaction(desk, stop_everybody):
         picture = job_pb2.InputImage(data=b"a picture")

@@ -1,6 +1,6 @@
 """A job's way through its states, one transaction at a time."""
 
-from services.job.domain.calls import Phase
+from services.job.domain.calls import CallPhase
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, generated, stored
 
@@ -51,5 +51,5 @@ def test_the_ledger_knows_a_call_before_it_leaves(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     [row] = desk.sql("SELECT phase, image_indexes, claim_number FROM provider_calls")
 
-    assert (row.phase, row.image_indexes, row.claim_number) == (Phase.INTENDED, [0], job.claim_number)
+    assert (row.phase, row.image_indexes, row.claim_number) == (CallPhase.INTENDED, [0], job.claim_number)
     assert call.idempotency_key == call.id

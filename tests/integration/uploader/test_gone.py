@@ -116,7 +116,7 @@ async def test_a_copy_that_comes_about_after_its_folder_was_seen_empty_is_delete
 
 async def test_a_worker_that_was_frozen_for_hours_has_nothing_left_to_copy(cleaning: Cleaning) -> None:
     _, copying = await cleaning.upload()
-    for seconds in (0, cleaning.desk.limits.staging_ends_seconds, deletions.LOOK_AGAIN_SECONDS):
+    for seconds in (0, cleaning.desk.limits.staging_ends_seconds, deletions.RECHECK_SECONDS):
         await cleaning.pass_by(seconds)
     forgotten = cleaning.open_deletions() == 0
     cleaning.proxy.release()

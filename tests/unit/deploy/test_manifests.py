@@ -18,7 +18,7 @@ import services.job.settings
 import services.uploader.settings
 from cli.stack import nats_accounts
 from common import config, grpc_server
-from services.generator.__main__ import MOST_IN_MEMORY
+from services.generator.__main__ import MAX_BYTES_IN_MEMORY
 from services.generator.adapters.providers.http import responses
 from services.generator.adapters.providers.openai import provider
 from tests.support.manifests import ALL, K8S, NAME, ROOT, containers, environment, named, of_kind, pod
@@ -94,7 +94,7 @@ def test_what_generators_read_leaves_room_for_themselves_and_the_largest_answer_
     largest = responses.COPIES * (provider.MAX_RESPONSE_BYTES + 10 * provider.MAX_BYTES_PER_IMAGE)
 
     assert limit.endswith("Gi")
-    assert largest <= MOST_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2
+    assert largest <= MAX_BYTES_IN_MEMORY <= int(limit.removesuffix("Gi")) * 1024**3 / 2
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=IDS)

@@ -12,7 +12,7 @@ from uuid import uuid4
 from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import Code as CodeName
 from services.job.application.stale_jobs import judge
-from services.job.domain.calls import CallOutcome, Phase
+from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Breaker, next_state
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, Lease
@@ -130,7 +130,7 @@ def _of_the_queue() -> set[Pair]:
 
 def _breaker(reason: str) -> Breaker:
     """A breaker after calls that all ended with the reason."""
-    ended = CallOutcome(call_id="call_1", phase=Phase.FAILED, code=Code(REASONS[reason].code), reason=reason)
+    ended = CallOutcome(call_id="call_1", phase=CallPhase.FAILED, code=Code(REASONS[reason].code), reason=reason)
     return next_state(Breaker(provider="p", model="m"), [ended] * FAILURES_TO_OPEN, now=NOW)
 
 

@@ -122,7 +122,7 @@ class GuardedImageReader:
         event(_LOG, logging.WARNING, "image.metadata_kept", provider=provider, content_type=inspected.content_type)
         return data, inspected
 
-    async def found_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
+    async def images_in(self, body: bytes, *, limit: int) -> Sequence[ImageSource]:
         """Returns the decodable images in a response that its adapter could not read: the last `limit` of them."""
         candidates = await asyncio.to_thread(unread_responses.images_in, body, limit=limit)
         images = [source if source.is_elsewhere else await self._checked(source) for source in candidates]

@@ -7,7 +7,7 @@ from calotype.provider.v1 import provider_pb2
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, Pending
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 
 class ModelProviders:
@@ -44,9 +44,9 @@ class ModelProviders:
         """Returns the form of masks by the model's settings."""
         return self._of(model).mask_form(model)
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sends the request through the model's adapter."""
-        return await self._of(order.model).submit(order)
+        return await self._of(provider_request.model).submit(provider_request)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Polls an operation through its model's adapter."""

@@ -79,7 +79,7 @@ class Entry(Strict):
     def _settings_of_models_fit(self) -> Self:
         for number, model in enumerate(self.models):
             if model.settings:
-                self._of_models[model.name] = self._overlaid(model.settings, place=("models", number, "settings"))
+                self._of_models[model.name] = self._overlaid(model.settings, location=("models", number, "settings"))
         return self
 
     def settings_of(self, model: str) -> Any:
@@ -91,13 +91,13 @@ class Entry(Strict):
         values = {"models": (model,), "default_model": model.name, "settings": self.settings_of(model.name)}
         return self.model_copy(update=values)
 
-    def _overlaid(self, own: Mapping[str, Any], *, place: tuple[str | int, ...]) -> Strict:
+    def _overlaid(self, own: Mapping[str, Any], *, location: tuple[str | int, ...]) -> Strict:
         settings = {name: getattr(self.settings, name) for name in self.settings.model_fields_set}
         try:
             return type(self.settings).model_validate({**settings, **own})
         except ValidationError as error:
             problem = first_problem(error.errors(include_input=False, include_url=False), type(self.settings))
-            context = {"message": problem.message, "place": (*place, *problem.location)}
+            context = {"message": problem.message, "location": (*location, *problem.location)}
             raise PydanticCustomError("model_settings", "{message}", context) from error
 
     def option_rules(self) -> Rules | None:
@@ -154,7 +154,7 @@ class Entry(Strict):
     def price_of(self, model: str) -> int | None:
         """Returns the highest price of one image, in millionths of a US dollar; None if the file has none."""
         entry = self.model_of(model)
-        return None if entry is None else entry.most_per_image
+        return None if entry is None else entry.highest_price_micros
 
     def model_of(self, name: str) -> ModelEntry | None:
         """Returns the file's entry of a model; None for one that only `default_model` names."""

@@ -94,7 +94,7 @@ class ModelEntry(Strict):
     """Settings for this model alone; they replace the entry's settings key by key."""
 
     @property
-    def most_per_image(self) -> int | None:
+    def highest_price_micros(self) -> int | None:
         """The highest price of an image by the provider file, for estimates; None without any price."""
         prices = [price.micros_per_image for price in self.prices]
         if self.price_micros_per_image is not None:

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 
 from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: Content type of data that is no known image.
 UNKNOWN = "application/octet-stream"
@@ -22,11 +22,11 @@ class InputImages:
     """The mask; None without one."""
 
 
-def of_order(order: Order) -> InputImages:
-    """Returns the images and the mask of a call; the mask is the last of `order.inputs`, with a negative index."""
-    has_mask = any(image.index < 0 for image in order.request.inputs)
-    images = order.inputs[:-1] if has_mask else order.inputs
-    return InputImages(images=images, mask=order.inputs[-1] if has_mask else None)
+def of_request(provider_request: ProviderRequest) -> InputImages:
+    """Returns the images and the mask of a call; the mask is the last of the inputs, with a negative index."""
+    has_mask = any(image.index < 0 for image in provider_request.request.inputs)
+    images = provider_request.inputs[:-1] if has_mask else provider_request.inputs
+    return InputImages(images=images, mask=provider_request.inputs[-1] if has_mask else None)
 
 
 def content_type(data: bytes) -> str:

@@ -83,6 +83,6 @@ class ProviderFile(Strict):
         return self.default or self.providers[0].name
 
 
-def _problem(message: str, *place: str | int) -> PydanticCustomError:
+def _problem(message: str, *location: str | int) -> PydanticCustomError:
     """A mistake that a check of the whole file finds at one place in it."""
-    return PydanticCustomError("provider_file", "{message}", {"message": message, "place": place})
+    return PydanticCustomError("provider_file", "{message}", {"message": message, "location": location})

@@ -87,7 +87,7 @@ def _schema_problem(path: Path, root: Any, error: ValidationError) -> str:
     errors = error.errors(include_input=False, include_url=False)
     problem = first_problem(errors, ProviderFile)
     # A check that looked deeper than the class it belongs to says where.
-    location = (*problem.location, *errors[0].get("ctx", {}).get("place", ()))
+    location = (*problem.location, *errors[0].get("ctx", {}).get("location", ()))
     message = problem.message
     if errors[0]["type"] in ("union_tag_invalid", "union_tag_not_found"):
         location, message = (*location, "kind"), f"must be one of {', '.join(KINDS)}"

@@ -1,22 +1,22 @@
 """Protobuf messages as domain values."""
 
 from services.job.messages.from_protobuf.facts import (
-    Untrue,
+    Contradiction,
     claim_of,
     failure,
     is_known,
     job_fact,
-    known,
     outcome,
     provider_cancel,
+    worker_report,
 )
 from services.job.messages.from_protobuf.providers import provider
 from services.job.messages.from_protobuf.requests import input_bytes, input_image, quota, request
 from services.job.messages.from_protobuf.values import Undecodable, fence, moment, token
 
 __all__ = [
+    "Contradiction",
     "Undecodable",
-    "Untrue",
     "claim_of",
     "failure",
     "fence",
@@ -24,7 +24,6 @@ __all__ = [
     "input_image",
     "is_known",
     "job_fact",
-    "known",
     "moment",
     "outcome",
     "provider",
@@ -32,4 +31,5 @@ __all__ = [
     "quota",
     "request",
     "token",
+    "worker_report",
 ]

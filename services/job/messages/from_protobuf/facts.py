@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
-from services.job.domain.calls import OPEN, CallOutcome, Known, Phase, ProviderError
+from services.job.domain.calls import OPEN, CallOutcome, CallPhase, ProviderError, WorkerReport
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.proofs import FactMessage, Proof
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _OF_UPLOADS = (error_pb2.STAGE_UPLOADING, error_pb2.STAGE_PERSISTING)
 
 
-class Untrue(Undecodable):
+class Contradiction(Undecodable):
     """A message with a value that contradicts the fields from which it is derived."""
 
 
@@ -80,7 +80,7 @@ def is_known(body: bytes) -> bool:
 
 def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
     """Returns the end of a call. Raises `Undecodable` for an open or unknown phase."""
-    phase = member(Phase, job_pb2.CallPhase, "CALL_PHASE", message.phase)
+    phase = member(CallPhase, job_pb2.CallPhase, "CALL_PHASE", message.phase)
     if phase is None or phase in OPEN:
         raise Undecodable(f"call {message.call_id} did not end")
     error = message.error
@@ -104,12 +104,12 @@ def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
 
 
 def _image(message: artifact_pb2.ImageArtifact, *, job_id: str, now: datetime) -> Artifact:
-    """Returns a staged image. Raises `Undecodable`, and `Untrue` for the name of another object."""
+    """Returns a staged image. Raises `Undecodable`, and `Contradiction` for the name of another object."""
     if message.WhichOneof("source") != "staged":
         raise Undecodable(f"image {message.index} is not staged")
     name = object_names.staged_name(job_id=job_id, call_id=message.staged.call_id, index=message.index)
     if message.staged.name != name:
-        raise Untrue(f"it names another object than image {message.index} of its call has")
+        raise Contradiction(f"it names another object than image {message.index} of its call has")
     return Artifact(
         id=prefixed("img", new_uuid7()),
         job_id=job_id,
@@ -133,12 +133,12 @@ def _images(messages: Sequence[artifact_pb2.ImageArtifact], *, job_id: str, now:
     return tuple(_image(message, job_id=job_id, now=now) for message in messages)
 
 
-def known(
+def worker_report(
     message: worker_service_pb2.BeginProviderCallRequest | worker_service_pb2.ReleaseJobRequest, *, now: datetime
-) -> Known:
+) -> WorkerReport:
     """Returns a worker's report on calls and images of its job. Raises `Refusal` INVALID_INPUT."""
     try:
-        return Known(
+        return WorkerReport(
             calls=_all(outcome, message.settled),
             images=_images(message.staged, job_id=message.lease.job_id, now=now),
         )

@@ -74,5 +74,5 @@ def settlement(value: Settlement, limits: StageTimeouts, *, token: bytes) -> wor
         keep=value.keep,
         traceparent=value.traceparent or "",
         seconds_left=value.seconds_left,
-        provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", value.cancel_answer),
+        provider_cancel=number(job_pb2.ProviderCancel, "PROVIDER_CANCEL", value.cancel_outcome),
     )

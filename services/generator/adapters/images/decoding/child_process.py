@@ -16,11 +16,11 @@ _ENVIRONMENT = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name 
 }
 
 
-class NotStarted(Exception):
+class ProcessNotStarted(Exception):
     """The process could not be started, or ended before it was ready."""
 
 
-class Died(Exception):
+class ProcessDied(Exception):
     """The process ended during a request.
 
     `status` is its exit status, negative for a signal; `is_killed`: by `ChildProcess.kill`.
@@ -47,18 +47,18 @@ class ChildProcess:
     def request(self, head: dict[str, Any], data: bytes, *, limit: int) -> tuple[dict[str, Any], bytes]:
         """Sends a request; returns head and body of the response, the body of up to `limit` bytes.
 
-        Raises `NotStarted` or `Died`; the process is over then.
+        Raises `ProcessNotStarted` or `ProcessDied`; the process is over then.
         """
         process = self._started()
         if process.stdin is None or process.stdout is None:
-            raise NotStarted
+            raise ProcessNotStarted
         try:
             send(process.stdin, head, data)
             response, body = receive(process.stdout, limit=limit)
         except (OSError, EOFError) as error:
             self.is_over = True
             process.kill()
-            raise Died(process.wait(), is_killed=self.is_killed) from error
+            raise ProcessDied(process.wait(), is_killed=self.is_killed) from error
         self.is_over = bool(response.get("last"))
         return response, body
 
@@ -68,7 +68,7 @@ class ChildProcess:
         return not self.is_over and (self._process is None or self._process.poll() is None)
 
     def kill(self) -> None:
-        """Kills the process; a pending `request` raises `Died`."""
+        """Kills the process; a pending `request` raises `ProcessDied`."""
         with self._lock:
             self.is_over = self.is_killed = True
             if self._process is not None:
@@ -85,7 +85,7 @@ class ChildProcess:
     def _started(self) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self.is_killed:
-                raise Died(0, is_killed=True)
+                raise ProcessDied(0, is_killed=True)
             if self._process is not None:
                 return self._process
             path = [os.path.abspath(folder) for folder in sys.path]
@@ -96,12 +96,12 @@ class ChildProcess:
                 )
             except OSError as error:
                 self.is_over = True
-                raise NotStarted from error
+                raise ProcessNotStarted from error
         try:
             if process.stdout is None:
                 raise EOFError
             receive(process.stdout, limit=0)
         except (OSError, EOFError) as error:
             self.is_over = True
-            raise NotStarted from error
+            raise ProcessNotStarted from error
         return process

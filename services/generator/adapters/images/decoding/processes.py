@@ -14,7 +14,7 @@ from typing import Any
 
 from common.logs import event
 from services.generator.adapters.images import errors
-from services.generator.adapters.images.decoding.child_process import ChildProcess, Died, NotStarted
+from services.generator.adapters.images.decoding.child_process import ChildProcess, ProcessDied, ProcessNotStarted
 from services.generator.adapters.images.decoding.fair_semaphore import FairSemaphore, Permit
 from services.generator.adapters.images.decoding.results import Inspection, inspection_of
 from services.generator.adapters.images.size import size_of
@@ -23,7 +23,7 @@ from services.generator.domain.jobs import MaskForm
 MIB = 1024 * 1024
 #: Memory in bytes for all images that are decoded at once, and number of processes; the memory limit in
 #: deploy/k8s/base/generator.yaml includes both.
-MOST_MEMORY, PROCESSES = 1024 * MIB, 4
+MAX_MEMORY, PROCESSES = 1024 * MIB, 4
 #: Bytes per pixel while an image is decoded: the image, the decoder's copy, the converted and the scaled copy.
 _PER_PIXEL = {b"\x89PNG": 14, b"RIFF": 20}
 _PER_PIXEL_OF_OTHERS = 16
@@ -47,7 +47,7 @@ class DecodingProcesses:
     Any call may be canceled; its process is then killed.
     """
 
-    def __init__(self, *, memory: int = MOST_MEMORY, processes: int = PROCESSES) -> None:
+    def __init__(self, *, memory: int = MAX_MEMORY, processes: int = PROCESSES) -> None:
         self._semaphore = FairSemaphore(limit=memory, slots=processes, lanes=2)
         self._threads = ThreadPoolExecutor(processes, thread_name_prefix="decode")
         self._idle: list[ChildProcess] = []
@@ -102,10 +102,10 @@ class DecodingProcesses:
             head = {"task": task, "arguments": arguments} | limits
             try:
                 response, body = await self._request(head, data, lane=lane)
-            except NotStarted as error:
+            except ProcessNotStarted as error:
                 event(_LOG, logging.ERROR, "decoding.process_not_started")
                 raise errors.decoding_unavailable() from error
-            except Died as died:
+            except ProcessDied as died:
                 event(
                     _LOG,
                     logging.WARNING,

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from services.generator.adapters.providers.http.error_words import is_passing, is_refusal
+from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError

@@ -26,7 +26,7 @@ from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:7860"
 #: Bounds of a response, which has its images as base64: for one, and in addition for each.
@@ -79,13 +79,15 @@ class A1111Provider(RemoteProvider):
             cancelable=True,
         )
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests images, reports the progress, and waits for them."""
-        fields = await self._fields(order)
-        url = f"{self.base_url}/sdapi/v1/{'img2img' if order.inputs else 'txt2img'}"
-        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count
+        fields = await self._fields(provider_request)
+        url = f"{self.base_url}/sdapi/v1/{'img2img' if provider_request.inputs else 'txt2img'}"
+        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
         # In its own context, so that its reads have their own share of memory.
-        watching = asyncio.create_task(self._report_progress(order.call_id, order.report), context=Context())
+        watching = asyncio.create_task(
+            self._report_progress(provider_request.call_id, provider_request.report), context=Context()
+        )
         try:
             response = await self._send_paid("POST", url, limit=limit, json=fields)
         finally:
@@ -94,13 +96,13 @@ class A1111Provider(RemoteProvider):
         if response.status_code != 200:
             raise errors.refusal_of(self.name, response)
         body = read_json(self.name, response)
-        images = result.images_of(body, count=order.count)
+        images = result.images_of(body, count=provider_request.count)
         if not images:
             raise errors.no_image(self.name, response)
         drawn = result.info_of(body)
-        if result.is_another(drawn, order.model):
-            raise errors.other_checkpoint(self.name, wanted=order.model, drawn=drawn.get("sd_model_name"))
-        return Generated(images=images, cost_micros=self._price(order.model, len(images)))
+        if result.is_another(drawn, provider_request.model):
+            raise errors.other_checkpoint(self.name, wanted=provider_request.model, drawn=drawn.get("sd_model_name"))
+        return Generated(images=images, cost_micros=self._price(provider_request.model, len(images)))
 
     async def cancel(self, operation: Operation) -> CancelOutcome:
         """Stops the task if it is the one being drawn; the server's interrupt stops any task."""
@@ -118,11 +120,13 @@ class A1111Provider(RemoteProvider):
             raise operation_errors.status_unknown(self.name, str(response.status_code))
         return CancelOutcome.CONFIRMED
 
-    async def _fields(self, order: Order) -> dict[str, Any]:
-        request = self._entry.request_for(order.model, order.request)
+    async def _fields(self, provider_request: ProviderRequest) -> dict[str, Any]:
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         given = self._options(request)
-        seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
-        batch = next(size for size in range(self._entry.settings.max_batch_size, 0, -1) if order.count % size == 0)
+        seed = provider_request.seed if provider_request.seed is not None else seed_of(provider_request.idempotency_key)
+        batch = next(
+            size for size in range(self._entry.settings.max_batch_size, 0, -1) if provider_request.count % size == 0
+        )
         width, _, height = (request.size or "").partition("x")
         settings = given.get("override_settings", {})
         fields = {
@@ -132,13 +136,13 @@ class A1111Provider(RemoteProvider):
             "width": int(width) if height else None,
             "height": int(height) if height else None,
             "batch_size": batch,
-            "n_iter": order.count // batch,
-            "override_settings": {**settings, "sd_model_checkpoint": order.model},
-            "force_task_id": order.call_id,
+            "n_iter": provider_request.count // batch,
+            "override_settings": {**settings, "sd_model_checkpoint": provider_request.model},
+            "force_task_id": provider_request.call_id,
             "send_images": True,
             "save_images": False,
         }
-        inputs = await self._inputs(order, has_size=bool(height)) if order.inputs else {}
+        inputs = await self._inputs(provider_request, has_size=bool(height)) if provider_request.inputs else {}
         return {**given, **{name: value for name, value in fields.items() if value is not None}, **inputs}
 
     def _options(self, request: Request) -> Mapping[str, Any]:
@@ -153,13 +157,13 @@ class A1111Provider(RemoteProvider):
             raise options.option_refused(self.name, "override_settings.sd_model_checkpoint", "the job's model says it")
         return request.options
 
-    async def _inputs(self, order: Order, *, has_size: bool) -> dict[str, Any]:
+    async def _inputs(self, provider_request: ProviderRequest, *, has_size: bool) -> dict[str, Any]:
         """Returns the fields of the input image and of the mask of the area to redraw."""
-        has_mask = any(image.index < 0 for image in order.request.inputs)
-        found: dict[str, Any] = {"init_images": [base64.b64encode(order.inputs[0]).decode()]}
+        has_mask = any(image.index < 0 for image in provider_request.request.inputs)
+        found: dict[str, Any] = {"init_images": [base64.b64encode(provider_request.inputs[0]).decode()]}
         if has_mask:
-            found["mask"] = input_images.encoded(order.inputs[-1])
-        if not has_size and (size := size_of(order.inputs[0])):
+            found["mask"] = input_images.encoded(provider_request.inputs[-1])
+        if not has_size and (size := size_of(provider_request.inputs[0])):
             # Without a size the server would draw 512x512, whatever the image's ratio.
             found["width"], found["height"] = self._within(size)
         return found

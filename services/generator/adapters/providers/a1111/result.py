@@ -26,9 +26,9 @@ def images_of(body: Mapping[str, Any], *, count: int) -> tuple[ImageSource, ...]
     first, seeds = info.get("index_of_first_image"), info.get("all_seeds")
     first = first if isinstance(first, int) and not isinstance(first, bool) and first > 0 else 0
     found = [item for item in listed if isinstance(item, str) and item] if isinstance(listed, list) else []
-    told_seeds = seeds if isinstance(seeds, list) else []
+    listed_seeds = seeds if isinstance(seeds, list) else []
     return tuple(
-        ImageSource(base64=image, seed=_seed(told_seeds, number))
+        ImageSource(base64=image, seed=_seed(listed_seeds, number))
         for number, image in enumerate(found[first : first + count])
     )
 

@@ -47,7 +47,7 @@ class EntraIdentity(Credential):
             passing = not kinds & {"ClientAuthenticationError", "CredentialUnavailableError"}
             raise none_to_send(self._name, "its identity in Azure", error, passing=passing) from error
 
-    def _read_anew(self) -> str:
+    def _read_uncached(self) -> str:
         # Its cache cannot be cleared, so a new source replaces it: the cached token was just refused.
         self._source = None
         return self._read()

@@ -30,23 +30,25 @@ class Signed:
 class Signer:
     """Signs requests. Raises `ConfigError` if botocore is not installed.
 
-    `find` is for tests: it returns credentials as botocore has them, or None.
+    `find_credentials` is for tests: it returns credentials as botocore has them, or None.
     """
 
-    def __init__(self, name: str, region: str, *, find: Callable[[], Any] | None = None) -> None:
+    def __init__(self, name: str, region: str, *, find_credentials: Callable[[], Any] | None = None) -> None:
         if find_spec("botocore") is None:
             raise ConfigError(f"provider {name}: botocore is not installed; {INSTALL} installs it.")
         self._name = name
         self._region = region
-        self._find = find or _found
+        self._find_credentials = find_credentials or _default_credentials
         self._credentials: Any = None
-        self._blotter = SecretRedactor()
+        self._redactor = SecretRedactor()
 
     async def signed(self, url: str, body: bytes, headers: Mapping[str, str]) -> Signed:
         """Returns the headers of a POST with a signature. Raises `ProviderError` without credentials."""
         return await asyncio.to_thread(self._signed, url, body, headers)
 
-    async def signed_anew(self, url: str, body: bytes, headers: Mapping[str, str], *, refused: Signed) -> Signed | None:
+    async def signed_again(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, refused: Signed
+    ) -> Signed | None:
         """Returns headers signed with newly found credentials; None if these are the ones that were refused."""
         self._credentials = None
         signed = await self.signed(url, body, headers)
@@ -55,7 +57,7 @@ class Signer:
     def _signed(self, url: str, body: bytes, headers: Mapping[str, str]) -> Signed:
         frozen = self._frozen()
         if frozen.token:
-            self._blotter.note(frozen.token)
+            self._redactor.note(frozen.token)
         request = import_module("botocore.awsrequest").AWSRequest(
             method="POST", url=url, data=body, headers=dict(headers)
         )
@@ -67,7 +69,7 @@ class Signer:
         library = import_module("botocore.exceptions")
         try:
             if self._credentials is None:
-                self._credentials = self._find()
+                self._credentials = self._find_credentials()
             if self._credentials is not None:
                 return self._credentials.get_frozen_credentials()
         except library.BotoCoreError as error:
@@ -76,5 +78,5 @@ class Signer:
         raise none_to_send(self._name, "the environment", library.NoCredentialsError(), passing=False)
 
 
-def _found() -> Any:
+def _default_credentials() -> Any:
     return import_module("botocore.session").Session().get_credentials()

@@ -155,7 +155,7 @@ class BedrockEntry(RemoteEntry):
         """Family of the entry's models."""
         return self.settings.family or _family_of(self.model) or "nova"
 
-    def takes_model(self, name: str) -> bool:
+    def accepts_model(self, name: str) -> bool:
         """Returns whether a job may name the model: the id or ARN of a model of this family."""
         known = self.settings.family or _family_of(name)
         return _MODEL.fullmatch(name) is not None and ".." not in name and known == self.family

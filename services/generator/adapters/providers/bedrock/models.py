@@ -8,7 +8,7 @@ from services.generator.adapters.providers.bedrock.entry import Family
 from services.generator.adapters.providers.seeds import seed_of
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: The largest seed of each family.
 MAX_SEED: Mapping[Family, int] = {"nova": 858_993_459, "titan": 2_147_483_646, "stability": 4_294_967_294}
@@ -16,36 +16,42 @@ MAX_SEED: Mapping[Family, int] = {"nova": 858_993_459, "titan": 2_147_483_646, "
 STRENGTH = 0.7
 
 
-def seed_for(family: Family, order: Order) -> int:
+def seed_for(family: Family, provider_request: ProviderRequest) -> int:
     """Returns the seed to send, mapped into the family's range.
 
     A call without a seed gets one made from its id, because Nova without a seed repeats the same image.
     """
-    seed = order.seed if order.seed is not None else seed_of(order.call_id)
+    seed = provider_request.seed if provider_request.seed is not None else seed_of(provider_request.call_id)
     limit = MAX_SEED[family]
     # To Stability's models, 0 means a random seed.
     return (seed - 1) % limit + 1 if family == "stability" else seed % (limit + 1)
 
 
-def body_of(family: Family, order: Order, request: Request, *, seed: int) -> dict[str, Any]:
+def body_of(family: Family, provider_request: ProviderRequest, request: Request, *, seed: int) -> dict[str, Any]:
     """Returns the body of a call."""
-    return _stability(order, request, seed) if family == "stability" else _amazon(order, request, seed)
+    return (
+        _stability(provider_request, request, seed)
+        if family == "stability"
+        else _amazon(provider_request, request, seed)
+    )
 
 
-def _amazon(order: Order, request: Request, seed: int) -> dict[str, Any]:
+def _amazon(provider_request: ProviderRequest, request: Request, seed: int) -> dict[str, Any]:
     """Returns an Amazon model's body; options are merged into the task and into `imageGenerationConfig`."""
     width, _, height = (request.size or "").partition("x")
-    words = _given(text=request.prompt, negativeText=request.negative_prompt)
-    config = _given(
+    words = _without_none(text=request.prompt, negativeText=request.negative_prompt)
+    config = _without_none(
         width=int(width) if height else None,
         height=int(height) if height else None,
         quality=request.quality,
-        numberOfImages=order.count,
+        numberOfImages=provider_request.count,
         seed=seed,
     )
-    task, field = ("IMAGE_VARIATION", "imageVariationParams") if order.inputs else ("TEXT_IMAGE", "textToImageParams")
-    if order.inputs:
-        words["images"] = [input_images.encoded(data) for data in order.inputs]
+    task, field = (
+        ("IMAGE_VARIATION", "imageVariationParams") if provider_request.inputs else ("TEXT_IMAGE", "textToImageParams")
+    )
+    if provider_request.inputs:
+        words["images"] = [input_images.encoded(data) for data in provider_request.inputs]
     given = request.options
     return {
         **given,
@@ -55,17 +61,17 @@ def _amazon(order: Order, request: Request, seed: int) -> dict[str, Any]:
     }
 
 
-def _stability(order: Order, request: Request, seed: int) -> dict[str, Any]:
-    fields = _given(
+def _stability(provider_request: ProviderRequest, request: Request, seed: int) -> dict[str, Any]:
+    fields = _without_none(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
         aspect_ratio=request.aspect_ratio,
         output_format=request.output_format,
         seed=seed,
     )
-    if not order.inputs:
+    if not provider_request.inputs:
         return {**request.options, **fields}
-    image = {"mode": "image-to-image", "image": input_images.encoded(order.inputs[0])}
+    image = {"mode": "image-to-image", "image": input_images.encoded(provider_request.inputs[0])}
     return {"strength": STRENGTH, **request.options, **fields, **image}
 
 
@@ -79,7 +85,7 @@ def images_of(body: Mapping[str, Any], *, seed: int | None) -> tuple[ImageSource
     return (ImageSource(base64=texts[0], seed=first if type(first) is int and first >= 0 else seed),)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
+def _without_none(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -21,7 +21,7 @@ from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import Generated
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: Bounds of a response, which has its images as base64: for one, and in addition for each.
 MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
@@ -31,7 +31,7 @@ _HEADERS = {"Content-Type": "application/json", "Accept": "application/json"}
 class BedrockProvider(RemoteProvider):
     """Requests images and waits for them. Keys and signatures are sent only to `base_url`.
 
-    `find` is for tests, in place of botocore's search for credentials.
+    `find_credentials` is for tests, in place of botocore's search for credentials.
     """
 
     traits = Traits(free=False, idempotent=False, resumable=False)
@@ -42,7 +42,7 @@ class BedrockProvider(RemoteProvider):
         *,
         api_key: str,
         transport: httpx.AsyncBaseTransport | None = None,
-        find: Callable[[], Any] | None = None,
+        find_credentials: Callable[[], Any] | None = None,
     ) -> None:
         super().__init__(
             entry,
@@ -56,7 +56,9 @@ class BedrockProvider(RemoteProvider):
         self._limits = FAMILIES[entry.family]
         self.max_images_per_call = entry.settings.max_images_per_call or self._limits.max_images_per_call
         is_signed = entry.settings.auth == "iam"
-        self._signer = Signer(entry.name, entry.settings.region, find=find) if is_signed else None
+        self._signer = (
+            Signer(entry.name, entry.settings.region, find_credentials=find_credentials) if is_signed else None
+        )
         self._key = KeyOfEntry(entry, api_key)
 
     def _capabilities(self) -> provider_pb2.Capabilities:
@@ -78,22 +80,24 @@ class BedrockProvider(RemoteProvider):
             max_prompt_characters=limits.max_prompt_characters,
         )
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests images and waits for them."""
-        if not self._entry.takes_model(order.model):
-            raise model_names.unknown(self.name, order.model)
-        request = self._entry.request_for(order.model, order.request)
+        if not self._entry.accepts_model(provider_request.model):
+            raise model_names.unknown(self.name, provider_request.model)
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         family = self._entry.family
-        seed = models.seed_for(family, order)
-        body = json.dumps(models.body_of(family, order, request, seed=seed)).encode()
-        response = await self._invoke(order.model, body, limit=MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count)
+        seed = models.seed_for(family, provider_request)
+        body = json.dumps(models.body_of(family, provider_request, request, seed=seed)).encode()
+        response = await self._invoke(
+            provider_request.model, body, limit=MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
+        )
         if not response.is_success:
             raise errors.refusal_of(self.name, response)
         content = read_json(self.name, response)
-        images = models.images_of(content, seed=seed if order.count == 1 else None)
+        images = models.images_of(content, seed=seed if provider_request.count == 1 else None)
         if not images:
             raise errors.no_image(self.name, response, content)
-        return Generated(images=images, cost_micros=self._price(order.model, len(images)))
+        return Generated(images=images, cost_micros=self._price(provider_request.model, len(images)))
 
     async def _invoke(self, model: str, body: bytes, *, limit: int) -> ProviderResponse:
         """Sends a request with the current credential; sends it again with a renewed one if that is refused."""
@@ -110,7 +114,7 @@ class BedrockProvider(RemoteProvider):
         response = await self._send_paid("POST", url, limit=limit, content=body, headers=signed.headers)
         if not _is_denied(response):
             return response
-        renewed = await self._signer.signed_anew(url, body, _HEADERS, refused=signed)
+        renewed = await self._signer.signed_again(url, body, _HEADERS, refused=signed)
         if renewed is None:
             return response
         return await self._send_paid("POST", url, limit=limit, content=body, headers=renewed.headers)

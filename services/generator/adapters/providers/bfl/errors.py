@@ -88,7 +88,7 @@ def cannot_be_polled(name: str, evidence: VendorError) -> ProviderError:
 
 def vendor_code(response: ProviderResponse) -> str:
     """Returns the body's `error`, or the type of the first refused field; empty without either."""
-    body = _told(response)
+    body = _body_of(response)
     if isinstance(body.get("error"), str):
         return str(body["error"])
     detail = body.get("detail")
@@ -98,7 +98,7 @@ def vendor_code(response: ProviderResponse) -> str:
 
 def retry_after(response: ProviderResponse) -> float | None:
     """Returns the seconds to wait from the body; None leaves it to the standard header."""
-    seconds = _told(response).get("retry_after")
+    seconds = _body_of(response).get("retry_after")
     return max(float(seconds), 0.0) if is_number(seconds) else None
 
 
@@ -110,7 +110,7 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int) and not isinstance(value, bool) and abs(value) <= MAX_NUMBER
 
 
-def _told(response: ProviderResponse) -> Mapping[str, Any]:
+def _body_of(response: ProviderResponse) -> Mapping[str, Any]:
     try:
         return read_json("", response)
     except ProviderError:

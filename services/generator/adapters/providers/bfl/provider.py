@@ -29,7 +29,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     VendorError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://api.bfl.ai/v1"
 #: One credit is a cent.
@@ -73,10 +73,10 @@ class BFLProvider(RemoteProvider):
             mask="mask" in settings.inputs and settings.max_input_images > 0,
         )
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Creates a task."""
-        body = self._task(order)
-        model = model_names.path(self.name, order.model, parts=range(1, 3))
+        body = self._task(provider_request)
+        model = model_names.path(self.name, provider_request.model, parts=range(1, 3))
         response = await self._send_paid("POST", f"{self.base_url}/{model}", json=body)
         if not response.is_success:
             raise self._refusal(response)
@@ -84,7 +84,7 @@ class BFLProvider(RemoteProvider):
         named, address = task.get("id"), task.get("polling_url")
         if not isinstance(named, str) or not _NAME.fullmatch(named) or not self._may_poll(address):
             raise errors.cannot_be_polled(self.name, response.evidence())
-        state = {"polling_url": str(address), "model": order.model}
+        state = {"polling_url": str(address), "model": provider_request.model}
         cost = _micros(task.get("cost"))
         if cost is not None:
             state["cost_micros"] = str(cost)
@@ -110,12 +110,12 @@ class BFLProvider(RemoteProvider):
             raise refusal
         return self._read(operation, response)
 
-    def _task(self, order: Order) -> dict[str, Any]:
-        request = self._entry.request_for(order.model, order.request)
+    def _task(self, provider_request: ProviderRequest) -> dict[str, Any]:
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         refused = next((name for name in _CALLBACKS if name in request.options), None)
         if refused is not None:
             raise options.option_refused(self.name, refused, "the task is polled")
-        settings = self._entry.settings_of(order.model)
+        settings = self._entry.settings_of(provider_request.model)
         width, _, height = (request.size or "").partition("x")
         fields: dict[str, Any] = {
             "prompt": request.prompt if settings.prompt else None,
@@ -123,21 +123,21 @@ class BFLProvider(RemoteProvider):
             "height": int(height) if height else None,
             "aspect_ratio": request.aspect_ratio,
             "resolution": request.quality,
-            "seed": order.seed if settings.seed else None,
+            "seed": provider_request.seed if settings.seed else None,
             "output_format": request.output_format,
-            **self._input_images(order, settings),
+            **self._input_images(provider_request, settings),
         }
         return {**request.options, **{name: value for name, value in fields.items() if value is not None}}
 
-    def _input_images(self, order: Order, settings: BFLSettings) -> dict[str, Any]:
+    def _input_images(self, provider_request: ProviderRequest, settings: BFLSettings) -> dict[str, Any]:
         """Returns the input images by the model's fields. Raises `ProviderError` if one would be left out."""
-        attached, inputs = input_images.of_order(order), settings.inputs
+        attached, inputs = input_images.of_request(provider_request), settings.inputs
         if len(attached.images) > settings.max_input_images:
             raise input_images.images_refused(
-                self.name, order.model, f"more than {settings.max_input_images} input images"
+                self.name, provider_request.model, f"more than {settings.max_input_images} input images"
             )
         if attached.mask is not None and "mask" not in inputs:
-            raise input_images.images_refused(self.name, order.model, "a mask")
+            raise input_images.images_refused(self.name, provider_request.model, "a mask")
         encoded = [input_images.encoded(data) for data in attached.images]
         mask = {} if attached.mask is None else {inputs["mask"]: input_images.encoded(attached.mask)}
         if "images" in inputs:
@@ -187,7 +187,7 @@ class BFLProvider(RemoteProvider):
     def _not_found(self, operation: Operation) -> Pending:
         """Returns `Pending` while the task may be too new to be known everywhere. Raises `ProviderError` later."""
         if not self._may_poll_again(operation):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         return Pending()
 
     def _may_poll_again(self, operation: Operation) -> bool:

@@ -28,7 +28,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:8189"
 
@@ -45,11 +45,15 @@ class ComfyUIV2Provider(WorkflowProvider):
         is_free = not any(prices) and not (api_key and None in prices)
         self.traits = Traits(free=is_free, idempotent=True, resumable=True)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Submits the workflow with the request's values."""
-        seed = order.seed if order.seed is not None else workflow.seed_of(order.idempotency_key)
-        body = {"workflow": await self._filled(order, seed=seed)}
-        response = await self._create(body, key=str(uuid5(NAMESPACE, order.idempotency_key)))
+        seed = (
+            provider_request.seed
+            if provider_request.seed is not None
+            else workflow.seed_of(provider_request.idempotency_key)
+        )
+        body = {"workflow": await self._filled(provider_request, seed=seed)}
+        response = await self._create(body, key=str(uuid5(NAMESPACE, provider_request.idempotency_key)))
         if response.status_code == 422 and errors.KEY_REUSED in vendor_codes(response):
             if not self.traits.free:
                 raise errors.response_lost(self.name)
@@ -62,8 +66,8 @@ class ComfyUIV2Provider(WorkflowProvider):
             {name: url for name, url in urls.items() if name in ("self", "cancel")} if isinstance(urls, dict) else {}
         )
         state = {name: urljoin(f"{self.base_url}/", str(link)) for name, link in links.items()}
-        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
-        about = {"model": order.model, "count": str(order.count)} | seed_state
+        seed_state = {"seed": str(seed)} if provider_request.count == 1 and "seed" in self._entry.settings.slots else {}
+        about = {"model": provider_request.model, "count": str(provider_request.count)} | seed_state
         return operation_errors.named(self.name, job.get("id"), state | about)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
@@ -77,7 +81,7 @@ class ComfyUIV2Provider(WorkflowProvider):
             case "canceled":
                 raise operation_errors.stopped(self.name)
             case "expired":
-                raise operation_errors.gone(self.name)
+                raise operation_errors.lost(self.name)
             case "queued" | "running" | "canceling":
                 progress = job.get("progress")
                 share = progress.get("value") if isinstance(progress, dict) else None
@@ -129,7 +133,7 @@ class ComfyUIV2Provider(WorkflowProvider):
     def _job(self, response: ProviderResponse) -> Mapping[str, Any]:
         """Returns the job in a response. Raises `ProviderError` if there is none."""
         if response.status_code == 404:
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             raise operation_errors.status_unknown(self.name, str(response.status_code))
         if response.status_code != 200:
@@ -154,5 +158,5 @@ class ComfyUIV2Provider(WorkflowProvider):
         found = found[: int(wanted) if wanted.isdecimal() else None]
         if not found:
             raise operation_errors.unclassified(self.name, "a success without images", acceptance=Acceptance.ACCEPTED)
-        images = await self._pictures(found, seed=int(seed) if seed.isdecimal() else None)
+        images = await self._images(found, seed=int(seed) if seed.isdecimal() else None)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

@@ -29,7 +29,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "http://127.0.0.1:8188"
 #: Bound of the queue and the history, which repeat whole workflows, also those of other clients.
@@ -49,13 +49,15 @@ class ComfyUIProvider(WorkflowProvider):
     def __init__(self, entry: ComfyUIEntry, *, api_key: str, transport: httpx.AsyncBaseTransport | None = None) -> None:
         super().__init__(entry, base_url=BASE_URL, api_key=api_key, transport=transport)
         # A prompt that was removed from the queue leaves no trace at the server.
-        self._taken_out: deque[str] = deque(maxlen=1000)
+        self._removed: deque[str] = deque(maxlen=1000)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Queues the workflow with the request's values."""
-        seed = order.seed if order.seed is not None else workflow.seed_of(order.call_id)
-        filled = await self._filled(order, seed=seed)
-        own_id = str(uuid5(NAMESPACE, order.call_id))
+        seed = (
+            provider_request.seed if provider_request.seed is not None else workflow.seed_of(provider_request.call_id)
+        )
+        filled = await self._filled(provider_request, seed=seed)
+        own_id = str(uuid5(NAMESPACE, provider_request.call_id))
         # The server sends a prompt's progress to the client of this id: each call is its own client.
         body = {"prompt": filled, "client_id": own_id, "prompt_id": own_id}
         response = await self._send_paid("POST", f"{self.base_url}/prompt", json=body)
@@ -63,22 +65,22 @@ class ComfyUIProvider(WorkflowProvider):
             raise classify(self.name, response, errors.RULES)
         # Older servers choose the id themselves.
         named = read_json(self.name, response).get("prompt_id")
-        state = {"model": order.model, "count": str(order.count), "client_id": own_id}
+        state = {"model": provider_request.model, "count": str(provider_request.count), "client_id": own_id}
         # The images of a batch share one seed, which alone would repeat only the first.
-        seed_state = {"seed": str(seed)} if order.count == 1 and "seed" in self._entry.settings.slots else {}
+        seed_state = {"seed": str(seed)} if provider_request.count == 1 and "seed" in self._entry.settings.slots else {}
         return operation_errors.named(self.name, named, state | seed_state)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Reads a prompt's state, and its images when it has ended."""
         ended = await self._history(operation.id)
         if ended is None:
-            if await self._place(operation.id):
+            if await self._queue_list_of(operation.id):
                 return Pending()
             # It may have ended between the two requests.
             ended = await self._history(operation.id)
         if ended is None:
-            taken_out = operation.id in self._taken_out
-            raise operation_errors.stopped(self.name) if taken_out else operation_errors.gone(self.name)
+            removed = operation.id in self._removed
+            raise operation_errors.stopped(self.name) if removed else operation_errors.lost(self.name)
         status = ended.get("status")
         failure = errors.ending_of(self.name, status if isinstance(status, dict) else {})
         if failure is not None:
@@ -110,24 +112,24 @@ class ComfyUIProvider(WorkflowProvider):
         if not isinstance(body, dict) or not isinstance(body.get("cancelled"), bool):
             raise operation_errors.status_unknown(self.name, str(response.status_code))
         if body["cancelled"]:
-            self._taken_out.append(operation.id)
-        return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+            self._removed.append(operation.id)
+        return CancelOutcome.CONFIRMED if operation.id in self._removed else CancelOutcome.TOO_LATE
 
     async def _cancel_in_two_steps(self, operation: Operation) -> CancelOutcome:
         """Removes a prompt from the queue, or interrupts it if it is the one that runs, as older servers require."""
-        place = await self._place(operation.id)
-        if place == "queue_pending":
-            await self._tell("queue", {"delete": [operation.id]})
-            place = await self._place(operation.id)
-            if place == "queue_pending":
+        queue_list = await self._queue_list_of(operation.id)
+        if queue_list == "queue_pending":
+            await self._post("queue", {"delete": [operation.id]})
+            queue_list = await self._queue_list_of(operation.id)
+            if queue_list == "queue_pending":
                 raise operation_errors.status_unknown(self.name, "still queued")
-            if place is None and await self._history(operation.id) is None:
-                self._taken_out.append(operation.id)
-        if place == "queue_running":
+            if queue_list is None and await self._history(operation.id) is None:
+                self._removed.append(operation.id)
+        if queue_list == "queue_running":
             # Some servers ignore the id and stop any prompt: only after the queue shows that ours runs.
-            await self._tell("interrupt", {"prompt_id": operation.id})
+            await self._post("interrupt", {"prompt_id": operation.id})
             return CancelOutcome.CONFIRMED
-        return CancelOutcome.CONFIRMED if operation.id in self._taken_out else CancelOutcome.TOO_LATE
+        return CancelOutcome.CONFIRMED if operation.id in self._removed else CancelOutcome.TOO_LATE
 
     def credential_for(self, url: str) -> Mapping[str, str]:
         """Returns the key for the server's own URLs; Comfy Cloud redirects from them to storage without it."""
@@ -152,7 +154,7 @@ class ComfyUIProvider(WorkflowProvider):
             raise
         return f"{folder}/{named}" if isinstance(folder, str) and folder else named
 
-    async def _look(self, path: str) -> Mapping[str, Any]:
+    async def _get(self, path: str) -> Mapping[str, Any]:
         response = await self._send_free("GET", f"{self.base_url}/{path}", limit=MAX_RESPONSE_BYTES)
         if response.status_code == 429 or response.status_code >= 500:
             raise operation_errors.status_unknown(self.name, str(response.status_code))
@@ -167,22 +169,22 @@ class ComfyUIProvider(WorkflowProvider):
 
     async def _history(self, prompt_id: str) -> Mapping[str, Any] | None:
         """Returns the history of a prompt; None while it has not ended, or if the server does not know it."""
-        ended = (await self._look(f"history/{quote(prompt_id, safe='')}")).get(prompt_id)
+        ended = (await self._get(f"history/{quote(prompt_id, safe='')}")).get(prompt_id)
         if ended is not None and not isinstance(ended, dict):
             raise operation_errors.status_unknown(self.name, "an unreadable history")
         return ended
 
-    async def _place(self, prompt_id: str) -> str | None:
+    async def _queue_list_of(self, prompt_id: str) -> str | None:
         """Returns the queue's list that has the prompt: `queue_running`, `queue_pending`, or None."""
-        queue = await self._look("queue")
-        for place in ("queue_running", "queue_pending"):
-            if not isinstance(queue.get(place), list):
+        queue = await self._get("queue")
+        for queue_list in ("queue_running", "queue_pending"):
+            if not isinstance(queue.get(queue_list), list):
                 raise operation_errors.status_unknown(self.name, "an unreadable queue")
-            if any(isinstance(item, list) and item[1:2] == [prompt_id] for item in queue[place]):
-                return place
+            if any(isinstance(item, list) and item[1:2] == [prompt_id] for item in queue[queue_list]):
+                return queue_list
         return None
 
-    async def _tell(self, path: str, body: Mapping[str, Any]) -> None:
+    async def _post(self, path: str, body: Mapping[str, Any]) -> None:
         response = await self._send_free("POST", f"{self.base_url}/{path}", json=body)
         if response.status_code not in (200, 204):
             raise operation_errors.status_unknown(self.name, str(response.status_code))
@@ -195,5 +197,5 @@ class ComfyUIProvider(WorkflowProvider):
         echoed = int(seed) if seed.isdecimal() else None
         # A name may have a lone surrogate, which no URL can carry.
         queries = [urlencode(file, errors="replace") for file in found]
-        images = await self._pictures([f"{self.base_url}/view?{query}" for query in queries], seed=echoed)
+        images = await self._images([f"{self.base_url}/view?{query}" for query in queries], seed=echoed)
         return Generated(images=images, cost_micros=self._price(operation.state.get("model", ""), len(images)))

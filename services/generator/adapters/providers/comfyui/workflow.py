@@ -9,7 +9,7 @@ from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry, Sl
 from services.generator.adapters.providers.http import model_names
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: JSON readers with only floating-point numbers keep 53 bits exactly.
 SEED_BITS = 53
@@ -17,18 +17,18 @@ _FORMATS = ((b"\x89PNG", "png"), (b"\xff\xd8", "jpeg"), (b"RIFF", "webp"))
 Workflow = dict[str, dict[str, Any]]
 
 
-def filled(entry: ComfyUIEntry, order: Order, *, seed: int) -> Workflow:
+def filled(entry: ComfyUIEntry, provider_request: ProviderRequest, *, seed: int) -> Workflow:
     """Returns the entry's workflow with a request's values. Raises `ProviderError` for a value without an input."""
     settings = entry.settings
-    request = entry.request_for(order.model, order.request)
+    request = entry.request_for(provider_request.model, provider_request.request)
     found = {
         name: {"class_type": node.class_type, "inputs": dict(node.inputs)} for name, node in settings.workflow.items()
     }
-    for address, value in _inputs_of_model(entry, order.model).items():
+    for address, value in _inputs_of_model(entry, provider_request.model).items():
         put(found, address, value)
     for name, value in request.options.items():
         put(found, *_option(entry, name, value))
-    for slot, value in _fields(request, count=order.count, seed=seed).items():
+    for slot, value in _fields(request, count=provider_request.count, seed=seed).items():
         place = settings.slots.get(slot)
         if value is not None and isinstance(place, str):
             put(found, place, value)

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry
 from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: Bound of an image that is read here with the key; all others are fetched by the image reader.
@@ -58,11 +58,11 @@ class WorkflowProvider(RemoteProvider):
         """Returns TWO_WAY: some nodes edit the transparent area, others the white area."""
         return MaskForm.TWO_WAY
 
-    async def _filled(self, order: Order, *, seed: int) -> workflow.Workflow:
+    async def _filled(self, provider_request: ProviderRequest, *, seed: int) -> workflow.Workflow:
         """Returns the workflow with the request's values, after uploading its images."""
-        filled = workflow.filled(self._entry, order, seed=seed)
+        filled = workflow.filled(self._entry, provider_request, seed=seed)
         slots = self._entry.settings.slots
-        attached = input_images.of_order(order)
+        attached = input_images.of_request(provider_request)
         for address, data in zip(self._entry.settings.image_slots, attached.images, strict=False):
             workflow.put(filled, address, await self._upload(data))
         slot = slots.get("mask")
@@ -74,7 +74,7 @@ class WorkflowProvider(RemoteProvider):
     async def _upload(self, data: bytes) -> Any:
         """Uploads an image and returns the value that loads it in a workflow; nothing is queued by that."""
 
-    async def _picture(self, url: str, *, seed: int | None) -> ImageSource:
+    async def _image(self, url: str, *, seed: int | None) -> ImageSource:
         """Returns an image of the server; with a key it is read here, because the image reader has no key."""
         if not self._has_key or self._own(url, instead="") != url:
             return ImageSource(url=url, seed=seed)
@@ -85,5 +85,5 @@ class WorkflowProvider(RemoteProvider):
         elsewhere = response.headers.get("location", "") if response.status_code in _REDIRECTS else ""
         return ImageSource(url=urljoin(url, elsewhere), seed=seed)
 
-    async def _pictures(self, urls: list[str], *, seed: int | None) -> tuple[ImageSource, ...]:
-        return tuple([await self._picture(url, seed=seed) for url in urls])
+    async def _images(self, urls: list[str], *, seed: int | None) -> tuple[ImageSource, ...]:
+        return tuple([await self._image(url, seed=seed) for url in urls])

@@ -118,7 +118,7 @@ class DiffusersSettings(Strict):
         return local_path(self.path)
 
     @property
-    def takes_images(self) -> bool:
+    def accepts_images(self) -> bool:
         """Whether a job may have an input image."""
         return self.image_to_image or self.inpainting
 

@@ -37,7 +37,7 @@ class Drawing:
     """What not to draw; None for nothing."""
     size: tuple[int, int] | None = None
     """Width and height in pixels; None for the pipeline's default."""
-    picture: Image.Image | None = None
+    image: Image.Image | None = None
     """Input image to start from (RGB); None for text alone."""
     mask: Image.Image | None = None
     """Grey image of the same size: the whiter, the more is redrawn; None for the whole image."""

@@ -30,7 +30,7 @@ from services.generator.adapters.providers.seeds import seed_of
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm, Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, ImageSource, Operation, Pending
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 DEFAULT_FORMAT = "png"
 OUTPUT_FORMATS = ("png", "jpeg", "webp")
@@ -81,7 +81,7 @@ class DiffusersProvider:
                 output_formats=OUTPUT_FORMATS,
                 seed=True,
                 negative_prompt=settings.uses_negative_prompt,
-                max_input_images=1 if settings.takes_images else 0,
+                max_input_images=1 if settings.accepts_images else 0,
                 mask=settings.inpainting,
                 idempotent=self.traits.idempotent,
                 free=self.traits.free,
@@ -101,14 +101,18 @@ class DiffusersProvider:
         """Returns WHITE: pipelines redraw the white area."""
         return MaskForm.WHITE
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Draws the images. Raises `ProviderError`."""
-        first = order.seed if order.seed is not None else seed_of(order.idempotency_key)
-        seeds = tuple((first + index) % SEEDS for index in range(order.count))
+        first = (
+            provider_request.seed if provider_request.seed is not None else seed_of(provider_request.idempotency_key)
+        )
+        seeds = tuple((first + index) % SEEDS for index in range(provider_request.count))
         try:
-            request = self._entry.request_for(order.model, order.request)
-            drawing = await self._with_inputs(self._drawing(request, seeds, has_image=bool(order.inputs)), order)
-            made = await self._diffusion.draw(drawing, order.report)
+            request = self._entry.request_for(provider_request.model, provider_request.request)
+            drawing = await self._with_inputs(
+                self._drawing(request, seeds, has_image=bool(provider_request.inputs)), provider_request
+            )
+            made = await self._diffusion.draw(drawing, provider_request.report)
         except DiffusionFailed as failure:
             raise classified(self.name, failure) from failure
         images = tuple(ImageSource(data=data, seed=seed) for data, seed in zip(made, seeds, strict=True))
@@ -156,15 +160,15 @@ class DiffusersProvider:
             arguments=arguments,
         )
 
-    async def _with_inputs(self, drawing: Drawing, order: Order) -> Drawing:
+    async def _with_inputs(self, drawing: Drawing, provider_request: ProviderRequest) -> Drawing:
         """Returns the drawing with the call's input image and mask, cut to its size. Raises `ProviderError`."""
-        attached = input_images.of_order(order)
+        attached = input_images.of_request(provider_request)
         if not attached.images:
             return drawing
         data = attached.images[0]
         size = drawing.size or self._entry.settings.size_near(size_of(data) or (0, 0))
-        picture = await input_images.converted(self._decoder.fitted(data, size))
-        drawing = replace(drawing, picture=Image.frombytes("RGB", size, picture))
+        image = await input_images.converted(self._decoder.fitted(data, size))
+        drawing = replace(drawing, image=Image.frombytes("RGB", size, image))
         if attached.mask is None:
             return drawing
         mask = await input_images.converted(self._decoder.fitted_mask(attached.mask, size))

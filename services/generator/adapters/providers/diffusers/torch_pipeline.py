@@ -15,7 +15,7 @@ from services.generator.adapters.providers.diffusers.entry import DiffusersSetti
 from services.generator.adapters.providers.diffusers.pipeline_thread import Drawing, Flagged, ModelUnusable, Unsupported
 
 LIBRARIES = ("torch", "diffusers", "transformers", "accelerate", "safetensors")
-_WORDS = 500
+MAX_MESSAGE_CHARACTERS = 500
 _SIDES = ("width", "height")
 
 
@@ -36,20 +36,20 @@ class TorchPipeline:
 
     def __call__(self, drawing: Drawing, step: Callable[[float], None]) -> Sequence[Image.Image]:
         """Returns the images, one for each seed. Raises `Unsupported`, `Flagged`, and what `step` raises."""
-        way = "" if drawing.picture is None else "Image2Image" if drawing.mask is None else "Inpainting"
+        way = "" if drawing.image is None else "Image2Image" if drawing.mask is None else "Inpainting"
         pipe = self._pipeline_for(way)
-        takes = frozenset(inspect.signature(pipe.__call__).parameters)
+        parameters = frozenset(inspect.signature(pipe.__call__).parameters)
         arguments = self._arguments(drawing)
-        if drawing.picture is not None:
-            arguments |= self._pictures(drawing, drawing.picture, takes)
-        if unknown := sorted(set(arguments) - takes):
+        if drawing.image is not None:
+            arguments |= self._image_arguments(drawing, drawing.image, parameters)
+        if unknown := sorted(set(arguments) - parameters):
             raise Unsupported(f"its pipeline has no {', '.join(unknown)}")
         # A pipeline without a callback draws to its end, without progress.
-        watched = {"callback_on_step_end": self._watched_by(step)} if "callback_on_step_end" in takes else {}
+        watched = {"callback_on_step_end": self._watched_by(step)} if "callback_on_step_end" in parameters else {}
         try:
             made = pipe(**arguments, **watched)
         except ValueError as error:
-            raise Unsupported(str(error)[:_WORDS]) from error
+            raise Unsupported(str(error)[:MAX_MESSAGE_CHARACTERS]) from error
         if any(getattr(made, "nsfw_content_detected", None) or ()):
             raise Flagged("The safety checker of the model withheld an image.")
         images: Sequence[Image.Image] = made.images
@@ -66,24 +66,24 @@ class TorchPipeline:
             self._pipes[way].set_progress_bar_config(disable=True)
         return self._pipes[way]
 
-    def _pictures(self, drawing: Drawing, picture: Image.Image, takes: Collection[str]) -> dict[str, Any]:
+    def _image_arguments(self, drawing: Drawing, image: Image.Image, parameters: Collection[str]) -> dict[str, Any]:
         """Returns the arguments for the input image and the mask."""
-        pictures = {"image": picture} | ({} if drawing.mask is None else {"mask_image": drawing.mask})
+        arguments = {"image": image} | ({} if drawing.mask is None else {"mask_image": drawing.mask})
         # Some pipelines take the size from the image.
-        return pictures | {name: side for name, side in zip(_SIDES, picture.size, strict=True) if name in takes}
+        return arguments | {name: side for name, side in zip(_SIDES, image.size, strict=True) if name in parameters}
 
     def _arguments(self, drawing: Drawing) -> dict[str, Any]:
         # A seed repeats an image only if the noise is always made by the CPU.
         generators = [self._torch.Generator(device="cpu").manual_seed(seed) for seed in drawing.seeds]
-        sides = dict(zip(_SIDES, drawing.size or (None, None), strict=True)) if drawing.picture is None else {}
-        given = {
+        sides = dict(zip(_SIDES, drawing.size or (None, None), strict=True)) if drawing.image is None else {}
+        configured = {
             **sides,
             "negative_prompt": drawing.negative_prompt,
             "num_inference_steps": self._settings.steps,
             "guidance_scale": self._settings.guidance_scale,
             "num_images_per_prompt": len(generators) if len(generators) > 1 else None,
         }
-        arguments = {name: value for name, value in given.items() if value is not None}
+        arguments = {name: value for name, value in configured.items() if value is not None}
         return {"prompt": drawing.prompt, "generator": generators} | arguments | dict(drawing.arguments)
 
     def _watched_by(self, step: Callable[[float], None]) -> Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]:
@@ -103,7 +103,7 @@ def load(settings: DiffusersSettings) -> TorchPipeline:
         torch, diffusers = import_module("torch"), import_module("diffusers")
         broken: type[Exception] = import_module("safetensors").SafetensorError
     except (ImportError, OSError) as error:
-        raise ModelUnusable(f"The libraries cannot be imported: {error}"[:_WORDS]) from error
+        raise ModelUnusable(f"The libraries cannot be imported: {error}"[:MAX_MESSAGE_CHARACTERS]) from error
     device = _device(torch, settings.device)
     # Progress bars are for a terminal.
     diffusers.utils.logging.disable_progress_bar()
@@ -114,7 +114,7 @@ def load(settings: DiffusersSettings) -> TorchPipeline:
             local_files_only=not settings.download,
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ImportError, broken) as error:
-        raise ModelUnusable(f"The model cannot be loaded: {error}"[:_WORDS]) from error
+        raise ModelUnusable(f"The model cannot be loaded: {error}"[:MAX_MESSAGE_CHARACTERS]) from error
     pipe.set_progress_bar_config(disable=True)
     _load_loras(pipe, settings, broken)
     return TorchPipeline(pipe.to(device), settings)
@@ -142,7 +142,7 @@ def _load_loras(pipe: Any, settings: DiffusersSettings, broken: type[Exception])
             ImportError,
             broken,
         ) as error:
-            raise ModelUnusable(f"The LoRA {lora.path} cannot be loaded: {error}"[:_WORDS]) from error
+            raise ModelUnusable(f"The LoRA {lora.path} cannot be loaded: {error}"[:MAX_MESSAGE_CHARACTERS]) from error
     if names:
         pipe.set_adapters(names, [lora.weight for lora in settings.loras])
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from services.generator.adapters.providers.http import operation_errors
-from services.generator.adapters.providers.http.error_words import is_refusal
+from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify, read_json
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
@@ -75,7 +75,7 @@ def refusal(name: str, response: ProviderResponse, *, code: str = "", request_id
 def status_unknown(name: str, response: ProviderResponse) -> ProviderError:
     """Returns the error of a response that does not have the request's status."""
     if response.status_code in (404, 410):
-        return operation_errors.gone(name)
+        return operation_errors.lost(name)
     error = refusal(name, response)
     if response.status_code == 429 or response.status_code >= 500:
         return operation_errors.status_unknown(name, str(response.status_code), retry_after=error.retry_after_seconds)

@@ -38,7 +38,7 @@ from services.generator.domain.provider_results import (
     ProviderError,
     VendorError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://queue.fal.run"
 ADDRESSES = ("status_url", "response_url", "cancel_url")
@@ -75,10 +75,10 @@ class FalProvider(RemoteProvider):
         """Returns the form of masks by the settings."""
         return model_inputs.mask_form(self._entry.settings)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Puts a request into the queue, without fal's own retries, which it would not report."""
-        url = f"{self.base_url}/{model_names.path(self.name, order.model, parts=range(1, 7))}"
-        body = await self._input(order)
+        url = f"{self.base_url}/{model_names.path(self.name, provider_request.model, parts=range(1, 7))}"
+        body = await self._input(provider_request)
         response = await self._send_paid("POST", url, json=body, headers={"x-fal-no-retry": "1"})
         if not response.is_success:
             raise errors.refusal(self.name, response)
@@ -86,8 +86,10 @@ class FalProvider(RemoteProvider):
         request_id = submission.get("request_id")
         state = {name: self._own(str(submission.get(name, "")), instead="") for name in ADDRESSES}
         if not all(0 < len(address) <= MAX_ADDRESS_CHARACTERS for address in state.values()):
-            raise self._astray(response.evidence(request_id=str(request_id)))
-        return operation_errors.named(self.name, request_id, state | {"model": order.model}, vendor=response.evidence())
+            raise self._foreign_address(response.evidence(request_id=str(request_id)))
+        return operation_errors.named(
+            self.name, request_id, state | {"model": provider_request.model}, vendor=response.evidence()
+        )
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Reads a request's status, and its result when it is completed."""
@@ -124,14 +126,14 @@ class FalProvider(RemoteProvider):
                     self.name, operation_errors.UNKNOWN_STATUS, vendor=operation_errors.status(other)
                 )
 
-    async def _input(self, order: Order) -> dict[str, Any]:
-        request = self._entry.request_for(order.model, order.request)
+    async def _input(self, provider_request: ProviderRequest) -> dict[str, Any]:
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         settings = self._entry.settings
-        model_inputs.refuse_lost_images(self.name, order, settings)
-        attached = input_images.of_order(order)
+        model_inputs.refuse_lost_images(self.name, provider_request, settings)
+        attached = input_images.of_request(provider_request)
         images = [await self._address_of(data) for data in attached.images]
         mask = None if attached.mask is None else await self._address_of(attached.mask)
-        fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
+        fields = model_inputs.fields_of(provider_request, request, settings, images=images, mask=mask)
         if request.size and not settings.size_names:
             fields["size"] = {name: fields[name] for name in ("width", "height")}
         return model_inputs.input_of(fields, request, settings)
@@ -141,7 +143,7 @@ class FalProvider(RemoteProvider):
         storage = self._entry.storage_url
         if len(data) <= MAX_INLINE_BYTES or storage is None:
             return input_images.data_uri(data)
-        with uploads.before_the_order():
+        with uploads.before_submission():
             return await self._upload(storage, data)
 
     async def _upload(self, storage: str, data: bytes) -> str:
@@ -168,10 +170,10 @@ class FalProvider(RemoteProvider):
         """Returns the URL that the submission's response named. Raises `ProviderError` if it is not the API's."""
         address = self._own(operation.state.get(name, ""), instead="")
         if not address:
-            raise self._astray(VendorError(request_id=operation.id))
+            raise self._foreign_address(VendorError(request_id=operation.id))
         return address
 
-    def _astray(self, vendor: VendorError) -> ProviderError:
+    def _foreign_address(self, vendor: VendorError) -> ProviderError:
         what = "an address that is not its own"
         return operation_errors.unclassified(self.name, what, acceptance=Acceptance.UNKNOWN, vendor=vendor)
 

@@ -20,7 +20,7 @@ from services.generator.adapters.providers.http.provider import RemoteProvider
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://generativelanguage.googleapis.com/v1beta"
 #: Bound of a response, which has its image as base64.
@@ -57,12 +57,14 @@ class GeminiProvider(RemoteProvider):
             max_input_images=limits.max_input_images,
         )
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests an image and waits for it."""
-        model = model_names.path(self.name, order.model, parts=range(1, 2))
+        model = model_names.path(self.name, provider_request.model, parts=range(1, 2))
         url = f"{self.base_url}/models/{model}:generateContent"
-        request = self._entry.request_for(order.model, order.request)
-        response = await self._send_paid("POST", url, limit=MAX_RESPONSE_BYTES, json=self._content(order, request))
+        request = self._entry.request_for(provider_request.model, provider_request.request)
+        response = await self._send_paid(
+            "POST", url, limit=MAX_RESPONSE_BYTES, json=self._content(provider_request, request)
+        )
         if not response.is_success:
             raise errors.refusal_of(self.name, response)
         body = read_json(self.name, response)
@@ -70,11 +72,11 @@ class GeminiProvider(RemoteProvider):
         images = tuple(ImageSource(base64=encoded) for encoded in reversed(list(_images(body))))
         if not images:
             raise errors.no_image(self.name, response, body)
-        model_entry = self._entry.model_of(order.model)
+        model_entry = self._entry.model_of(provider_request.model)
         cost = costs.of_call(model_entry, 1, tokens=usage.tokens(body), quality=request.quality)
         return Generated(images=images, cost_micros=cost)
 
-    def _content(self, order: Order, request: Request) -> dict[str, Any]:
+    def _content(self, provider_request: ProviderRequest, request: Request) -> dict[str, Any]:
         if "contents" in request.options:
             raise options.option_refused(self.name, "contents", "use the fields prompt and input_images")
         if not isinstance(request.options.get("generationConfig", {}), dict):
@@ -84,9 +86,9 @@ class GeminiProvider(RemoteProvider):
         config = {"responseModalities": ["IMAGE"], **_object(request.options, "generationConfig")}
         if image := {**_object(config, "imageConfig"), **given}:
             config["imageConfig"] = image
-        if order.seed is not None:
-            config["seed"] = order.seed % (MAX_SEED + 1)
-        parts = [{"text": request.prompt}, *(_inline(data) for data in order.inputs)]
+        if provider_request.seed is not None:
+            config["seed"] = provider_request.seed % (MAX_SEED + 1)
+        parts = [{"text": request.prompt}, *(_inline(data) for data in provider_request.inputs)]
         return {**request.options, "contents": [{"role": "user", "parts": parts}], "generationConfig": config}
 
 

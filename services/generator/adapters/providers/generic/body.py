@@ -10,13 +10,13 @@ from services.generator.adapters.providers.generic import dotted_paths
 from services.generator.adapters.providers.generic.entry import GenericField, GenericSettings
 from services.generator.adapters.providers.http import forms
 from services.generator.domain.jobs import Request
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: Namespace of the field `uuid`, which is made from the call's id.
 NAMESPACE = UUID("7d0a1a0e-0f43-4c37-8d0f-9f3c8f1f2b7a")
 
 
-def request_of(settings: GenericSettings, order: Order, request: Request) -> dict[str, Any]:
+def request_of(settings: GenericSettings, provider_request: ProviderRequest, request: Request) -> dict[str, Any]:
     """Returns httpx's arguments for the body. A job's options cannot change the settings' constants."""
     submit = settings.submit
     body = copy.deepcopy(submit.body)
@@ -24,7 +24,7 @@ def request_of(settings: GenericSettings, order: Order, request: Request) -> dic
     for name, value in request.options.items():
         options.setdefault(name, value)
     files: list[tuple[str, tuple[str | None, Any] | tuple[str, bytes, str]]] = []
-    for field, value in _fields(settings, order, request).items():
+    for field, value in _fields(settings, provider_request, request).items():
         if value is None or field not in submit.fields:
             continue
         if submit.encoding == "form" and field in ("image", "images", "mask"):
@@ -42,18 +42,20 @@ def request_of(settings: GenericSettings, order: Order, request: Request) -> dic
     return {"files": [*parts, *files]}
 
 
-def _fields(settings: GenericSettings, order: Order, request: Request) -> Mapping[GenericField, Any]:
+def _fields(
+    settings: GenericSettings, provider_request: ProviderRequest, request: Request
+) -> Mapping[GenericField, Any]:
     """Returns the fields of a job by our names."""
     submit = settings.submit
     width, _, height = (request.size or "").partition("x")
-    attached = input_images.of_order(order)
-    seed = order.seed
+    attached = input_images.of_request(provider_request)
+    seed = provider_request.seed
     if seed is not None and submit.max_seed is not None:
         seed %= submit.max_seed + 1
     return {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
-        "n": order.count,
+        "n": provider_request.count,
         "seed": seed,
         "size": request.size,
         "width": int(width) if height else None,
@@ -61,8 +63,8 @@ def _fields(settings: GenericSettings, order: Order, request: Request) -> Mappin
         "aspect_ratio": request.aspect_ratio,
         "quality": request.quality,
         "output_format": request.output_format,
-        "model": order.model,
-        "uuid": str(uuid5(NAMESPACE, order.call_id)),
+        "model": provider_request.model,
+        "uuid": str(uuid5(NAMESPACE, provider_request.call_id)),
         "image": attached.images[0] if attached.images else None,
         "images": list(attached.images) or None,
         "mask": attached.mask,

@@ -9,7 +9,7 @@ EACH = "*"
 DottedPath = Annotated[str, Field(max_length=300, pattern=r"^(\*|[^.\s{}*]+)(\.(\*|[^.\s{}*]+))*$")]
 
 
-def found(content: Any, path: str) -> list[Any]:
+def values_at(content: Any, path: str) -> list[Any]:
     """Returns the values at a path: at most one, or with `*` one for each element that has the path."""
     values = [content]
     for part in path.split("."):

@@ -23,8 +23,8 @@ MAX_BODY_BYTES = 64 * 1024
 _PLACEHOLDER = re.compile(r"\{[^}]*\}?")
 RequestPath = Annotated[str, Field(max_length=500, pattern=r"^/[A-Za-z0-9._~/{}?=&:@-]*$")]
 Token = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9_-]+$")]
-Word = Annotated[str, Field(coerce_numbers_to_str=True, min_length=1, max_length=200)]
-Words = Annotated[tuple[Word, ...], Field(max_length=100)]
+ShortText = Annotated[str, Field(coerce_numbers_to_str=True, min_length=1, max_length=200)]
+ShortTexts = Annotated[tuple[ShortText, ...], Field(max_length=100)]
 
 
 class Auth(Strict):
@@ -37,7 +37,7 @@ class Auth(Strict):
 
 
 class Submit(Strict):
-    """The request that orders images: constants, and where the fields of a job go."""
+    """The request for images: constants, and where the fields of a job go."""
 
     path: RequestPath
     """Path after `base_url`; `{model}` becomes the job's model."""
@@ -48,7 +48,7 @@ class Submit(Strict):
     fields: Mapping[GenericField, DottedPath]
     """Dotted path in the body for each field of a job; `*` is each item of a list. A field that is not listed is not
     offered; `prompt` is required."""
-    values: Mapping[GenericField, Mapping[str, Word]] = Field(default_factory=dict)
+    values: Mapping[GenericField, Mapping[str, ShortText]] = Field(default_factory=dict)
     """The provider's spelling of values, by field: `{output_format: {jpeg: jpg}}`."""
     size_separator: str = Field(default="x", min_length=1, max_length=3)
     """Text between the sides in the field `size`."""
@@ -81,15 +81,15 @@ class Status(Strict):
 
     path: DottedPath
     """Dotted path of the status."""
-    pending: Words = ()
+    pending: ShortTexts = ()
     """Values of an operation that goes on; at least one with `operation`."""
-    done: Words
+    done: ShortTexts
     """Values of an operation with images."""
-    failed: Words = ()
+    failed: ShortTexts = ()
     """Values of an operation that failed."""
-    refused: Words = ()
+    refused: ShortTexts = ()
     """Values of an operation that the content policy forbids."""
-    canceled: Words = ()
+    canceled: ShortTexts = ()
     """Values of an operation that was stopped."""
 
     def meaning(self, value: str) -> str | None:
@@ -121,11 +121,11 @@ class Errors(Strict):
     """Dotted paths of the error code; the first that exists is used."""
     message: tuple[DottedPath, ...] = Field(default=("error.message", "error", "message", "detail"), max_length=10)
     """Dotted paths of the error message; the first that exists is used."""
-    means: Mapping[Word, Meaning] = Field(default_factory=dict, max_length=200)
+    means: Mapping[ShortText, Meaning] = Field(default_factory=dict, max_length=200)
     """Meanings of error codes; `unavailable` and `rate_limit` may be tried again."""
-    phrases: Mapping[Word, Meaning] = Field(default_factory=dict, max_length=200)
+    phrases: Mapping[ShortText, Meaning] = Field(default_factory=dict, max_length=200)
     """Meanings of phrases in the message, upper or lower case, for errors whose code has none."""
-    not_accepted: Words = ()
+    not_accepted: ShortTexts = ()
     """Codes of errors after which nothing was carried out and nothing is charged."""
 
 
@@ -148,7 +148,7 @@ class GenericSettings(Strict):
     headers: Mapping[Token, Annotated[str, Field(max_length=500, pattern=r"^[ -~]*$")]] = Field(default_factory=dict)
     """Constant headers of every request."""
     submit: Submit
-    """The request that orders images."""
+    """The request for images."""
     operation: OperationSettings | None = None
     """Where the response names the operation; left out, the response has the images."""
     poll: Poll | None = None
@@ -192,13 +192,15 @@ class GenericSettings(Strict):
             not {"image", "images"} <= fields.keys(), "submit.fields.image and submit.fields.images exclude each other"
         )
         _need("image" not in fields or self.max_input_images == 1, "submit.fields.image needs max_input_images: 1")
-        takes = "image" in fields or "images" in fields
-        _need(takes == (self.max_input_images > 0), "max_input_images and submit.fields.images need each other")
-        _need(takes or "mask" not in fields, "submit.fields.mask needs submit.fields.images")
+        accepts_images = "image" in fields or "images" in fields
+        _need(
+            accepts_images == (self.max_input_images > 0), "max_input_images and submit.fields.images need each other"
+        )
+        _need(accepts_images or "mask" not in fields, "submit.fields.mask needs submit.fields.images")
         for field, setting in _LISTED.items():
             listed = getattr(self, setting)
             _need((field in fields) == bool(listed), f"{setting} and submit.fields.{field} need each other")
-        _need(not self.sizes or self.takes_size, "sizes need submit.fields.size, or width and height")
+        _need(not self.sizes or self.accepts_size, "sizes need submit.fields.size, or width and height")
         for field in self.submit.values:
             _need(field in fields, f"submit.values.{field} has no submit.fields.{field}")
         return self
@@ -251,7 +253,7 @@ class GenericSettings(Strict):
         return self
 
     @property
-    def takes_size(self) -> bool:
+    def accepts_size(self) -> bool:
         """Whether a field takes the size, or width and height."""
         return "size" in self.submit.fields or "width" in self.submit.fields
 
@@ -279,10 +281,10 @@ def _need(is_true: bool, message: str) -> None:
         raise ValueError(message)
 
 
-def _placed(name: str, place: Callable[..., Any], *arguments: Any) -> None:
-    """Calls `place` and names the setting in its `ValueError`."""
+def _placed(name: str, write: Callable[..., Any], *arguments: Any) -> None:
+    """Calls `write` and names the setting in its `ValueError`."""
     try:
-        place(*arguments)
+        write(*arguments)
     except ValueError as error:
         raise ValueError(f"submit.{name}: {error}") from error
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from services.generator.adapters.providers.generic import dotted_paths
 from services.generator.adapters.providers.generic.entry import GenericSettings
-from services.generator.adapters.providers.http.error_words import is_passing, is_refusal
+from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, NEVER_CARRIED_OUT, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
@@ -114,12 +114,12 @@ class ErrorMap:
 
     def _codes(self, response: ProviderResponse, body: Any) -> list[str]:
         """Returns the error codes in the body; a number that only repeats the status is left out."""
-        values = (value for path in self._settings.code for value in dotted_paths.found(body, path))
+        values = (value for path in self._settings.code for value in dotted_paths.values_at(body, path))
         texts = [str(item) for item in values if type(item) in (str, int)]
         return [item for item in texts if item and item != str(response.status_code)]
 
     def _sentences(self, body: Any) -> Iterator[str]:
-        values = (value for path in self._settings.message for value in dotted_paths.found(body, path))
+        values = (value for path in self._settings.message for value in dotted_paths.values_at(body, path))
         return (item for item in values if isinstance(item, str) and item)
 
 

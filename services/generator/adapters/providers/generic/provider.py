@@ -30,7 +30,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 #: Bounds of a response, which may have its images as base64: for one, and in addition for each.
 MAX_RESPONSE_BYTES, MAX_BYTES_PER_IMAGE = 80 * 1024 * 1024, 12 * 1024 * 1024
@@ -61,11 +61,11 @@ class GenericProvider(RemoteProvider):
         self._entry = entry
         self._settings = settings
         self._errors = ErrorMap(entry.name, settings)
-        self._most = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * settings.max_images_per_call
+        self._max_response_bytes = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * settings.max_images_per_call
 
     def _capabilities(self) -> provider_pb2.Capabilities:
         settings, fields = self._settings, self._settings.submit.fields
-        any_size = settings.takes_size and not settings.sizes
+        any_size = settings.accepts_size and not settings.sizes
         return provider_pb2.Capabilities(
             sizes=settings.sizes,
             min_side=settings.min_side if any_size else 0,
@@ -86,20 +86,20 @@ class GenericProvider(RemoteProvider):
         """Returns TWO_WAY, because it is unknown which form the API reads."""
         return MaskForm.TWO_WAY
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sends the request and reads the images or the operation in its response."""
-        request = self._entry.request_for(order.model, order.request)
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         path = self._settings.submit.path
         if "{model}" in path:
-            path = path.replace("{model}", model_names.path(self.name, order.model, parts=range(1, 8)))
+            path = path.replace("{model}", model_names.path(self.name, provider_request.model, parts=range(1, 8)))
         url = f"{self.base_url}{path}"
         response = await self._send_paid(
-            "POST", url, limit=self._most, **body.request_of(self._settings, order, request)
+            "POST", url, limit=self._max_response_bytes, **body.request_of(self._settings, provider_request, request)
         )
         if response.status_code not in (200, 201, 202):
             raise self._errors.refusal(response)
         content = read_json(self.name, response)
-        state = {"model": order.model, "url": url}
+        state = {"model": provider_request.model, "url": url}
         if self._settings.operation is not None:
             return self._named(response, content, state)
         if self._errors.is_failure(response, content):
@@ -112,9 +112,9 @@ class GenericProvider(RemoteProvider):
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Reads an operation's status, and its images when it is done."""
         url = self._poll_url(operation)
-        response = await self._send_free("GET", url, limit=self._most)
+        response = await self._send_free("GET", url, limit=self._max_response_bytes)
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code not in (200, 202):
             refusal = self._errors.refusal(response)
             if response.status_code == 429 or response.status_code >= 500:
@@ -143,16 +143,20 @@ class GenericProvider(RemoteProvider):
     def _named(self, response: ProviderResponse, content: Mapping[str, Any], state: Mapping[str, str]) -> Operation:
         settings = self._settings.operation
         assert settings is not None
-        named = next((str(item) for item in dotted_paths.found(content, settings.id) if type(item) in (str, int)), "")
+        named = next(
+            (str(item) for item in dotted_paths.values_at(content, settings.id) if type(item) in (str, int)), ""
+        )
         if not untrusted_text.is_name(named):
             # A 2xx response may say that nothing was accepted.
             raise self._errors.refusal(response)
         if settings.address is None:
             return operation_errors.named(self.name, named, state)
-        address = next((item for item in dotted_paths.found(content, settings.address) if isinstance(item, str)), "")
+        address = next(
+            (item for item in dotted_paths.values_at(content, settings.address) if isinstance(item, str)), ""
+        )
         own = self._own(urljoin(state["url"], address) if address else "", instead="")
         if not untrusted_text.is_name(own):
-            raise self._astray(response, named)
+            raise self._foreign_address(response, named)
         return operation_errors.named(self.name, named, {**state, "url": own})
 
     def _poll_url(self, operation: Operation) -> str:
@@ -166,7 +170,7 @@ class GenericProvider(RemoteProvider):
             )
         return address
 
-    def _astray(self, response: ProviderResponse, named: str) -> ProviderError:
+    def _foreign_address(self, response: ProviderResponse, named: str) -> ProviderError:
         error = operation_errors.unclassified(
             self.name, "an address that is not its own", acceptance=Acceptance.UNKNOWN
         )
@@ -179,7 +183,9 @@ class GenericProvider(RemoteProvider):
         status = self._settings.status
         if status is None:
             return self._result(operation, response, content)
-        word = next((str(item) for item in dotted_paths.found(content, status.path) if type(item) in (str, int)), "")
+        word = next(
+            (str(item) for item in dotted_paths.values_at(content, status.path) if type(item) in (str, int)), ""
+        )
         match status.meaning(word):
             case "pending":
                 return Pending()
@@ -224,7 +230,7 @@ class GenericProvider(RemoteProvider):
 
 def _listed(content: Any, path: str | None) -> list[Any]:
     """Returns the values at a path, with the items of a list there; nothing without a path."""
-    values = dotted_paths.found(content, path) if path else []
+    values = dotted_paths.values_at(content, path) if path else []
     return [item for value in values for item in (value if isinstance(value, list) else [value])]
 
 

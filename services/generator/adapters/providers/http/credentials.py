@@ -35,21 +35,21 @@ class Credential(ABC):
     """A secret that its source renews."""
 
     def __init__(self) -> None:
-        self._blotter = SecretRedactor()
+        self._redactor = SecretRedactor()
 
     async def current(self) -> str:
         """Returns the secret to send now. Raises `ProviderError` if there is none; nothing was sent."""
-        return self._blotter.note(await asyncio.to_thread(self._read))
+        return self._redactor.note(await asyncio.to_thread(self._read))
 
     async def renewed(self) -> str:
         """Returns the secret from its source, without caches, after another was refused. Raises `ProviderError`."""
-        return self._blotter.note(await asyncio.to_thread(self._read_anew))
+        return self._redactor.note(await asyncio.to_thread(self._read_uncached))
 
     @abstractmethod
     def _read(self) -> str:
         """Returns the secret; may request it from another machine, so it runs in a thread."""
 
-    def _read_anew(self) -> str:
+    def _read_uncached(self) -> str:
         """Returns the secret without caches."""
         return self._read()
 

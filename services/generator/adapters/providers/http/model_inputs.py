@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from services.generator.adapters.providers import input_images
 from services.generator.adapters.providers.http.model_inputs_entry import InputField, ModelInputs
 from services.generator.domain.jobs import MaskForm, Request
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 
 class Offers(TypedDict):
@@ -41,17 +41,19 @@ def offers(settings: ModelInputs) -> Offers:
         seed="seed" in inputs,
         negative_prompt="negative_prompt" in inputs,
         max_input_images=settings.max_input_images,
-        mask=settings.takes_mask,
+        mask=settings.accepts_mask,
     )
 
 
-def refuse_lost_images(name: str, order: Order, settings: ModelInputs) -> None:
+def refuse_lost_images(name: str, provider_request: ProviderRequest, settings: ModelInputs) -> None:
     """Raises `ProviderError` if an image would be left out, because the file changed after the job was accepted."""
-    attached = input_images.of_order(order)
+    attached = input_images.of_request(provider_request)
     if len(attached.images) > settings.max_input_images:
-        raise input_images.images_refused(name, order.model, f"more than {settings.max_input_images} input images")
-    if attached.mask is not None and not settings.takes_mask:
-        raise input_images.images_refused(name, order.model, "a mask")
+        raise input_images.images_refused(
+            name, provider_request.model, f"more than {settings.max_input_images} input images"
+        )
+    if attached.mask is not None and not settings.accepts_mask:
+        raise input_images.images_refused(name, provider_request.model, "a mask")
 
 
 def mask_form(settings: ModelInputs) -> MaskForm:
@@ -60,7 +62,7 @@ def mask_form(settings: ModelInputs) -> MaskForm:
 
 
 def fields_of(
-    order: Order,
+    provider_request: ProviderRequest,
     request: Request,
     settings: ModelInputs,
     *,
@@ -75,8 +77,8 @@ def fields_of(
     return {
         "prompt": request.prompt,
         "negative_prompt": request.negative_prompt,
-        "n": order.count if settings.max_images_per_call > 1 else None,
-        "seed": order.seed,
+        "n": provider_request.count if settings.max_images_per_call > 1 else None,
+        "seed": provider_request.seed,
         "size": settings.size_names.get(request.size or "") if settings.size_names else request.size,
         "aspect_ratio": request.aspect_ratio,
         "width": int(width) if height else None,

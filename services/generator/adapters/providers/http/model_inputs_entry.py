@@ -67,7 +67,7 @@ class ModelInputs(Strict):
             raise ValueError("inputs names an input for images: write max_input_images, the most that the model takes")
         if item and self.max_input_images > 1:
             raise ValueError("inputs.image takes one image: write max_input_images: 1, or inputs.images for a list")
-        if self.takes_mask and not self.max_input_images:
+        if self.accepts_mask and not self.max_input_images:
             raise ValueError("a mask needs an image: write inputs.image or inputs.images as well")
         if "mask" in self.inputs and "black_mask" in self.inputs:
             raise ValueError(
@@ -76,6 +76,6 @@ class ModelInputs(Strict):
         return self
 
     @property
-    def takes_mask(self) -> bool:
+    def accepts_mask(self) -> bool:
         """Whether a job may have a mask."""
         return "mask" in self.inputs or "black_mask" in self.inputs

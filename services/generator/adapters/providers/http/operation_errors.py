@@ -46,7 +46,7 @@ def status_unknown(
     )
 
 
-def gone(name: str) -> ProviderError:
+def lost(name: str) -> ProviderError:
     """Returns the error of an operation that the provider no longer has."""
     return ProviderError(
         code="TIMEOUT",

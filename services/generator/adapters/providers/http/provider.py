@@ -21,7 +21,7 @@ from services.generator.domain import untrusted_text
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, Pending
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 CONNECT_SECONDS, RESPONSE_SECONDS = 10.0, 30.0
 
@@ -101,7 +101,7 @@ class RemoteProvider(ABC):
         return MaskForm.WHITE
 
     @abstractmethod
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Sends the request that may be charged. Raises `ProviderError`."""
 
     async def poll(self, operation: Operation) -> Generated | Pending:

@@ -7,7 +7,7 @@ from services.generator.domain.provider_results import Acceptance, ProviderError
 
 
 @contextmanager
-def before_the_order() -> Iterator[None]:
+def before_submission() -> Iterator[None]:
     """Marks every `ProviderError` inside as not accepted: no image has been requested yet."""
     try:
         yield

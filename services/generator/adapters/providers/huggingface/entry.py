@@ -36,7 +36,7 @@ class HuggingFaceSettings(Strict):
     `together` 8, the others none."""
 
     @model_validator(mode="after")
-    def _provider_takes_images(self) -> "HuggingFaceSettings":
+    def _provider_accepts_images(self) -> "HuggingFaceSettings":
         limit = MAX_INPUT_IMAGES.get(self.provider, 0)
         if self.max_input_images > limit:
             raise ValueError(f"max_input_images must be at most {limit}, the limit of {self.provider} in the router")

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from services.generator.adapters.providers.http.error_words import is_refusal
+from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.adapters.providers.replicate import errors

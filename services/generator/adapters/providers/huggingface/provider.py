@@ -17,7 +17,7 @@ from services.generator.adapters.providers.huggingface import errors, requests
 from services.generator.adapters.providers.huggingface.entry import HuggingFaceEntry
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.provider_results import Generated, ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://router.huggingface.co"
 #: Bound of a response, which is its image or has it as base64.
@@ -55,10 +55,10 @@ class HuggingFaceProvider(RemoteProvider):
             max_input_images=settings.max_input_images,
         )
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests an image and waits for it."""
-        request = self._entry.request_for(order.model, order.request)
-        path, body, headers = requests.request_of(self._entry.settings.provider, self.name, order, request)
+        request = self._entry.request_for(provider_request.model, provider_request.request)
+        path, body, headers = requests.request_of(self._entry.settings.provider, self.name, provider_request, request)
         response = await self._send_paid(
             "POST", f"{self.base_url}{path}", limit=MAX_RESPONSE_BYTES, json=body, headers=headers
         )
@@ -67,7 +67,7 @@ class HuggingFaceProvider(RemoteProvider):
         image = _image(response)
         if image is None:
             raise errors.no_image(self.name, response, response.json())
-        return Generated(images=(image,), cost_micros=self._price(order.model, 1))
+        return Generated(images=(image,), cost_micros=self._price(provider_request.model, 1))
 
 
 def _image(response: ProviderResponse) -> ImageSource | None:

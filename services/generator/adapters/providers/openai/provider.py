@@ -20,7 +20,7 @@ from services.generator.adapters.providers.openai.entry import ImagesAPIEntry
 from services.generator.domain.earlier_calls import Traits
 from services.generator.domain.jobs import MaskForm, Request
 from services.generator.domain.provider_results import Generated, ImageSource
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://api.openai.com/v1"
 MAX_PROMPT_CHARACTERS = 32_000
@@ -83,46 +83,51 @@ class OpenAIProvider(RemoteProvider):
         """Returns TWO_WAY: OpenAI edits the transparent area, other servers with its API the white area."""
         return MaskForm.TWO_WAY
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Requests images and waits for them."""
         settings = self._entry.settings
-        request = self._entry.request_for(order.model, order.request)
-        body = requests.body(order, self._fields(order, request), settings.edits)
-        path = settings.edits.path if order.inputs else settings.path
-        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * order.count
+        request = self._entry.request_for(provider_request.model, provider_request.request)
+        body = requests.body(provider_request, self._fields(provider_request, request), settings.edits)
+        path = settings.edits.path if provider_request.inputs else settings.path
+        limit = MAX_RESPONSE_BYTES + MAX_BYTES_PER_IMAGE * provider_request.count
         response = await self._send_paid("POST", f"{self.base_url}/{path}", limit=limit, **body)
         if not response.is_success:
             raise classify(self.name, response, errors.RULES, retry_after=errors.retry_after(response))
-        return self._read(response, order, request)
+        return self._read(response, provider_request, request)
 
-    def _fields(self, order: Order, request: Request) -> dict[str, Any]:
+    def _fields(self, provider_request: ProviderRequest, request: Request) -> dict[str, Any]:
         if refused := next((name for name in _STREAMING if request.options.get(name)), None):
             raise options.option_refused(self.name, refused, "the response would be a stream of events")
-        fields = requests.fields(order, request, self._entry.settings)
-        if order.inputs and self._entry.settings.edits.body == "multipart" and request.moderation:
+        fields = requests.fields(provider_request, request, self._entry.settings)
+        if provider_request.inputs and self._entry.settings.edits.body == "multipart" and request.moderation:
             # The form has no such field; its neutral value need not be sent.
             if request.moderation != "auto":
                 raise options.option_refused(self.name, "moderation", "with input images it needs edits.body: json")
             del fields[self._entry.settings.inputs["moderation"]]
         return fields
 
-    def _read(self, response: ProviderResponse, order: Order, request: Request) -> Generated:
+    def _read(self, response: ProviderResponse, provider_request: ProviderRequest, request: Request) -> Generated:
         body = read_json(self.name, response)
         images = listed_images.read(body.get("data"), lambda item: _source(item, response))
         if not images:
             raise errors.no_image(self.name, response, body)
-        return Generated(images=images, cost_micros=self._cost(response, body, order, request, len(images)))
+        return Generated(images=images, cost_micros=self._cost(response, body, provider_request, request, len(images)))
 
     def _cost(
-        self, response: ProviderResponse, body: Mapping[str, Any], order: Order, request: Request, count: int
+        self,
+        response: ProviderResponse,
+        body: Mapping[str, Any],
+        provider_request: ProviderRequest,
+        request: Request,
+        count: int,
     ) -> int | None:
         """Returns the cost; quality and size are those of the response, since the provider may have chosen them."""
         quality, size = (body.get(name) for name in ("quality", "size"))
         return costs.of_call(
-            self._entry.model_of(order.model),
+            self._entry.model_of(provider_request.model),
             count,
             reported=usage.reported_cost(response, body),
-            tokens=usage.tokens(body, has_inputs=bool(order.inputs)),
+            tokens=usage.tokens(body, has_inputs=bool(provider_request.inputs)),
             quality=quality if isinstance(quality, str) else request.quality,
             size=size if isinstance(size, str) else request.size,
         )

@@ -19,7 +19,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 DEFAULT_SIZE = "1024x1024"
 DEFAULT_FORMAT = "png"
@@ -85,15 +85,15 @@ class ProceduralProvider:
         """Is never used: masks are not supported."""
         return MaskForm.WHITE
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Draws the image. Raises `ProviderError`."""
-        request = self._entry.request_for(order.model, order.request)
-        seed = order.seed if order.seed is not None else seed_of(order.idempotency_key)
+        request = self._entry.request_for(provider_request.model, provider_request.request)
+        seed = provider_request.seed if provider_request.seed is not None else seed_of(provider_request.idempotency_key)
         size = request.size or ASPECT_RATIOS.get(request.aspect_ratio or "", DEFAULT_SIZE)
         try:
             width, height = (int(side) for side in size.split("x"))
             data = await self._renderers.draw(
-                order.report,
+                provider_request.report,
                 prompt=request.prompt,
                 negative_prompt=request.negative_prompt,
                 seed=seed,

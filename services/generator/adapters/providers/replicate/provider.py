@@ -37,7 +37,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://api.replicate.com/v1"
 #: Replicate's names of output formats that differ from ours.
@@ -75,10 +75,10 @@ class ReplicateProvider(RemoteProvider):
         """Returns the form of masks by the settings."""
         return model_inputs.mask_form(self._entry.settings)
 
-    async def submit(self, order: Order) -> Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Operation:
         """Creates a prediction."""
-        path, model_fields = self._endpoint(order.model)
-        body = {**model_fields, "input": await self._input(order)}
+        path, model_fields = self._endpoint(provider_request.model)
+        body = {**model_fields, "input": await self._input(provider_request)}
         deadline = max(int(self.timeout_seconds), SHORTEST_DEADLINE)
         headers = {"Cancel-After": f"{deadline}s"}
         response = await self._send_paid("POST", f"{self.base_url}{path}", json=body, headers=headers)
@@ -88,16 +88,16 @@ class ReplicateProvider(RemoteProvider):
         urls = prediction.get("urls")
         addresses = urls if isinstance(urls, dict) else {}
         state = {name: str(addresses[name]) for name in ("get", "cancel") if name in addresses}
-        state |= {"model": order.model, "count": str(order.count)}
-        if order.seed is not None and order.count == 1 and "seed" in self._entry.settings.inputs:
-            state["seed"] = str(order.seed)
+        state |= {"model": provider_request.model, "count": str(provider_request.count)}
+        if provider_request.seed is not None and provider_request.count == 1 and "seed" in self._entry.settings.inputs:
+            state["seed"] = str(provider_request.seed)
         return operation_errors.named(self.name, prediction.get("id"), state, vendor=response.evidence())
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Reads a prediction's status, and its images when it succeeded."""
         response = await self._send_free("GET", self._address(operation, "get"))
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             raise operation_errors.status_unknown(
                 self.name, str(response.status_code), retry_after=errors.throttled_seconds(response)
@@ -126,14 +126,14 @@ class ReplicateProvider(RemoteProvider):
         """Returns the key for files of the API itself, as Replicate's own client does; none for other URLs."""
         return self._key_for_own(url) if url.startswith(f"{self.base_url}/files/") else {}
 
-    async def _input(self, order: Order) -> dict[str, Any]:
-        request = self._entry.request_for(order.model, order.request)
+    async def _input(self, provider_request: ProviderRequest) -> dict[str, Any]:
+        request = self._entry.request_for(provider_request.model, provider_request.request)
         settings = self._entry.settings
-        model_inputs.refuse_lost_images(self.name, order, settings)
-        attached = input_images.of_order(order)
+        model_inputs.refuse_lost_images(self.name, provider_request, settings)
+        attached = input_images.of_request(provider_request)
         images = [await self._address_of(data) for data in attached.images]
         mask = None if attached.mask is None else await self._address_of(attached.mask)
-        fields = model_inputs.fields_of(order, request, settings, images=images, mask=mask)
+        fields = model_inputs.fields_of(provider_request, request, settings, images=images, mask=mask)
         fields["output_format"] = FORMATS.get(request.output_format or "", request.output_format)
         return model_inputs.input_of(fields, request, settings)
 
@@ -141,7 +141,7 @@ class ReplicateProvider(RemoteProvider):
         """Returns a URL or data URI under which a model can read an image."""
         if len(data) <= MAX_INLINE_BYTES:
             return input_images.data_uri(data)
-        with uploads.before_the_order():
+        with uploads.before_submission():
             files = {"content": input_images.file_of("image", data)}
             response = await self._send_paid("POST", f"{self.base_url}/files", files=files)
             if response.status_code not in (200, 201):

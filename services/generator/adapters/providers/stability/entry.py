@@ -33,7 +33,7 @@ STYLES = (
     "3d-model", "analog-film", "anime", "cinematic", "comic-book", "digital-art", "enhance", "fantasy-art", "isometric",
     "line-art", "low-poly", "modeling-compound", "neon-punk", "origami", "photographic", "pixel-art", "tile-texture",
 )  # fmt: skip
-_WORDS = OptionRule(type="string", max_characters=10_000)
+_PROMPT = OptionRule(type="string", max_characters=10_000)
 
 
 class StabilityEntry(RemoteEntry):
@@ -48,9 +48,9 @@ class StabilityEntry(RemoteEntry):
         "cfg_scale": number(1, 10),
         "strength": number(0, 1),
         "grow_mask": integer(0, 100),
-        "search_prompt": _WORDS,
-        "select_prompt": _WORDS,
-        "foreground_prompt": _WORDS,
+        "search_prompt": _PROMPT,
+        "select_prompt": _PROMPT,
+        "foreground_prompt": _PROMPT,
         **{side: integer(0, 2000) for side in ("left", "right", "up", "down")},
         "creativity": number(0, 1),
         "control_strength": number(0, 1),

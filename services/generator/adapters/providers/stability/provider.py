@@ -27,7 +27,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 BASE_URL = "https://api.stability.ai/v2beta"
 MAX_PROMPT_CHARACTERS = 10_000
@@ -74,21 +74,23 @@ class StabilityProvider(RemoteProvider):
             max_prompt_characters=MAX_PROMPT_CHARACTERS if any(item.prompt for item in every) else 0,
         )
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """Requests an image and waits for it, or for the id by which it is fetched later."""
-        path, variant = endpoint_of(order.model)
+        path, variant = endpoint_of(provider_request.model)
         endpoint = ENDPOINTS.get(path)
         if endpoint is None or (variant and path != "generate/sd3"):
-            raise model_names.unknown(self.name, order.model)
-        form = {**self._fields(order, endpoint, variant), **self._files(order, endpoint)}
+            raise model_names.unknown(self.name, provider_request.model)
+        form = {**self._fields(provider_request, endpoint, variant), **self._files(provider_request, endpoint)}
         response = await self._send_paid(
             "POST", f"{self.base_url}/stable-image/{path}", limit=MAX_RESPONSE_BYTES, files=form
         )
         if not response.is_success:
             raise errors.refusal_of(self.name, response)
         if endpoint.is_async:
-            return operation_errors.named(self.name, read_json(self.name, response).get("id"), {"model": order.model})
-        return self._read(response, model=order.model)
+            return operation_errors.named(
+                self.name, read_json(self.name, response).get("id"), {"model": provider_request.model}
+            )
+        return self._read(response, model=provider_request.model)
 
     async def poll(self, operation: Operation) -> Generated | Pending:
         """Fetches the image if it is ready."""
@@ -97,7 +99,7 @@ class StabilityProvider(RemoteProvider):
         if response.status_code == 202:
             return Pending()
         if response.status_code in (404, 410):
-            raise operation_errors.gone(self.name)
+            raise operation_errors.lost(self.name)
         if response.status_code == 429 or response.status_code >= 500:
             refusal = errors.refusal_of(self.name, response)
             status = str(response.status_code)
@@ -115,10 +117,12 @@ class StabilityProvider(RemoteProvider):
             error.acceptance = Acceptance.ACCEPTED
             raise
 
-    def _fields(self, order: Order, endpoint: Endpoint, variant: str) -> dict[str, tuple[None, str]]:
+    def _fields(
+        self, provider_request: ProviderRequest, endpoint: Endpoint, variant: str
+    ) -> dict[str, tuple[None, str]]:
         """Returns the fields as parts of a form: the API takes only multipart forms, also without a file."""
-        request = self._entry.request_for(order.model, order.request)
-        changes = bool(order.inputs) and endpoint.strength
+        request = self._entry.request_for(provider_request.model, provider_request.request)
+        changes = bool(provider_request.inputs) and endpoint.strength
         is_sd3 = endpoint is ENDPOINTS["generate/sd3"]
         if changes and is_sd3 and request.aspect_ratio is not None:
             raise options.option_refused(
@@ -128,7 +132,7 @@ class StabilityProvider(RemoteProvider):
             endpoint.prompt or "": request.prompt if endpoint.prompt else None,
             "negative_prompt": request.negative_prompt,
             "aspect_ratio": request.aspect_ratio,
-            "seed": None if order.seed is None else _vendor_seed(order.seed),
+            "seed": None if provider_request.seed is None else _provider_seed(provider_request.seed),
             "output_format": request.output_format,
             "model": variant or None,
             "mode": "image-to-image" if changes and is_sd3 else None,
@@ -137,15 +141,17 @@ class StabilityProvider(RemoteProvider):
         given = {**strength, **request.options, **{name: value for name, value in fields.items() if value is not None}}
         return {name: (None, forms.text(value)) for name, value in given.items() if value is not None}
 
-    def _files(self, order: Order, endpoint: Endpoint) -> dict[str, tuple[str, bytes, str]]:
+    def _files(self, provider_request: ProviderRequest, endpoint: Endpoint) -> dict[str, tuple[str, bytes, str]]:
         """Returns the input images by the endpoint's fields. Raises `ProviderError` for too few or too many."""
-        attached = input_images.of_order(order)
+        attached = input_images.of_request(provider_request)
         if len(attached.images) < endpoint.min_images:
-            raise options.needs(self.name, order.model, f"{endpoint.min_images} in input_images")
+            raise options.needs(self.name, provider_request.model, f"{endpoint.min_images} in input_images")
         if len(attached.images) > len(endpoint.images):
-            raise input_images.images_refused(self.name, order.model, f"more than {len(endpoint.images)} input images")
+            raise input_images.images_refused(
+                self.name, provider_request.model, f"more than {len(endpoint.images)} input images"
+            )
         if attached.mask is not None and not endpoint.mask:
-            raise input_images.images_refused(self.name, order.model, "a mask")
+            raise input_images.images_refused(self.name, provider_request.model, "a mask")
         named = dict(zip(endpoint.images, attached.images, strict=False))
         if attached.mask is not None:
             named["mask"] = attached.mask
@@ -163,7 +169,7 @@ class StabilityProvider(RemoteProvider):
         return Generated(images=(image,), cost_micros=self._price(model, 1))
 
 
-def _vendor_seed(seed: int) -> int:
+def _provider_seed(seed: int) -> int:
     """Returns the seed to send: unchanged from 1 to `MAX_SEED`, others mapped into that range."""
     # Sent unchanged, 0 would mean a random seed, and the same job would not repeat its image.
     return (seed - 1) % MAX_SEED + 1

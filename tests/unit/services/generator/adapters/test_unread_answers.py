@@ -67,19 +67,19 @@ async def reader() -> AsyncIterator[GuardedImageReader]:
     ],
 )
 async def test_the_last_whole_image_is_found(reader: GuardedImageReader, body: bytes, images: list[bytes]) -> None:
-    assert [one.data for one in await reader.found_in(body, limit=1)] == images
+    assert [one.data for one in await reader.images_in(body, limit=1)] == images
 
 
 async def test_as_many_are_found_as_were_bought(reader: GuardedImageReader) -> None:
     body = PARTIAL + FINISHED + event(type="image_generation.completed", b64_json=encoded(TWO))
 
-    assert [one.data for one in await reader.found_in(body.encode(), limit=4)] == [ONE, TWO]
+    assert [one.data for one in await reader.images_in(body.encode(), limit=4)] == [ONE, TWO]
 
 
 async def test_an_event_may_name_an_address(reader: GuardedImageReader) -> None:
     body = event(type="image_generation.completed", data=[{"url": "https://cdn.example/1.png"}])
 
-    assert await reader.found_in(body.encode(), limit=1) == [ImageSource(url="https://cdn.example/1.png")]
+    assert await reader.images_in(body.encode(), limit=1) == [ImageSource(url="https://cdn.example/1.png")]
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_an_event_may_name_an_address(reader: GuardedImageReader) -> None:
     ],
 )
 async def test_what_is_no_image_that_was_bought_is_none(reader: GuardedImageReader, body: bytes) -> None:
-    assert list(await reader.found_in(body, limit=1)) == []
+    assert list(await reader.images_in(body, limit=1)) == []
 
 
 @pytest.mark.parametrize(

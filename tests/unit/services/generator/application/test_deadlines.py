@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from services.generator.application import claim, provider_call
-from services.generator.domain.jobs import Job, Phase
+from services.generator.domain.jobs import CallPhase, Job
 from services.generator.domain.provider_results import CancelOutcome, Operation, Pending
 from tests.support.clocks import AheadClock, put_into
 from tests.support.generation import Provider, job_of, made
@@ -39,7 +39,7 @@ async def test_an_operation_is_stopped_when_the_job_should_be_finished(clock: Ah
     await world.run(late())
 
     assert world.provider.canceled == ["op"]
-    assert world.facts.phases == [Phase.CANCELED]
+    assert world.facts.phases == [CallPhase.CANCELED]
     assert world.facts.error.reason == "DEADLINE_EXCEEDED"
 
 
@@ -53,7 +53,7 @@ async def test_what_cannot_be_stopped_is_paid_for_and_waited_for(answer: CancelO
 
     assert provider.canceled == ["op"]
     assert world.facts.kinds == ["images_generated"]
-    assert world.facts.phases == [Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED]
 
 
 async def test_pictures_that_were_made_in_time_are_stored_however_late_that_is() -> None:

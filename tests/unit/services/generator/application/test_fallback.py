@@ -10,7 +10,7 @@ from common.errors import ServiceError
 from common.leased_work import Slot
 from common.memory import Memory
 from services.generator.application.run_job import Generator
-from services.generator.domain.jobs import InputImage, MaskForm, Phase, Request, Route
+from services.generator.domain.jobs import CallPhase, InputImage, MaskForm, Request, Route
 from services.generator.domain.provider_results import Acceptance
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, call_of, job_of, made, provider_error
 
@@ -65,8 +65,8 @@ async def test_what_one_surely_did_not_sell_the_next_is_asked_for(error: Excepti
     world = World(Provider(error), Provider(made()))
     await world.run()
 
-    [order] = world.spare.submitted
-    assert order.model == "s"
+    [provider_request] = world.spare.submitted
+    assert provider_request.model == "s"
     assert world.facts.kinds == ["images_generated"]
     assert len(world.desk.begun) == 2
 
@@ -174,7 +174,7 @@ async def test_a_call_that_a_busy_provider_should_get_again_waits_too() -> None:
     paid = Provider(made(), idempotent=True)
     world = World(paid, Provider(made()))
     world.desk.refusals["resend_call"] = BUSY
-    await world.run(calls=(call_of(Phase.INTENDED),))
+    await world.run(calls=(call_of(CallPhase.INTENDED),))
 
     error = world.facts.error
     assert (error.reason, error.deferred, error.retry_after_seconds) == ("PROVIDER_BUSY", True, 7)

@@ -8,9 +8,9 @@ import pytest
 from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
 from services.generator.application import stage_images, storage_retries
-from services.generator.domain.jobs import InputImage, Job, Phase, Request, Route
+from services.generator.domain.jobs import CallPhase, InputImage, Job, Request, Route
 from services.generator.domain.provider_results import Acceptance, Pending
-from services.generator.domain.settlements import Known
+from services.generator.domain.settlements import WorkerReport
 from tests.support.clocks import put_into
 from tests.support.generation import (
     AWAY,
@@ -37,7 +37,7 @@ async def test_a_synchronous_call_becomes_staged_images() -> None:
     assert (world.facts.kinds, world.facts.indexes, world.facts.phases) == (
         ["images_generated"],
         [0, 1],
-        [Phase.SUCCEEDED],
+        [CallPhase.SUCCEEDED],
     )
     assert len(world.staging.objects) == 2
 
@@ -47,7 +47,7 @@ async def test_many_images_are_bought_in_as_many_calls_as_it_takes() -> None:
     await world.run(job_of(n=3, request=Request(prompt="x", seed=10)))
 
     assert world.desk.begun == [(0,), (1,), (2,)]
-    assert [order.seed for order in world.provider.submitted] == [10, 11, 12]
+    assert [provider_request.seed for provider_request in world.provider.submitted] == [10, 11, 12]
 
 
 async def test_an_operation_is_written_down_and_followed() -> None:
@@ -69,13 +69,13 @@ async def test_an_operation_that_cannot_be_written_down_is_told_as_a_fact() -> N
 @pytest.mark.parametrize(
     ("acceptance", "phase", "reason", "retryable"),
     [
-        (Acceptance.NOT_ACCEPTED, Phase.NOT_SENT, "PROVIDER_UNAVAILABLE", True),
-        (Acceptance.ACCEPTED, Phase.FAILED, "PROVIDER_UNAVAILABLE", True),
-        (Acceptance.UNKNOWN, Phase.UNKNOWN, "AMBIGUOUS_OUTCOME", False),
+        (Acceptance.NOT_ACCEPTED, CallPhase.NOT_SENT, "PROVIDER_UNAVAILABLE", True),
+        (Acceptance.ACCEPTED, CallPhase.FAILED, "PROVIDER_UNAVAILABLE", True),
+        (Acceptance.UNKNOWN, CallPhase.UNKNOWN, "AMBIGUOUS_OUTCOME", False),
     ],
 )
 async def test_a_failed_paid_call_is_booked_as_what_is_known_of_it(
-    acceptance: Acceptance, phase: Phase, reason: str, retryable: bool
+    acceptance: Acceptance, phase: CallPhase, reason: str, retryable: bool
 ) -> None:
     world = World(Provider(provider_error(acceptance)))
     await world.run(job_of())
@@ -88,7 +88,7 @@ async def test_a_free_call_of_unknown_outcome_is_simply_tried_again() -> None:
     world = World(Provider(provider_error(Acceptance.UNKNOWN), free=True))
     await world.run(job_of())
 
-    assert (world.facts.phases, world.facts.error.retryable) == ([Phase.FAILED], True)
+    assert (world.facts.phases, world.facts.error.retryable) == ([CallPhase.FAILED], True)
 
 
 async def test_a_refusal_is_booked_as_one() -> None:
@@ -96,18 +96,18 @@ async def test_a_refusal_is_booked_as_one() -> None:
     world = World(Provider(refused))
     await world.run(job_of())
 
-    assert (world.facts.phases, world.facts.error.reason) == ([Phase.REFUSED], "CONTENT_POLICY")
+    assert (world.facts.phases, world.facts.error.reason) == ([CallPhase.REFUSED], "CONTENT_POLICY")
 
 
 async def test_a_provider_that_hangs_is_ambiguous() -> None:
     class Hanging(Provider):
-        async def submit(self, order: Any) -> Any:
+        async def submit(self, provider_request: Any) -> Any:
             await asyncio.Event().wait()
 
     world = World(Hanging(made(), timeout=0.05))
     await world.run(job_of())
 
-    assert (world.facts.phases, world.facts.error.reason) == ([Phase.UNKNOWN], "AMBIGUOUS_OUTCOME")
+    assert (world.facts.phases, world.facts.error.reason) == ([CallPhase.UNKNOWN], "AMBIGUOUS_OUTCOME")
 
 
 @in_virtual_time
@@ -122,7 +122,7 @@ async def test_a_defect_of_an_adapter_is_a_failure_that_counts() -> None:
     world = World(Provider(RuntimeError("a bug"), free=True))
     await world.run(job_of())
 
-    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [Phase.FAILED])
+    assert (world.facts.kinds, world.facts.phases) == (["stage_failed"], [CallPhase.FAILED])
     assert (world.facts.error.code, world.facts.error.reason) == ("UNKNOWN", "INTERNAL")
 
 
@@ -130,7 +130,7 @@ async def test_one_bad_image_does_not_take_the_good_ones_with_it() -> None:
     world = World(Provider(made(b"good", b"bad", b"good")))
     await world.run(job_of(n=3))
 
-    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [Phase.SUCCEEDED])
+    assert (world.facts.error.reason, world.facts.phases) == ("INVALID_IMAGE", [CallPhase.SUCCEEDED])
     assert world.facts.indexes == [0, 2]
 
 
@@ -168,7 +168,7 @@ async def test_a_process_that_stops_hands_its_job_back_and_leaves_the_operation(
     world = World(Provider(OPERATION, Pending(), hook=slot.stopping.set))
     await world.run(job, slot)
 
-    assert (world.provider.canceled, world.facts.kinds, world.desk.released) == ([], [], [Known()])
+    assert (world.provider.canceled, world.facts.kinds, world.desk.released) == ([], [], [WorkerReport()])
 
 
 async def test_what_was_made_before_the_lease_was_lost_is_told_to_the_ledger() -> None:
@@ -205,7 +205,9 @@ async def test_inputs_are_read_once_and_in_order() -> None:
     world = World(Provider(made(), most=1))
     await world.run(job_of(n=2, request=Request(prompt="x", inputs=inputs)))
 
-    assert [order.inputs for order in world.provider.submitted] == [(b"http://x/a.png", b"white input")] * 2
+    assert [provider_request.inputs for provider_request in world.provider.submitted] == [
+        (b"http://x/a.png", b"white input")
+    ] * 2
 
 
 @in_virtual_time
@@ -237,7 +239,7 @@ async def test_a_poll_that_is_not_answered_says_nothing_about_the_operation() ->
     world = World(Provider(OPERATION, NOT_TOLD, NOT_TOLD, made()))
     await world.run(job_of())
 
-    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [CallPhase.SUCCEEDED])
 
 
 async def test_an_operation_that_nobody_tells_about_stays_open_for_the_next_claim() -> None:
@@ -253,7 +255,7 @@ async def test_an_operation_that_takes_too_long_and_was_stopped_is_booked_as_can
     world = World(Provider(OPERATION, Pending(), timeout=0.01))
     await world.run(job_of())
 
-    assert (world.facts.error.reason, world.facts.phases) == ("PROVIDER_TIMEOUT", [Phase.CANCELED])
+    assert (world.facts.error.reason, world.facts.phases) == ("PROVIDER_TIMEOUT", [CallPhase.CANCELED])
 
 
 async def test_a_provider_that_refuses_to_tell_fails_the_stage_and_leaves_the_call_open() -> None:
@@ -285,8 +287,8 @@ async def test_a_job_whose_acceptance_is_still_on_its_way_is_not_handed_back() -
 
 async def test_a_run_that_is_cut_short_gives_its_job_back() -> None:
     class Hanging(Provider):
-        async def submit(self, order: Any) -> Any:
-            self.submitted.append(order)
+        async def submit(self, provider_request: Any) -> Any:
+            self.submitted.append(provider_request)
             called.set()
             await asyncio.Event().wait()
 
@@ -298,16 +300,16 @@ async def test_a_run_that_is_cut_short_gives_its_job_back() -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
 
-    assert (world.desk.released, world.facts.kinds) == ([Known()], [])
+    assert (world.desk.released, world.facts.kinds) == ([WorkerReport()], [])
 
 
 async def test_a_run_that_is_cut_short_tells_what_it_knows_though_the_desk_is_away() -> None:
     class Hanging(Provider):
-        async def submit(self, order: Any) -> Any:
+        async def submit(self, provider_request: Any) -> Any:
             if self.submitted:
                 called.set()
                 await asyncio.Event().wait()
-            return await super().submit(order)
+            return await super().submit(provider_request)
 
     called = asyncio.Event()
     world = World(Hanging(made(), most=1))
@@ -318,7 +320,11 @@ async def test_a_run_that_is_cut_short_tells_what_it_knows_though_the_desk_is_aw
     with pytest.raises(asyncio.CancelledError):
         await run
 
-    assert (world.facts.kinds, world.facts.phases, world.facts.indexes) == (["ledger_settled"], [Phase.SUCCEEDED], [0])
+    assert (world.facts.kinds, world.facts.phases, world.facts.indexes) == (
+        ["ledger_settled"],
+        [CallPhase.SUCCEEDED],
+        [0],
+    )
 
 
 # Keeping.
@@ -335,7 +341,7 @@ async def test_an_address_that_is_gone_fails_a_call_that_was_paid() -> None:
     world = World(Provider(at("http://x/1.png")), reader=Reader(fetch_failed(retryable=False)))
     await world.run(job_of())
 
-    assert (world.facts.error.reason, world.facts.phases) == ("FETCH_FAILED", [Phase.SUCCEEDED])
+    assert (world.facts.error.reason, world.facts.phases) == ("FETCH_FAILED", [CallPhase.SUCCEEDED])
     assert world.facts.last["calls"][0].cost_micros == 40_000
 
 
@@ -348,7 +354,7 @@ async def test_a_process_that_stops_leaves_an_address_that_can_be_had_again() ->
     await world.run(job, slot)
 
     [known] = world.desk.released
-    assert (world.facts.kinds, [one.phase for one in known.calls]) == ([], [Phase.SUCCEEDED])
+    assert (world.facts.kinds, [one.phase for one in known.calls]) == ([], [CallPhase.SUCCEEDED])
 
 
 async def test_what_was_paid_and_cannot_be_had_again_outlasts_a_store_that_refuses_us() -> None:
@@ -358,7 +364,7 @@ async def test_what_was_paid_and_cannot_be_had_again_outlasts_a_store_that_refus
     await again.run(job_of())
 
     assert paid.facts.kinds == ["images_generated"]
-    assert (again.facts.error.reason, again.facts.phases) == ("STORAGE_DENIED", [Phase.SUCCEEDED])
+    assert (again.facts.error.reason, again.facts.phases) == ("STORAGE_DENIED", [CallPhase.SUCCEEDED])
 
 
 async def test_a_bucket_that_is_not_there_may_be_made_yet() -> None:
@@ -381,7 +387,7 @@ async def test_a_free_call_whose_images_could_not_be_kept_is_no_lost_purchase(mo
     world = World(Provider(made(cost=0), free=True), staging=staging)
     await world.run(job_of())
 
-    assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [Phase.FAILED])
+    assert (world.facts.error.reason, world.facts.phases) == ("STORAGE_UNAVAILABLE", [CallPhase.FAILED])
 
 
 async def test_a_call_under_a_key_stays_open_to_be_sent_again_under_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,7 +424,7 @@ async def test_a_refused_image_of_a_prompt_that_brought_others_is_one_that_is_mi
     await world.run(job_of(n=3))
 
     assert (world.facts.error.reason, world.facts.indexes) == ("CONTENT_POLICY", [0, 2])
-    assert world.facts.phases == [Phase.SUCCEEDED, Phase.REFUSED, Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED, CallPhase.REFUSED, CallPhase.SUCCEEDED]
 
 
 async def test_a_provider_in_trouble_is_not_asked_for_the_next_image() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from common.object_store import StorageDenied, StorageUnavailable
 from services.generator.application import stage_images, storage_retries
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, FetchError, StageError, VendorError
 from tests.support.clocks import put_into
 from tests.support.generation import Provider, Reader, Staging, at, call_of, job_of, made, provider_error
@@ -78,7 +78,7 @@ def test_an_image_that_does_not_appear_is_given_up_after_a_while(
 
         asked = 99 - len(reader.failures)
         assert (world.facts.error.reason, world.facts.error.retryable) == ("FETCH_FAILED", False)
-        assert world.facts.phases == [Phase.SUCCEEDED]
+        assert world.facts.phases == [CallPhase.SUCCEEDED]
         assert 7 <= asked <= 10
 
     run()
@@ -100,7 +100,7 @@ def test_what_is_no_image_is_fetched_anew_before_it_counts(bad: int, kind: str) 
         world = World(Provider(at(ADDRESS), resumable=False), reader=Reader(*[replace(INVALID) for _ in range(bad)]))
         await world.run(job_of())
 
-        assert (world.facts.kinds, world.facts.phases) == ([kind], [Phase.SUCCEEDED])
+        assert (world.facts.kinds, world.facts.phases) == ([kind], [CallPhase.SUCCEEDED])
 
     run()
 
@@ -151,7 +151,7 @@ async def test_an_operation_is_asked_for_another_address_before_its_image_is_giv
     await world.run(job_of())
 
     assert (world.facts.kinds, world.provider.polled) == (["images_generated"], ["op", "op"])
-    assert world.facts.phases == [Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED]
 
 
 @pytest.mark.parametrize("again", [at(ADDRESS), GONE])
@@ -161,7 +161,7 @@ async def test_an_operation_that_has_no_other_address_has_lost_its_image(again: 
     await world.run(job_of())
 
     assert (world.facts.error.reason, len(reader.failures)) == ("FETCH_FAILED", 1)
-    assert world.facts.phases == [Phase.SUCCEEDED]
+    assert world.facts.phases == [CallPhase.SUCCEEDED]
 
 
 # As it came.
@@ -188,7 +188,7 @@ async def test_a_paid_image_that_cannot_be_looked_at_now_is_staged_as_it_came_an
 
     # Nor can it be later: that does not make a lost one of it.
     world.staging.raw["job_1/call_old/raw/0"] = b"unseen"
-    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED)]))
+    await world.run(job_of(calls=[call_of(CallPhase.SUCCEEDED)]))
     assert (world.facts.error.reason, world.facts.error.retryable) == ("SERVICE_UNAVAILABLE", True)
     assert len(world.provider.submitted) == 1
 
@@ -217,7 +217,7 @@ async def test_a_store_that_takes_nothing_changes_nothing_about_the_failure() ->
 async def test_an_image_that_this_version_can_read_is_delivered_by_a_retry_and_not_bought_again() -> None:
     world = World(Provider(made(b"new"), resumable=False))
     world.staging.raw["job_1/call_old/raw/0"] = b"good"
-    await world.run(job_of(calls=[call_of(Phase.SUCCEEDED)], may_pay_again=True))
+    await world.run(job_of(calls=[call_of(CallPhase.SUCCEEDED)], may_pay_again=True))
 
     assert (world.facts.kinds, world.facts.indexes, world.provider.submitted) == (["images_generated"], [0], [])
     assert list(world.staging.objects) == ["job_1/call_old/0"]
@@ -226,18 +226,18 @@ async def test_an_image_that_this_version_can_read_is_delivered_by_a_retry_and_n
 async def test_an_answer_that_this_version_can_read_ends_its_call() -> None:
     world = World(Provider(made(b"new"), resumable=False))
     world.staging.raw["job_1/call_old/raw/answer"] = b"good"
-    await world.run(job_of(calls=[call_of(Phase.UNKNOWN)]))
+    await world.run(job_of(calls=[call_of(CallPhase.UNKNOWN)]))
 
-    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [Phase.SUCCEEDED])
+    assert (world.facts.kinds, world.facts.phases) == (["images_generated"], [CallPhase.SUCCEEDED])
 
 
-@pytest.mark.parametrize("phase", [Phase.SUCCEEDED, Phase.UNKNOWN])
-async def test_what_is_staged_as_it_came_is_taken_for_no_image(phase: Phase) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.SUCCEEDED, CallPhase.UNKNOWN])
+async def test_what_is_staged_as_it_came_is_taken_for_no_image(phase: CallPhase) -> None:
     world = World(Provider(made(b"new"), resumable=False))
     world.staging.raw["job_1/call_old/raw/0"] = b"bad"
     await world.run(job_of(calls=[call_of(phase)]))
 
-    lost = "RESULT_LOST" if phase is Phase.SUCCEEDED else "AMBIGUOUS_OUTCOME"
+    lost = "RESULT_LOST" if phase is CallPhase.SUCCEEDED else "AMBIGUOUS_OUTCOME"
     assert (world.facts.error.reason, world.facts.indexes, world.staging.objects) == (lost, [], {})
 
 
@@ -251,7 +251,7 @@ async def test_an_answer_that_is_an_image_is_delivered_whatever_was_expected(bef
 
     [outcome] = world.facts.last["calls"]
     assert (world.facts.kinds, world.facts.indexes) == (["images_generated"], [0])
-    assert (outcome.phase, outcome.cost_micros, world.staging.raw) == (Phase.SUCCEEDED, 40_000, {})
+    assert (outcome.phase, outcome.cost_micros, world.staging.raw) == (CallPhase.SUCCEEDED, 40_000, {})
 
 
 async def test_an_answer_that_nobody_can_read_is_staged_and_named_in_the_evidence() -> None:
@@ -259,7 +259,7 @@ async def test_an_answer_that_nobody_can_read_is_staged_and_named_in_the_evidenc
     await world.run(job_of())
 
     [outcome], [name] = world.facts.last["calls"], world.staging.raw
-    assert (world.facts.error.reason, outcome.phase) == ("AMBIGUOUS_OUTCOME", Phase.UNKNOWN)
+    assert (world.facts.error.reason, outcome.phase) == ("AMBIGUOUS_OUTCOME", CallPhase.UNKNOWN)
     assert raw_of(world.staging) == {"answer": b"strange"}
     assert (outcome.error.vendor.message, outcome.error.vendor.body) == (f"(kept as {name}) odd", b"")
 

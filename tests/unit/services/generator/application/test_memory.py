@@ -13,7 +13,7 @@ from common.memory import STEP, Memory, read_body
 from services.generator.application.run_job import Generator
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, Operation, StageError
 from services.generator.domain.settlements import Outcome
-from services.generator.ports import ImageProvider, Order
+from services.generator.ports import ImageProvider, ProviderRequest
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, job_of, made, provider_error
 from tests.support.patience import PATIENCE
 from tests.support.virtual_time import in_virtual_time
@@ -34,10 +34,10 @@ async def read_some() -> bytes:
 class ReadingProvider(Provider):
     """Its answers are bodies."""
 
-    async def submit(self, order: Order) -> Generated | Operation:
+    async def submit(self, provider_request: ProviderRequest) -> Generated | Operation:
         """The next answer, once its body was read."""
         await read_some()
-        return await super().submit(order)
+        return await super().submit(provider_request)
 
 
 class FetchingReader(Reader):

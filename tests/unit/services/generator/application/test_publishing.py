@@ -8,7 +8,7 @@ import pytest
 from common.jetstream import BrokerUnavailable, MessageTooLarge
 from common.leased_work import Renewal
 from common.publishing import BackgroundPublisher, publish_until_confirmed
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance
 from tests.support.generation import Facts, Provider, job_of, provider_error
 from tests.support.patience import PATIENCE
@@ -59,7 +59,7 @@ async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_it
         broker.is_back.set()
         await broker.has_heard.wait()
 
-    assert world.facts.phases == [Phase.REFUSED]
+    assert world.facts.phases == [CallPhase.REFUSED]
 
 
 async def test_a_fact_outlives_the_lease_under_its_own_id_and_does_not_keep_the_slot() -> None:

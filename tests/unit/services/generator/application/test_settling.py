@@ -11,7 +11,7 @@ from common.memory import Memory
 from common.object_store import StorageDenied
 from services.generator.application import stage_images, storage_retries
 from services.generator.application.settle_calls import Settler
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Pending
 from services.generator.domain.settlements import Outcome, Settlement
 from tests.support.clocks import put_into
@@ -39,10 +39,10 @@ NOT_TOLD = provider_error(Acceptance.UNKNOWN)
 DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
 
 
-def slot_of(*, phase: Phase = Phase.ACCEPTED, **changes: Any) -> Slot[Settlement]:
+def slot_of(*, phase: CallPhase = CallPhase.ACCEPTED, **changes: Any) -> Slot[Settlement]:
     """An open call of a final job."""
     work = Settlement(
-        call=call_of(phase, operation="op" if phase is Phase.ACCEPTED else ""),
+        call=call_of(phase, operation="op" if phase is CallPhase.ACCEPTED else ""),
         job_id="job_1",
         lease_token="t",
         lease_seconds=3,
@@ -86,19 +86,19 @@ async def settled(provider: Provider, slot: Slot[Settlement]) -> tuple[Outcome, 
 @pytest.mark.parametrize(
     ("end", "phase"),
     [
-        (made(), Phase.SUCCEEDED),
-        (STOPPED, Phase.CANCELED),
-        (GONE, Phase.UNKNOWN),
-        (REFUSED, Phase.REFUSED),
-        (FAILED, Phase.FAILED),
+        (made(), CallPhase.SUCCEEDED),
+        (STOPPED, CallPhase.CANCELED),
+        (GONE, CallPhase.UNKNOWN),
+        (REFUSED, CallPhase.REFUSED),
+        (FAILED, CallPhase.FAILED),
     ],
 )
-async def test_an_operation_that_has_ended_is_booked(end: Any, phase: Phase) -> None:
+async def test_an_operation_that_has_ended_is_booked(end: Any, phase: CallPhase) -> None:
     provider = Provider(end)
     outcome, cancel = await settled(provider, slot_of())
 
     assert (outcome.phase, outcome.operation_id, cancel) == (phase, "op", None)
-    assert outcome.cost_micros == (40_000 if phase is Phase.SUCCEEDED else None)
+    assert outcome.cost_micros == (40_000 if phase is CallPhase.SUCCEEDED else None)
     assert (len(provider.polled), provider.canceled) == (1, [])
 
 
@@ -152,13 +152,13 @@ async def test_a_cancel_that_was_answered_is_asked_for_once() -> None:
     assert (provider.canceled, [answer for _, answer, _ in desk.postponed]) == ([], [CancelOutcome.TOO_LATE])
 
 
-@pytest.mark.parametrize(("free", "phase"), [(True, Phase.FAILED), (False, Phase.UNKNOWN)])
+@pytest.mark.parametrize(("free", "phase"), [(True, CallPhase.FAILED), (False, CallPhase.UNKNOWN)])
 @pytest.mark.parametrize(("cancel", "wish"), [(False, None), (True, CancelOutcome.UNSUPPORTED)])
 async def test_a_call_without_operation_is_settled_at_once(
-    free: bool, phase: Phase, cancel: bool, wish: CancelOutcome | None
+    free: bool, phase: CallPhase, cancel: bool, wish: CancelOutcome | None
 ) -> None:
     provider = Provider(AssertionError("nobody is asked"), free=free)
-    outcome, told = await settled(provider, slot_of(phase=Phase.INTENDED, cancel=cancel))
+    outcome, told = await settled(provider, slot_of(phase=CallPhase.INTENDED, cancel=cancel))
 
     # Whoever began it may be at it still.
     assert (outcome.phase, outcome.is_over, told) == (phase, False, wish)
@@ -187,14 +187,14 @@ async def test_a_call_that_cannot_be_given_back_is_left_to_its_lease() -> None:
 async def test_an_operation_that_has_not_ended_within_its_day_is_unknown_for_good() -> None:
     outcome, wish = await settled(Provider(Pending()), slot_of(cancel=True, seconds_left=0))
 
-    assert outcome.phase is Phase.UNKNOWN
+    assert outcome.phase is CallPhase.UNKNOWN
     assert wish is not None
 
 
 async def test_what_ends_at_the_last_look_is_known() -> None:
     outcome, _ = await settled(Provider(made()), slot_of(seconds_left=0))
 
-    assert outcome.phase is Phase.SUCCEEDED
+    assert outcome.phase is CallPhase.SUCCEEDED
 
 
 # What a failed job's call brings.
@@ -204,7 +204,7 @@ async def test_what_a_failed_jobs_call_brings_is_staged_for_its_users_retry() ->
     staging = Staging()
     _, facts = await looked(Provider(made(b"a")), slot_of(keep=True), staging=staging)
 
-    assert (facts.kinds, facts.last["outcome"].phase, facts.indexes) == (["call_settled"], Phase.SUCCEEDED, [0])
+    assert (facts.kinds, facts.last["outcome"].phase, facts.indexes) == (["call_settled"], CallPhase.SUCCEEDED, [0])
     assert list(staging.objects) == ["job_1/call_old/0"]
 
 
@@ -212,21 +212,23 @@ async def test_what_nobody_can_ask_for_any_more_is_not_staged() -> None:
     staging = Staging()
     _, facts = await looked(Provider(made(b"a")), slot_of(), staging=staging)
 
-    assert (facts.last["outcome"].phase, facts.indexes, staging.objects) == (Phase.SUCCEEDED, [], {})
+    assert (facts.last["outcome"].phase, facts.indexes, staging.objects) == (CallPhase.SUCCEEDED, [], {})
 
 
 @pytest.mark.parametrize("count", [1, 2])
 async def test_a_call_without_an_operation_is_looked_for_in_staging(count: int) -> None:
     staging = Staging()
     staging.add(staged(0), count=count)
-    _, facts = await looked(Provider(made()), slot_of(phase=Phase.INTENDED, keep=True), staging=staging)
+    _, facts = await looked(Provider(made()), slot_of(phase=CallPhase.INTENDED, keep=True), staging=staging)
 
-    assert facts.last["outcome"].phase is (Phase.SUCCEEDED if count == 1 else Phase.UNKNOWN)
+    assert facts.last["outcome"].phase is (CallPhase.SUCCEEDED if count == 1 else CallPhase.UNKNOWN)
     assert facts.indexes == [0]
 
 
-@pytest.mark.parametrize("phase", [Phase.INTENDED, Phase.ACCEPTED])
-async def test_a_call_whose_images_cannot_be_kept_yet_stays_open(phase: Phase, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("phase", [CallPhase.INTENDED, CallPhase.ACCEPTED])
+async def test_a_call_whose_images_cannot_be_kept_yet_stays_open(
+    phase: CallPhase, monkeypatch: pytest.MonkeyPatch
+) -> None:
     staging = Staging(outages=99)
     staging.when_refused = put_into(monkeypatch, stage_images, storage_retries).once(PATIENCE)
     desk, facts = await looked(Provider(made()), slot_of(phase=phase, keep=True), staging=staging)
@@ -245,7 +247,7 @@ async def test_images_that_will_never_do_were_paid_for_all_the_same() -> None:
     reader = Reader(fetch_failed(retryable=False))
     _, facts = await looked(Provider(at("http://x/1.png")), slot_of(keep=True), reader=reader)
 
-    assert (facts.last["outcome"].phase, facts.last["outcome"].cost_micros) == (Phase.SUCCEEDED, 40_000)
+    assert (facts.last["outcome"].phase, facts.last["outcome"].cost_micros) == (CallPhase.SUCCEEDED, 40_000)
     assert facts.indexes == []
 
 

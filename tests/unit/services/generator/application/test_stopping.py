@@ -6,9 +6,9 @@ import pytest
 
 from common.leased_work import Renewal
 from services.generator.domain.earlier_calls import Traits
-from services.generator.domain.jobs import Phase
+from services.generator.domain.jobs import CallPhase
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.generation import Provider, job_of, made
 
 from .conftest import World, end, slot_of
@@ -29,7 +29,7 @@ class DrawingProvider(Provider):
         self._says = list(says)
         self._done = asyncio.Event()
 
-    async def submit(self, order: Order) -> Generated:
+    async def submit(self, provider_request: ProviderRequest) -> Generated:
         """Draw."""
         self.begun.set()
         try:
@@ -59,7 +59,7 @@ async def canceled(provider: DrawingProvider) -> World:
     return world
 
 
-def phases(world: World) -> list[Phase]:
+def phases(world: World) -> list[CallPhase]:
     """How the calls of the job ended, as it is told with the job's end or when it is handed back."""
     known = world.desk.released[-1].calls if world.desk.released else world.facts.last["calls"]
     return [outcome.phase for outcome in known]
@@ -72,7 +72,7 @@ async def test_a_call_that_was_surely_stopped_is_let_go_and_booked_as_canceled()
     [call_id] = provider.canceled
     assert call_id.startswith("call_")
     assert provider.let_go
-    assert phases(world) == [Phase.CANCELED]
+    assert phases(world) == [CallPhase.CANCELED]
 
 
 async def test_who_cannot_stop_it_yet_is_asked_again_until_it_is_stopped() -> None:
@@ -80,7 +80,7 @@ async def test_who_cannot_stop_it_yet_is_asked_again_until_it_is_stopped() -> No
     world = await canceled(provider)
 
     assert len(provider.canceled) == 3
-    assert phases(world) == [Phase.CANCELED]
+    assert phases(world) == [CallPhase.CANCELED]
 
 
 @pytest.mark.parametrize("said", [CancelOutcome.UNSUPPORTED, CancelOutcome.TOO_LATE])
@@ -89,4 +89,4 @@ async def test_what_is_done_before_it_could_be_stopped_counts_as_made(said: Canc
     world = await canceled(provider)
 
     assert provider.let_go is False
-    assert phases(world) == [Phase.SUCCEEDED]
+    assert phases(world) == [CallPhase.SUCCEEDED]

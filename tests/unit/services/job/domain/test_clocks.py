@@ -18,10 +18,10 @@ def told(watch: ClockWatch, looks: list[Look], *, start: float = 0.0, ahead: flo
     """What is said of looks at a clock that is ahead, and when the last of them was over."""
     said, now = [], start
     for pause, there, back in looks:
-        asked_at = now + pause
-        now = asked_at + there + back
-        shown = BEGIN + timedelta(seconds=asked_at + there + ahead)
-        said.append(watch.has_stepped(shown, asked_at=asked_at, answered_at=now))
+        queried_at = now + pause
+        now = queried_at + there + back
+        shown = BEGIN + timedelta(seconds=queried_at + there + ahead)
+        said.append(watch.has_stepped(shown, queried_at=queried_at, received_at=now))
     return said, now
 
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from services.job.domain.calls import Phase, ProviderCall
+from services.job.domain.calls import CallPhase, ProviderCall
 from services.job.domain.claim_end import close_generating, end_of_claim, give_up
 from services.job.domain.failures import Code, Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
@@ -82,8 +82,8 @@ def test_what_can_be_tried_again_in_time_is() -> None:
 def test_what_is_paid_for_and_goes_on_is_followed_past_the_deadline() -> None:
     job = replace(generating(images=2), finish_by=LATER)
 
-    assert ended(job, failure(), calls=(call_in(Phase.ACCEPTED),), staged=(1,)).after.state is State.QUEUED
-    assert ended(job, failure(), calls=(call_in(Phase.UNKNOWN),)).after.state is State.FAILED
+    assert ended(job, failure(), calls=(call_in(CallPhase.ACCEPTED),), staged=(1,)).after.state is State.QUEUED
+    assert ended(job, failure(), calls=(call_in(CallPhase.UNKNOWN),)).after.state is State.FAILED
 
 
 @pytest.mark.parametrize("state", [State.QUEUED, State.PROCESSING, State.GENERATING])

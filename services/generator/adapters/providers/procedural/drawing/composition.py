@@ -109,10 +109,10 @@ def _starlight(scene: Scene) -> list[Layer]:
     return [sky.stars] if scene.palette.dark and scene.reading.allows("stars") else []
 
 
-def _abstract(scene: Scene, asked: list[str]) -> Layer:
+def _abstract(scene: Scene, requested: list[str]) -> Layer:
     """Returns the layer of the first abstract subject in the prompt, else a random one."""
     allowed = [name for name in ABSTRACT if scene.reading.allows(name)] or list(ABSTRACT)
-    return ABSTRACT[asked[0] if asked else scene.dice("abstract").pick(allowed)]
+    return ABSTRACT[requested[0] if requested else scene.dice("abstract").pick(allowed)]
 
 
 def _wanted(scene: Scene) -> set[str]:

@@ -34,7 +34,7 @@ def render(
     for side, length in (("width", width), ("height", height)):
         if not SMALLEST_SIDE <= length <= LARGEST_SIDE:
             raise ValueError(f"{side} must be {SMALLEST_SIDE}..{LARGEST_SIDE} pixels, not {length}")
-    report = progress or _unheard
+    report = progress or _ignore_progress
     report(0.0)
     reading = read(prompt, negative_prompt)
     report(0.03)
@@ -47,9 +47,9 @@ def render(
         report(round(0.06 + 0.82 * done / len(steps), 4))
     image = canvas.image()
     report(0.93)
-    picture = encode(image, output_format, seed)
+    encoded = encode(image, output_format, seed)
     report(1.0)
-    return picture
+    return encoded
 
 
 def _steps(scene: Scene) -> list[Layer]:
@@ -57,5 +57,5 @@ def _steps(scene: Scene) -> list[Layer]:
     return [*plan(scene), *([manner] if manner else []), vignette, grain]
 
 
-def _unheard(share: float) -> None:
+def _ignore_progress(share: float) -> None:
     """Ignores the progress."""

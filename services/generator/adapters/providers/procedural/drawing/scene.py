@@ -83,11 +83,11 @@ class Scene:
 
     def disc(self) -> str | None:
         """Returns the light in the sky: `sun`, `moon` or None."""
-        asked = next((thing for thing in _DISCS if self.shows(thing)), None)
+        requested = next((thing for thing in _DISCS if self.shows(thing)), None)
         fitting = "moon" if self.palette.dark and self.reading.hour not in ("dusk", "dawn", "golden") else "sun"
-        if asked is None and (self.shows("rain") or ("neon" in self.reading.moods and not self.palette.dark)):
+        if requested is None and (self.shows("rain") or ("neon" in self.reading.moods and not self.palette.dark)):
             return None
-        found = asked or fitting
+        found = requested or fitting
         return found if self.reading.allows(found) else None
 
 

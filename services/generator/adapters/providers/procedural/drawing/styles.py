@@ -60,8 +60,10 @@ def lines(canvas: Canvas, scene: Scene) -> None:
     low, high = float(np.percentile(tone[::4, ::4], 4)), float(np.percentile(tone[::4, ::4], 96))
     level = np.clip((tone - np.float32(low)) / np.float32(max(0.05, high - low)), 0, 1)
     for slant, limit in ((1.0, 0.8), (-1.0, 0.52), (0.35, 0.3), (-0.35, 0.14)):
-        place = (canvas.columns + canvas.rows * np.float32(slant) + wander) / np.float32(pitch * (1 + 0.4 * abs(slant)))
-        stripe = np.abs((place - np.floor(place)) * 2 - 1)
+        position = (canvas.columns + canvas.rows * np.float32(slant) + wander) / np.float32(
+            pitch * (1 + 0.4 * abs(slant))
+        )
+        stripe = np.abs((position - np.floor(position)) * 2 - 1)
         weight = np.clip((np.float32(limit) - level) * 3, 0, 1)
         canvas.blend(
             ink, smooth(0.62, 0.88, stripe * (0.55 + 0.45 * weight)) * smooth(0.0, 0.3, weight) * np.float32(0.72)
@@ -119,8 +121,8 @@ def blueprint(canvas: Canvas, scene: Scene) -> None:
     canvas.blend(paper, 1.0)
     canvas.blend(chalk, tone * np.float32(0.2))
     for pitch, opacity in ((unit / 40, 0.07), (unit / 8, 0.16)):
-        for place in (canvas.columns, canvas.rows):
-            apart = np.abs(place / np.float32(pitch) - np.round(place / np.float32(pitch))) * np.float32(pitch)
+        for position in (canvas.columns, canvas.rows):
+            apart = np.abs(position / np.float32(pitch) - np.round(position / np.float32(pitch))) * np.float32(pitch)
             canvas.blend(
                 chalk,
                 np.clip(np.float32(max(0.6, unit * 0.0009)) - apart + np.float32(0.3), 0, 1) * np.float32(opacity),
@@ -156,8 +158,8 @@ def oil(canvas: Canvas, scene: Scene) -> None:
     flow = cells(dice, canvas.width, canvas.height, canvas.unit * 0.3, canvas.unit * 0.3)
     area = min(2.0, canvas.width * canvas.height / canvas.unit**2)
     for size, count in ((0.034, 2200), (0.018, 5200), (0.0095, 7000)):
-        places = dice.field(int(count * area), 4)
-        for u, v, tilt, shade in places.tolist():
+        positions = dice.field(int(count * area), 4)
+        for u, v, tilt, shade in positions.tolist():
             x, y = int(u * canvas.width), int(v * canvas.height)
             a, b = direction(round(float(flow[y, x]) * 0.5 + (tilt - 0.5) * 0.08, 3))
             long, half = canvas.unit * size * scale, canvas.unit * size * 0.2 * scale

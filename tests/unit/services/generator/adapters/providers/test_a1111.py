@@ -17,11 +17,13 @@ from services.generator.adapters.providers.a1111.entry import A1111Entry
 from services.generator.adapters.providers.a1111.provider import A1111Provider
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import CancelOutcome, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.patience import PATIENCE
 from tests.support.wire import Wire
 
-ORDER = Order(call_id="call_1", idempotency_key="call_1", model="xl", count=1, request=Request(prompt="a harbour"))
+ORDER = ProviderRequest(
+    call_id="call_1", idempotency_key="call_1", model="xl", count=1, request=Request(prompt="a harbour")
+)
 DONE = {"images": ["MA=="], "parameters": {}, "info": json.dumps({"all_seeds": [7]})}
 
 
@@ -53,7 +55,7 @@ class Server:
         return httpx.Response(told) if isinstance(told, int) else httpx.Response(200, json=told)
 
 
-async def sent(order: Order, **told: Any) -> tuple[str, dict[str, Any]]:
+async def sent(order: ProviderRequest, **told: Any) -> tuple[str, dict[str, Any]]:
     """Path and body of the request that an order becomes."""
     server = Server()
     provider = A1111Provider(entry(**told), api_key="", transport=Wire(server.take))
@@ -91,7 +93,7 @@ async def test_the_same_call_has_the_same_seed_when_it_is_sent_again_and_another
     assert seeds[0] == seeds[1] != seeds[2]
 
 
-def _with(*pictures: bytes, mask: bytes | None = None) -> Order:
+def _with(*pictures: bytes, mask: bytes | None = None) -> ProviderRequest:
     places = [InputImage(index=number, url=None, content_type="image/png") for number in range(len(pictures))]
     places += [InputImage(index=-1, url=None, content_type="image/png")] if mask else []
     request = replace(ORDER.request, inputs=tuple(places))

@@ -19,12 +19,14 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.scripted_http import Answer, scripted_server
 from tests.support.wire import Wire
 
 BASE = "https://pictures.openai.azure.com/openai/v1"
-ORDER = Order(call_id="c", idempotency_key="c", model="pictures", count=1, request=Request(prompt="a harbour"))
+ORDER = ProviderRequest(
+    call_id="c", idempotency_key="c", model="pictures", count=1, request=Request(prompt="a harbour")
+)
 GOOD = httpx.Response(200, json={"data": [{"b64_json": "MA=="}]})
 DENIED = httpx.Response(401, json={"error": {"code": "401", "message": "Access denied."}})
 

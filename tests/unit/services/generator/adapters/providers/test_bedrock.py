@@ -18,7 +18,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain import untrusted_text
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.aws_signature import signature_of
 from tests.support.wire import Wire
 
@@ -66,11 +66,13 @@ def entry(model: str = NOVA, **told: Any) -> BedrockEntry:
     return read
 
 
-def order(model: str = NOVA, inputs: tuple[bytes, ...] = (), *, call_id: str = "call_1", **request: Any) -> Order:
+def order(
+    model: str = NOVA, inputs: tuple[bytes, ...] = (), *, call_id: str = "call_1", **request: Any
+) -> ProviderRequest:
     """A call."""
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in range(len(inputs)))
     wanted = Request(**({"prompt": "a harbour", "inputs": places} | request))
-    return Order(
+    return ProviderRequest(
         call_id=call_id,
         idempotency_key=call_id,
         model=model,
@@ -104,7 +106,7 @@ def denied(code: str = "ExpiredTokenException") -> httpx.Response:
     return httpx.Response(403, headers={"x-amzn-errortype": code}, json={"message": "expired"})
 
 
-async def ask(told: BedrockEntry, wanted: Order, *answers: httpx.Response, **more: Any) -> tuple[Any, Vendor]:
+async def ask(told: BedrockEntry, wanted: ProviderRequest, *answers: httpx.Response, **more: Any) -> tuple[Any, Vendor]:
     """What a call comes to, and the vendor that was asked."""
     vendor = Vendor(*answers)
     provider = BedrockProvider(told, **({"api_key": "key-of-bedrock"} | more), transport=Wire(vendor))
@@ -162,7 +164,7 @@ def test_what_checks_signatures_agrees_with_the_published_ones(name: str) -> Non
 async def test_a_request_is_signed_as_it_is_sent(model: str) -> None:
     told = entry(model, settings={"auth": "iam", "family": "nova"})
     credentials = Credentials("AKIDEXAMPLE", SECRET, "token-of-the-session")
-    _, vendor = await ask(told, order(model), made(), api_key="", find=finding(credentials))
+    _, vendor = await ask(told, order(model), made(), api_key="", find_credentials=finding(credentials))
     [asked] = vendor.asked
 
     assert asked.url.host == "bedrock-runtime.eu-west-1.amazonaws.com"
@@ -180,7 +182,7 @@ async def test_a_request_is_signed_as_it_is_sent(model: str) -> None:
 async def test_credentials_that_ended_are_found_anew_and_the_request_is_signed_again() -> None:
     old, new = Credentials("AKOLD", SECRET, "old-token-of-it"), Credentials("AKNEW", SECRET, "new-token-of-it")
     told = entry(settings={"auth": "iam"})
-    _, vendor = await ask(told, order(), denied(), made(), api_key="", find=finding(old, new))
+    _, vendor = await ask(told, order(), denied(), made(), api_key="", find_credentials=finding(old, new))
 
     assert ["AKOLD" in vendor.asked[0].headers["Authorization"], "AKNEW" in vendor.asked[1].headers["Authorization"]]
     assert [is_signed(one) for one in vendor.asked] == [True, True]
@@ -191,7 +193,9 @@ async def test_credentials_that_ended_are_found_anew_and_the_request_is_signed_a
 async def test_credentials_that_are_refused_and_are_still_the_same_are_not_used_again(code: str) -> None:
     vendor = Vendor(denied(code))
     told = entry(settings={"auth": "iam"})
-    provider = BedrockProvider(told, api_key="", transport=Wire(vendor), find=finding(Credentials("AK", SECRET)))
+    provider = BedrockProvider(
+        told, api_key="", transport=Wire(vendor), find_credentials=finding(Credentials("AK", SECRET))
+    )
     with pytest.raises(ProviderError) as error:
         await provider.submit(order())
     await provider.close()
@@ -202,7 +206,7 @@ async def test_credentials_that_are_refused_and_are_still_the_same_are_not_used_
 
 async def test_without_credentials_nothing_is_sent() -> None:
     with pytest.raises(ProviderError) as error:
-        await ask(entry(settings={"auth": "iam"}), order(), api_key="", find=finding(None))
+        await ask(entry(settings={"auth": "iam"}), order(), api_key="", find_credentials=finding(None))
 
     assert (error.value.code, error.value.acceptance) == ("AUTH_ERROR", Acceptance.NOT_ACCEPTED)
 

@@ -11,7 +11,7 @@ from services.generator.adapters.providers.bfl.provider import MAX_UNFOUND, BFLP
 from services.generator.adapters.providers.entry_fields import ModelEntry
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 KEY = "the-secret-key"
@@ -26,7 +26,7 @@ ENTRY = BFLEntry(
     ),
     poll_interval_seconds=4,
 )
-ORDER = Order(
+ORDER = ProviderRequest(
     call_id="call_1", idempotency_key="call_1", model="flux-2-pro", count=1, request=Request(prompt="a harbour")
 )
 
@@ -173,7 +173,7 @@ async def test_models_that_take_a_ratio_take_no_sides() -> None:
 
 async def test_a_ratio_is_sent_as_it_is(vendor: Vendor) -> None:
     vendor.answer = httpx.Response(200, json={"id": "t1", "polling_url": OWN})
-    wide = Order(
+    wide = ProviderRequest(
         call_id="call_1",
         idempotency_key="call_1",
         model="flux-pro-1.1-ultra",

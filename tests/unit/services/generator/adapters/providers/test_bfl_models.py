@@ -12,7 +12,7 @@ from services.generator.adapters.providers.bfl.provider import BFLProvider
 from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 OWN = "https://api.bfl.ai/v1/get_result?id=t1"
@@ -54,7 +54,7 @@ async def sent(model: str, *, images: int = 0, mask: bool = False, seed: int | N
     speaking = provider(model, transport=Wire(take), **settings)
     places = [*range(images), *([-1] if mask else [])]
     inputs = tuple(InputImage(index=place, url=None, content_type="image/png") for place in places)
-    order = Order(
+    order = ProviderRequest(
         call_id="c",
         idempotency_key="c",
         model=model,

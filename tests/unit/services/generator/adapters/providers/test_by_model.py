@@ -16,7 +16,7 @@ from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from services.generator.adapters.providers.procedural.process_pool import Renderers
 from services.generator.domain.jobs import MaskForm, Request
 from services.generator.domain.provider_results import CancelOutcome, Generated, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
 from tests.support.wire import Wire
 
@@ -74,7 +74,7 @@ class Vendor:
     async def asks(self, model: str, **request: Any) -> tuple[Operation, dict[str, Any]]:
         """What a call comes to, and its body."""
         wanted = Request(prompt="a harbour", **request)
-        order = Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted)
+        order = ProviderRequest(call_id="c", idempotency_key="c", model=model, count=1, request=wanted)
         operation = await self.provider.submit(order)
         assert isinstance(operation, Operation)
         return operation, json.loads(self.asked[-1].content)

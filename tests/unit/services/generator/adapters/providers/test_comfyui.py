@@ -22,7 +22,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 WORKFLOW: dict[str, Any] = {
@@ -31,7 +31,9 @@ WORKFLOW: dict[str, Any] = {
     "9": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
 }
 SETTINGS: dict[str, Any] = {"workflow": WORKFLOW, "slots": {"prompt": "6.inputs.text"}}
-ORDER = Order(call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="a harbour"))
+ORDER = ProviderRequest(
+    call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="a harbour")
+)
 OPERATION = Operation(id="p1", state={"model": "m", "count": "1"})
 EMPTY: dict[str, Any] = {"queue_running": [], "queue_pending": []}
 QUEUED = EMPTY | {"queue_pending": [[1, "p1", {}]]}
@@ -341,7 +343,7 @@ CHOOSING: dict[str, Any] = {
 MODELS = [{"name": "photo"}, {"name": "ink"}]
 
 
-async def queued(order: Order, server: Server | None = None) -> dict[str, Any]:
+async def queued(order: ProviderRequest, server: Server | None = None) -> dict[str, Any]:
     """The workflow that an order becomes."""
     server = server or Server(post_prompt={"prompt_id": "p1"}, post_upload=[{"name": f"{n}.png"} for n in range(3)])
     provider = ComfyUIProvider(entry(CHOOSING, models=MODELS), api_key="", transport=Wire(server.take))

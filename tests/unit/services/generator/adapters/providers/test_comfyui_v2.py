@@ -22,7 +22,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
 from tests.support.wire import Wire
 
@@ -32,7 +32,9 @@ WORKFLOW: dict[str, Any] = {
     "10": {"class_type": "LoadImage", "inputs": {"image": "example.png"}},
 }
 SLOTS = {"prompt": "6.inputs.text", "seed": "3.inputs.seed", "image": "10.inputs.image"}
-ORDER = Order(call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="x"), seed=7)
+ORDER = ProviderRequest(
+    call_id="call_1", idempotency_key="call_1", model="m", count=1, request=Request(prompt="x"), seed=7
+)
 KEY = "a-secret-key"
 BASE = "http://127.0.0.1:8189"
 OPERATION = Operation(id="job_1", state={"model": "m", "count": "1", "seed": "7", "self": f"{BASE}/api/v2/jobs/job_1"})

@@ -29,7 +29,7 @@ from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRA
 from services.generator.adapters.providers.entry_fields import Defaults, ModelEntry
 from services.generator.domain.jobs import InputImage
 from services.generator.domain.provider_results import Acceptance, CancelOutcome, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
@@ -57,7 +57,7 @@ def filled(image: Image.Image) -> bytes:
     return file.getvalue()
 
 
-async def drawn(wanted: Order, told: DiffusersEntry | None = None) -> Drawing:
+async def drawn(wanted: ProviderRequest, told: DiffusersEntry | None = None) -> Drawing:
     """What a pipeline is asked for by a call."""
     pipeline = Pipeline()
     provider = DiffusersProvider(told or entry(), decoder(), load=lambda: pipeline)
@@ -165,7 +165,7 @@ MASK = filled(Image.new("RGBA", (96, 64), (0, 0, 0, 0)))
 EDITING = {"image_to_image": True, "inpainting": True}
 
 
-def editing(*indexes: int) -> Order:
+def editing(*indexes: int) -> ProviderRequest:
     """A call with pictures at these places; -1 is the mask."""
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
     wanted = order()
@@ -175,14 +175,14 @@ def editing(*indexes: int) -> Order:
 
 async def test_a_picture_and_a_mask_go_to_the_pipeline_as_large_as_what_is_drawn() -> None:
     asked = await drawn(editing(0, -1), entry(EDITING))
-    assert asked.picture
+    assert asked.image
     assert asked.mask
-    assert (asked.picture.mode, asked.mask.mode) == ("RGB", "L")
-    assert asked.picture.size == asked.mask.size == (96, 64)
-    assert (asked.picture.getpixel((0, 0)), asked.mask.getpixel((0, 0))) == ((0, 0, 128), 255)
+    assert (asked.image.mode, asked.mask.mode) == ("RGB", "L")
+    assert asked.image.size == asked.mask.size == (96, 64)
+    assert (asked.image.getpixel((0, 0)), asked.mask.getpixel((0, 0))) == ((0, 0, 128), 255)
 
     asked = await drawn(editing(0), entry(EDITING))
-    assert asked.picture
+    assert asked.image
     assert asked.mask is None
 
 
@@ -201,7 +201,7 @@ async def test_a_picture_that_does_not_decode_is_refused_before_anything_is_draw
     ],
 )
 async def test_an_edit_that_the_file_does_not_offer_is_refused(
-    settings: dict[str, Any], wanted: Order, words: str
+    settings: dict[str, Any], wanted: ProviderRequest, words: str
 ) -> None:
     with pytest.raises(ProviderError, match=words):
         await drawn(wanted, entry(settings))

@@ -19,7 +19,7 @@ from services.generator.adapters.providers.diffusers.provider import DiffusersPr
 from services.generator.adapters.providers.diffusers.torch_pipeline import LIBRARIES, TorchPipeline
 from services.generator.domain.jobs import InputImage
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.decoding import decoder
 from tests.support.diffusing import entry, order
 from tests.support.patience import PATIENCE
@@ -153,7 +153,9 @@ async def test_each_step_is_told(open_with: Callable[..., DiffusersProvider]) ->
     told: list[float] = []
     wanted = order(size="64x64")
     await open_with(steps=4).submit(
-        Order(call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request, report=told.append)
+        ProviderRequest(
+            call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request, report=told.append
+        )
     )
 
     assert told == [0.0, 0.2, 0.4, 0.6, 0.8]
@@ -175,7 +177,7 @@ async def test_a_call_that_is_let_go_ends_long_before_its_last_step(
     wanted = order(size="512x512")
     unwanted = asyncio.create_task(
         provider.submit(
-            Order(call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request, report=report)
+            ProviderRequest(call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request, report=report)
         )
     )
     async with asyncio.timeout(PATIENCE):
@@ -195,7 +197,7 @@ async def test_a_pipeline_is_of_use_after_a_call_was_let_go(open_with: Callable[
     wanted = order(seed=7, size="64x64")
     first = (await provider.submit(wanted)).images
     begun = asyncio.Event()
-    report = Order(
+    report = ProviderRequest(
         call_id="c", idempotency_key="c", model="m", count=1, request=wanted.request,
         report=lambda share: begun.set() if share else None,
     )  # fmt: skip
@@ -214,7 +216,7 @@ def _picture(width: int, height: int, colour: Any = "navy", mode: str = "RGB") -
     return file.getvalue()
 
 
-def _edit(picture: bytes, mask: bytes | None = None, **request: Any) -> Order:
+def _edit(picture: bytes, mask: bytes | None = None, **request: Any) -> ProviderRequest:
     """A call that begins with a picture."""
     indexes = (0,) if mask is None else (0, -1)
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
@@ -223,7 +225,7 @@ def _edit(picture: bytes, mask: bytes | None = None, **request: Any) -> Order:
     return replace(wanted, request=replace(wanted.request, inputs=places), inputs=inputs)
 
 
-async def _drawn(provider: DiffusersProvider, wanted: Order) -> Any:
+async def _drawn(provider: DiffusersProvider, wanted: ProviderRequest) -> Any:
     """The pixels of the one picture of a call."""
     import numpy
 

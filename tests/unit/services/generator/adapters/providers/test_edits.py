@@ -15,7 +15,7 @@ from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.adapters.providers.replicate import provider as replicate
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 KEY = "the-secret-key"
@@ -47,7 +47,9 @@ class Vendor:
         model = MODELS[self._kind]
         try:
             await self.provider.submit(
-                Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, inputs=tuple(brought))
+                ProviderRequest(
+                    call_id="c", idempotency_key="c", model=model, count=1, request=wanted, inputs=tuple(brought)
+                )
             )
         finally:
             await self.provider.close()

@@ -12,7 +12,7 @@ from services.generator.adapters.providers.fal.entry import FalEntry, FalSetting
 from services.generator.adapters.providers.fal.provider import FalProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 OWN = "https://queue.fal.run/fal-ai/flux/requests/r1"
@@ -41,10 +41,10 @@ def provider(script: Script, **settings: Any) -> FalProvider:
     return FalProvider(entry, api_key="the-key", transport=Wire(script))
 
 
-def order(model: str = "fal-ai/flux/dev", **request: Any) -> Order:
+def order(model: str = "fal-ai/flux/dev", **request: Any) -> ProviderRequest:
     """A call."""
     wanted = Request(prompt="a harbour", **request)
-    return Order(call_id="c1", idempotency_key="c1", model=model, count=1, request=wanted)
+    return ProviderRequest(call_id="c1", idempotency_key="c1", model=model, count=1, request=wanted)
 
 
 def test_named_sizes_are_all_that_is_offered() -> None:

@@ -13,7 +13,7 @@ from services.generator.adapters.providers.gemini.provider import GeminiProvider
 from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 TOKENS = TokenPrices(text_input=500_000, image_input=500_000, image_output=60_000_000, text_output=3_000_000)
@@ -49,7 +49,7 @@ async def cost(model: ModelEntry, usage: Any, asked: list[Any] | None = None, **
     provider = GeminiProvider(entry, api_key="sk-secret", transport=wire)
     wanted = Request(**({"prompt": "a harbour"} | request))
     try:
-        order = Order(call_id="c", idempotency_key="c", model=model.name, count=1, request=wanted)
+        order = ProviderRequest(call_id="c", idempotency_key="c", model=model.name, count=1, request=wanted)
         return (await provider.submit(order)).cost_micros
     finally:
         await provider.close()
@@ -60,7 +60,7 @@ async def test_the_last_image_of_an_answer_is_the_finished_one_and_the_others_ar
     answer = httpx.Response(200, json={"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}]})
     entry = GeminiEntry(name="gemini", kind="gemini", models=(MODEL,))
     provider = GeminiProvider(entry, api_key="sk-secret", transport=Wire(lambda request: answer))
-    order = Order(call_id="c", idempotency_key="c", model=MODEL.name, count=1, request=Request(prompt="x"))
+    order = ProviderRequest(call_id="c", idempotency_key="c", model=MODEL.name, count=1, request=Request(prompt="x"))
     made = await provider.submit(order)
     await provider.close()
 

@@ -19,7 +19,7 @@ from services.generator.domain.provider_results import (
     Operation,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
 from tests.support.wire import Wire
 
@@ -49,12 +49,12 @@ def entry(settings: dict[str, Any], **told: Any) -> GenericEntry:
     return read
 
 
-def order(inputs: tuple[bytes, ...] = (), *, mask: bool = False, **request: Any) -> Order:
+def order(inputs: tuple[bytes, ...] = (), *, mask: bool = False, **request: Any) -> ProviderRequest:
     """A call."""
     indexes = [*range(len(inputs) - mask), *([-1] if mask else [])]
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in indexes)
     wanted = Request(**({"prompt": "a harbour", "inputs": places} | request))
-    return Order(
+    return ProviderRequest(
         call_id="call_1",
         idempotency_key="call_1",
         model="m",
@@ -78,7 +78,7 @@ class Vendor:
         return self._answers.pop(0)
 
 
-async def submitted(settings: dict[str, Any], wanted: Order, *answers: httpx.Response, **told: Any) -> Any:
+async def submitted(settings: dict[str, Any], wanted: ProviderRequest, *answers: httpx.Response, **told: Any) -> Any:
     """What a submission comes to, and the request."""
     vendor = Vendor(*(answers or (httpx.Response(200, json={"data": [{"url": "https://a.test/0"}]}),)))
     provider = GenericProvider(entry(settings, **told), api_key=KEY, transport=Wire(vendor))
@@ -88,7 +88,7 @@ async def submitted(settings: dict[str, Any], wanted: Order, *answers: httpx.Res
         await provider.close()
 
 
-async def body(settings: dict[str, Any], wanted: Order) -> Any:
+async def body(settings: dict[str, Any], wanted: ProviderRequest) -> Any:
     """The JSON that is sent."""
     _, asked = await submitted(settings, wanted)
     return json.loads(asked.content)

@@ -11,7 +11,7 @@ from services.generator.adapters.providers.huggingface.provider import HuggingFa
 from services.generator.adapters.providers.kinds import ProviderFile
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, ImageSource, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -33,16 +33,18 @@ def entry(provider: str, **told: Any) -> HuggingFaceEntry:
     return read
 
 
-def order(model: str, inputs: tuple[bytes, ...] = (), **request: Any) -> Order:
+def order(model: str, inputs: tuple[bytes, ...] = (), **request: Any) -> ProviderRequest:
     """A call."""
     places = tuple(InputImage(index=index, url=None, content_type="image/png") for index in range(len(inputs)))
     wanted = Request(**({"prompt": "a harbour", "inputs": places} | request))
-    return Order(
+    return ProviderRequest(
         call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=wanted.seed, inputs=inputs
     )
 
 
-async def ask(told: HuggingFaceEntry, wanted: Order, answer: httpx.Response) -> tuple[Generated, httpx.Request]:
+async def ask(
+    told: HuggingFaceEntry, wanted: ProviderRequest, answer: httpx.Response
+) -> tuple[Generated, httpx.Request]:
     """What the adapter makes of an answer, and what it asked for."""
     asked: list[httpx.Request] = []
 

@@ -19,7 +19,7 @@ from services.generator.adapters.providers.openai.provider import OpenAIProvider
 from services.generator.adapters.providers.option_rules import OptionRule
 from services.generator.domain.jobs import InputImage, MaskForm, Request
 from services.generator.domain.provider_results import Acceptance, ImageSource, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 BASE = "https://api.example/v1"
@@ -36,10 +36,10 @@ PNG, JPEG = b"\x89PNG\r\n\x1a\n...", b"\xff\xd8\xff..."
 Answer = httpx.Response | Callable[[httpx.Request], httpx.Response]
 
 
-def order(count: int = 1, inputs: tuple[bytes, ...] = (), **request: Any) -> Order:
+def order(count: int = 1, inputs: tuple[bytes, ...] = (), **request: Any) -> ProviderRequest:
     """A call."""
     wanted = Request(**({"prompt": "a harbour"} | request))
-    return Order(
+    return ProviderRequest(
         call_id="call_1",
         idempotency_key="call_1",
         model="gpt-image-2.6-sunburst",
@@ -49,7 +49,7 @@ def order(count: int = 1, inputs: tuple[bytes, ...] = (), **request: Any) -> Ord
     )
 
 
-async def ask(answer: Answer, wanted: Order, entry: OpenAIEntry = ENTRY) -> tuple[Any, httpx.Request]:
+async def ask(answer: Answer, wanted: ProviderRequest, entry: OpenAIEntry = ENTRY) -> tuple[Any, httpx.Request]:
     """What the adapter makes of an answer, and what it asked for."""
     asked: list[httpx.Request] = []
 

@@ -11,7 +11,7 @@ from services.generator.adapters.providers.procedural.process_pool import Render
 from services.generator.adapters.providers.procedural.provider import ProceduralProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 
 
 class Drawn(Renderers):
@@ -35,9 +35,9 @@ def provider(drawn: Drawn, **entry: Any) -> ProceduralProvider:
     return ProceduralProvider(ProceduralEntry(name="procedural", **entry), drawn)
 
 
-def order(*, key: str = "call_1", seed: int | None = None, **request: Any) -> Order:
+def order(*, key: str = "call_1", seed: int | None = None, **request: Any) -> ProviderRequest:
     """One image."""
-    return Order(
+    return ProviderRequest(
         call_id=key,
         idempotency_key=key,
         model="procedural",

@@ -22,7 +22,7 @@ from services.generator.domain.provider_results import (
     Pending,
     ProviderError,
 )
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.wire import Wire
 
 BASE = "https://api.example/v1"
@@ -65,10 +65,12 @@ def provider(script: Script, entry: ReplicateEntry = ENTRY) -> ReplicateProvider
     return ReplicateProvider(entry, api_key=KEY, transport=Wire(script))
 
 
-def order(*, model: str = MODEL, **request: Any) -> Order:
+def order(*, model: str = MODEL, **request: Any) -> ProviderRequest:
     """One image."""
     wanted = Request(**({"prompt": "a harbour"} | request))
-    return Order(call_id="call_1", idempotency_key="call_1", model=model, count=1, request=wanted, seed=wanted.seed)
+    return ProviderRequest(
+        call_id="call_1", idempotency_key="call_1", model=model, count=1, request=wanted, seed=wanted.seed
+    )
 
 
 @pytest.mark.parametrize(

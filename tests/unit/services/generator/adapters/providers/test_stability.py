@@ -10,7 +10,7 @@ from services.generator.adapters.providers.stability.entry import StabilityEntry
 from services.generator.adapters.providers.stability.provider import StabilityProvider
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Generated, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
 from tests.support.wire import Wire
 
@@ -37,7 +37,7 @@ async def ask(
 
     provider = StabilityProvider(entry(model, allowed_options="any"), api_key=KEY, transport=Wire(take))
     wanted = Request(prompt="a harbour", **request)
-    order = Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed)
+    order = ProviderRequest(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed)
     try:
         made = await provider.submit(order)
     finally:

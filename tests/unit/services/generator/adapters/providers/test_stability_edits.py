@@ -12,7 +12,7 @@ from services.generator.adapters.providers.stability.entry import StabilityEntry
 from services.generator.adapters.providers.stability.provider import MIN_POLL_SECONDS, StabilityProvider
 from services.generator.domain.jobs import InputImage, Request
 from services.generator.domain.provider_results import Acceptance, Generated, Operation, Pending, ProviderError
-from services.generator.ports import Order
+from services.generator.ports import ProviderRequest
 from tests.support.forms import form_of
 from tests.support.wire import Wire
 
@@ -64,7 +64,9 @@ class Vendor:
         wanted = Request(prompt="a harbour", inputs=inputs, **request)
         brought = (*images, *([mask] if mask else []))
         return await self.provider.submit(
-            Order(call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed, inputs=brought)
+            ProviderRequest(
+                call_id="c", idempotency_key="c", model=model, count=1, request=wanted, seed=seed, inputs=brought
+            )
         )
 
     @property

@@ -44,9 +44,9 @@ def marble(canvas: Canvas, scene: Scene) -> None:
     if palette.dark:
         colors = [palette.ink, *colors]
     stops = np.array([along(colors, i / 255) for i in range(256)], dtype=np.float32)
-    place = np.clip((field * np.float32(0.62) + np.float32(0.5)) * 255, 0, 255).astype(np.int32)
+    position = np.clip((field * np.float32(0.62) + np.float32(0.5)) * 255, 0, 255).astype(np.int32)
     for channel, plane in enumerate(canvas.planes):
-        plane[:] = stops[:, channel][place]
+        plane[:] = stops[:, channel][position]
     level = field * np.float32(dice.between(3.2, 4.6))
     apart = np.abs(level - np.floor(level) - np.float32(0.5))
     vein = 1 - smooth(0.0, 0.045, apart)
@@ -77,9 +77,9 @@ def warped(canvas: Canvas, scene: Scene, name: str, step: float, bend: float) ->
     )
 
 
-def _folded(place: Field, length: int) -> NDArray[np.int32]:
+def _folded(position: Field, length: int) -> NDArray[np.int32]:
     """Places beyond an edge, mirrored back in."""
-    inside = np.abs(place - 2 * length * np.round(place / np.float32(2 * length)))
+    inside = np.abs(position - 2 * length * np.round(position / np.float32(2 * length)))
     return np.asarray(np.clip(inside, 0, length - 1), dtype=np.int32)
 
 
@@ -105,9 +105,9 @@ def aerial(canvas: Canvas, scene: Scene) -> None:
     ]
     stops = np.array([along(heights, i / 255) for i in range(256)], dtype=np.float32)
     up = np.clip((field - np.float32(wet)) / np.float32(0.95 - max(wet, -0.6)), 0, 1)
-    place = (up * 255).astype(np.int32)
+    position = (up * 255).astype(np.int32)
     for channel, plane in enumerate(canvas.planes):
-        plane[:] = stops[:, channel][place]
+        plane[:] = stops[:, channel][position]
     step = max(1, int(canvas.unit * 0.004))
     shade = np.clip((np.roll(field, step, axis=0) + np.roll(field, step, axis=1) - 2 * field) * np.float32(11), -1, 1)
     canvas.blend(palette.ink, np.clip(shade, 0, 1) * np.float32(0.45))

@@ -11,7 +11,7 @@ from services.generator.adapters.providers.procedural.drawing.paint.dice import 
 from services.generator.adapters.providers.procedural.drawing.paint.stencil import Stencil
 from services.generator.adapters.providers.procedural.drawing.scene import Scene
 
-_MOST_TILES = 14
+_MAX_TILES = 14
 #: How much of a printed sheet stays white around the image, as a share of its shorter side.
 MAT = 0.045
 
@@ -37,7 +37,7 @@ def geometry(canvas: Canvas, scene: Scene) -> None:
     # A printed sheet has a mat: the tiles keep clear of it.
     margin = canvas.unit * (MAT if scene.reading.style in ("poster", "retro") else 0.0)
     across, down = canvas.width - 2 * margin, canvas.height - 2 * margin
-    columns, rows = (min(_MOST_TILES, max(1, round(length / side))) for length in (across, down))
+    columns, rows = (min(_MAX_TILES, max(1, round(length / side))) for length in (across, down))
     wide, high = across / columns, down / rows
     hero = (dice.whole(0, max(0, columns - 2)), dice.whole(0, max(0, rows - 2)))
     for row in range(rows):
@@ -213,9 +213,9 @@ def facets(canvas: Canvas, scene: Scene) -> None:
 
 def along(colors: list[Color], way: float) -> Color:
     """The colour at `way` (0..1) of a band that runs through all of them."""
-    place = min(0.9999, max(0.0, way)) * (len(colors) - 1)
-    left = int(place)
-    return mix(colors[left], colors[min(len(colors) - 1, left + 1)], place - left)
+    position = min(0.9999, max(0.0, way)) * (len(colors) - 1)
+    left = int(position)
+    return mix(colors[left], colors[min(len(colors) - 1, left + 1)], position - left)
 
 
 def eight_bits(color: Color) -> tuple[int, int, int]:

@@ -22,10 +22,15 @@ def castle(canvas: Canvas, scene: Scene) -> None:
     wall = scene.tint("castle", mix(palette.haze, palette.paper, 0.35))
     if palette.dark:
         wall = mix(wall, palette.ink, 0.45)
-    for place, wide, tall, roofed in _TOWERS:
+    for position, wide, tall, roofed in _TOWERS:
         depth = 0.35 if tall > 0.7 else 0.0
         _tower(
-            canvas, scene, (x + place * size, foot), (wide * size, tall * size), scene.far(wall, depth), roofed=roofed
+            canvas,
+            scene,
+            (x + position * size, foot),
+            (wide * size, tall * size),
+            scene.far(wall, depth),
+            roofed=roofed,
         )
     _wall(canvas, x, foot, size, wall, scene)
     land.mound(canvas, scene, x, foot - size * 0.02, size * 1.1)

@@ -6,7 +6,7 @@ from services.generator.adapters.providers.procedural.drawing.paint.dice import 
 from services.generator.adapters.providers.procedural.drawing.paint.stencil import Stencil
 from services.generator.adapters.providers.procedural.drawing.scene import Scene
 
-_MOST_WINDOWS = 2600
+_MAX_WINDOWS = 2600
 _NEON = ("ff3fa4", "2ee6e0", "ffd166", "9b5cff")
 
 Tower = tuple[float, float, float, str]
@@ -87,17 +87,17 @@ def _windows(canvas: Canvas, scene: Scene, dice: Dice, towers: list[Tower], base
     dark = scene.palette.dark
     lit, odd = Stencil(), Stencil()
     size = canvas.unit * (0.0055 + 0.0035 * near)
-    left = _MOST_WINDOWS
+    remaining = _MAX_WINDOWS
     for x, top, wide, _ in towers:
         columns = max(2, int(wide / (size * 2.3)))
         pitch = wide / columns
         style = dice.between(0.25, 0.7) if dark else 0.5
         for row in range(int((base - top) / (size * 2.6))):
             for column in range(columns):
-                if left and dice.chance(style):
+                if remaining and dice.chance(style):
                     u, v = x + pitch * (column + 0.28), top + size * (1.2 + row * 2.6)
                     (odd if dice.chance(0.1) else lit).bar(u, v, u + pitch * 0.46, v + size * 1.3)
-                    left -= 1
+                    remaining -= 1
     if dark:
         canvas.paint(lit, scene.lit, 0.5 + 0.4 * near)
         canvas.paint(odd, scene.palette.accent, 0.8)

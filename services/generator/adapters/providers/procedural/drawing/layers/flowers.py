@@ -115,8 +115,8 @@ def _stem(canvas: Canvas, scene: Scene, head: Point, radius: float) -> None:
     green = mix(mix(scene.palette.land, rgb("3f8a45"), 0.85), scene.palette.ink, 0.12)
     foot = canvas.height * 1.05
     line = spline([(x, y), (x + radius * 0.06, y + (foot - y) * 0.5), (x - radius * 0.12, foot)], closed=False)
-    for side, place, long in ((1, 0.62, 1.15), (-1, 0.78, 1.0)):
-        root = (x, y + (foot - y) * place)
+    for side, position, long in ((1, 0.62, 1.15), (-1, 0.78, 1.0)):
+        root = (x, y + (foot - y) * position)
         leaf = petal(*root, radius * long, radius * 0.42, -0.09 if side > 0 else -0.41, blunt=0.5)
         canvas.paint(Stencil(leaf), Gradient(top=lift(green, 0.1), bottom=green, start=root[1] - radius, end=root[1]))
         u, v = direction(-0.09 if side > 0 else -0.41)

@@ -26,8 +26,8 @@ def disc(canvas: Canvas, scene: Scene) -> None:
     if kind is None:
         return
     x, y = scene.light_x * canvas.width, scene.light_y * canvas.height
-    asked = scene.shows(kind)
-    radius = canvas.unit * scene.dice("disc").between(0.085, 0.115) * (1.25 if asked else 1.0)
+    requested = scene.shows(kind)
+    radius = canvas.unit * scene.dice("disc").between(0.085, 0.115) * (1.25 if requested else 1.0)
     body = scene.tint(kind, scene.palette.light)
     canvas.glow(x, y, radius * 7, body, 0.38)
     canvas.glow(x, y, radius * 2.6, body, 0.4)
@@ -86,10 +86,12 @@ def aurora(canvas: Canvas, scene: Scene) -> None:
 
 def clouds(canvas: Canvas, scene: Scene) -> None:
     """Drawn-out clouds, lit from the side of the light and darker below."""
-    asked, storm = scene.shows("clouds"), "storm" in scene.reading.moods
-    cover = 0.02 if storm else 0.12 if asked else 0.34
+    requested, storm = scene.shows("clouds"), "storm" in scene.reading.moods
+    cover = 0.02 if storm else 0.12 if requested else 0.34
     dice, level = scene.dice("clouds"), scene.horizon * canvas.height
-    drift = cloud(dice, canvas.width, canvas.height, canvas.unit * 0.22, octaves=6, stretch=2.6 if not asked else 1.9)
+    drift = cloud(
+        dice, canvas.width, canvas.height, canvas.unit * 0.22, octaves=6, stretch=2.6 if not requested else 1.9
+    )
     band = 1 - smooth(0.55, 1.02, canvas.rows / np.float32(level))
     body = smooth(cover, cover + 0.5, drift) * band
     shadow = mix(scene.palette.zenith, scene.palette.haze, 0.35 if storm else 0.75)

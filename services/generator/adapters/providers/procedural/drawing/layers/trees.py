@@ -11,7 +11,7 @@ from services.generator.adapters.providers.procedural.drawing.paint.noise import
 from services.generator.adapters.providers.procedural.drawing.paint.stencil import Stencil
 from services.generator.adapters.providers.procedural.drawing.scene import Scene
 
-_MOST_PER_ROW = 130
+_MAX_PER_ROW = 130
 _AUTUMN = ("c8572a", "e08a2e", "a83a2a", "d9a93a")
 
 
@@ -73,7 +73,7 @@ def _leafy(scene: Scene) -> bool:
 def _stand(canvas: Canvas, scene: Scene, row: _Row, banks: list[tuple[list[Point], list[Point]]]) -> None:
     stands, trunks = [Stencil() for _ in row.tones], Stencil()
     tall, dice, x = row.tall, row.dice, -row.tall * 0.2
-    for _ in range(_MOST_PER_ROW):
+    for _ in range(_MAX_PER_ROW):
         if x > canvas.width + tall * 0.2:
             break
         foot = float(row.edge[int(min(canvas.width - 1, max(0, x)))]) + tall * 0.04
@@ -161,7 +161,7 @@ def _leaf(scene: Scene) -> Color:
 
 
 def _branch(
-    wood: Stencil, tips: list[Point], dice: Dice, foot: Point, limb: tuple[float, float, float], left: int
+    wood: Stencil, tips: list[Point], dice: Dice, foot: Point, limb: tuple[float, float, float], levels: int
 ) -> None:
     turns, length, thick = limb
     u, v = direction(turns)
@@ -170,13 +170,13 @@ def _branch(
     wood.shape([(foot[0] - v * half, foot[1] + u * half), (tip[0] - v * end, tip[1] + u * end),
                 (tip[0] + v * end, tip[1] - u * end), (foot[0] + v * half, foot[1] - u * half)])  # fmt: skip
     wood.disc(*tip, end)
-    if left <= 3:
+    if levels <= 3:
         tips.append(tip)
-    if left == 0:
+    if levels == 0:
         return
-    for side in (-1, 1) if left != 4 else (-1, 0, 1):
+    for side in (-1, 1) if levels != 4 else (-1, 0, 1):
         bend = side * dice.between(0.05, 0.105) + dice.between(-0.015, 0.015)
-        _branch(wood, tips, dice, tip, (turns + bend, length * dice.between(0.62, 0.8), thick * 0.66), left - 1)
+        _branch(wood, tips, dice, tip, (turns + bend, length * dice.between(0.62, 0.8), thick * 0.66), levels - 1)
 
 
 def _crown(canvas: Canvas, scene: Scene, dice: Dice, tips: list[Point], tall: float, leaf: Color) -> None:
@@ -193,8 +193,8 @@ def _crown(canvas: Canvas, scene: Scene, dice: Dice, tips: list[Point], tall: fl
                 radius = tall * size * dice.between(0.5, 1.1)
                 u, v = dice.between(-0.05, 0.05), dice.between(-0.05, 0.05)
                 if dice.chance(share):
-                    place = (x + (u + shift * side) * tall, y + (v - abs(shift)) * tall)
-                    tufts.shape(ring(*place, radius, radius * 0.8, turned=dice.between(-0.1, 0.1), points=9))
+                    position = (x + (u + shift * side) * tall, y + (v - abs(shift)) * tall)
+                    tufts.shape(ring(*position, radius, radius * 0.8, turned=dice.between(-0.1, 0.1), points=9))
         canvas.paint(tufts, tone, 0.94)
 
 

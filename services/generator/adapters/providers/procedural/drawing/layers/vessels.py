@@ -55,19 +55,19 @@ def balloons(canvas: Canvas, scene: Scene) -> None:
     """Hot-air balloons: one at hand, others far."""
     dice, palette = scene.dice("balloons"), scene.palette
     side = scene.side
-    places = [
+    positions = [
         (0.5 + side * 0.18, 0.27, 0.15, 0.0),
         (0.5 - side * 0.27, 0.4, 0.06, 0.4),
         (0.5 - side * 0.08, 0.17, 0.038, 0.55),
     ]
     first = scene.tint("balloon", palette.accent)
-    for u, v, size, depth in places:
+    for u, v, size, depth in positions:
         x, y = canvas.width * (u + dice.between(-0.03, 0.03)), canvas.height * (v + dice.between(-0.02, 0.02))
         _balloon(canvas, scene, (x, y), canvas.unit * size, (scene.far(first, depth), scene.far(palette.paper, depth)))
 
 
-def _balloon(canvas: Canvas, scene: Scene, place: Point, radius: float, cloth: tuple[Color, Color]) -> None:
-    x, y = place
+def _balloon(canvas: Canvas, scene: Scene, position: Point, radius: float, cloth: tuple[Color, Color]) -> None:
+    x, y = position
 
     def gore(half: float) -> list[Point]:
         right = [(half, -0.1), (half * 0.93, 0.35), (half * 0.6, 0.85), (0.14 * half, 1.25)]

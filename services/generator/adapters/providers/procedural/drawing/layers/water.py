@@ -68,9 +68,9 @@ def waves(canvas: Canvas, scene: Scene) -> None:
 
 
 def _crests(canvas: Canvas, scene: Scene, dice: Dice, near: float) -> Line:
-    place = np.arange(canvas.width) + profile(dice, canvas.width, canvas.unit * 0.5, octaves=2) * canvas.unit * 0.16
+    position = np.arange(canvas.width) + profile(dice, canvas.width, canvas.unit * 0.5, octaves=2) * canvas.unit * 0.16
     length = canvas.unit * (0.16 + 0.34 * near)
-    phase = place / length + dice.between(0, 1)
+    phase = position / length + dice.between(0, 1)
     phase = phase - np.floor(phase)
     # A trochoid in two parabolas: sharp crests, round troughs, the lee side steeper than the back.
     peak = np.where(phase < 0.64, phase / 0.64, (1 - phase) / 0.36)

@@ -1,4 +1,4 @@
-"""Random numbers that depend on nothing but the words they were asked with."""
+"""Random numbers that depend on nothing but the words in their request."""
 
 import hashlib
 from collections.abc import Sequence

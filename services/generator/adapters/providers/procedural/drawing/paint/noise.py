@@ -20,8 +20,8 @@ def cells(dice: Dice, width: int, height: int, step_x: float, step_y: float) -> 
     """Value noise whose lattice is `step_x` by `step_y` pixels."""
     across, down = max(1.0, width / max(1.0, step_x)), max(1.0, height / max(1.0, step_y))
     lattice = dice.field(int(down) + 4, int(across) + 4) * 2 - 1
-    picture = Image.fromarray(lattice)
-    grown = picture.resize((width, height), Image.Resampling.BICUBIC, box=(1, 1, 1 + across, 1 + down))
+    image = Image.fromarray(lattice)
+    grown = image.resize((width, height), Image.Resampling.BICUBIC, box=(1, 1, 1 + across, 1 + down))
     return np.asarray(grown, dtype=np.float32)
 
 
@@ -50,10 +50,10 @@ def above(field: Field, rows: int) -> Field:
 def profile(dice: Dice, length: int, step: float, *, octaves: int = 4, gain: float = 0.5) -> Line:
     """Fractal noise along a line of `length` pixels."""
     total = np.zeros(length)
-    place = np.arange(length, dtype=np.float64)
+    position = np.arange(length, dtype=np.float64)
     weight, weights = 1.0, 0.0
     for _ in range(octaves):
-        at = place / max(1.0, step)
+        at = position / max(1.0, step)
         left = at.astype(np.int64)
         t = at - left
         t = t * t * (3 - 2 * t)

@@ -71,17 +71,17 @@ class Stencil:
         filled = [(outline, wide + margin) for outline, wide, value in self._shapes if value]
         if not filled:
             return None
-        left = min(_least(outline, 0) - m for outline, m in filled)
-        top = min(_least(outline, 1) - m for outline, m in filled)
-        right = max(_most(outline, 0) + m for outline, m in filled)
-        bottom = max(_most(outline, 1) + m for outline, m in filled)
+        left = min(_minimum(outline, 0) - m for outline, m in filled)
+        top = min(_minimum(outline, 1) - m for outline, m in filled)
+        right = max(_maximum(outline, 0) + m for outline, m in filled)
+        bottom = max(_maximum(outline, 1) + m for outline, m in filled)
         box = int(max(0, left)), int(max(0, top)), int(min(width, right + 1)), int(min(height, bottom + 1))
         return box if box[0] < box[2] and box[1] < box[3] else None
 
 
-def _least(outline: Iterable[Point], axis: int) -> float:
+def _minimum(outline: Iterable[Point], axis: int) -> float:
     return min(point[axis] for point in outline)
 
 
-def _most(outline: Iterable[Point], axis: int) -> float:
+def _maximum(outline: Iterable[Point], axis: int) -> float:
     return max(point[axis] for point in outline)

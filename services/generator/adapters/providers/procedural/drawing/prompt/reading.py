@@ -16,7 +16,7 @@ from services.generator.adapters.providers.procedural.drawing.prompt.vocabulary 
 )
 
 _WORD = re.compile(r"[^\W_]+")
-_MOST_COLOURS = 4
+_MAX_COLOURS = 4
 #: How many words after a colour may still be the thing that it colours ("red and white house").
 _TINT_REACH = 3
 _EVERYWHERE = frozenset({"sky", "skies"})
@@ -75,7 +75,7 @@ def read(prompt: str, negative_prompt: str | None) -> Reading:
         hour=_first(found, "hour"),
         season=_first(found, "season"),
         moods=tuple(found.get("mood", ())),
-        colours=tuple(rgb(code) for code in found.get("colour", ())[:_MOST_COLOURS]),
+        colours=tuple(rgb(code) for code in found.get("colour", ())[:_MAX_COLOURS]),
         style=_first(found, "style"),
         framing=_first(found, "framing"),
         refused=refused,

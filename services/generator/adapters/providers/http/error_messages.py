@@ -10,11 +10,11 @@ import re
 MAX_SEARCHED_CHARACTERS = 4000
 
 
-def _whole(*words: str) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(words)})(?![\w-])", re.IGNORECASE)
+def _whole_words(*patterns: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![\w-])(?:{'|'.join(patterns)})(?![\w-])", re.IGNORECASE)
 
 
-_PASSING = _whole(
+_PASSING = _whole_words(
     r"out of memory",
     r"interrupted",
     r"(?:please )?(?:try|retry)(?:ing)?(?: again)? (?:later|in a|soon|your)[^.]*",
@@ -28,7 +28,7 @@ _PASSING = _whole(
     r"connection (?:reset|refused|aborted)",
     r"timed out|time-?out",
 )
-_REFUSED = _whole(
+_REFUSED = _whole_words(
     r"nsfw",
     r"flagged",
     r"sensitive",
