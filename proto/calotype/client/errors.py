@@ -9,15 +9,17 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from calotype.error_reasons import Reason
+
 _DETAILS = "grpc-status-details-bin"
 
 
 class CalotypeError(Exception):
     """A request that was not done, or of which it is not known whether it was.
 
-    `reason` is one of the catalogue (`calotype.error.v1.Reason`), or the name of a gRPC status when the service itself
-    said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `attempts` is how often the
-    service was asked.
+    `reason` is one of the catalogue (`calotype.error_reasons.Reason`), or made of the name of a gRPC status when the
+    service itself said nothing. `fields` maps each field that cannot be as it is to what is wrong with it. `attempts`
+    is how often the service was asked.
     """
 
     def __init__(
@@ -25,7 +27,7 @@ class CalotypeError(Exception):
         message: str,
         *,
         status: grpc.StatusCode,
-        reason: str,
+        reason: Reason,
         retry_after_seconds: float | None = None,
         fields: Mapping[str, str] | None = None,
         attempts: int = 1,
@@ -83,14 +85,14 @@ class DeadlineExceeded(CalotypeError, TimeoutError):
     """No answer within the time that was given; it is not known what became of the request."""
 
 
-_BY_REASON: Mapping[str, type[CalotypeError]] = {
-    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
-    "JOB_DELETED": JobDeleted,
-    "CONSENT_REQUIRED": ConsentRequired,
-    "BUDGET_EXHAUSTED": BudgetExhausted,
-    "SEQUENCE_CHANGED": WrongState,
+_BY_REASON: Mapping[Reason, type[CalotypeError]] = {
+    Reason.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
+    Reason.JOB_DELETED: JobDeleted,
+    Reason.CONSENT_REQUIRED: ConsentRequired,
+    Reason.BUDGET_EXHAUSTED: BudgetExhausted,
+    Reason.SEQUENCE_CHANGED: WrongState,
     # Not the service's word but gRPC's own: a message is too large, and so it will be again.
-    "RESOURCE_EXHAUSTED": CalotypeError,
+    Reason(grpc.StatusCode.RESOURCE_EXHAUSTED.name): CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -118,7 +120,7 @@ def read(error: Any, *, attempts: int = 1) -> CalotypeError:
         for packed in told.details:
             for one in (info, retry, bad):
                 packed.Unpack(one)
-    reason = info.reason or status.name
+    reason = Reason(info.reason or status.name)
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
     return kind(
         told.message or f"The service answered {status.name}.",

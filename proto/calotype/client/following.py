@@ -7,6 +7,7 @@ import grpc
 
 from calotype.client import calling
 from calotype.client.errors import CalotypeError, DeadlineExceeded, read
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 #: Seconds after which a stream is asked for anew, so that none hangs for ever.
@@ -71,5 +72,5 @@ class Following:
         raise DeadlineExceeded(
             f"The job {self._job_id} was not final after {self._timeout:g} s; it goes on.",
             status=grpc.StatusCode.DEADLINE_EXCEEDED,
-            reason="DEADLINE_EXCEEDED",
+            reason=Reason.DEADLINE_EXCEEDED,
         ) from self._absence

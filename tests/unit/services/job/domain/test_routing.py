@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain.calls import CallOutcome, Phase
 from services.job.domain.circuit_breakers import (
@@ -15,14 +16,13 @@ from services.job.domain.circuit_breakers import (
     health_of,
     next_state,
 )
-from services.job.domain.failures import Code
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSED = Breaker(provider="paid", model="flux")
 SUCCESS = CallOutcome(call_id="c", phase=Phase.SUCCEEDED)
-FAILURE = CallOutcome(call_id="c", phase=Phase.FAILED, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE")
-REFUSED_KEY = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
-LIMITED = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT")
+FAILURE = CallOutcome(call_id="c", phase=Phase.FAILED, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE)
+REFUSED_KEY = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH)
+LIMITED = CallOutcome(call_id="c", phase=Phase.NOT_SENT, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT)
 
 
 def test_failures_in_a_row_open_it() -> None:
@@ -86,14 +86,14 @@ def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
     [
         (Phase.SUCCEEDED, None, Health.SUCCESS),
         (Phase.REFUSED, "CONTENT_POLICY", Health.SUCCESS),
-        (Phase.UNKNOWN, "PROVIDER_TIMEOUT", Health.FAILURE),
-        (Phase.FAILED, "PROVIDER_UNAVAILABLE", Health.FAILURE),
-        (Phase.NOT_SENT, "PROVIDER_AUTH", Health.REFUSED),
-        (Phase.NOT_SENT, "PROVIDER_RATE_LIMIT", Health.IGNORED),
-        (Phase.NOT_SENT, "INVALID_INPUT", Health.IGNORED),
+        (Phase.UNKNOWN, Reason.PROVIDER_TIMEOUT, Health.FAILURE),
+        (Phase.FAILED, Reason.PROVIDER_UNAVAILABLE, Health.FAILURE),
+        (Phase.NOT_SENT, Reason.PROVIDER_AUTH, Health.REFUSED),
+        (Phase.NOT_SENT, Reason.PROVIDER_RATE_LIMIT, Health.IGNORED),
+        (Phase.NOT_SENT, Reason.INVALID_INPUT, Health.IGNORED),
         (Phase.CANCELED, None, Health.IGNORED),
         (Phase.NOT_SENT, None, Health.IGNORED),
     ],
 )
-def test_what_the_end_of_a_call_says_of_its_provider(phase: Phase, reason: str | None, says: Health) -> None:
+def test_what_the_end_of_a_call_says_of_its_provider(phase: Phase, reason: Reason | None, says: Health) -> None:
     assert health_of(CallOutcome(call_id="c", phase=phase, reason=reason)) is says
