@@ -48,6 +48,7 @@ imports: dev-packages
 
 words: dev-packages
 	@PYTHONPATH=. $(PY) -m tests.support.retired_words
+	@PYTHONPATH=.:proto $(PY) -m tests.support.bare_reasons
 
 stubs: dev-packages
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT && $(MAKE) -s generate OUT="$$fresh" \

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+from calotype.error_reasons import Reason
 from google.protobuf import duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
@@ -37,8 +38,8 @@ class ServiceError(Exception):
 
     #: gRPC status code.
     status: grpc.StatusCode
-    #: Machine-readable reason, such as `JOB_NOT_FOUND`; sent as `ErrorInfo.reason`.
-    reason: str
+    #: Machine-readable reason; sent as `ErrorInfo.reason`.
+    reason: Reason
     #: What is wrong, for a person.
     message: str
     #: Seconds after which the call may be repeated; None: unknown.
@@ -105,7 +106,7 @@ def from_rpc_error(error: grpc.Call | grpc.aio.AioRpcError) -> ServiceError:
         if key == _DETAILS:
             return _from_status(status_pb2.Status.FromString(value), code)
     # Messages of gRPC itself name addresses and internals: they must not reach users.
-    return ServiceError(status=code, reason=code.name, message=f"The service returned {code.name}.")
+    return ServiceError(status=code, reason=Reason(code.name), message=f"The service returned {code.name}.")
 
 
 def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceError:
@@ -122,7 +123,7 @@ def _from_status(status: status_pb2.Status, code: grpc.StatusCode) -> ServiceErr
             packed.Unpack(bad)
     return ServiceError(
         status=code,
-        reason=info.reason or code_pb2.Code.Name(status.code),
+        reason=Reason(info.reason or code_pb2.Code.Name(status.code)),
         message=status.message,
         retry_after_seconds=seconds,
         field_violations=tuple(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
+from calotype.error_reasons import Reason
 
 from common.config import ConfigError
 from common.errors import ServiceError
@@ -56,7 +57,7 @@ class Authorizer:
         if refusal is not None:
             raise ServiceError(
                 status=grpc.StatusCode.PERMISSION_DENIED,
-                reason="PERMISSION_DENIED",
+                reason=Reason.PERMISSION_DENIED,
                 message=f"{identity.name} may not do this: {refusal}",
             )
 
@@ -130,7 +131,7 @@ def _known(identity: Identity | None, message: str) -> Identity:
 
 
 def _unauthenticated(message: str) -> ServiceError:
-    return ServiceError(status=grpc.StatusCode.UNAUTHENTICATED, reason="UNAUTHENTICATED", message=message)
+    return ServiceError(status=grpc.StatusCode.UNAUTHENTICATED, reason=Reason.UNAUTHENTICATED, message=message)
 
 
 def _certificate_names(auth_context: Any) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import grpc
+from calotype.error_reasons import Reason
 
 from common import tracing
 from common.config import ConfigError
@@ -156,7 +157,7 @@ async def open_stream(method: Callable[..., Any], request: Any, *, timeout: floa
         if isinstance(error, TimeoutError):
             raise ServiceError(
                 status=grpc.StatusCode.DEADLINE_EXCEEDED,
-                reason="SERVICE_UNAVAILABLE",
+                reason=Reason.SERVICE_UNAVAILABLE,
                 message="The stream did not start in time.",
             ) from error
         raise

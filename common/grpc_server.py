@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
+from calotype.error_reasons import Reason
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio
@@ -37,16 +38,16 @@ SMALL_REQUEST_BYTES = 4 * 1024 * 1024
 MAX_STREAMS = 4_096
 _INTERNAL = ServiceError(
     status=grpc.StatusCode.INTERNAL,
-    reason="INTERNAL",
+    reason=Reason.INTERNAL,
     message="The service failed unexpectedly; its log has the details.",
 )
 _NO_MESSAGE = ServiceError(
     status=grpc.StatusCode.INVALID_ARGUMENT,
-    reason="INVALID_INPUT",
+    reason=Reason.INVALID_INPUT,
     message="The call has no request message of this method's type.",
 )
 _UNIMPLEMENTED = ServiceError(
-    status=grpc.StatusCode.UNIMPLEMENTED, reason="NOT_FOUND", message="This service does not offer this method."
+    status=grpc.StatusCode.UNIMPLEMENTED, reason=Reason.NOT_FOUND, message="This service does not offer this method."
 )
 #: Status codes of a defect or an outage of this service; the others are regular responses to the request.
 _SERVER_FAULTS = frozenset(

@@ -1,5 +1,6 @@
 """The ASGI application: the routes, the middleware around them, and the handlers of all errors."""
 
+from calotype.error_reasons import Reason
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.telemetry import TelemetryConfig
@@ -71,7 +72,7 @@ async def _http_error(request: Request, error: Exception) -> Response:
         _METHOD_NOT_ALLOWED: f"This path does not support {request.method}. See the Allow header.",
     }
     problem = Problem(
-        reason="NOT_FOUND" if error.status_code in details else "MALFORMED",
+        reason=Reason.NOT_FOUND if error.status_code in details else Reason.MALFORMED,
         detail=details.get(error.status_code, "The request is not valid."),
         status=error.status_code,
         headers={"Allow": _allowed(request)} if error.status_code == _METHOD_NOT_ALLOWED else dict(error.headers or {}),

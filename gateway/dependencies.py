@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Annotated, TypeVar
 
+from calotype.error_reasons import Reason
 from fastapi import Depends, Request, Response
 from pydantic import BaseModel
 
@@ -121,7 +122,7 @@ async def _principal(request: Request, deps: DependenciesOf, principal: Submitte
 
 
 def _denied(detail: str) -> Problem:
-    return Problem(reason="PERMISSION_DENIED", detail=detail)
+    return Problem(reason=Reason.PERMISSION_DENIED, detail=detail)
 
 
 #: A principal with a key, whose request has been counted against the rate limit.
@@ -146,7 +147,7 @@ def job_id_of(job_id: str) -> str:
 
 
 def _job_not_found() -> Problem:
-    return Problem(reason="JOB_NOT_FOUND", detail="There is no job with this id, or it belongs to another tenant.")
+    return Problem(reason=Reason.JOB_NOT_FOUND, detail="There is no job with this id, or it belongs to another tenant.")
 
 
 async def _job_id(job_id: str) -> str:

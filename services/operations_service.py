@@ -5,6 +5,7 @@ from typing import Any
 
 import calotype
 import grpc
+from calotype.error_reasons import Reason
 from calotype.ops.v1 import operations_service_pb2 as ops
 from calotype.ops.v1 import operations_service_pb2_grpc
 
@@ -69,7 +70,7 @@ class OperationsService(operations_service_pb2_grpc.OperationsServiceServicer):
         if request.level not in LEVELS:
             raise ServiceError(
                 status=grpc.StatusCode.INVALID_ARGUMENT,
-                reason="INVALID_INPUT",
+                reason=Reason.INVALID_INPUT,
                 message=f"level: one of {', '.join(LEVELS)}.",
             )
         return ops.SetLogLevelResponse(previous_level=set_level(request.level))

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import click
+from calotype.error_reasons import Reason
 
 from cli.api.client import FINAL, ConnectionOptions, Refused, connection_options
 from cli.api.progress import follow, report_end
@@ -92,7 +93,7 @@ def retry(job_id: str, pay_again: bool, as_json: bool, connection: ConnectionOpt
         try:
             return _print(api.act(job_id, "retry", {"on_ambiguous": "retry"} if pay_again else None), as_json=as_json)
         except Refused as refused:
-            if refused.reason != "CONSENT_REQUIRED":
+            if refused.reason != Reason.CONSENT_REQUIRED:
                 raise
             message = (
                 "Refused: CONSENT_REQUIRED: The outcome of a paid call is unknown. To try again, though it may be "

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
+
+from calotype.error_reasons import Code
 
 from gateway.openai_images.schemas import EventType, ResponseFormat
 from gateway.schemas.attempts import Consent, Phase
 from gateway.schemas.catalogue import HealthStatus
 from gateway.schemas.client_tokens import TokenAction
 from gateway.schemas.health import ReadyStatus
-from gateway.schemas.jobs import Action, Code, OnAmbiguous, Priority, ProviderCancel, Stage, Status, Tone
+from gateway.schemas.jobs import Action, OnAmbiguous, Priority, ProviderCancel, Stage, Status, Tone
 from gateway.schemas.requests import Background, InputFidelity, Moderation, OutputFormat
 
 #: Name of the component, the Literal whose values it has, what it is, and the meaning of each value.
@@ -42,15 +44,15 @@ _ENUMS: tuple[tuple[str, Any, str, Mapping[str, str]], ...] = (
     ),
     (
         "Code",
-        Code,
+        Literal[tuple(Code)],
         "Class of a failure, which decides whether the service retries by itself.",
         {
-            "TEMPORARY": "should pass by itself",
-            "RATE_LIMIT": "too many requests for now",
-            "TIMEOUT": "too slow, or the outcome is unknown",
-            "AUTH_ERROR": "a credential was refused",
-            "PERMANENT": "the same request cannot succeed",
-            "UNKNOWN": "not classified, or a defect of the service",
+            Code.TEMPORARY: "should pass by itself",
+            Code.RATE_LIMIT: "too many requests for now",
+            Code.TIMEOUT: "too slow, or the outcome is unknown",
+            Code.AUTH_ERROR: "a credential was refused",
+            Code.PERMANENT: "the same request cannot succeed",
+            Code.UNKNOWN: "not classified, or a defect of the service",
         },
     ),
     (

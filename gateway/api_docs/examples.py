@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from calotype.error_reasons import Reason
+
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
 from gateway.schemas.jobs import ProviderCancel, Status
@@ -192,22 +194,22 @@ EVENTS = (
 _TOO_MANY = "Input should be less than or equal to 10"
 #: One reason for each status, with a detail.
 _REASONS = (
-    ("MALFORMED", "The body is not JSON: line 1, column 12."),
-    ("UNAUTHENTICATED", "Send Authorization: Bearer KEY."),
+    (Reason.MALFORMED, "The body is not JSON: line 1, column 12."),
+    (Reason.UNAUTHENTICATED, "Send Authorization: Bearer KEY."),
     (
-        "BUDGET_EXHAUSTED",
+        Reason.BUDGET_EXHAUSTED,
         "The tenant's budget for the day does not cover the job; the next day begins at 2026-02-01T00:00:00Z.",
     ),
-    ("PERMISSION_DENIED", "A client token allows only its own job and actions."),
-    ("JOB_NOT_FOUND", f"There is no job {_ID}."),
-    ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
-    ("JOB_DELETED", "The job that this key made was deleted."),
-    ("TOO_LARGE", "The body is larger than 62,914,560 bytes."),
-    ("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json, in UTF-8."),
-    ("INVALID_INPUT", f"n: {_TOO_MANY}"),
-    ("QUOTA_EXCEEDED", "600 requests per minute are allowed; repeat it in 3 s."),
-    ("INTERNAL", "A defect of the service; its log has more under this request_id."),
-    ("SERVICE_UNAVAILABLE", "The service cannot serve it now; repeat the request."),
+    (Reason.PERMISSION_DENIED, "A client token allows only its own job and actions."),
+    (Reason.JOB_NOT_FOUND, f"There is no job {_ID}."),
+    (Reason.WRONG_STATE, "The job is completed; only a failed job can be retried."),
+    (Reason.JOB_DELETED, "The job that this key made was deleted."),
+    (Reason.TOO_LARGE, "The body is larger than 62,914,560 bytes."),
+    (Reason.UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8."),
+    (Reason.INVALID_INPUT, f"n: {_TOO_MANY}"),
+    (Reason.QUOTA_EXCEEDED, "600 requests per minute are allowed; repeat it in 3 s."),
+    (Reason.INTERNAL, "A defect of the service; its log has more under this request_id."),
+    (Reason.SERVICE_UNAVAILABLE, "The service cannot serve it now; repeat the request."),
 )
 #: Problem details by HTTP status.
 PROBLEMS: dict[str, dict[str, Any]] = {
@@ -222,7 +224,7 @@ PROBLEMS: dict[str, dict[str, Any]] = {
         "retryable": entry(reason).retryable,
         "request_id": "0193a6b0c1d27e6f8a9b0c1d2e3f4a5b",
         "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
-        "errors": [{"field": "n", "message": _TOO_MANY}] if reason == "INVALID_INPUT" else [],
+        "errors": [{"field": "n", "message": _TOO_MANY}] if reason == Reason.INVALID_INPUT else [],
         "job": None,
     }
     for reason, detail in _REASONS

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+from calotype.error_reasons import Reason
+
 from gateway.api_docs import field_tables
 from gateway.problems.reasons import entry
 
@@ -27,7 +29,7 @@ def _page(title: str, body: str) -> str:
     )
 
 
-def problem(reason: str) -> str:
+def problem(reason: Reason) -> str:
     """Returns the page that explains a reason."""
     meaning = entry(reason)
     facts = (

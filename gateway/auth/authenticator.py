@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
+from calotype.error_reasons import Reason
 from fastapi import Request
 from starlette.types import Scope
 
@@ -113,7 +114,7 @@ class Authenticator:
             owner = self._keyring.of_tenant(principal.tenant) or principal
         if owner.key_sha256 is None:
             raise Problem(
-                reason="PERMISSION_DENIED",
+                reason=Reason.PERMISSION_DENIED,
                 detail="A client token is signed with a key of its tenant, "
                 f"but tenant {principal.tenant} has no key. Add one to the file that CALOTYPE_API_KEYS_FILE names.",
             )
@@ -189,7 +190,9 @@ def principal_of(scope: Scope) -> Principal | None:
 
 
 def _unauthenticated(detail: str) -> Problem:
-    return Problem(reason="UNAUTHENTICATED", detail=detail, headers={"WWW-Authenticate": 'Bearer realm="calotype"'})
+    return Problem(
+        reason=Reason.UNAUTHENTICATED, detail=detail, headers={"WWW-Authenticate": 'Bearer realm="calotype"'}
+    )
 
 
 def _is_local(request: Request) -> bool:

@@ -6,6 +6,7 @@ Reads job-service's current catalogue of providers, not the one at the gateway's
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
+from calotype.error_reasons import Reason
 from calotype.provider.v1 import provider_pb2
 
 from gateway.problems.problem import Problem
@@ -29,7 +30,7 @@ class FreeUse:
         if not providers:
             # An empty catalogue means that no generator has registered its providers yet, not that all are free.
             detail = "No provider has been registered yet. Try again in a moment, or send an API key."
-            raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=1)
+            raise Problem(reason=Reason.SERVICE_UNAVAILABLE, detail=detail, retry_after_seconds=1)
         return self.is_free
 
     async def refresh(self) -> Mapping[str, int]:

@@ -10,6 +10,7 @@ import asyncio
 from typing import cast
 
 import h11
+from calotype.error_reasons import Reason
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -123,7 +124,7 @@ class HttpConnection(H11Protocol):
             await self.config.loaded_app(scope, receive, send)
             return
         detail = "Too many connections are open. Try again, and reuse connections."
-        problem = Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
+        problem = Problem(reason=Reason.SERVICE_UNAVAILABLE, detail=detail, retry_after_seconds=2)
         response = respond(problem, instance=instance_of(scope), request_id=new_uuid7().hex)
         response.headers.update({**SECURITY, "Connection": "close"})
         await response(scope, receive, send)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from calotype.error_reasons import Reason
 from opentelemetry.trace import SpanKind, Status, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -100,7 +101,7 @@ class RequestMiddleware:
             _LOG.exception("request.failed", extra={"path": instance_of(scope), "request_id": request_id_of(scope)})
             if response.status:
                 raise
-            await _send_problem(Problem(reason="INTERNAL", detail=INTERNAL_DETAIL), scope, receive, response)
+            await _send_problem(Problem(reason=Reason.INTERNAL, detail=INTERNAL_DETAIL), scope, receive, response)
 
 
 async def _send_problem(problem: Problem, scope: Scope, receive: Receive, response: "_ResponseSender") -> None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc
+from calotype.error_reasons import Reason
 
 from common.errors import ServiceError
 from common.grpc_client import is_unavailable
@@ -101,7 +102,7 @@ def _now() -> float:
 def _overloaded() -> ServiceError:
     return ServiceError(
         status=grpc.StatusCode.UNAVAILABLE,
-        reason="SERVICE_UNAVAILABLE",
+        reason=Reason.SERVICE_UNAVAILABLE,
         message="The job service is overloaded or cannot be reached right now. Try again.",
         retry_after_seconds=2,
     )

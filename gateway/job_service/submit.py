@@ -2,6 +2,7 @@
 
 import hashlib
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 from fastapi import Request
 
@@ -43,7 +44,7 @@ async def submit(
         )
     except Problem as problem:
         quotas.note_refusal(request.scope, problem)
-        if problem.reason == "SERVICE_UNAVAILABLE":
+        if problem.reason == Reason.SERVICE_UNAVAILABLE:
             # The job may exist all the same: repeating the request with this key cannot create another.
             problem.headers = {**problem.headers, IDEMPOTENCY_KEY: f'"{_quoted(key)}"'}
         raise

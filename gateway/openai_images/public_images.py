@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import httpx
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 
 from gateway.problems.problem import Problem
@@ -42,7 +43,8 @@ class PublicImageReader:
         size = sum(artifact.image.size_bytes for artifact in artifacts)
         if size > MEMORY_LIMIT:
             raise Problem(
-                reason="TOO_LARGE", detail="The images are too large for base64. Send `response_format: url` instead."
+                reason=Reason.TOO_LARGE,
+                detail="The images are too large for base64. Send `response_format: url` instead.",
             )
         if self.held + size > MEMORY_LIMIT:
             raise _unavailable("Too many images are being read right now. Try again.")
@@ -75,4 +77,4 @@ class PublicImageReader:
 
 
 def _unavailable(detail: str) -> Problem:
-    return Problem(reason="STORAGE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
+    return Problem(reason=Reason.STORAGE_UNAVAILABLE, detail=detail, retry_after_seconds=2)

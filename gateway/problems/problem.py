@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import grpc
+from calotype.error_reasons import Reason
 from fastapi.responses import Response
 
 from common import tracing
 from common.errors import ServiceError
 from common.logs import event
-from gateway.problems.reasons import REASONS, entry, slug
+from gateway.problems.reasons import REASONS, OpenAIReason, entry, slug
 from gateway.schemas.jobs import JobView
 from gateway.schemas.problems import FieldProblem, ProblemView
 
@@ -42,8 +43,8 @@ class Violation:
 class Problem(Exception):
     """An error response that is not rendered yet."""
 
-    reason: str
-    """A key of `REASONS`, or a reason that only the OpenAI paths have."""
+    reason: Reason | OpenAIReason
+    """What went wrong; decides the status, unless `status` does."""
     detail: str
     """What went wrong this time, for people."""
     status: int | None = None
@@ -67,22 +68,24 @@ def invalid(violations: Sequence[Violation]) -> Problem:
     """Returns the problem of a request with invalid fields; needs at least one violation."""
     first = violations[0]
     return Problem(
-        reason="INVALID_INPUT", detail=f"{first.field}: {first.message}", violations=tuple(violations[:FIELD_LIMIT])
+        reason=Reason.INVALID_INPUT,
+        detail=f"{first.field}: {first.message}",
+        violations=tuple(violations[:FIELD_LIMIT]),
     )
 
 
 def malformed(detail: str) -> Problem:
     """Returns the problem of a request that cannot be parsed."""
-    return Problem(reason="MALFORMED", detail=detail)
+    return Problem(reason=Reason.MALFORMED, detail=detail)
 
 
 def from_service_error(error: ServiceError) -> Problem:
     """Returns the problem for an error of job-service, without details of the connection or of internals."""
     if error.status in _UNREACHABLE:
         # Only with this reason is the message written by a service of ours; any other is the gRPC library's.
-        has_own_message = error.reason == "SERVICE_UNAVAILABLE"
+        has_own_message = error.reason == Reason.SERVICE_UNAVAILABLE
         return Problem(
-            reason="SERVICE_UNAVAILABLE",
+            reason=Reason.SERVICE_UNAVAILABLE,
             detail=error.message if has_own_message else "The job service cannot be reached right now. Try again.",
             retry_after_seconds=(
                 _UNREACHABLE_RETRY_SECONDS if error.retry_after_seconds is None else error.retry_after_seconds
@@ -90,7 +93,7 @@ def from_service_error(error: ServiceError) -> Problem:
         )
     if error.status in _GATEWAY_REFUSED or error.reason not in REASONS or entry(error.reason).status >= 500:
         event(_LOG, logging.ERROR, "job_service.failed", grpc_status=error.status.name, reason=error.reason)
-        return Problem(reason="INTERNAL", detail=INTERNAL_DETAIL)
+        return Problem(reason=Reason.INTERNAL, detail=INTERNAL_DETAIL)
     return Problem(
         reason=error.reason,
         detail=error.message,

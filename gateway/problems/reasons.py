@@ -1,13 +1,25 @@
 """The reasons of `calotype.error.v1` in one table: HTTP status, title and advice for each."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
-from gateway.schemas.jobs import Code
+from calotype.error_reasons import Code, Reason
 
 NO_RETRY = "Repeating the same request will not help."
 RETRY_LATER = "Try again in a moment; this usually passes without any change."
 RETRY_AFTER = "Send the request again after the number of seconds in the Retry-After header."
 MAY_PAY_TWICE = 'Retry with `"on_ambiguous": "retry"` only if you accept that the images may be charged twice.'
+
+
+class OpenAIReason(StrEnum):
+    """Reasons that only the OpenAI paths have; clients see their codes in `gateway/openai_images/errors.py`."""
+
+    #: The job takes longer than a request is held.
+    STILL_RUNNING = "STILL_RUNNING"
+    #: The job was canceled, so that the request has no images.
+    JOB_CANCELED = "JOB_CANCELED"
+    #: No such model.
+    MODEL_NOT_FOUND = "MODEL_NOT_FOUND"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,187 +38,187 @@ class ReasonEntry:
     @property
     def retryable(self) -> bool:
         """Whether the same request can succeed later."""
-        return self.code in ("TEMPORARY", "RATE_LIMIT", "TIMEOUT")
+        return self.code in (Code.TEMPORARY, Code.RATE_LIMIT, Code.TIMEOUT)
 
 
-def _entries(code: Code, *rows: tuple[str, int, str, str]) -> dict[str, ReasonEntry]:
+def _entries(code: Code, *rows: tuple[Reason, int, str, str]) -> dict[Reason, ReasonEntry]:
     return {
         reason: ReasonEntry(code=code, status=status, title=title, advice=advice)
         for reason, status, title, advice in rows
     }
 
 
-REASONS: dict[str, ReasonEntry] = {
+REASONS: dict[Reason, ReasonEntry] = {
     **_entries(
-        "TEMPORARY",
-        ("PROVIDER_UNAVAILABLE", 503, "The provider is unavailable", RETRY_LATER),
-        ("WORKER_LOST", 503, "The worker stopped before the job was finished", RETRY_LATER),
-        ("STORAGE_UNAVAILABLE", 503, "The image storage is unavailable", RETRY_LATER),
+        Code.TEMPORARY,
+        (Reason.PROVIDER_UNAVAILABLE, 503, "The provider is unavailable", RETRY_LATER),
+        (Reason.WORKER_LOST, 503, "The worker stopped before the job was finished", RETRY_LATER),
+        (Reason.STORAGE_UNAVAILABLE, 503, "The image storage is unavailable", RETRY_LATER),
         (
-            "FETCH_FAILED",
+            Reason.FETCH_FAILED,
             503,
             "An image could not be downloaded",
             "Check that the URL of the image can be reached and serves the image, then try again.",
         ),
-        ("SERVICE_UNAVAILABLE", 503, "The service is unavailable", RETRY_AFTER),
+        (Reason.SERVICE_UNAVAILABLE, 503, "The service is unavailable", RETRY_AFTER),
     ),
     **_entries(
-        "RATE_LIMIT",
-        ("PROVIDER_RATE_LIMIT", 429, "The provider's rate limit is reached", "Try again later."),
+        Code.RATE_LIMIT,
+        (Reason.PROVIDER_RATE_LIMIT, 429, "The provider's rate limit is reached", "Try again later."),
         (
-            "PROVIDER_BUSY",
+            Reason.PROVIDER_BUSY,
             429,
             "The limit that is configured for the provider is reached",
             "Wait: the job stays in the queue and starts when the provider has capacity again.",
         ),
-        ("QUOTA_EXCEEDED", 429, "Your quota is used up for now", RETRY_AFTER),
+        (Reason.QUOTA_EXCEEDED, 429, "Your quota is used up for now", RETRY_AFTER),
     ),
     **_entries(
-        "TIMEOUT",
+        Code.TIMEOUT,
         (
-            "PROVIDER_TIMEOUT",
+            Reason.PROVIDER_TIMEOUT,
             504,
             "The provider took too long",
             "Try again: work that the provider has already started is continued, not bought again.",
         ),
-        ("AMBIGUOUS_OUTCOME", 504, "It is unknown whether the provider made the images", MAY_PAY_TWICE),
-        ("RESULT_LOST", 504, "Paid images can no longer be downloaded", MAY_PAY_TWICE),
+        (Reason.AMBIGUOUS_OUTCOME, 504, "It is unknown whether the provider made the images", MAY_PAY_TWICE),
+        (Reason.RESULT_LOST, 504, "Paid images can no longer be downloaded", MAY_PAY_TWICE),
         (
-            "DEADLINE_EXCEEDED",
+            Reason.DEADLINE_EXCEEDED,
             504,
             "The job's deadline passed",
             "Allow more time: raise `start_within_seconds` or `finish_within_seconds`, or leave them out.",
         ),
-        ("PROVIDER_CANCELED", 504, "The provider canceled the generation", "Try again."),
-        ("STAGE_TIMEOUT", 504, "A stage of the job took too long", "Try again."),
+        (Reason.PROVIDER_CANCELED, 504, "The provider canceled the generation", "Try again."),
+        (Reason.STAGE_TIMEOUT, 504, "A stage of the job took too long", "Try again."),
     ),
     **_entries(
-        "AUTH_ERROR",
+        Code.AUTH_ERROR,
         (
-            "PROVIDER_AUTH",
+            Reason.PROVIDER_AUTH,
             502,
             "The provider rejected the credentials of this service",
             "Tell the operator: the provider's API key must be renewed.",
         ),
         (
-            "UNAUTHENTICATED",
+            Reason.UNAUTHENTICATED,
             401,
             "No valid API key",
             "Send `Authorization: Bearer KEY` with an API key of this service.",
         ),
         (
-            "PERMISSION_DENIED",
+            Reason.PERMISSION_DENIED,
             403,
             "This key or token does not allow the request",
             "Use a key or token that has the permission.",
         ),
         (
-            "STORAGE_DENIED",
+            Reason.STORAGE_DENIED,
             502,
             "The image storage denied access to this service",
             "Tell the operator: this service needs access to the storage bucket.",
         ),
     ),
     **_entries(
-        "PERMANENT",
-        ("INVALID_INPUT", 422, "A field is invalid", "Correct the fields listed in `errors`."),
-        ("CONTENT_POLICY", 422, "Refused by a content policy", "Change the prompt or the input images."),
+        Code.PERMANENT,
+        (Reason.INVALID_INPUT, 422, "A field is invalid", "Correct the fields listed in `errors`."),
+        (Reason.CONTENT_POLICY, 422, "Refused by a content policy", "Change the prompt or the input images."),
         (
-            "UNSUPPORTED",
+            Reason.UNSUPPORTED,
             422,
             "The provider does not support this request",
             "Choose another provider or model; GET /v1/providers lists what each of them supports.",
         ),
         (
-            "QUOTA_EXHAUSTED",
+            Reason.QUOTA_EXHAUSTED,
             402,
             "The account at the provider is out of credit",
             "Tell the operator: the account at the provider needs more credit or quota.",
         ),
-        ("BUDGET_EXHAUSTED", 402, "Your budget is used up", "Try again when the next day or month begins (UTC)."),
-        ("INVALID_IMAGE", 422, "The result is not a valid image", NO_RETRY),
-        ("FORBIDDEN_ADDRESS", 422, "This URL may not be fetched", "Use a public http or https URL."),
-        ("TOO_LARGE", 413, "Too large", "Send a smaller request, or smaller images."),
+        (Reason.BUDGET_EXHAUSTED, 402, "Your budget is used up", "Try again when the next day or month begins (UTC)."),
+        (Reason.INVALID_IMAGE, 422, "The result is not a valid image", NO_RETRY),
+        (Reason.FORBIDDEN_ADDRESS, 422, "This URL may not be fetched", "Use a public http or https URL."),
+        (Reason.TOO_LARGE, 413, "Too large", "Send a smaller request, or smaller images."),
         (
-            "PROVIDER_REJECTED",
+            Reason.PROVIDER_REJECTED,
             422,
             "The provider does not know the model or the address",
             "Choose another model, or ask the operator to check the provider's configuration.",
         ),
-        ("RESULT_MISMATCH", 500, "The stored images do not match the reported result", NO_RETRY),
+        (Reason.RESULT_MISMATCH, 500, "The stored images do not match the reported result", NO_RETRY),
         (
-            "JOB_NOT_FOUND",
+            Reason.JOB_NOT_FOUND,
             404,
             "Job not found",
             "Check the job id, and that your key belongs to the tenant that created the job.",
         ),
         (
-            "WRONG_STATE",
+            Reason.WRONG_STATE,
             409,
             "The job's status does not allow this",
             "Check the job's `status`: unfinished jobs can be canceled, failed jobs retried, final jobs deleted.",
         ),
         (
-            "IDEMPOTENCY_KEY_REUSED",
+            Reason.IDEMPOTENCY_KEY_REUSED,
             422,
             "The Idempotency-Key was already used with a different body",
             "Use a new Idempotency-Key for a different request.",
         ),
         (
-            "CONSENT_REQUIRED",
+            Reason.CONSENT_REQUIRED,
             409,
             "Your consent is required",
             'Send `"on_ambiguous": "retry"` if you accept that the images may be charged a second time.',
         ),
-        ("JOB_DELETED", 410, "The job was deleted", "Use a new Idempotency-Key to create another job."),
+        (Reason.JOB_DELETED, 410, "The job was deleted", "Use a new Idempotency-Key to create another job."),
         (
-            "SEQUENCE_CHANGED",
+            Reason.SEQUENCE_CHANGED,
             409,
             "The job has changed since you read it",
             "Read the job again, then decide on its new state.",
         ),
-        ("PROVIDER_NOT_FOUND", 422, "No such provider", "Use a provider that GET /v1/providers lists."),
+        (Reason.PROVIDER_NOT_FOUND, 422, "No such provider", "Use a provider that GET /v1/providers lists."),
         (
-            "MALFORMED",
+            Reason.MALFORMED,
             400,
             "The request cannot be read",
             "Send a JSON object in UTF-8, or a multipart form to /v1/images/edits.",
         ),
         (
-            "UNSUPPORTED_MEDIA_TYPE",
+            Reason.UNSUPPORTED_MEDIA_TYPE,
             415,
             "Wrong Content-Type",
             "Send `Content-Type: application/json`, or `multipart/form-data` to /v1/images/edits.",
         ),
-        ("LEASE_LOST", 409, "The worker no longer holds the job", NO_RETRY),
-        ("ALREADY_BOUGHT", 409, "The images were already bought", NO_RETRY),
-        ("CALL_NOT_FOUND", 404, "No such provider call", NO_RETRY),
-        ("NOT_FOUND", 404, "No such path or method", "GET /docs lists every call."),
+        (Reason.LEASE_LOST, 409, "The worker no longer holds the job", NO_RETRY),
+        (Reason.ALREADY_BOUGHT, 409, "The images were already bought", NO_RETRY),
+        (Reason.CALL_NOT_FOUND, 404, "No such provider call", NO_RETRY),
+        (Reason.NOT_FOUND, 404, "No such path or method", "GET /docs lists every call."),
         (
-            "METADATA_REMOVED",
+            Reason.METADATA_REMOVED,
             422,
             "Input images were sent without their metadata",
             "This is a warning; nothing needs to be done.",
         ),
     ),
     **_entries(
-        "UNKNOWN",
+        Code.UNKNOWN,
         (
-            "UNCLASSIFIED",
+            Reason.UNCLASSIFIED,
             500,
             "The provider's response is not understood",
             "GET /v1/jobs/{id}/attempts shows what the provider returned, in `provider_error`.",
         ),
-        ("INTERNAL", 500, "Internal error", "Report the request id to the operator."),
+        (Reason.INTERNAL, 500, "Internal error", "Report the request id to the operator."),
     ),
 }
 
 
-def slug(reason: str) -> str:
+def slug(reason: Reason | OpenAIReason) -> str:
     """Returns the reason as it is written in URLs: `JOB_NOT_FOUND` as `job-not-found`."""
     return reason.lower().replace("_", "-")
 
 
-def entry(reason: str) -> ReasonEntry:
+def entry(reason: Reason | OpenAIReason) -> ReasonEntry:
     """Returns the entry of a reason; a reason of a newer service that is unknown here counts as UNCLASSIFIED."""
-    return REASONS.get(reason, REASONS["UNCLASSIFIED"])
+    return REASONS.get(Reason(reason), REASONS[Reason.UNCLASSIFIED])

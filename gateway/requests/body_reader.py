@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email.message import Message
 
+from calotype.error_reasons import Reason
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
@@ -64,7 +65,7 @@ class BodyReader:
                 await self._reject_as_too_large(chunks)
             if self.held + len(chunk) > self._memory_limit:
                 raise Problem(
-                    reason="SERVICE_UNAVAILABLE",
+                    reason=Reason.SERVICE_UNAVAILABLE,
                     detail="Too many large requests are being read right now. Try again.",
                     retry_after_seconds=1,
                 )
@@ -82,7 +83,7 @@ class BodyReader:
                         break
         except TimeoutError:
             pass
-        raise Problem(reason="TOO_LARGE", detail=f"The body is larger than {self._body_limit:,} bytes.")
+        raise Problem(reason=Reason.TOO_LARGE, detail=f"The body is larger than {self._body_limit:,} bytes.")
 
 
 def _check_type(request: Request, media_type: str) -> None:
@@ -91,9 +92,10 @@ def _check_type(request: Request, media_type: str) -> None:
     charset = stated.get_param("charset", "utf-8")
     if stated.get_content_type() != media_type or str(charset).lower() not in ("utf-8", "utf8"):
         raise Problem(
-            reason="UNSUPPORTED_MEDIA_TYPE", detail=f"Send the header Content-Type: {media_type}, and UTF-8 text."
+            reason=Reason.UNSUPPORTED_MEDIA_TYPE, detail=f"Send the header Content-Type: {media_type}, and UTF-8 text."
         )
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise Problem(
-            reason="UNSUPPORTED_MEDIA_TYPE", detail="Send the body uncompressed, without the header Content-Encoding."
+            reason=Reason.UNSUPPORTED_MEDIA_TYPE,
+            detail="Send the body uncompressed, without the header Content-Encoding.",
         )

@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Annotated
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -46,7 +47,7 @@ async def watch_job(job_id: JobId, request: Request, deps: DependenciesOf, princ
         return Response(status_code=204)
     if deps.streams.full or deps.draining.is_set():
         raise Problem(
-            reason="SERVICE_UNAVAILABLE",
+            reason=Reason.SERVICE_UNAVAILABLE,
             detail="No further stream can be opened right now. Try again, or poll GET /v1/jobs/{id}.",
             retry_after_seconds=2,
         )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 from fastapi import APIRouter, Request, Response
 
@@ -122,7 +123,7 @@ async def _submit(
         image_request = await deps.parse(read, raw)
         if image_request.as_stream and (deps.streams.full or deps.draining.is_set()):
             detail = "No further stream can be opened right now. Try again, or leave `stream` out."
-            raise Problem(reason="SERVICE_UNAVAILABLE", detail=detail, retry_after_seconds=2)
+            raise Problem(reason=Reason.SERVICE_UNAVAILABLE, detail=detail, retry_after_seconds=2)
         created = await submit(
             request,
             deps.jobs,

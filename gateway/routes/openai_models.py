@@ -6,9 +6,10 @@ from fastapi import APIRouter, Path, Response
 
 from gateway.api_docs import openapi
 from gateway.dependencies import DependenciesOf, PrincipalOf, json_response
-from gateway.openai_images import errors, responses
+from gateway.openai_images import responses
 from gateway.openai_images.schemas import ModelList, OpenAIModelView
 from gateway.problems.problem import Problem
+from gateway.problems.reasons import OpenAIReason
 
 router = APIRouter(prefix="/v1/models", tags=["openai"])
 
@@ -41,6 +42,6 @@ async def get_model(
     view = responses.model(await deps.jobs.providers(principal.tenant), model)
     if view is None:
         raise Problem(
-            reason=errors.MODEL_NOT_FOUND, detail=f"There is no model {model!r}. GET /v1/models lists all models."
+            reason=OpenAIReason.MODEL_NOT_FOUND, detail=f"There is no model {model!r}. GET /v1/models lists all models."
         )
     return json_response(view)

@@ -1,5 +1,6 @@
 """HTML pages: the API documentation, and an explanation of each problem type."""
 
+from calotype.error_reasons import Reason
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
@@ -24,5 +25,5 @@ async def docs(request: Request) -> HTMLResponse:
 async def problem(name: str) -> HTMLResponse:
     """Explains a problem type and what to do."""
     if name not in _REASON_BY_SLUG:
-        raise Problem(reason="NOT_FOUND", detail="There is no problem type with this name.")
+        raise Problem(reason=Reason.NOT_FOUND, detail="There is no problem type with this name.")
     return HTMLResponse(html.problem(_REASON_BY_SLUG[name]), headers=_HEADERS)

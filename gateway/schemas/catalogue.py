@@ -1,9 +1,11 @@
 """What a frontend can look up: providers, and the states that it shows."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Literal
 
-from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
+from pydantic import Field
+
+from gateway.schemas.jobs import Action, CodeName, ProviderCancel, Stage, Status, Tone
 from gateway.schemas.wire import View
 
 HealthStatus = Literal["ok", "degraded", "down"]
@@ -74,7 +76,7 @@ class OutageView(View):
 
     model: str
     """Name of the model."""
-    code: Code
+    code: CodeName
     """Class of the last failure."""
     reason: str
     """Reason of the last failure, from the catalogue in docs/errors.md."""
@@ -151,7 +153,7 @@ class UiCondition(View):
     """State of the job."""
     failure_stage: Stage | None
     """Stage in which the job failed; null: any."""
-    code: Code | None
+    code: Annotated[CodeName | None, Field(title="Code")]
     """Class of the failure; null: any."""
     reason: str | None
     """Reason of the failure; null: any."""

@@ -2,14 +2,16 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from calotype.error_reasons import Code
+from pydantic import Field, WithJsonSchema
 
 from gateway.schemas.wire import Moment, View
 
 # The meanings of these values are in `gateway/api_docs/enums.py`, from which the document gets its named enums.
 Status = Literal["queued", "processing", "generating", "uploading", "completed", "failed", "canceled"]
 Stage = Literal["queued", "processing", "generating", "uploading", "persisting"]
-Code = Literal["TEMPORARY", "RATE_LIMIT", "TIMEOUT", "AUTH_ERROR", "PERMANENT", "UNKNOWN"]
+#: With its values in place: the document would otherwise get a component from pydantic beside the one of `enums.py`.
+CodeName = Annotated[Code, WithJsonSchema({"type": "string", "enum": [code.value for code in Code]})]
 Tone = Literal["info", "progress", "success", "warning", "error"]
 Action = Literal["cancel", "retry", "retry_may_charge_again"]
 ProviderCancel = Literal["not_needed", "pending", "confirmed", "unsupported", "too_late"]
@@ -20,7 +22,7 @@ OnAmbiguous = Literal["fail", "retry"]
 class ErrorView(View):
     """Why a job or an attempt failed."""
 
-    code: Code
+    code: CodeName
     """Class of the failure."""
     reason: str
     """Reason within the class, from the catalogue in docs/errors.md, such as `CONTENT_POLICY`."""

@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from gateway.schemas.jobs import Code, JobView
+from gateway.schemas.jobs import CodeName, JobView
 from gateway.schemas.wire import View
 
 
@@ -28,7 +28,7 @@ class ProblemView(View):
     """What went wrong in this request, for people."""
     instance: str
     """Path of the request."""
-    code: Code
+    code: CodeName
     """Class of the reason."""
     reason: str
     """Reason within the class, from the catalogue in docs/errors.md, such as `INVALID_INPUT`."""

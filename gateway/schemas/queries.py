@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
-from gateway.schemas.jobs import Code, Stage, Status
+from gateway.schemas.jobs import CodeName, Stage, Status
 from gateway.schemas.requests import SINGLE_LINE, documented_pattern, refused
 
 _TIME = re.compile(
@@ -50,7 +50,7 @@ class ListJobs(BaseModel):
     """Jobs that are routed to this provider."""
     failure_stage: Stage | None = None
     """Jobs that failed in this stage."""
-    code: Code | None = None
+    code: Annotated[CodeName | None, Field(title="Code")] = None
     """Jobs that failed with this class of failure."""
     end_user: Annotated[_Text, StringConstraints(max_length=128)] = ""
     """Jobs of this `end_user`."""

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, cast
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import ServiceError
@@ -59,7 +60,7 @@ async def follow(
                         _add_request(change, seen)
                     yield change
         except ServiceError as error:
-            if error.reason == "JOB_NOT_FOUND":
+            if error.reason == Reason.JOB_NOT_FOUND:
                 return
             if not is_unavailable(error):
                 raise

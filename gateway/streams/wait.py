@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 
 from common.errors import ServiceError
@@ -46,7 +47,7 @@ async def wait_until(
     try:
         return await jobs.get(seen.tenant, seen.id)
     except Problem as problem:
-        if problem.reason != "SERVICE_UNAVAILABLE":
+        if problem.reason != Reason.SERVICE_UNAVAILABLE:
             raise
         return seen
 

@@ -3,8 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from calotype.error_reasons import Code, Reason
+
 from gateway.schemas.catalogue import UiCondition
-from gateway.schemas.jobs import Code, DisplayView, ProviderCancel, Stage, Status
+from gateway.schemas.jobs import DisplayView, ProviderCancel, Stage, Status
 from gateway.views import locales
 
 FINAL: frozenset[Status] = frozenset({"completed", "failed", "canceled"})
@@ -24,7 +26,7 @@ class JobCondition:
     """Stage in which the job failed; None unless it failed."""
     code: Code | None = None
     """Class of the failure; None unless it failed, or if only a newer service knows it."""
-    reason: str | None = None
+    reason: Reason | None = None
     """Cause of the failure; None as for `code`."""
     provider_cancel: ProviderCancel | None = None
     """Result of canceling at the provider; None unless the job was canceled during a call."""

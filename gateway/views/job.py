@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common import structs
@@ -24,7 +25,7 @@ from gateway.schemas.jobs import (
 from gateway.views.display import JobCondition, display
 from gateway.views.job_for_token import for_holder
 from gateway.views.locales import SOURCE
-from gateway.views.protobuf import enum_name, lower_enum_name, optional, optional_time, required_time
+from gateway.views.protobuf import failure_code, failure_reason, lower_enum_name, optional, optional_time, required_time
 
 #: Fields of a request that are null in the view if the client left them out.
 _OPTIONAL_FIELDS = (
@@ -94,9 +95,9 @@ class Renderer:
         """Returns the view of a failure; None for None."""
         if failure is None:
             return None
-        reason = enum_name(error_pb2.Reason, "REASON", failure.reason) or "UNCLASSIFIED"
+        reason = failure_reason(failure.reason) or Reason.UNCLASSIFIED
         return ErrorView(
-            code=cast("Any", enum_name(error_pb2.Code, "CODE", failure.code) or "UNKNOWN"),
+            code=failure_code(failure.code) or Code.UNKNOWN,
             reason=reason,
             message=failure.message,
             retryable=failure.retryable,
@@ -131,8 +132,8 @@ def _condition(job: job_pb2.Job, status: Any) -> JobCondition:
     return JobCondition(
         status=status,
         failure_stage=_stage(failure),
-        code=None if failure is None else cast("Any", enum_name(error_pb2.Code, "CODE", failure.code)),
-        reason=None if failure is None else enum_name(error_pb2.Reason, "REASON", failure.reason),
+        code=None if failure is None else failure_code(failure.code),
+        reason=None if failure is None else failure_reason(failure.reason),
         provider_cancel=lower_enum_name(job_pb2.ProviderCancel, "PROVIDER_CANCEL", job.provider_cancel),
         images_missing=len(job.artifacts) < job.image_count,
         retry_needs_consent=job.retry_needs_consent,
@@ -187,7 +188,7 @@ def _artifact(artifact: job_pb2.PublicArtifact) -> ArtifactView:
 
 def _warning(warning: job_pb2.Warning) -> WarningView:
     return WarningView(
-        reason=enum_name(error_pb2.Reason, "REASON", warning.reason) or "UNCLASSIFIED",
+        reason=failure_reason(warning.reason) or Reason.UNCLASSIFIED,
         message=warning.message,
         image_index=optional(warning, "image_index"),
     )

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from google.protobuf.message import Message
 
 
@@ -13,6 +15,18 @@ def enum_name(enum: Any, prefix: str, value: int) -> str | None:
     except ValueError:
         return None
     return None if stripped == "UNSPECIFIED" else stripped
+
+
+def failure_code(value: int) -> Code | None:
+    """Returns the code of a number; None as for `enum_name`."""
+    name = enum_name(error_pb2.Code, "CODE", value)
+    return None if name is None else Code(name)
+
+
+def failure_reason(value: int) -> Reason | None:
+    """Returns the reason of a number; None as for `enum_name`."""
+    name = enum_name(error_pb2.Reason, "REASON", value)
+    return None if name is None else Reason(name)
 
 
 def lower_enum_name(enum: Any, prefix: str, value: int) -> Any:

@@ -1,12 +1,10 @@
 """Converts the catalogue of providers to JSON views."""
 
-from typing import Any, cast
-
-from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from calotype.provider.v1 import provider_pb2
 
 from gateway.schemas.catalogue import CapabilitiesView, HealthView, ModelView, OptionRuleView, OutageView, ProviderView
-from gateway.views.protobuf import enum_name, optional, optional_time
+from gateway.views.protobuf import failure_code, failure_reason, optional, optional_time
 
 
 def provider(message: provider_pb2.Provider) -> ProviderView:
@@ -53,8 +51,8 @@ def _health(message: provider_pb2.Provider) -> HealthView:
     outages = [
         OutageView(
             model=outage.model,
-            code=cast("Any", enum_name(error_pb2.Code, "CODE", outage.code) or "UNKNOWN"),
-            reason=enum_name(error_pb2.Reason, "REASON", outage.reason) or "UNCLASSIFIED",
+            code=failure_code(outage.code) or Code.UNKNOWN,
+            reason=failure_reason(outage.reason) or Reason.UNCLASSIFIED,
             since=optional_time(outage, "since"),
             next_try_at=optional_time(outage, "next_try_at"),
         )

@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 
+from calotype.error_reasons import Code, Reason
+
 from gateway.schemas.catalogue import UiCondition, UiStateView
-from gateway.schemas.jobs import Action, Code, ProviderCancel, Stage, Status, Tone
+from gateway.schemas.jobs import Action, ProviderCancel, Stage, Status, Tone
 
 
 def state(
@@ -17,7 +19,7 @@ def state(
     actions: Sequence[Action] = (),
     stage: Stage | None = None,
     code: Code | None = None,
-    reason: str | None = None,
+    reason: Reason | None = None,
     provider_cancel: ProviderCancel | None = None,
     images_missing: bool | None = None,
 ) -> UiStateView:

@@ -1,5 +1,7 @@
 """The table of display states: what a user sees of a job, by its status and failure."""
 
+from calotype.error_reasons import Code, Reason
+
 from gateway.schemas.catalogue import UiStateView
 from gateway.schemas.jobs import Action
 from gateway.views.ui_state_row import state
@@ -87,7 +89,7 @@ STATES: tuple[UiStateView, ...] = (
         "Not allowed",
         "The provider refused the prompt or an image. Change it and submit a new request.",
         tone="warning",
-        reason="CONTENT_POLICY",
+        reason=Reason.CONTENT_POLICY,
     ),
     state(
         "failed_ambiguous",
@@ -95,28 +97,28 @@ STATES: tuple[UiStateView, ...] = (
         "It is not known whether the provider made your images. If you try again, you may be charged a second time.",
         tone="warning",
         actions=_PAY,
-        reason="AMBIGUOUS_OUTCOME",
+        reason=Reason.AMBIGUOUS_OUTCOME,
     ),
     state(
         "failed_result_lost",
         "Result lost",
         "Your images were made but can no longer be downloaded. If you try again, you may be charged a second time.",
         actions=_PAY,
-        reason="RESULT_LOST",
+        reason=Reason.RESULT_LOST,
     ),
     state(
         "failed_deadline",
         "Out of time",
         "Your request was not finished within its time limit. Work that was started may still be charged. Try again.",
         actions=_RETRY,
-        reason="DEADLINE_EXCEEDED",
+        reason=Reason.DEADLINE_EXCEEDED,
     ),
     state(
         "failed_quota_exhausted",
         "Provider account is empty",
         "The account at the provider is out of credit. The operator of this service has to add credit; then try again.",
         actions=_RETRY,
-        reason="QUOTA_EXHAUSTED",
+        reason=Reason.QUOTA_EXHAUSTED,
     ),
     state(
         "failed_budget",
@@ -124,14 +126,14 @@ STATES: tuple[UiStateView, ...] = (
         "The budget for this day or month does not cover your images. Try again when the next day or month begins.",
         tone="warning",
         actions=_RETRY,
-        reason="BUDGET_EXHAUSTED",
+        reason=Reason.BUDGET_EXHAUSTED,
     ),
     state(
         "failed_provider_access",
         "No access to the provider",
         "The provider does not accept the key of this service. The operator has to replace it; then try again.",
         actions=_RETRY,
-        reason="PROVIDER_AUTH",
+        reason=Reason.PROVIDER_AUTH,
     ),
     state(
         "failed_provider_gone",
@@ -139,7 +141,7 @@ STATES: tuple[UiStateView, ...] = (
         "The provider of your request is no longer available here. "
         "Choose another one and submit a new request, or try again later.",
         actions=_RETRY,
-        reason="PROVIDER_NOT_FOUND",
+        reason=Reason.PROVIDER_NOT_FOUND,
     ),
     state(
         "failed_provider_rejected",
@@ -147,14 +149,14 @@ STATES: tuple[UiStateView, ...] = (
         "The provider does not know the model, or could not process your request. "
         "Choose another model and submit a new request, or try again later.",
         actions=_RETRY,
-        reason="PROVIDER_REJECTED",
+        reason=Reason.PROVIDER_REJECTED,
     ),
     state(
         "failed_provider_stopped",
         "Stopped by the provider",
         "The provider stopped before your images were finished. Try again.",
         actions=_RETRY,
-        reason="PROVIDER_CANCELED",
+        reason=Reason.PROVIDER_CANCELED,
     ),
     # Failures before the first provider call: of input images, then all others.
     state(
@@ -164,7 +166,7 @@ STATES: tuple[UiStateView, ...] = (
         "Choose another image and submit a new request.",
         tone="warning",
         stage="processing",
-        reason="INVALID_INPUT",
+        reason=Reason.INVALID_INPUT,
     ),
     state(
         "failed_input_size",
@@ -172,7 +174,7 @@ STATES: tuple[UiStateView, ...] = (
         "Your input images are too large. Choose smaller ones and submit a new request.",
         tone="warning",
         stage="processing",
-        reason="TOO_LARGE",
+        reason=Reason.TOO_LARGE,
     ),
     state(
         "failed_input_address",
@@ -180,7 +182,7 @@ STATES: tuple[UiStateView, ...] = (
         "The address of one of your input images is not allowed. Choose another image and submit a new request.",
         tone="warning",
         stage="processing",
-        reason="FORBIDDEN_ADDRESS",
+        reason=Reason.FORBIDDEN_ADDRESS,
     ),
     state(
         "failed_input_fetch",
@@ -189,7 +191,7 @@ STATES: tuple[UiStateView, ...] = (
         tone="warning",
         actions=_RETRY,
         stage="processing",
-        reason="FETCH_FAILED",
+        reason=Reason.FETCH_FAILED,
     ),
     state(
         "failed_preparing",
@@ -205,7 +207,7 @@ STATES: tuple[UiStateView, ...] = (
         "The provider did not return a valid image. It may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
-        reason="INVALID_IMAGE",
+        reason=Reason.INVALID_IMAGE,
     ),
     state(
         "failed_result_size",
@@ -214,7 +216,7 @@ STATES: tuple[UiStateView, ...] = (
         "Choose a smaller size and submit a new request, or try again.",
         actions=_RETRY,
         stage="generating",
-        reason="TOO_LARGE",
+        reason=Reason.TOO_LARGE,
     ),
     state(
         "failed_result_address",
@@ -223,7 +225,7 @@ STATES: tuple[UiStateView, ...] = (
         "The images may still be charged. The operator of this service has to check that; then try again.",
         actions=_RETRY,
         stage="generating",
-        reason="FORBIDDEN_ADDRESS",
+        reason=Reason.FORBIDDEN_ADDRESS,
     ),
     state(
         "failed_result_fetch",
@@ -231,7 +233,7 @@ STATES: tuple[UiStateView, ...] = (
         "The result could not be downloaded from the provider. It may still be charged. Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
-        reason="FETCH_FAILED",
+        reason=Reason.FETCH_FAILED,
     ),
     state(
         "failed_result_mismatch",
@@ -239,7 +241,7 @@ STATES: tuple[UiStateView, ...] = (
         "Your images did not arrive completely. They may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
-        reason="RESULT_MISMATCH",
+        reason=Reason.RESULT_MISMATCH,
     ),
     state(
         "failed_result_storage",
@@ -248,7 +250,7 @@ STATES: tuple[UiStateView, ...] = (
         "Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
-        reason="STORAGE_UNAVAILABLE",
+        reason=Reason.STORAGE_UNAVAILABLE,
     ),
     state(
         "failed_result_storage_denied",
@@ -257,7 +259,7 @@ STATES: tuple[UiStateView, ...] = (
         "The operator of this service has to fix that; then try again.",
         actions=_RETRY,
         stage="generating",
-        reason="STORAGE_DENIED",
+        reason=Reason.STORAGE_DENIED,
     ),
     state(
         "failed_result_unseen",
@@ -266,7 +268,7 @@ STATES: tuple[UiStateView, ...] = (
         "Try again in a few minutes.",
         actions=_RETRY,
         stage="generating",
-        reason="SERVICE_UNAVAILABLE",
+        reason=Reason.SERVICE_UNAVAILABLE,
     ),
     state(
         "failed_interrupted",
@@ -274,7 +276,7 @@ STATES: tuple[UiStateView, ...] = (
         "Work on your images was interrupted. What was started may still be charged. Try again.",
         actions=_RETRY,
         stage="generating",
-        reason="WORKER_LOST",
+        reason=Reason.WORKER_LOST,
     ),
     # Failures after generation.
     state(
@@ -284,7 +286,7 @@ STATES: tuple[UiStateView, ...] = (
         "then try again. Images that are made are not charged again.",
         actions=_RETRY,
         stage="uploading",
-        reason="STORAGE_DENIED",
+        reason=Reason.STORAGE_DENIED,
     ),
     state(
         "failed_storage",
@@ -315,28 +317,28 @@ STATES: tuple[UiStateView, ...] = (
         "The provider accepts no more requests right now. Try again later.",
         tone="warning",
         actions=_RETRY,
-        code="RATE_LIMIT",
+        code=Code.RATE_LIMIT,
     ),
     state(
         "failed_timeout",
         "Took too long",
         "Your images were not finished in time. Work that was started may still be charged. Try again.",
         actions=_RETRY,
-        code="TIMEOUT",
+        code=Code.TIMEOUT,
     ),
     state(
         "failed_temporary",
         "Provider is unavailable",
         "The provider could not be reached, or could not finish this time. Try again in a few minutes.",
         actions=_RETRY,
-        reason="PROVIDER_UNAVAILABLE",
+        reason=Reason.PROVIDER_UNAVAILABLE,
     ),
     state(
         "failed_request",
         "Cannot be made",
         "The provider does not support this request. Change it and submit a new request.",
         tone="warning",
-        code="PERMANENT",
+        code=Code.PERMANENT,
     ),
     state(
         "failed_unclassified",
@@ -344,8 +346,8 @@ STATES: tuple[UiStateView, ...] = (
         "The provider returned a response that this service does not understand. "
         "The images may still be charged. Try again.",
         actions=_RETRY,
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
     ),
     state(
         "failed",

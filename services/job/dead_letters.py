@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from calotype import streams
+from calotype.error_reasons import Reason
 
 from common.jetstream import JetStream, StoredMessage
 from common.postgres import Database
@@ -63,10 +64,10 @@ class DeadLetters:
                 lambda connection: idempotency.is_used(connection, key)
             ):
                 return True
-            raise Refusal("NOT_FOUND", "There is no such dead letter; it may have been replayed.")
+            raise Refusal(Reason.NOT_FOUND, "There is no such dead letter; it may have been replayed.")
         subject = message.headers.get("Calotype-Dead-Subject", "")
         if not subject.startswith(REPLAYABLE):
-            raise Refusal("NOT_FOUND", f"A message on {subject[:100]!r} cannot be replayed.")
+            raise Refusal(Reason.NOT_FOUND, f"A message on {subject[:100]!r} cannot be replayed.")
         if idempotency_key:
             about = message.headers.get("ce-subject", "")
             await self._database.run(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from calotype import object_names
+from calotype.error_reasons import Code, Reason
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +58,10 @@ class UploadError(Exception):
 
     #: Stage of the job that failed, without prefix: `UPLOADING` or `PERSISTING`.
     stage: str
-    #: Class of the error, without prefix, such as `TEMPORARY`.
-    code: str
-    #: Reason, such as `STORAGE_UNAVAILABLE` (docs/errors.md).
-    reason: str
+    #: Class of the error.
+    code: Code
+    #: Cause of the error.
+    reason: Reason
     #: What happened, for a person.
     message: str
     #: Whether another attempt may succeed.
@@ -71,8 +72,8 @@ def storage_unavailable() -> UploadError:
     """Returns the error for a store that was unavailable until the end of the stage."""
     return UploadError(
         stage="UPLOADING",
-        code="TEMPORARY",
-        reason="STORAGE_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.STORAGE_UNAVAILABLE,
         message="The image store was unavailable; the upload is tried again, and the images are kept.",
         retryable=True,
     )
@@ -82,8 +83,8 @@ def storage_denied() -> UploadError:
     """Returns the error for a store that refuses the uploader's credential."""
     return UploadError(
         stage="UPLOADING",
-        code="AUTH_ERROR",
-        reason="STORAGE_DENIED",
+        code=Code.AUTH_ERROR,
+        reason=Reason.STORAGE_DENIED,
         message="The image store refuses the service's credential; the operator must correct it, then retry.",
         retryable=False,
     )
@@ -93,8 +94,8 @@ def staged_image_missing(index: int) -> UploadError:
     """Returns the error for an image that is recorded as staged and does not exist."""
     return UploadError(
         stage="PERSISTING",
-        code="PERMANENT",
-        reason="RESULT_MISMATCH",
+        code=Code.PERMANENT,
+        reason=Reason.RESULT_MISMATCH,
         message=f"Image {index} is recorded as staged, but does not exist in the store.",
         retryable=False,
     )
@@ -104,8 +105,8 @@ def staged_image_differs(index: int) -> UploadError:
     """Returns the error for a staged image that differs from its record."""
     return UploadError(
         stage="PERSISTING",
-        code="PERMANENT",
-        reason="RESULT_MISMATCH",
+        code=Code.PERMANENT,
+        reason=Reason.RESULT_MISMATCH,
         message=f"Image {index} in the store differs from its record.",
         retryable=False,
     )
@@ -115,8 +116,8 @@ def other_content(index: int) -> UploadError:
     """Returns the error for a public object with other content under the image's name."""
     return UploadError(
         stage="PERSISTING",
-        code="PERMANENT",
-        reason="RESULT_MISMATCH",
+        code=Code.PERMANENT,
+        reason=Reason.RESULT_MISMATCH,
         message=f"Another object has the public name of image {index}.",
         retryable=False,
     )

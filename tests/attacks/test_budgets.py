@@ -8,6 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.error_reasons import Code
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,7 +20,6 @@ from gateway.auth.keyring import Keyring, Principal, TenantQuota
 from services.job.application.provider_calls import begin_provider_call
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal

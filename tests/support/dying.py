@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 import grpc
+from calotype.error_reasons import Code, Reason
 from calotype.fact.v1 import fact_pb2
 
 from common.errors import ServiceError
@@ -53,15 +54,15 @@ OPEN_CALLS_OF_FINAL_JOBS = """
 SELECT FROM provider_calls AS call JOIN jobs ON jobs.id = call.job_id
 WHERE call.phase IN ('intended', 'accepted') AND jobs.state IN ('completed', 'failed', 'canceled')
 """
-AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
+AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="away")
 #: Fates of what is sold; what is slow has not ended at the first looks, and what is bad is no image.
 SOLD, SLOW_LOOKS = ("good", "slow", "bad"), 2
 #: What readers of tests know to be no image.
 BAD = b"bad"
-STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
+STOPPED = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.PROVIDER_CANCELED)
 NOT_SOLD = {
-    "limited": provider_error(Acceptance.NOT_ACCEPTED, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT"),
-    "refused": provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False),
+    "limited": provider_error(Acceptance.NOT_ACCEPTED, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT),
+    "refused": provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False),
     "failed": provider_error(Acceptance.ACCEPTED),
 }
 

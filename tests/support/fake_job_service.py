@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from calotype.provider.v1 import provider_pb2
 
@@ -25,7 +26,7 @@ Change = job_pb2.Job | job_service_pb2.Progress
 
 def refusal(status: grpc.StatusCode, reason: str, message: str = "No.", **more: Any) -> ServiceError:
     """A no of the service."""
-    return ServiceError(status=status, reason=reason, message=message, **more)
+    return ServiceError(status=status, reason=Reason(reason), message=message, **more)
 
 
 class FakeJobService(job_service_pb2_grpc.JobServiceServicer):

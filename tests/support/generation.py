@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import grpc
+from calotype.error_reasons import Code, Reason
 
 from common.errors import ServiceError
 from common.leased_work import Renewal
@@ -34,8 +35,8 @@ from tests.support.ledger import MemoryLedger
 from tests.support.patience import PATIENCE
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
-LOST = ServiceError(status=grpc.StatusCode.ABORTED, reason="LEASE_LOST", message="lost")
+AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="away")
+LOST = ServiceError(status=grpc.StatusCode.ABORTED, reason=Reason.LEASE_LOST, message="lost")
 
 
 def job_of(*, n: int = 1, calls: Sequence[Call] = (), images: Sequence[StagedImage] = (), **changes: Any) -> Job:
@@ -398,9 +399,9 @@ class Reader:
     async def inspect(self, data: bytes) -> Inspected:
         """Measure."""
         if data == b"bad":
-            raise StageError(code="PERMANENT", reason="INVALID_IMAGE", message="bad", retryable=False)
+            raise StageError(code=Code.PERMANENT, reason=Reason.INVALID_IMAGE, message="bad", retryable=False)
         if data == b"unseen":
-            raise StageError(code="TEMPORARY", reason="SERVICE_UNAVAILABLE", message="Later.", retryable=True)
+            raise StageError(code=Code.TEMPORARY, reason=Reason.SERVICE_UNAVAILABLE, message="Later.", retryable=True)
         return Inspected(content_type="image/png", width=1, height=1, sha256="0" * 64, blurhash="L", c2pa=False)
 
     async def deliverable(self, data: bytes, *, provider: str) -> tuple[bytes, Inspected]:
@@ -510,7 +511,7 @@ def at(url: str) -> Generated:
 
 def fetch_failed(*, retryable: bool) -> StageError:
     """An address that does not give its image."""
-    return StageError(code="TEMPORARY", reason="FETCH_FAILED", message="It failed.", retryable=retryable)
+    return StageError(code=Code.TEMPORARY, reason=Reason.FETCH_FAILED, message="It failed.", retryable=retryable)
 
 
 def made(*data: bytes, cost: int | None = 40_000) -> Generated:

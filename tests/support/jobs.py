@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 from uuid import UUID, uuid4
 
+from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection, create_engine, text
 
 from common.postgres import driver_url
@@ -24,7 +25,7 @@ from services.job.application import (
 )
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import ImagesGenerated, ImagesStored, JobFact, StageFailed
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, Job, Snapshot
 from services.job.domain.providers import Capabilities, Provider
 from services.job.domain.quotas import Quota
@@ -307,6 +308,6 @@ def failed(job: Job, *, stage: Stage = Stage.GENERATING, **changes: Any) -> Stag
     """The fact of a claim that ended badly."""
     told = {name: changes.pop(name) for name in ("calls", "images", "deferred") if name in changes}
     plain = Failure(
-        stage=stage, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", message="It was away.", retryable=True
+        stage=stage, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, message="It was away.", retryable=True
     )
     return StageFailed(fence=fence_of(job), failure=replace(plain, **changes), **told)

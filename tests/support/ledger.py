@@ -7,6 +7,8 @@ against the ledger in PostgreSQL. Every asker is taken to hold the job.
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
+from calotype.error_reasons import Reason
+
 from services.job.domain import calls
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.jobs import Job
@@ -37,14 +39,14 @@ class MemoryLedger:
         """Write a call down. Raises `Refusal`, and then has learned nothing."""
         if (asked_before := self.calls.get(call_id)) is not None:
             if asked_before.claim_number != job.claim_number:
-                raise Refusal("INVALID_INPUT", "call_id: names another call.")
+                raise Refusal(Reason.INVALID_INPUT, "call_id: names another call.")
             return asked_before
         learned = self._after(job, report)
         able = self._provider(provider)
         if provider not in (job.provider, *job.fallback):
-            raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider}.")
+            raise Refusal(Reason.INVALID_INPUT, f"provider: job {job.id} does not name {provider}.")
         if job.request is not None and lost_options(job.request, able.as_model(model).capabilities):
-            raise Refusal("UNSUPPORTED", f"{provider} would lose a field of the job {job.id}.")
+            raise Refusal(Reason.UNSUPPORTED, f"{provider} would lose a field of the job {job.id}.")
         consent, _ = calls.check_purchase(
             job, indexes=indexes, calls=list(learned.calls.values()), staged=learned.staged
         )
@@ -73,7 +75,7 @@ class MemoryLedger:
         call = learned.get(call_id)
         able = self._provider(call.provider).capabilities
         if call.phase is not CallPhase.INTENDED or not (able.free or able.idempotent):
-            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
+            raise Refusal(Reason.ALREADY_BOUGHT, f"Call {call.id} is {call.phase} and may not be sent again.")
         again = replace(call, claim_number=job.claim_number)
         self.calls, self.staged = learned.calls | {call_id: again}, learned.staged
         return again
@@ -83,7 +85,7 @@ class MemoryLedger:
         learned = self._after(job, report)
         call = learned.get(call_id)
         if call.operation_id is None:
-            raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
+            raise Refusal(Reason.CALL_NOT_FOUND, f"Call {call.id} has no operation to follow.")
         self.calls, self.staged = learned.calls, learned.staged
         return call
 
@@ -103,7 +105,7 @@ class MemoryLedger:
     def get(self, call_id: str) -> ProviderCall:
         """A call. Raises `Refusal` CALL_NOT_FOUND."""
         if call_id not in self.calls:
-            raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id!r}.")
+            raise Refusal(Reason.CALL_NOT_FOUND, f"There is no call {call_id!r}.")
         return self.calls[call_id]
 
     def _after(self, job: Job, report: WorkerReport) -> "MemoryLedger":
@@ -113,7 +115,7 @@ class MemoryLedger:
 
     def _provider(self, name: str) -> Provider:
         if name not in self.catalogue:
-            raise Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name!r}.")
+            raise Refusal(Reason.PROVIDER_NOT_FOUND, f"No generator has registered a provider {name!r}.")
         return self.catalogue[name]
 
     def _settle(self, outcome: CallOutcome, claim_number: int) -> None:

@@ -3,77 +3,81 @@
 from collections.abc import Mapping
 from typing import get_args
 
+from calotype.error_reasons import Reason
+
 from gateway.problems.reasons import REASONS
 from gateway.schemas.jobs import ProviderCancel, Stage, Status
 from gateway.views.display import JobCondition
 
 #: With what a job can fail, by the stage that it says.
-FAILURES: Mapping[Stage, frozenset[str]] = {
+FAILURES: Mapping[Stage, frozenset[Reason]] = {
     "queued": frozenset(
         {
-            "DEADLINE_EXCEEDED",
+            Reason.DEADLINE_EXCEEDED,
             # A limit only ever defers a job; it is told when the job has waited for too long.
-            "PROVIDER_BUSY",
+            Reason.PROVIDER_BUSY,
             # The causes of open breakers.
-            "PROVIDER_AUTH",
-            "PROVIDER_TIMEOUT",
-            "PROVIDER_UNAVAILABLE",
+            Reason.PROVIDER_AUTH,
+            Reason.PROVIDER_TIMEOUT,
+            Reason.PROVIDER_UNAVAILABLE,
         }
     ),
     "processing": frozenset(
         {
-            "DEADLINE_EXCEEDED",
-            "FETCH_FAILED",
-            "FORBIDDEN_ADDRESS",
+            Reason.DEADLINE_EXCEEDED,
+            Reason.FETCH_FAILED,
+            Reason.FORBIDDEN_ADDRESS,
             # Never INVALID_IMAGE: a given picture that is none is the request's fault.
-            "INVALID_INPUT",
+            Reason.INVALID_INPUT,
             # Of a call that was to begin: the API refuses a job for an unknown provider, this one has gone since.
-            "PROVIDER_NOT_FOUND",
-            "SERVICE_UNAVAILABLE",
-            "STAGE_TIMEOUT",
-            "TOO_LARGE",
+            Reason.PROVIDER_NOT_FOUND,
+            Reason.SERVICE_UNAVAILABLE,
+            Reason.STAGE_TIMEOUT,
+            Reason.TOO_LARGE,
             # Of a call that was to begin: the provider's file has changed since, and it would drop a field of the job.
-            "UNSUPPORTED",
-            "WORKER_LOST",
+            Reason.UNSUPPORTED,
+            Reason.WORKER_LOST,
         }
     ),
     "generating": frozenset(
         {
-            "AMBIGUOUS_OUTCOME",
+            Reason.AMBIGUOUS_OUTCOME,
             # Before a call; the job may have made others.
-            "BUDGET_EXHAUSTED",
-            "CONTENT_POLICY",
-            "DEADLINE_EXCEEDED",
-            "FETCH_FAILED",
-            "FORBIDDEN_ADDRESS",
+            Reason.BUDGET_EXHAUSTED,
+            Reason.CONTENT_POLICY,
+            Reason.DEADLINE_EXCEEDED,
+            Reason.FETCH_FAILED,
+            Reason.FORBIDDEN_ADDRESS,
             # Also a defect before anything was sent: it does not know how far it got.
-            "INTERNAL",
-            "INVALID_IMAGE",
-            "INVALID_INPUT",
-            "PROVIDER_AUTH",
-            "PROVIDER_CANCELED",
-            "PROVIDER_RATE_LIMIT",
-            "PROVIDER_REJECTED",
-            "PROVIDER_TIMEOUT",
-            "PROVIDER_UNAVAILABLE",
-            "QUOTA_EXHAUSTED",
-            "RESULT_LOST",
+            Reason.INTERNAL,
+            Reason.INVALID_IMAGE,
+            Reason.INVALID_INPUT,
+            Reason.PROVIDER_AUTH,
+            Reason.PROVIDER_CANCELED,
+            Reason.PROVIDER_RATE_LIMIT,
+            Reason.PROVIDER_REJECTED,
+            Reason.PROVIDER_TIMEOUT,
+            Reason.PROVIDER_UNAVAILABLE,
+            Reason.QUOTA_EXHAUSTED,
+            Reason.RESULT_LOST,
             # Fewer pictures than were bought, or staging holds another's.
-            "RESULT_MISMATCH",
+            Reason.RESULT_MISMATCH,
             # Images came, and no process to decode them with could be started.
-            "SERVICE_UNAVAILABLE",
-            "STAGE_TIMEOUT",
+            Reason.SERVICE_UNAVAILABLE,
+            Reason.STAGE_TIMEOUT,
             # Of staging, not of the public bucket; perhaps before anything was sent, as staging is looked at first.
-            "STORAGE_DENIED",
-            "STORAGE_UNAVAILABLE",
-            "TOO_LARGE",
-            "UNCLASSIFIED",
-            "UNSUPPORTED",
-            "WORKER_LOST",
+            Reason.STORAGE_DENIED,
+            Reason.STORAGE_UNAVAILABLE,
+            Reason.TOO_LARGE,
+            Reason.UNCLASSIFIED,
+            Reason.UNSUPPORTED,
+            Reason.WORKER_LOST,
         }
     ),
-    "uploading": frozenset({"STAGE_TIMEOUT", "STORAGE_DENIED", "STORAGE_UNAVAILABLE", "WORKER_LOST"}),
-    "persisting": frozenset({"RESULT_MISMATCH"}),
+    "uploading": frozenset(
+        {Reason.STAGE_TIMEOUT, Reason.STORAGE_DENIED, Reason.STORAGE_UNAVAILABLE, Reason.WORKER_LOST}
+    ),
+    "persisting": frozenset({Reason.RESULT_MISMATCH}),
 }
 #: Statuses of which nothing more is known; pictures are shown of a completed job alone, so they are missing till then.
 _UNDER_WAY: tuple[Status, ...] = ("queued", "processing", "generating", "uploading")

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import grpc
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 from calotype.job.v1 import worker_service_pb2 as worker
 
@@ -105,12 +106,12 @@ class WatchedWorkerService(WorkerService):
     async def _answer(self, method: str, request: Any, context: Any) -> Any:
         if (status := self.refuse.get(method)) is not None:
             await self._keep(request)
-            raise ServiceError(status=status, reason="UNAVAILABLE", message="No.")
+            raise ServiceError(status=status, reason=Reason("UNAVAILABLE"), message="No.")
         answer = await getattr(WorkerService, method)(self, request, context)
         await self._keep(request)
         if self.lose_claims and (getattr(answer, "jobs", None) or getattr(answer, "uploads", None)):
             self.lose_claims -= 1
-            raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Lost.")
+            raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="Lost.")
         return answer
 
 

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import grpc_testing
 import pytest
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 
 from common.errors import ServiceError, from_rpc_error, to_status
@@ -32,7 +33,9 @@ def test_a_synchronous_stub_asks_and_is_answered() -> None:
 def test_a_synchronous_stub_can_read_why_it_was_refused() -> None:
     channel = grpc_testing.channel([SERVICE], grpc_testing.strict_real_time())
     stub = job_service_pb2_grpc.JobServiceStub(channel)
-    refusal = ServiceError(status=grpc.StatusCode.NOT_FOUND, reason="JOB_NOT_FOUND", message="There is no such job.")
+    refusal = ServiceError(
+        status=grpc.StatusCode.NOT_FOUND, reason=Reason.JOB_NOT_FOUND, message="There is no such job."
+    )
     details = (("grpc-status-details-bin", to_status(refusal).SerializeToString()),)
     with ThreadPoolExecutor(1) as threads:
         asking = threads.submit(stub.GetJob, job_service_pb2.GetJobRequest(), timeout=PATIENCE)

@@ -9,6 +9,8 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from calotype.error_reasons import Reason
+
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -26,7 +28,7 @@ class CalotypeError(Exception):
         message: str,
         *,
         status: grpc.StatusCode,
-        reason: str,
+        reason: Reason,
         retry_after_seconds: float | None = None,
         fields: Mapping[str, str] | None = None,
         attempts: int = 1,
@@ -87,14 +89,14 @@ class DeadlineExceeded(CalotypeError, TimeoutError):
     """No response within the time limit; whether the call was executed is unknown."""
 
 
-_BY_REASON: Mapping[str, type[CalotypeError]] = {
-    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
-    "JOB_DELETED": JobDeleted,
-    "CONSENT_REQUIRED": ConsentRequired,
-    "BUDGET_EXHAUSTED": BudgetExhausted,
-    "SEQUENCE_CHANGED": WrongState,
+_BY_REASON: Mapping[Reason, type[CalotypeError]] = {
+    Reason.IDEMPOTENCY_KEY_REUSED: IdempotencyKeyReused,
+    Reason.JOB_DELETED: JobDeleted,
+    Reason.CONSENT_REQUIRED: ConsentRequired,
+    Reason.BUDGET_EXHAUSTED: BudgetExhausted,
+    Reason.SEQUENCE_CHANGED: WrongState,
     # Sent by gRPC itself: a message is too large, so a repetition is useless.
-    "RESOURCE_EXHAUSTED": CalotypeError,
+    Reason(grpc.StatusCode.RESOURCE_EXHAUSTED.name): CalotypeError,
 }
 _BY_STATUS: Mapping[grpc.StatusCode, type[CalotypeError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
@@ -122,7 +124,7 @@ def from_rpc_error(error: Any, *, attempts: int = 1) -> CalotypeError:
         for packed in details.details:
             for detail in (info, retry, bad):
                 packed.Unpack(detail)
-    reason = info.reason or status.name
+    reason = Reason(info.reason or status.name)
     kind = _BY_REASON.get(reason) or _BY_STATUS.get(status, CalotypeError)
     return kind(
         details.message or f"The service returned {status.name}.",

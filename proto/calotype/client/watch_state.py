@@ -7,6 +7,7 @@ import grpc
 
 from calotype.client import call_policy
 from calotype.client.errors import CalotypeError, DeadlineExceeded, from_rpc_error
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 #: Seconds after which a stream is opened anew, so that none hangs for ever.
@@ -71,5 +72,5 @@ class WatchState:
         raise DeadlineExceeded(
             f"The job {self._job_id} was not final after {self._timeout:g} s; it continues.",
             status=grpc.StatusCode.DEADLINE_EXCEEDED,
-            reason="DEADLINE_EXCEEDED",
+            reason=Reason.DEADLINE_EXCEEDED,
         ) from self._unavailable

@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 from math import inf
 
+from calotype.error_reasons import Reason
 from opentelemetry.trace import SpanKind
 
 from common.errors import ServiceError
@@ -246,7 +247,7 @@ class ProviderCallRunner:
                 return error
             self._claim.end(call, CallPhase.UNKNOWN, error=error)
             return failures.ambiguous(provider.name, retryable=self._may_pay_again(call))
-        if error.reason == "RESULT_LOST":
+        if error.reason == Reason.RESULT_LOST:
             error.retryable = self._may_pay_again(call)
         self._claim.end(call, failures.phase_after(error), error=error)
         return error

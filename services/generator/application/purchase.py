@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
+from calotype.error_reasons import Reason
+
 from common.errors import ServiceError
 from common.ids import new_uuid7
 from common.leased_work import Renewal
@@ -157,19 +159,19 @@ class Purchase:
         if error.is_unanswered:
             return Interrupted()
         match error.reason:
-            case "LEASE_LOST":
+            case Reason.LEASE_LOST:
                 self._claim.slot.outcome = Renewal.LOST
                 self._claim.slot.ended.set()
                 return Interrupted()
-            case "CONSENT_REQUIRED":
+            case Reason.CONSENT_REQUIRED:
                 return failures.ambiguous(provider.name)
-            case "PROVIDER_NOT_FOUND":
+            case Reason.PROVIDER_NOT_FOUND:
                 return failures.provider_not_configured(provider.name)
-            case "UNSUPPORTED":
+            case Reason.UNSUPPORTED:
                 return failures.request_unsupported(error.message)
-            case "BUDGET_EXHAUSTED":
+            case Reason.BUDGET_EXHAUSTED:
                 return failures.budget_exhausted(error.message, retry_after_seconds=error.retry_after_seconds)
-            case "PROVIDER_BUSY":
+            case Reason.PROVIDER_BUSY:
                 return failures.provider_busy(provider.name, retry_after_seconds=error.retry_after_seconds)
             case _:
                 event(_LOG, logging.ERROR, "call.refused", job_id=self._claim.job.id, reason=str(error))

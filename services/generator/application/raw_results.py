@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 
 from calotype import object_names
+from calotype.error_reasons import Reason
 
 from common.logs import event
 from common.memory import Memory, expect
@@ -48,7 +49,7 @@ class RawResults:
             await until_stored(put, deadline=self._deadline, patient=patient)
         except StageError as error:
             # Of two different results the first is kept. For other errors the caller reports its original error.
-            if error.reason != "RESULT_MISMATCH":
+            if error.reason != Reason.RESULT_MISMATCH:
                 event(_LOG, logging.ERROR, "result.not_kept", object=name, bytes=len(data), reason=error.reason)
                 return None
         event(_LOG, logging.WARNING, "result.kept_raw", job_id=self._job_id, call_id=call.id, object=name)
@@ -65,7 +66,7 @@ class RawResults:
                     for index in images.keys() - staged - adopted.keys():
                         adopted[index] = await self._stage(call, index, images[index])
                 except StageError as error:
-                    if error.reason == "SERVICE_UNAVAILABLE":
+                    if error.reason == Reason.SERVICE_UNAVAILABLE:
                         # This process could not decode it now, which says nothing about the data.
                         raise
                     event(_LOG, logging.INFO, "result.still_raw", object=raw.name, reason=error.reason)

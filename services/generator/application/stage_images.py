@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
+from calotype.error_reasons import Reason
+
 from common.leased_work import Slot
 from common.loops import pause_until
 from common.memory import Memory, give_back
@@ -145,7 +147,7 @@ class ImageStager:
                 return await self._reader.deliverable(data, provider=call.provider)
             except StageError as error:
                 is_last = not pauses or time.monotonic() + pauses[0] > self._deadline()
-                if error.reason != "INVALID_IMAGE" or is_last:
+                if error.reason != Reason.INVALID_IMAGE or is_last:
                     received = data or _content(source)
                     if isinstance(error, FetchError):
                         received, error.received = error.received, b""
@@ -205,11 +207,11 @@ def _content(source: ImageSource) -> bytes:
 
 
 def _is_no_image(error: BaseException) -> bool:
-    return isinstance(error, StageError) and error.reason == "INVALID_IMAGE"
+    return isinstance(error, StageError) and error.reason == Reason.INVALID_IMAGE
 
 
 def _is_lost(source: ImageSource, error: BaseException) -> bool:
     """Returns whether the image's URL will never return the image."""
     if not isinstance(error, StageError) or error.retryable:
         return False
-    return source.is_elsewhere and error.reason in ("FETCH_FAILED", "INVALID_IMAGE")
+    return source.is_elsewhere and error.reason in (Reason.FETCH_FAILED, Reason.INVALID_IMAGE)

@@ -3,6 +3,8 @@
 import logging
 from dataclasses import replace
 
+from calotype.error_reasons import Reason
+
 from common.logs import event
 from services.generator.application.raw_results import RawResults
 from services.generator.domain import untrusted_text
@@ -39,7 +41,7 @@ class UnreadResponses:
         # Each poll of an operation may return the same response.
         if call.id in self._kept:
             return None
-        if error.reason == "UNCLASSIFIED" or self._reader.may_hold_images(body):
+        if error.reason == Reason.UNCLASSIFIED or self._reader.may_hold_images(body):
             self._kept.add(call.id)
             name = await self._raw.keep(provider, call, PART, untrusted_text.without_secrets(body))
             if name is not None:

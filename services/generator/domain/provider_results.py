@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Self
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.domain import untrusted_text
 
 
@@ -46,10 +48,10 @@ class StageError(Exception):
 
     #: Stage of the job that failed, without prefix: `PROCESSING` or `GENERATING`.
     stage: str = "GENERATING"
-    #: Class of the error, without prefix, such as `TEMPORARY`.
-    code: str
-    #: Reason, such as `PROVIDER_TIMEOUT` (docs/errors.md).
-    reason: str
+    #: Class of the error.
+    code: Code
+    #: Cause of the error.
+    reason: Reason
     #: What happened, for a person; it may quote the provider, and is cleaned and bounded.
     message: str
     #: Whether another attempt may succeed.
@@ -95,15 +97,15 @@ class ProviderError(StageError):
 class JobWarning:
     """A remark about a job that continues."""
 
-    #: Machine-readable reason, such as `METADATA_REMOVED`.
-    reason: str
+    #: Machine-readable reason.
+    reason: Reason
     #: What happened, for a person.
     message: str
 
 
 #: Warning of a job whose input images carried metadata.
 METADATA_REMOVED = JobWarning(
-    reason="METADATA_REMOVED",
+    reason=Reason.METADATA_REMOVED,
     message="Input images were sent without their metadata, such as place, camera and author.",
 )
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection
 
 from services.job.application import ledger, provider_limits, spending
@@ -19,7 +20,7 @@ from services.job.domain.facts import (
     LedgerSettled,
     StageFailed,
 )
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.states import AT_GENERATOR, State
 from services.job.domain.timeouts import StageTimeouts
@@ -202,7 +203,7 @@ def _store_images(fact: ImagesStored, job: Job, staged: Sequence[Artifact], *, n
         failure = Failure(
             stage=Stage.PERSISTING,
             code=Code.PERMANENT,
-            reason="RESULT_MISMATCH",
+            reason=Reason.RESULT_MISMATCH,
             message=f"The uploader did not store image {min(missing)}.",
             retryable=False,
         )

@@ -7,6 +7,7 @@ from itertools import pairwise
 from uuid import UUID
 
 from calotype import object_names
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from common.logs import event
@@ -54,7 +55,7 @@ def compare(connection: Connection, bucket: str, token: UUID, *, names: Sequence
     `names` are sorted; `is_end` says that the bucket has none after them. Raises `Refusal` INVALID_INPUT.
     """
     if len(names) > PAGE or any(name >= following for name, following in pairwise(names)):
-        raise Refusal("INVALID_INPUT", f"names: at most {PAGE}, in order.")
+        raise Refusal(Reason.INVALID_INPUT, f"names: at most {PAGE}, in order.")
     page = sweeps.lock(connection, bucket, token)
     if page is None:
         return SweepResult()

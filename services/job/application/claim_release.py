@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application import ledger, provider_limits, spending
@@ -45,4 +46,4 @@ def _put_back(job: Job, *, now: datetime) -> Change:
         return transitions.requeue(job, delay_seconds=0, counts=job.failure_counts, counted=False, now=now)
     if job.state is State.UPLOADING:
         return transitions.requeue_upload(job, delay_seconds=0, counts=job.failure_counts, now=now)
-    raise Refusal("LEASE_LOST", f"Job {job.id} is {job.state}.")
+    raise Refusal(Reason.LEASE_LOST, f"Job {job.id} is {job.state}.")

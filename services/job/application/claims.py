@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application import provider_limits
@@ -119,7 +120,7 @@ def renew_settlements(
 
 def _refuse_too_many(leases: Sequence[object]) -> None:
     if len(leases) > MAX_RENEWALS:
-        raise Refusal("TOO_LARGE", f"At most {MAX_RENEWALS} leases in one renewal.")
+        raise Refusal(Reason.TOO_LARGE, f"At most {MAX_RENEWALS} leases in one renewal.")
 
 
 def _choose(
@@ -154,7 +155,7 @@ def _sort_tokens(
 ) -> tuple[list[Job], list[UUID]]:
     """Returns the jobs that are held under these tokens, with their leases renewed, and the tokens never used."""
     if not 1 <= len(tokens) <= MAX_TOKENS or len(set(tokens)) != len(tokens):
-        raise Refusal("INVALID_INPUT", f"Send 1 to {MAX_TOKENS} different lease tokens.")
+        raise Refusal(Reason.INVALID_INPUT, f"Send 1 to {MAX_TOKENS} different lease tokens.")
     due_jobs.lock_tokens(connection, tokens)
     used = attempts.by_tokens(connection, tokens)
     fences = [

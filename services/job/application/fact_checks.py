@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application import call_tokens
@@ -50,7 +51,7 @@ def refuse_without_token(connection: Connection, *, job_id: str, call_id: str, t
     record = calls.records(connection, {call_id}).get(call_id)
     is_right = bool(token) and call_tokens.read(connection).fits(token, job_id=job_id, call_id=call_id)
     if not is_right and (token or record is None or record.token_required):
-        raise Refusal("INVALID_INPUT", f"call_token: is not that of {call_id[:80]!r}.")
+        raise Refusal(Reason.INVALID_INPUT, f"call_token: is not that of {call_id[:80]!r}.")
 
 
 def _check(message: FactMessage, claims: set[Fence], tokens: CallTokens | None) -> CheckedProof:

@@ -6,6 +6,8 @@ import hashlib
 import hmac
 import json
 
+from calotype.error_reasons import Reason
+
 from services.job.domain.refusals import Refusal, Violation
 
 #: The name of the key in the table `secrets`.
@@ -45,5 +47,5 @@ class PageTokens:
 def _not_of_this_list() -> Refusal:
     message = "Not a token of this list with these filters, or of an older version; start again without it."
     return Refusal(
-        "INVALID_INPUT", f"page_token: {message}", violations=(Violation(field="page_token", message=message),)
+        Reason.INVALID_INPUT, f"page_token: {message}", violations=(Violation(field="page_token", message=message),)
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application import call_tokens, ledger, spending
@@ -70,9 +71,9 @@ def begin_provider_call(connection: Connection, purchase: Purchase) -> BegunCall
     if not tenant.allowance.allows(Route(provider=provider.name, model=purchase.model)):
         raise _no_provider(provider.name)
     if provider.name not in (job.provider, *job.fallback):
-        raise Refusal("INVALID_INPUT", f"provider: job {job.id} does not name {provider.name}.")
+        raise Refusal(Reason.INVALID_INPUT, f"provider: job {job.id} does not name {provider.name}.")
     if job.request is not None and (lost := lost_options(job.request, provider.as_model(purchase.model).capabilities)):
-        raise Refusal("UNSUPPORTED", f"{provider.name} does not support {', '.join(lost)}.")
+        raise Refusal(Reason.UNSUPPORTED, f"{provider.name} does not support {', '.join(lost)}.")
     # In statements after the lock: see `services.job.store.jobs.lock`.
     earlier = calls.of_jobs(connection, [job.id])[job.id]
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
@@ -114,7 +115,7 @@ def resend_provider_call(
     provider = _provider(connection, call.provider)
     able = provider.capabilities
     if call.phase is not CallPhase.INTENDED or not (able.free or able.idempotent):
-        raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is {call.phase} and may not be sent again.")
+        raise Refusal(Reason.ALREADY_BOUGHT, f"Call {call.id} is {call.phase} and may not be sent again.")
     if call.claim_number == job.claim_number:
         # A repeated request after a lost response.
         return _with_token(connection, call)
@@ -135,7 +136,7 @@ def follow_provider_call(
     settled = _settle(connection, job, fence, report)
     call = _call_of(connection, job, call_id)
     if call.operation_id is None:
-        raise Refusal("CALL_NOT_FOUND", f"Call {call.id} has no operation to follow.")
+        raise Refusal(Reason.CALL_NOT_FOUND, f"Call {call.id} has no operation to follow.")
     calls.set_token_required(connection, call.id, is_required=shows_tokens)
     return _begun(connection, job, call, report, settled)
 
@@ -149,9 +150,9 @@ def record_operation(
     Raises `Refusal`: INVALID_INPUT, CALL_NOT_FOUND.
     """
     if not operation_id:
-        raise Refusal("INVALID_INPUT", "operation_id: must not be empty.")
+        raise Refusal(Reason.INVALID_INPUT, "operation_id: must not be empty.")
     if (call := calls.get(connection, call_id)) is None:
-        raise Refusal("CALL_NOT_FOUND", f"There is no call {call_id[:80]!r}.")
+        raise Refusal(Reason.CALL_NOT_FOUND, f"There is no call {call_id[:80]!r}.")
     refuse_without_token(connection, job_id=call.job_id, call_id=call_id, token=token)
     if calls.accept(connection, call_id, operation_id=operation_id, state=state):
         return
@@ -191,20 +192,20 @@ def _with_token(connection: Connection, call: ProviderCall) -> BegunCall:
 def _call_of(connection: Connection, job: Job, call_id: str) -> ProviderCall:
     call = calls.get(connection, call_id)
     if call is None or call.job_id != job.id:
-        raise Refusal("CALL_NOT_FOUND", f"Job {job.id} has no call {call_id[:80]!r}.")
+        raise Refusal(Reason.CALL_NOT_FOUND, f"Job {job.id} has no call {call_id[:80]!r}.")
     return call
 
 
 def _same_call(job: Job, call: ProviderCall) -> ProviderCall:
     if call.job_id != job.id or call.claim_number != job.claim_number:
-        raise Refusal("INVALID_INPUT", "call_id: names another call.")
+        raise Refusal(Reason.INVALID_INPUT, "call_id: names another call.")
     return call
 
 
 def _held(connection: Connection, fence: Fence) -> Job:
     job = jobs.hold(connection, fence.job_id)
     if job is None or job.state not in AT_GENERATOR or not job.is_held_by(fence):
-        raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held; begin no call for it.")
+        raise Refusal(Reason.LEASE_LOST, f"The lease on {fence.job_id[:80]} is no longer held; begin no call for it.")
     return job
 
 
@@ -217,4 +218,4 @@ def _provider(connection: Connection, name: str) -> Provider:
 
 def _no_provider(name: str) -> Refusal:
     """Builds the refusal for an unknown provider; one that the tenant may not use gets the same message."""
-    return Refusal("PROVIDER_NOT_FOUND", f"No generator has registered a provider {name[:80]!r}.")
+    return Refusal(Reason.PROVIDER_NOT_FOUND, f"No generator has registered a provider {name[:80]!r}.")

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.domain.calls import CallOutcome
@@ -54,13 +55,13 @@ def refuse_beyond_limits(connection: Connection, provider: Provider, job: Job, *
     if (limit := provider.max_concurrency) and provider_usage.slots_used_by_others(
         connection, provider.name, job_id=job.id, claim_number=job.claim_number, resent=resent
     ) >= limit:
-        raise Refusal("PROVIDER_BUSY", f"{provider.name} has reached its limit of {limit} concurrent calls.")
+        raise Refusal(Reason.PROVIDER_BUSY, f"{provider.name} has reached its limit of {limit} concurrent calls.")
     if (limit := provider.requests_per_minute) and (
         at := provider_usage.next_free_at(connection, provider.name, limit=limit)
     ):
         wait = max((at - jobs.clock(connection)).total_seconds(), 0.0)
         message = f"{provider.name} has reached its limit of {limit} calls within a minute."
-        raise Refusal("PROVIDER_BUSY", message, retry_after_seconds=wait)
+        raise Refusal(Reason.PROVIDER_BUSY, message, retry_after_seconds=wait)
 
 
 def record_outcomes(connection: Connection, outcomes: Sequence[CallOutcome], settled: Sequence[SettledCall]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
@@ -142,4 +143,4 @@ def _out_of_bounds(filters: Filters) -> Iterator[Violation]:
 
 
 def _invalid(field: str, message: str) -> Refusal:
-    return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))
+    return Refusal(Reason.INVALID_INPUT, f"{field}: {message}", violations=(Violation(field=field, message=message),))

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.domain.quotas import FULL_SECONDS, WINDOW, Quota, Rate, rate, wait
@@ -59,12 +60,12 @@ def _refuse_if_full(connection: Connection, tenant: str, quota: Quota, *, priori
 def _rate_exceeded(per_minute: int, seconds: float) -> Refusal:
     message = f"The tenant's limit of {per_minute} requests a minute is reached."
     return Refusal(
-        "QUOTA_EXCEEDED", message, metadata=_named("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)
+        Reason.QUOTA_EXCEEDED, message, metadata=_named("requests_per_minute"), retry_after_seconds=max(seconds, 0.001)
     )
 
 
 def _full(name: str, message: str) -> Refusal:
-    return Refusal("QUOTA_EXCEEDED", message, metadata=_named(name), retry_after_seconds=FULL_SECONDS)
+    return Refusal(Reason.QUOTA_EXCEEDED, message, metadata=_named(name), retry_after_seconds=FULL_SECONDS)
 
 
 def _named(quota: str) -> Mapping[str, str]:

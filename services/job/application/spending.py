@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.domain import bounds, spending
@@ -45,7 +46,9 @@ def reserve(connection: Connection, tenant: TenantSpending, call: ProviderCall, 
         return call
     price = spending.price_of(provider, call.model, images=len(call.image_indexes))
     if price is None:
-        raise Refusal("UNSUPPORTED", f"{provider.name} names no price for {call.model}, and the tenant has a budget.")
+        raise Refusal(
+            Reason.UNSUPPORTED, f"{provider.name} names no price for {call.model}, and the tenant has a budget."
+        )
     # A refusal rolls this back.
     sums = store.reserve(connection, tenant.tenant, tenant.today, price)
     spending.check(tenant, price=price, totals={period: used.total for period, used in sums.items()})

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection
 
 from services.job.domain import claim_end, retry_policy, transitions
 from services.job.domain.calls import ProviderCall, has_open_calls, may_still_deliver
 from services.job.domain.circuit_breakers import MAX_AUTH_OUTAGE_SECONDS, Breaker
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Job
 from services.job.domain.routing import blocking_breaker
 from services.job.domain.states import AT_GENERATOR, State
@@ -148,7 +149,7 @@ def _too_long(job: Job) -> Failure:
     return Failure(
         stage=Stage(job.state),
         code=Code.TIMEOUT,
-        reason="STAGE_TIMEOUT",
+        reason=Reason.STAGE_TIMEOUT,
         message=f"The job was {job.state} for longer than the limit of this stage.",
         retryable=True,
     )
@@ -171,7 +172,7 @@ def _waited_too_long(
     return Failure(
         stage=Stage.QUEUED,
         code=Code.TIMEOUT,
-        reason="DEADLINE_EXCEEDED",
+        reason=Reason.DEADLINE_EXCEEDED,
         message="The job waited longer than its deadline or the limit allows.",
         retryable=True,
     )

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from common.ids import new_uuid7, prefixed
@@ -95,7 +96,7 @@ def _route(connection: Connection, new: NewJob) -> tuple[Provider, str]:
     offered, tenant, request = providers.offered(connection), spending_of(connection, new.tenant), new.request
     allowed, fallbacks = tenant.allowance.narrow(offered), tenant.allowance.fallback_providers(offered)
     if offered and not allowed:
-        raise Refusal("PROVIDER_NOT_FOUND", "No provider is offered to this tenant.")
+        raise Refusal(Reason.PROVIDER_NOT_FOUND, "No provider is offered to this tenant.")
     provider, model = choose(request, allowed, fallbacks=fallbacks)
     routes = {"model" if request.model else "provider": (provider, model)}
     for index, name in enumerate(request.fallback):
@@ -122,11 +123,11 @@ def replay(connection: Connection, first_use: idempotency.FirstUse, fingerprint:
     Raises `Refusal`: IDEMPOTENCY_KEY_REUSED for another body, JOB_DELETED.
     """
     if first_use.fingerprint != fingerprint:
-        raise Refusal("IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was used before with another body.")
+        raise Refusal(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used before with another body.")
     # Locked, so that its images and calls are read at the same moment.
     job, _ = jobs.lock_job(connection, first_use.job_id)
     if job is None or job.deleted_at is not None:
-        raise Refusal("JOB_DELETED", f"The job {first_use.job_id} that this Idempotency-Key made was deleted.")
+        raise Refusal(Reason.JOB_DELETED, f"The job {first_use.job_id} that this Idempotency-Key made was deleted.")
     return ActionResult(job_writer.snapshots(connection, [job])[job.id], replayed=True)
 
 

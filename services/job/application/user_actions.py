@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from calotype.error_reasons import Reason
 from sqlalchemy import Connection
 
 from services.job.application import spending
@@ -53,7 +54,7 @@ def cancel_job(connection: Connection, tenant: str, job_id: str, *, idempotency_
     if job.state is State.CANCELED:
         return ActionResult(job_writer.snapshots(connection, [job])[job.id])
     if job.state in FINAL:
-        raise Refusal("WRONG_STATE", f"The job is {job.state} already.")
+        raise Refusal(Reason.WRONG_STATE, f"The job is {job.state} already.")
     outcome = cancel_requested(calls.of_jobs(connection, [job.id])[job.id], providers.catalogue(connection))
     change = transitions.cancel(job, provider_cancel=outcome, now=jobs.clock(connection))
     if job.lease is not None:
@@ -78,15 +79,15 @@ def retry_job(connection: Connection, retry: UserRetry) -> ActionResult:
         if first_use is not None:
             return replay(connection, first_use, retry.fingerprint)
     if retry.expected_sequence is not None and retry.expected_sequence != job.sequence:
-        raise Refusal("SEQUENCE_CHANGED", f"The job is at sequence {job.sequence} now.")
+        raise Refusal(Reason.SEQUENCE_CHANGED, f"The job is at sequence {job.sequence} now.")
     if job.state is not State.FAILED:
-        raise Refusal("WRONG_STATE", f"Only a failed job can be retried; this one is {job.state}.")
+        raise Refusal(Reason.WRONG_STATE, f"Only a failed job can be retried; this one is {job.state}.")
     staged = {artifact.image_index for artifact in artifacts.of_jobs(connection, [job.id])[job.id]}
     missing = claim_end.images_to_retry(job, staged=staged)
     ledger = calls.of_jobs(connection, [job.id])[job.id]
     if needs_consent(job, calls=ledger, missing=missing) and not retry.consents:
         message = "A paid call's outcome is unknown; send on_ambiguous: retry to accept that it may be charged twice."
-        raise Refusal("CONSENT_REQUIRED", message)
+        raise Refusal(Reason.CONSENT_REQUIRED, message)
     if missing:
         _refuse_uncovered(connection, job, images=len(missing))
     rate = admit_job(connection, retry.tenant, retry.quota, priority=job.priority)
@@ -113,7 +114,7 @@ def delete_job(connection: Connection, tenant: str, job_id: str) -> None:
     """
     job = _lock(connection, tenant, job_id)
     if job.state not in FINAL:
-        raise Refusal("WRONG_STATE", f"Only a final job can be deleted; this one is {job.state}.")
+        raise Refusal(Reason.WRONG_STATE, f"Only a final job can be deleted; this one is {job.state}.")
     erase_job(connection, job.id)
 
 

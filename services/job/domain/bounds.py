@@ -8,6 +8,8 @@ from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
+from calotype.error_reasons import Reason
+
 from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.requests import InputImage, JobRequest
 
@@ -52,7 +54,7 @@ def check(violations: Iterable[Violation]) -> None:
     """Raises `Refusal` INVALID_INPUT with the first violations, if there are any."""
     reported = tuple(islice(violations, MAX_VIOLATIONS))
     if reported:
-        raise Refusal("INVALID_INPUT", f"{reported[0].field}: {reported[0].message}", violations=reported)
+        raise Refusal(Reason.INVALID_INPUT, f"{reported[0].field}: {reported[0].message}", violations=reported)
 
 
 def out_of_bounds(request: JobRequest) -> Iterator[Violation]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 
-from services.job.domain.failures import Code
+from calotype.error_reasons import Code, Reason
+
 from services.job.domain.jobs import Artifact, Cost, Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
@@ -130,8 +131,8 @@ class CallOutcome:
     phase: CallPhase
     #: Class of its failure; None without one.
     code: Code | None = None
-    #: Name of its failure's reason in `calotype.error.v1.Reason`; None without one.
-    reason: str | None = None
+    #: Its failure's reason; None without one.
+    reason: Reason | None = None
     #: The provider's id of the operation; None when it named none.
     operation_id: str | None = None
     #: Cost in millionths of a US dollar; None when unknown.
@@ -216,21 +217,22 @@ def check_purchase(
     """
     wanted = set(indexes)
     if not wanted or not wanted <= set(range(job.image_count)):
-        raise Refusal("INVALID_INPUT", f"Image indexes must be among 0 to {job.image_count - 1}.")
+        raise Refusal(Reason.INVALID_INPUT, f"Image indexes must be among 0 to {job.image_count - 1}.")
     if wanted & set(staged):
-        raise Refusal("ALREADY_BOUGHT", f"Image {min(wanted & set(staged))} is staged already.")
+        raise Refusal(Reason.ALREADY_BOUGHT, f"Image {min(wanted & set(staged))} is staged already.")
     covering = [call for call in calls if _covers(call, wanted)]
     if not covering:
         return Consent.NONE, ()
     for call in covering:
         # A succeeded call whose images were lost needs the same consent as an unknown one.
         if call.phase in OPEN:
-            raise Refusal("ALREADY_BOUGHT", f"Call {call.id} is open and may still deliver this image.")
+            raise Refusal(Reason.ALREADY_BOUGHT, f"Call {call.id} is open and may still deliver this image.")
     covered = {index for call in covering for index in call.image_indexes} & wanted
     consents = {consent_for(job, index, calls=calls) for index in covered}
     if Consent.NONE in consents:
         raise Refusal(
-            "CONSENT_REQUIRED", f"Call {covering[0].id} may have been charged, and there is no consent to pay again."
+            Reason.CONSENT_REQUIRED,
+            f"Call {covering[0].id} may have been charged, and there is no consent to pay again.",
         )
     return Consent.USER if Consent.USER in consents else Consent.JOB, tuple(call.id for call in covering)
 
@@ -246,7 +248,7 @@ def needs_consent(job: Job, *, calls: Iterable[ProviderCall], missing: Collectio
     """
     wanted = set(missing)
     lost = (CallPhase.UNKNOWN, CallPhase.SUCCEEDED)
-    is_gone = job.failure is not None and job.failure.reason == "RESULT_LOST"
+    is_gone = job.failure is not None and job.failure.reason == Reason.RESULT_LOST
     return any(call.phase in lost and _covers(call, wanted) and (is_gone or not call.can_be_followed) for call in calls)
 
 

@@ -5,8 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from calotype.error_reasons import Code, Reason
+
 from services.job.domain.calls import CallOutcome, CallPhase
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 
 #: Consecutive failures that open a breaker; a refused credential opens it at once.
 FAILURES_TO_OPEN = 5
@@ -56,7 +58,7 @@ class Breaker:
     #: Class of the last failure.
     code: Code = Code.TEMPORARY
     #: Reason of the last failure.
-    reason: str = "PROVIDER_UNAVAILABLE"
+    reason: Reason = Reason.PROVIDER_UNAVAILABLE
     #: Time at which it opened; None while closed.
     opened_at: datetime | None = None
     #: Time of the next probe; None while closed.
@@ -89,9 +91,9 @@ def health_of(outcome: CallOutcome) -> Health:
     """Returns what the end of a call says about its provider; a refusal of the content counts as a success."""
     if outcome.phase in (CallPhase.SUCCEEDED, CallPhase.REFUSED):
         return Health.SUCCESS
-    if outcome.reason == "PROVIDER_AUTH":
+    if outcome.reason == Reason.PROVIDER_AUTH:
         return Health.REFUSED
-    if outcome.reason in ("PROVIDER_UNAVAILABLE", "PROVIDER_TIMEOUT"):
+    if outcome.reason in (Reason.PROVIDER_UNAVAILABLE, Reason.PROVIDER_TIMEOUT):
         return Health.FAILURE
     return Health.IGNORED
 

@@ -4,9 +4,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from calotype.error_reasons import Code, Reason
+
 from services.job.domain import retry_policy, transitions
 from services.job.domain.calls import ProviderCall, may_still_deliver
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State
 from services.job.domain.transitions import Change
@@ -19,7 +21,7 @@ def close_generating(job: Job, *, staged: Collection[int], warnings: tuple[JobWa
         no_images = Failure(
             stage=Stage.PERSISTING,
             code=Code.PERMANENT,
-            reason="RESULT_MISMATCH",
+            reason=Reason.RESULT_MISMATCH,
             message="The generator reported success, but no image was staged.",
             retryable=False,
         )
@@ -57,7 +59,7 @@ def end_of_claim(
     decision = retry_policy.decide(job, failure, max_attempts=max_attempts, jitter=jitter)
     if isinstance(decision, retry_policy.Requeue):
         # A paid image that can still be fetched is fetched, even after the deadline.
-        is_lost = failure.reason == "RESULT_LOST"
+        is_lost = failure.reason == Reason.RESULT_LOST
         is_paid_for = not is_lost and may_still_deliver(calls, set(range(job.image_count)) - set(staged))
         if is_paid_for or not _is_out_of_time(job, decision.delay_seconds, now):
             return transitions.requeue(job, delay_seconds=decision.delay_seconds, counts=decision.counts, now=now)
@@ -98,12 +100,12 @@ def _is_out_of_time(job: Job, delay_seconds: float, now: datetime) -> bool:
 
 def _out_of_time(failure: Failure) -> Failure:
     message = "The job could not be finished before its deadline."
-    if failure.reason != "DEADLINE_EXCEEDED":
+    if failure.reason != Reason.DEADLINE_EXCEEDED:
         message += f" Before that: {failure.message}"
     return replace(
         failure,
         code=Code.TIMEOUT,
-        reason="DEADLINE_EXCEEDED",
+        reason=Reason.DEADLINE_EXCEEDED,
         message=message,
         retryable=True,
         retry_after_seconds=None,
@@ -123,7 +125,7 @@ def images_to_retry(job: Job, *, staged: Collection[int]) -> frozenset[int]:
 def _one_per_index(missing: list[int], warnings: tuple[JobWarning, ...]) -> tuple[JobWarning, ...]:
     named = {warning.image_index for warning in warnings}
     unnamed = tuple(
-        JobWarning(reason="RESULT_LOST", message=f"Image {index} could not be obtained.", image_index=index)
+        JobWarning(reason=Reason.RESULT_LOST, message=f"Image {index} could not be obtained.", image_index=index)
         for index in missing
         if index not in named
     )

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from calotype.error_reasons import Code, Reason
+
 
 class Stage(StrEnum):
     """The stage of a job in which a failure was caught; the code that catches it sets the stage."""
@@ -19,23 +21,6 @@ class Stage(StrEnum):
     PERSISTING = "persisting"
 
 
-class Code(StrEnum):
-    """Class of a failure; `retry_policy` decides by it how often a job is tried again."""
-
-    #: Likely to pass by itself.
-    TEMPORARY = "TEMPORARY"
-    #: A limit of the provider was reached.
-    RATE_LIMIT = "RATE_LIMIT"
-    #: Took longer than allowed.
-    TIMEOUT = "TIMEOUT"
-    #: The provider refused the configured credential.
-    AUTH_ERROR = "AUTH_ERROR"
-    #: Another try would fail in the same way.
-    PERMANENT = "PERMANENT"
-    #: Not classified.
-    UNKNOWN = "UNKNOWN"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Failure:
     """Why a job or an attempt did not succeed."""
@@ -44,8 +29,8 @@ class Failure:
     stage: Stage
     #: Its class.
     code: Code
-    #: Name in `calotype.error.v1.Reason`, without its prefix.
-    reason: str
+    #: Its cause within the class.
+    reason: Reason
     #: One sentence for people; up to 2,000 characters.
     message: str
     #: Whether another try can help; False ends the job at once.

@@ -7,6 +7,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from calotype import object_names
+from calotype.error_reasons import Reason
 
 from services.job.domain.failures import Failure, Stage
 from services.job.domain.requests import JobRequest
@@ -32,8 +33,8 @@ class ProviderCancel(StrEnum):
 class JobWarning:
     """A problem that did not keep a job from going on."""
 
-    #: Name in `calotype.error.v1.Reason`, without its prefix.
-    reason: str
+    #: What the warning is about.
+    reason: Reason
     #: One sentence for people.
     message: str
     #: Image that the warning is about, from 0; None when it is about the whole job.

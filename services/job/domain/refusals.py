@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from calotype.error_reasons import Reason
+
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
@@ -17,13 +19,13 @@ class Violation:
 class Refusal(Exception):
     """A refused request.
 
-    `reason` is a name in `calotype.error.v1.Reason`, without its prefix; `message` is for people, `metadata` for
-    programs. `hides` is for the audit alone: the requested object exists and is another tenant's.
+    `message` is for people, `metadata` for programs. `hides` is for the audit alone: the requested object exists and is
+    another tenant's.
     """
 
     def __init__(
         self,
-        reason: str,
+        reason: Reason,
         message: str,
         *,
         violations: tuple[Violation, ...] = (),
@@ -42,4 +44,4 @@ class Refusal(Exception):
 
 def job_not_found(job_id: str, *, hides: bool = False) -> Refusal:
     """Builds the refusal for a job that does not exist; another tenant's job gets the same message."""
-    return Refusal("JOB_NOT_FOUND", f"There is no job {job_id[:80]!r}.", hides=hides)
+    return Refusal(Reason.JOB_NOT_FOUND, f"There is no job {job_id[:80]!r}.", hides=hides)

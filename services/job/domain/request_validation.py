@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from calotype.error_reasons import Reason
+
 from services.job.domain import bounds, option_rules
 from services.job.domain.providers import Capabilities, Provider
 from services.job.domain.refusals import Refusal, Violation
@@ -23,7 +25,7 @@ def choose(
     that the provider or a fallback does not support.
     """
     if not catalogue:
-        raise Refusal("SERVICE_UNAVAILABLE", "No generator offers a provider now.", retry_after_seconds=2)
+        raise Refusal(Reason.SERVICE_UNAVAILABLE, "No generator offers a provider now.", retry_after_seconds=2)
     provider = _provider(request, catalogue)
     model = request.model or provider.default_model
     provider = provider.as_model(model)
@@ -49,7 +51,7 @@ def _provider(request: JobRequest, catalogue: Mapping[str, Provider]) -> Provide
     if request.provider not in catalogue:
         known = ", ".join(sorted(catalogue))
         message = f"No generator offers a provider {request.provider[:80]!r}; offered: {known}."
-        raise Refusal("PROVIDER_NOT_FOUND", message, violations=(Violation(field="provider", message=message),))
+        raise Refusal(Reason.PROVIDER_NOT_FOUND, message, violations=(Violation(field="provider", message=message),))
     return catalogue[request.provider]
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
-from services.job.domain.failures import Code, Failure, Stage
+from calotype.error_reasons import Code
+
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job
 
 #: First and longest wait in seconds; each further failure doubles the wait.

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 
+from calotype.error_reasons import Reason
+
 from services.job.domain.calls import CallPhase
 from services.job.domain.circuit_breakers import Route
 from services.job.domain.providers import Provider
@@ -150,7 +152,7 @@ def check(spending: TenantSpending, *, price: int, totals: Mapping[Period, int])
     next_start = datetime.combine(period.next_start(spending.today), time(), UTC)
     will_fit = all(price <= budget for budget in budgets.values())
     raise Refusal(
-        "BUDGET_EXHAUSTED",
+        Reason.BUDGET_EXHAUSTED,
         # Without amounts: browsers see the failures of jobs, too.
         f"The tenant's budget for the {period} does not cover this; the next {period} begins at {next_start:%FT%TZ}.",
         metadata={"budget": f"budget_micros_per_{period}"},

@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from calotype.error_reasons import Code, Reason
+
 from services.job.domain import retry_policy
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, State, Transition, is_legal
@@ -232,7 +234,7 @@ def lease_ran_out(job: Job) -> Failure:
     return Failure(
         stage=stage,
         code=Code.TEMPORARY,
-        reason="WORKER_LOST",
+        reason=Reason.WORKER_LOST,
         message="The worker that held this job stopped responding.",
         retryable=True,
     )

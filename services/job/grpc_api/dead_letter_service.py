@@ -3,6 +3,7 @@
 from hashlib import sha256
 from typing import Any
 
+from calotype.error_reasons import Reason
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import dead_letter_service_pb2_grpc
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -66,13 +67,13 @@ async def _with_broker(work: Any) -> Any:
         return await work()
     except BrokerUnavailable as error:
         message = "The message broker is unavailable; try again."
-        raise Refusal("SERVICE_UNAVAILABLE", message, retry_after_seconds=1) from error
+        raise Refusal(Reason.SERVICE_UNAVAILABLE, message, retry_after_seconds=1) from error
 
 
 def _sequence(written: str, field: str) -> int:
     if not written.isascii() or not written.isdigit() or not 0 < int(written[:19]) < 2**63 or len(written) > 19:
         violation = Violation(field=field, message="Not a value of this service.")
-        raise Refusal("INVALID_INPUT", f"{field}: {violation.message}", violations=(violation,))
+        raise Refusal(Reason.INVALID_INPUT, f"{field}: {violation.message}", violations=(violation,))
     return int(written)
 
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from sqlalchemy import Connection
 
@@ -13,7 +14,7 @@ from common.postgres import Database
 from common.tracing import traceparent
 from services.job.application import queries, quotas, submission, user_actions
 from services.job.domain.circuit_breakers import Breaker
-from services.job.domain.failures import Code, Stage
+from services.job.domain.failures import Stage
 from services.job.domain.jobs import Snapshot
 from services.job.domain.providers import Provider
 from services.job.domain.refusals import Refusal
@@ -222,7 +223,7 @@ def _state(status: int) -> State:
     state = member(State, job_pb2.Status, "STATUS", status)
     if state is None:
         # Ignored, it would filter nothing, and the caller would take every job for one of this status.
-        raise Refusal("INVALID_INPUT", f"statuses: there is no status {status}.")
+        raise Refusal(Reason.INVALID_INPUT, f"statuses: there is no status {status}.")
     return state
 
 
@@ -230,7 +231,7 @@ def _member_or_empty(kind: type[E], enum: Any, field: str, prefix: str, value: i
     """Returns the domain's name of an enum number, "" for 0. Raises `Refusal` INVALID_INPUT for an unknown one."""
     found = member(kind, enum, prefix, value)
     if found is None and value:
-        raise Refusal("INVALID_INPUT", f"{field}: there is no {value}.")
+        raise Refusal(Reason.INVALID_INPUT, f"{field}: there is no {value}.")
     return found or ""
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from calotype.error_reasons import Reason
 from grpc import StatusCode
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -14,24 +15,24 @@ from services.job.domain.transitions import IllegalTransition
 T = TypeVar("T")
 
 STATUS = {
-    "JOB_NOT_FOUND": StatusCode.NOT_FOUND,
-    "CALL_NOT_FOUND": StatusCode.NOT_FOUND,
-    "NOT_FOUND": StatusCode.NOT_FOUND,
-    "PROVIDER_BUSY": StatusCode.RESOURCE_EXHAUSTED,
-    "QUOTA_EXCEEDED": StatusCode.RESOURCE_EXHAUSTED,
-    "PROVIDER_NOT_FOUND": StatusCode.INVALID_ARGUMENT,
-    "INVALID_INPUT": StatusCode.INVALID_ARGUMENT,
-    "UNSUPPORTED": StatusCode.INVALID_ARGUMENT,
-    "TOO_LARGE": StatusCode.INVALID_ARGUMENT,
-    "IDEMPOTENCY_KEY_REUSED": StatusCode.INVALID_ARGUMENT,
-    "WRONG_STATE": StatusCode.FAILED_PRECONDITION,
-    "SEQUENCE_CHANGED": StatusCode.ABORTED,
-    "CONSENT_REQUIRED": StatusCode.FAILED_PRECONDITION,
-    "BUDGET_EXHAUSTED": StatusCode.FAILED_PRECONDITION,
-    "ALREADY_BOUGHT": StatusCode.FAILED_PRECONDITION,
-    "JOB_DELETED": StatusCode.FAILED_PRECONDITION,
-    "LEASE_LOST": StatusCode.ABORTED,
-    "SERVICE_UNAVAILABLE": StatusCode.UNAVAILABLE,
+    Reason.JOB_NOT_FOUND: StatusCode.NOT_FOUND,
+    Reason.CALL_NOT_FOUND: StatusCode.NOT_FOUND,
+    Reason.NOT_FOUND: StatusCode.NOT_FOUND,
+    Reason.PROVIDER_BUSY: StatusCode.RESOURCE_EXHAUSTED,
+    Reason.QUOTA_EXCEEDED: StatusCode.RESOURCE_EXHAUSTED,
+    Reason.PROVIDER_NOT_FOUND: StatusCode.INVALID_ARGUMENT,
+    Reason.INVALID_INPUT: StatusCode.INVALID_ARGUMENT,
+    Reason.UNSUPPORTED: StatusCode.INVALID_ARGUMENT,
+    Reason.TOO_LARGE: StatusCode.INVALID_ARGUMENT,
+    Reason.IDEMPOTENCY_KEY_REUSED: StatusCode.INVALID_ARGUMENT,
+    Reason.WRONG_STATE: StatusCode.FAILED_PRECONDITION,
+    Reason.SEQUENCE_CHANGED: StatusCode.ABORTED,
+    Reason.CONSENT_REQUIRED: StatusCode.FAILED_PRECONDITION,
+    Reason.BUDGET_EXHAUSTED: StatusCode.FAILED_PRECONDITION,
+    Reason.ALREADY_BOUGHT: StatusCode.FAILED_PRECONDITION,
+    Reason.JOB_DELETED: StatusCode.FAILED_PRECONDITION,
+    Reason.LEASE_LOST: StatusCode.ABORTED,
+    Reason.SERVICE_UNAVAILABLE: StatusCode.UNAVAILABLE,
 }
 
 
@@ -42,17 +43,21 @@ async def translate_errors(work: Callable[[], Awaitable[T]]) -> T:
     except Refusal as refusal:
         raise to_service_error(refusal) from refusal
     except IllegalTransition as error:
-        raise to_service_error(Refusal("WRONG_STATE", str(error))) from error
+        raise to_service_error(Refusal(Reason.WRONG_STATE, str(error))) from error
     except IntegrityError as error:
         # The database's last guard against a second purchase; `domain.calls.check_purchase` refuses it before.
         if constraint(error) != "an_image_is_bought_once":
             raise
-        raise to_service_error(Refusal("ALREADY_BOUGHT", "Another call covers one of these images.")) from error
+        raise to_service_error(Refusal(Reason.ALREADY_BOUGHT, "Another call covers one of these images.")) from error
     except DataError as error:
-        unstorable = Refusal("INVALID_INPUT", "A value is out of range, or contains a character that cannot be stored.")
+        unstorable = Refusal(
+            Reason.INVALID_INPUT, "A value is out of range, or contains a character that cannot be stored."
+        )
         raise to_service_error(unstorable) from error
     except DatabaseUnavailable as error:
-        unavailable = Refusal("SERVICE_UNAVAILABLE", "The job store is unavailable; try again.", retry_after_seconds=1)
+        unavailable = Refusal(
+            Reason.SERVICE_UNAVAILABLE, "The job store is unavailable; try again.", retry_after_seconds=1
+        )
         raise to_service_error(unavailable) from error
 
 

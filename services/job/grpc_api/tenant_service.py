@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from calotype.error_reasons import Reason
 from calotype.ops.v1 import tenant_service_pb2, tenant_service_pb2_grpc
 
 from common.grpc_server import GrpcService
@@ -102,4 +103,4 @@ def _period(tenant: TenantSpending, period: Period) -> tenant_service_pb2.Spend:
 
 
 def _invalid(field: str, message: str) -> Refusal:
-    return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))
+    return Refusal(Reason.INVALID_INPUT, f"{field}: {message}", violations=(Violation(field=field, message=message),))

@@ -1,5 +1,7 @@
 """Validates names that callers choose: tenants, idempotency keys, fingerprints of requests."""
 
+from calotype.error_reasons import Reason
+
 from services.job.domain.refusals import Refusal, Violation
 from services.job.grpc_api.status_codes import to_service_error
 
@@ -52,4 +54,4 @@ def _key_faults(key: str) -> list[Violation]:
 def _refuse(faults: list[Violation]) -> None:
     if faults:
         message = f"{faults[0].field}: {faults[0].message}"
-        raise to_service_error(Refusal("INVALID_INPUT", message, violations=tuple(faults)))
+        raise to_service_error(Refusal(Reason.INVALID_INPUT, message, violations=tuple(faults)))

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
+from calotype.error_reasons import Reason
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
 from sqlalchemy import Connection
 
@@ -186,10 +187,10 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             fence = from_protobuf.fence(request.lease)
             job = jobs.get(connection, fence.job_id)
             if job is None or not job.is_held_by(fence):
-                raise Refusal("LEASE_LOST", f"The lease on {fence.job_id[:80]} is no longer held.")
+                raise Refusal(Reason.LEASE_LOST, f"The lease on {fence.job_id[:80]} is no longer held.")
             data = inputs.get(connection, fence.job_id, request.index)
             if data is None:
-                raise Refusal("INVALID_INPUT", f"Job {fence.job_id} has no input image {request.index}.")
+                raise Refusal(Reason.INVALID_INPUT, f"Job {fence.job_id} has no input image {request.index}.")
             return data
 
         data = await self._run(work, pool=Pool.INPUTS)
@@ -289,7 +290,7 @@ def _tokens(tokens: Sequence[str], *, field: str = "lease_tokens") -> list[UUID]
 
 def _bucket(number: worker_service_pb2.Bucket.ValueType) -> str:
     if number not in BUCKETS:
-        raise Refusal("INVALID_INPUT", "bucket: must be staging or public.")
+        raise Refusal(Reason.INVALID_INPUT, "bucket: must be staging or public.")
     return BUCKETS[number]
 
 
@@ -297,4 +298,4 @@ def _call_id(call_id: str) -> str:
     try:
         return prefixed("call", parse("call", call_id))
     except ValueError as error:
-        raise Refusal("INVALID_INPUT", "call_id: must be call_ and 32 hex digits.") from error
+        raise Refusal(Reason.INVALID_INPUT, "call_id: must be call_ and 32 hex digits.") from error

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from calotype import streams
+from calotype.error_reasons import Code, Reason
 from calotype.fact.v1 import fact_pb2
 from google.protobuf.message import DecodeError
 from sqlalchemy import Connection, text
@@ -22,7 +23,7 @@ from services.job import migrations
 from services.job.application import apply_facts, fact_checks
 from services.job.application.fact_checks import Refused
 from services.job.domain.facts import JobFact, StageFailed
-from services.job.domain.failures import Code, Failure
+from services.job.domain.failures import Failure
 from services.job.domain.proofs import FactMessage
 from services.job.domain.timeouts import StageTimeouts
 from services.job.loops.fact_verdicts import blocked_verdict, error_text, retry_later, verdict_on
@@ -142,7 +143,7 @@ class FactConsumer:
         if claim is None:
             return verdict
         fence, stage = claim
-        failure = Failure(stage=stage, code=Code.UNKNOWN, reason="INTERNAL", message=PUT_ASIDE, retryable=False)
+        failure = Failure(stage=stage, code=Code.UNKNOWN, reason=Reason.INTERNAL, message=PUT_ASIDE, retryable=False)
 
         def end(connection: Connection) -> None:
             _set_lock_timeout(connection, ALONE_SECONDS)

@@ -4,6 +4,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 
 from services.job.domain.requests import Priority
@@ -32,15 +33,15 @@ def member(kind: type[E], enum: Any, prefix: str, value: int) -> E | None:
     return next((candidate for candidate in kind if candidate.value.upper() == bare.upper()), None)
 
 
-def reason_number(reason: str) -> Any:
+def reason_number(reason: Reason) -> Any:
     """Returns the number of a reason; that of UNCLASSIFIED for a name unknown to this version."""
     name = f"REASON_{reason}"
     return error_pb2.Reason.Value(name) if name in error_pb2.Reason.keys() else error_pb2.REASON_UNCLASSIFIED  # noqa: SIM118 - not a dict
 
 
-def reason_name(value: int) -> str:
-    """Returns a reason's name without its prefix; UNCLASSIFIED for an unknown number."""
+def reason(value: int) -> Reason:
+    """Returns the reason of a number; UNCLASSIFIED for an unknown number."""
     try:
-        return error_pb2.Reason.Name(error_pb2.Reason.ValueType(value)).removeprefix("REASON_")
+        return Reason(error_pb2.Reason.Name(error_pb2.Reason.ValueType(value)).removeprefix("REASON_"))
     except ValueError:
-        return "UNCLASSIFIED"
+        return Reason.UNCLASSIFIED

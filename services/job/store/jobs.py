@@ -4,9 +4,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection, RowMapping, text
 
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, JobWarning, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import State
@@ -188,7 +189,7 @@ def _failure(row: RowMapping) -> Failure | None:
     return Failure(
         stage=Stage(row["failure_stage"]),
         code=Code(row["failure_code"]),
-        reason=row["failure_reason"],
+        reason=Reason(row["failure_reason"]),
         message=row["failure_message"],
         retryable=row["failure_retryable"],
         retry_after_seconds=row["failure_retry_after_seconds"],

@@ -17,6 +17,7 @@ from calotype.client import (
     NotAllowed,
     WrongState,
 )
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from services.job.domain.calls import CallOutcome, CallPhase
@@ -181,7 +182,7 @@ async def test_both_clients_show_their_token_over_tls(
     door = door_for(identities, grpc_tls_cert_file=server.certificate, grpc_tls_key_file=server.key)
     believed = grpc.ssl_channel_credentials(server.authority.read_bytes())
 
-    def work(address: str) -> list[str]:
+    def work(address: str) -> list[Reason]:
         with JobClient(address, tenant="acme", token="acme", credentials=believed) as jobs:
             job = jobs.create("a harbour")
             jobs.cancel(job.id)

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_service_pb2, job_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from opentelemetry import trace
@@ -25,7 +26,7 @@ from tests.support.patience import PATIENCE
 
 REFUSAL = ServiceError(
     status=grpc.StatusCode.FAILED_PRECONDITION,
-    reason="WRONG_STATE",
+    reason=Reason.WRONG_STATE,
     message="It is completed.",
     retry_after_seconds=1.5,
     field_violations=(FieldViolation(field="job_id", description="is final"),),
@@ -44,13 +45,15 @@ class Service(job_service_pb2_grpc.JobServiceServicer):
         self.asked += 1
         match request.tenant:
             case "first canceled" if self.asked == 1:
-                raise ServiceError(status=grpc.StatusCode.CANCELLED, reason="CANCELLED", message="It stops.")
+                raise ServiceError(status=grpc.StatusCode.CANCELLED, reason=Reason("CANCELLED"), message="It stops.")
             case "refused":
                 raise REFUSAL
             case "broken":
                 raise RuntimeError("secret of the house")
             case "away":
-                raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="SERVICE_UNAVAILABLE", message="Later.")
+                raise ServiceError(
+                    status=grpc.StatusCode.UNAVAILABLE, reason=Reason.SERVICE_UNAVAILABLE, message="Later."
+                )
             case "hangs":
                 self.hanging.set()
                 await asyncio.Event().wait()

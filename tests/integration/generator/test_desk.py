@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 import pytest
 from calotype.artifact.v1 import artifact_pb2
+from calotype.error_reasons import Reason
 from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2_grpc
 from calotype.job.v1 import worker_service_pb2 as worker
@@ -101,7 +102,7 @@ async def desk(service: WorkerService) -> AsyncIterator[GrpcJobService]:
 
 def away() -> ServiceError:
     """A server that cannot answer now."""
-    return ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="away")
+    return ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="away")
 
 
 def claimed(request: job_pb2.JobRequest) -> worker.ClaimedJob:
@@ -262,9 +263,9 @@ async def test_a_call_that_is_sent_again_names_the_earlier_one_alone(
     assert again.token == TOKEN
 
 
-@pytest.mark.parametrize("reason", ["LEASE_LOST", "CONSENT_REQUIRED", "ALREADY_BOUGHT"])
+@pytest.mark.parametrize("reason", [Reason.LEASE_LOST, Reason.CONSENT_REQUIRED, Reason.ALREADY_BOUGHT])
 async def test_a_refusal_keeps_its_reason_and_is_not_asked_again(
-    service: WorkerService, desk: GrpcJobService, reason: str
+    service: WorkerService, desk: GrpcJobService, reason: Reason
 ) -> None:
     refusal = ServiceError(status=grpc.StatusCode.FAILED_PRECONDITION, reason=reason, message="no")
     service.answers["BeginProviderCall"] = [refusal]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from calotype import streams
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
 from nats.aio.msg import Msg
@@ -149,8 +150,8 @@ async def test_a_failure_is_told_with_its_stage_cause_and_the_vendors_words(
     broker: JetStream, facts: NatsFacts
 ) -> None:
     error = ProviderError(
-        code="RATE_LIMIT",
-        reason="PROVIDER_RATE_LIMIT",
+        code=Code.RATE_LIMIT,
+        reason=Reason.PROVIDER_RATE_LIMIT,
         message="Slow down.",
         retryable=True,
         retry_after_seconds=30,

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain.calls import CallOutcome, CallPhase
-from services.job.domain.failures import Code
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
 from services.job.store.breakers import all_breakers
@@ -54,7 +54,7 @@ def test_what_is_learned_with_an_ask_teaches_the_breakers(desk: JobDesk) -> None
     desk.create(provider="paid", fallback=("other",))
     [claimed] = desk.claim()
     first = desk.begin(claimed.job)
-    refused = CallOutcome(call_id=first.id, phase=CallPhase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
+    refused = CallOutcome(call_id=first.id, phase=CallPhase.NOT_SENT, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH)
 
     desk.begin(claimed.job, provider="other", known=[refused])
 

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.application import stale_jobs
 from services.job.application.provider_calls import record_operation
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from tests.support.jobs import FREE, PAID, JobDesk, failed, generated, image_of, succeeded
 
@@ -30,7 +30,11 @@ def bar(desk: JobDesk) -> None:
     for _ in range(FAILURES_TO_OPEN):
         job, call = desk.generate(provider="paid")
         ill = CallOutcome(
-            call_id=call.id, phase=CallPhase.UNKNOWN, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE", is_over=False
+            call_id=call.id,
+            phase=CallPhase.UNKNOWN,
+            code=Code.TEMPORARY,
+            reason=Reason.PROVIDER_UNAVAILABLE,
+            is_over=False,
         )
         desk.fold(failed(job, calls=(ill,), retryable=False))
     desk.register(FREE, FULL)
@@ -117,7 +121,7 @@ def crash(desk: JobDesk, job: Job) -> None:
 
 def fail(desk: JobDesk, job: Job) -> None:
     """It fails before its call."""
-    desk.fold(failed(job, code=Code.PERMANENT, reason="INVALID_INPUT", retryable=False))
+    desk.fold(failed(job, code=Code.PERMANENT, reason=Reason.INVALID_INPUT, retryable=False))
 
 
 def erase(desk: JobDesk, job: Job) -> None:

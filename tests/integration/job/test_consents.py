@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.application.claims import Claimed
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import OnAmbiguous
@@ -23,7 +23,7 @@ def unknown(call: ProviderCall) -> CallOutcome:
 
 def claim_after(desk: JobDesk, job: Job, ended: Sequence[CallOutcome]) -> Claimed:
     """The claim after one that may be tried again."""
-    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", calls=tuple(ended)))
+    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, calls=tuple(ended)))
     desk.sql("UPDATE jobs SET run_at = clock_timestamp() WHERE state = 'queued'")
     [claimed] = desk.claim()
     return claimed

@@ -3,10 +3,11 @@
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import CallAccepted, CallSettled, LedgerSettled
-from services.job.domain.failures import Code, Stage
+from services.job.domain.failures import Stage
 from services.job.domain.jobs import ProviderCancel
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed, fence_of, generated, image_of, stored, succeeded
@@ -108,7 +109,7 @@ def test_a_temporary_failure_is_tried_again_until_its_budget_is_spent(desk: JobD
 @pytest.mark.parametrize("stage", [Stage.PROCESSING, Stage.GENERATING, Stage.PERSISTING])
 def test_the_stage_is_the_one_that_caught_the_failure(desk: JobDesk, stage: Stage) -> None:
     job, _ = desk.generate()
-    desk.fold(failed(job, stage=stage, code=Code.PERMANENT, reason="RESULT_MISMATCH", retryable=False))
+    desk.fold(failed(job, stage=stage, code=Code.PERMANENT, reason=Reason.RESULT_MISMATCH, retryable=False))
     failure = desk.job(job.id).failure
 
     assert failure is not None
@@ -120,7 +121,7 @@ def test_what_was_had_goes_on_with_a_warning_for_what_was_not(desk: JobDesk) -> 
     refusal = failed(
         job,
         code=Code.PERMANENT,
-        reason="CONTENT_POLICY",
+        reason=Reason.CONTENT_POLICY,
         retryable=False,
         calls=(succeeded(call),),
         images=(image_of(job, call, 0),),
@@ -164,7 +165,7 @@ def test_a_deferral_counts_as_no_failure(desk: JobDesk) -> None:
 
 def test_a_failed_upload_is_tried_again_as_an_upload(desk: JobDesk) -> None:
     job = desk.upload(provider="paid")
-    desk.fold(failed(job, stage=Stage.UPLOADING, reason="STORAGE_UNAVAILABLE"))
+    desk.fold(failed(job, stage=Stage.UPLOADING, reason=Reason.STORAGE_UNAVAILABLE))
     after = desk.job(job.id)
 
     assert (after.state, after.attempt_count) == (State.UPLOADING, 1)
@@ -173,7 +174,7 @@ def test_a_failed_upload_is_tried_again_as_an_upload(desk: JobDesk) -> None:
 
 def test_a_user_retry_of_a_failed_upload_resumes_the_upload(desk: JobDesk) -> None:
     job = desk.upload(provider="paid")
-    desk.fold(failed(job, stage=Stage.UPLOADING, code=Code.AUTH_ERROR, reason="STORAGE_DENIED", retryable=False))
+    desk.fold(failed(job, stage=Stage.UPLOADING, code=Code.AUTH_ERROR, reason=Reason.STORAGE_DENIED, retryable=False))
     seen = desk.retry(job.id)
 
     assert seen.job.state is State.UPLOADING
@@ -185,7 +186,7 @@ def test_a_user_retry_of_a_failed_upload_buys_nothing_though_an_image_could_not_
     # Both were bought, one of them came.
     desk.fold(generated(job, call, 0, cost=3))
     [claimed] = desk.claim_uploads()
-    desk.fold(failed(claimed.job, stage=Stage.UPLOADING, reason="STORAGE_DENIED", retryable=False))
+    desk.fold(failed(claimed.job, stage=Stage.UPLOADING, reason=Reason.STORAGE_DENIED, retryable=False))
     shown = desk.get(job.id)
     seen = desk.retry(job.id)
 

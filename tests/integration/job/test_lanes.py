@@ -5,9 +5,9 @@ from threading import Event
 from uuid import uuid4
 
 import pytest
+from calotype.error_reasons import Code
 from sqlalchemy import Connection, text
 
-from services.job.domain.failures import Code
 from tests.support.jobs import JobDesk, failed, open_transaction
 from tests.support.patience import PATIENCE
 

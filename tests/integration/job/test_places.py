@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.application import stale_jobs
 from services.job.application.provider_calls import record_operation, resend_provider_call
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall, WorkerReport
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.refusals import Refusal
 from services.job.domain.states import State
@@ -30,7 +30,7 @@ def crash(desk: JobDesk) -> None:
 def ends_unknown(desk: JobDesk, job: Job, call: ProviderCall) -> None:
     """Whoever follows a dead worker does not know what became of its call."""
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN)
-    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=(outcome,)))
+    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=(outcome,)))
 
 
 def resend(desk: JobDesk, job: Job, call: ProviderCall) -> ProviderCall:
@@ -169,7 +169,7 @@ def test_a_request_too_many_is_not_sent_again_and_is_told_when_there_is_room(des
         resend(desk, again.job, call)
     assert refused.value.reason == "PROVIDER_BUSY"
     assert refused.value.retry_after_seconds == pytest.approx(60, abs=10)
-    desk.fold(failed(again.job, code=Code.RATE_LIMIT, reason="PROVIDER_BUSY", deferred=True))
+    desk.fold(failed(again.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_BUSY, deferred=True))
     waiting = desk.job(job.id)
     assert (waiting.state, waiting.failure_counts) == (State.QUEUED, {"deferrals": 1})
     time_passes(desk, 61)

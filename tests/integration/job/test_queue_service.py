@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 from calotype.ops.v1 import queue_service_pb2 as queue
 from calotype.ops.v1 import queue_service_pb2_grpc
 
@@ -11,7 +12,6 @@ from common.grpc_client import call, channel
 from common.grpc_server import serve
 from common.health import Readiness
 from common.postgres import Database
-from services.job.domain.failures import Code
 from services.job.grpc_api.queue_service import QueueService
 from services.job.store import queue as store
 from tests.support.jobs import JobDesk, failed
@@ -42,7 +42,7 @@ async def test_jobs_are_counted_by_state_and_tenant(desk: JobDesk, service: Any)
     desk.create(tenant="other")
     first, second, third = desk.claim(3)
     desk.begin(first.job)
-    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT", retry_after_seconds=60))
+    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retry_after_seconds=60))
     desk.cancel(next(job for job in jobs if job not in {one.job.id for one in (first, second, third)}))
     seen = await get(service)
 

@@ -3,9 +3,9 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.application import quotas
-from services.job.domain.failures import Code
 from services.job.domain.quotas import Quota, Rate
 from services.job.domain.refusals import Refusal
 from services.job.domain.requests import Priority
@@ -146,7 +146,7 @@ def test_a_refused_job_leaves_its_key_free_and_takes_no_request(desk: JobDesk) -
 def test_a_users_retry_needs_room_too(desk: JobDesk) -> None:
     job = desk.create().job
     (claimed,) = desk.claim()
-    desk.fold(failed(claimed.job, code=Code.PERMANENT, reason="PROVIDER_REJECTED", retryable=False))
+    desk.fold(failed(claimed.job, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED, retryable=False))
     desk.create()
 
     with pytest.raises(Refusal) as refused:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
+from calotype.error_reasons import Code, Reason
 from nats.errors import TimeoutError as BrokerTimeoutError
 
 from common.jetstream import JetStream
@@ -12,7 +13,7 @@ from common.postgres import Database
 from services.job.application import provider_calls, stale_jobs
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.facts import LedgerSettled
-from services.job.domain.failures import Code, Stage
+from services.job.domain.failures import Stage
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
@@ -502,7 +503,7 @@ def test_a_job_past_its_deadline_whose_result_can_be_fetched_is_tried_again(desk
     job, call = desk.generate(provider="paid", finish_within_seconds=600)
     desk.run(lambda c: provider_calls.record_operation(c, call.id, operation_id="op", state={}))
     end_time(desk, "deadline")
-    desk.fold(replace(failed(job, code=Code.TEMPORARY, reason="FETCH_FAILED"), calls=(succeeded(call),)))
+    desk.fold(replace(failed(job, code=Code.TEMPORARY, reason=Reason.FETCH_FAILED), calls=(succeeded(call),)))
 
     assert desk.job(job.id).state is State.QUEUED
 

@@ -4,11 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.application import stale_jobs
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Route
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.providers import Model
 from services.job.domain.refusals import Refusal
@@ -21,7 +21,7 @@ SPARE = replace(PAID, name="spare", default_model="sketch")
 BOTH = ("paid", "spare")
 
 
-def fail_a_call(desk: JobDesk, *, code: Code = Code.TEMPORARY, reason: str = "PROVIDER_UNAVAILABLE") -> Job:
+def fail_a_call(desk: JobDesk, *, code: Code = Code.TEMPORARY, reason: Reason = Reason.PROVIDER_UNAVAILABLE) -> Job:
     """One job's call fails for good at the paid provider."""
     job, call = desk.generate(provider="paid")
     outcome = CallOutcome(call_id=call.id, phase=CallPhase.FAILED, code=code, reason=reason)
@@ -31,7 +31,7 @@ def fail_a_call(desk: JobDesk, *, code: Code = Code.TEMPORARY, reason: str = "PR
 
 def refuse_the_key(desk: JobDesk) -> Job:
     """The credential for the paid provider is refused."""
-    return fail_a_call(desk, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
+    return fail_a_call(desk, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH)
 
 
 def pass_time(desk: JobDesk, seconds: int) -> None:
@@ -121,7 +121,7 @@ def test_a_call_beyond_the_limit_does_not_begin_and_its_job_waits_without_an_att
     with pytest.raises(Refusal) as refused:
         desk.begin(second.job)
     assert refused.value.reason == "PROVIDER_BUSY"
-    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason="PROVIDER_BUSY", deferred=True))
+    desk.fold(failed(second.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_BUSY, deferred=True))
     waiting = desk.job(second.job.id)
     assert (waiting.state, waiting.attempt_count, waiting.failure_counts) == (State.QUEUED, 0, {"deferrals": 1})
     assert waiting.deferral is not None
@@ -131,7 +131,7 @@ def test_a_call_beyond_the_limit_does_not_begin_and_its_job_waits_without_an_att
 def test_a_deferral_is_the_cause_when_a_job_waits_past_its_time(desk: JobDesk) -> None:
     desk.create(provider="paid")
     [claimed] = desk.claim()
-    desk.fold(failed(claimed.job, code=Code.RATE_LIMIT, reason="PROVIDER_BUSY", deferred=True))
+    desk.fold(failed(claimed.job, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_BUSY, deferred=True))
     pass_time(desk, 90_000)
 
     assert rescue(desk) == {Transition.FAIL: 1}
@@ -179,8 +179,8 @@ def test_a_provider_that_keeps_failing_gets_no_more_jobs(desk: JobDesk) -> None:
 
 def test_refusals_and_failures_of_the_request_open_nothing(desk: JobDesk) -> None:
     for _ in range(2 * FAILURES_TO_OPEN):
-        fail_a_call(desk, code=Code.PERMANENT, reason="CONTENT_POLICY")
-        fail_a_call(desk, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT")
+        fail_a_call(desk, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY)
+        fail_a_call(desk, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT)
 
     assert desk.sql("SELECT 1 FROM breakers") == []
 

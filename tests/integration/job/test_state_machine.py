@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from calotype.error_reasons import Code, Reason
 from hypothesis import HealthCheck, settings
 from hypothesis import Phase as Part
 from hypothesis import strategies as st
@@ -27,7 +28,7 @@ from services.job.domain.facts import (
     LedgerSettled,
     StageFailed,
 )
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Job, ProviderCancel
 from services.job.domain.proofs import FactMessage, Proof
 from services.job.domain.refusals import Refusal
@@ -162,7 +163,7 @@ class JobMachine(RuleBasedStateMachine):
             failure = Failure(
                 stage=Stage.UPLOADING if uploads else Stage.GENERATING,
                 code=code,
-                reason="PROVIDER_UNAVAILABLE",
+                reason=Reason.PROVIDER_UNAVAILABLE,
                 message="It was away.",
                 retryable=retryable,
             )

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 from sqlalchemy import Connection, event
 
 from services.job.application import provider_calls, queries
 from services.job.domain.calls import CallOutcome, CallPhase, ProviderCall
 from services.job.domain.facts import CallSettled, JobFact, LedgerSettled
-from services.job.domain.failures import Code
 from services.job.domain.jobs import Job
 from services.job.domain.states import State
 from tests.support.jobs import JobDesk, failed, generated, image_of, succeeded
@@ -35,7 +35,7 @@ def settled(job: Job, call: ProviderCall) -> JobFact:
 def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callable[[Job, ProviderCall], Any]) -> None:
     job, call = desk.generate(provider="paid")
     lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
-    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
+    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
     before = desk.get(job.id)
     assert before.retry_needs_consent
 
@@ -48,10 +48,26 @@ def test_what_a_failed_job_learns_late_is_told_once(desk: JobDesk, fact: Callabl
     assert told(desk, job) == [(after.job.sequence, "job.settled")]
 
 
+def test_a_reason_of_a_newer_version_stays_when_its_job_is_written_again(desk: JobDesk) -> None:
+    job, call = desk.generate(provider="paid")
+    desk.fold(failed(job, retryable=False))
+    newer = Reason("OF_A_NEWER_VERSION")
+    desk.sql("UPDATE jobs SET failure_reason = :reason", reason=newer)
+    read = desk.job(job.id)
+    desk.fold(settled(job, call))
+
+    assert read.failure is not None
+    assert read.failure.reason == newer
+    assert desk.job(job.id).sequence == read.sequence + 1
+    assert [row.failure_reason for row in desk.sql("SELECT failure_reason FROM jobs")] == ["OF_A_NEWER_VERSION"]
+    bound = desk.sql("SELECT CAST(:reason AS text) AS reason, CAST(:code AS text)", reason=newer, code=Code.TIMEOUT)
+    assert [tuple(row) for row in bound] == [("OF_A_NEWER_VERSION", "TIMEOUT")]
+
+
 def test_an_operation_that_is_written_down_late_is_told_once(desk: JobDesk) -> None:
     job, call = desk.generate(provider="paid")
     lost = (CallOutcome(call_id=call.id, phase=CallPhase.UNKNOWN),)
-    desk.fold(failed(job, code=Code.TIMEOUT, reason="AMBIGUOUS_OUTCOME", retryable=False, calls=lost))
+    desk.fold(failed(job, code=Code.TIMEOUT, reason=Reason.AMBIGUOUS_OUTCOME, retryable=False, calls=lost))
     before = desk.get(job.id)
 
     for _ in range(2):

@@ -24,6 +24,7 @@ from calotype.client import (
     Unavailable,
     WrongState,
 )
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
 
 from common.errors import FieldViolation, ServiceError, to_status
@@ -96,7 +97,7 @@ def no(call: Any, error: ServiceError, *, is_stream: bool = False) -> None:
 
 def refusal(status: str, reason: str, **more: Any) -> ServiceError:
     """A no."""
-    return ServiceError(status=grpc.StatusCode[status], reason=reason, message="No.", **more)
+    return ServiceError(status=grpc.StatusCode[status], reason=Reason(reason), message="No.", **more)
 
 
 AWAY = refusal("UNAVAILABLE", "SERVICE_UNAVAILABLE")
@@ -240,7 +241,7 @@ def test_details_that_are_none_are_no_error_of_their_own(service: Service, jobs:
 
 @pytest.mark.parametrize("kind", [WrongState, DeadlineExceeded])
 def test_errors_travel_between_processes(kind: type[CalotypeError]) -> None:
-    error = kind("No.", status=grpc.StatusCode.ABORTED, reason="WRONG_STATE", fields={"n": "7"}, attempts=2)
+    error = kind("No.", status=grpc.StatusCode.ABORTED, reason=Reason.WRONG_STATE, fields={"n": "7"}, attempts=2)
     read = pickle.loads(pickle.dumps(error))
 
     assert (type(read), str(read), vars(read)) == (kind, "No.", vars(error))

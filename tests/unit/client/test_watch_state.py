@@ -4,6 +4,7 @@ import grpc
 import pytest
 from calotype.client import DeadlineExceeded, Unavailable, call_policy
 from calotype.client.watch_state import WatchState
+from calotype.error_reasons import Reason
 
 from common.errors import ServiceError, to_status
 from tests.support.patience import PATIENCE
@@ -27,7 +28,10 @@ class Refused(grpc.RpcError):
 def away(seconds: float | None = None) -> Refused:
     """The service is away, and may say for how long."""
     error = ServiceError(
-        status=grpc.StatusCode.UNAVAILABLE, reason="SERVICE_UNAVAILABLE", message="No.", retry_after_seconds=seconds
+        status=grpc.StatusCode.UNAVAILABLE,
+        reason=Reason.SERVICE_UNAVAILABLE,
+        message="No.",
+        retry_after_seconds=seconds,
     )
     return Refused(error)
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import grpc
 import pytest
+from calotype.error_reasons import Reason
 
 from common.errors import ServiceError
 from common.leased_work import LeasedWork, Renewal, Slot
 from tests.support.patience import PATIENCE
 
-AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Away.")
+AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="Away.")
 
 
 class Desk:

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
+from calotype.error_reasons import Reason
 
 from common import loops
 from common.errors import DependencyUnavailable, ServiceError
@@ -15,7 +16,7 @@ from common.loops import LONGEST_BACKOFF, backoff, pause_until, run_every
 from tests.support.patience import PATIENCE
 
 NEVER = 10_000.0
-AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="SERVICE_UNAVAILABLE", message="Later.")
+AWAY = ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason.SERVICE_UNAVAILABLE, message="Later.")
 
 
 class Ticks:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2
 from calotype.ops.v1 import dead_letter_service_pb2 as dead
 from calotype.ops.v1 import queue_service_pb2, tenant_service_pb2
@@ -43,7 +44,7 @@ class Operator:
         """Only this one is there; another is gone, by a key."""
         self.asked.append((letter_id, key))
         if letter_id != "17" and key != "k":
-            raise Problem(reason="NOT_FOUND", detail="There is no such dead letter.")
+            raise Problem(reason=Reason.NOT_FOUND, detail="There is no such dead letter.")
         return letter_id != "17"
 
     async def queue(self) -> queue_service_pb2.GetQueueResponse:

@@ -6,6 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
+from calotype.error_reasons import Reason
 
 from gateway.problems.reasons import REASONS, slug
 
@@ -67,7 +68,7 @@ async def test_links_of_the_documentation_lead_to_its_sections(client: httpx.Asy
 
 
 @pytest.mark.parametrize("reason", REASONS)
-async def test_the_type_of_every_problem_leads_to_its_page(client: httpx.AsyncClient, reason: str) -> None:
+async def test_the_type_of_every_problem_leads_to_its_page(client: httpx.AsyncClient, reason: Reason) -> None:
     answer = await client.get(f"/problems/{slug(reason)}")
     assert (answer.status_code, reason in answer.text) == (200, True)
 

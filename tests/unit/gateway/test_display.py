@@ -5,9 +5,10 @@ from itertools import pairwise
 from typing import get_args
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from gateway.problems.reasons import REASONS
-from gateway.schemas.jobs import Code, Stage, Status
+from gateway.schemas.jobs import Stage, Status
 from gateway.views.display import JobCondition, display, poll_after_ms
 from gateway.views.ui_states import STATES
 from tests.support import ui_states
@@ -64,7 +65,7 @@ def test_every_state_can_be_shown_and_every_standing_has_one() -> None:
 
 @pytest.mark.parametrize("status", get_args(Status))
 @pytest.mark.parametrize("stage", [None, *get_args(Stage)])
-@pytest.mark.parametrize("code", [None, *get_args(Code)])
+@pytest.mark.parametrize("code", [None, *Code])
 def test_what_only_a_newer_service_knows_is_told_by_what_is_known_of_it(
     status: Status, stage: Stage | None, code: Code | None
 ) -> None:
@@ -111,13 +112,13 @@ def test_designers_read_the_same_table() -> None:
 @pytest.mark.parametrize(
     ("of_given", "of_made"),
     [
-        ("INVALID_INPUT", "INVALID_IMAGE"),
-        ("TOO_LARGE", "TOO_LARGE"),
-        ("FORBIDDEN_ADDRESS", "FORBIDDEN_ADDRESS"),
-        ("FETCH_FAILED", "FETCH_FAILED"),
+        (Reason.INVALID_INPUT, Reason.INVALID_IMAGE),
+        (Reason.TOO_LARGE, Reason.TOO_LARGE),
+        (Reason.FORBIDDEN_ADDRESS, Reason.FORBIDDEN_ADDRESS),
+        (Reason.FETCH_FAILED, Reason.FETCH_FAILED),
     ],
 )
-def test_nobody_is_told_to_change_a_picture_that_the_provider_made(of_given: str, of_made: str) -> None:
+def test_nobody_is_told_to_change_a_picture_that_the_provider_made(of_given: Reason, of_made: Reason) -> None:
     given = _key(status="failed", failure_stage="processing", code=REASONS[of_given].code, reason=of_given)
     made = _key(status="failed", failure_stage="generating", code=REASONS[of_made].code, reason=of_made)
 

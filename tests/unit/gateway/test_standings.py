@@ -6,15 +6,15 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import get_args
 from uuid import uuid4
 
+from calotype.error_reasons import Code, Reason
+
 from gateway.problems.reasons import REASONS
-from gateway.schemas.jobs import Code as CodeName
 from services.job.application.stale_jobs import judge
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.circuit_breakers import FAILURES_TO_OPEN, Breaker, next_state
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, Lease
 from services.job.domain.states import State
 from services.job.domain.timeouts import StageTimeouts
@@ -37,13 +37,13 @@ class Written:
     """A reason in the source. The stage is None where it is reckoned; what only defers a job fails none there."""
 
     file: str
-    reason: str
+    reason: Reason
     stage: str | None
     deferred: bool
 
 
 class Reader(ast.NodeVisitor):
-    """Finds the reasons that a file writes: each that stands there as a word, unless it is known to fail no job."""
+    """Finds the reasons that a file writes: each member of `Reason`, unless it is known to fail no job."""
 
     def __init__(self, file: Path) -> None:
         self.found: list[Written] = []
@@ -73,11 +73,13 @@ class Reader(ast.NodeVisitor):
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
 
-    def visit_Constant(self, node: ast.Constant) -> None:
-        if node.value in REASONS:
+    def visit_Attribute(self, node: ast.Attribute) -> None:
+        if _name(node.value) == "Reason" and node.attr in Reason.__members__:
             stage = self._stage.lower() if self._stage else None
-            one = Written(file=self._file, reason=str(node.value), stage=stage, deferred=self._deferred)
+            one = Written(file=self._file, reason=Reason[node.attr], stage=stage, deferred=self._deferred)
             self.found.append(one)
+        else:
+            self.generic_visit(node)
 
 
 def _read() -> Iterator[Written]:
@@ -92,8 +94,8 @@ def _name(node: ast.AST) -> str:
 
 
 def _word(node: ast.AST) -> str | None:
-    """A literal, or a member of job-service's enumerations; None for what is reckoned."""
-    if isinstance(node, ast.Attribute) and _name(node.value) in ("Stage", "Code"):
+    """A literal, or a member of an enumeration; None for what is reckoned."""
+    if isinstance(node, ast.Attribute) and _name(node.value) in ("Stage", "Code", "Reason"):
         return node.attr
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else None
 
@@ -108,7 +110,7 @@ def _literal() -> set[Pair]:
 def _of_given_pictures() -> set[Pair]:
     """The image reader's word for whatever a picture fails with, when it was given with the request."""
     found = {one.reason for one in WRITTEN if one.file in ("images/guarded_fetch.py", "images/errors.py")}
-    return {("processing", "INVALID_INPUT" if reason == "INVALID_IMAGE" else reason) for reason in found}
+    return {("processing", Reason.INVALID_INPUT if reason == Reason.INVALID_IMAGE else reason) for reason in found}
 
 
 def _of_the_monitor() -> set[Pair]:
@@ -128,14 +130,14 @@ def _of_the_queue() -> set[Pair]:
     return {pair for job in jobs for breaker in breakers for pair in _judged(job, StageTimeouts(), blocked_by=breaker)}
 
 
-def _breaker(reason: str) -> Breaker:
+def _breaker(reason: Reason) -> Breaker:
     """A breaker after calls that all ended with the reason."""
     ended = CallOutcome(call_id="call_1", phase=CallPhase.FAILED, code=Code(REASONS[reason].code), reason=reason)
     return next_state(Breaker(provider="p", model="m"), [ended] * FAILURES_TO_OPEN, now=NOW)
 
 
-def _failure(reason: str, stage: Stage) -> Failure:
-    return Failure(stage=stage, code=Code(REASONS[reason].code), reason=reason, message="", retryable=True)
+def _failure(reason: Reason, stage: Stage) -> Failure:
+    return Failure(stage=stage, code=REASONS[reason].code, reason=reason, message="", retryable=True)
 
 
 def _judged(job: Job, limits: StageTimeouts, *, blocked_by: Breaker | None = None) -> list[Pair]:
@@ -173,7 +175,7 @@ def test_a_reason_is_written_with_its_code_in_the_catalogue() -> None:
     assert [(code, reason) for code, reason in beside if REASONS[reason].code != code] == []
 
 
-def _codes_and_reasons(node: ast.AST) -> Iterator[tuple[str, str]]:
+def _codes_and_reasons(node: ast.AST) -> Iterator[tuple[Code, Reason]]:
     """Codes and reasons of one call or tuple, where it has both; in the order of both ways of an `if`."""
     if isinstance(node, ast.Call):
         values = [*node.args, *(one.value for one in node.keywords)]
@@ -181,6 +183,6 @@ def _codes_and_reasons(node: ast.AST) -> Iterator[tuple[str, str]]:
         values = node.elts if isinstance(node, ast.Tuple) else []
     ways = [way for one in values for way in ((one.body, one.orelse) if isinstance(one, ast.IfExp) else (one,))]
     words = [word for way in ways if (word := _word(way))]
-    codes = [word for word in words if word in get_args(CodeName)]
-    reasons = [word for word in words if word in REASONS]
+    codes = [Code[word] for word in words if word in Code.__members__]
+    reasons = [Reason[word] for word in words if word in Reason.__members__]
     return zip(codes, reasons, strict=bool(codes and reasons))

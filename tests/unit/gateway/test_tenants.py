@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Reason
 from calotype.ops.v1 import tenant_service_pb2
 
 from common.errors import DependencyUnavailable
@@ -32,7 +33,7 @@ class Operator:
         self.is_asked.set()
         await self.may_answer.wait()
         if self.is_away:
-            raise Problem(reason="SERVICE_UNAVAILABLE", detail="Away.")
+            raise Problem(reason=Reason.SERVICE_UNAVAILABLE, detail="Away.")
         self.told.append(tenants)
 
 

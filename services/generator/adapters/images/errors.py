@@ -1,5 +1,7 @@
 """Errors of images that are not accepted, for the code that reads images and the code that decodes them."""
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.domain.provider_results import StageError
 
 #: Limit on width times height.
@@ -17,41 +19,41 @@ def looks_like_image(data: bytes) -> bool:
 def not_an_image() -> StageError:
     """Returns the error for data that is no image that browsers show."""
     return _permanent(
-        "INVALID_IMAGE", "The provider returned something that is not a PNG, JPEG or WebP image that decodes."
+        Reason.INVALID_IMAGE, "The provider returned something that is not a PNG, JPEG or WebP image that decodes."
     )
 
 
 def too_large(max_bytes: int) -> StageError:
     """Returns the error for an image with more than `max_bytes`."""
-    return _permanent("TOO_LARGE", f"The image is larger than {max_bytes // (1024 * 1024)} MiB.")
+    return _permanent(Reason.TOO_LARGE, f"The image is larger than {max_bytes // (1024 * 1024)} MiB.")
 
 
 def too_many_pixels() -> StageError:
     """Returns the error for an image whose header announces too many pixels."""
-    return _permanent("TOO_LARGE", f"The image has more than {MAX_PIXELS:,} pixels or a side over {MAX_SIDE:,}.")
+    return _permanent(Reason.TOO_LARGE, f"The image has more than {MAX_PIXELS:,} pixels or a side over {MAX_SIDE:,}.")
 
 
 def needs_too_much_memory() -> StageError:
     """Returns the error for an image that cannot be decoded in the memory for one image."""
-    return _permanent("TOO_LARGE", "Decoding the image needs more memory than allowed for one image.")
+    return _permanent(Reason.TOO_LARGE, "Decoding the image needs more memory than allowed for one image.")
 
 
 def undecodable() -> StageError:
     """Returns the error for an image whose decoding process died, or was killed after its time limit."""
     return _permanent(
-        "INVALID_IMAGE", "The image could not be decoded: the decoding process crashed or exceeded its time limit."
+        Reason.INVALID_IMAGE, "The image could not be decoded: the decoding process crashed or exceeded its time limit."
     )
 
 
 def decoding_unavailable() -> StageError:
     """Returns the error for a decoding process that cannot be started; it says nothing about the image."""
     return StageError(
-        code="TEMPORARY",
-        reason="SERVICE_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.SERVICE_UNAVAILABLE,
         message="The image could not be checked, because no decoding process could be started.",
         retryable=True,
     )
 
 
-def _permanent(reason: str, message: str) -> StageError:
-    return StageError(code="PERMANENT", reason=reason, message=message, retryable=False)
+def _permanent(reason: Reason, message: str) -> StageError:
+    return StageError(code=Code.PERMANENT, reason=reason, message=message, retryable=False)

@@ -9,6 +9,7 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 from urllib.parse import urljoin, urlsplit
 
 import httpx
+from calotype.error_reasons import Code, Reason
 
 from common.memory import read_body, timeout
 from services.generator.adapters.images import errors
@@ -194,8 +195,8 @@ class GuardedFetch:
             if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
                 raise _failed("could not be fetched: the name of its host cannot be resolved now") from error
             raise UnknownHost(
-                code="TEMPORARY",
-                reason="FETCH_FAILED",
+                code=Code.TEMPORARY,
+                reason=Reason.FETCH_FAILED,
                 message="The image could not be fetched: its host is unknown.",
                 retryable=True,
             ) from error
@@ -222,13 +223,15 @@ def not_of_the_internet() -> StageError:
 
 
 def _forbidden(what: str) -> StageError:
-    return StageError(code="PERMANENT", reason="FORBIDDEN_ADDRESS", message=f"The image's URL {what}.", retryable=False)
+    return StageError(
+        code=Code.PERMANENT, reason=Reason.FORBIDDEN_ADDRESS, message=f"The image's URL {what}.", retryable=False
+    )
 
 
 def _failed(what: str, *, retryable: bool = True, appears_within: float = 0.0, received: bytes = b"") -> FetchError:
     return FetchError(
-        code="TEMPORARY",
-        reason="FETCH_FAILED",
+        code=Code.TEMPORARY,
+        reason=Reason.FETCH_FAILED,
         message=f"The image {what}.",
         retryable=retryable,
         appears_within_seconds=appears_within,

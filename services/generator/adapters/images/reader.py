@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 
+from calotype.error_reasons import Reason
+
 from common.logs import event
 from services.generator.adapters.images import errors, unread_responses
 from services.generator.adapters.images.decoding.processes import INPUTS, RESULTS, DecodingProcesses
@@ -136,7 +138,7 @@ class GuardedImageReader:
         try:
             return await self._decoder.inspect(bare, lane=INPUTS)
         except StageError as error:
-            if error.reason == "INVALID_IMAGE" and bare != instead_of:
+            if error.reason == Reason.INVALID_IMAGE and bare != instead_of:
                 return None
             raise
 
@@ -172,8 +174,8 @@ def _inputs_fault() -> Iterator[None]:
         yield
     except StageError as error:
         error.stage = "PROCESSING"
-        if error.reason == "INVALID_IMAGE":
-            error.reason = "INVALID_INPUT"
+        if error.reason == Reason.INVALID_IMAGE:
+            error.reason = Reason.INVALID_INPUT
             error.message = "An input image is not a PNG, JPEG or WebP image that decodes within bounds."
         raise
 

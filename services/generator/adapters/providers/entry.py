@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
+from calotype.error_reasons import Code, Reason
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -116,8 +117,8 @@ class Entry(Strict):
         """
         if not self.has_model(model):
             raise ProviderError(
-                code="PERMANENT",
-                reason="INVALID_INPUT",
+                code=Code.PERMANENT,
+                reason=Reason.INVALID_INPUT,
                 message=f"{self.name} has no model {model[:100]!r}; it has {', '.join(self.model_names)[:1000]}.",
                 retryable=False,
                 acceptance=Acceptance.NOT_ACCEPTED,

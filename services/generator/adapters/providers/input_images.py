@@ -4,6 +4,8 @@ import base64
 from collections.abc import Awaitable
 from dataclasses import dataclass
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.domain.provider_results import Acceptance, ProviderError, StageError
 from services.generator.ports import ProviderRequest
 
@@ -57,7 +59,7 @@ async def converted(converting: Awaitable[bytes]) -> bytes:
     except StageError as error:
         raise ProviderError(
             code=error.code,
-            reason="INVALID_INPUT" if error.reason == "INVALID_IMAGE" else error.reason,
+            reason=Reason.INVALID_INPUT if error.reason == Reason.INVALID_IMAGE else error.reason,
             message=f"An input image could not be converted. {error.message}",
             retryable=error.retryable,
             acceptance=Acceptance.NOT_ACCEPTED,
@@ -67,8 +69,8 @@ async def converted(converting: Awaitable[bytes]) -> bytes:
 def images_refused(name: str, model: str, what: str) -> ProviderError:
     """Returns the error of input images that the adapter cannot send; `what` names them; nothing was sent."""
     return ProviderError(
-        code="PERMANENT",
-        reason="UNSUPPORTED",
+        code=Code.PERMANENT,
+        reason=Reason.UNSUPPORTED,
         message=f"{model[:100]} of {name} does not accept {what}.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,

@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from calotype.error_reasons import Code, Reason
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from services.generator.domain.provider_results import Acceptance, ProviderError
@@ -142,5 +143,9 @@ def merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _error(message: str) -> ProviderError:
     return ProviderError(
-        code="PERMANENT", reason="UNSUPPORTED", message=message, retryable=False, acceptance=Acceptance.NOT_ACCEPTED
+        code=Code.PERMANENT,
+        reason=Reason.UNSUPPORTED,
+        message=message,
+        retryable=False,
+        acceptance=Acceptance.NOT_ACCEPTED,
     )

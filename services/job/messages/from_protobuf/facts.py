@@ -9,6 +9,7 @@ from uuid import UUID
 from calotype import object_names
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
+from calotype.error_reasons import Code, Reason
 from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2
 from google.protobuf.message import DecodeError
@@ -16,11 +17,11 @@ from google.protobuf.message import DecodeError
 from common.ids import new_uuid7, prefixed
 from services.job.domain import facts
 from services.job.domain.calls import OPEN, CallOutcome, CallPhase, ProviderError, WorkerReport
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Artifact, Fence, JobWarning, ProviderCancel
 from services.job.domain.proofs import FactMessage, Proof
 from services.job.domain.refusals import Refusal
-from services.job.messages.enums import member, reason_name
+from services.job.messages.enums import member, reason
 from services.job.messages.from_protobuf.values import Undecodable, fence, optional
 from services.job.messages.subjects import may_come_on
 
@@ -40,7 +41,7 @@ def failure(message: error_pb2.Failure) -> Failure:
     return Failure(
         stage=stage,
         code=member(Code, error_pb2.Code, "CODE", message.code) or Code.UNKNOWN,
-        reason=reason_name(message.reason),
+        reason=reason(message.reason),
         message=message.message[:2000],
         retryable=message.retryable,
         retry_after_seconds=_retry_after_seconds(message),
@@ -88,7 +89,7 @@ def outcome(message: fact_pb2.CallOutcome) -> CallOutcome:
         call_id=message.call_id,
         phase=phase,
         code=member(Code, error_pb2.Code, "CODE", message.code),
-        reason=reason_name(message.reason) if message.reason else None,
+        reason=reason(message.reason) if message.reason else None,
         operation_id=message.operation_id or None,
         cost_micros=optional(message, "cost_micros"),
         provider_error=ProviderError(
@@ -143,7 +144,7 @@ def worker_report(
             images=_images(message.staged, job_id=message.lease.job_id, now=now),
         )
     except Undecodable as error:
-        raise Refusal("INVALID_INPUT", f"settled, staged: {error}.") from error
+        raise Refusal(Reason.INVALID_INPUT, f"settled, staged: {error}.") from error
 
 
 def provider_cancel(number: int) -> ProviderCancel | None:
@@ -243,7 +244,7 @@ def _job_fact(message: fact_pb2.Fact, *, now: datetime) -> facts.JobFact:
 
 def _warning(message: job_pb2.Warning) -> JobWarning:
     return JobWarning(
-        reason=reason_name(message.reason),
+        reason=reason(message.reason),
         message=message.message[:500],
         image_index=optional(message, "image_index"),
     )

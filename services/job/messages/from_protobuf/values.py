@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from calotype.error_reasons import Reason
 from calotype.fact.v1 import fact_pb2
 from calotype.job.v1 import worker_service_pb2
 
@@ -20,7 +21,7 @@ def token(text: str, field: str = "lease_token") -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise Refusal("INVALID_INPUT", f"{field}: not a UUID.") from error
+        raise Refusal(Reason.INVALID_INPUT, f"{field}: not a UUID.") from error
 
 
 def fence(message: worker_service_pb2.Lease | fact_pb2.Fence) -> Fence:
@@ -46,4 +47,4 @@ def optional(message: Any, field: str) -> Any:
 
 def invalid(field: str, message: str) -> Refusal:
     """Builds the refusal INVALID_INPUT of one field."""
-    return Refusal("INVALID_INPUT", f"{field}: {message}", violations=(Violation(field=field, message=message),))
+    return Refusal(Reason.INVALID_INPUT, f"{field}: {message}", violations=(Violation(field=field, message=message),))

@@ -6,6 +6,7 @@ from typing import Any
 
 import grpc
 import pytest
+from calotype.error_reasons import Reason
 
 from common.errors import ServiceError
 from common.jetstream import BrokerUnavailable
@@ -89,7 +90,7 @@ class FakeDesk:
     async def release(self, upload: Upload) -> None:
         """Take it back."""
         if self.away:
-            raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason="UNAVAILABLE", message="Away.")
+            raise ServiceError(status=grpc.StatusCode.UNAVAILABLE, reason=Reason("UNAVAILABLE"), message="Away.")
         self.released.append(upload.job_id)
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import IO, Any
 
+from calotype.error_reasons import Reason
 from PIL import Image, ImageOps
 
 from services.generator.adapters.images.decoding import inspection, masks, orientation, pixels
@@ -93,7 +94,7 @@ def _respond(head: dict[str, Any], data: bytes) -> Response:
     except MemoryError:
         return {"error": "MEMORY"}, b""
     except Exception:  # noqa: BLE001 - encoders may raise anything, also for lack of memory
-        return {"error": "INVALID_IMAGE"}, b""
+        return {"error": Reason.INVALID_IMAGE}, b""
 
 
 def _inspect(data: bytes) -> Response:

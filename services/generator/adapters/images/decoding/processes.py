@@ -12,6 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from calotype.error_reasons import Reason
+
 from common.logs import event
 from services.generator.adapters.images import errors
 from services.generator.adapters.images.decoding.child_process import ChildProcess, ProcessDied, ProcessNotStarted
@@ -198,7 +200,7 @@ def _raise_error(response: dict[str, Any]) -> None:
             raise errors.needs_too_much_memory()
         case "WRITTEN":
             raise errors.too_large(MAX_WRITTEN)
-        case "TOO_LARGE":
+        case Reason.TOO_LARGE:
             raise errors.too_many_pixels()
         case _:
             raise errors.not_an_image()

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -17,47 +19,52 @@ def _says(pattern: str) -> Callable[[str], bool]:
 #: By `modules/api/api.py` of each server, an HTTPException has a status and `detail`; any other exception is a 500 with
 #: its class as `error` and its text as `errors`. The servers have no credit, limit or policy; a proxy may.
 RULES = (
-    Rule(status=500, words=_says("Invalid (?:encoded image|image url)"), code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=500, words=_says("model [^{}]{1,300} not found"), code="PERMANENT", reason="PROVIDER_REJECTED"),
+    Rule(
+        status=500, words=_says("Invalid (?:encoded image|image url)"), code=Code.PERMANENT, reason=Reason.INVALID_INPUT
+    ),
+    Rule(status=500, words=_says("model [^{}]{1,300} not found"), code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
     Rule(
         status=500,
         words=is_passing,
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
         retryable=True,
         acceptance=Acceptance.ACCEPTED,
     ),
     Rule(
         status=500,
         words=_says(r'"errors":\s*"'),
-        code="PERMANENT",
-        reason="PROVIDER_REJECTED",
+        code=Code.PERMANENT,
+        reason=Reason.PROVIDER_REJECTED,
         acceptance=Acceptance.ACCEPTED,
     ),
     *(
         Rule(
             status=status,
             words=_says("(?:Sampler|Script .{0,200}) not found"),
-            code="PERMANENT",
-            reason="INVALID_INPUT",
+            code=Code.PERMANENT,
+            reason=Reason.INVALID_INPUT,
         )
         for status in (400, 404)
     ),
-    *(Rule(status=status, words=is_refusal, code="PERMANENT", reason="CONTENT_POLICY") for status in (400, 403)),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
+    *(
+        Rule(status=status, words=is_refusal, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY)
+        for status in (400, 403)
+    ),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
 )
 _MESSAGES = {
     (
         404,
-        "PROVIDER_REJECTED",
+        Reason.PROVIDER_REJECTED,
     ): "{name} has no such API or checkpoint: start the server with --api, and check base_url.",
-    (500, "PROVIDER_REJECTED"): "{name} could not draw this; the attempt has the server's error message.",
+    (500, Reason.PROVIDER_REJECTED): "{name} could not draw this; the attempt has the server's error message.",
 }
 
 
@@ -74,8 +81,8 @@ def refusal_of(name: str, response: ProviderResponse) -> ProviderError:
 def no_image(name: str, response: ProviderResponse) -> ProviderError:
     """Returns the error of a success without images."""
     return ProviderError(
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
         message=f"{name} returned a success without an image.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
@@ -86,8 +93,8 @@ def no_image(name: str, response: ProviderResponse) -> ProviderError:
 def other_checkpoint(name: str, *, wanted: str, drawn: Any) -> ProviderError:
     """Returns the error of an image drawn with the loaded checkpoint, because the server lacks the requested one."""
     return ProviderError(
-        code="PERMANENT",
-        reason="PROVIDER_REJECTED",
+        code=Code.PERMANENT,
+        reason=Reason.PROVIDER_REJECTED,
         message=f"{name} does not have the checkpoint {wanted[:100]!r} and drew with another.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,

@@ -8,6 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -50,34 +52,36 @@ def _is_of_the_account(sentence: str) -> bool:
 
 #: Most specific first: AWS's own code, its text, the status. A response that no rule fits may have been carried out.
 RULES = (
-    *(Rule(vendor_code=code, code="AUTH_ERROR", reason="PROVIDER_AUTH") for code in sorted(DENIED)),
-    Rule(vendor_code="ServiceQuotaExceededException", code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, words=_is_of_the_account, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    *(Rule(vendor_code=code, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH) for code in sorted(DENIED)),
+    Rule(vendor_code="ServiceQuotaExceededException", code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, words=_is_of_the_account, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
     # AWS's own clients try again while a model is not ready.
-    Rule(vendor_code="ModelNotReadyException", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
+    Rule(vendor_code="ModelNotReadyException", code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, retryable=True),
     Rule(
         vendor_code="ModelTimeoutException",
-        code="TIMEOUT",
-        reason="PROVIDER_TIMEOUT",
+        code=Code.TIMEOUT,
+        reason=Reason.PROVIDER_TIMEOUT,
         retryable=True,
         acceptance=Acceptance.UNKNOWN,
     ),
     Rule(
         vendor_code="ModelErrorException",
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
         retryable=True,
         acceptance=Acceptance.UNKNOWN,
     ),
-    Rule(status=400, words=is_filtered, code="PERMANENT", reason="CONTENT_POLICY", acceptance=Acceptance.ACCEPTED),
-    Rule(status=400, words=_is_of_the_model, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(
+        status=400, words=is_filtered, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, acceptance=Acceptance.ACCEPTED
+    ),
+    Rule(status=400, words=_is_of_the_model, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
 )
 
 
@@ -102,12 +106,12 @@ def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> 
     listed = [item for item in reasons if isinstance(item, str)] if isinstance(reasons, list) else []
     words = body.get("error")
     sentence = " ".join([*listed, words if isinstance(words, str) else ""]).strip()
-    code, reason, retryable = "UNKNOWN", "UNCLASSIFIED", False
+    code, reason, retryable = Code.UNKNOWN, Reason.UNCLASSIFIED, False
     message = f"{name} returned a success without an image."
     if is_filtered(sentence):
-        code, reason, message = "PERMANENT", "CONTENT_POLICY", MESSAGES["CONTENT_POLICY"].format(name=name)
+        code, reason, message = Code.PERMANENT, Reason.CONTENT_POLICY, MESSAGES[Reason.CONTENT_POLICY].format(name=name)
     elif "Inference error" in listed:
-        code, reason, retryable = "TEMPORARY", "PROVIDER_UNAVAILABLE", True
+        code, reason, retryable = Code.TEMPORARY, Reason.PROVIDER_UNAVAILABLE, True
         message = f"{name} generated no image this time."
     return ProviderError(
         code=code,

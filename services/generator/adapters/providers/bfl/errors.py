@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, read_json
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
@@ -12,14 +14,14 @@ from services.generator.domain.provider_results import Acceptance, ProviderError
 MAX_NUMBER = 2**63 - 1
 #: By the status alone, because the reference names no codes. After all of them the request was not accepted.
 RULES = (
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
 )
 
 
@@ -27,9 +29,9 @@ RULES = (
 class _Verdict:
     """The meaning of a task's status without an image."""
 
-    code: str
+    code: Code
     """Our code of the error."""
-    reason: str
+    reason: Reason
     """Our reason of the error."""
     message: str
     """Message for users; `{name}` is the provider's name."""
@@ -39,23 +41,25 @@ class _Verdict:
     """Whether the provider accepted the request, and so may charge it."""
 
 
-_REFUSED = _Verdict(code="PERMANENT", reason="CONTENT_POLICY", message=MESSAGES["CONTENT_POLICY"])
+_REFUSED = _Verdict(code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, message=MESSAGES[Reason.CONTENT_POLICY])
 #: The end of a task, by its status.
 _VERDICTS = {
     "Request Moderated": _REFUSED,
     "Content Moderated": _REFUSED,
     "Error": _Verdict(
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
-        message=MESSAGES["PROVIDER_UNAVAILABLE"],
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
+        message=MESSAGES[Reason.PROVIDER_UNAVAILABLE],
         retryable=True,
     ),
     # The task has ended without an image, and none will come.
-    "Ready": _Verdict(code="UNKNOWN", reason="UNCLASSIFIED", message="{name} returned a success without an image."),
+    "Ready": _Verdict(
+        code=Code.UNKNOWN, reason=Reason.UNCLASSIFIED, message="{name} returned a success without an image."
+    ),
 }
 _UNKNOWN_STATUS = _Verdict(
-    code="UNKNOWN",
-    reason="UNCLASSIFIED",
+    code=Code.UNKNOWN,
+    reason=Reason.UNCLASSIFIED,
     message="{name} returned an unknown status.",
     acceptance=Acceptance.UNKNOWN,
 )
@@ -77,8 +81,8 @@ def verdict(name: str, response: ProviderResponse, *, status: str, task_id: str)
 def cannot_be_polled(name: str, evidence: VendorError) -> ProviderError:
     """Returns the error of a task that began and cannot be polled: no id, or a URL that must not get the key."""
     return ProviderError(
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
         message=f"{name} returned a task without a usable id or polling address.",
         retryable=False,
         acceptance=Acceptance.UNKNOWN,

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule
 from services.generator.domain.provider_results import Acceptance, ProviderError, VendorError
@@ -16,15 +18,18 @@ _NO_WORKFLOW = ("no_prompt", "invalid_prompt", "invalid_prompt_id", "missing_nod
 #: Responses to a prompt that was not queued: by the server's own code, then by the status. The server itself has no
 #: credential, credit or limit; a proxy in front of it may.
 RULES = (
-    *(Rule(status=400, vendor_code=code, code="PERMANENT", reason="PROVIDER_REJECTED") for code in _NO_WORKFLOW),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=405, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
+    *(
+        Rule(status=400, vendor_code=code, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED)
+        for code in _NO_WORKFLOW
+    ),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=405, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
 )
 
 
@@ -32,10 +37,10 @@ RULES = (
 KEY_REUSED = "idempotency_key_reuse"
 #: Responses of Comfy API v2: by the code in its `ErrorEnvelope`, then as above.
 V2_RULES = (
-    Rule(vendor_code="workflow_format_ui", code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(vendor_code="missing_asset", code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
-    Rule(vendor_code="insufficient_credits", code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(vendor_code="workflow_format_ui", code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(vendor_code="missing_asset", code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, retryable=True),
+    Rule(vendor_code="insufficient_credits", code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
     *RULES,
 )
 
@@ -46,37 +51,41 @@ class ServerFailure:
 
     words: re.Pattern[str]
     """Pattern that the text contains."""
-    code: str
+    code: Code
     """Our code of the error."""
-    reason: str
+    reason: Reason
     """Our reason of the error."""
     retryable: bool = False
     """Whether another try may succeed."""
 
 
-def _failure(words: str, code: str, reason: str, *, retryable: bool = False) -> ServerFailure:
+def _failure(words: str, code: Code, reason: Reason, *, retryable: bool = False) -> ServerFailure:
     return ServerFailure(words=re.compile(words, re.IGNORECASE), code=code, reason=reason, retryable=retryable)
 
 
 #: All but the first are of nodes that call another company's API; the server itself has no filter.
 FAILURES = (
-    _failure(r"OutOfMemory|out of memory", "TEMPORARY", "PROVIDER_UNAVAILABLE", retryable=True),
-    _failure(r"^Exception: Unauthorized: Please login", "AUTH_ERROR", "PROVIDER_AUTH"),
-    _failure(r"Payment Required: Please add credits", "PERMANENT", "QUOTA_EXHAUSTED"),
-    _failure(r"\bflagged by|content policy|content[ _]moderation|moderation[ _]blocked", "PERMANENT", "CONTENT_POLICY"),
+    _failure(r"OutOfMemory|out of memory", Code.TEMPORARY, Reason.PROVIDER_UNAVAILABLE, retryable=True),
+    _failure(r"^Exception: Unauthorized: Please login", Code.AUTH_ERROR, Reason.PROVIDER_AUTH),
+    _failure(r"Payment Required: Please add credits", Code.PERMANENT, Reason.QUOTA_EXHAUSTED),
+    _failure(
+        r"\bflagged by|content policy|content[ _]moderation|moderation[ _]blocked",
+        Code.PERMANENT,
+        Reason.CONTENT_POLICY,
+    ),
 )
-_ELSE = _failure("", "PERMANENT", "PROVIDER_REJECTED")
+_ELSE = _failure("", Code.PERMANENT, Reason.PROVIDER_REJECTED)
 _WORDS = {
-    "PROVIDER_UNAVAILABLE": "{name} ran out of memory.",
-    "PROVIDER_REJECTED": "{name} could not carry out the workflow.",
+    Reason.PROVIDER_UNAVAILABLE: "{name} ran out of memory.",
+    Reason.PROVIDER_REJECTED: "{name} could not carry out the workflow.",
 }
 
 
 def response_lost(name: str) -> ProviderError:
     """Returns the error of a call that was accepted before and whose response is lost; the key finds no job."""
     return ProviderError(
-        code="TIMEOUT",
-        reason="RESULT_LOST",
+        code=Code.TIMEOUT,
+        reason=Reason.RESULT_LOST,
         message=f"{name} accepted this call before and does not say as which job; a retry is charged again.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers import options
 from services.generator.adapters.providers.comfyui.entry import ComfyUIEntry, Slot
 from services.generator.adapters.providers.http import model_names
@@ -103,8 +105,8 @@ def _fields(request: Request, *, count: int, seed: int) -> Mapping[Slot, Any]:
 
 def _no_such_option(name: str, address: str) -> ProviderError:
     return ProviderError(
-        code="PERMANENT",
-        reason="UNSUPPORTED",
+        code=Code.PERMANENT,
+        reason=Reason.UNSUPPORTED,
         message=f"The workflow of {name} has no input {address[:100]!r} that takes such a value.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.diffusers.pipeline_thread import (
     DiffusionFailed,
     DrawingStopped,
@@ -17,9 +19,9 @@ from services.generator.domain.provider_results import Acceptance, ProviderError
 class Meaning:
     """The meaning of a failure."""
 
-    code: str
+    code: Code
     """Our code of the error."""
-    reason: str
+    reason: Reason
     """Our reason of the error."""
     words: str
     """Message for users, after the provider's name."""
@@ -32,19 +34,19 @@ class Meaning:
 #: Meanings by the failure's class. Any other exception is a defect.
 MEANINGS: dict[type[DiffusionFailed], Meaning] = {
     OutOfMemory: Meaning(
-        code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", words="has too little free memory now.", retryable=True
+        code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, words="has too little free memory now.", retryable=True
     ),
-    ModelUnusable: Meaning(code="PERMANENT", reason="PROVIDER_REJECTED", words="cannot load its model."),
-    Unsupported: Meaning(code="PERMANENT", reason="UNSUPPORTED", words="cannot draw this"),
+    ModelUnusable: Meaning(code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED, words="cannot load its model."),
+    Unsupported: Meaning(code=Code.PERMANENT, reason=Reason.UNSUPPORTED, words="cannot draw this"),
     Flagged: Meaning(
-        code="PERMANENT",
-        reason="CONTENT_POLICY",
+        code=Code.PERMANENT,
+        reason=Reason.CONTENT_POLICY,
         words="withheld an image: its safety checker flagged it.",
         acceptance=Acceptance.ACCEPTED,
     ),
     DrawingStopped: Meaning(
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
         words="was stopped while it was drawing.",
         retryable=True,
         acceptance=Acceptance.ACCEPTED,

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http import operation_errors
 from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify, read_json
@@ -22,10 +24,10 @@ _DECLINED = re.compile(
 )
 _LOCKED = re.compile(r"User is locked\. Reason: ([\w ]{1,60})")
 
-_TIMEOUT = Rule(code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN)
+_TIMEOUT = Rule(code=Code.TIMEOUT, reason=Reason.PROVIDER_TIMEOUT, retryable=True, acceptance=Acceptance.UNKNOWN)
 # By fal's FAQ a request that fails with status 500 or more is never charged: https://fal.ai/docs/model-apis/faq
-_PASSING = Rule(code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True)
-_LASTING = Rule(code="PERMANENT", reason="PROVIDER_REJECTED", acceptance=Acceptance.UNKNOWN)
+_PASSING = Rule(code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, retryable=True)
+_LASTING = Rule(code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED, acceptance=Acceptance.UNKNOWN)
 
 _TIMEOUTS = ("request_timeout", "startup_timeout", "generation_timeout")
 _PASSING_FAILURES = (
@@ -45,21 +47,24 @@ _PASSING_FAILURES = (
 #: Most specific first: fal's own code, its header, the status. Acceptance is that of a new request, which did not reach
 #: a model; for a request that did, `failed` sets ACCEPTED.
 RULES = (
-    Rule(vendor_code=REFUSED, code="PERMANENT", reason="CONTENT_POLICY", acceptance=Acceptance.ACCEPTED),
+    Rule(vendor_code=REFUSED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, acceptance=Acceptance.ACCEPTED),
     *(replace(_TIMEOUT, vendor_code=code) for code in _TIMEOUTS),
     *(replace(_PASSING, vendor_code=code) for code in _PASSING_FAILURES),
-    Rule(vendor_code="bad_request", code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(vendor_code="bad_request", code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
     # Not in the reference: what accounts out of credit receive, by reports to fal.
-    *(Rule(vendor_code=code, code="PERMANENT", reason="QUOTA_EXHAUSTED") for code in ("Exhausted balance", "TOP_UP")),
+    *(
+        Rule(vendor_code=code, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED)
+        for code in ("Exhausted balance", "TOP_UP")
+    ),
     # Before the header's rule, which has no time to wait.
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
     replace(_PASSING, header=("x-fal-retryable", "true")),
     *(replace(_LASTING, header=("x-fal-retryable", "false"), status=status) for status in (500, 502, 503, 504)),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    *(Rule(status=status, code="PERMANENT", reason="INVALID_INPUT") for status in (400, 413, 422)),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    *(Rule(status=status, code=Code.PERMANENT, reason=Reason.INVALID_INPUT) for status in (400, 413, 422)),
     *(replace(_TIMEOUT, status=status) for status in (408, 504)),
     *(replace(_PASSING, status=status) for status in (500, 502, 503)),
 )
@@ -106,9 +111,9 @@ def failure_in(status: Mapping[str, Any]) -> str | None:
 def flagged(name: str, request_id: str) -> ProviderError:
     """Returns the error of images that the model's safety checker flagged."""
     return ProviderError(
-        code="PERMANENT",
-        reason="CONTENT_POLICY",
-        message=MESSAGES["CONTENT_POLICY"].format(name=name),
+        code=Code.PERMANENT,
+        reason=Reason.CONTENT_POLICY,
+        message=MESSAGES[Reason.CONTENT_POLICY].format(name=name),
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
         vendor=VendorError(http_status=200, code="has_nsfw_concepts", request_id=request_id),

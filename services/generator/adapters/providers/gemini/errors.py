@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
 from services.generator.domain.provider_results import Acceptance, ProviderError
@@ -31,19 +33,22 @@ _SECONDS = re.compile(r"(\d{1,6}(?:\.\d{1,9})?)s", re.ASCII)
 
 #: Most specific first: Google's own reason, then the status. A response that no rule fits may have been carried out.
 RULES = (
-    Rule(vendor_code="API_KEY_INVALID", code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=400, vendor_code="FAILED_PRECONDITION", code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(vendor_code="API_KEY_INVALID", code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=400, vendor_code="FAILED_PRECONDITION", code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
     # By Google's billing FAQ a request that fails with 400 or 500 is not charged for its tokens; with 503 (overloaded)
     # it was not begun. https://ai.google.dev/gemini-api/docs/billing
-    *(Rule(status=status, code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True) for status in (500, 503)),
-    Rule(status=504, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
+    *(
+        Rule(status=status, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, retryable=True)
+        for status in (500, 503)
+    ),
+    Rule(status=504, code=Code.TIMEOUT, reason=Reason.PROVIDER_TIMEOUT, retryable=True, acceptance=Acceptance.UNKNOWN),
 )
 
 
@@ -65,25 +70,25 @@ def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> 
     vendor = response.evidence(code=end)
     if blocked is not None or end in REFUSALS:
         return ProviderError(
-            code="PERMANENT",
-            reason="CONTENT_POLICY",
-            message=MESSAGES["CONTENT_POLICY"].format(name=name),
+            code=Code.PERMANENT,
+            reason=Reason.CONTENT_POLICY,
+            message=MESSAGES[Reason.CONTENT_POLICY].format(name=name),
             retryable=False,
             acceptance=Acceptance.ACCEPTED,
             vendor=vendor,
         )
     if end in PASSING:
         return ProviderError(
-            code="TEMPORARY",
-            reason="PROVIDER_UNAVAILABLE",
+            code=Code.TEMPORARY,
+            reason=Reason.PROVIDER_UNAVAILABLE,
             message=f"{name} generated no image this time.",
             retryable=True,
             acceptance=Acceptance.ACCEPTED,
             vendor=vendor,
         )
     return ProviderError(
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
         message=f"{name} returned a success without an image.",
         retryable=False,
         # The model ran to its end, so the call may be charged.

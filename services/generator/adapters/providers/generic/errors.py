@@ -6,6 +6,8 @@ A request may have been carried out unless the settings, or HTTP itself, say tha
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.generic import dotted_paths
 from services.generator.adapters.providers.generic.entry import GenericSettings
 from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
@@ -14,14 +16,14 @@ from services.generator.adapters.providers.http.responses import ProviderRespons
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 #: Our code and reason, and whether another try may succeed, by the meaning in the settings.
-MEANINGS: Mapping[str, tuple[str, str, bool]] = {
-    "refused": ("PERMANENT", "CONTENT_POLICY", False),
-    "invalid": ("PERMANENT", "INVALID_INPUT", False),
-    "auth": ("AUTH_ERROR", "PROVIDER_AUTH", False),
-    "quota": ("PERMANENT", "QUOTA_EXHAUSTED", False),
-    "rate_limit": ("RATE_LIMIT", "PROVIDER_RATE_LIMIT", True),
-    "unavailable": ("TEMPORARY", "PROVIDER_UNAVAILABLE", True),
-    "rejected": ("PERMANENT", "PROVIDER_REJECTED", False),
+MEANINGS: Mapping[str, tuple[Code, Reason, bool]] = {
+    "refused": (Code.PERMANENT, Reason.CONTENT_POLICY, False),
+    "invalid": (Code.PERMANENT, Reason.INVALID_INPUT, False),
+    "auth": (Code.AUTH_ERROR, Reason.PROVIDER_AUTH, False),
+    "quota": (Code.PERMANENT, Reason.QUOTA_EXHAUSTED, False),
+    "rate_limit": (Code.RATE_LIMIT, Reason.PROVIDER_RATE_LIMIT, True),
+    "unavailable": (Code.TEMPORARY, Reason.PROVIDER_UNAVAILABLE, True),
+    "rejected": (Code.PERMANENT, Reason.PROVIDER_REJECTED, False),
 }
 _BY_STATUS = {
     400: "invalid",
@@ -90,8 +92,8 @@ class ErrorMap:
     def no_image(self, response: ProviderResponse, what: str, *, request_id: str = "") -> ProviderError:
         """Returns the error of a success without images; `what` describes the response."""
         return ProviderError(
-            code="UNKNOWN",
-            reason="UNCLASSIFIED",
+            code=Code.UNKNOWN,
+            reason=Reason.UNCLASSIFIED,
             message=f"{self._name} returned {what}.",
             retryable=False,
             acceptance=Acceptance.ACCEPTED,
@@ -102,7 +104,7 @@ class ErrorMap:
         self, response: ProviderResponse, meaning: str, *, code: str, message: str | None, request_id: str
     ) -> ProviderError:
         kind, reason, retryable = MEANINGS[meaning]
-        text = MESSAGES[reason] if reason != "PROVIDER_REJECTED" else "{name} could not generate this image."
+        text = MESSAGES[reason] if reason != Reason.PROVIDER_REJECTED else "{name} could not generate this image."
         return ProviderError(
             code=kind,
             reason=reason,

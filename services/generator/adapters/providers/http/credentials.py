@@ -5,6 +5,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 
+from calotype.error_reasons import Code, Reason
+
 from common.config import ConfigError
 from services.generator.adapters.providers.entry import RemoteEntry
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -98,8 +100,8 @@ async def send(
 def none_to_send(name: str, source: str, error: Exception, *, passing: bool) -> ProviderError:
     """Returns the error of a source without a credential; nothing was sent. `passing`: another try may help."""
     return ProviderError(
-        code="TEMPORARY" if passing else "AUTH_ERROR",
-        reason="PROVIDER_UNAVAILABLE" if passing else "PROVIDER_AUTH",
+        code=Code.TEMPORARY if passing else Code.AUTH_ERROR,
+        reason=Reason.PROVIDER_UNAVAILABLE if passing else Reason.PROVIDER_AUTH,
         message=f"{name} has no credential: {source} returned none ({type(error).__name__}).",
         retryable=passing,
         acceptance=Acceptance.NOT_ACCEPTED,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from calotype.error_reasons import Code, Reason
 
 from services.generator.adapters.network import retry_after as waiting
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -15,14 +16,16 @@ _CODE_FIELDS = ("title", "code", "type", "name")
 _WRAPPING_FIELDS = ("innererror", "inner_error", "provider_specific_fields", "metadata", "details")
 #: Messages for users, by reason; `{name}` is the provider's name.
 MESSAGES = {
-    "PROVIDER_AUTH": "{name} refused the credential that is configured for it; the operator must check the key.",
-    "QUOTA_EXHAUSTED": "The account at {name} is out of credit.",
-    "PROVIDER_REJECTED": "{name} does not know the configured model or address; the operator must check the entry.",
-    "INVALID_INPUT": "{name} does not accept a field of this request.",
-    "PROVIDER_RATE_LIMIT": "{name} received too many requests and limits their rate.",
-    "PROVIDER_TIMEOUT": "{name} exceeded its own time limit.",
-    "PROVIDER_UNAVAILABLE": "{name} could not complete the request this time.",
-    "CONTENT_POLICY": "{name} refused this request by its content policy.",
+    Reason.PROVIDER_AUTH: "{name} refused the credential that is configured for it; the operator must check the key.",
+    Reason.QUOTA_EXHAUSTED: "The account at {name} is out of credit.",
+    Reason.PROVIDER_REJECTED: (
+        "{name} does not know the configured model or address; the operator must check the entry."
+    ),
+    Reason.INVALID_INPUT: "{name} does not accept a field of this request.",
+    Reason.PROVIDER_RATE_LIMIT: "{name} received too many requests and limits their rate.",
+    Reason.PROVIDER_TIMEOUT: "{name} exceeded its own time limit.",
+    Reason.PROVIDER_UNAVAILABLE: "{name} could not complete the request this time.",
+    Reason.CONTENT_POLICY: "{name} refused this request by its content policy.",
 }
 
 
@@ -30,9 +33,9 @@ MESSAGES = {
 class Rule:
     """What a response means. A condition that is None matches every response."""
 
-    code: str
+    code: Code
     """Our code of the error, such as PERMANENT."""
-    reason: str
+    reason: Reason
     """Our reason of the error, such as QUOTA_EXHAUSTED."""
     status: int | None = None
     """Condition: the HTTP status."""
@@ -58,9 +61,9 @@ class Rule:
 #: Used after a kind's own rules: by their definition in HTTP (RFC 9110, 6585) nothing was carried out. The usual cause
 #: is a wrong `base_url`: http in place of https, a missing folder, the address of a web page.
 NEVER_CARRIED_OUT = (
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
     *(
-        Rule(status=status, code="PERMANENT", reason="PROVIDER_REJECTED")
+        Rule(status=status, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED)
         for status in (*range(300, 309), 405, 406, 411, 412, 414, 415, 417, 426, 428, 431, 501, 505)
     ),
 )
@@ -85,7 +88,7 @@ def classify(
     rule = next((item for item in (*rules, *NEVER_CARRIED_OUT) if item.fits(response, codes)), None)
     if rule is not None:
         message = MESSAGES[rule.reason].format(name=name)
-        if rule.reason == "PROVIDER_REJECTED" and response.status_code in _WRONG_ADDRESS:
+        if rule.reason == Reason.PROVIDER_REJECTED and response.status_code in _WRONG_ADDRESS:
             message = f"{name} returned status {response.status_code}: check that base_url is the API's address."
         return ProviderError(
             code=rule.code,
@@ -98,8 +101,8 @@ def classify(
         )
     faulty = response.status_code >= 500
     return ProviderError(
-        code="TEMPORARY" if faulty else "UNKNOWN",
-        reason="PROVIDER_UNAVAILABLE" if faulty else "UNCLASSIFIED",
+        code=Code.TEMPORARY if faulty else Code.UNKNOWN,
+        reason=Reason.PROVIDER_UNAVAILABLE if faulty else Reason.UNCLASSIFIED,
         message=f"{name} returned status {response.status_code}.",
         retryable=faulty,
         retry_after_seconds=waiting.seconds(response.headers) if faulty else None,
@@ -118,8 +121,8 @@ def no_response(name: str, error: httpx.RequestError) -> ProviderError:
     unsent = isinstance(error, _UNSENT)
     timed_out = isinstance(error, httpx.TimeoutException) and not unsent
     return ProviderError(
-        code="TIMEOUT" if timed_out else "TEMPORARY",
-        reason="PROVIDER_TIMEOUT" if timed_out else "PROVIDER_UNAVAILABLE",
+        code=Code.TIMEOUT if timed_out else Code.TEMPORARY,
+        reason=Reason.PROVIDER_TIMEOUT if timed_out else Reason.PROVIDER_UNAVAILABLE,
         message=f"{name} could not be reached." if unsent else f"{name} received the request and sent no response.",
         retryable=True,
         acceptance=Acceptance.NOT_ACCEPTED if unsent else Acceptance.UNKNOWN,
@@ -132,8 +135,8 @@ def read_json(name: str, response: ProviderResponse) -> Mapping[str, Any]:
     body = response.json()
     if not isinstance(body, dict):
         raise ProviderError(
-            code="UNKNOWN",
-            reason="UNCLASSIFIED",
+            code=Code.UNKNOWN,
+            reason=Reason.UNCLASSIFIED,
             message=f"{name} returned a response that is not in its API's format.",
             retryable=False,
             acceptance=Acceptance.UNKNOWN,

@@ -3,6 +3,8 @@
 import re
 from urllib.parse import quote
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 #: No `.` or `..`, no query, no escape: a model's name has nothing by which a path is resolved.
@@ -20,8 +22,8 @@ def path(name: str, model: str, *, parts: range) -> str:
 def unknown(name: str, model: str) -> ProviderError:
     """Returns the error of a name that no model of this provider can have; nothing was sent."""
     return ProviderError(
-        code="PERMANENT",
-        reason="INVALID_INPUT",
+        code=Code.PERMANENT,
+        reason=Reason.INVALID_INPUT,
         message=f"{model[:100]!r} is not the name of a model at {name}.",
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,

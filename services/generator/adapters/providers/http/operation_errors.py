@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.domain import untrusted_text
 from services.generator.domain.provider_results import Acceptance, Operation, ProviderError, VendorError
 
@@ -36,8 +38,8 @@ def status_unknown(
     `what` is the cause: a status, or what the response lacks. `retry_after` is in seconds.
     """
     return ProviderError(
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
         message=f"{name} returned no status of the operation ({what}).",
         retryable=True,
         retry_after_seconds=retry_after,
@@ -49,8 +51,8 @@ def status_unknown(
 def lost(name: str) -> ProviderError:
     """Returns the error of an operation that the provider no longer has."""
     return ProviderError(
-        code="TIMEOUT",
-        reason="RESULT_LOST",
+        code=Code.TIMEOUT,
+        reason=Reason.RESULT_LOST,
         message=f"{name} no longer knows this operation; its result is lost.",
         retryable=False,
         acceptance=Acceptance.ACCEPTED,
@@ -60,8 +62,8 @@ def lost(name: str) -> ProviderError:
 def stopped(name: str) -> ProviderError:
     """Returns the error of an operation that was canceled, or that reached the provider's deadline."""
     return ProviderError(
-        code="TIMEOUT",
-        reason="PROVIDER_CANCELED",
+        code=Code.TIMEOUT,
+        reason=Reason.PROVIDER_CANCELED,
         message=f"{name} stopped the operation before it was done.",
         retryable=True,
         acceptance=Acceptance.ACCEPTED,
@@ -71,8 +73,8 @@ def stopped(name: str) -> ProviderError:
 def unclassified(name: str, what: str, *, acceptance: Acceptance, vendor: VendorError = _NOTHING) -> ProviderError:
     """Returns the error of a response that no rule knows; `what` describes it, `vendor` is its evidence."""
     return ProviderError(
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
         message=f"{name} returned {what}.",
         retryable=False,
         acceptance=acceptance,

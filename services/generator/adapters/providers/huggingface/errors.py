@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, classify
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -27,32 +29,32 @@ def _is_loading(sentence: str) -> bool:
 #: been carried out.
 RULES = (
     # A model that still loads has made nothing. https://github.com/huggingface/transformers/issues/23793
-    Rule(status=503, words=_is_loading, code="TEMPORARY", reason="PROVIDER_UNAVAILABLE", retryable=True),
+    Rule(status=503, words=_is_loading, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE, retryable=True),
     *(
         Rule(
             status=status,
             words=is_refusal,
-            code="PERMANENT",
-            reason="CONTENT_POLICY",
+            code=Code.PERMANENT,
+            reason=Reason.CONTENT_POLICY,
             acceptance=Acceptance.ACCEPTED,
         )
         for status in (400, 403, 422)
     ),
     *(
-        Rule(status=status, words=_is_of_the_model, code="PERMANENT", reason="PROVIDER_REJECTED")
+        Rule(status=status, words=_is_of_the_model, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED)
         for status in (400, 422)
     ),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
     # https://huggingface.co/docs/inference-providers/pricing
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=410, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=504, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=410, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=504, code=Code.TIMEOUT, reason=Reason.PROVIDER_TIMEOUT, retryable=True, acceptance=Acceptance.UNKNOWN),
 )
 
 
@@ -67,16 +69,16 @@ def no_image(name: str, response: ProviderResponse, body: Any) -> ProviderError:
         return errors.failure_of(name, body)
     if is_flagged(body) or is_refusal(response.text):
         return ProviderError(
-            code="PERMANENT",
-            reason="CONTENT_POLICY",
-            message=MESSAGES["CONTENT_POLICY"].format(name=name),
+            code=Code.PERMANENT,
+            reason=Reason.CONTENT_POLICY,
+            message=MESSAGES[Reason.CONTENT_POLICY].format(name=name),
             retryable=False,
             acceptance=Acceptance.ACCEPTED,
             vendor=response.evidence(),
         )
     return ProviderError(
-        code="UNKNOWN",
-        reason="UNCLASSIFIED",
+        code=Code.UNKNOWN,
+        reason=Reason.UNCLASSIFIED,
         message=f"{name} returned a success without an image.",
         retryable=False,
         # The call may still go on, and cannot be polled.

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.error_messages import is_refusal
 from services.generator.adapters.providers.http.errors import MESSAGES, Rule, vendor_codes
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -43,8 +45,8 @@ REFUSALS = (
     "content_moderation_error",
 )
 #: A refused request was accepted and judged; whether it is charged is not documented.
-_REFUSED = Rule(code="PERMANENT", reason="CONTENT_POLICY", acceptance=Acceptance.ACCEPTED)
-_NO_CREDIT = Rule(code="PERMANENT", reason="QUOTA_EXHAUSTED")
+_REFUSED = Rule(code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, acceptance=Acceptance.ACCEPTED)
+_NO_CREDIT = Rule(code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED)
 
 #: Most specific first: the code of OpenAI or of a relay, then the text, then the status. A response that no rule fits
 #: may have been carried out.
@@ -68,21 +70,21 @@ RULES = (
     ),
     replace(_NO_CREDIT, status=402),
     # https://github.com/pollinations/pollinations/issues/8848
-    Rule(status=403, words=_is_of_the_resource, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
+    Rule(status=403, words=_is_of_the_resource, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
     # LiteLLM, xAI and Together have only a text for these.
     *(replace(_REFUSED, status=status, words=is_refusal) for status in (400, 403, 422)),
     *(replace(_NO_CREDIT, status=status, words=_is_out_of_credit) for status in (403, 429)),
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(vendor_code="unsupported_country_region_territory", code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, words=_is_of_the_model, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=413, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=408, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
-    Rule(status=504, code="TIMEOUT", reason="PROVIDER_TIMEOUT", retryable=True, acceptance=Acceptance.UNKNOWN),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(vendor_code="unsupported_country_region_territory", code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, words=_is_of_the_model, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=413, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=408, code=Code.TIMEOUT, reason=Reason.PROVIDER_TIMEOUT, retryable=True, acceptance=Acceptance.UNKNOWN),
+    Rule(status=504, code=Code.TIMEOUT, reason=Reason.PROVIDER_TIMEOUT, retryable=True, acceptance=Acceptance.UNKNOWN),
 )
 
 
@@ -94,9 +96,9 @@ def no_image(name: str, response: ProviderResponse, body: Mapping[str, Any]) -> 
     is_refused = any(item.get("respect_moderation") is False for item in slots) or is_refusal(response.text)
     codes = vendor_codes(response)
     if is_refused or not set(REFUSALS).isdisjoint(codes):
-        code, reason, message = "PERMANENT", "CONTENT_POLICY", MESSAGES["CONTENT_POLICY"].format(name=name)
+        code, reason, message = Code.PERMANENT, Reason.CONTENT_POLICY, MESSAGES[Reason.CONTENT_POLICY].format(name=name)
     else:
-        code, reason, message = "UNKNOWN", "UNCLASSIFIED", f"{name} returned a success without an image."
+        code, reason, message = Code.UNKNOWN, Reason.UNCLASSIFIED, f"{name} returned a success without an image."
     return ProviderError(
         code=code,
         reason=reason,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
+from calotype.error_reasons import Code, Reason
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import option_messages
@@ -133,8 +134,8 @@ class ProceduralProvider:
 
 def _unsupported(message: str) -> ProviderError:
     return ProviderError(
-        code="PERMANENT",
-        reason="UNSUPPORTED",
+        code=Code.PERMANENT,
+        reason=Reason.UNSUPPORTED,
         message=message,
         retryable=False,
         acceptance=Acceptance.NOT_ACCEPTED,
@@ -143,8 +144,8 @@ def _unsupported(message: str) -> ProviderError:
 
 def _interrupted(name: str) -> ProviderError:
     return ProviderError(
-        code="TEMPORARY",
-        reason="PROVIDER_UNAVAILABLE",
+        code=Code.TEMPORARY,
+        reason=Reason.PROVIDER_UNAVAILABLE,
         message=f"{name} was interrupted while it was drawing.",
         retryable=True,
         acceptance=Acceptance.ACCEPTED,

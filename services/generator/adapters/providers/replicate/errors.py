@@ -5,6 +5,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from calotype.error_reasons import Code, Reason
+
 from services.generator.adapters.providers.http.error_messages import is_passing, is_refusal
 from services.generator.adapters.providers.http.errors import Rule
 from services.generator.adapters.providers.http.responses import ProviderResponse
@@ -26,14 +28,14 @@ def _is_of_the_version(sentence: str) -> bool:
 
 #: Most specific first; after all of them the request was not accepted.
 CREATE_RULES = (
-    Rule(status=401, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=402, code="PERMANENT", reason="QUOTA_EXHAUSTED"),
-    Rule(status=403, code="AUTH_ERROR", reason="PROVIDER_AUTH"),
-    Rule(status=404, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=422, words=_is_of_the_version, code="PERMANENT", reason="PROVIDER_REJECTED"),
-    Rule(status=422, code="PERMANENT", reason="INVALID_INPUT"),
-    Rule(status=429, code="RATE_LIMIT", reason="PROVIDER_RATE_LIMIT", retryable=True),
-    Rule(status=400, code="PERMANENT", reason="INVALID_INPUT"),
+    Rule(status=401, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=402, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED),
+    Rule(status=403, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH),
+    Rule(status=404, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=422, words=_is_of_the_version, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED),
+    Rule(status=422, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
+    Rule(status=429, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT, retryable=True),
+    Rule(status=400, code=Code.PERMANENT, reason=Reason.INVALID_INPUT),
 )
 
 
@@ -47,16 +49,16 @@ def failure_of(name: str, prediction: Mapping[str, Any]) -> ProviderError:
         http_status=200, code=own or "failed", message=sentence, request_id=str(prediction.get("id", ""))
     )
     if own in _REFUSED or (own not in _PASSING | _INVALID and is_refusal(sentence)):
-        code, reason, retryable = "PERMANENT", "CONTENT_POLICY", False
+        code, reason, retryable = Code.PERMANENT, Reason.CONTENT_POLICY, False
         message = f"{name} refused this request by its content policy."
     elif own in _PASSING or is_passing(sentence):
-        code, reason, retryable = "TEMPORARY", "PROVIDER_UNAVAILABLE", True
+        code, reason, retryable = Code.TEMPORARY, Reason.PROVIDER_UNAVAILABLE, True
         message = f"{name} could not complete the request this time."
     elif own in _INVALID:
-        code, reason, retryable = "PERMANENT", "INVALID_INPUT", False
+        code, reason, retryable = Code.PERMANENT, Reason.INVALID_INPUT, False
         message = f"{name} does not accept a field of this request."
     else:
-        code, reason, retryable = "PERMANENT", "PROVIDER_REJECTED", False
+        code, reason, retryable = Code.PERMANENT, Reason.PROVIDER_REJECTED, False
         message = f"{name} could not generate this image."
     return ProviderError(
         code=code,

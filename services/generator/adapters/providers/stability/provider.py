@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import httpx
+from calotype.error_reasons import Reason
 from calotype.provider.v1 import provider_pb2
 
 from services.generator.adapters.providers import input_images, options
@@ -106,7 +107,7 @@ class StabilityProvider(RemoteProvider):
             raise operation_errors.status_unknown(self.name, status, retry_after=refusal.retry_after_seconds)
         if response.status_code != 200:
             refusal = errors.refusal_of(self.name, response)
-            refusal.acceptance = Acceptance.ACCEPTED if refusal.reason == "CONTENT_POLICY" else Acceptance.UNKNOWN
+            refusal.acceptance = Acceptance.ACCEPTED if refusal.reason == Reason.CONTENT_POLICY else Acceptance.UNKNOWN
             raise refusal
         try:
             return self._read(response, model=operation.state.get("model", ""))

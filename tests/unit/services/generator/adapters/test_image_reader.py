@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.generator.adapters.images import reader as image_reader
 from services.generator.adapters.images.guarded_fetch import GuardedFetch
@@ -114,7 +115,7 @@ async def test_an_input_that_is_no_image_is_the_requests_fault(reader: GuardedIm
 async def test_an_input_that_cannot_be_fetched_fails_before_anything_is_bought(
     reader: GuardedImageReader, fetch: Fetch
 ) -> None:
-    fetch.answer = StageError(code="TEMPORARY", reason="FETCH_FAILED", message="away", retryable=True)
+    fetch.answer = StageError(code=Code.TEMPORARY, reason=Reason.FETCH_FAILED, message="away", retryable=True)
     with pytest.raises(StageError) as refusal:
         await reader.read_input("https://caller.example/1.png")
     assert (refusal.value.stage, refusal.value.reason, refusal.value.retryable) == ("PROCESSING", "FETCH_FAILED", True)

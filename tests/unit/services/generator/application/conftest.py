@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from calotype.error_reasons import Code, Reason
+
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
 from services.generator.application.run_job import Generator
@@ -10,7 +12,7 @@ from services.generator.domain.provider_results import Acceptance, Operation
 from tests.support.generation import Desk, Facts, Provider, Reader, Staging, provider_error
 
 OPERATION = Operation(id="op")
-GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
+GONE = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.RESULT_LOST, retryable=False)
 NOT_TOLD = provider_error(Acceptance.UNKNOWN)
 
 

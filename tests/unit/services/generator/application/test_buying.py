@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import grpc
 import pytest
+from calotype.error_reasons import Reason
 
 from common.errors import ServiceError
 from common.leased_work import Renewal
@@ -277,9 +278,9 @@ async def test_whoever_follows_an_operation_has_the_time_for_generating(monkeypa
     assert world.facts.kinds == ["images_generated"]
 
 
-@pytest.mark.parametrize("refusal", ["ALREADY_BOUGHT", "INVALID_INPUT", "INTERNAL"])
+@pytest.mark.parametrize("refusal", [Reason.ALREADY_BOUGHT, Reason.INVALID_INPUT, Reason.INTERNAL])
 async def test_an_ask_that_is_refused_without_a_cause_is_an_alarm_and_a_counted_failure(
-    refusal: str, caplog: pytest.LogCaptureFixture
+    refusal: Reason, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World(Provider(made()))
     world.desk.refusals["begin_call"] = ServiceError(status=grpc.StatusCode.INTERNAL, reason=refusal, message="no")

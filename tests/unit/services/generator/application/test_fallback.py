@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.errors import ServiceError
 from common.leased_work import Slot
@@ -18,16 +19,19 @@ ROUTES = (Route(provider="paid", model="m"), Route(provider="spare", model="s"))
 AWAY = provider_error(Acceptance.NOT_ACCEPTED)
 FAILED = provider_error(Acceptance.ACCEPTED)
 LOST = provider_error(Acceptance.UNKNOWN)
-REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
-WRONG = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="INVALID_INPUT", retryable=False)
-NO_KEY = provider_error(Acceptance.NOT_ACCEPTED, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
-NO_CREDIT = provider_error(Acceptance.NOT_ACCEPTED, code="PERMANENT", reason="QUOTA_EXHAUSTED", retryable=False)
+REFUSED = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
+WRONG = provider_error(Acceptance.NOT_ACCEPTED, code=Code.PERMANENT, reason=Reason.INVALID_INPUT, retryable=False)
+NO_KEY = provider_error(Acceptance.NOT_ACCEPTED, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH, retryable=False)
+NO_CREDIT = provider_error(Acceptance.NOT_ACCEPTED, code=Code.PERMANENT, reason=Reason.QUOTA_EXHAUSTED, retryable=False)
 BUSY = ServiceError(
-    status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason="PROVIDER_BUSY", message="busy", retry_after_seconds=7
+    status=grpc.StatusCode.RESOURCE_EXHAUSTED, reason=Reason.PROVIDER_BUSY, message="busy", retry_after_seconds=7
 )
 
 EXHAUSTED = ServiceError(
-    status=grpc.StatusCode.FAILED_PRECONDITION, reason="BUDGET_EXHAUSTED", message="No budget.", retry_after_seconds=60
+    status=grpc.StatusCode.FAILED_PRECONDITION,
+    reason=Reason.BUDGET_EXHAUSTED,
+    message="No budget.",
+    retry_after_seconds=60,
 )
 
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.leased_work import Renewal, Slot
 from common.object_store import ObjectConflict, ObjectMissing, StorageDenied
@@ -92,7 +93,7 @@ async def test_a_free_call_of_unknown_outcome_is_simply_tried_again() -> None:
 
 
 async def test_a_refusal_is_booked_as_one() -> None:
-    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
     world = World(Provider(refused))
     await world.run(job_of())
 
@@ -259,7 +260,7 @@ async def test_an_operation_that_takes_too_long_and_was_stopped_is_booked_as_can
 
 
 async def test_a_provider_that_refuses_to_tell_fails_the_stage_and_leaves_the_call_open() -> None:
-    refused = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
+    refused = provider_error(Acceptance.UNKNOWN, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH, retryable=False)
     world = World(Provider(OPERATION, refused))
     await world.run(job_of())
 
@@ -411,7 +412,7 @@ async def test_an_image_that_will_not_do_does_not_keep_others_from_being_bought(
 
 
 async def test_a_refused_prompt_is_not_sent_again_for_the_next_image() -> None:
-    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
     world = World(Provider(refused, most=1))
     await world.run(job_of(n=3))
 
@@ -419,7 +420,7 @@ async def test_a_refused_prompt_is_not_sent_again_for_the_next_image() -> None:
 
 
 async def test_a_refused_image_of_a_prompt_that_brought_others_is_one_that_is_missing() -> None:
-    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
     world = World(Provider(made(), refused, made(), most=1))
     await world.run(job_of(n=3))
 

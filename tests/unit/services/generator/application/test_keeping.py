@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.object_store import StorageDenied, StorageUnavailable
 from services.generator.application import stage_images, storage_retries
@@ -18,14 +19,14 @@ from tests.support.virtual_time import in_virtual_time
 from .conftest import GONE, OPERATION, World
 
 ADDRESS, OTHER = "http://x/1.png", "http://x/2.png"
-INVALID = StageError(code="PERMANENT", reason="INVALID_IMAGE", message="No image.", retryable=False)
+INVALID = StageError(code=Code.PERMANENT, reason=Reason.INVALID_IMAGE, message="No image.", retryable=False)
 
 
 def missing(*, appears_within: float = 30.0) -> FetchError:
     """An address that does not know its image."""
     return FetchError(
-        code="TEMPORARY",
-        reason="FETCH_FAILED",
+        code=Code.TEMPORARY,
+        reason=Reason.FETCH_FAILED,
         message="It is answered with status 404.",
         retryable=False,
         appears_within_seconds=appears_within,
@@ -35,7 +36,7 @@ def missing(*, appears_within: float = 30.0) -> FetchError:
 def busy(seconds: float) -> FetchError:
     """An address that wants to be asked later."""
     return FetchError(
-        code="TEMPORARY", reason="FETCH_FAILED", message="busy", retryable=True, retry_after_seconds=seconds
+        code=Code.TEMPORARY, reason=Reason.FETCH_FAILED, message="busy", retryable=True, retry_after_seconds=seconds
     )
 
 
@@ -108,7 +109,7 @@ def test_what_is_no_image_is_fetched_anew_before_it_counts(bad: int, kind: str) 
 @pytest.mark.parametrize(("came", "asked"), [(b"", 2), (b"bad", 2), (b"all of it", 1)])
 @in_virtual_time
 async def test_a_file_that_is_shorter_than_was_told_counts_once_it_is_an_image(came: bytes, asked: int) -> None:
-    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=True, received=came)
+    short = FetchError(code=Code.TEMPORARY, reason=Reason.FETCH_FAILED, message="short", retryable=True, received=came)
     reader = Reader(short, replace(short))
     world = World(Provider(at(ADDRESS), resumable=False), reader=reader)
     await world.run(job_of())
@@ -128,7 +129,9 @@ async def test_an_image_beyond_what_was_asked_for_stands_in_for_what_is_none(ima
 
 @in_virtual_time
 async def test_what_came_of_a_file_that_stays_shorter_than_was_told_is_staged_as_it_came() -> None:
-    short = FetchError(code="TEMPORARY", reason="FETCH_FAILED", message="short", retryable=False, received=b"bad")
+    short = FetchError(
+        code=Code.TEMPORARY, reason=Reason.FETCH_FAILED, message="short", retryable=False, received=b"bad"
+    )
     staging = Staging()
     world = World(Provider(at(ADDRESS), resumable=False), reader=Reader(short), staging=staging)
     await world.run(job_of())
@@ -268,8 +271,8 @@ async def test_an_answer_that_nobody_can_read_is_staged_and_named_in_the_evidenc
     ("error", "is_kept"),
     [
         (unread(b"strange", Acceptance.NOT_ACCEPTED), False),
-        (unread(b"refused", Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY"), False),
-        (unread(b"an image", Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY"), True),
+        (unread(b"refused", Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY), False),
+        (unread(b"an image", Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY), True),
     ],
     ids=["not accepted", "refused", "refused with an image"],
 )
@@ -290,7 +293,9 @@ async def test_an_answer_that_is_told_again_and_again_is_staged_once() -> None:
             await super().put_raw(name, data)
 
     written: list[str] = []
-    odd = [unread(b"an image", reason="PROVIDER_UNAVAILABLE", code="TEMPORARY", retryable=True) for _ in range(3)]
+    odd = [
+        unread(b"an image", reason=Reason.PROVIDER_UNAVAILABLE, code=Code.TEMPORARY, retryable=True) for _ in range(3)
+    ]
     world = World(Provider(OPERATION, *odd, made()), staging=Counting())
     await world.run(job_of())
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.jetstream import BrokerUnavailable, MessageTooLarge
 from common.leased_work import Renewal
@@ -47,7 +48,7 @@ class DistantFacts(Facts):
 
 
 async def test_a_paid_calls_end_is_told_though_the_job_is_another_workers_and_its_slot_is_free() -> None:
-    refused = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
+    refused = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
     broker = Broker()
     world = World(Provider(refused, resumable=False), facts=DistantFacts(broker))
     slot = slot_of(job_of())

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from common.leased_work import Renewal, Slot
 from common.memory import Memory
@@ -31,12 +32,12 @@ from tests.support.generation import (
 )
 from tests.support.patience import PATIENCE
 
-STOPPED = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="PROVIDER_CANCELED")
-GONE = provider_error(Acceptance.ACCEPTED, code="TIMEOUT", reason="RESULT_LOST", retryable=False)
-REFUSED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="CONTENT_POLICY", retryable=False)
-FAILED = provider_error(Acceptance.ACCEPTED, code="PERMANENT", reason="PROVIDER_REJECTED", retryable=False)
+STOPPED = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.PROVIDER_CANCELED)
+GONE = provider_error(Acceptance.ACCEPTED, code=Code.TIMEOUT, reason=Reason.RESULT_LOST, retryable=False)
+REFUSED = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.CONTENT_POLICY, retryable=False)
+FAILED = provider_error(Acceptance.ACCEPTED, code=Code.PERMANENT, reason=Reason.PROVIDER_REJECTED, retryable=False)
 NOT_TOLD = provider_error(Acceptance.UNKNOWN)
-DENIED = provider_error(Acceptance.UNKNOWN, code="AUTH_ERROR", reason="PROVIDER_AUTH", retryable=False)
+DENIED = provider_error(Acceptance.UNKNOWN, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH, retryable=False)
 
 
 def slot_of(*, phase: CallPhase = CallPhase.ACCEPTED, **changes: Any) -> Slot[Settlement]:

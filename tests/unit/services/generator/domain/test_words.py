@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
+from calotype.error_reasons import Code, Reason
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,7 +41,7 @@ def test_they_fit_are_whole_characters_and_say_when_they_are_cut(text: str, most
 
 def test_what_enters_the_domain_can_be_stored_and_sent() -> None:
     vendor = VendorError(code=FOREIGN, message=FOREIGN, request_id=FOREIGN)
-    error = StageError(code="UNKNOWN", reason="UNCLASSIFIED", message=FOREIGN, retryable=False)
+    error = StageError(code=Code.UNKNOWN, reason=Reason.UNCLASSIFIED, message=FOREIGN, retryable=False)
     revised = ImageSource(url="https://x/1.png", revised_prompt=FOREIGN).revised_prompt
 
     for text in (vendor.code, vendor.message, vendor.request_id, error.message, revised):

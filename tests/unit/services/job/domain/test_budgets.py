@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain import retry_policy
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.retry_policy import GiveUp, Requeue
 from services.job.domain.states import State
 from tests.unit.services.job.domain.test_transitions import job_in
@@ -22,7 +23,9 @@ EXPECTED = {
 
 def failure(code: Code, *, retry_after: float | None = None, stage: Stage = Stage.GENERATING) -> Failure:
     """A failure that says that it may pass."""
-    return Failure(stage=stage, code=code, reason="X", message="", retryable=True, retry_after_seconds=retry_after)
+    return Failure(
+        stage=stage, code=code, reason=Reason("X"), message="", retryable=True, retry_after_seconds=retry_after
+    )
 
 
 @pytest.mark.parametrize("code", Code)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from calotype.error_reasons import Reason
 
 from services.job.domain.calls import (
     MAY_HAVE_BOUGHT,
@@ -124,7 +125,7 @@ def test_what_can_be_fetched_needs_no_consent_until_it_is_known_to_be_gone(phase
     call = replace(call_in(phase), operation_id="op", resumable=True)
     failed = job_in(State.FAILED)
     assert failed.failure is not None
-    lost = replace(failed, failure=replace(failed.failure, reason="RESULT_LOST"))
+    lost = replace(failed, failure=replace(failed.failure, reason=Reason.RESULT_LOST))
 
     assert needs_consent(failed, calls=[call], missing=[0]) is False
     assert needs_consent(failed, calls=[replace(call, resumable=False)], missing=[0]) is True

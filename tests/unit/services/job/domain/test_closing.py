@@ -4,10 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain.calls import CallPhase, ProviderCall
 from services.job.domain.claim_end import close_generating, end_of_claim, give_up
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, JobWarning
 from services.job.domain.states import State, Transition
 from services.job.domain.transitions import Change, begin_call
@@ -22,7 +23,7 @@ def failure(*, stage: Stage = Stage.GENERATING, retryable: bool = True, retry_af
     return Failure(
         stage=stage,
         code=Code.TEMPORARY,
-        reason="PROVIDER_UNAVAILABLE",
+        reason=Reason.PROVIDER_UNAVAILABLE,
         message="It was away.",
         retryable=retryable,
         retry_after_seconds=retry_after,
@@ -53,7 +54,7 @@ def test_all_images_staged_go_on_without_a_word() -> None:
 
 
 def test_every_missing_image_has_one_warning_and_the_workers_own_is_kept() -> None:
-    own = JobWarning(reason="CONTENT_POLICY", message="The provider refused it.", image_index=1)
+    own = JobWarning(reason=Reason.CONTENT_POLICY, message="The provider refused it.", image_index=1)
     after = close_generating(generating(images=3), staged={0}, warnings=(own,), now=LATER).after
 
     assert [(one.image_index, one.reason) for one in after.warnings] == [(1, "CONTENT_POLICY"), (2, "RESULT_LOST")]
@@ -67,7 +68,7 @@ def test_what_would_be_tried_again_too_late_is_not(finish_by: datetime) -> None:
     assert change.after.failure == Failure(
         stage=Stage.GENERATING,
         code=Code.TIMEOUT,
-        reason="DEADLINE_EXCEEDED",
+        reason=Reason.DEADLINE_EXCEEDED,
         message="The job could not be finished before its deadline. Before that: It was away.",
         retryable=True,
     )

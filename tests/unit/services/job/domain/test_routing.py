@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain.calls import CallOutcome, CallPhase
 from services.job.domain.circuit_breakers import (
@@ -15,14 +16,13 @@ from services.job.domain.circuit_breakers import (
     health_of,
     next_state,
 )
-from services.job.domain.failures import Code
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 CLOSED = Breaker(provider="paid", model="flux")
 SUCCESS = CallOutcome(call_id="c", phase=CallPhase.SUCCEEDED)
-FAILURE = CallOutcome(call_id="c", phase=CallPhase.FAILED, code=Code.TEMPORARY, reason="PROVIDER_UNAVAILABLE")
-REFUSED_KEY = CallOutcome(call_id="c", phase=CallPhase.NOT_SENT, code=Code.AUTH_ERROR, reason="PROVIDER_AUTH")
-LIMITED = CallOutcome(call_id="c", phase=CallPhase.NOT_SENT, code=Code.RATE_LIMIT, reason="PROVIDER_RATE_LIMIT")
+FAILURE = CallOutcome(call_id="c", phase=CallPhase.FAILED, code=Code.TEMPORARY, reason=Reason.PROVIDER_UNAVAILABLE)
+REFUSED_KEY = CallOutcome(call_id="c", phase=CallPhase.NOT_SENT, code=Code.AUTH_ERROR, reason=Reason.PROVIDER_AUTH)
+LIMITED = CallOutcome(call_id="c", phase=CallPhase.NOT_SENT, code=Code.RATE_LIMIT, reason=Reason.PROVIDER_RATE_LIMIT)
 
 
 def test_failures_in_a_row_open_it() -> None:
@@ -85,15 +85,15 @@ def test_a_try_that_says_nothing_leaves_the_next_one_to_another() -> None:
     ("phase", "reason", "says"),
     [
         (CallPhase.SUCCEEDED, None, Health.SUCCESS),
-        (CallPhase.REFUSED, "CONTENT_POLICY", Health.SUCCESS),
-        (CallPhase.UNKNOWN, "PROVIDER_TIMEOUT", Health.FAILURE),
-        (CallPhase.FAILED, "PROVIDER_UNAVAILABLE", Health.FAILURE),
-        (CallPhase.NOT_SENT, "PROVIDER_AUTH", Health.REFUSED),
-        (CallPhase.NOT_SENT, "PROVIDER_RATE_LIMIT", Health.IGNORED),
-        (CallPhase.NOT_SENT, "INVALID_INPUT", Health.IGNORED),
+        (CallPhase.REFUSED, Reason.CONTENT_POLICY, Health.SUCCESS),
+        (CallPhase.UNKNOWN, Reason.PROVIDER_TIMEOUT, Health.FAILURE),
+        (CallPhase.FAILED, Reason.PROVIDER_UNAVAILABLE, Health.FAILURE),
+        (CallPhase.NOT_SENT, Reason.PROVIDER_AUTH, Health.REFUSED),
+        (CallPhase.NOT_SENT, Reason.PROVIDER_RATE_LIMIT, Health.IGNORED),
+        (CallPhase.NOT_SENT, Reason.INVALID_INPUT, Health.IGNORED),
         (CallPhase.CANCELED, None, Health.IGNORED),
         (CallPhase.NOT_SENT, None, Health.IGNORED),
     ],
 )
-def test_what_the_end_of_a_call_says_of_its_provider(phase: CallPhase, reason: str | None, says: Health) -> None:
+def test_what_the_end_of_a_call_says_of_its_provider(phase: CallPhase, reason: Reason | None, says: Health) -> None:
     assert health_of(CallOutcome(call_id="c", phase=phase, reason=reason)) is says

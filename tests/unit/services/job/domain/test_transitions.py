@@ -6,9 +6,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from calotype.error_reasons import Code, Reason
 
 from services.job.domain import transitions
-from services.job.domain.failures import Code, Failure, Stage
+from services.job.domain.failures import Failure, Stage
 from services.job.domain.jobs import Job, Lease, ProviderCancel
 from services.job.domain.requests import JobRequest
 from services.job.domain.states import FINAL, LEGAL, State, Transition
@@ -16,7 +17,7 @@ from services.job.domain.transitions import Change, IllegalTransition
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(seconds=10)
-FAILURE = Failure(stage=Stage.GENERATING, code=Code.PERMANENT, reason="X", message="", retryable=False)
+FAILURE = Failure(stage=Stage.GENERATING, code=Code.PERMANENT, reason=Reason("X"), message="", retryable=False)
 ACTS: dict[Transition, Any] = {
     Transition.CLAIM: lambda job: transitions.claim(job, worker="w", token=uuid4(), lease_seconds=30, now=LATER),
     Transition.BEGIN_CALL: lambda job: transitions.begin_call(job, now=LATER),
