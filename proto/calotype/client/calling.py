@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
 from calotype.job.v1 import job_pb2
+from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 #: Seconds that one attempt of a call may take.
 CALL_SECONDS = 10.0
@@ -19,10 +20,9 @@ ATTEMPTS = 4
 #: Longest pause between attempts, in seconds; who names a longer one is not asked again.
 LONGEST_PAUSE = 5.0
 FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
-#: A job with its input images is 48 MiB at most.
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 48 * 1024 * 1024),
-    ("grpc.max_send_message_length", 48 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_JOB_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_JOB_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # Where nothing at all answers, this is what counts; by default it is a minute.
