@@ -3,11 +3,12 @@
 import math
 from dataclasses import dataclass
 
+from calotype.job_status import FINAL_STATUSES
+
 from gateway.schemas.catalogue import UiCondition
 from gateway.schemas.jobs import Code, DisplayView, ProviderCancel, Stage, Status
 from gateway.views import locales
 
-FINAL: frozenset[Status] = frozenset({"completed", "failed", "canceled"})
 FIRST_POLL_MS = 1_000
 LAST_POLL_MS = 10_000
 #: Seconds after its creation or retry during which a job is polled at the shortest interval.
@@ -47,7 +48,7 @@ def display(condition: JobCondition, *, age_seconds: float, locale: str = locale
         tone=state.tone,
         percent=state.percent,
         actions=actions,
-        poll_after_ms=None if condition.status in FINAL else poll_after_ms(age_seconds),
+        poll_after_ms=None if condition.status in FINAL_STATUSES else poll_after_ms(age_seconds),
     )
 
 

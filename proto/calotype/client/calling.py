@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
 from calotype.job.v1 import job_pb2
+from calotype.job_status import FINAL_STATUSES
 from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 #: Seconds that one attempt of a call may take.
@@ -19,7 +20,7 @@ BODY_PACE = 1024 * 1024
 ATTEMPTS = 4
 #: Longest pause between attempts, in seconds; who names a longer one is not asked again.
 LONGEST_PAUSE = 5.0
-FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
+FINAL = frozenset(job_pb2.Status.Value(f"STATUS_{name.upper()}") for name in FINAL_STATUSES)
 CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_JOB_MESSAGE_BYTES),
     ("grpc.max_send_message_length", MAX_JOB_MESSAGE_BYTES),
