@@ -220,7 +220,7 @@ class CreateJob(Body):
     fallback_on_refusal: bool = False
     """True: a refusal by a provider's content policy is tried at the next fallback."""
     callback_url: _Address | None = None
-    """Stored with the job and returned; the service does not call it."""
+    """Not available yet: a job with an address is refused with 422. Leave it out, or null; follow the job instead."""
     end_user: Annotated[_Line, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] | None = None
     """The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters."""
     metadata: Annotated[

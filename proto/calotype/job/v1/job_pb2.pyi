@@ -314,7 +314,7 @@ class JobRequest(_message.Message):
     fallback_on_refusal: _builtins.bool
     """Whether a refusal by policy may be tried at the next fallback."""
     callback_url: _builtins.str
-    """Address that is told when the job is final."""
+    """Address of a webhook. Not available yet: a request with it is refused with INVALID_ARGUMENT."""
     end_user: _builtins.str
     """The caller's own user; at most 128 characters."""
     background: _builtins.str
