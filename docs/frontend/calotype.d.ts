@@ -2006,17 +2006,17 @@ export interface components {
             percent: number;
             /**
              * Step
-             * @description Step that the provider is at, from 1; null if unknown.
+             * @description Step that the provider is at, from 1. Not available yet: always null.
              */
             step: number | null;
             /**
              * Steps
-             * @description Number of steps; null if unknown.
+             * @description Number of steps. Not available yet: always null.
              */
             steps: number | null;
             /**
              * Message
-             * @description Message of the provider; null if none.
+             * @description Message of the provider. Not available yet: always null.
              */
             message: string | null;
         };

@@ -256,8 +256,8 @@ class ProgressView(View):
     percent: float
     """Progress of the call, 0 to 100."""
     step: int | None
-    """Step that the provider is at, from 1; null if unknown."""
+    """Step that the provider is at, from 1. Not available yet: always null."""
     steps: int | None
-    """Number of steps; null if unknown."""
+    """Number of steps. Not available yet: always null."""
     message: str | None
-    """Message of the provider; null if none."""
+    """Message of the provider. Not available yet: always null."""

@@ -339,7 +339,7 @@ class StoredImage(_message.Message):
     object_name: _builtins.str
     """Object name in the public bucket."""
     sha256: _builtins.str
-    """SHA-256 that the object was copied under."""
+    """SHA-256 that the object was copied under. Not checked: job-service checks the name, which contains its first 16 digits."""
     def __init__(
         self,
         *,

@@ -824,11 +824,11 @@ class Progress(_message.Message):
     percent: _builtins.float
     """0 to 100 of the generating stage."""
     step: _builtins.int
-    """Step under way, from 1; 0 when unknown."""
+    """Step under way, from 1; 0 when unknown. Not available yet: always 0."""
     steps: _builtins.int
-    """Steps in all; 0 when unknown."""
+    """Steps in all; 0 when unknown. Not available yet: always 0."""
     message: _builtins.str
-    """For people."""
+    """For people. Not available yet: always empty."""
     def __init__(
         self,
         *,
