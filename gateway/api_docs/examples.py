@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from calotype.size_limits import MAX_BODY_BYTES
+
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
 from gateway.schemas.jobs import ProviderCancel, Status
@@ -202,7 +204,7 @@ _REASONS = (
     ("JOB_NOT_FOUND", f"There is no job {_ID}."),
     ("WRONG_STATE", "The job is completed; only a failed job can be retried."),
     ("JOB_DELETED", "The job that this key made was deleted."),
-    ("TOO_LARGE", "The body is larger than 62,914,560 bytes."),
+    ("TOO_LARGE", f"The body is larger than {MAX_BODY_BYTES:,} bytes."),
     ("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json, in UTF-8."),
     ("INVALID_INPUT", f"n: {_TOO_MANY}"),
     ("QUOTA_EXCEEDED", "600 requests per minute are allowed; repeat it in 3 s."),
