@@ -4,10 +4,10 @@ import importlib
 import sys
 from typing import Any
 
+import calotype
 import click
 
 from cli.errors import CommandFailed, ExitCode
-from cli.version import version
 
 #: Module and function of each command. Loaded when it is run: a client command needs no database driver.
 COMMANDS = {
@@ -59,7 +59,7 @@ class Commands(click.Group):
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(version(), message="calotype %(version)s")
+@click.version_option(calotype.__version__, message="calotype %(version)s")
 def main() -> None:
     """Image-generation jobs that are paid for once and never lost."""
 

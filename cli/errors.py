@@ -23,7 +23,7 @@ class ExitCode(enum.IntEnum):
 
 
 class CommandFailed(click.ClickException):
-    """A command cannot do what its user wants; the message is one line that says what to do."""
+    """A command cannot do what its user wants; the message says what to do, in one line or one for each mistake."""
 
     def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
         super().__init__(message)

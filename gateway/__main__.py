@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 from calotype.environment import SETTINGS
+from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 from common import config, lifecycle, logs
 from common.grpc_client import channel
@@ -26,9 +27,6 @@ from gateway.job_service.operator_client import OperatorClient
 from gateway.job_service.tenants import TenantRegistrar
 from gateway.settings import Settings
 
-#: Bytes of a gRPC message: a job has at most 40 MiB of input images, and other fields.
-MAX_MESSAGE_BYTES = 48 * 1024 * 1024
-
 
 async def main(stop: asyncio.Event) -> None:
     """Runs the gateway until `stop` is set."""
@@ -44,7 +42,7 @@ async def main(stop: asyncio.Event) -> None:
         if settings.admin_listen is not None:
             admin = stack.enter_context(server.bind(settings.admin_listen, setting="CALOTYPE_ADMIN_LISTEN"))
         stack.enter_context(tracing("gateway"))
-        opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=MAX_MESSAGE_BYTES)
+        opened_channel = channel(settings.job_address, settings=settings, max_message_bytes=MAX_JOB_MESSAGE_BYTES)
         job_service = await stack.enter_async_context(opened_channel)
         jobs, operator = JobServiceClient(job_service), OperatorClient(job_service)
         # The socket's address decides, not the host name in the setting.

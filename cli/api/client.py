@@ -11,12 +11,12 @@ from urllib.parse import quote
 
 import click
 import httpx
+from calotype.job_status import FINAL_STATUSES
 from click.core import ParameterSource
 
 from cli.errors import CommandFailed, ExitCode
 from cli.stack.state import require_state
 
-FINAL = ("completed", "failed", "canceled")
 #: Read timeout of an event stream; longer than its heartbeat, so that a silent stream is a broken stream.
 STREAM_SECONDS = 40.0
 #: Seconds that an API may be away after it has answered once, and seconds between two tries.
@@ -176,7 +176,7 @@ class GatewayApi:
                 for kind, data, event_id in self._events(job_id, last_event_id):
                     last_event_id = event_id or last_event_id
                     yield kind, data
-                    if kind == "job" and data["status"] in FINAL:
+                    if kind == "job" and data["status"] in FINAL_STATUSES:
                         return
             except httpx.TransportError:
                 if not self._has_responded:
@@ -188,7 +188,7 @@ class GatewayApi:
             # The job goes on, and may have changed meanwhile.
             job = self.get(job_id)
             yield "job", job
-            if job["status"] in FINAL:
+            if job["status"] in FINAL_STATUSES:
                 return
             time.sleep(RETRY_SECONDS)
 

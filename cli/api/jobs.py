@@ -5,13 +5,14 @@ from typing import Any
 
 import click
 from calotype.error_reasons import Reason
+from calotype.job_status import FINAL_STATUSES
 
-from cli.api.client import FINAL, ConnectionOptions, Refused, connection_options
+from cli.api.client import ConnectionOptions, Refused, connection_options
 from cli.api.progress import follow, report_end
 from cli.api.table import local_time, print_table
 from cli.errors import CommandFailed, ExitCode
 
-STATUSES = ("queued", "processing", "generating", "uploading", *FINAL)
+STATUSES = ("queued", "processing", "generating", "uploading", *FINAL_STATUSES)
 
 
 @click.group()

@@ -71,7 +71,7 @@ def list_providers(as_json: bool, connection: ConnectionOptions) -> int:
 def check(file: Path, max_generating_seconds: float, live: bool) -> int:
     """Check a provider file and the keys that it names.
 
-    Fails with exit code 2 for what a service would not start with: an error in the file, reported with its line and
+    Fails with exit code 2 for what a service would not start with: errors in the file, each reported with its line and
     field, a key that is not set, a model or an extra that is not installed. With --live it fails with exit code 1
     where a provider refuses the key or is not at its address.
     """
@@ -80,6 +80,8 @@ def check(file: Path, max_generating_seconds: float, live: bool) -> int:
 
     try:
         checked = provider_file.read(file, max_timeout_seconds=max_generating_seconds)
+    except provider_file.ProviderFileError as error:
+        raise CommandFailed("\n".join(error.mistakes), ExitCode.USAGE) from error
     except ConfigError as error:
         raise CommandFailed(str(error), ExitCode.USAGE) from error
     outcomes = []

@@ -1049,7 +1049,7 @@ export interface components {
             fallback_on_refusal?: boolean;
             /**
              * Callback Url
-             * @description Stored with the job and returned; the service does not call it.
+             * @description Not available yet: a job with an address is refused with 422. Leave it out, or null; follow the job instead.
              * @default null
              */
             callback_url?: string | null;
@@ -1726,7 +1726,7 @@ export interface components {
             attempts: string;
             /**
              * Trace
-             * @description Trace of the job; always null today.
+             * @description Address of the job's trace. Not available yet: always null.
              */
             trace: string | null;
         };
@@ -2006,17 +2006,17 @@ export interface components {
             percent: number;
             /**
              * Step
-             * @description Step that the provider is at, from 1; null if unknown.
+             * @description Step that the provider is at, from 1. Not available yet: always null.
              */
             step: number | null;
             /**
              * Steps
-             * @description Number of steps; null if unknown.
+             * @description Number of steps. Not available yet: always null.
              */
             steps: number | null;
             /**
              * Message
-             * @description Message of the provider; null if none.
+             * @description Message of the provider. Not available yet: always null.
              */
             message: string | null;
         };
@@ -2393,7 +2393,8 @@ export interface components {
             fallback_on_refusal: boolean;
             /**
              * Callback Url
-             * @description Address that the caller gave; the service does not call it. Null for holders of a client token.
+             * @description Address that an earlier version accepted, and that the service does not call; null for all new jobs, and for
+             *     holders of a client token.
              */
             callback_url: string | null;
             /**

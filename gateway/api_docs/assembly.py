@@ -4,6 +4,7 @@ response headers, descriptions of path parameters, and examples."""
 from copy import deepcopy
 from typing import Any
 
+from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUT_IMAGES, MEBIBYTE
 from pydantic.json_schema import models_json_schema
 
 from gateway.api_docs import enums, examples
@@ -12,7 +13,7 @@ from gateway.openai_images.schemas import CompletedView, ImageParameters, OpenAI
 from gateway.problems.problem import MEDIA_TYPE
 from gateway.schemas.jobs import ProgressView
 from gateway.schemas.problems import ProblemView
-from gateway.schemas.requests import MAX_INPUTS, CreateClientToken, CreateJob, RetryJob
+from gateway.schemas.requests import CreateClientToken, CreateJob, RetryJob
 
 REF = "#/components/schemas/{model}"
 #: Component of the multipart form of `POST /v1/images/edits`.
@@ -109,12 +110,13 @@ def _edit_form(parameters: dict[str, Any]) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "image": {
-                "description": f"Images to start from (PNG, JPEG or WebP), at most {MAX_INPUTS}, 20 MiB each and "
-                "40 MiB together with the mask; repeat the field for several. The name `image[]` is accepted too.",
+                "description": f"Images to start from (PNG, JPEG or WebP), at most {MAX_INPUT_IMAGES}, "
+                f"{MAX_INPUT_BYTES // MEBIBYTE} MiB each and {MAX_INPUT_BYTES_TOGETHER // MEBIBYTE} MiB together with "
+                "the mask; repeat the field for several. The name `image[]` is accepted too.",
                 "type": "array",
                 "items": file,
                 "minItems": 1,
-                "maxItems": MAX_INPUTS,
+                "maxItems": MAX_INPUT_IMAGES,
             },
             "mask": {
                 "description": "Mask: its transparent pixels are edited, or its white ones if none is transparent.",

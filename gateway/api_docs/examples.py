@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import MAX_BODY_BYTES
 
 from gateway.openai_images import examples as openai
 from gateway.problems.reasons import entry, slug
@@ -204,7 +205,7 @@ _REASONS = (
     (Reason.JOB_NOT_FOUND, f"There is no job {_ID}."),
     (Reason.WRONG_STATE, "The job is completed; only a failed job can be retried."),
     (Reason.JOB_DELETED, "The job that this key made was deleted."),
-    (Reason.TOO_LARGE, "The body is larger than 62,914,560 bytes."),
+    (Reason.TOO_LARGE, f"The body is larger than {MAX_BODY_BYTES:,} bytes."),
     (Reason.UNSUPPORTED_MEDIA_TYPE, "Send Content-Type: application/json, in UTF-8."),
     (Reason.INVALID_INPUT, f"n: {_TOO_MANY}"),
     (Reason.QUOTA_EXCEEDED, "600 requests per minute are allowed; repeat it in 3 s."),

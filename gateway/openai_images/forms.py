@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
 
+from calotype.size_limits import MAX_PROMPT_CHARACTERS
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
@@ -15,7 +16,7 @@ PART_LIMIT = 64
 HEADER_LIMIT = 8
 MAX_HEADER_BYTES = 2_048
 #: The longest prompt in UTF-8. Files have limits of their own, by their use.
-MAX_TEXT_BYTES = 128_000
+MAX_TEXT_BYTES = 4 * MAX_PROMPT_CHARACTERS
 
 
 @dataclass(frozen=True, kw_only=True)

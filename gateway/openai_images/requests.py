@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from calotype.job.v1 import job_pb2
+from calotype.size_limits import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUT_IMAGES
 
 from gateway.openai_images.forms import File, Form
 from gateway.openai_images.forms import parse as parse_form
 from gateway.openai_images.schemas import FORM_KINDS, ImageParameters
 from gateway.problems.problem import Violation, invalid
 from gateway.requests import strict_json, validation
-from gateway.schemas.requests import MAX_INPUT_BYTES, MAX_INPUT_BYTES_TOGETHER, MAX_INPUTS
 
 #: Clients send one image as `image`, several as `image[]`.
 _IMAGES = ("image", "image[]")
@@ -106,8 +106,8 @@ def _values(texts: dict[str, str]) -> dict[str, Any]:
 def _check_files(files: dict[str, list[File]]) -> None:
     violations = [Violation(field=name[:100], message="Unknown file field.") for name in files if name not in _FILES]
     images = [file for name in _IMAGES for file in files.get(name, ())]
-    if not 1 <= len(images) <= MAX_INPUTS:
-        violations.append(Violation(field="image", message=f"Send 1 to {MAX_INPUTS} files."))
+    if not 1 <= len(images) <= MAX_INPUT_IMAGES:
+        violations.append(Violation(field="image", message=f"Send 1 to {MAX_INPUT_IMAGES} files."))
     if len(files.get("mask", ())) > 1:
         violations.append(Violation(field="mask", message="Send at most one file."))
     named_files = [(name, file) for name in _FILES for file in files.get(name, ())]

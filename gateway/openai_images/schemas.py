@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
+from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_IMAGES, MAX_QUALITY_CHARACTERS
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from gateway.schemas.requests import (
@@ -31,8 +32,8 @@ def _default(*defaults: Any) -> BeforeValidator:
     return BeforeValidator(check)
 
 
-def _single_line() -> StringConstraints:
-    return StringConstraints(min_length=1, max_length=128, pattern=SINGLE_LINE)
+def _single_line(longest: int) -> StringConstraints:
+    return StringConstraints(min_length=1, max_length=longest, pattern=SINGLE_LINE)
 
 
 _Nothing = Annotated[None, _default()]
@@ -49,11 +50,11 @@ class ImageParameters(Body):
         Annotated[str, StringConstraints(max_length=300, pattern=r"^[^/\s\x00-\x1f\x7f]+(/[^\x00-\x1f\x7f]+)?$")] | None
     ) = None
     """`<provider>` for its default model, or `<provider>/<model>`; left out: the default provider."""
-    n: Annotated[int, Field(ge=1, le=10), WHOLE] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_IMAGES), WHOLE] | None = None
     """Number of images; left out: 1."""
     size: Annotated[str, StringConstraints(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] | None = None
     """Width and height in pixels, such as `1024x768`; left out or `auto`: the provider's own choice."""
-    quality: Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=SINGLE_LINE)] | None = None
+    quality: Annotated[str, _single_line(MAX_QUALITY_CHARACTERS)] | None = None
     """Quality, by the provider's own name for it; left out or `auto`: the provider's own choice."""
     output_format: OutputFormat | None = None
     """File format of the images; left out: the provider's own choice."""
@@ -69,9 +70,9 @@ class ImageParameters(Body):
     """`url`: public addresses; `b64_json`: the images in base64. Left out: `url`; with `stream` always `b64_json`."""
     stream: bool | None = None
     """True: the response is a stream with one event for each image; left out: false."""
-    user: Annotated[str, _single_line()] | None = None
+    user: Annotated[str, _single_line(MAX_END_USER_CHARACTERS)] | None = None
     """Your own user, stored as `end_user` of the job; at most 128 characters."""
-    safety_identifier: Annotated[str, _single_line()] | None = None
+    safety_identifier: Annotated[str, _single_line(MAX_END_USER_CHARACTERS)] | None = None
     """Newer name of `user`, which it overrides; at most 128 characters."""
     partial_images: Annotated[Annotated[int, Field(ge=0, le=0)] | None, _default(0)] = None
     """Must be 0 or left out: images are sent only when they are finished."""

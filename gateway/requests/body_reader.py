@@ -6,15 +6,14 @@ from contextlib import asynccontextmanager
 from email.message import Message
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import MAX_BODY_BYTES
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from gateway.problems.problem import Problem, malformed
 
-#: Bytes of one body: 40 MiB of images in base64, and the other fields.
-BODY_LIMIT = 56 * 1024 * 1024
 #: Bytes of all bodies in memory at the same time.
-MEMORY_LIMIT = 4 * BODY_LIMIT
+MEMORY_LIMIT = 4 * MAX_BODY_BYTES
 READ_SECONDS = 60.0
 DISCARD_SECONDS = 5.0
 
@@ -22,7 +21,7 @@ DISCARD_SECONDS = 5.0
 class BodyReader:
     """Reads the bodies of all requests of this process, within one memory limit."""
 
-    def __init__(self, *, body_limit: int = BODY_LIMIT, memory_limit: int = MEMORY_LIMIT) -> None:
+    def __init__(self, *, body_limit: int = MAX_BODY_BYTES, memory_limit: int = MEMORY_LIMIT) -> None:
         self._body_limit = body_limit
         self._memory_limit = memory_limit
         #: Bytes of bodies in memory now.

@@ -99,7 +99,8 @@ class RequestView(View):
     fallback_on_refusal: bool
     """True if a refusal by a provider's content policy may be tried at the next fallback."""
     callback_url: str | None
-    """Address that the caller gave; the service does not call it. Null for holders of a client token."""
+    """Address that an earlier version accepted, and that the service does not call; null for all new jobs, and for
+    holders of a client token."""
     end_user: str | None
     """The caller's own user; null if not given, and for holders of a client token."""
     metadata: dict[str, str]
@@ -188,7 +189,7 @@ class LinksView(View):
     attempts: str
     """The job's attempts and provider calls."""
     trace: str | None
-    """Trace of the job; always null today."""
+    """Address of the job's trace. Not available yet: always null."""
 
 
 class JobView(View):
@@ -257,8 +258,8 @@ class ProgressView(View):
     percent: float
     """Progress of the call, 0 to 100."""
     step: int | None
-    """Step that the provider is at, from 1; null if unknown."""
+    """Step that the provider is at, from 1. Not available yet: always null."""
     steps: int | None
-    """Number of steps; null if unknown."""
+    """Number of steps. Not available yet: always null."""
     message: str | None
-    """Message of the provider; null if none."""
+    """Message of the provider. Not available yet: always null."""

@@ -4,6 +4,13 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+from calotype.size_limits import (
+    MAX_END_USER_CHARACTERS,
+    MAX_METADATA_ENTRIES,
+    MAX_METADATA_KEY_CHARACTERS,
+    MAX_METADATA_VALUE_CHARACTERS,
+    MAX_PROVIDER_CHARACTERS,
+)
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from gateway.schemas.jobs import CodeName, Stage, Status
@@ -34,8 +41,8 @@ def _plain(text: str) -> str:
 
 
 _Text = Annotated[str, AfterValidator(_plain), documented_pattern(SINGLE_LINE)]
-_Key = Annotated[_Text, StringConstraints(min_length=1, max_length=40)]
-_Value = Annotated[_Text, StringConstraints(max_length=500)]
+_Key = Annotated[_Text, StringConstraints(min_length=1, max_length=MAX_METADATA_KEY_CHARACTERS)]
+_Value = Annotated[_Text, StringConstraints(max_length=MAX_METADATA_VALUE_CHARACTERS)]
 _Time = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_in_utc)]
 
 
@@ -46,19 +53,19 @@ class ListJobs(BaseModel):
 
     status: Annotated[list[Status], Field(max_length=20)] = []
     """Jobs in any of these states; repeat the parameter for several."""
-    provider: Annotated[_Text, StringConstraints(max_length=100)] = ""
+    provider: Annotated[_Text, StringConstraints(max_length=MAX_PROVIDER_CHARACTERS)] = ""
     """Jobs that are routed to this provider."""
     failure_stage: Stage | None = None
     """Jobs that failed in this stage."""
     code: Annotated[CodeName | None, Field(title="Code")] = None
     """Jobs that failed with this class of failure."""
-    end_user: Annotated[_Text, StringConstraints(max_length=128)] = ""
+    end_user: Annotated[_Text, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] = ""
     """Jobs of this `end_user`."""
     created_after: _Time | None = None
     """Jobs accepted after this time (RFC 3339, such as `2026-01-31T12:00:00Z`; write `+` as `%2B`)."""
     created_before: _Time | None = None
     """Jobs accepted before this time (RFC 3339)."""
-    metadata: Annotated[dict[_Key, _Value], Field(max_length=16)] = {}
+    metadata: Annotated[dict[_Key, _Value], Field(max_length=MAX_METADATA_ENTRIES)] = {}
     """Jobs whose metadata has this value for the key `KEY`; repeat the parameter for up to 16 keys."""
     page_size: Annotated[int, Field(ge=1, le=100)] = 20
     """Jobs per page."""

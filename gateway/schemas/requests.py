@@ -6,6 +6,23 @@ import json
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from calotype.size_limits import (
+    MAX_END_USER_CHARACTERS,
+    MAX_FALLBACKS,
+    MAX_IMAGES,
+    MAX_INPUT_BYTES,
+    MAX_INPUT_BYTES_TOGETHER,
+    MAX_INPUT_IMAGES,
+    MAX_METADATA_ENTRIES,
+    MAX_METADATA_KEY_CHARACTERS,
+    MAX_METADATA_VALUE_CHARACTERS,
+    MAX_MODEL_CHARACTERS,
+    MAX_OPTIONS_BYTES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_PROVIDER_CHARACTERS,
+    MAX_QUALITY_CHARACTERS,
+    MAX_URL_CHARACTERS,
+)
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,16 +40,6 @@ from pydantic_core import PydanticCustomError
 from gateway.schemas.client_tokens import LONGEST_SECONDS, TokenAction
 from gateway.schemas.jobs import OnAmbiguous, Priority
 
-#: Longest prompt in characters.
-MAX_PROMPT = 32_000
-#: Most input images of a job.
-MAX_INPUTS = 16
-#: Largest input image, decoded from base64, in bytes.
-MAX_INPUT_BYTES = 20 * 1024 * 1024
-#: Largest sum of all input images and the mask, decoded from base64, in bytes.
-MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
-#: Largest `provider_options` as JSON, in bytes.
-MAX_OPTIONS_BYTES = 64 * 1024
 MAX_INT32 = 2**31 - 1
 #: `provider_options` travel as protobuf doubles, in which larger whole numbers lose digits.
 MAX_EXACT = 2**53
@@ -107,9 +114,9 @@ WHOLE = BeforeValidator(_whole)
 SINGLE_LINE = r"^[^\x00-\x1f\x7f]*$"
 LINES = r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$"
 _Line = Annotated[str, StringConstraints(min_length=1), AfterValidator(_single_line), documented_pattern(SINGLE_LINE)]
-_Provider = Annotated[_Line, StringConstraints(max_length=100)]
-_Key = Annotated[_Line, StringConstraints(max_length=40)]
-_Value = Annotated[str, StringConstraints(max_length=500), documented_pattern(LINES)]
+_Provider = Annotated[_Line, StringConstraints(max_length=MAX_PROVIDER_CHARACTERS)]
+_Key = Annotated[_Line, StringConstraints(max_length=MAX_METADATA_KEY_CHARACTERS)]
+_Value = Annotated[str, StringConstraints(max_length=MAX_METADATA_VALUE_CHARACTERS), documented_pattern(LINES)]
 #: Width to height in whole numbers or with up to two decimals, such as 16:9 and 19.5:9.
 RATIO = r"^[1-9][0-9]{0,4}(\.[0-9]{1,2})?:[1-9][0-9]{0,4}(\.[0-9]{1,2})?$"
 OutputFormat = Literal["png", "jpeg", "webp"]
@@ -117,10 +124,10 @@ Background = Literal["transparent", "opaque", "auto"]
 Moderation = Literal["auto", "low"]
 InputFidelity = Literal["low", "high"]
 Compression = Annotated[int, Field(ge=0, le=100), WHOLE]
-Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT), documented_pattern(LINES)]
+Prompt = Annotated[str, StringConstraints(min_length=1, max_length=MAX_PROMPT_CHARACTERS), documented_pattern(LINES)]
 _Address = Annotated[
     str,
-    StringConstraints(max_length=2048),
+    StringConstraints(max_length=MAX_URL_CHARACTERS),
     AfterValidator(_web_address),
     documented_pattern(r"^[hH][tT][tT][pP][sS]?://[^\s/?#@]+([/?#]\S*)?$"),
 ]
@@ -165,11 +172,11 @@ class CreateJob(Body):
     """What not to draw; 1 to 32,000 characters."""
     provider: _Provider | None = None
     """Provider, by its name in `GET /v1/providers`; null: the default provider."""
-    model: Annotated[_Line, StringConstraints(max_length=200)] | None = None
+    model: Annotated[_Line, StringConstraints(max_length=MAX_MODEL_CHARACTERS)] | None = None
     """Model of the provider; null: the provider's default model."""
-    fallback: Annotated[list[_Provider], Field(max_length=5)] = []
+    fallback: Annotated[list[_Provider], Field(max_length=MAX_FALLBACKS)] = []
     """Providers to try in this order if `provider` fails before anything was bought; at most 5."""
-    n: Annotated[int, Field(ge=1, le=10), WHOLE] = 1
+    n: Annotated[int, Field(ge=1, le=MAX_IMAGES), WHOLE] = 1
     """Number of images."""
     size: Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$")] | None = None
     """Width and height in pixels, such as `1024x768`; excludes `aspect_ratio`. Null: the provider's own choice."""
@@ -181,7 +188,7 @@ class CreateJob(Body):
     JavaScript represents whole numbers exactly only up to 2^53-1 (9007199254740991): `JSON.parse` and `JSON.stringify`
     change a larger seed, so keep seeds of a browser below that.
     """
-    quality: Annotated[_Line, StringConstraints(max_length=64)] | None = None
+    quality: Annotated[_Line, StringConstraints(max_length=MAX_QUALITY_CHARACTERS)] | None = None
     """Quality, by the provider's own name for it (`qualities`); null: the provider's own choice."""
     output_format: OutputFormat | None = None
     """File format of the images; null: the provider's own choice."""
@@ -193,7 +200,7 @@ class CreateJob(Body):
     """How strictly the provider moderates; null: the provider's own choice."""
     input_fidelity: InputFidelity | None = None
     """How closely input images are preserved; needs `input_images`. Null: the provider's own choice."""
-    input_images: Annotated[list[InputImage], Field(max_length=MAX_INPUTS)] = []
+    input_images: Annotated[list[InputImage], Field(max_length=MAX_INPUT_IMAGES)] = []
     """Images to start from, at most 16; at most 40 MiB together with the mask, and 50 million pixels each."""
     mask: InputImage | None = None
     """Mask of an edit: its transparent pixels are edited, or its white ones if none is transparent."""
@@ -213,11 +220,11 @@ class CreateJob(Body):
     fallback_on_refusal: bool = False
     """True: a refusal by a provider's content policy is tried at the next fallback."""
     callback_url: _Address | None = None
-    """Stored with the job and returned; the service does not call it."""
-    end_user: Annotated[_Line, StringConstraints(max_length=128)] | None = None
+    """Not available yet: a job with an address is refused with 422. Leave it out, or null; follow the job instead."""
+    end_user: Annotated[_Line, StringConstraints(max_length=MAX_END_USER_CHARACTERS)] | None = None
     """The caller's own user, a filter of `GET /v1/jobs`; at most 128 characters."""
     metadata: Annotated[
-        dict[_Key, _Value], Field(max_length=16, json_schema_extra={"additionalProperties": False})
+        dict[_Key, _Value], Field(max_length=MAX_METADATA_ENTRIES, json_schema_extra={"additionalProperties": False})
     ] = {}
     """The caller's own labels, by which `GET /v1/jobs` filters; at most 16.
 

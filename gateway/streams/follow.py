@@ -10,13 +10,14 @@ from typing import Any, cast
 
 from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2
+from calotype.job_status import FINAL_STATUSES
 
 from common.errors import ServiceError
 from common.grpc_client import is_unavailable
 from gateway.job_service.job_client import JobServiceClient
 
 Change = job_pb2.Job | job_service_pb2.Progress
-FINAL = frozenset({job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED})
+FINAL = frozenset(job_pb2.Status.Value(f"STATUS_{name.upper()}") for name in FINAL_STATUSES)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass
 
 from calotype.error_reasons import Code, Reason
+from calotype.job_status import FINAL_STATUSES
 
 from gateway.schemas.catalogue import UiCondition
 from gateway.schemas.jobs import DisplayView, ProviderCancel, Stage, Status
 from gateway.views import locales
 
-FINAL: frozenset[Status] = frozenset({"completed", "failed", "canceled"})
 FIRST_POLL_MS = 1_000
 LAST_POLL_MS = 10_000
 #: Seconds after its creation or retry during which a job is polled at the shortest interval.
@@ -49,7 +49,7 @@ def display(condition: JobCondition, *, age_seconds: float, locale: str = locale
         tone=state.tone,
         percent=state.percent,
         actions=actions,
-        poll_after_ms=None if condition.status in FINAL else poll_after_ms(age_seconds),
+        poll_after_ms=None if condition.status in FINAL_STATUSES else poll_after_ms(age_seconds),
     )
 
 

@@ -1,4 +1,4 @@
-"""Calotype's contracts: messages and services by version, names of streams and of settings.
+"""Calotype's contracts: messages and services by version, names of streams, objects and settings, and size limits.
 
 Every package may import this one; it imports none of Calotype's other packages.
 """

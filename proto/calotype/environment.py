@@ -34,7 +34,6 @@ SETTINGS = frozenset(
         "NATS_PASSWORD",
         "NATS_TLS_CA_FILE",
         "NATS_URL",
-        "NOTIFIER_ADDRESS",
         "PROVIDERS_FILE",
         "PUBLIC_BASE_URL",
         "PUBLIC_CACHE_SECONDS",
@@ -43,7 +42,6 @@ SETTINGS = frozenset(
         "STREAM_REPLICAS",
         "UPLOADER_SLOTS",
         "URL",
-        "WEBHOOK_ALLOW_PRIVATE",
         "WORKER_ADDRESS",
         "WORKER_LISTEN",
     }

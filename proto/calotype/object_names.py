@@ -1,4 +1,4 @@
-"""Names of objects in the two buckets, as job-service, generator-service and uploader-service derive them.
+"""Names and public URLs of objects in the two buckets, as job-, generator- and uploader-service derive them.
 
 Staging, private: `<job_id>/<call_id>/<index>` for an image, `<job_id>/<call_id>/raw/<part>` for a response that was
 paid for and is no readable image. Public: `jobs/<job_id>/<index>-<16 hex digits of the SHA-256>.<extension>`.
@@ -44,6 +44,11 @@ def public_name(*, job_id: str, index: int, sha256: str, content_type: str) -> s
     The digest is in the name, so an object of that name is a finished copy of the same image.
     """
     return f"{public_folder(job_id)}{index}-{sha256[:16]}.{_EXTENSIONS.get(content_type, 'bin')}"
+
+
+def public_url(name: str, *, base_url: str) -> str:
+    """URL of a public object; `base_url` is the setting `CALOTYPE_PUBLIC_BASE_URL`, which leads to the bucket."""
+    return f"{base_url.rstrip('/')}/{name}"
 
 
 def job_of_staged(name: str) -> str | None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from calotype import object_names, permissions
 from calotype.environment import SETTINGS
+from calotype.size_limits import MAX_WORKER_MESSAGE_BYTES
 
 from common import audit, config, folders, jetstream, lifecycle, logs
 from common.emptying import Emptier
@@ -75,7 +76,7 @@ async def main(stop: asyncio.Event) -> None:
             settings.nats_url, name="generator", password=settings.nats_password, tls=tls, ready=ready, stop=stop
         )
         broker = await stack.enter_async_context(connecting)
-        connection = channel(settings.worker_address, settings=settings, max_message_bytes=64 * 1024 * 1024)
+        connection = channel(settings.worker_address, settings=settings, max_message_bytes=MAX_WORKER_MESSAGE_BYTES)
         opened = await stack.enter_async_context(connection)
         bucket = ObjectStore(settings.staging_bucket, threads=settings.generator_slots)
         stack.push_async_callback(bucket.close)

@@ -9,6 +9,7 @@ from functools import partial
 
 from calotype import permissions, streams
 from calotype.environment import SETTINGS
+from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 from common import config, jetstream, lifecycle, logs
 from common.declarations import ConsumerSpec, StreamSpec
@@ -33,9 +34,6 @@ from services.job.loops.stale_job_monitor import StaleJobMonitor
 from services.job.settings import Settings
 from services.job.store.pools import CONNECTIONS, POOLS
 from services.operations_service import OperationsService
-
-#: Bytes of the largest CreateJob request: at most 40 MiB of input images, and the other fields.
-LARGEST_JOB = 48 * 1024 * 1024
 
 
 async def main(stop: asyncio.Event) -> None:
@@ -78,7 +76,9 @@ async def main(stop: asyncio.Event) -> None:
         for_clients = [service.grpc_service() for service in (clients, *for_operators)]
         listen = partial(serve, ready=ready, security=own_security)
         tasks = await stack.enter_async_context(lifecycle.Tasks(stop))
-        await stack.enter_async_context(listen(settings.grpc_listen, for_clients, max_request_bytes=LARGEST_JOB))
+        await stack.enter_async_context(
+            listen(settings.grpc_listen, for_clients, max_request_bytes=MAX_JOB_MESSAGE_BYTES)
+        )
         await stack.enter_async_context(listen(settings.worker_listen, [workers.grpc_service()]))
         watch = partial(consumer.watch_database, ready)
         tasks.start(run_every("database_watch", watch, interval=1.0, stop=stop), name="database watch")

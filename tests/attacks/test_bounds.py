@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from calotype import size_limits
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
 from google.protobuf.struct_pb2 import ListValue, Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -172,6 +173,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
     "no address": ({"callback_url": "javascript:alert(1)"}, None),
     "an address with a password": ({"callback_url": "https://a:b@c.test/"}, None),
     "an address with a line end": ({"callback_url": "https://a.test/\r\nX: y"}, None),
+    "a webhook, which is not available yet": ({"callback_url": "https://a.test/done"}, None),
     "an end user of two lines": ({"end_user": "a\nb"}, None),
     "a provider of two lines": ({"provider": "a\nb"}, None),
     "a model of 1 MB": ({"model": "a" * MIB}, None),
@@ -227,18 +229,16 @@ def test_a_filter_of_an_unknown_number_is_refused_and_does_not_filter_nothing(
 
 
 def test_the_gateways_document_tells_the_bounds_that_hold() -> None:
-    for name in ("PROMPT", "INPUTS", "INPUT_BYTES", "INPUT_BYTES_TOGETHER", "OPTIONS_BYTES"):
-        assert getattr(gateway_bounds, f"MAX_{name}") == getattr(bounds, f"MAX_{name}")
     fields = gateway_bounds.CreateJob.model_json_schema()["properties"]
     longest = {name: _longest(field) for name, field in fields.items()}
     told = {name: most for name, most in bounds.LONGEST.items() if longest.get(name) is not None}
 
     assert {"provider", "model", "quality", "end_user"} <= told.keys()
     assert told == {name: longest[name] for name in told}
-    assert longest["callback_url"] == bounds.MAX_ADDRESS
-    assert fields["metadata"]["maxProperties"] == bounds.MAX_METADATA
-    assert fields["n"]["maximum"] == bounds.MAX_IMAGES
-    assert fields["fallback"]["maxItems"] == bounds.MAX_FALLBACKS
+    assert longest["callback_url"] == size_limits.MAX_URL_CHARACTERS
+    assert fields["metadata"]["maxProperties"] == size_limits.MAX_METADATA_ENTRIES
+    assert fields["n"]["maximum"] == size_limits.MAX_IMAGES
+    assert fields["fallback"]["maxItems"] == size_limits.MAX_FALLBACKS
 
 
 def _longest(field: dict[str, Any]) -> int | None:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from calotype.job_status import FINAL_STATUSES
 
 from tests.chaos.sight import HANGS_UP, LONGEST_READ, SHORTEST_READ, Sight, View, jobs_of, lasting
 from tests.chaos.tuning import TENANTS
 from tests.support.paid_server import SLOWLY
 
-FINAL = ("completed", "failed", "canceled")
 SHAPES = {"sync": 47, "async": 47, "procedural": 6}
 #: Whose users are at work: of eight, six are of one tenant.
 USERS = ("many", "some", "many", "few", "many", "many", "many", "many")
@@ -224,7 +224,7 @@ class _Visit:
         while True:
             job = self._ask("GET", f"/v1/jobs/{one.id}", good=(200,))
             sight.see(job)
-            if job["status"] in FINAL and job["sequence"] >= since:
+            if job["status"] in FINAL_STATUSES and job["sequence"] >= since:
                 return job
             cancel_at = self._cancel_if_due(one, cancel_at)
             self._pause.wait(self._dice.uniform(0.4, 1.0))
@@ -238,7 +238,7 @@ class _Visit:
                     self._note(f"GET /v1/jobs/{one.id}/events", answer, good=(200,))
                     for view in jobs_of(answer):
                         sight.hear(view)
-                        if view["status"] in FINAL and view["sequence"] >= since:
+                        if view["status"] in FINAL_STATUSES and view["sequence"] >= since:
                             return view
                         if self._dice.random() < HANGS_UP:
                             break

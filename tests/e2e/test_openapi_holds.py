@@ -20,6 +20,7 @@ import pytest
 import schemathesis
 import yaml
 from calotype import streams
+from calotype.job_status import FINAL_STATUSES
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
@@ -32,7 +33,6 @@ from tests.support.every_call import CALLS
 from tests.support.freezing import frozen
 from tests.support.paid_provider import KEY, Books, paid_provider, picture
 from tests.support.patience import PATIENCE
-from tests.support.stack import FINAL
 from tests.support.tenants import set_tenant
 
 ROOT = Path(__file__).parents[2]
@@ -159,7 +159,7 @@ class Asking:
         deadline = time.monotonic() + PATIENCE
         while True:
             answer = self.client.get(f"/v1/jobs/{job}", headers=whose | {"Prefer": "wait=20"})
-            if answer.status_code == 200 and answer.json()["status"] in FINAL:
+            if answer.status_code == 200 and answer.json()["status"] in FINAL_STATUSES:
                 break
             assert time.monotonic() < deadline, answer.text
         assert answer.json()["status"] == status, answer.text

@@ -12,6 +12,7 @@ import grpc
 from calotype.error.v1 import error_pb2
 from calotype.error_reasons import Reason
 from calotype.job.v1 import job_pb2, job_service_pb2, job_service_pb2_grpc
+from calotype.job_status import FINAL_STATUSES
 from calotype.provider.v1 import provider_pb2
 
 from common.errors import ServiceError
@@ -19,7 +20,7 @@ from common.grpc_server import GrpcService, serve
 from common.health import Readiness
 from common.ids import new_uuid7, prefixed
 
-FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
+FINAL = tuple(job_pb2.Status.Value(f"STATUS_{name.upper()}") for name in FINAL_STATUSES)
 NOON = datetime(2026, 1, 31, 12, 0, 0, 250_000, tzinfo=UTC)
 Change = job_pb2.Job | job_service_pb2.Progress
 

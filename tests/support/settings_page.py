@@ -55,7 +55,7 @@ def own_fields(settings: Any) -> "list[dataclasses.Field[Any]]":
 
 
 def unread() -> list[str]:
-    """Names that every process accepts, and none reads."""
+    """Known names that no process and no command reads."""
     read = {field.name.upper() for settings in SERVICES.values() for field in dataclasses.fields(settings)}
     return sorted(SETTINGS - read - OF_THE_COMMAND)
 
@@ -65,11 +65,6 @@ def tables() -> str:
     parts = [_section(name, settings, level="##") for name, settings in SERVICES.items()]
     parts.append("## Shared settings\n")
     parts += [_section(name, settings, level="###", readers=_readers(settings)) for name, settings in SHARED.items()]
-    if names := unread():
-        listed = ", ".join(f"`{PREFIX}{name}`" for name in names)
-        parts.append(
-            f"## Accepted, and without effect\n\nReserved for a later version; no process reads them: {listed}.\n"
-        )
     return "\n".join(parts)
 
 

@@ -9,11 +9,10 @@ from uuid import uuid4
 
 import httpx
 import psycopg2
+from calotype.job_status import FINAL_STATUSES
 
 from cli.stack.state import StackState
 from tests.support.patience import PATIENCE
-
-FINAL = ("completed", "failed", "canceled")
 
 
 class PatientTransport(httpx.HTTPTransport):
@@ -102,7 +101,9 @@ class Client:
             threading.Event().wait(0.05)
         raise AssertionError(f"no call of {job_id} became {phase}")
 
-    def follow(self, job_id: str, *, until: tuple[str, ...] = FINAL, seconds: float = PATIENCE) -> dict[str, Any]:
+    def follow(
+        self, job_id: str, *, until: tuple[str, ...] = FINAL_STATUSES, seconds: float = PATIENCE
+    ) -> dict[str, Any]:
         """The job once it has one of the states; asked as a patient frontend asks, whatever is away meanwhile."""
         deadline = time.monotonic() + seconds
         etag = ""

@@ -18,6 +18,11 @@ def test_a_public_name_has_job_index_digest_and_type(content_type: str, extensio
     assert object_names.job_of_public(name) == JOB
 
 
+@pytest.mark.parametrize("base_url", ["https://images.example", "https://images.example/"])
+def test_a_public_url_is_the_base_and_the_name(base_url: str) -> None:
+    assert object_names.public_url("jobs/a/0.png", base_url=base_url) == "https://images.example/jobs/a/0.png"
+
+
 def test_a_staged_name_has_job_call_and_index() -> None:
     name = object_names.staged_name(job_id=JOB, call_id="call_1", index=3)
 

@@ -9,6 +9,8 @@ from google.protobuf.message import Message
 
 from calotype.client.errors import CalotypeError, DeadlineExceeded, Unavailable
 from calotype.job.v1 import job_pb2
+from calotype.job_status import FINAL_STATUSES
+from calotype.size_limits import MAX_JOB_MESSAGE_BYTES
 
 #: Time limit of one attempt of a call, in seconds.
 CALL_SECONDS = 10.0
@@ -18,11 +20,10 @@ BODY_BYTES_PER_SECOND = 1024 * 1024
 ATTEMPTS = 4
 #: Longest pause between attempts in seconds; a call is not repeated when the service requests a longer one.
 LONGEST_PAUSE = 5.0
-FINAL = (job_pb2.STATUS_COMPLETED, job_pb2.STATUS_FAILED, job_pb2.STATUS_CANCELED)
-#: A job with its input images is 48 MiB at most.
+FINAL = frozenset(job_pb2.Status.Value(f"STATUS_{name.upper()}") for name in FINAL_STATUSES)
 CHANNEL_OPTIONS = (
-    ("grpc.max_receive_message_length", 48 * 1024 * 1024),
-    ("grpc.max_send_message_length", 48 * 1024 * 1024),
+    ("grpc.max_receive_message_length", MAX_JOB_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_JOB_MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     # Bounds the detection of a server that sends nothing at all; the default is a minute.

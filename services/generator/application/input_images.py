@@ -1,5 +1,7 @@
 """Input images of one claim: read once, before its first call."""
 
+from calotype.size_limits import MAX_INPUT_BYTES_TOGETHER
+
 from common.errors import ServiceError
 from common.memory import timeout
 from services.generator.application.claim import Claim
@@ -10,8 +12,6 @@ from services.generator.ports import ImageProvider, ImageReader, JobService
 
 #: Time limit in seconds for reading all input images, or for converting the mask.
 SECONDS = 120.0
-#: Limit in bytes on all input images together.
-MAX_BYTES = 40 * 1024 * 1024
 
 
 class Inputs:
@@ -52,8 +52,8 @@ class Inputs:
         data: list[bytes] = []
         for image in self._claim.job.request.inputs:
             data.append(await self._read_input(image))
-            if sum(map(len, data)) > MAX_BYTES:
-                raise failures.inputs_too_large(MAX_BYTES)
+            if sum(map(len, data)) > MAX_INPUT_BYTES_TOGETHER:
+                raise failures.inputs_too_large(MAX_INPUT_BYTES_TOGETHER)
         return tuple(data)
 
     async def _read_input(self, image: InputImage) -> bytes:

@@ -158,11 +158,14 @@ def stage_too_long(*, is_generating: bool) -> StageError:
 
 
 def out_of_time() -> StageError:
-    """Returns the error for a job that has passed the deadline set by its caller."""
+    """Returns the error for a job whose own deadline (`finish_within_seconds`) has passed.
+
+    Nothing new is begun then; an operation is stopped if the provider can stop it.
+    """
     return StageError(
         code=Code.TIMEOUT,
         reason=Reason.DEADLINE_EXCEEDED,
-        message="The job could not be finished before its deadline.",
+        message="The job's deadline passed before the job was finished.",
         retryable=True,
     )
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import MAX_END_USER_CHARACTERS, MAX_PROVIDER_CHARACTERS
 from sqlalchemy import Connection
 
 from services.job.application.page_tokens import PAGE_TOKENS, PageTokens
-from services.job.domain.bounds import MAX_END_USER, MAX_PROVIDER, check, labels, line
+from services.job.domain.bounds import check, labels, line
 from services.job.domain.calls import ProviderCall
 from services.job.domain.jobs import Attempt, Job, Snapshot
 from services.job.domain.refusals import Refusal, Violation, job_not_found
@@ -135,8 +136,8 @@ def _position(parts: Sequence[str]) -> tuple[datetime, str]:
 
 
 def _out_of_bounds(filters: Filters) -> Iterator[Violation]:
-    yield from line("provider", filters.provider, longest=MAX_PROVIDER, shortest=0)
-    yield from line("end_user", filters.end_user, longest=MAX_END_USER, shortest=0)
+    yield from line("provider", filters.provider, longest=MAX_PROVIDER_CHARACTERS, shortest=0)
+    yield from line("end_user", filters.end_user, longest=MAX_END_USER_CHARACTERS, shortest=0)
     yield from labels("metadata", filters.metadata)
     if len(filters.states) > MAX_STATES:
         yield Violation(field="statuses", message=f"At most {MAX_STATES}.")

@@ -1,4 +1,4 @@
-"""Size bounds of what callers send, for every protocol."""
+"""Checks of what callers send against its size limits, for every protocol."""
 
 import json
 import math
@@ -9,41 +9,44 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import (
+    MAX_END_USER_CHARACTERS,
+    MAX_FALLBACKS,
+    MAX_IMAGES,
+    MAX_INPUT_BYTES,
+    MAX_INPUT_BYTES_TOGETHER,
+    MAX_INPUT_IMAGES,
+    MAX_METADATA_ENTRIES,
+    MAX_METADATA_KEY_CHARACTERS,
+    MAX_METADATA_VALUE_CHARACTERS,
+    MAX_MODEL_CHARACTERS,
+    MAX_OPTIONS_BYTES,
+    MAX_PROMPT_CHARACTERS,
+    MAX_PROVIDER_CHARACTERS,
+    MAX_QUALITY_CHARACTERS,
+    MAX_URL_CHARACTERS,
+)
 
 from services.job.domain.refusals import Refusal, Violation
 from services.job.domain.requests import InputImage, JobRequest
 
-#: Characters, and numbers of entries, unless the name says otherwise.
-MAX_PROMPT = 32_000
-MAX_IMAGES = 10
-MAX_FALLBACKS = 5
-MAX_INPUTS = 16
-MAX_INPUT_BYTES = 20 * 1024 * 1024
-MAX_INPUT_BYTES_TOGETHER = 40 * 1024 * 1024
-MAX_METADATA = 16
-MAX_METADATA_KEY = 40
-MAX_METADATA_VALUE = 500
 MAX_SEED = 2**63 - 1
-MAX_PROVIDER = 100
-MAX_END_USER = 128
-MAX_ADDRESS = 2048
-#: Bytes of provider options as JSON in ASCII, and levels of nesting.
-MAX_OPTIONS_BYTES = 64 * 1024
+#: Levels of nesting of provider options.
 MAX_OPTIONS_DEPTH = 24
 #: A gRPC status with more violations would exceed the 8 KiB that gRPC allows for it.
 MAX_VIOLATIONS = 16
 #: Longest value in characters of each one-line field of a request.
 LONGEST = {
-    "provider": MAX_PROVIDER,
-    "model": 200,
+    "provider": MAX_PROVIDER_CHARACTERS,
+    "model": MAX_MODEL_CHARACTERS,
     "size": 64,
     "aspect_ratio": 64,
-    "quality": 64,
+    "quality": MAX_QUALITY_CHARACTERS,
     "output_format": 64,
     "background": 64,
     "moderation": 64,
     "input_fidelity": 64,
-    "end_user": MAX_END_USER,
+    "end_user": MAX_END_USER_CHARACTERS,
 }
 _UNSTORABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _NOT_ONE_LINE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
@@ -68,9 +71,9 @@ def out_of_bounds(request: JobRequest) -> Iterator[Violation]:
     if len(request.fallback) > MAX_FALLBACKS:
         yield Violation(field="fallback", message=f"At most {MAX_FALLBACKS}.")
     for index, name in enumerate(request.fallback[:MAX_FALLBACKS]):
-        yield from line(f"fallback.{index}", name, longest=MAX_PROVIDER)
+        yield from line(f"fallback.{index}", name, longest=MAX_PROVIDER_CHARACTERS)
     if request.callback_url is not None:
-        yield from _address_faults("callback_url", request.callback_url)
+        yield Violation(field="callback_url", message="Webhooks are not available yet: leave callback_url out.")
     yield from labels("metadata", request.metadata)
     yield from _options_out_of_bounds(request.provider_options)
     yield from _inputs_out_of_bounds(request)
@@ -86,13 +89,16 @@ def line(field: str, value: str, *, longest: int, shortest: int = 1) -> Iterator
 
 def labels(field: str, metadata: Mapping[str, str]) -> Iterator[Violation]:
     """Yields a violation for each entry that cannot be metadata of a job."""
-    if len(metadata) > MAX_METADATA:
-        yield Violation(field=field, message=f"At most {MAX_METADATA} entries.")
+    if len(metadata) > MAX_METADATA_ENTRIES:
+        yield Violation(field=field, message=f"At most {MAX_METADATA_ENTRIES} entries.")
         return
     for key, value in metadata.items():
-        name = f"{field}.{key[:MAX_METADATA_KEY]!r}" if _NOT_ONE_LINE.search(key) else f"{field}.{key[:40]}"
-        if not 1 <= len(key) <= MAX_METADATA_KEY or len(value) > MAX_METADATA_VALUE:
-            message = f"Keys 1 to {MAX_METADATA_KEY}, values up to {MAX_METADATA_VALUE} characters."
+        shown = key[:MAX_METADATA_KEY_CHARACTERS]
+        name = f"{field}.{shown!r}" if _NOT_ONE_LINE.search(key) else f"{field}.{shown}"
+        if not 1 <= len(key) <= MAX_METADATA_KEY_CHARACTERS or len(value) > MAX_METADATA_VALUE_CHARACTERS:
+            message = (
+                f"Keys 1 to {MAX_METADATA_KEY_CHARACTERS}, values up to {MAX_METADATA_VALUE_CHARACTERS} characters."
+            )
             yield Violation(field=name, message=message)
         elif _NOT_ONE_LINE.search(key) or _UNSTORABLE.search(value):
             yield Violation(field=name, message="Contains a control character.")
@@ -102,8 +108,8 @@ def _prompts_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
     for name, text in (("prompt", request.prompt), ("negative_prompt", request.negative_prompt)):
         if text is None:
             continue
-        if not 1 <= len(text) <= MAX_PROMPT:
-            yield Violation(field=name, message=f"1 to {MAX_PROMPT:,} characters.")
+        if not 1 <= len(text) <= MAX_PROMPT_CHARACTERS:
+            yield Violation(field=name, message=f"1 to {MAX_PROMPT_CHARACTERS:,} characters.")
         elif _UNSTORABLE.search(text):
             yield Violation(field=name, message="Contains a control character.")
 
@@ -156,8 +162,8 @@ def _options_fault(value: Any, depth: int) -> str | None:
 
 
 def _inputs_out_of_bounds(request: JobRequest) -> Iterator[Violation]:
-    if len(request.input_images) > MAX_INPUTS:
-        yield Violation(field="input_images", message=f"At most {MAX_INPUTS}.")
+    if len(request.input_images) > MAX_INPUT_IMAGES:
+        yield Violation(field="input_images", message=f"At most {MAX_INPUT_IMAGES}.")
         return
     named = [(f"input_images.{index}", image) for index, image in enumerate(request.input_images)]
     if request.mask is not None:
@@ -180,8 +186,8 @@ def _input_faults(name: str, image: InputImage) -> Iterator[Violation]:
 
 
 def _address_faults(field: str, url: str) -> Iterator[Violation]:
-    if len(url) > MAX_ADDRESS:
-        yield Violation(field=field, message=f"At most {MAX_ADDRESS:,} characters.")
+    if len(url) > MAX_URL_CHARACTERS:
+        yield Violation(field=field, message=f"At most {MAX_URL_CHARACTERS:,} characters.")
     elif not _is_web_address(url):
         yield Violation(field=field, message="Must be an http or https address without credentials or spaces.")
 

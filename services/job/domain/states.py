@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from calotype.job_status import FINAL_STATUSES
+
 
 class State(StrEnum):
     """State of a job."""
@@ -24,7 +26,7 @@ class State(StrEnum):
 
 
 #: States that no worker changes any more; SQL takes them from here as `services.job.store.rows.FINAL_STATES`.
-FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELED})
+FINAL = frozenset(State(name) for name in FINAL_STATUSES)
 #: States in which a generator holds the lease.
 AT_GENERATOR = frozenset({State.PROCESSING, State.GENERATING})
 

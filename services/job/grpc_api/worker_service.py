@@ -7,6 +7,7 @@ from uuid import UUID
 
 from calotype.error_reasons import Reason
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
+from calotype.size_limits import INPUT_CHUNK_BYTES
 from sqlalchemy import Connection
 
 from common.grpc_server import GrpcService
@@ -24,8 +25,6 @@ from services.job.store.pools import Pool
 
 Context = Any
 T = TypeVar("T")
-#: Bytes of one message of a streamed input image.
-CHUNK_BYTES = 1024 * 1024
 BUCKETS = {worker_service_pb2.BUCKET_STAGING: "staging", worker_service_pb2.BUCKET_PUBLIC: "public"}
 
 
@@ -194,8 +193,8 @@ class WorkerService(worker_service_pb2_grpc.WorkerServiceServicer):
             return data
 
         data = await self._run(work, pool=Pool.INPUTS)
-        for start in range(0, len(data), CHUNK_BYTES):
-            yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + CHUNK_BYTES])
+        for start in range(0, len(data), INPUT_CHUNK_BYTES):
+            yield worker_service_pb2.GetJobInputResponse(chunk=data[start : start + INPUT_CHUNK_BYTES])
 
     async def BeginProviderCall(
         self, request: worker_service_pb2.BeginProviderCallRequest, context: Context

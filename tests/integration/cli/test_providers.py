@@ -100,6 +100,30 @@ def test_what_is_wrong_is_told_in_one_line_with_its_place(
     assert told in line
 
 
+def test_every_mistake_of_a_file_has_a_line(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(
+        GOOD.replace("kind: openai", "kind: opneai").replace("name: drawn", "nmae: drawn"), encoding="utf-8"
+    )
+
+    with pytest.raises(SystemExit) as ended:
+        main(["providers", "check", str(file)])
+    lines = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert [f"{file}:" in line for line in lines] == [True, True]
+    assert ["providers.0.nmae" in lines[0], "providers.1.kind" in lines[1]] == [True, True]
+
+
+@pytest.mark.parametrize("live", [(), ("--live",)])
+def test_a_key_in_place_of_its_variable_is_not_shown(file: Path, live: tuple[str, ...]) -> None:
+    file.write_text(GOOD.replace("A_KEY_THAT_IS_NOT_SET", "sk-1234567890"), encoding="utf-8")
+
+    result = check(str(file), *live)
+
+    assert result.exit_code == 2
+    assert "provider gpt: the value of api_key_env does not look like a variable name" in result.stderr
+    assert "sk-" not in result.output
+
+
 def test_a_listing_needs_a_service(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["providers", "--data", str(tmp_path / "none")])

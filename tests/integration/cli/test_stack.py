@@ -22,12 +22,13 @@ import psutil
 import pytest
 from calotype.client import JobClient, NotAllowed
 from calotype.job.v1 import worker_service_pb2, worker_service_pb2_grpc
+from calotype.job_status import FINAL_STATUSES
 
 from cli.stack.exports import exports
 from cli.stack.keys import Keys, load_or_make
 from cli.stack.state import StackState, find_supervisor, read_state
 from tests.support.patience import PATIENCE
-from tests.support.stack import FINAL, PatientTransport
+from tests.support.stack import PatientTransport
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,7 +107,7 @@ def post_job(state: StackState, prompt: str) -> str:
         headers={"Content-Type": "application/json", "Idempotency-Key": uuid4().hex} | bearer(state),
     )
     identity: str = json_of(request)["id"]
-    assert soon(lambda: get_job(state, identity)["status"] in FINAL)
+    assert soon(lambda: get_job(state, identity)["status"] in FINAL_STATUSES)
     assert get_job(state, identity)["status"] == "completed"
     return identity
 

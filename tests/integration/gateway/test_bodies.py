@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 from calotype.job.v1 import job_service_pb2
+from calotype.size_limits import MAX_BODY_BYTES
 
 from gateway.dependencies import Dependencies
-from gateway.requests import body_reader
 from gateway.requests.body_reader import BodyReader
 from tests.support.fake_job_service import FakeJobService, serving
 from tests.support.gateway import assembled, over_http
@@ -41,7 +41,7 @@ async def test_a_picture_too_large_and_too_many_together_are_named(client: httpx
 
 
 async def test_a_body_too_large_is_refused_whether_its_length_is_stated_or_not(client: httpx.AsyncClient) -> None:
-    body = b'{"prompt": "' + b"a" * body_reader.BODY_LIMIT + b'"}'
+    body = b'{"prompt": "' + b"a" * MAX_BODY_BYTES + b'"}'
 
     async def chunks() -> AsyncIterator[bytes]:
         for begin in range(0, len(body), MIB):

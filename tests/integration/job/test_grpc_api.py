@@ -7,6 +7,7 @@ import grpc
 import pytest
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, worker_service_pb2
+from calotype.size_limits import INPUT_CHUNK_BYTES
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
@@ -14,7 +15,6 @@ from common.errors import DOMAIN
 from common.grpc_client import call, stream
 from services.job.application.provider_calls import record_operation
 from services.job.domain.states import State
-from services.job.grpc_api.worker_service import CHUNK_BYTES
 from tests.support.job_api import Api, Ask, refusal_of
 from tests.support.jobs import JobDesk, failed, generated, stored
 from tests.support.patience import PATIENCE
@@ -279,7 +279,7 @@ async def test_an_input_image_comes_whole_to_its_holder_and_to_nobody_else(api: 
     able = worker_service_pb2.RegisterProvidersRequest(worker="w")
     able.providers.add(name="edit", kind="fake", default_model="m", capabilities={"max_input_images": 1})
     await call(api.work.RegisterProviders, able, timeout=PATIENCE)
-    data = bytes(range(256)) * (CHUNK_BYTES // 128)
+    data = bytes(range(256)) * (INPUT_CHUNK_BYTES // 128)
     image = job_pb2.InputImage(data=data, content_type="image/png")
     await api.create(provider="edit", input_images=[image])
     request = worker_service_pb2.ClaimJobsRequest(worker="w", lease_tokens=[str(uuid4())], providers=["edit"])

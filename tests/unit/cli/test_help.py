@@ -3,12 +3,12 @@
 import re
 from collections.abc import Iterator
 
+import calotype
 import click
 import pytest
 from click.testing import CliRunner
 
 from cli.__main__ import main
-from cli.version import version
 
 
 def groups(command: click.Command, *path: str) -> Iterator[tuple[str, ...]]:
@@ -33,8 +33,8 @@ def test_the_list_of_commands_is_whole_on_eighty_columns(path: tuple[str, ...]) 
 def test_the_version_is_that_of_the_project() -> None:
     shown = CliRunner().invoke(main, ["--version"])
 
-    assert (shown.exit_code, shown.stdout) == (0, f"calotype {version()}\n")
-    assert re.fullmatch(r"\d+\.\d+\.\d+", version())
+    assert (shown.exit_code, shown.stdout) == (0, f"calotype {calotype.__version__}\n")
+    assert re.fullmatch(r"\d+\.\d+\.\d+", calotype.__version__)
 
 
 @pytest.mark.parametrize("path", [("generate",), ("jobs", "list"), ("dead", "list"), ("providers", "list")])

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,19 @@ def test_the_image_is_built_of_what_is_there_and_what_is_locked() -> None:
     modules = {container["args"][0] for container in ours}
     assert all((ROOT / module.replace(".", "/") / "__main__.py").exists() for module in modules)
     assert {container["image"] for container in ours} == {"calotype"}
+
+
+def test_the_command_in_the_image_knows_its_version(tmp_path: Path) -> None:
+    lines = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8").splitlines()
+    for _, source, target in (line.split() for line in lines if line.startswith("COPY ") and "/srv/calotype/" in line):
+        (tmp_path / target.removeprefix("/srv/calotype/")).symlink_to(ROOT / source)
+    command = [sys.executable, "-P", "-m", "cli", "--version"]
+
+    shown = subprocess.run(
+        command, cwd=tmp_path, env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True, check=True
+    )
+
+    assert shown.stdout == f"calotype {calotype.__version__}\n"
 
 
 def locked(name: str) -> set[str]:

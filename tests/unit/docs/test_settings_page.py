@@ -19,6 +19,10 @@ def test_every_setting_is_described(settings: type) -> None:
     assert [field.name for field in settings_page.own_fields(settings) if field.name not in described] == []
 
 
+def test_every_known_setting_is_read() -> None:
+    assert settings_page.unread() == []
+
+
 def test_the_page_is_fresh() -> None:
     page = settings_page.PAGE.read_text(encoding="utf-8")
 

@@ -1,7 +1,9 @@
 """What the admin port tells, and that strangers cannot make it tell without end."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from tests.support.scraping import scrape
 COUNT = "calotype_http_request_duration_seconds_count"
 OPENMETRICS = "application/openmetrics-text"
 PLAIN = "text/plain"
+PAGE = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 @pytest.fixture
@@ -153,3 +156,10 @@ async def test_metrics_come_in_a_form_that_the_scraper_reads(
 
     assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (200, kind)
     assert answer.text.endswith("# EOF\n") == (kind == OPENMETRICS)
+
+
+async def test_every_metric_is_in_the_table_of_the_operations_page(admin: httpx.AsyncClient) -> None:
+    served = set(re.findall(r"^# TYPE (calotype_\w+)", (await admin.get("/metrics")).text, re.MULTILINE))
+    rows = re.findall(r"^\| (`calotype_.+?) \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
+
+    assert served == {name for row in rows for name in re.findall(r"`(calotype_\w+)`", row)}

@@ -339,7 +339,7 @@ class StoredImage(_message.Message):
     object_name: _builtins.str
     """Object name, `jobs/<job_id>/<index>-<16 hex digits of the SHA-256>.<extension>`; another name is refused."""
     sha256: _builtins.str
-    """SHA-256 of the copied image, 64 hex digits. Not read today."""
+    """SHA-256 that the object was copied under. Not checked: job-service checks the name, which contains its first 16 digits."""
     def __init__(
         self,
         *,

@@ -322,7 +322,7 @@ class JobRequest(_message.Message):
     fallback_on_refusal: _builtins.bool
     """True: after a provider refused the content, the next fallback may be tried."""
     callback_url: _builtins.str
-    """HTTP or HTTPS URL without credentials, at most 2,048 characters. Stored and returned; it is not called yet."""
+    """Address of a webhook. Not available yet: a request with it is refused with INVALID_ARGUMENT."""
     end_user: _builtins.str
     """The caller's id of its own user; 1 to 128 characters. Absent: none."""
     background: _builtins.str

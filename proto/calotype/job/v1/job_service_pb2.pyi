@@ -831,11 +831,11 @@ class Progress(_message.Message):
     percent: _builtins.float
     """Progress of the generating stage in percent, 0 to 100."""
     step: _builtins.int
-    """Current step, from 1; 0 when unknown. Not set today."""
+    """Step under way, from 1; 0 when unknown. Not available yet: always 0."""
     steps: _builtins.int
-    """Number of steps; 0 when unknown. Not set today."""
+    """Steps in all; 0 when unknown. Not available yet: always 0."""
     message: _builtins.str
-    """The provider's text for display; empty when unknown. Not set today."""
+    """For people. Not available yet: always empty."""
     def __init__(
         self,
         *,

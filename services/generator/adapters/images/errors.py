@@ -1,13 +1,10 @@
 """Errors of images that are not accepted, for the code that reads images and the code that decodes them."""
 
 from calotype.error_reasons import Code, Reason
+from calotype.size_limits import MAX_PIXELS, MAX_SIDE
 
 from services.generator.domain.provider_results import StageError
 
-#: Limit on width times height.
-MAX_PIXELS = 50_000_000
-#: Limit on width and on height, in pixels.
-MAX_SIDE = 16_384
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 
 

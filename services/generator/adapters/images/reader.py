@@ -10,6 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import MAX_IMAGE_BYTES, MAX_INPUT_BYTES
 
 from common.logs import event
 from services.generator.adapters.images import errors, unread_responses
@@ -21,10 +22,6 @@ from services.generator.domain.jobs import MaskForm
 from services.generator.domain.provider_results import ImageSource, StageError
 from services.generator.ports import ImageProvider, Inspected, PreparedInput
 
-#: Size limit of an input image in bytes.
-MAX_INPUT_BYTES = 20 * 1024 * 1024
-#: Size limit of a provider's image in bytes.
-MAX_BYTES = 64 * 1024 * 1024
 #: Marks of a C2PA manifest: a JUMBF box in JPEG's APP11 or PNG's caBX, or a RIFF chunk of WebP.
 _C2PA = (b"caBX", b"jumbc2pa", b"C2PA")
 #: BlurHash of a plain grey, for an image whose own cannot be computed.
@@ -57,7 +54,7 @@ class GuardedImageReader:
             text,
             trusted_host=provider.trusted_host,
             allow_private=provider.allow_private_addresses,
-            max_bytes=MAX_BYTES,
+            max_bytes=MAX_IMAGE_BYTES,
             credential_for=provider.credential_for,
         )
 
@@ -187,8 +184,8 @@ def _digest_and_c2pa(data: bytes) -> tuple[str, bool]:
 
 def _decoded(text: str) -> bytes:
     bare = text.partition(",")[2] if text.startswith("data:") else text
-    if len(bare) > 4 * (MAX_BYTES // 3 + 1):
-        raise errors.too_large(MAX_BYTES)
+    if len(bare) > 4 * (MAX_IMAGE_BYTES // 3 + 1):
+        raise errors.too_large(MAX_IMAGE_BYTES)
     try:
         # Like `base64.b64decode`, which would first copy the text to bytes.
         return binascii.a2b_base64(bare, strict_mode=True)
@@ -199,6 +196,6 @@ def _decoded(text: str) -> bytes:
 
 
 def _bounded(data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise errors.too_large(MAX_BYTES)
+    if len(data) > MAX_IMAGE_BYTES:
+        raise errors.too_large(MAX_IMAGE_BYTES)
     return data

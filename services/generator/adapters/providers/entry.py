@@ -1,5 +1,6 @@
 """Keys and methods that every entry of the provider file has, whatever its kind."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,12 +20,20 @@ from services.generator.adapters.providers.entry_fields import (
     Strict,
 )
 from services.generator.adapters.providers.option_rules import OptionRule, Rules
-from services.generator.adapters.providers.schema_messages import first_problem
+from services.generator.adapters.providers.schema_messages import problems
 from services.generator.domain.jobs import Request
 from services.generator.domain.provider_results import Acceptance, ProviderError
 
 #: The path of all options: `allowed_options: any` is stored as a rule for it.
 ANY = "*"
+
+
+#: Names of variables as they are usually written. Few keys look like this: they have small letters, or no `_`.
+_USUAL_NAME = re.compile(r"api_key_env|(?![A-Z0-9]{20})[A-Z_][A-Z0-9_]{0,63}")
+
+
+def _looks_like_variable(name: str) -> bool:
+    return _USUAL_NAME.fullmatch(name) is not None
 
 
 def _rules_of(value: Any) -> Any:
@@ -97,7 +106,7 @@ class Entry(Strict):
         try:
             return type(self.settings).model_validate({**settings, **own})
         except ValidationError as error:
-            problem = first_problem(error.errors(include_input=False, include_url=False), type(self.settings))
+            problem = problems(error.errors(include_input=False, include_url=False), type(self.settings))[0]
             context = {"message": problem.message, "location": (*location, *problem.location)}
             raise PydanticCustomError("model_settings", "{message}", context) from error
 
@@ -172,6 +181,11 @@ class Entry(Strict):
         else:
             source = self.api_key_env or "api_key_env"
             key = environ.get(self.api_key_env or "", "").strip()
+            if not key and not _looks_like_variable(source):
+                raise ConfigError(
+                    f"provider {self.name}: the value of api_key_env does not look like a variable name, and is not "
+                    "shown because it may be a key; write the name of the variable that holds the provider's key."
+                )
         if not key:
             raise ConfigError(f"provider {self.name}: {source} is not set; it must hold the provider's key.")
         if not key.isascii() or not key.isprintable():

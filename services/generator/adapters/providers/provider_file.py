@@ -1,6 +1,7 @@
-"""Reads the provider file (YAML). A mistake in it becomes one line: file, line, field, and what to write instead."""
+"""Reads the provider file (YAML). Each mistake in it becomes one line: file, line, field, what to write instead."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from common.config import ConfigError
 from services.generator.adapters.providers.kinds import KINDS, ProviderFile
 from services.generator.adapters.providers.procedural.entry import ProceduralEntry
-from services.generator.adapters.providers.schema_messages import Location, first_problem
+from services.generator.adapters.providers.schema_messages import Location, SchemaProblem, problems
 
 #: Used without a file: the provider that needs no key.
 BUILT_IN = ProviderFile(providers=(ProceduralEntry(name="procedural"),))
@@ -18,25 +19,37 @@ _EMPTY = "the file is empty; it needs the key providers, a list of at least one 
 _NO_MAPPING = "the file must be a mapping with the key providers, a list of entries"
 
 
+class ProviderFileError(ConfigError):
+    """The provider file has wrong values; the message is the first mistake, by line."""
+
+    def __init__(self, mistakes: Sequence[str]) -> None:
+        super().__init__(mistakes[0])
+        #: Every mistake that was found, one line each. Others may show when these are mended.
+        self.mistakes = tuple(mistakes)
+
+
 def read(path: Path | None, *, max_timeout_seconds: float) -> ProviderFile:
     """Returns the file's providers; without a file (None) the built-in one.
 
-    No entry's timeout is longer than `max_timeout_seconds`. Raises `ConfigError`: one line with file, line and field.
+    No entry's timeout is longer than `max_timeout_seconds`. Raises `ConfigError`: one line with file, line and field;
+    for wrong values it is a `ProviderFileError`.
     """
     if path is None:
         root, file = None, BUILT_IN
     else:
         root, file = _parse(path)
-    entries = []
+    entries, mistakes = [], []
     for number, entry in enumerate(file.providers):
         if "timeout_seconds" in entry.model_fields_set and entry.timeout_seconds > max_timeout_seconds:
             location = ("providers", number, "timeout_seconds")
-            raise ConfigError(
+            mistakes.append(
                 f"{path}:{_line(root, location)}: {_dotted(location)}: must be at most {max_timeout_seconds:g}, "
                 "the value of CALOTYPE_MAX_GENERATING_SECONDS."
             )
         timeout = min(entry.timeout_seconds, max_timeout_seconds)
         entries.append(entry.model_copy(update={"timeout_seconds": timeout}))
+    if mistakes:
+        raise ProviderFileError(mistakes)
     return file.model_copy(update={"providers": tuple(entries)})
 
 
@@ -56,7 +69,10 @@ def _parse(path: Path) -> tuple[Any, ProviderFile]:
     try:
         return root, ProviderFile.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(_schema_problem(path, root, error)) from error
+        errors = error.errors(include_input=False, include_url=False)
+        found = problems(errors, ProviderFile)
+        lines = sorted((_schema_problem(path, root, problem) for problem in found), key=lambda item: item[0])
+        raise ProviderFileError([text for _, text in lines]) from error
 
 
 def _text_of(path: Path) -> str:
@@ -83,16 +99,16 @@ def _yaml_problem(error: yaml.YAMLError) -> str:
     return f":{mark.line + 1}:{mark.column + 1}: is not YAML: {cause}{since}"
 
 
-def _schema_problem(path: Path, root: Any, error: ValidationError) -> str:
-    errors = error.errors(include_input=False, include_url=False)
-    problem = first_problem(errors, ProviderFile)
+def _schema_problem(path: Path, root: Any, problem: SchemaProblem) -> tuple[int, str]:
+    """Returns the line of a mistake, and what to print."""
     # A check that looked deeper than the class it belongs to says where.
-    location = (*problem.location, *errors[0].get("ctx", {}).get("location", ()))
+    location = (*problem.location, *problem.error.get("ctx", {}).get("location", ()))
     message = problem.message
-    if errors[0]["type"] in ("union_tag_invalid", "union_tag_not_found"):
+    if problem.error["type"] in ("union_tag_invalid", "union_tag_not_found"):
         location, message = (*location, "kind"), f"must be one of {', '.join(KINDS)}"
     end = "" if message.endswith("?") else "."
-    return f"{path}:{_line(root, location)}: {_dotted(location)}: {message}{end}"
+    line = _line(root, location)
+    return line, f"{path}:{line}: {_dotted(location)}: {message}{end}"
 
 
 def _dotted(location: Location) -> str:

@@ -60,29 +60,57 @@ _PATTERNS = {
 
 @dataclass(frozen=True, kw_only=True)
 class SchemaProblem:
-    """The first mistake that a schema finds."""
+    """A mistake that a schema finds."""
 
     location: Location
     """Keys and indexes from the validated class down to the value."""
     message: str
     """What is wrong and what to write instead, without a full stop."""
+    error: Mapping[str, Any]
+    """Pydantic's error for it."""
 
 
-def first_problem(errors: Sequence[Any], schema: type[BaseModel]) -> SchemaProblem:
-    """Returns the first mistake among `errors` (`ValidationError.errors()`) of a class."""
-    first = _preferred(errors)
+def problems(errors: Sequence[Any], schema: type[BaseModel]) -> list[SchemaProblem]:
+    """Returns every mistake among `errors` (`ValidationError.errors()`) of a class, at least one."""
+    found: list[SchemaProblem] = []
+    left = [error for error in errors if not _follows(error, errors)]
+    while left:
+        first = _preferred(left)
+        problem, same = _problem(first, left, schema)
+        found.append(problem)
+        left = [error for error in left if not any(error is item for item in same) and not _is_misspelt(error, first)]
+    return found
+
+
+def _problem(first: Any, errors: Sequence[Any], schema: type[BaseModel]) -> tuple[SchemaProblem, Sequence[Any]]:
+    """Returns the mistake that an error belongs to, and all errors that belong to it."""
     path, location, branch = _resolved(schema, first["loc"])
     if branch is None:
-        return SchemaProblem(location=location, message=_message(first, path))
+        return SchemaProblem(location=location, message=_message(first, path), error=first), [first]
     # A value that may be one of several types has an error for each of them: the deepest one is of the type meant.
     base = first["loc"][:branch]
     same = [error for error in errors if error["loc"][:branch] == base]
     deepest = max(same, key=lambda error: len(error["loc"]))
     if len(deepest["loc"]) > branch + 1:
         below = deepest["loc"][branch + 1 :]
-        return SchemaProblem(location=(*location, *below), message=_message(deepest, path))
+        return SchemaProblem(location=(*location, *below), message=_message(deepest, path), error=deepest), same
     messages = list(dict.fromkeys(_message(error, path).partition(";")[0].removeprefix("must be ") for error in same))
-    return SchemaProblem(location=location, message=f"must be {', or '.join(messages)}")
+    return SchemaProblem(location=location, message=f"must be {', or '.join(messages)}", error=first), same
+
+
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether a list is too short only because its items have mistakes: pydantic counts the others."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(item["loc"]) > len(loc) and item["loc"][: len(loc)] == loc for item in errors
+    )
+
+
+def _is_misspelt(error: Any, unknown: Any) -> bool:
+    """Whether a missing key is what an unknown key beside it was meant to be."""
+    if (error["type"], unknown["type"]) != ("missing", "extra_forbidden") or error["loc"][:-1] != unknown["loc"][:-1]:
+        return False
+    return bool(difflib.get_close_matches(str(unknown["loc"][-1]), [str(error["loc"][-1])], n=1))
 
 
 def _preferred(errors: Sequence[Any]) -> Any:

@@ -4,9 +4,9 @@ import hashlib
 from typing import Any
 
 from calotype.job.v1 import job_pb2, job_service_pb2
+from calotype.size_limits import MAX_OPTIONS_BYTES
 from google.protobuf import json_format
 
-from services.job.domain.bounds import MAX_OPTIONS_BYTES
 from services.job.domain.quotas import Quota
 from services.job.domain.requests import InputImage, JobRequest, OnAmbiguous, Priority
 from services.job.messages.enums import PRIORITY_IN, member

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 
+from calotype import object_names
 from calotype.artifact.v1 import artifact_pb2
 from calotype.error.v1 import error_pb2
 from calotype.job.v1 import job_pb2, job_service_pb2
@@ -121,7 +122,8 @@ def public_artifact(artifact: Artifact, *, public_base_url: str) -> job_pb2.Publ
     """Returns a public image, without its name in staging."""
     properties = image(artifact)
     properties.ClearField("staged")
-    url = f"{public_base_url.rstrip('/')}/{artifact.public_name}"
+    name = artifact.public_name or artifact.own_public_name
+    url = object_names.public_url(name, base_url=public_base_url)
     return job_pb2.PublicArtifact(id=artifact.id, url=url, image=properties)
 
 

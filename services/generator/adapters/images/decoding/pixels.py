@@ -6,9 +6,10 @@ Only for decoding processes (`child_main`), like `inspection`, `orientation` and
 import io
 import struct
 
+from calotype.size_limits import MAX_PIXELS, MAX_SIDE
 from PIL import Image
 
-from services.generator.adapters.images.errors import MAX_PIXELS, MAX_SIDE, not_an_image, too_many_pixels
+from services.generator.adapters.images.errors import not_an_image, too_many_pixels
 from services.generator.domain.provider_results import StageError
 
 #: Media types by Pillow's format names. MPO is a JPEG with further images after the first, as from phones and cameras.

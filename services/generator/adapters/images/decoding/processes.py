@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from calotype.error_reasons import Reason
+from calotype.size_limits import MAX_IMAGE_BYTES
 
 from common.logs import event
 from services.generator.adapters.images import errors
@@ -35,8 +36,6 @@ _PER_PIXEL_TO_WRITE_WEBP = 16
 _COPIES, _REST = 4, 48 * MIB
 #: Limits for one image in seconds: processor time, and elapsed time after which the process is killed.
 CPU_SECONDS, MAX_SECONDS = 30, 150.0
-#: Limit in bytes on an encoded result.
-MAX_WRITTEN = 64 * MIB
 #: Lanes of the queue: results, which are paid for, and inputs, of which any caller can send many.
 RESULTS, INPUTS = 0, 1
 MODULE = "services.generator.adapters.images.decoding.child_main"
@@ -100,7 +99,7 @@ class DecodingProcesses:
         """Returns head and body of a process's response; after a crash, tries once more in a new process."""
         memory = _memory_for(task, data, limit=self._semaphore.limit)
         for is_last in (False, True):
-            limits = {"memory": memory, "seconds": CPU_SECONDS, "limit": MAX_WRITTEN}
+            limits = {"memory": memory, "seconds": CPU_SECONDS, "limit": MAX_IMAGE_BYTES}
             head = {"task": task, "arguments": arguments} | limits
             try:
                 response, body = await self._request(head, data, lane=lane)
@@ -199,7 +198,7 @@ def _raise_error(response: dict[str, Any]) -> None:
         case "MEMORY":
             raise errors.needs_too_much_memory()
         case "WRITTEN":
-            raise errors.too_large(MAX_WRITTEN)
+            raise errors.too_large(MAX_IMAGE_BYTES)
         case Reason.TOO_LARGE:
             raise errors.too_many_pixels()
         case _:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+from calotype.size_limits import MAX_INPUT_IMAGES
 from pydantic import Field, model_validator
 
 from services.generator.adapters.providers.entry import RemoteEntry
@@ -12,7 +13,6 @@ from services.generator.adapters.providers.option_rules import BOOLEAN, Rules, i
 
 #: `image` takes one image, `images` a list, `numbered_images` a field for each image: `NAME`, `NAME_2` and so on.
 ImageField = Literal["image", "images", "numbered_images", "mask"]
-MAX_INPUT_IMAGES = 16
 
 
 class BFLSettings(Strict):

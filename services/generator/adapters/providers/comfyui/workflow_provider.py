@@ -6,6 +6,7 @@ from urllib.parse import urljoin
 
 import httpx
 from calotype.provider.v1 import provider_pb2
+from calotype.size_limits import MAX_IMAGE_BYTES
 
 from services.generator.adapters.providers import input_images
 from services.generator.adapters.providers.comfyui import workflow
@@ -16,8 +17,6 @@ from services.generator.domain.provider_results import ImageSource
 from services.generator.ports import ProviderRequest
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: Bound of an image that is read here with the key; all others are fetched by the image reader.
-MAX_IMAGE_BYTES = 64 * 1024 * 1024
 
 
 class WorkflowProvider(RemoteProvider):

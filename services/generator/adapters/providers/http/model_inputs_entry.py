@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Literal
 
+from calotype.size_limits import MAX_INPUT_IMAGES
 from pydantic import Field, model_validator
 
 from services.generator.adapters.providers.entry_fields import OutputFormat, Ratio, Size, Strict
@@ -25,7 +26,6 @@ InputField = Literal[
     "mask",
     "black_mask",
 ]
-MAX_INPUT_IMAGES = 16
 
 
 class ModelInputs(Strict):

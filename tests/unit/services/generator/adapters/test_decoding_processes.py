@@ -186,7 +186,7 @@ async def test_the_memory_of_a_process_is_limited_by_the_system(
 async def test_what_would_be_written_larger_than_is_sent_is_refused_as_that(
     decoder: DecodingProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(processes, "MAX_WRITTEN", 10)
+    monkeypatch.setattr(processes, "MAX_IMAGE_BYTES", 10)
     with pytest.raises(StageError) as refusal:
         await decoder.rewritten(picture())
     assert refusal.value.reason == "TOO_LARGE"

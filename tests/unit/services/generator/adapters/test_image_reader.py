@@ -87,7 +87,7 @@ async def test_what_is_no_base64_is_no_image(reader: GuardedImageReader, text: s
 async def test_more_bytes_than_an_image_may_have_are_refused_before_they_are_decoded(
     reader: GuardedImageReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_reader, "MAX_BYTES", 1000)
+    monkeypatch.setattr(image_reader, "MAX_IMAGE_BYTES", 1000)
     for source in (ImageSource(data=b"x" * 1001), ImageSource(base64="x" * 1400)):
         with pytest.raises(StageError) as refusal:
             await reader.read(source, provider=PROVIDER)

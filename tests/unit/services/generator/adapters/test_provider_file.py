@@ -189,3 +189,80 @@ def test_defaults_fill_what_a_request_leaves_out_and_nothing_else() -> None:
     assert (bare.size, bare.aspect_ratio, bare.output_format) == ("512x512", None, "webp")
     assert (full.size, full.aspect_ratio, full.output_format) == (None, "1:1", "png")
     assert (bare.options, full.options) == ({"steps": 4, "style": "dry"}, {"steps": 9, "style": "dry"})
+
+
+MISTAKES = """
+defalt: flux
+providers:
+  - nam: procedural
+    kind: procedural
+    timeout_seconds: soon
+    colour: red
+  - name: flux
+    kind: replicate
+    allow_private_addresses: maybe
+    models: [{name: a/b, price_micros_per_image: -1}, {price_micros_per_image: 1.5}]
+"""
+
+
+def test_every_mistake_of_a_file_is_named_once(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    with pytest.raises(provider_file.ProviderFileError) as error:
+        read(path, MISTAKES)
+
+    places = [line.removeprefix(f"{path}:").split(": ")[:2] for line in error.value.mistakes]
+    assert str(error.value) == error.value.mistakes[0]
+    assert [(int(line), place) for line, place in places] == [
+        (2, "defalt"),
+        (4, "providers.0.nam"),
+        (6, "providers.0.timeout_seconds"),
+        (7, "providers.0.colour"),
+        (10, "providers.1.allow_private_addresses"),
+        (11, "providers.1.models.0.price_micros_per_image"),
+        (11, "providers.1.models.1.name"),
+        (11, "providers.1.models.1.price_micros_per_image"),
+    ]
+
+
+def test_every_timeout_that_is_too_long_is_named(tmp_path: Path) -> None:
+    text = "providers:\n" + "".join(
+        f"  - {{name: {name}, kind: procedural, timeout_seconds: 601}}\n" for name in ("a", "b")
+    )
+    with pytest.raises(provider_file.ProviderFileError) as error:
+        read(tmp_path / "p.yaml", text)
+
+    assert len(error.value.mistakes) == 2
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "sk-proj-abc123",
+        "sk-ant-api03-XYZ",
+        "r8_abcdef0123456789",
+        "AIzaSyA-1234567890",
+        "AKIAIOSFODNN7EXAMPLE",
+        "9F8E7D6C5B4A39281706F5E4D3C2B1A0",
+        "key with blanks",
+    ],
+)
+def test_a_key_that_was_pasted_in_place_of_its_variable_is_not_shown(tmp_path: Path, pasted: str) -> None:
+    _, flux = read(tmp_path / "p.yaml", GOOD.replace("TOKEN", f"'{pasted}'")).providers
+    with pytest.raises(ConfigError) as error:
+        flux.api_key({})
+
+    assert "provider flux: the value of api_key_env does not look like a variable name" in str(error.value)
+    assert pasted[:6] not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["TOKEN", "OPENAI_API_KEY", "HF_TOKEN_2", "_KEY"])
+def test_a_variable_that_is_not_set_is_named(tmp_path: Path, name: str) -> None:
+    _, flux = read(tmp_path / "p.yaml", GOOD.replace("TOKEN", name)).providers
+    with pytest.raises(ConfigError, match=f"provider flux: {name} is not set"):
+        flux.api_key({})
+
+
+def test_a_variable_of_any_name_is_read(tmp_path: Path) -> None:
+    _, flux = read(tmp_path / "p.yaml", GOOD.replace("TOKEN", "my-token")).providers
+
+    assert flux.api_key({"my-token": "r8_secret"}) == "r8_secret"

@@ -32,6 +32,7 @@ async def test_nothing_is_bought_when_the_job_should_be_finished() -> None:
 
     assert world.desk.begun == []
     assert (world.facts.error.reason, world.facts.error.retryable) == ("DEADLINE_EXCEEDED", True)
+    assert world.facts.error.message == "The job's deadline passed before the job was finished."
 
 
 async def test_an_operation_is_stopped_when_the_job_should_be_finished(clock: AheadClock) -> None:
