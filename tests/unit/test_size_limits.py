@@ -9,7 +9,7 @@ from calotype.size_limits import MEBIBYTE
 
 from cli.stack.object_store.http import LARGEST_OBJECT
 from common.grpc_server import SMALL_REQUEST_BYTES
-from services.generator.adapters.images.decoding.processes import MOST_MEMORY
+from services.generator.adapters.images.decoding.processes import MAX_MEMORY
 
 ROOT = Path(__file__).parents[2]
 #: UTF-8 bytes, or bytes of a JSON escape, of one character.
@@ -96,7 +96,7 @@ def test_a_part_of_an_input_image_fits_the_smallest_grpc_message() -> None:
 def test_the_largest_image_of_a_provider_can_be_stored_and_decoded() -> None:
     assert size_limits.MAX_INPUT_BYTES <= size_limits.MAX_IMAGE_BYTES < LARGEST_OBJECT
     # Pillow's largest pixel has four bytes.
-    assert size_limits.MAX_PIXELS * 4 < MOST_MEMORY
+    assert size_limits.MAX_PIXELS * 4 < MAX_MEMORY
 
 
 def test_a_side_alone_does_not_exceed_the_limit_on_pixels() -> None:

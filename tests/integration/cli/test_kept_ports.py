@@ -33,15 +33,15 @@ def test_what_a_process_kept_is_free_after_its_end(tmp_path: Path) -> None:
     port = _from_another_process()
     (tmp_path / "ports.json").write_text(f'{{"http": {port}}}', encoding="utf-8")
 
-    assert ports.Ports(tmp_path / "ports.json").take("http") == port
+    assert ports.Ports(tmp_path / "ports.json").assign("http") == port
 
 
 def test_a_stack_that_starts_again_in_one_process_gets_its_ports_again(tmp_path: Path) -> None:
     first = ports.Ports(tmp_path / "ports.json")
-    port = first.take("http")
+    port = first.assign("http")
     first.remember()
 
-    assert ports.Ports(tmp_path / "ports.json").take("http") == port
+    assert ports.Ports(tmp_path / "ports.json").assign("http") == port
 
 
 def test_a_process_keeps_no_more_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
