@@ -36,7 +36,7 @@ def test_a_final_state_has_no_way_out_but_a_retry_of_a_failed_job() -> None:
 def test_the_client_and_the_gateway_stop_following_a_job_in_each_final_status_and_in_no_other(name: str) -> None:
     job = job_pb2.Job(status=job_pb2.Status.Value(f"STATUS_{name.upper()}"))
 
-    assert follow.is_final(job) is call_policy.is_over(job) is (name in FINAL_STATUSES)
+    assert follow.is_final(job) is call_policy.is_final(job) is (name in FINAL_STATUSES)
 
 
 def test_the_command_has_an_exit_code_for_each_final_status() -> None:
